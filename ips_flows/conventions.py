@@ -1,0 +1,72 @@
+"""The names that IPS Flow puts into a cluster: labels, annotations, object names, defaults."""
+
+from __future__ import annotations
+
+import re
+
+PREFIX = "ips-flow.io/"
+
+# On Workflows
+LABEL_TASK = PREFIX + "task"  # "true" on every Workflow that is a task
+LABEL_VERDICT = PREFIX + "verdict"  # the final status, for selectors
+ANNOTATION_REQUEST_HASH = PREFIX + "request-hash"
+ANNOTATION_PLAN = PREFIX + "plan"  # report.PlanSummary as JSON, written by filter
+ANNOTATION_ERROR = PREFIX + "error"  # why no plan could be made, written by filter
+ANNOTATION_VERDICT = PREFIX + "verdict"  # report.Verdict as JSON, written by finish
+ANNOTATION_CLEANED = PREFIX + "cleaned"  # when finish had deleted all that the task left
+ANNOTATION_TITLE = "workflows.argoproj.io/title"
+ANNOTATION_DESCRIPTION = "workflows.argoproj.io/description"
+ANNOTATION_COLUMNS = PREFIX + "columns"  # what `list` shows, as JSON
+
+# On Jobs, pull pods and ConfigMaps
+LABEL_WORKFLOW_UID = PREFIX + "workflow-uid"
+LABEL_TASK_NAME = PREFIX + "task-name"  # cut to 63 characters
+LABEL_KIND = PREFIX + "kind"  # plan, index or results on ConfigMaps; pull on Jobs and pods
+LABEL_GROUP = PREFIX + "group"  # 0, 1, …
+LABEL_ATTEMPT = PREFIX + "attempt"  # 0, 1, …
+ANNOTATION_EPOCH = PREFIX + "epoch"  # on Jobs and pods: the driver that may ungate
+ANNOTATION_HOLDER = PREFIX + "holder"  # on Jobs: pod name of the driver that works it
+ANNOTATION_PROGRESS = PREFIX + "progress"  # on Jobs: report.GroupProgress as JSON
+ANNOTATION_ENDED = PREFIX + "ended"  # on pods: what was seen before the driver ended it, as JSON
+SCHEDULING_GATE = PREFIX + "window"
+
+TEMPLATE_PREWARM = "ips-prewarm"
+CONFIG_MAP = "ips-config"
+PRIORITY_CLASS = "ips-flow-pull"
+SERVICE_ACCOUNT_PULL = "ips-flow-pull"
+FIELD_MANAGER = "ips-flow"
+
+DEFAULT_IMAGE = "ips-flow:0.1.0"
+DEFAULT_WORKER_IMAGE = "busybox:1.37-musl"
+DEFAULT_MAX_CONCURRENT_TASKS = 3
+DEFAULT_KEEP_DAYS = 7
+
+_NOT_LABEL_VALUE = re.compile(r"[^A-Za-z0-9]+$")
+
+
+def base_name(task: str, uid: str) -> str:
+    """The stem of the names of all objects of a task: its name cut to 40 characters and 6 hex of its uid.
+
+    `-g<i>-a<n>` and a pod index behind it still fit into 63 characters.
+    """
+    return f"{task[:40].rstrip('-.')}-{uid.replace('-', '')[:6]}"
+
+
+def overview_name(task: str, uid: str) -> str:
+    """The ConfigMap that holds the whole plan's overview."""
+    return f"{base_name(task, uid)}-plan"
+
+
+def group_name(task: str, uid: str, group: int) -> str:
+    """The ConfigMap that holds the plan of one group."""
+    return f"{base_name(task, uid)}-g{group}"
+
+
+def attempt_name(task: str, uid: str, group: int, attempt: int) -> str:
+    """The Job of one attempt, and the ConfigMap that maps its indexes to nodes."""
+    return f"{group_name(task, uid, group)}-a{attempt}"
+
+
+def label_value(text: str) -> str:
+    """A text cut so that it is a valid label value."""
+    return _NOT_LABEL_VALUE.sub("", text[:63])

@@ -1,0 +1,117 @@
+"""Every error that IPS Flow raises on purpose: one sentence (subject, got, expected), then what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class IpsFlowError(Exception):
+    """An error with a message for people and, where there is one, a hint at what to do.
+
+    `exit_code` is what the command line exits with: 1 for a failure, 2 for bad usage or a bad request.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a request: where it stands, which field, and what was got and is allowed.
+
+    `line` and `column` count from 1; 0 means that the request has no text (flags, REST body, UI form).
+    """
+
+    source: str
+    line: int
+    column: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+
+
+class BadRequestError(IpsFlowError):
+    """A request that can't be accepted. `problems` holds all that is wrong with it, in the order of the text."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem], hint: str = "") -> None:
+        super().__init__("\n".join(str(problem) for problem in problems), hint)
+        self.problems = problems
+
+
+class UsageError(IpsFlowError):
+    """A command that can't be carried out as it was typed."""
+
+    exit_code = 2
+
+
+class NameTakenError(IpsFlowError):
+    """A task of this name exists, with another request."""
+
+
+class TaskEndedError(IpsFlowError):
+    """The task has ended already, so it can't be changed. `status` is its true end."""
+
+    def __init__(self, message: str, status: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
+class NotInstalledError(IpsFlowError):
+    """A part that IPS Flow needs is missing in the cluster or the namespace."""
+
+
+class PlanError(IpsFlowError):
+    """No plan can be made for this request on this cluster."""
+
+
+class ApiError(IpsFlowError):
+    """The Kubernetes API refused or failed a call. `status` is the HTTP status, 0 when there was no answer.
+
+    `reason` is the API's own machine-readable reason (`NotFound`, `AlreadyExists`, `Expired`, …).
+    """
+
+    def __init__(self, message: str, hint: str = "", *, status: int = 0, reason: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.reason = reason
+
+
+class NotFoundError(ApiError):
+    """404: no such object, or no such kind."""
+
+
+class ConflictError(ApiError):
+    """409: the object exists already, or was changed since it was read."""
+
+
+class ForbiddenError(ApiError):
+    """403: these credentials may not do that."""
+
+
+class UnauthorizedError(ApiError):
+    """401: these credentials are not known."""
+
+
+class InvalidError(ApiError):
+    """422 or 400: the API refused the object itself."""
+
+
+class GoneError(ApiError):
+    """410: the resourceVersion or continue token is too old; list again."""
+
+
+class UnavailableError(ApiError):
+    """No answer, 429 or 5xx: the same call may succeed later."""
+
+
+class KubeconfigError(IpsFlowError):
+    """No usable way to reach a cluster was configured."""
