@@ -1,0 +1,1 @@
+"""Argo Workflows and templates, built with Hera: the only place that imports it."""
