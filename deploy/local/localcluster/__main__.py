@@ -1,0 +1,9 @@
+"""`python3 -m localcluster COMMAND …`: the same commands, for tests."""
+
+import sys
+
+from .cli import COMMANDS, main
+
+if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:  # noqa: PLR2004 - a program and a command
+    sys.exit(f"usage: python3 -m localcluster {'|'.join(COMMANDS)} …")
+sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,62 @@
+"""Argo's workflow controller, out of the cluster, with stock settings."""
+
+from __future__ import annotations
+
+import json
+
+from . import controlplane, credentials, images, layout, processes, upstream
+from .commands import apply, await_condition, kubectl
+from .narration import step
+
+NAMESPACE = "argo"
+CONTROLLER = "argo-controller"
+
+
+def daemon() -> processes.Daemon:
+    """Return the controller. Out of a cluster it has no lease to hold, hence no leader election."""
+    argv = [
+        str(layout.binary("workflow-controller")),
+        f"--kubeconfig={credentials.kubeconfig('argo')}",
+        f"--namespace={NAMESPACE}",
+        f"--executor-image={layout.REGISTRY}/{images.ARGOEXEC}",
+    ]
+    return processes.Daemon(CONTROLLER, argv, env={"LEADER_ELECTION_DISABLE": "true"})
+
+
+def _objects() -> str:
+    objects = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "workflow-controller-configmap", "namespace": NAMESPACE},
+            # Only so that metrics can be read without the certificate that it would make for itself.
+            "data": {"metricsConfig": "secure: false\n"},
+        },
+    ]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+
+
+def ensure() -> None:
+    """Install the CRDs and start the controller, unless that is done."""
+    with step("Argo") as current:
+        installed = "--ignore-not-found", "-o", "name"
+        missing = not kubectl("get", "configmap", "-n", NAMESPACE, "workflow-controller-configmap", *installed).strip()
+        if missing:
+            crds = upstream.module_directory("argo", upstream.ARGO) / "manifests" / "base" / "crds" / "full"
+            files = [f"--filename={path}" for path in sorted(crds.glob("argoproj.io_*.yaml"))]
+            # Server-side, since the full schemas do not fit into the annotation of a client-side apply.
+            kubectl("apply", "--server-side", "--force-conflicts", *files)
+            kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
+            apply(_objects())  # last, since it marks the whole as done
+        controller = daemon()
+        started = processes.ensure(controller)
+        await_condition(
+            "Argo's controller is healthy",
+            lambda: controlplane.responds("http://127.0.0.1:6060/healthz"),
+            seconds=60,
+            log=controller.log,
+            abandon=lambda: processes.death(CONTROLLER),
+        )
+        if not (missing or started):
+            current.unchanged("runs")

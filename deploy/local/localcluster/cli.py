@@ -1,0 +1,166 @@
+"""The commands of deploy/local. What fails is reported here, and only here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+
+from . import cluster, demo, images, layout, oci, processes, registry
+from .errors import LocalClusterError
+from .narration import say
+
+
+def main(command: str, argv: Sequence[str]) -> int:
+    """Run one command; return its exit code."""
+    try:
+        if os.geteuid() != 0:
+            raise LocalClusterError("the local cluster needs root", hint="it makes namespaces, mounts and cgroups")
+        return COMMANDS[command](list(argv))
+    except LocalClusterError as error:
+        say(error.report())
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; run it again to go on, or deploy/local/down to remove what there is")
+        return 130
+
+
+def _parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"deploy/local/{command}", description=description, epilog=f"example: {example}")
+
+
+def _count(low: int, high: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if not text.isdigit() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text}: expected a number from {low} to {high}")
+        return int(text)
+
+    return count
+
+
+def up(argv: list[str]) -> int:
+    """Start the cluster."""
+    parser = _parser("up", "Start the local cluster, or what of it does not run.", "deploy/local/up --nodes 3")
+    parser.add_argument("--nodes", type=_count(1, layout.MAX_NODES), metavar="N", help="real nodes (default: 2)")
+    parser.add_argument("--fake-nodes", type=_count(0, 10_000), metavar="M", help="simulated nodes (default: 0)")
+    parser.add_argument("--take-over", action="store_true", help="end the cluster of another checkout first")
+    parser.add_argument("--no-product", action="store_true", help="only the cluster with Argo, without IPS Flow")
+    options = parser.parse_args(argv)
+    with cluster.exclusive():
+        cluster.up(
+            nodes=options.nodes,
+            fake_nodes=options.fake_nodes,
+            take_over=options.take_over,
+            with_product=not options.no_product,
+        )
+    return 0
+
+
+def down(argv: list[str]) -> int:
+    """Stop the cluster."""
+    _parser("down", "End the local cluster and remove all of it but the caches.", "deploy/local/down").parse_args(argv)
+    with cluster.exclusive():
+        cluster.down()
+    return 0
+
+
+def status(argv: list[str]) -> int:
+    """Show the cluster."""
+    _parser("status", "Print a line a part; exit 0 only while all of it runs.", "deploy/local/status").parse_args(argv)
+    return 0 if cluster.status() else 1
+
+
+def env(argv: list[str]) -> int:
+    """Print exports for a shell."""
+    _parser("env", "Print what a shell needs.", 'eval "$(deploy/local/env)"').parse_args(argv)
+    cluster.running()
+    folders = [layout.venv() / "bin", layout.binary("kubectl").parent, layout.binary("ctr").parent]
+    before = [entry for entry in os.environ.get("PATH", "").split(":") if entry not in map(str, folders)]
+    exports = {
+        "KUBECONFIG": str(layout.KUBECONFIG),
+        "IPS_FLOW_NAMESPACE": layout.NAMESPACE,
+        "IPS_LOCAL_REGISTRY": layout.REGISTRY,
+        "IPS_LOCAL_PRIVATE_REGISTRY": layout.PRIVATE_REGISTRY,
+        "PATH": ":".join([*map(str, folders), *before]),
+    }
+    for name, value in exports.items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def ctr(argv: list[str]) -> int:
+    """Run containerd's client in a node."""
+    if not argv or argv[0] in {"-h", "--help"}:
+        print("usage: deploy/local/ctr NODE [ctr's arguments]\nexample: deploy/local/ctr node1 images ls -q")
+        return 0 if argv else 2
+    match = re.fullmatch(r"node([1-9])", argv[0])
+    if match is None:
+        raise LocalClusterError(f"{argv[0]}: expected node1 … node{layout.MAX_NODES}")
+    return cluster.client(int(match[1]), argv[1:])
+
+
+def image(argv: list[str]) -> int:
+    """Make and push an image of random layers."""
+    parser = _parser(
+        "image", "Make an image that no node has seen and push it.", "deploy/local/image push tests/a:1 --size 8MiB"
+    )
+    parser.add_argument("verb", choices=["push"])
+    parser.add_argument("name", metavar="NAME:TAG")
+    parser.add_argument("--size", type=_size, default=1 << 20, help="bytes of all layers, such as 512KiB or 1MiB")
+    parser.add_argument("--layers", type=_count(1, 100), default=1)
+    parser.add_argument("--runnable", action="store_true", help="with busybox in it")
+    parser.add_argument("--registry", default=layout.REGISTRY, metavar="HOST:PORT")
+    options = parser.parse_args(argv)
+    repository, _, tag = options.name.partition(":")
+    made = images.fresh(options.size, options.layers, runnable=options.runnable)
+    known = {layout.PRIVATE_REGISTRY: registry.private_client()}
+    target = known.get(options.registry) or oci.Registry(options.registry)
+    target.push(made, repository, tag or "latest")
+    print(f"{options.registry}/{repository}:{tag or 'latest'}@{made.digest}")
+    return 0
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+)(KiB|MiB|GiB)?", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text}: expected a size such as 512KiB or 1MiB")
+    return int(match[1]) << {None: 0, "KiB": 10, "MiB": 20, "GiB": 30}[match[2]]
+
+
+def kill(argv: list[str]) -> int:
+    """Break a part on purpose."""
+    parser = _parser(
+        "kill", "Kill a part, as a fault would; `up` starts it again.", "deploy/local/kill node2"
+    )
+    parser.add_argument("part", help="nodeN (with all its pods), or the name of a daemon as in status")
+    options = parser.parse_args(argv)
+    match = re.fullmatch(r"node([1-9])", options.part)
+    if match is not None:
+        say(f"killed {cluster.kill_node(int(match[1]))} processes of {options.part}")
+        return 0
+    record = processes.read(options.part)
+    if record is None:
+        raise LocalClusterError(f"{options.part}: no such part", hint="deploy/local/status lists them")
+    processes.kill(record)
+    say(f"killed {options.part} (pid {record.pid})")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "up": up,
+    "down": down,
+    "status": status,
+    "env": env,
+    "ctr": ctr,
+    "demo": demo.main,
+    "image": image,
+    "kill": kill,
+}
+
+
+def entry() -> None:
+    """Run the command that the called file is named after."""
+    sys.exit(main(os.path.basename(sys.argv[0]), sys.argv[1:]))

@@ -1,0 +1,256 @@
+"""The cluster as a whole: up, down, status."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import (
+    argo,
+    cgroups,
+    controlplane,
+    credentials,
+    images,
+    kubenode,
+    layout,
+    network,
+    packages,
+    processes,
+    product,
+    registry,
+    simulated,
+    upstream,
+)
+from .commands import run
+from .errors import LocalClusterError
+from .narration import say, step
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """What was asked for, and by whom. Written before anything starts, so that a crash leaves a trace."""
+
+    checkout: str
+    nodes: int
+    fake_nodes: int
+    storage: str
+
+    def save(self) -> None:
+        """Write the record."""
+        layout.STATE.mkdir(parents=True, exist_ok=True)
+        temporary = layout.RECORD.with_suffix(".new")
+        temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        temporary.replace(layout.RECORD)
+
+    @classmethod
+    def load(cls) -> Cluster | None:
+        """Return the record of the machine's cluster, or None."""
+        try:
+            return cls(**json.loads(layout.RECORD.read_text()))
+        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            return None
+
+
+@contextlib.contextmanager
+def exclusive() -> Iterator[None]:
+    """Hold the machine's lock; wait for another `up` or `down` to end."""
+    with layout.LOCK.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another up or down is at work on this machine; waiting for it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def up(*, nodes: int | None, fake_nodes: int | None, take_over: bool, with_product: bool) -> None:
+    """Start what does not run. Counts of None mean: as it is, or 2 and 0 for a new cluster."""
+    began = time.monotonic()
+    current = Cluster.load()
+    mine = str(layout.CHECKOUT)
+    if current is not None and current.checkout != mine and (processes.records() or cgroups.members()):
+        if not take_over:
+            raise LocalClusterError(
+                f"the checkout {current.checkout} runs the local cluster of this machine",
+                hint=f"use {current.checkout}/deploy/local/down, or --take-over to end it and start this one's",
+            )
+        down()
+        current = None
+    if current is None or not layout.STATE.is_mount():
+        # Nothing recorded, or the machine was restarted: whatever is left of a past life goes first.
+        _sweep(current)
+        current = Cluster(mine, 0, 0, str(layout.storage()))
+    wanted = Cluster(
+        mine,
+        max(nodes if nodes is not None else 2, current.nodes) if current.nodes == 0 or nodes else current.nodes,
+        max(fake_nodes or 0, current.fake_nodes),
+        str(layout.storage()),
+    )
+    for what, asked, has in (("nodes", nodes, current.nodes), ("simulated nodes", fake_nodes, current.fake_nodes)):
+        if asked is not None and asked < has:
+            say(f"  note: the cluster has {has} {what} and keeps them; for fewer, run deploy/local/down first")
+    packages.ensure()
+    upstream.ensure()
+    with step("state, bridge, identities") as here:
+        _ensure_state()
+        wanted.save()
+        changed = network.ensure_bridge()
+        changed |= credentials.ensure()
+        if not changed:
+            here.unchanged("all there")
+    numbers = list(range(1, wanted.nodes + 1))
+    registry.ensure()
+    controlplane.ensure(simulated=wanted.fake_nodes > 0)
+    kubenode.start(numbers)
+    images.ensure()
+    argo.ensure()
+    if wanted.fake_nodes:
+        simulated.ensure(wanted.fake_nodes)
+    kubenode.await_ready(numbers)
+    if with_product:
+        product.ensure()
+    say(f"up after {time.monotonic() - began:.1f} s; use it with: eval \"$({_short(layout.LOCAL / 'env')})\"")
+
+
+def _short(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def _ensure_state() -> None:
+    if not layout.STATE.is_mount():
+        layout.STATE.mkdir(parents=True, exist_ok=True)
+        run(["mount", "-t", "tmpfs", "-o", "size=6g,mode=0755", "ips-flow", layout.STATE])
+    # Files that keep a mount namespace alive can only be on a mount that propagates nowhere.
+    run(["mount", "--make-private", layout.STATE])
+    for folder in (layout.PIDS, layout.LOGS, layout.CONFIG, layout.NAMESPACES):
+        folder.mkdir(parents=True, exist_ok=True)
+    layout.storage().mkdir(parents=True, exist_ok=True)
+    # Tracked from the first process on, in the one hierarchy that daemons join.
+    cgroups.tracking("host").mkdir(parents=True, exist_ok=True)
+
+
+def down() -> None:
+    """End every process of the cluster and remove all that it left on the machine; caches stay."""
+    current = Cluster.load()
+    traces = processes.records() or cgroups.members() or layout.STATE.is_mount() or network.links()
+    if current is None and not traces and not layout.STATE.exists():
+        say("nothing runs, nothing to remove")
+        return
+    _sweep(current)
+
+
+def _sweep(current: Cluster | None) -> None:
+    """Remove whatever there is, in an order in which each part lets the next one go."""
+    if layout.STATE.exists() or cgroups.members() or network.links():
+        with step("end processes") as here:
+            # The daemons that write to disk of their own accord end first, politely; the rest has no state to save.
+            found = processes.records()
+            processes.stop([record for record in found if record.group == "host"], seconds=3)
+            killed = cgroups.kill()
+            here.unchanged(f"{len(found)} daemons, {killed} further processes")
+        with step("remove mounts, namespaces, links, cgroups"):
+            _unmount()
+            network.remove()
+            cgroups.remove()
+            for folder in {Path(current.storage) if current else layout.storage(), layout.storage()}:
+                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(layout.STATE, ignore_errors=True)
+            _remove_mount_points()
+
+
+def _unmount() -> None:
+    """Unmount all at or below the state directory, deepest first."""
+    root = str(layout.STATE)
+    while True:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        points = [line.split()[4] for line in lines]
+        ours = sorted((point for point in points if point == root or point.startswith(f"{root}/")), key=len)
+        if not ours:
+            return
+        run(["umount", "--lazy", ours[-1]])
+
+
+def _remove_mount_points() -> None:
+    """Remove the empty directories that nodes needed as mount points, where nobody else uses them."""
+    for directory in (*kubenode.OWN_DIRECTORIES, kubenode.OWN_RUNTIME_DIRECTORY):
+        # Not ours if it is not empty.
+        with contextlib.suppress(OSError):
+            Path(directory).rmdir()
+
+
+def parts(current: Cluster) -> list[str]:
+    """Return the names of the daemons that should run."""
+    names = [daemon.name for daemon in registry.daemons()]
+    names += ["etcd", "apiserver", "controller-manager", "scheduler", argo.CONTROLLER]
+    for number in range(1, current.nodes + 1):
+        names += [f"node{number}-containerd", f"node{number}-kubelet"]
+    if current.fake_nodes:
+        names.append(simulated.NAME)
+    return names
+
+
+def status() -> bool:
+    """Print a line for each part; return whether all of it runs."""
+    current = Cluster.load()
+    if current is None:
+        print("down")
+        return False
+    print(f"{'checkout':22} {current.checkout}")
+    good = True
+    for name in parts(current):
+        record = processes.read(name)
+        alive = record is not None and record.alive()
+        good &= alive
+        detail = f"running  pid {record.pid}" if record is not None and alive else "ended"
+        print(f"{name:22} {detail}")
+    api = controlplane.ready()
+    print(f"{'API server':22} {'ready' if api else 'not ready'}")
+    if not api:
+        return False
+    try:
+        ready = kubenode.ready_nodes()
+        simulated_ready = simulated.ready() if current.fake_nodes else 0
+    except LocalClusterError as error:
+        print(f"{'nodes':22} {error}")
+        return False
+    for number in range(1, current.nodes + 1):
+        state = "Ready" if f"node{number}" in ready else "NotReady"
+        good &= state == "Ready"
+        print(f"{f'node{number}':22} {state}")
+    if current.fake_nodes:
+        good &= simulated_ready >= current.fake_nodes
+        print(f"{'simulated nodes':22} {simulated_ready} of {current.fake_nodes} Ready")
+    return good
+
+
+def running() -> Cluster:
+    """Return the running cluster's record; raise where there is none."""
+    current = Cluster.load()
+    if current is None or not layout.KUBECONFIG.exists():
+        raise LocalClusterError("no local cluster runs on this machine", hint="start it with deploy/local/up")
+    return current
+
+
+def kill_node(number: int) -> int:
+    """Kill a node as a power cut would: kubelet, containerd and every pod; return how many processes."""
+    return cgroups.kill(f"node{number}")
+
+
+def client(number: int, argv: list[str]) -> int:
+    """Run containerd's client in a node and return its exit code."""
+    if number > running().nodes or number < 1:
+        raise LocalClusterError(f"node{number}: no such node", hint="deploy/local/status lists them")
+    node = kubenode.Node(number)
+    namespace = [] if any(word in {"-n", "--namespace"} or word.startswith("--namespace=") for word in argv[:2]) else ["-n", "k8s.io"]
+    words = [*node.enter(), str(layout.binary("ctr")), *namespace, *argv]
+    return subprocess.run(words, check=False).returncode
+

@@ -1,0 +1,143 @@
+"""etcd, the API server, the controller manager and the scheduler."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.error
+import urllib.request
+
+from . import credentials, layout, processes
+from .commands import await_condition
+from .narration import step
+
+ETCD = "http://127.0.0.1:23790"
+
+
+def daemons(*, simulated: bool) -> list[processes.Daemon]:
+    """Return the control plane's processes in the order in which they start.
+
+    With simulated nodes the grace period of node heartbeats is longer: on two processors thousands of
+    simulated nodes would flap at less.
+    """
+    etcd = [
+        str(layout.binary("etcd")),
+        f"--data-dir={layout.STATE / 'etcd'}",
+        f"--listen-client-urls={ETCD}",
+        f"--advertise-client-urls={ETCD}",
+        "--listen-peer-urls=http://127.0.0.1:23800",
+        "--unsafe-no-fsync",
+        "--quota-backend-bytes=4294967296",
+        "--auto-compaction-mode=periodic",
+        "--auto-compaction-retention=5m",
+        "--log-level=warn",
+    ]
+    apiserver = [
+        str(layout.binary("kube-apiserver")),
+        f"--etcd-servers={ETCD}",
+        "--bind-address=0.0.0.0",
+        "--secure-port=443",
+        f"--advertise-address={layout.GATEWAY}",
+        f"--service-cluster-ip-range={layout.SERVICE_RANGE}",
+        f"--tls-cert-file={credentials.SERVER}",
+        f"--tls-private-key-file={credentials.SERVER_KEY}",
+        f"--client-ca-file={credentials.CA}",
+        f"--kubelet-client-certificate={credentials.KUBELET_CLIENT}",
+        f"--kubelet-client-key={credentials.KUBELET_CLIENT_KEY}",
+        "--kubelet-preferred-address-types=InternalIP",
+        f"--token-auth-file={credentials.TOKENS}",
+        f"--service-account-key-file={credentials.SERVICE_ACCOUNTS}",
+        f"--service-account-signing-key-file={credentials.SERVICE_ACCOUNTS_KEY}",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true",
+        "--profiling=false",
+        "--max-requests-inflight=1000",
+        "--max-mutating-requests-inflight=500",
+        f"--cert-dir={layout.STATE / 'apiserver'}",
+    ]
+    controller_manager = [
+        str(layout.binary("kube-controller-manager")),
+        f"--kubeconfig={credentials.kubeconfig('controller-manager')}",
+        f"--service-account-private-key-file={credentials.SERVICE_ACCOUNTS_KEY}",
+        f"--root-ca-file={credentials.CA}",
+        "--use-service-account-credentials=true",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        "--kube-api-qps=200",
+        "--kube-api-burst=400",
+        "--concurrent-job-syncs=20",
+        f"--node-monitor-grace-period={'150s' if simulated else '40s'}",
+        f"--cert-dir={layout.STATE / 'controller-manager'}",
+    ]
+    scheduler = [
+        str(layout.binary("kube-scheduler")),
+        f"--kubeconfig={credentials.kubeconfig('scheduler')}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        "--kube-api-qps=200",
+        "--kube-api-burst=400",
+        f"--cert-dir={layout.STATE / 'scheduler'}",
+    ]
+    return [
+        processes.Daemon("etcd", etcd),
+        processes.Daemon("apiserver", apiserver),
+        processes.Daemon("controller-manager", controller_manager),
+        processes.Daemon("scheduler", scheduler),
+    ]
+
+
+def responds(url: str) -> bool:
+    """Say whether a health endpoint answers 200; whose certificate it shows does not matter here."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
+    try:
+        with opener.open(url, timeout=3) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def ready() -> bool:
+    """Say whether the API server is ready to serve."""
+    return responds(f"{layout.API_SERVER}/readyz")
+
+
+def ensure(*, simulated: bool) -> None:
+    """Start what of the control plane does not run, and wait until all of it answers."""
+    etcd, apiserver, *controllers = daemons(simulated=simulated)
+    with step("etcd, API server") as current:
+        started = [processes.ensure(etcd)]
+        await_condition(
+            "etcd is healthy",
+            lambda: responds(f"{ETCD}/health"),
+            seconds=30,
+            log=etcd.log,
+            abandon=lambda: processes.death("etcd"),
+        )
+        started.append(processes.ensure(apiserver))
+        await_condition(
+            "the API server is ready",
+            ready,
+            seconds=90,
+            log=apiserver.log,
+            abandon=lambda: processes.death("apiserver"),
+        )
+        if not any(started):
+            current.unchanged("runs")
+    with step("controller manager, scheduler") as current:
+        started = [processes.ensure(daemon) for daemon in controllers]
+        for daemon, port in zip(controllers, (10257, 10259), strict=True):
+            await_condition(
+                f"the {daemon.name} is healthy",
+                lambda port=port: responds(f"https://127.0.0.1:{port}/healthz"),  # type: ignore[misc]
+                seconds=60,
+                log=daemon.log,
+                abandon=lambda name=daemon.name: processes.death(name),  # type: ignore[misc]
+            )
+        if not any(started):
+            current.unchanged("run")

@@ -1,0 +1,267 @@
+"""A real node: a kubelet with a containerd of its own, in namespaces of its own."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from . import cgroups, credentials, layout, network, processes
+from .commands import await_condition, kubectl, run, write_if_changed
+from .narration import step
+
+PAUSE = f"{layout.REGISTRY}/ips-flow/pause:1"
+
+# Directories that programs insist on, and that every node has for itself: bind mounts in the node's own
+# mount namespace, onto empty directories of the machine.
+OWN_DIRECTORIES = (
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/lib/cni",
+    "/var/log/pods",
+    "/var/log/containers",
+)
+OWN_RUNTIME_DIRECTORY = "/run/containerd"
+
+
+class Node:
+    """The paths and processes of node number N."""
+
+    def __init__(self, number: int) -> None:
+        """Number 1 is node1 with the address 10.201.0.11 and pods in 10.202.1.0/24."""
+        self.number = number
+        self.name = f"node{number}"
+        self.config = layout.CONFIG / self.name
+        self.storage = layout.storage() / self.name
+        self.network_namespace = layout.NAMESPACES / f"{self.name}.net"
+        self.mount_namespace = layout.NAMESPACES / f"{self.name}.mnt"
+        self.runtime = layout.STATE / self.name
+
+    @property
+    def socket(self) -> Path:
+        """containerd's socket, as seen from the machine."""
+        return self.runtime / "containerd.sock"
+
+    def enter(self) -> list[str]:
+        """Return the words that put a command into the node's namespaces."""
+        return ["nsenter", f"--mount={self.mount_namespace}", f"--net={self.network_namespace}", "--"]
+
+    def daemons(self) -> list[processes.Daemon]:
+        """Return containerd and the kubelet, in the order in which they start."""
+        containerd_config = self.config / "containerd.toml"
+        kubelet_config = self.config / "kubelet.json"
+        # containerd finds its shim on PATH.
+        path = f"{layout.binary('containerd').parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        containerd = [*self.enter(), str(layout.binary("containerd")), "--config", str(containerd_config)]
+        kubelet = [
+            *self.enter(),
+            str(layout.binary("kubelet")),
+            f"--config={kubelet_config}",
+            f"--kubeconfig={credentials.kubeconfig(self.name)}",
+            f"--hostname-override={self.name}",
+            f"--node-ip={network.node_address(self.number)}",
+            f"--cert-dir={self.runtime / 'pki'}",
+        ]
+        environment = {"PATH": path}
+        return [
+            processes.Daemon(
+                f"{self.name}-containerd",
+                containerd,
+                group=self.name,
+                env=environment,
+                inputs=(containerd_config,),
+            ),
+            processes.Daemon(
+                f"{self.name}-kubelet", kubelet, group=self.name, env=environment, inputs=(kubelet_config,)
+            ),
+        ]
+
+    def configure(self) -> None:
+        """Write the node's configuration files."""
+        write_if_changed(self.config / "containerd.toml", self._containerd_config())
+        write_if_changed(self.config / "kubelet.json", json.dumps(self._kubelet_config(), indent=2) + "\n")
+        write_if_changed(self.config / "cni" / "10-bridge.conflist", json.dumps(self._cni_config()) + "\n")
+        for registry in (layout.REGISTRY, layout.PRIVATE_REGISTRY):
+            hosts = f'server = "http://{registry}"\n\n[host."http://{registry}"]\n'
+            hosts += '  capabilities = ["pull", "resolve"]\n'
+            write_if_changed(self.config / "certs.d" / registry / "hosts.toml", hosts)
+
+    def _containerd_config(self) -> str:
+        return f"""\
+version = 3
+root = "/var/lib/containerd"
+state = "{OWN_RUNTIME_DIRECTORY}"
+# NRI has one well-known socket a machine, and we have several containerds.
+disabled_plugins = ["io.containerd.nri.v1.nri"]
+
+[grpc]
+  address = "{OWN_RUNTIME_DIRECTORY}/containerd.sock"
+
+[plugins."io.containerd.internal.v1.opt"]
+  path = "/var/lib/containerd/opt"
+
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "{PAUSE}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "{self.config / 'certs.d'}"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  # Without CAP_SYS_RESOURCE no score may be lowered, and runc would fail every sandbox.
+  restrict_oom_score_adj = true
+  # Pods' network namespaces stay inside the node's own mount namespace and go with it.
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/usr/lib/cni"]
+    conf_dir = "{self.config / 'cni'}"
+  [plugins."io.containerd.cri.v1.runtime".containerd]
+    default_runtime_name = "runc"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+"""
+
+    def _kubelet_config(self) -> dict[str, object]:
+        return {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "authentication": {
+                "anonymous": {"enabled": False},
+                "webhook": {"enabled": True},
+                "x509": {"clientCAFile": str(credentials.CA)},
+            },
+            "authorization": {"mode": "Webhook"},
+            "containerRuntimeEndpoint": f"unix://{OWN_RUNTIME_DIRECTORY}/containerd.sock",
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": f"/{cgroups.ROOT}/{self.name}",
+            "cgroupsPerQOS": True,
+            "enforceNodeAllocatable": ["pods"],
+            "failCgroupV1": False,
+            "failSwapOn": False,
+            "oomScoreAdj": 0,
+            "maxOpenFiles": 20000,
+            "makeIPTablesUtilChains": False,
+            "resolvConf": "",
+            "clusterDomain": "cluster.local",
+            "serializeImagePulls": False,
+            "maxParallelImagePulls": 4,
+            "registryPullQPS": 0,
+            "nodeStatusMaxImages": -1,
+            "nodeStatusUpdateFrequency": "5s",
+            "imageGCHighThresholdPercent": 100,
+            "evictionHard": {
+                "memory.available": "1%",
+                "nodefs.available": "1%",
+                "imagefs.available": "1%",
+                "nodefs.inodesFree": "1%",
+            },
+            # Every kubelet sees the whole machine.
+            "systemReserved": {"memory": "16Gi", "cpu": "500m"} if _large_machine() else {"cpu": "200m"},
+        }
+
+    def _cni_config(self) -> dict[str, object]:
+        bridge = {
+            "type": "bridge",
+            "bridge": "cni0",
+            "isGateway": True,
+            "ipMasq": False,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": network.pod_range(self.number)}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        }
+        portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
+        return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, portmap]}
+
+    def isolate(self) -> None:
+        """Make the node's namespaces, unless they are there."""
+        cgroups.create(self.name)
+        self.runtime.mkdir(parents=True, exist_ok=True)
+        if self._isolated():
+            return
+        layout.NAMESPACES.mkdir(parents=True, exist_ok=True)
+        mounts = ["mount --make-rshared /"]
+        for directory in OWN_DIRECTORIES:
+            own = self.storage / directory.strip("/").replace("/", "-")
+            own.mkdir(parents=True, exist_ok=True)
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            mounts.append(f"mount --bind {shlex.quote(str(own))} {directory}")
+        Path(OWN_RUNTIME_DIRECTORY).mkdir(parents=True, exist_ok=True)
+        mounts.append(f"mount --bind {shlex.quote(str(self.runtime))} {OWN_RUNTIME_DIRECTORY}")
+        for namespace in (self.network_namespace, self.mount_namespace):
+            if namespace.is_mount():
+                run(["umount", namespace])
+            namespace.touch()
+        # Nothing that the node mounts reaches the machine (private), all of it reaches its own pods (rshared).
+        run(
+            ["unshare", f"--net={self.network_namespace}", f"--mount={self.mount_namespace}"]
+            + ["--propagation", "private", "sh", "-ec", " && ".join(mounts)]
+        )
+
+    def _isolated(self) -> bool:
+        mounts = Path("/proc/self/mountinfo").read_text()
+        return all(f" {path} " in mounts for path in (self.network_namespace, self.mount_namespace))
+
+    def clear_log_of_past_life(self) -> None:
+        """Remove the socket of a containerd that was killed, so that nothing waits on it."""
+        record = processes.read(f"{self.name}-containerd")
+        if record is None or not record.alive():
+            self.socket.unlink(missing_ok=True)
+
+    def responds(self) -> bool:
+        """Say whether containerd answers on its socket."""
+        return self.socket.is_socket()
+
+
+def _large_machine() -> bool:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) > 20 * 1024 * 1024
+    return False
+
+
+def ready_nodes() -> set[str]:
+    """Return the names of the nodes whose Ready condition is True."""
+    path = '{range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+    lines = kubectl("get", "nodes", "-l", "type!=kwok", "-o", f"jsonpath={path}").splitlines()
+    return {line.removesuffix("=True") for line in lines if line.endswith("=True")}
+
+
+def start(numbers: list[int]) -> None:
+    """Start the nodes that do not run; wait for none."""
+    with step(f"start {len(numbers)} node{'s' if len(numbers) != 1 else ''}") as current:
+        changed = False
+        for number in numbers:
+            node = Node(number)
+            node.isolate()
+            network.connect(number)
+            node.configure()
+            node.clear_log_of_past_life()
+            containerd, kubelet = node.daemons()
+            changed |= processes.ensure(containerd)
+            await_condition(
+                f"containerd of {node.name} listens",
+                node.responds,
+                seconds=30,
+                log=containerd.log,
+                abandon=lambda name=containerd.name: processes.death(name),  # type: ignore[misc]
+            )
+            changed |= processes.ensure(kubelet)
+        if not changed:
+            current.unchanged("all run")
+
+
+def await_ready(numbers: list[int]) -> None:
+    """Wait until all these nodes are Ready."""
+    names = {f"node{number}" for number in numbers}
+    kubelet = Node(numbers[0]).daemons()[1]
+    with step(f"nodes Ready: {', '.join(sorted(names))}"):
+
+        def dead() -> str:
+            reasons = [processes.death(daemon.name) for number in numbers for daemon in Node(number).daemons()]
+            return "; ".join(reason for reason in reasons if reason)
+
+        await_condition("all nodes are Ready", lambda: names <= ready_nodes(), seconds=90, log=kubelet.log, abandon=dead)

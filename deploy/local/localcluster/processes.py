@@ -1,0 +1,150 @@
+"""Daemons: started in sessions of their own, recorded by id and start time, stopped by that record only."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from . import cgroups, layout
+from .errors import LocalClusterError
+
+
+@dataclasses.dataclass(frozen=True)
+class Daemon:
+    """What should run: a name, a command line, its environment, and the files whose change means a restart."""
+
+    name: str
+    argv: Sequence[str]
+    group: str = "host"
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    inputs: Sequence[Path] = ()
+
+    @property
+    def log(self) -> Path:
+        """The file that takes stdout and stderr."""
+        return layout.LOGS / f"{self.name}.log"
+
+    @property
+    def record(self) -> Path:
+        """The file that says which process runs it."""
+        return layout.PIDS / f"{self.name}.json"
+
+    def identity(self) -> str:
+        """Return a hash of all that decides how it runs; another hash means it must be restarted."""
+        digest = hashlib.sha256(json.dumps([list(self.argv), sorted(self.env.items())]).encode())
+        for path in self.inputs:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Which process runs a daemon. The start time tells it from a later process with the same id."""
+
+    name: str
+    pid: int
+    started: int
+    identity: str
+    group: str
+    log: str
+
+    def alive(self) -> bool:
+        """Say whether that very process still runs."""
+        return _started(self.pid) == self.started
+
+
+def _started(pid: int) -> int | None:
+    """Return a process's start time in clock ticks since boot; None if it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def read(name: str) -> Record | None:
+    """Return the record of a daemon, or None where there is none or it was cut short by a crash."""
+    try:
+        return Record(**json.loads((layout.PIDS / f"{name}.json").read_text()))
+    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        return None
+
+
+def records() -> list[Record]:
+    """Return all records, by name."""
+    names = sorted(path.stem for path in layout.PIDS.glob("*.json")) if layout.PIDS.is_dir() else []
+    return [record for name in names if (record := read(name)) is not None]
+
+
+def ensure(daemon: Daemon) -> bool:
+    """Start a daemon unless it runs as it should; return whether anything was done."""
+    current = read(daemon.name)
+    identity = daemon.identity()
+    if current is not None and current.alive():
+        if current.identity == identity:
+            return False
+        stop([current])
+    cgroups.tracking(daemon.group).mkdir(parents=True, exist_ok=True)
+    daemon.log.parent.mkdir(parents=True, exist_ok=True)
+    daemon.record.parent.mkdir(parents=True, exist_ok=True)
+    procs = cgroups.tracking(daemon.group) / "cgroup.procs"
+    # The shell joins the cgroup before it becomes the daemon, so no child can ever escape it.
+    wrapper = ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(procs), *daemon.argv]
+    with daemon.log.open("ab") as stream:
+        process = subprocess.Popen(
+            wrapper,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, **daemon.env},
+            cwd="/",
+            start_new_session=True,
+        )
+    started = _started(process.pid)
+    if started is None:
+        raise LocalClusterError(f"{daemon.name} ended at once", log=daemon.log)
+    record = Record(daemon.name, process.pid, started, identity, daemon.group, str(daemon.log))
+    temporary = daemon.record.with_suffix(".new")
+    temporary.write_text(json.dumps(dataclasses.asdict(record)) + "\n")
+    temporary.replace(daemon.record)
+    return True
+
+
+def death(name: str) -> str:
+    """Return why there is no point in waiting for a daemon, or nothing while it lives."""
+    record = read(name)
+    return "" if record is not None and record.alive() else f"{name} has ended"
+
+
+def kill(record: Record) -> None:
+    """Kill a daemon at once, as a fault would; its record stays, and tells `up` to start it again."""
+    with contextlib.suppress(ProcessLookupError):
+        if record.alive():
+            os.kill(record.pid, signal.SIGKILL)
+
+
+def stop(chosen: Iterable[Record], *, seconds: float = 5) -> None:
+    """Ask daemons to end, kill those that do not within ``seconds``, and forget them."""
+    gone = list(chosen)
+    waiting = [record for record in gone if record.alive()]
+    for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 10.0)):
+        for record in waiting:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(record.pid, number)
+        deadline = time.monotonic() + patience
+        while waiting and time.monotonic() < deadline:
+            waiting = [record for record in waiting if record.alive()]
+            time.sleep(0.02)
+    if waiting:
+        names = ", ".join(f"{record.name} ({record.pid})" for record in waiting)
+        raise LocalClusterError(f"cannot end {names}")
+    for record in gone:
+        (layout.PIDS / f"{record.name}.json").unlink(missing_ok=True)

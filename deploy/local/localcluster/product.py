@@ -1,0 +1,131 @@
+"""IPS Flow itself: its virtual environment, its image, its installation."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from . import images, layout, oci, registry
+from .commands import apply, kubectl, run
+from .errors import LocalClusterError
+from .narration import step
+
+INSTALLED = layout.STATE / "product.json"
+REPOSITORY = "ips-flow/ips-flow"
+
+_SOURCES = ("deploy/Dockerfile", "pyproject.toml", "ips_flows", "steps", "templates", "deploy/base")
+
+
+def source_hash() -> str:
+    """Return 12 hexadecimal digits of everything that is in the product's image or in its installation."""
+    paths = [layout.CHECKOUT / name for name in _SOURCES]
+    return layout.tree_hash(*(path for path in paths if path.exists()))[:12]
+
+
+def image() -> str:
+    """Return the reference of this checkout's product image."""
+    return f"{layout.REGISTRY}/{REPOSITORY}:{source_hash()}"
+
+
+def ensure_venv() -> None:
+    """Make the virtual environment with the product in it; again only when pyproject.toml changed."""
+    with step("virtual environment") as current:
+        project = layout.CHECKOUT / "pyproject.toml"
+        key = layout.venv() / "key"
+        wanted = layout.tree_hash(project) + str(layout.CHECKOUT)
+        if key.is_file() and key.read_text() == wanted and (layout.venv() / "bin" / "ips-flow").exists():
+            current.unchanged("up to date")
+            return
+        log = layout.build_logs() / "venv.log"
+        key.unlink(missing_ok=True)
+        if not (layout.venv() / "bin" / "python").exists():
+            shutil.rmtree(layout.venv(), ignore_errors=True)
+            hint = "apt-get install python3-venv, or use a Python that has the module ensurepip"
+            run([sys.executable, "-m", "venv", layout.venv()], log=log, hint=hint)
+        pip = [layout.venv() / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        run([*pip, "-e", f"{layout.CHECKOUT}[dev]"], log=log, hint="needs a Python package index in reach")
+        key.write_text(wanted)
+
+
+def ensure_image() -> None:
+    """Build and push the product's image with its own Dockerfile; again only when a source changed."""
+    with step("product image") as current:
+        tag = source_hash()
+        if registry.client().has(REPOSITORY, tag):
+            current.unchanged("up to date")
+            return
+        folder = layout.cache() / "images" / "product" / tag
+        made = oci.load(folder)
+        if made is None:
+            _build(folder, tag)
+            made = oci.load(folder)
+        if made is None:
+            raise LocalClusterError(f"{folder}: buildah left no OCI layout", log=_log())
+        registry.client().push(made, REPOSITORY, tag)
+        current.unchanged(tag)
+
+
+def _log() -> Path:
+    return layout.build_logs() / "product-image.log"
+
+
+def _build(folder: Path, tag: str) -> None:
+    _log().unlink(missing_ok=True)
+    pip_cache = layout.cache() / "pip"
+    pip_cache.mkdir(parents=True, exist_ok=True)
+    root = layout.cache() / "buildah"
+    buildah = ["buildah", "--storage-driver", "overlay", "--root", root / "root", "--runroot", root / "run"]
+    local = f"localhost/{REPOSITORY}:{tag}"
+    bud = [*buildah, "bud", "--isolation", "chroot", "--network", "host", "--tls-verify=false", "--layers"]
+    bud += ["-v", "/etc/ssl/certs:/etc/ssl/certs:ro", "-v", f"{pip_cache}:/root/.cache/pip:rw"]
+    bud += ["--build-arg", f"PYTHON_IMAGE={layout.REGISTRY}/{images.PYTHON_BASE}"]
+    bud += ["-f", layout.CHECKOUT / "deploy" / "Dockerfile", "-t", local, layout.CHECKOUT]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Only the newest few are of use; each is some 100 MB.
+    for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-2]:
+        shutil.rmtree(old)
+    run(bud, log=_log())
+    run([*buildah, "push", "--format", "oci", "--disable-compression", local, f"oci:{folder}:{tag}"], log=_log())
+    run([*buildah, "rmi", "--prune", "--force"], log=_log())
+
+
+def ensure_installed() -> None:
+    """Create the namespace and install, unless exactly this is installed."""
+    with step("install IPS Flow") as current:
+        wanted = {"image": image(), "checkout": str(layout.CHECKOUT)}
+        if INSTALLED.is_file() and json.loads(INSTALLED.read_text()) == wanted and _namespace_exists():
+            current.unchanged("up to date")
+            return
+        INSTALLED.unlink(missing_ok=True)
+        labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+        metadata = {"name": layout.NAMESPACE, "labels": labels}
+        apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
+        worker = f"{layout.REGISTRY}/{images.WORKER}"
+        argv = [layout.venv() / "bin" / "ips-flow", "install", "--namespace", layout.NAMESPACE, "--create-namespace"]
+        argv += ["--image", image(), "--worker-image", worker]
+        run(argv, env={"KUBECONFIG": str(layout.KUBECONFIG)})
+        INSTALLED.write_text(json.dumps(wanted))
+        current.unchanged(wanted["image"])
+
+
+def _namespace_exists() -> bool:
+    return bool(kubectl("get", "namespace", layout.NAMESPACE, "--ignore-not-found", "-o", "name").strip())
+
+
+def ensure() -> None:
+    """Bring the product of this checkout into the running cluster."""
+    ensure_venv()
+    ensure_image()
+    ensure_installed()
+
+
+def flow(*argv: str, stdin: str | None = None) -> int:
+    """Run ips-flow in the foreground, with the terminal as it is, and return its exit code."""
+    environment = {**os.environ, "KUBECONFIG": str(layout.KUBECONFIG), "IPS_FLOW_NAMESPACE": layout.NAMESPACE}
+    words = [str(layout.venv() / "bin" / "ips-flow"), *argv]
+    return subprocess.run(words, env=environment, input=stdin, text=True, check=False).returncode
