@@ -4,6 +4,6 @@ import sys
 
 from .cli import COMMANDS, main
 
-if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:  # noqa: PLR2004 - a program and a command
+if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
     sys.exit(f"usage: python3 -m localcluster {'|'.join(COMMANDS)} …")
 sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -41,7 +41,9 @@ def ensure() -> None:
     """Install the CRDs and start the controller, unless that is done."""
     with step("Argo") as current:
         installed = "--ignore-not-found", "-o", "name"
-        missing = not kubectl("get", "configmap", "-n", NAMESPACE, "workflow-controller-configmap", *installed).strip()
+        missing = not kubectl(
+            "get", "configmap", "-n", NAMESPACE, "workflow-controller-configmap", *installed
+        ).strip()
         if missing:
             crds = upstream.module_directory("argo", upstream.ARGO) / "manifests" / "base" / "crds" / "full"
             files = [f"--filename={path}" for path in sorted(crds.glob("argoproj.io_*.yaml"))]

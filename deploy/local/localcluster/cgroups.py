@@ -22,7 +22,9 @@ def hierarchies() -> list[Path]:
     """Return the mount points of all cgroup hierarchies, version 1 and hybrid, or the single one of version 2."""
     if (MOUNT / "cgroup.procs").exists():
         return [MOUNT]
-    return sorted(path for path in MOUNT.iterdir() if (path / "cgroup.procs").exists() and not path.is_symlink())
+    return sorted(
+        path for path in MOUNT.iterdir() if (path / "cgroup.procs").exists() and not path.is_symlink()
+    )
 
 
 def tracking(name: str) -> Path:
@@ -39,7 +41,11 @@ def create(name: str) -> None:
             group = parent / part
             group.mkdir(exist_ok=True)
             for file in ("cpuset.cpus", "cpuset.mems"):
-                if (group / file).exists() and hierarchy.name == "cpuset" and not (group / file).read_text().strip():
+                if (
+                    (group / file).exists()
+                    and hierarchy.name == "cpuset"
+                    and not (group / file).read_text().strip()
+                ):
                     (group / file).write_text((parent / file).read_text())
             parent = group
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from . import cluster, demo, images, layout, oci, processes, registry
 from .errors import LocalClusterError
@@ -16,9 +17,10 @@ from .narration import say
 
 def main(command: str, argv: Sequence[str]) -> int:
     """Run one command; return its exit code."""
+    if os.geteuid() != 0 and not {"-h", "--help"} & set(argv):
+        say("error: the local cluster needs root: it makes namespaces, mounts and cgroups\n  hint: use sudo")
+        return 1
     try:
-        if os.geteuid() != 0:
-            raise LocalClusterError("the local cluster needs root", hint="it makes namespaces, mounts and cgroups")
         return COMMANDS[command](list(argv))
     except LocalClusterError as error:
         say(error.report())
@@ -29,7 +31,9 @@ def main(command: str, argv: Sequence[str]) -> int:
 
 
 def _parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"deploy/local/{command}", description=description, epilog=f"example: {example}")
+    return argparse.ArgumentParser(
+        prog=f"deploy/local/{command}", description=description, epilog=f"example: {example}"
+    )
 
 
 def _count(low: int, high: int) -> Callable[[str], int]:
@@ -43,11 +47,19 @@ def _count(low: int, high: int) -> Callable[[str], int]:
 
 def up(argv: list[str]) -> int:
     """Start the cluster."""
-    parser = _parser("up", "Start the local cluster, or what of it does not run.", "deploy/local/up --nodes 3")
-    parser.add_argument("--nodes", type=_count(1, layout.MAX_NODES), metavar="N", help="real nodes (default: 2)")
-    parser.add_argument("--fake-nodes", type=_count(0, 10_000), metavar="M", help="simulated nodes (default: 0)")
+    parser = _parser(
+        "up", "Start the local cluster, or what of it does not run.", "deploy/local/up --nodes 3"
+    )
+    parser.add_argument(
+        "--nodes", type=_count(1, layout.MAX_NODES), metavar="N", help="real nodes (default: 2)"
+    )
+    parser.add_argument(
+        "--fake-nodes", type=_count(0, 10_000), metavar="M", help="simulated nodes (default: 0)"
+    )
     parser.add_argument("--take-over", action="store_true", help="end the cluster of another checkout first")
-    parser.add_argument("--no-product", action="store_true", help="only the cluster with Argo, without IPS Flow")
+    parser.add_argument(
+        "--no-product", action="store_true", help="only the cluster with Argo, without IPS Flow"
+    )
     options = parser.parse_args(argv)
     with cluster.exclusive():
         cluster.up(
@@ -61,7 +73,9 @@ def up(argv: list[str]) -> int:
 
 def down(argv: list[str]) -> int:
     """Stop the cluster."""
-    _parser("down", "End the local cluster and remove all of it but the caches.", "deploy/local/down").parse_args(argv)
+    _parser(
+        "down", "End the local cluster and remove all of it but the caches.", "deploy/local/down"
+    ).parse_args(argv)
     with cluster.exclusive():
         cluster.down()
     return 0
@@ -69,7 +83,9 @@ def down(argv: list[str]) -> int:
 
 def status(argv: list[str]) -> int:
     """Show the cluster."""
-    _parser("status", "Print a line a part; exit 0 only while all of it runs.", "deploy/local/status").parse_args(argv)
+    _parser(
+        "status", "Print a line a part; exit 0 only while all of it runs.", "deploy/local/status"
+    ).parse_args(argv)
     return 0 if cluster.status() else 1
 
 
@@ -105,11 +121,15 @@ def ctr(argv: list[str]) -> int:
 def image(argv: list[str]) -> int:
     """Make and push an image of random layers."""
     parser = _parser(
-        "image", "Make an image that no node has seen and push it.", "deploy/local/image push tests/a:1 --size 8MiB"
+        "image",
+        "Make an image that no node has seen and push it.",
+        "deploy/local/image push tests/a:1 --size 8MiB",
     )
     parser.add_argument("verb", choices=["push"])
     parser.add_argument("name", metavar="NAME:TAG")
-    parser.add_argument("--size", type=_size, default=1 << 20, help="bytes of all layers, such as 512KiB or 1MiB")
+    parser.add_argument(
+        "--size", type=_size, default=1 << 20, help="bytes of all layers, such as 512KiB or 1MiB"
+    )
     parser.add_argument("--layers", type=_count(1, 100), default=1)
     parser.add_argument("--runnable", action="store_true", help="with busybox in it")
     parser.add_argument("--registry", default=layout.REGISTRY, metavar="HOST:PORT")
@@ -163,4 +183,4 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 def entry() -> None:
     """Run the command that the called file is named after."""
-    sys.exit(main(os.path.basename(sys.argv[0]), sys.argv[1:]))
+    sys.exit(main(Path(sys.argv[0]).name, sys.argv[1:]))

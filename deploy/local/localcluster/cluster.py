@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -89,13 +90,20 @@ def up(*, nodes: int | None, fake_nodes: int | None, take_over: bool, with_produ
         current = Cluster(mine, 0, 0, str(layout.storage()))
     wanted = Cluster(
         mine,
-        max(nodes if nodes is not None else 2, current.nodes) if current.nodes == 0 or nodes else current.nodes,
+        max(nodes if nodes is not None else 2, current.nodes)
+        if current.nodes == 0 or nodes
+        else current.nodes,
         max(fake_nodes or 0, current.fake_nodes),
         str(layout.storage()),
     )
-    for what, asked, has in (("nodes", nodes, current.nodes), ("simulated nodes", fake_nodes, current.fake_nodes)):
+    for what, asked, has in (
+        ("nodes", nodes, current.nodes),
+        ("simulated nodes", fake_nodes, current.fake_nodes),
+    ):
         if asked is not None and asked < has:
-            say(f"  note: the cluster has {has} {what} and keeps them; for fewer, run deploy/local/down first")
+            say(
+                f"  note: the cluster has {has} {what} and keeps them; for fewer, run deploy/local/down first"
+            )
     packages.ensure()
     upstream.ensure()
     with step("state, bridge, identities") as here:
@@ -116,13 +124,13 @@ def up(*, nodes: int | None, fake_nodes: int | None, take_over: bool, with_produ
     kubenode.await_ready(numbers)
     if with_product:
         product.ensure()
-    say(f"up after {time.monotonic() - began:.1f} s; use it with: eval \"$({_short(layout.LOCAL / 'env')})\"")
+    say(f'up after {time.monotonic() - began:.1f} s; use it with: eval "$({short(layout.LOCAL / "env")})"')
 
 
-def _short(path: Path) -> str:
-    with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
+def short(path: Path) -> str:
+    """Return a command's path as one would type it from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else f"./{relative}" if "/" not in relative else relative
 
 
 def _ensure_state() -> None:
@@ -152,11 +160,11 @@ def _sweep(current: Cluster | None) -> None:
     """Remove whatever there is, in an order in which each part lets the next one go."""
     if layout.STATE.exists() or cgroups.members() or network.links():
         with step("end processes") as here:
-            # The daemons that write to disk of their own accord end first, politely; the rest has no state to save.
+            # Killed, not asked: none has state that outlives the cluster, and the API server alone would
+            # take many seconds to drain.
             found = processes.records()
-            processes.stop([record for record in found if record.group == "host"], seconds=3)
-            killed = cgroups.kill()
-            here.unchanged(f"{len(found)} daemons, {killed} further processes")
+            here.unchanged(f"{cgroups.kill()} killed")
+            processes.stop(found)
         with step("remove mounts, namespaces, links, cgroups"):
             _unmount()
             network.remove()
@@ -246,11 +254,18 @@ def kill_node(number: int) -> int:
 
 
 def client(number: int, argv: list[str]) -> int:
-    """Run containerd's client in a node and return its exit code."""
-    if number > running().nodes or number < 1:
-        raise LocalClusterError(f"node{number}: no such node", hint="deploy/local/status lists them")
-    node = kubenode.Node(number)
-    namespace = [] if any(word in {"-n", "--namespace"} or word.startswith("--namespace=") for word in argv[:2]) else ["-n", "k8s.io"]
-    words = [*node.enter(), str(layout.binary("ctr")), *namespace, *argv]
-    return subprocess.run(words, check=False).returncode
+    """Run containerd's client in a node, in the foreground, and return its exit code."""
+    return subprocess.run(_client(number, argv), check=False).returncode
 
+
+def ask(number: int, argv: list[str]) -> str:
+    """Run containerd's client in a node and return what it prints."""
+    return run(_client(number, argv))
+
+
+def _client(number: int, argv: list[str]) -> list[str]:
+    if not 1 <= number <= running().nodes:
+        raise LocalClusterError(f"node{number}: no such node", hint="deploy/local/status lists them")
+    chosen = any(word in {"-n", "--namespace"} or word.startswith("--namespace=") for word in argv[:2])
+    namespace = [] if chosen else ["--namespace", "k8s.io"]
+    return [*kubenode.Node(number).enter(), str(layout.binary("ctr")), *namespace, *argv]

@@ -70,7 +70,15 @@ def kubectl(*argv: str, stdin: str | None = None) -> str:
 
 def apply(manifest: str) -> None:
     """Apply a manifest server-side; unlike client-side apply this has no size limit and is quick."""
-    kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=local-cluster", "-f", "-", stdin=manifest)
+    kubectl(
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=local-cluster",
+        "-f",
+        "-",
+        stdin=manifest,
+    )
 
 
 def await_condition(

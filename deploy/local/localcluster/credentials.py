@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from pathlib import Path
 
 from . import layout
 from .commands import run, write_if_changed
@@ -41,19 +42,31 @@ def ensure() -> bool:
         f"IP:{layout.GATEWAY},IP:{layout.SERVICE_ADDRESS},IP:127.0.0.1,DNS:localhost,"
         "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
     )
-    run(
-        ["openssl", "req", "-x509", *_new_key(), "-keyout", CA_KEY, "-out", CA, "-days", "3650"]
-        + ["-subj", "/CN=ips-flow-local-ca", "-addext", "basicConstraints=critical,CA:TRUE"]
-    )
+    authority: list[str | Path] = [
+        "openssl",
+        "req",
+        "-x509",
+        *_new_key(),
+        "-keyout",
+        CA_KEY,
+        "-out",
+        CA,
+        "-days",
+        "3650",
+    ]
+    authority += ["-subj", "/CN=ips-flow-local-ca", "-addext", "basicConstraints=critical,CA:TRUE"]
+    run(authority)
     _signed("apiserver", "/CN=kube-apiserver", f"subjectAltName={names}")
-    _signed("kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client", "extendedKeyUsage=clientAuth")
+    _signed(
+        "kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client", "extendedKeyUsage=clientAuth"
+    )
     run(["openssl", "genrsa", "-out", SERVICE_ACCOUNTS_KEY, "2048"])
     run(["openssl", "rsa", "-in", SERVICE_ACCOUNTS_KEY, "-pubout", "-out", SERVICE_ACCOUNTS])
     tokens = {identity: secrets.token_hex(24) for identity in USERS}
     for identity, token in tokens.items():
         write_if_changed(layout.STATE / f"{identity}.kubeconfig", _kubeconfig(identity, token), mode=0o600)
     lines = [
-        f'{tokens[identity]},{user},{identity}{f",{group}" if group else ""}\n'
+        f"{tokens[identity]},{user},{identity}{f',{group}' if group else ''}\n"
         for identity, (user, group) in USERS.items()
     ]
     write_if_changed(TOKENS, "".join(lines), mode=0o600)
@@ -70,10 +83,20 @@ def _signed(name: str, subject: str, extension: str) -> None:
     run(["openssl", "req", *_new_key(), "-keyout", f"{base}.key", "-out", request, "-subj", subject])
     extensions = layout.PKI / f"{name}.ext"
     extensions.write_text(f"{extension}\n")
-    run(
-        ["openssl", "x509", "-req", "-in", request, "-CA", CA, "-CAkey", CA_KEY, "-CAcreateserial"]
-        + ["-out", f"{base}.crt", "-days", "3650", "-extfile", extensions]
-    )
+    signing: list[str | Path] = [
+        "openssl",
+        "x509",
+        "-req",
+        "-in",
+        request,
+        "-CA",
+        CA,
+        "-CAkey",
+        CA_KEY,
+        "-CAcreateserial",
+    ]
+    signing += ["-out", f"{base}.crt", "-days", "3650", "-extfile", extensions]
+    run(signing)
 
 
 def _kubeconfig(identity: str, token: str) -> str:

@@ -39,7 +39,7 @@ class Node:
 
     @property
     def socket(self) -> Path:
-        """containerd's socket, as seen from the machine."""
+        """The socket of containerd, as seen from the machine."""
         return self.runtime / "containerd.sock"
 
     def enter(self) -> list[str]:
@@ -105,7 +105,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "{PAUSE}"
   [plugins."io.containerd.cri.v1.images".registry]
-    config_path = "{self.config / 'certs.d'}"
+    config_path = "{self.config / "certs.d"}"
 
 [plugins."io.containerd.cri.v1.runtime"]
   # Without CAP_SYS_RESOURCE no score may be lowered, and runc would fail every sandbox.
@@ -114,7 +114,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = ["/usr/lib/cni"]
-    conf_dir = "{self.config / 'cni'}"
+    conf_dir = "{self.config / "cni"}"
   [plugins."io.containerd.cri.v1.runtime".containerd]
     default_runtime_name = "runc"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
@@ -199,10 +199,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
                 run(["umount", namespace])
             namespace.touch()
         # Nothing that the node mounts reaches the machine (private), all of it reaches its own pods (rshared).
-        run(
-            ["unshare", f"--net={self.network_namespace}", f"--mount={self.mount_namespace}"]
-            + ["--propagation", "private", "sh", "-ec", " && ".join(mounts)]
-        )
+        enter = ["unshare", f"--net={self.network_namespace}", f"--mount={self.mount_namespace}"]
+        run([*enter, "--propagation", "private", "sh", "-ec", " && ".join(mounts)])
 
     def _isolated(self) -> bool:
         mounts = Path("/proc/self/mountinfo").read_text()
@@ -264,7 +262,11 @@ def await_ready(numbers: list[int]) -> None:
     with step(f"nodes Ready: {', '.join(sorted(names))}"):
 
         def dead() -> str:
-            reasons = [processes.death(daemon.name) for number in numbers for daemon in Node(number).daemons()]
+            reasons = [
+                processes.death(daemon.name) for number in numbers for daemon in Node(number).daemons()
+            ]
             return "; ".join(reason for reason in reasons if reason)
 
-        await_condition("all nodes are Ready", lambda: names <= ready_nodes(), seconds=90, log=kubelet.log, abandon=dead)
+        await_condition(
+            "all nodes are Ready", lambda: names <= ready_nodes(), seconds=90, log=kubelet.log, abandon=dead
+        )

@@ -39,7 +39,8 @@ def ensure_bridge() -> bool:
     foreign = run(["ip", "-o", "route", "show", "root", "10.201.0.0/24"]).strip()
     if foreign:
         raise LocalClusterError(
-            f"10.201.0.0/24 is already routed: {foreign}", hint="the local cluster needs that network for itself"
+            f"10.201.0.0/24 is already routed: {foreign}",
+            hint="the local cluster needs that network for itself",
         )
     run(["ip", "link", "add", layout.BRIDGE, "type", "bridge"])
     run(["ip", "addr", "add", f"{layout.GATEWAY}/24", "dev", layout.BRIDGE])

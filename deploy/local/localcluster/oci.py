@@ -200,7 +200,12 @@ class Registry:
         return status in (http.HTTPStatus.OK, http.HTTPStatus.UNAUTHORIZED)
 
     def _request(
-        self, method: str, path: str, *, headers: dict[str, str] | None = None, body: BinaryIO | bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: BinaryIO | bytes | None = None,
     ) -> tuple[int, dict[str, str]]:
         connection = http.client.HTTPConnection(self.address, timeout=60)
         try:
@@ -210,7 +215,8 @@ class Registry:
             return answer.status, dict(answer.getheaders())
         except OSError as error:
             raise LocalClusterError(
-                f"registry {self.address}: {method} {path}: {error}", hint="is it running? see deploy/local/status"
+                f"registry {self.address}: {method} {path}: {error}",
+                hint="is it running? see deploy/local/status",
             ) from error
         finally:
             connection.close()

@@ -41,6 +41,11 @@ def ensure() -> None:
         # RUNLEVEL=1 keeps invoke-rc.d from starting Debian's own registry and Prometheus.
         env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         install = ["apt-get", "install", "-y", "--no-install-recommends", *wanted]
-        run(["apt-get", "update"], log=log, env=env, hint="is this machine Debian, with its package mirrors in reach?")
+        run(
+            ["apt-get", "update"],
+            log=log,
+            env=env,
+            hint="is this machine Debian, with its package mirrors in reach?",
+        )
         run(install, log=log, env=env)
         current.unchanged(", ".join(wanted))

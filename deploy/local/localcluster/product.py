@@ -46,7 +46,7 @@ def ensure_venv() -> None:
             shutil.rmtree(layout.venv(), ignore_errors=True)
             hint = "apt-get install python3-venv, or use a Python that has the module ensurepip"
             run([sys.executable, "-m", "venv", layout.venv()], log=log, hint=hint)
-        pip = [layout.venv() / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        pip: list[str | Path] = [layout.venv() / "bin" / "python", "-m", "pip", "install", "--quiet"]
         run([*pip, "-e", f"{layout.CHECKOUT}[dev]"], log=log, hint="needs a Python package index in reach")
         key.write_text(wanted)
 
@@ -78,9 +78,26 @@ def _build(folder: Path, tag: str) -> None:
     pip_cache = layout.cache() / "pip"
     pip_cache.mkdir(parents=True, exist_ok=True)
     root = layout.cache() / "buildah"
-    buildah = ["buildah", "--storage-driver", "overlay", "--root", root / "root", "--runroot", root / "run"]
+    buildah: list[str | Path] = [
+        "buildah",
+        "--storage-driver",
+        "overlay",
+        "--root",
+        root / "root",
+        "--runroot",
+        root / "run",
+    ]
     local = f"localhost/{REPOSITORY}:{tag}"
-    bud = [*buildah, "bud", "--isolation", "chroot", "--network", "host", "--tls-verify=false", "--layers"]
+    bud: list[str | Path] = [
+        *buildah,
+        "bud",
+        "--isolation",
+        "chroot",
+        "--network",
+        "host",
+        "--tls-verify=false",
+        "--layers",
+    ]
     bud += ["-v", "/etc/ssl/certs:/etc/ssl/certs:ro", "-v", f"{pip_cache}:/root/.cache/pip:rw"]
     bud += ["--build-arg", f"PYTHON_IMAGE={layout.REGISTRY}/{images.PYTHON_BASE}"]
     bud += ["-f", layout.CHECKOUT / "deploy" / "Dockerfile", "-t", local, layout.CHECKOUT]
@@ -90,7 +107,10 @@ def _build(folder: Path, tag: str) -> None:
     for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-2]:
         shutil.rmtree(old)
     run(bud, log=_log())
-    run([*buildah, "push", "--format", "oci", "--disable-compression", local, f"oci:{folder}:{tag}"], log=_log())
+    run(
+        [*buildah, "push", "--format", "oci", "--disable-compression", local, f"oci:{folder}:{tag}"],
+        log=_log(),
+    )
     run([*buildah, "rmi", "--prune", "--force"], log=_log())
 
 
@@ -106,7 +126,13 @@ def ensure_installed() -> None:
         metadata = {"name": layout.NAMESPACE, "labels": labels}
         apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
         worker = f"{layout.REGISTRY}/{images.WORKER}"
-        argv = [layout.venv() / "bin" / "ips-flow", "install", "--namespace", layout.NAMESPACE, "--create-namespace"]
+        argv: list[str | Path] = [
+            layout.venv() / "bin" / "ips-flow",
+            "install",
+            "--namespace",
+            layout.NAMESPACE,
+            "--create-namespace",
+        ]
         argv += ["--image", image(), "--worker-image", worker]
         run(argv, env={"KUBECONFIG": str(layout.KUBECONFIG)})
         INSTALLED.write_text(json.dumps(wanted))

@@ -15,7 +15,10 @@ HTPASSWD = "robot:$2y$05$4rAydjSHLBJ.o7DmqiKFleDUxw81HLoqlgCpftybtG.BSZVjmxTHC\n
 
 def daemons() -> list[processes.Daemon]:
     """Return both registries."""
-    return [_daemon("registry", layout.REGISTRY, ""), _daemon("registry-private", layout.PRIVATE_REGISTRY, HTPASSWD)]
+    return [
+        _daemon("registry", layout.REGISTRY, ""),
+        _daemon("registry-private", layout.PRIVATE_REGISTRY, HTPASSWD),
+    ]
 
 
 def _daemon(name: str, address: str, htpasswd: str) -> processes.Daemon:

@@ -136,7 +136,9 @@ def _build(upstream: Upstream) -> None:
     fresh.mkdir()
     target = fresh / upstream.programs[0] if len(upstream.programs) == 1 else f"{fresh}{os.sep}"
     argv = ["nice", "go", "build", *upstream.flags(), "-o", str(target), upstream.package]
-    run(argv, cwd=source, env=go_environment(), log=log, hint="needs Go 1.26 and the Go module proxy in reach")
+    run(
+        argv, cwd=source, env=go_environment(), log=log, hint="needs Go 1.26 and the Go module proxy in reach"
+    )
     shutil.rmtree(upstream.output / "bin", ignore_errors=True)
     fresh.rename(upstream.output / "bin")
     (upstream.output / "key").write_text(upstream.key())
