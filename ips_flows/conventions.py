@@ -18,6 +18,9 @@ ANNOTATION_TITLE = "workflows.argoproj.io/title"
 ANNOTATION_DESCRIPTION = "workflows.argoproj.io/description"
 ANNOTATION_COLUMNS = PREFIX + "columns"  # what `list` shows, as JSON
 
+LABEL_STEP = PREFIX + "step"  # on step pods: filter, drive or finish
+ANNOTATION_VERSION = PREFIX + "version"  # on what `install` puts into a cluster
+
 # On Jobs, pull pods and ConfigMaps
 LABEL_WORKFLOW_UID = PREFIX + "workflow-uid"
 LABEL_TASK_NAME = PREFIX + "task-name"  # cut to 63 characters
@@ -50,11 +53,6 @@ def base_name(task: str, uid: str) -> str:
     `-g<i>-a<n>` and a pod index behind it still fit into 63 characters.
     """
     return f"{task[:40].rstrip('-.')}-{uid.replace('-', '')[:6]}"
-
-
-def overview_name(task: str, uid: str) -> str:
-    """The ConfigMap that holds the whole plan's overview."""
-    return f"{base_name(task, uid)}-plan"
 
 
 def group_name(task: str, uid: str, group: int) -> str:

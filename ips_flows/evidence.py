@@ -1,0 +1,373 @@
+"""Evidence: what shows that an image is on a node, and why it is not. An exit code alone shows nothing.
+
+Everything here reads stored pods, events and nodes; sources of the texts are the kubelet's image manager
+(`Successfully pulled image "X" in 70ms (…). Image size: 4196390 bytes.`) and containerd's and CRI-O's errors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ips_flows.conventions import ANNOTATION_ENDED
+from ips_flows.images import Reference, parse_reference
+from ips_flows.nodes import Node
+from ips_flows.plan import GroupPlan, PlannedNode
+from ips_flows.results import MESSAGE_LIMIT, Failure, ImageResult, Result
+
+WORKER_CONTAINER = "worker"
+ENDED_SETTLED = "settled"  # why a driver ended a pod: nothing more could come of it,
+ENDED_TIMEOUT = "timeout"  # its time was up,
+ENDED_CANCELLED = "cancelled"  # or the task was stopped
+TERMINAL_PHASES = ("Succeeded", "Failed")
+# A second try comes after the kubelet's first back-off of 10 s; by then it has certainly been made.
+_SEEN_TWICE_SECONDS = 25.0
+
+_PULL_REASONS = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "RegistryUnavailable",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+)
+# The image is there, only the container can't be made from it: no concern of ours.
+_NOT_RUNNABLE_REASONS = (
+    "CreateContainerError",
+    "CreateContainerConfigError",
+    "RunContainerError",
+    "StartError",
+)
+_PERMANENT = (Failure.NOT_FOUND, Failure.UNAUTHORIZED, Failure.WRONG_PLATFORM, Failure.INVALID_IMAGE)
+
+# The first pattern that is found decides, so the special ones stand before the general ones.
+_CLASSES: Sequence[tuple[Failure, re.Pattern[str]]] = [
+    (failure, re.compile(pattern, re.IGNORECASE))
+    for failure, pattern in (
+        (Failure.NO_SPACE, r"no space left on device|disk quota exceeded"),
+        (Failure.RATE_LIMITED, r"\b429\b|toomanyrequests|too many requests|rate limit"),
+        (
+            Failure.WRONG_PLATFORM,
+            r"no match for platform|no matching manifest|no image found .* for architecture",
+        ),
+        (
+            Failure.UNAUTHORIZED,
+            (
+                r"\b401\b|\b403\b|unauthorized|forbidden|authorization failed|authentication required|no basic auth"
+                r"|access denied|access to the resource is denied|insufficient_scope"
+            ),
+        ),
+        (
+            Failure.REGISTRY_UNAVAILABLE,
+            (
+                r"connection refused|connection reset|no such host|i/o timeout|tls handshake|x509:|no route to host"
+                r"|network is unreachable|server misbehaving|unexpected eof|: eof\b|deadline exceeded|server closed"
+                r"|\b50[0234]\b|client.timeout|http: server gave http response to https client|short read"
+            ),
+        ),
+        (
+            Failure.NOT_FOUND,
+            r"not found|manifest unknown|name unknown|name_unknown|manifest_unknown|does not exist",
+        ),
+        (
+            Failure.INVALID_IMAGE,
+            (
+                r"invalid reference|invalidimagename|couldn't parse image|failed to parse|unsupported media ?type"
+                r"|unexpected media ?type|digest mismatch|unexpected commit digest|failed to extract|archive/tar"
+            ),
+        ),
+    )
+]
+_PULLED = re.compile(r"Successfully pulled image .*? in (?P<took>[0-9a-zµ.]+)", re.DOTALL)
+_SIZE = re.compile(r"Image size: (?P<bytes>\d+) bytes")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|µs|us|ns)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
+
+
+def container_name(index: int) -> str:
+    """The container that stands for the image with this index."""
+    return f"image-{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a pod's status said of one container. `reason` and `message` are those of a waiting container."""
+
+    reason: str = ""
+    message: str = ""
+    started: bool = False
+    ended: bool = False
+    image_id: str = ""
+    digest: str = ""  # of the image volume, where the kubelet reports it
+
+
+def look(pod: Mapping[str, Any]) -> dict[str, Seen]:
+    """What a pod's status says of its containers now, the init container included.
+
+    What was seen before we ended the pod counts more: the kubelet overwrites it with `ContainerStatusUnknown`.
+    """
+    status = pod.get("status") or {}
+    now = {
+        entry["name"]: _seen(entry)
+        for key in ("initContainerStatuses", "containerStatuses")
+        for entry in status.get(key) or ()
+    }
+    noted = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_ENDED)
+    return (
+        now | {name: Seen(**entry) for name, entry in json.loads(noted)["containers"].items()}
+        if noted
+        else now
+    )
+
+
+def note(pod: Mapping[str, Any], why: str) -> str:
+    """The text for the annotation that keeps what was seen before a pod is ended."""
+    containers = {
+        name: {key: getattr(seen, key) for key in Seen.__slots__ if getattr(seen, key)}
+        for name, seen in look(pod).items()
+    }
+    return json.dumps({"why": why, "containers": containers}, separators=(",", ":"))
+
+
+def why_ended(pod: Mapping[str, Any]) -> str:
+    """Why a driver ended a pod, or an empty text."""
+    noted = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_ENDED)
+    return str(json.loads(noted)["why"]) if noted else ""
+
+
+def is_terminal(pod: Mapping[str, Any]) -> bool:
+    """Whether no container of the pod will run any more."""
+    return (pod.get("status") or {}).get("phase") in TERMINAL_PHASES
+
+
+def classify(message: str) -> Failure:
+    """The class of a pull error, by the texts of containerd, CRI-O and registries."""
+    return next((failure for failure, pattern in _CLASSES if pattern.search(message)), Failure.UNKNOWN)
+
+
+@dataclass(slots=True)
+class Sightings:
+    """How often a container was seen to fail for good. Kept by a driver, in memory: losing it only delays."""
+
+    _first: dict[tuple[str, str], float] = field(default_factory=dict)
+    _tries: dict[tuple[str, str], int] = field(default_factory=dict)
+    _last: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def settled(self, pod: Mapping[str, Any], at: float) -> bool:
+        """Whether nothing more can come of a pod: each container has ended, or fails for good, seen twice.
+
+        `at` is a monotonic time in seconds. Call it for every new status of a pod.
+        """
+        seen = look(pod)
+        names = [entry["name"] for entry in pod["spec"]["containers"]]
+        worker = seen.get(WORKER_CONTAINER)
+        if worker is not None and not worker.ended:
+            return self._hopeless(pod, WORKER_CONTAINER, worker, at)
+        verdicts = [
+            name in seen and (seen[name].ended or self._hopeless(pod, name, seen[name], at)) for name in names
+        ]
+        return all(verdicts)
+
+    def _hopeless(self, pod: Mapping[str, Any], name: str, seen: Seen, at: float) -> bool:
+        key = (pod["metadata"]["uid"], name)
+        if seen.reason in _NOT_RUNNABLE_REASONS:
+            return True
+        if seen.reason not in _PULL_REASONS or classify(_words(seen)) not in _PERMANENT:
+            self._first.pop(key, None)
+            return False
+        if seen.reason != self._last.get(key) and seen.reason != "ImagePullBackOff":
+            self._tries[key] = self._tries.get(key, 0) + 1
+        self._last[key] = seen.reason
+        since = self._first.setdefault(key, at)
+        return self._tries.get(key, 0) >= 2 or at - since >= _SEEN_TWICE_SECONDS
+
+
+def image_results(
+    plan: GroupPlan,
+    planned: PlannedNode,
+    pod: Mapping[str, Any],
+    events: Iterable[Mapping[str, Any]],
+    node: Node | None,
+    *,
+    why: str = "",
+) -> tuple[ImageResult, ...]:
+    """What became of every image in a pod that has ended, or is given up: `why` is then one of ENDED_*.
+
+    `node` is the pod's node as it is now, if it is there.
+    """
+    case = _Case(plan, planned, pod, _tell(events), look(pod), node, why or why_ended(pod))
+    return tuple(case.result(index) for index in range(len(plan.images)))
+
+
+def lacks_word(plan: GroupPlan, pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the kubelet has not yet told of some image that is on the node: its events come a little late."""
+    told = _tell(events)
+    seen = look(pod)
+    return any(
+        seen.get(container_name(index), Seen()).started
+        and _pulled_event(parse_reference(image.image), told) is None
+        for index, image in enumerate(plan.images)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A pod that has ended, with all that speaks for or against its images."""
+
+    plan: GroupPlan
+    planned: PlannedNode
+    pod: Mapping[str, Any]
+    told: Sequence[_Told]
+    seen: Mapping[str, Seen]
+    node: Node | None
+    why: str
+
+    def result(self, index: int) -> ImageResult:
+        """The first evidence that is found decides."""
+        reference = parse_reference(self.plan.images[index].image)
+        seen = self.seen.get(container_name(index), Seen())
+        held = self.node.image(reference) if self.node else None
+        tries = sum(one.count for one in self.told if one.failed_to_pull(reference))
+        digest = _digest_of(seen.image_id) if self.plan.mode == "container" else seen.digest or None
+        digest = digest or reference.digest or (held.digest if held else None)
+        size = held.bytes if held else None
+        event = _pulled_event(reference, self.told)
+        if event is not None and event.took is None:
+            return ImageResult(Result.PRESENT, digest=digest, tries=tries)
+        if event is not None:
+            size = event.size if event.size is not None else size
+            return ImageResult(Result.PULLED, seconds=event.took, bytes=size, digest=digest, tries=tries)
+        if self._started_from_it(index, seen) or held is not None:
+            if index in self.planned.present:
+                return ImageResult(Result.PRESENT, digest=digest, tries=tries)
+            return ImageResult(Result.PULLED, bytes=size, digest=digest, tries=tries)
+        failure, message = self._failure(reference, seen)
+        return ImageResult(Result.FAILED, failure.value, message[:MESSAGE_LIMIT], tries=tries)
+
+    def _started_from_it(self, index: int, seen: Seen) -> bool:
+        if self.plan.mode == "container":
+            return bool(seen.image_id)
+        return seen.started and _mounts(self.pod, index) == self.plan.images[index].image
+
+    def _failure(self, reference: Reference, seen: Seen) -> tuple[Failure, str]:
+        """The class of a missing image, and the original message."""
+        status = self.pod.get("status") or {}
+        own = status.get("reason") or ""
+        if own in (Failure.UNSCHEDULABLE, Failure.NODE_LOST):
+            return Failure(own), status.get("message") or ""
+        worker = self.seen.get(WORKER_CONTAINER)
+        if worker is not None and worker.reason in _PULL_REASONS:
+            return Failure.WORKER_IMAGE, _words(worker)
+        if seen.reason in _PULL_REASONS:
+            words = _words(seen)
+            if self.plan.mode == "volume" and self.plan.worker_image in words and reference.text not in words:
+                return Failure.WORKER_IMAGE, words
+            return classify(words), words
+        failed = [one.text for one in self.told if one.failed_to_pull(reference)]
+        if failed:
+            return classify(failed[-1]), failed[-1]
+        if self.why == ENDED_CANCELLED:
+            return Failure.CANCELLED, "cancelled while it was pulling"
+        if self.why == ENDED_TIMEOUT or own == "DeadlineExceeded":
+            return Failure.TIMEOUT, status.get("message") or "the node's time was up"
+        return Failure.UNKNOWN, status.get("message") or own or "the pod ended without a word on this image"
+
+
+def _seen(entry: Mapping[str, Any]) -> Seen:
+    state = entry.get("state") or {}
+    waiting = state.get("waiting") or {}
+    terminated = state.get("terminated") or {}
+    # What the kubelet writes when it no longer knows the container.
+    known = terminated.get("reason") != "ContainerStatusUnknown"
+    return Seen(
+        reason=waiting.get("reason") or "",
+        message=waiting.get("message") or "",
+        started="running" in state or bool(known and terminated.get("startedAt")),
+        ended=bool(terminated),
+        image_id=entry.get("imageID") or "",
+        digest=_digest_of(_volume_image(entry)) or "",
+    )
+
+
+def _volume_image(entry: Mapping[str, Any]) -> str:
+    """The image behind a container's image volume, where the kubelet reports it."""
+    for mount in entry.get("volumeMounts") or ():
+        image = (mount.get("volumeStatus") or {}).get("image") or {}
+        if image.get("imageRef"):
+            return str(image["imageRef"])
+    return ""
+
+
+def _words(seen: Seen) -> str:
+    """A waiting container's message, without the kubelet's own frame around the registry's words."""
+    text = seen.message
+    if text.startswith("Back-off pulling image") and "ErrImagePull: " in text:
+        text = text.split("ErrImagePull: ", 1)[1]
+    return text or seen.reason
+
+
+def _mounts(pod: Mapping[str, Any], index: int) -> str:
+    """The image volume that the stored pod really has: an old API server drops the field."""
+    for volume in pod["spec"].get("volumes") or ():
+        if volume["name"] == container_name(index):
+            return str((volume.get("image") or {}).get("reference") or "")
+    return ""
+
+
+def _digest_of(image_id: str) -> str | None:
+    digest = image_id.rpartition("@")[2]
+    return digest if "@" in image_id and digest.startswith("sha256:") else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event of a pod. `took` is seconds, None for an image that was present already."""
+
+    reason: str
+    text: str
+    count: int
+    took: float | None
+    size: int | None
+
+    def failed_to_pull(self, reference: Reference) -> bool:
+        """Whether this tells that the image could not be pulled."""
+        return self.reason == "Failed" and _names(self.text, reference, "pull image ")
+
+
+def _tell(events: Iterable[Mapping[str, Any]]) -> list[_Told]:
+    """The events in the order of time; of one second, real pulls stand before `already present`."""
+    told: list[tuple[str, int, _Told]] = []
+    for event in events:
+        text = str(event.get("message") or "")
+        pulled = _PULLED.search(text)
+        size = _SIZE.search(text)
+        one = _Told(
+            reason=event.get("reason") or "",
+            text=text,
+            count=int((event.get("series") or {}).get("count") or event.get("count") or 1),
+            took=_seconds(pulled["took"]) if pulled else None,
+            size=int(size["bytes"]) if size else None,
+        )
+        when = event.get("firstTimestamp") or event.get("eventTime") or ""
+        told.append((when, 0 if pulled else 1, one))
+    return [one for _, _, one in sorted(told, key=lambda row: row[:2])]
+
+
+def _pulled_event(reference: Reference, told: Sequence[_Told]) -> _Told | None:
+    return next(
+        (one for one in told if one.reason == "Pulled" and _names(one.text, reference, "mage ")), None
+    )
+
+
+def _names(text: str, reference: Reference, before: str) -> bool:
+    """Whether a text names the image, as it was written or with the tag that the kubelet adds."""
+    return any(
+        f'{before}"{name}"' in text
+        for name in (reference.text, f"{reference.text}:latest", reference.canonical)
+    )
+
+
+def _seconds(text: str) -> float:
+    return round(sum(float(amount) * _UNITS[unit] for amount, unit in _DURATION.findall(text)), 3)

@@ -1,0 +1,544 @@
+"""drive: works one attempt of one group: a gated Indexed Job, let go node by node, judged by evidence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from ips_flows import clock
+from ips_flows.conventions import (
+    ANNOTATION_EPOCH,
+    ANNOTATION_HOLDER,
+    ANNOTATION_PROGRESS,
+    LABEL_WORKFLOW_UID,
+    attempt_name,
+    group_name,
+)
+from ips_flows.errors import ConflictError, GoneError, InvalidError, NotFoundError, UnavailableError
+from ips_flows.evidence import (
+    ENDED_CANCELLED,
+    ENDED_SETTLED,
+    ENDED_TIMEOUT,
+    Sightings,
+    is_terminal,
+    why_ended,
+)
+from ips_flows.jobgroup import (
+    config_map,
+    end_bound,
+    end_unbound,
+    index_data,
+    index_of,
+    is_gated,
+    job,
+    owner,
+    pod_epoch,
+    read_index,
+    results_map,
+    take_over,
+    task_labels,
+    ungate,
+)
+from ips_flows.kube import Json, core, jobs
+from ips_flows.plan import GroupPlan, PlannedNode
+from ips_flows.report import FailureLine, GroupProgress, failure_lines
+from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip, split
+from ips_flows.window import Standing, breaker_open, startable
+from steps.footing import (
+    EXIT_LOST,
+    Footing,
+    LostFootingError,
+    is_over,
+    is_stopped,
+    report_progress,
+    say,
+    start,
+)
+from steps.witness import PodWitness, stored_chunks
+
+_PERSIST_SECONDS = 30.0
+_PROGRESS_SECONDS = 2.0
+_UNBOUND_SECONDS = 60.0
+_NODE_CHECK_SECONDS = 15.0
+_PASS_SECONDS = 0.2  # between two passes, so that a burst of changes is one pass
+_IDLE_SECONDS = 2.0  # how long a pass may be awaited when nothing changes
+_PATIENCE_SECONDS = 120.0  # without an answer of the API, then another pod may try
+_FAILURES_SHOWN = 10
+
+
+class _StoppedError(Exception):
+    """SIGTERM came while the driver waited."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a driver may forget: losing it delays, and falsifies nothing."""
+
+    sightings: Sightings = field(default_factory=Sightings)
+    let_go: dict[int, float] = field(default_factory=dict)  # index → first seen without its gate
+    node_checked: dict[int, float] = field(default_factory=dict)
+
+
+class Driver:
+    """One life of the driver of one attempt."""
+
+    def __init__(self, footing: Footing, wave: str, attempt: int) -> None:
+        self._footing = footing
+        self._kube = footing.kube
+        self._attempt = attempt
+        self._group = int(wave.removeprefix("wave-")) - 1
+        self._name = attempt_name(footing.task, footing.uid, self._group, attempt)
+        self._me = os.environ.get("HOSTNAME") or socket.gethostname()
+        self._memory = _Memory()
+        self._results: dict[int, NodeResult] = {}
+        self._persisted: set[int] = set()
+        self._chunks = 0
+        self._persisted_at = time.monotonic()
+        self._progress_at = 0.0
+        self._progress = ""
+        self._failures: list[FailureLine] = []
+        self._stopping = False
+        self._waiting = False
+        self._plan: GroupPlan
+        self._nodes: list[PlannedNode]
+        self._witness: PodWitness
+
+    def run(self) -> int:
+        """Work the attempt to its end: 0 when no node of it fails any more, 1 otherwise."""
+        signal.signal(signal.SIGTERM, self._terminate)
+        workflow = self._footing.workflow()
+        if is_over(workflow):
+            say("the task was stopped")
+            return 1
+        plan_map = self._kube.get(
+            self._path("configmaps", group_name(self._footing.task, self._footing.uid, self._group))
+        )
+        self._plan = GroupPlan.decode(plan_map["binaryData"])
+        self._witness = PodWitness(self._footing, self._plan)
+        self._nodes = self._take_nodes(plan_map)
+        self._read_stored()
+        if self._left() and self._seconds_left() > 0:
+            self._take_job(plan_map)
+        return self._loop()
+
+    # -- taking the attempt up
+
+    def _take_nodes(self, plan_map: Json) -> list[PlannedNode]:
+        """The nodes of this attempt by index, as they were written down before its Job existed."""
+        planned = {node.name: node for node in self._plan.nodes}
+        try:
+            index = self._kube.get(self._path("configmaps", self._name))
+        except NotFoundError:
+            done = {
+                name
+                for chunk in stored_chunks(self._footing)
+                if chunk.group == self._group and chunk.attempt < self._attempt
+                for name, node in chunk.nodes.items()
+                if node.ok
+            }
+            names = [node.name for node in self._plan.nodes if node.name not in done]
+            index = self._kube.create(
+                self._path("configmaps"),
+                config_map(
+                    self._name,
+                    labels=self._labels("index"),
+                    owner_reference=_owned_by(plan_map),
+                    data=index_data(names),
+                ),
+            )
+        return [planned[name] for name in read_index(index)]
+
+    def _read_stored(self) -> None:
+        """What a previous life recorded is not done again."""
+        index = {node.name: number for number, node in enumerate(self._nodes)}
+        for chunk in stored_chunks(self._footing):
+            if (chunk.group, chunk.attempt) == (self._group, self._attempt):
+                self._chunks += 1
+                self._results.update({index[name]: node for name, node in chunk.nodes.items()})
+        self._persisted = set(self._results)
+
+    def _take_job(self, plan_map: Json) -> None:
+        """Create the attempt's Job, or adopt it: then its epoch is ours, and so are the pods still gated."""
+        body = job(
+            self._plan,
+            self._name,
+            labels=self._labels("pull"),
+            owner_reference=_owned_by(plan_map),
+            nodes=len(self._nodes),
+            seconds_left=int(self._seconds_left()),
+            holder=self._me,
+        )
+        try:
+            self._kube.create(jobs(self._footing.namespace), body)
+        except ConflictError:
+            self._adopt()
+        else:
+            say(f"Job {self._name}: {len(self._nodes)} nodes, at most {self._plan.window} at once")
+
+    def _adopt(self) -> None:
+        path = jobs(self._footing.namespace, self._name)
+        found = self._kube.get(path)
+        metadata = found["metadata"]
+        if metadata["labels"].get(LABEL_WORKFLOW_UID) != self._footing.uid:
+            raise LostFootingError(f"Job {self._name} belongs to another task")
+        epoch = str(int(metadata["annotations"][ANNOTATION_EPOCH]) + 1)
+        annotations = {ANNOTATION_HOLDER: self._me, ANNOTATION_EPOCH: epoch}
+        self._kube.patch(
+            path, {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}}
+        )
+        say(f"Job {self._name}: adopted in epoch {epoch}")
+        for pod in self._pods()[0]:
+            if is_gated(pod) and pod_epoch(pod) != epoch:
+                self._patch_pod(pod, take_over(pod, epoch))
+
+    # -- the loop
+
+    def _loop(self) -> int:
+        silent_since: float | None = None
+        while self._left():
+            try:
+                version = self._pass()
+                silent_since = None
+                if self._left():
+                    self._wait(version)
+            except (UnavailableError, GoneError) as error:
+                at = time.monotonic()
+                silent_since = silent_since or at
+                if at - silent_since > _PATIENCE_SECONDS:
+                    raise
+                say(f"the API does not answer, trying again: {error.message}")
+                with self._interruptible():
+                    time.sleep(_IDLE_SECONDS)  # a back-off; SIGTERM ends it
+            except _StoppedError:
+                return self._stop()
+            if self._stopping:
+                return self._stop()
+        self._finish_up()
+        failed = sum(not node.ok for node in self._results.values())
+        say(f"{self._plan.wave}: {len(self._results) - failed} nodes done, {failed} failed")
+        return 1 if failed else 0
+
+    def _pass(self) -> str:
+        """One look and what follows from it; returns the resourceVersion of the look."""
+        pods, version = self._pods()
+        try:
+            current = self._kube.get(jobs(self._footing.namespace, self._name))
+        except NotFoundError as error:
+            return self._without_job(version, error)
+        holder = current["metadata"]["annotations"].get(ANNOTATION_HOLDER)
+        if holder != self._me:
+            raise LostFootingError(f"Job {self._name} is driven by {holder} now")
+        if self._seconds_left() <= 0:
+            self._give_up(pods, ENDED_TIMEOUT, Failure.TIMEOUT, "the task's time was up")
+            return version
+        gated, pulling = self._look_at(pods)
+        self._find_lost(pods, current)
+        standing = self._standing(gated, pulling)
+        if breaker_open(standing) and not pulling:
+            self._open_breaker()
+        else:
+            pulling += self._let_go(gated, startable(standing))
+        self._persist_when_due(pods)
+        self._show(pulling)
+        return version
+
+    def _without_job(self, version: str, error: NotFoundError) -> str:
+        if self._seconds_left() <= 0:
+            self._give_up([], ENDED_TIMEOUT, Failure.TIMEOUT, "the task's time was up")
+            return version
+        raise LostFootingError(f"Job {self._name} is gone") from error
+
+    def _look_at(self, pods: Sequence[Json]) -> tuple[dict[int, Json], int]:
+        """Record what has ended, end what must; returns the gated pods by index, and how many pull."""
+        gated: dict[int, Json] = {}
+        pulling = 0
+        at = time.monotonic()
+        for pod in pods:
+            index = index_of(pod)
+            if is_terminal(pod):
+                if index not in self._results:
+                    self._witnessed(index, pod)
+            elif is_gated(pod):
+                gated[index] = pod
+            else:
+                pulling += 1
+                self._memory.let_go.setdefault(index, at)
+                self._watch_over(index, pod, at)
+        for index in [index for index in gated if index in self._results]:
+            # Its Job was made anew after its result was stored: it has nothing more to do.
+            self._fail_unbound(gated.pop(index), "Recorded", "this node's result was recorded before")
+        return gated, pulling
+
+    def _witnessed(self, index: int, pod: Json, why: str = "") -> None:
+        images = self._witness.results(self._nodes[index], pod, why=why)
+        if images is not None:
+            self._record(index, images)
+
+    def _watch_over(self, index: int, pod: Json, at: float) -> None:
+        """End a pod that pulls when nothing more can come of it."""
+        if why_ended(pod):
+            ended_at = self._memory.node_checked.get(index)
+            if ended_at is None or at - ended_at >= _NODE_CHECK_SECONDS:
+                self._check_node(index, pod, at)
+        elif not pod["spec"].get("nodeName"):
+            if at - self._memory.let_go[index] >= _UNBOUND_SECONDS:
+                self._fail_unbound(pod, Failure.UNSCHEDULABLE, _unschedulable_message(pod))
+        elif self._memory.sightings.settled(pod, at):
+            self._kube.patch(self._path("pods", pod["metadata"]["name"]), end_bound(pod, ENDED_SETTLED))
+        elif self._age(pod) > self._plan.node_timeout:
+            self._kube.patch(self._path("pods", pod["metadata"]["name"]), end_bound(pod, ENDED_TIMEOUT))
+        elif at - self._memory.node_checked.setdefault(index, at) >= _NODE_CHECK_SECONDS:
+            self._check_node(index, pod, at)
+
+    def _check_node(self, index: int, pod: Json, at: float) -> None:
+        """A silent kubelet will never end its pod, so we do."""
+        self._memory.node_checked[index] = at
+        silent = self._witness.silent(pod["spec"]["nodeName"])
+        if silent:
+            self._fail_unbound(pod, Failure.NODE_LOST, silent)
+
+    def _fail_unbound(self, pod: Json, reason: str, message: str) -> None:
+        self._kube.patch(
+            self._path("pods", pod["metadata"]["name"]) + "/status",
+            end_unbound(reason, message),
+            kind="strategic",
+        )
+
+    def _find_lost(self, pods: Sequence[Json], current: Mapping[str, Any]) -> None:
+        """Indexes that the Job has counted although their pods are gone: someone deleted them."""
+        status = current.get("status") or {}
+        counted = set(_indexes(status.get("failedIndexes") or "")) | set(
+            _indexes(status.get("completedIndexes") or "")
+        )
+        for index in counted - {index_of(pod) for pod in pods} - set(self._results):
+            lost = self._witness.silent(self._nodes[index].name)
+            failure = Failure.NODE_LOST if lost else Failure.UNKNOWN
+            message = lost or "its pull pod was deleted by someone else"
+            self._record(index, (ImageResult(Result.FAILED, failure, message),) * len(self._plan.images))
+
+    def _standing(self, gated: Mapping[int, Json], pulling: int) -> Standing:
+        return Standing(
+            window=self._plan.window,
+            pulling=pulling,
+            gated=tuple(gated),
+            ended=len(self._results),
+            reached=sum(any(image.ok for image in node.images) for node in self._results.values()),
+        )
+
+    def _let_go(self, gated: Mapping[int, Json], indexes: Sequence[int]) -> int:
+        """Ungate pods; a pod that another driver took over answers 422."""
+        started = 0
+        for index in indexes:
+            if self._stopping:
+                break
+            started += self._patch_pod(gated[index], ungate(gated[index], self._nodes[index].name))
+        return started
+
+    def _patch_pod(self, pod: Json, patch: list[Json]) -> bool:
+        try:
+            self._kube.patch(self._path("pods", pod["metadata"]["name"]), patch, kind="json")
+        except NotFoundError:
+            return False
+        except InvalidError as error:
+            raise LostFootingError(f"Job {self._name} was taken over: {error.message}") from error
+        return True
+
+    def _open_breaker(self) -> None:
+        say(f"the breaker opened: {len(self._results)} nodes ended and no image is on any of them")
+        for index in self._left():
+            self._record(index, (ImageResult(Result.SKIPPED, Skip.BREAKER_OPEN),) * len(self._plan.images))
+
+    # -- recording
+
+    def _record(self, index: int, images: tuple[ImageResult, ...]) -> None:
+        node = self._nodes[index].name
+        result = NodeResult(images, clock.stamp(clock.now()))
+        self._results[index] = result
+        names = [image.image for image in self._plan.images]
+        failures = failure_lines(node, result, names)
+        self._failures = [*self._failures, *failures][-_FAILURES_SHOWN:]
+        counts = ", ".join(
+            f"{count} {kind}" for kind in Result if (count := sum(image.result is kind for image in images))
+        )
+        say(f"{node}: {counts}")
+        for line in failures:
+            say(f"{node}: {line.image}: {line.reason}: {line.message}")
+
+    def _persist_when_due(self, pods: Sequence[Json]) -> None:
+        if time.monotonic() - self._persisted_at < _PERSIST_SECONDS:
+            return
+        self._persist()
+        for pod in pods:
+            if is_terminal(pod) and index_of(pod) in self._persisted:
+                self._kube.delete(self._path("pods", pod["metadata"]["name"]))
+
+    def _persist(self) -> None:
+        self._persisted_at = time.monotonic()
+        fresh = set(self._results) - self._persisted
+        if not fresh:
+            return
+        chunk = Chunk(
+            self._group,
+            self._attempt,
+            {self._nodes[index].name: self._results[index] for index in sorted(fresh)},
+        )
+        for piece in split(chunk):
+            body = results_map(f"{self._name}-r{self._chunks}", self._footing.task, self._footing.uid, piece)
+            self._kube.create(self._path("configmaps"), body)
+            self._chunks += 1
+        self._persisted |= fresh
+
+    def _show(self, pulling: int) -> None:
+        """The annotation that others watch, and Argo's progress; at most every 2 s."""
+        failed = sum(not node.ok for node in self._results.values())
+        progress = GroupProgress(
+            group=self._group,
+            attempt=self._attempt,
+            wave=self._plan.wave,
+            total=len(self._nodes),
+            done=len(self._results) - failed,
+            pulling=pulling,
+            failed=failed,
+            window=self._plan.window,
+            failures=tuple(self._failures),
+        )
+        text = progress.to_json()
+        at = time.monotonic()
+        if text == self._progress or (at - self._progress_at < _PROGRESS_SECONDS and self._left()):
+            return
+        self._progress, self._progress_at = text, at
+        report_progress(progress.done, progress.total)
+        stamped = progress.model_copy(update={"at": clock.stamp(clock.now())}).to_json()
+        try:
+            self._kube.patch(
+                jobs(self._footing.namespace, self._name),
+                {"metadata": {"annotations": {ANNOTATION_PROGRESS: stamped}}},
+            )
+        except NotFoundError:
+            say("the Job is gone, its progress is not shown any more")
+
+    # -- ends
+
+    def _give_up(self, pods: Sequence[Json], why: str, failure: Failure, message: str) -> None:
+        """Record every node that is left: what is there counts, the rest failed for this reason."""
+        for pod in pods:
+            if index_of(pod) not in self._results and not is_gated(pod):
+                self._record(index_of(pod), self._witness.now(self._nodes[index_of(pod)], pod, why=why))
+        for index in self._left():
+            self._record(index, (ImageResult(Result.FAILED, failure, message),) * len(self._plan.images))
+
+    def _stop(self) -> int:
+        """SIGTERM: the task was stopped, or only this pod is to go."""
+        if not is_stopped(self._footing.workflow()):
+            self._persist()
+            say("this pod is to go: the next driver takes over")
+            return EXIT_LOST
+        pods, _ = self._pods()
+        for pod in pods:
+            index = index_of(pod)
+            if index not in self._results and not is_gated(pod):
+                self._record(index, self._witness.now(self._nodes[index], pod, why=ENDED_CANCELLED))
+        self._persist()
+        self._kube.delete(jobs(self._footing.namespace, self._name))
+        say("the task was stopped")
+        return 1
+
+    def _finish_up(self) -> None:
+        self._persist()
+        self._show(0)
+
+    def _wait(self, version: str) -> None:
+        """Until a pod changes, or the next look is due."""
+        seconds = _PASS_SECONDS if self._witness.expecting else _IDLE_SECONDS
+        with self._interruptible():
+            time.sleep(_PASS_SECONDS)
+            for event in self._kube.watch(
+                self._path("pods"),
+                resource_version=version,
+                seconds=max(1.0, seconds),
+                labels=self._selector(),
+            ):
+                if event["type"] != "BOOKMARK":
+                    return
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Inside, SIGTERM ends a wait at once; elsewhere it is seen after the pass."""
+        self._waiting = True
+        try:
+            if self._stopping:
+                raise _StoppedError
+            yield
+        finally:
+            self._waiting = False
+
+    def _terminate(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        if self._waiting:
+            raise _StoppedError
+
+    # -- small things
+
+    def _left(self) -> list[int]:
+        return [index for index in range(len(self._nodes)) if index not in self._results]
+
+    def _seconds_left(self) -> float:
+        return (clock.parse(self._plan.deadline) - clock.now()).total_seconds()
+
+    def _age(self, pod: Mapping[str, Any]) -> float:
+        started = pod["status"].get("startTime")
+        return (clock.now() - clock.parse(started)).total_seconds() if started else 0.0
+
+    def _pods(self) -> tuple[list[Json], str]:
+        pods: list[Json] = []
+        version = ""
+        for page in self._kube.pages(self._path("pods"), labels=self._selector()):
+            version = version or page["metadata"]["resourceVersion"]
+            pods += page["items"]
+        return pods, version
+
+    def _selector(self) -> str:
+        return f"batch.kubernetes.io/job-name={self._name},{LABEL_WORKFLOW_UID}={self._footing.uid}"
+
+    def _labels(self, kind: str) -> Json:
+        return task_labels(self._footing.task, self._footing.uid, kind, self._group, self._attempt)
+
+    def _path(self, kind: str, name: str = "") -> str:
+        return core(self._footing.namespace, kind, name)
+
+
+def _owned_by(plan_map: Mapping[str, Any]) -> Json:
+    metadata = plan_map["metadata"]
+    return owner("v1", "ConfigMap", metadata["name"], metadata["uid"])
+
+
+def _unschedulable_message(pod: Mapping[str, Any]) -> str:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return next(
+        (condition.get("message") or "" for condition in conditions if condition["type"] == "PodScheduled"),
+        "no scheduler placed the pod",
+    )
+
+
+def _indexes(text: str) -> Iterator[int]:
+    """`1,3-5` → 1, 3, 4, 5, as a Job's status writes them."""
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def run(footing: Footing, arguments: Sequence[str]) -> int:
+    """Drive `wave` in attempt number `attempt`."""
+    wave, attempt = arguments
+    return Driver(footing, wave, int(attempt)).run()
+
+
+if __name__ == "__main__":
+    start(run, ("wave", "attempt"))

@@ -1,0 +1,137 @@
+"""filter: lists the nodes, decides what is to be done on which, and writes the plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ips_flows import clock
+from ips_flows.conventions import (
+    ANNOTATION_ERROR,
+    ANNOTATION_PLAN,
+    CONFIG_MAP,
+    LABEL_KIND,
+    LABEL_WORKFLOW_UID,
+    base_name,
+    group_name,
+)
+from ips_flows.errors import BadRequestError, NotInstalledError, PlanError
+from ips_flows.jobgroup import (
+    config_map,
+    keeps_image_volume,
+    probe_job,
+    results_map,
+    task_labels,
+    workflow_owner,
+)
+from ips_flows.kube import core, jobs
+from ips_flows.nodes import read_node
+from ips_flows.plan import Plan, make_plan
+from ips_flows.report import PlanSummary
+from ips_flows.request import PrewarmRequest
+from ips_flows.results import split
+from steps.footing import Footing, is_over, read_request, report_progress, say, start
+
+OUTPUTS = Path("/tmp/outputs")  # noqa: S108  (an emptyDir of the step pod, named in the template)
+EXIT_NO_PLAN = 1
+
+
+def run(footing: Footing, _arguments: Sequence[str]) -> int:
+    """Plan once: a filter that comes after a lost one finds the plan, or begins again."""
+    workflow = footing.workflow()
+    if is_over(workflow):
+        say("the task was stopped")
+        return EXIT_NO_PLAN
+    annotations = workflow["metadata"].get("annotations") or {}
+    try:
+        request = read_request(workflow)
+        if ANNOTATION_PLAN in annotations:
+            summary = PlanSummary.from_json(annotations[ANNOTATION_PLAN])
+        else:
+            summary = _plan(footing, request)
+    except (BadRequestError, NotInstalledError, PlanError) as error:
+        say(f"error: {error.message}")
+        footing.kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_ERROR: error.message}}})
+        return EXIT_NO_PLAN
+    _write_outputs(request, summary)
+    report_progress(summary.warm, summary.eligible)
+    return 0
+
+
+def _plan(footing: Footing, request: PrewarmRequest) -> PlanSummary:
+    kube = footing.kube
+    worker_image = _worker_image(footing)
+    # What a filter before us wrote and did not live to announce.
+    leftovers = f"{LABEL_WORKFLOW_UID}={footing.uid},{LABEL_KIND} in (plan,results)"
+    kube.delete_all(core(footing.namespace, "configmaps"), labels=leftovers)
+
+    def image_volumes_kept() -> bool:
+        probe = probe_job(request.images[0].image, worker_image)
+        return keeps_image_volume(kube.create(jobs(footing.namespace), probe, dry_run=True))
+
+    plan = make_plan(
+        request,
+        (read_node(node) for node in kube.list("/api/v1/nodes")),
+        worker_image=worker_image,
+        started=clock.now(),
+        image_volumes_kept=image_volumes_kept,
+    )
+    _tell(plan)
+    _store(footing, plan)
+    summary = plan.summary
+    kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
+    return summary
+
+
+def _worker_image(footing: Footing) -> str:
+    settings = footing.kube.get(core(footing.namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+    image = settings.get("worker-image")
+    if not image:
+        raise NotInstalledError(
+            f"ConfigMap {CONFIG_MAP} of namespace {footing.namespace} names no worker-image"
+        )
+    return str(image)
+
+
+def _store(footing: Footing, plan: Plan) -> None:
+    task, uid = footing.task, footing.uid
+    path = core(footing.namespace, "configmaps")
+    for group in plan.groups:
+        labels = task_labels(task, uid, "plan", group.group)
+        name = group_name(task, uid, group.group)
+        footing.kube.create(
+            path,
+            config_map(name, labels=labels, owner_reference=workflow_owner(task, uid), binary=group.encode()),
+        )
+    if plan.known.nodes:
+        for number, chunk in enumerate(split(plan.known)):
+            name = f"{base_name(task, uid)}-filter-r{number}"
+            footing.kube.create(path, results_map(name, task, uid, chunk))
+
+
+def _write_outputs(request: PrewarmRequest, summary: PlanSummary) -> None:
+    """The outputs that the template declares: what to fan out over, and the user's retries."""
+    OUTPUTS.mkdir(parents=True, exist_ok=True)
+    for name, value in {
+        "waves": json.dumps([wave.name for wave in summary.waves]),
+        "retries": str(request.max_retries),
+        "delay": f"{request.retry_delay}s",
+        "factor": "2" if request.retry_strategy == "exponential" else "1",
+        "timeout": f"{request.timeout_seconds}s",
+    }.items():
+        (OUTPUTS / name).write_text(value, encoding="utf-8")
+
+
+def _tell(plan: Plan) -> None:
+    summary = plan.summary
+    say(f"{summary.eligible} eligible nodes: {summary.warm} warm, {summary.to_do} to do")
+    for reason, count in summary.skipped.items():
+        say(f"{count} nodes skipped: {reason}")
+    say(f"mode {summary.mode}: {summary.mode_reason}")
+    for wave in summary.waves:
+        say(f"{wave.name}: {wave.nodes} nodes, at most {summary.window} at once")
+
+
+if __name__ == "__main__":
+    start(run)

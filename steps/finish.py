@@ -1,0 +1,218 @@
+"""finish: the exit handler. Folds what is known, writes the verdict once, and cleans up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from ips_flows import clock
+from ips_flows.conventions import (
+    ANNOTATION_CLEANED,
+    ANNOTATION_ERROR,
+    ANNOTATION_PLAN,
+    ANNOTATION_VERDICT,
+    LABEL_ATTEMPT,
+    LABEL_GROUP,
+    LABEL_KIND,
+    LABEL_STEP,
+    LABEL_VERDICT,
+    LABEL_WORKFLOW_UID,
+    base_name,
+)
+from ips_flows.errors import ConflictError, GoneError, UnavailableError
+from ips_flows.evidence import ENDED_CANCELLED, is_terminal
+from ips_flows.jobgroup import index_of, is_gated, read_index, results_map
+from ips_flows.kube import Json, core, jobs
+from ips_flows.plan import GroupPlan
+from ips_flows.report import PlanSummary, Verdict, judge
+from ips_flows.results import (
+    FINISH_GROUP,
+    Chunk,
+    ImageResult,
+    NodeResult,
+    Result,
+    Skip,
+    fold,
+    same_for_all,
+    split,
+)
+from steps.footing import Footing, is_stopped, say, start
+from steps.witness import PodWitness, stored_chunks
+
+_DRIVERS_SECONDS = 40.0
+_CLEAN_SECONDS = 30.0
+_PATIENCE_SECONDS = 120.0
+
+
+def run(footing: Footing, _arguments: Sequence[str]) -> int:
+    """Every stage leaves a mark, and one that has its mark is skipped: it can be run again at any time."""
+    workflow = footing.workflow()
+    annotations = workflow["metadata"].get("annotations") or {}
+    if ANNOTATION_VERDICT not in annotations:
+        _await_drivers(footing)
+        results = _gather(footing, workflow)
+        verdict = _write_verdict(footing, results)
+        say(f"{verdict.status}: {verdict.message}")
+    if ANNOTATION_CLEANED not in annotations:
+        _clean(footing)
+        stamp = clock.stamp(clock.now())
+        footing.kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_CLEANED: stamp}}})
+    return 0
+
+
+def _await_drivers(footing: Footing) -> None:
+    """Argo starts the exit handler while a stopped driver still handles its SIGTERM."""
+    path = core(footing.namespace, "pods")
+    labels = f"workflows.argoproj.io/workflow={footing.task},{LABEL_STEP}=drive"
+    end = time.monotonic() + _DRIVERS_SECONDS
+    while (left := end - time.monotonic()) > 0:
+        page = footing.kube.get(path, labelSelector=labels)
+        if all(is_terminal(pod) for pod in page["items"]):
+            return
+        try:
+            version = page["metadata"]["resourceVersion"]
+            for event in footing.kube.watch(path, resource_version=version, seconds=left, labels=labels):
+                if event["type"] in ("MODIFIED", "DELETED"):
+                    break
+        except (GoneError, UnavailableError) as error:
+            say(f"watching the drivers: {error.message}")
+    say(f"a driver still runs after {_DRIVERS_SECONDS:.0f} s; going on without it")
+
+
+def _gather(footing: Footing, workflow: Json) -> dict[str, NodeResult]:
+    """All results: those stored, those of pods that nobody recorded, and the nodes never reached."""
+    groups = _groups(footing)
+    chunks = stored_chunks(footing)
+    fresh = _unrecorded(footing, groups, chunks, stopped=is_stopped(workflow))
+    folded = fold([*chunks, *fresh])
+    at = clock.stamp(clock.now())
+    missing = {
+        node.name: same_for_all(len(plan.images), ImageResult(Result.SKIPPED, Skip.NOT_REACHED), at)
+        for plan in groups.values()
+        for node in plan.nodes
+        if node.name not in folded
+    }
+    if missing:
+        fresh.append(Chunk(FINISH_GROUP, 0, missing))
+    for number, piece in enumerate(piece for chunk in fresh for piece in split(chunk)):
+        name = f"{base_name(footing.task, footing.uid)}-finish-r{number}"
+        try:
+            footing.kube.create(
+                core(footing.namespace, "configmaps"), results_map(name, footing.task, footing.uid, piece)
+            )
+        except ConflictError:
+            say(f"{name} was stored before")
+    return fold([*stored_chunks(footing)])
+
+
+def _groups(footing: Footing) -> dict[int, GroupPlan]:
+    labels = f"{LABEL_WORKFLOW_UID}={footing.uid},{LABEL_KIND}=plan"
+    plans = (
+        GroupPlan.decode(entry["binaryData"])
+        for entry in footing.kube.list(core(footing.namespace, "configmaps"), labels=labels)
+    )
+    return {plan.group: plan for plan in plans}
+
+
+def _unrecorded(
+    footing: Footing, groups: Mapping[int, GroupPlan], chunks: Sequence[Chunk], *, stopped: bool
+) -> list[Chunk]:
+    """The results of pods that were let go and that no driver recorded."""
+    fresh: list[Chunk] = []
+    labels = f"{LABEL_WORKFLOW_UID}={footing.uid}"
+    for found in footing.kube.list(jobs(footing.namespace), labels=labels, metadata_only=True):
+        metadata = found["metadata"]
+        group, attempt = int(metadata["labels"][LABEL_GROUP]), int(metadata["labels"][LABEL_ATTEMPT])
+        if group not in groups:
+            continue
+        plan = groups[group]
+        planned = {node.name: node for node in plan.nodes}
+        names = read_index(footing.kube.get(core(footing.namespace, "configmaps", metadata["name"])))
+        recorded = {
+            name
+            for chunk in chunks
+            if (chunk.group, chunk.attempt) == (group, attempt)
+            for name in chunk.nodes
+        }
+        witness = PodWitness(footing, plan)
+        nodes: dict[str, NodeResult] = {}
+        pods = footing.kube.list(
+            core(footing.namespace, "pods"),
+            labels=f"batch.kubernetes.io/job-name={metadata['name']},{labels}",
+        )
+        for pod in pods:
+            node = names[index_of(pod)]
+            if node not in recorded and not is_gated(pod):
+                images = witness.now(planned[node], pod, why=ENDED_CANCELLED if stopped else "")
+                nodes[node] = NodeResult(images, clock.stamp(clock.now()))
+        if nodes:
+            fresh.append(Chunk(group, attempt, nodes))
+    return fresh
+
+
+def _write_verdict(footing: Footing, results: Mapping[str, NodeResult]) -> Verdict:
+    """Written once: the patch carries the resourceVersion at which there was none."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        workflow = footing.workflow()
+        annotations = workflow["metadata"].get("annotations") or {}
+        if ANNOTATION_VERDICT in annotations:
+            return Verdict.from_json(annotations[ANNOTATION_VERDICT])
+        plan = PlanSummary.from_json(annotations[ANNOTATION_PLAN]) if ANNOTATION_PLAN in annotations else None
+        started_at = workflow["status"]["startedAt"]
+        at = clock.stamp(clock.now())
+        verdict = judge(
+            plan,
+            results,
+            stopped=is_stopped(workflow),
+            error=annotations.get(ANNOTATION_ERROR, ""),
+            uid=footing.uid,
+            started_at=started_at,
+            at=at,
+            seconds=clock.between(started_at, at),
+        )
+        metadata = {
+            "resourceVersion": workflow["metadata"]["resourceVersion"],
+            "annotations": {ANNOTATION_VERDICT: verdict.to_json()},
+            "labels": {LABEL_VERDICT: verdict.status},
+        }
+        try:
+            footing.kube.patch(footing.path, {"metadata": metadata})
+        except ConflictError:
+            # Argo's controller wrote in between; look again.
+            if time.monotonic() > end:
+                raise
+            continue
+        return verdict
+
+
+def _clean(footing: Footing) -> None:
+    """Delete the Jobs, then the plan, so that a straggler's late Job is collected as an orphan."""
+    path = jobs(footing.namespace)
+    labels = f"{LABEL_WORKFLOW_UID}={footing.uid}"
+    end = time.monotonic() + _CLEAN_SECONDS
+    while True:
+        page = footing.kube.get(path, metadata_only=False, labelSelector=labels)
+        if not page["items"]:
+            break
+        for item in page["items"]:
+            if not item["metadata"].get("deletionTimestamp"):
+                footing.kube.delete(jobs(footing.namespace, item["metadata"]["name"]))
+        left = end - time.monotonic()
+        if left <= 0:
+            say("some Jobs are still being deleted")
+            break
+        try:
+            version = page["metadata"]["resourceVersion"]
+            for event in footing.kube.watch(path, resource_version=version, seconds=left, labels=labels):
+                if event["type"] == "DELETED":
+                    break
+        except (GoneError, UnavailableError) as error:
+            say(f"watching the Jobs: {error.message}")
+    footing.kube.delete_all(
+        core(footing.namespace, "configmaps"), labels=f"{labels},{LABEL_KIND} in (plan,index)"
+    )
+
+
+if __name__ == "__main__":
+    start(run)

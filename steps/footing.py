@@ -1,0 +1,108 @@
+"""What every step stands on: its arguments, its Workflow, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+from ips_flows.conventions import ANNOTATION_VERDICT
+from ips_flows.errors import IpsFlowError
+from ips_flows.kube import Json, Kube, workflows
+from ips_flows.request import PrewarmRequest, from_canonical, from_form
+
+# Everything above 1 makes Argo replace the pod without counting an attempt.
+EXIT_LOST = 4
+EXIT_CRASHED = 70
+
+
+class LostFootingError(IpsFlowError):
+    """The step can't go on here, and another pod may: its Job has another driver, or the API does not answer."""
+
+    exit_code = EXIT_LOST
+
+
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """The task that a step works for."""
+
+    kube: Kube
+    task: str
+    uid: str
+
+    @property
+    def namespace(self) -> str:
+        """Where the task and all that belongs to it lives."""
+        return self.kube.namespace
+
+    @property
+    def path(self) -> str:
+        """The API path of the task's Workflow."""
+        return workflows(self.namespace, self.task)
+
+    def workflow(self) -> Json:
+        """The task's Workflow; LostFootingError when another one has its name by now."""
+        workflow = self.kube.get(self.path)
+        if workflow["metadata"]["uid"] != self.uid:
+            raise LostFootingError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
+        return workflow
+
+
+def is_stopped(workflow: Mapping[str, Any]) -> bool:
+    """Whether someone asked the Workflow to stop."""
+    return bool(workflow["spec"].get("shutdown"))
+
+
+def is_over(workflow: Mapping[str, Any]) -> bool:
+    """Whether nothing may be started for the task any more."""
+    annotations = workflow["metadata"].get("annotations") or {}
+    return is_stopped(workflow) or ANNOTATION_VERDICT in annotations
+
+
+def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
+    """The request of a Workflow: the argument `request`, else the arguments of Argo's submit form."""
+    parameters = (workflow["spec"].get("arguments") or {}).get("parameters") or ()
+    values = {entry["name"]: str(entry.get("value") or "") for entry in parameters}
+    document = values.pop("request", "")
+    return from_canonical(document) if document.strip() else from_form(values)
+
+
+def say(text: str) -> None:
+    """A line for the step's log."""
+    print(text, flush=True)  # noqa: T201  (a step's stdout is its log)
+
+
+def report_progress(done: int, total: int) -> None:
+    """Tell Argo's UI `done/total`, where the controller gave us a file for that."""
+    path = os.environ.get("ARGO_PROGRESS_FILE")
+    if path and total:
+        Path(path).write_text(f"{done}/{total}", encoding="utf-8")
+
+
+def start(step: Callable[[Footing, Sequence[str]], int], extra: Sequence[str] = ()) -> NoReturn:
+    """Run a step with the arguments TASK UID and its own, and exit with its code."""
+    # An unforeseen error must not look like a failed attempt (exit 1).
+    sys.excepthook = _crash
+    parser = argparse.ArgumentParser()
+    for name in ("task", "uid", *extra):
+        parser.add_argument(name)
+    arguments = parser.parse_args()
+    try:
+        footing = Footing(Kube.connect(), arguments.task, arguments.uid)
+        code = step(footing, [getattr(arguments, name) for name in extra])
+    except IpsFlowError as error:
+        say(f"error: {error.message}")
+        code = EXIT_LOST
+    sys.exit(code)
+
+
+def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    traceback.print_exception(kind, error, trace)
+    sys.stderr.flush()
+    os._exit(EXIT_CRASHED)
