@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,11 @@ def _parser(command: str, description: str, example: str) -> argparse.ArgumentPa
     return argparse.ArgumentParser(
         prog=f"deploy/local/{command}", description=description, epilog=f"example: {example}"
     )
+
+
+def _end_quietly_with_the_reader() -> None:
+    """Let `status | head` end without a traceback."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _count(low: int, high: int) -> Callable[[str], int]:
@@ -91,6 +97,7 @@ def status(argv: list[str]) -> int:
 
 def env(argv: list[str]) -> int:
     """Print exports for a shell."""
+    _end_quietly_with_the_reader()
     _parser("env", "Print what a shell needs.", 'eval "$(deploy/local/env)"').parse_args(argv)
     cluster.running()
     folders = [layout.venv() / "bin", layout.binary("kubectl").parent, layout.binary("ctr").parent]

@@ -142,8 +142,6 @@ def _ensure_state() -> None:
     for folder in (layout.PIDS, layout.LOGS, layout.CONFIG, layout.NAMESPACES):
         folder.mkdir(parents=True, exist_ok=True)
     layout.storage().mkdir(parents=True, exist_ok=True)
-    # Tracked from the first process on, in the one hierarchy that daemons join.
-    cgroups.tracking("host").mkdir(parents=True, exist_ok=True)
 
 
 def down() -> None:

@@ -70,6 +70,15 @@ def _started(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def _exists(record: Record) -> bool:
+    """Say whether that very process is still listed, be it as a zombie."""
+    try:
+        fields = Path(f"/proc/{record.pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return int(fields[19]) == record.started
+
+
 def read(name: str) -> Record | None:
     """Return the record of a daemon, or None where there is none or it was cut short by a crash."""
     try:
@@ -92,10 +101,14 @@ def ensure(daemon: Daemon) -> bool:
         if current.identity == identity:
             return False
         stop([current])
-    cgroups.tracking(daemon.group).mkdir(parents=True, exist_ok=True)
+    track = f"{daemon.group}/{daemon.name}"
+    if current is None:
+        # A crash between start and record leaves a process that holds our ports and files.
+        cgroups.kill(track)
+    cgroups.tracking(track).mkdir(parents=True, exist_ok=True)
     daemon.log.parent.mkdir(parents=True, exist_ok=True)
     daemon.record.parent.mkdir(parents=True, exist_ok=True)
-    procs = cgroups.tracking(daemon.group) / "cgroup.procs"
+    procs = cgroups.tracking(track) / "cgroup.procs"
     # The shell joins the cgroup before it becomes the daemon, so no child can ever escape it.
     wrapper = ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(procs), *daemon.argv]
     with daemon.log.open("ab") as stream:
@@ -146,5 +159,9 @@ def stop(chosen: Iterable[Record], *, seconds: float = 5) -> None:
     if waiting:
         names = ", ".join(f"{record.name} ({record.pid})" for record in waiting)
         raise LocalClusterError(f"cannot end {names}")
+    # A zombie is harmless, but until init has collected it a process list still shows it.
+    deadline = time.monotonic() + 5
+    while any(_exists(record) for record in gone) and time.monotonic() < deadline:
+        time.sleep(0.02)
     for record in gone:
         (layout.PIDS / f"{record.name}.json").unlink(missing_ok=True)
