@@ -54,13 +54,15 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def core(namespace: str, kind: str, name: str = "") -> str:
-    """The path of a namespaced core object or collection: `core("a", "pods", "p")`."""
-    return f"/api/v1/namespaces/{namespace}/{kind}" + (f"/{name}" if name else "")
+    """The path of a core object or collection: `core("a", "pods", "p")`; of the whole cluster with `""`."""
+    scope = f"namespaces/{namespace}/" if namespace else ""
+    return f"/api/v1/{scope}{kind}" + (f"/{name}" if name else "")
 
 
 def jobs(namespace: str, name: str = "") -> str:
-    """The path of the Jobs of a namespace, or of one."""
-    return f"/apis/batch/v1/namespaces/{namespace}/jobs" + (f"/{name}" if name else "")
+    """The path of the Jobs of a namespace (of all, when it is empty), or of one."""
+    scope = f"namespaces/{namespace}/" if namespace else ""
+    return f"/apis/batch/v1/{scope}jobs" + (f"/{name}" if name else "")
 
 
 def workflows(namespace: str, name: str = "", kind: str = "workflows") -> str:
@@ -85,7 +87,6 @@ class Kube:
         Raises KubeconfigError when there is neither, or when it is not usable. Nothing is sent yet.
         """
         from kubernetes import client, config  # noqa: PLC0415  (0.3 s: only for verbs that need a cluster)
-        from kubernetes.config.kube_config import KubeConfigMerger  # noqa: PLC0415
 
         configuration = client.Configuration()
         configuration.retries = False  # whoever calls knows best what to do again
@@ -102,7 +103,8 @@ class Kube:
                     client_configuration=configuration,
                     persist_config=False,
                 )
-                namespace = _context_namespace(KubeConfigMerger(location).config, context) or namespace
+                contexts, active = config.list_kube_config_contexts(location)
+                namespace = _context_namespace(contexts, active, context) or namespace
         except (config.ConfigException, OSError, ValueError, TypeError) as error:
             raise KubeconfigError(
                 f"kubeconfig {location}: {' '.join(str(error).split())}",
@@ -359,11 +361,7 @@ def _any_file(location: str) -> bool:
     return any(Path(part).expanduser().is_file() for part in location.split(":") if part)
 
 
-def _context_namespace(config: Any, context: str | None) -> str:
-    """The namespace of the context, as the merged kubeconfig has it."""
-    contents = config.value
-    wanted = context or contents.get("current-context")
-    for entry in contents.get("contexts") or []:
-        if entry["name"] == wanted:
-            return str((entry.get("context") or {}).get("namespace") or "")
-    return ""
+def _context_namespace(contexts: Any, active: Any, context: str | None) -> str:
+    """The namespace of the named context, or of the one that is active."""
+    entry = next((one for one in contexts if one["name"] == context), None) if context else active
+    return str(((entry or {}).get("context") or {}).get("namespace") or "")

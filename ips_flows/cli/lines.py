@@ -1,0 +1,88 @@
+"""A followed task as plain lines: one line a change, nothing that moves, so that logs and grep can use it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from ips_flows.cli.narration import say
+from ips_flows.cli.tables import counts, cut, shown_status
+from ips_flows.report import FailureLine
+from ips_flows.task import Task, WaveProgress
+
+
+def changed_lines(before: Task | None, now: Task) -> list[str]:
+    """What is new in a task, as lines."""
+    lines = []
+    if before is None or (shown_status(before), before.queue_position) != (
+        shown_status(now),
+        now.queue_position,
+    ):
+        place = f", number {now.queue_position} in the queue" if now.queue_position else ""
+        if not now.ended:
+            lines.append(f"{shown_status(now)}{place}")
+    if now.plan and (before is None or before.plan is None):
+        lines.append(plan_line(now))
+    known = set(before.failures) if before else set()
+    lines += [failure_line(line) for line in now.failures if line not in known]
+    old = {wave.name: wave for wave in before.waves} if before else {}
+    lines += [
+        wave_line(wave)
+        for wave in now.waves
+        if wave != old.get(wave.name, WaveProgress(wave.name, wave.nodes))
+    ]
+    return [f"{now.name}: {line}" for line in lines]
+
+
+def plan_line(task: Task) -> str:
+    """The plan in one line."""
+    plan = task.plan
+    if plan is None:
+        return ""
+    skipped = f", skipped {counts(plan.skipped)}" if any(plan.skipped.values()) else ""
+    warm = f", {plan.warm} warm already" if plan.warm else ""
+    waves = f" in {len(plan.waves)} waves" if len(plan.waves) > 1 else ""
+    nodes = f"{plan.to_do} node{'' if plan.to_do == 1 else 's'}"
+    return f"planned {nodes}{waves}, at most {plan.window} at once, mode {plan.mode}{warm}{skipped}"
+
+
+def wave_line(wave: WaveProgress) -> str:
+    """Where a wave stands."""
+    parts = [f"{wave.done} of {wave.nodes} nodes done"]
+    parts += [f"{wave.pulling} pulling"] if wave.pulling else []
+    parts += [f"{wave.failed} failed"] if wave.failed else []
+    attempt = f", attempt {wave.attempt + 1}" if wave.attempt else ""
+    return f"{wave.name}: {', '.join(parts)}{attempt}"
+
+
+def failure_line(line: FailureLine) -> str:
+    """A failed image on a node."""
+    return f"failed on {line.node}: {line.image}: {line.reason}: {cut(line.message)}"
+
+
+class Lines:
+    """Prints what changes, on stderr."""
+
+    def __init__(self) -> None:
+        self._before: Task | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
+
+    def update(self, task: Task) -> None:
+        """Take in a new state of the task."""
+        for line in changed_lines(self._before, task):
+            say(line)
+        self._before = task
+
+    def tick(self) -> None:
+        """Time alone changes nothing."""
+
+    def note(self, text: str) -> None:
+        """A word about the connection."""
+        say(text)

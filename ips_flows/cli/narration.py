@@ -1,0 +1,40 @@
+"""The command line's voice: narration goes to stderr, data to stdout; colours only for a terminal that wants them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+
+def say(text: str) -> None:
+    """A line for the person who watches."""
+    click.echo(text, err=True)
+
+
+def put(text: str) -> None:
+    """Data."""
+    click.echo(text)
+
+
+def colours(stream: object) -> bool:
+    """Whether a stream is a terminal that has not been asked to stay plain."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def is_terminal(stream: object) -> bool:
+    """Whether someone sees a stream as it is written."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty())
+
+
+def failure(message: str, hint: str = "") -> None:
+    """An error and what to do about it."""
+    mark = click.style("error:", fg="red", bold=True) if colours(sys.stderr) else "error:"
+    first, *rest = message.splitlines() or [""]
+    say(f"{mark} {first}")
+    for line in rest:
+        say(f"       {line}")
+    if hint:
+        say(f"hint:  {hint}")

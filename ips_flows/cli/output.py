@@ -1,0 +1,104 @@
+"""Tasks on stdout, in the format that was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ips_flows import clock
+from ips_flows.cli import tables
+from ips_flows.cli.narration import put, say
+from ips_flows.task import Task, to_json
+
+_LINES_SHOWN = 60
+
+
+def put_document(document: Any, output: str) -> None:
+    """A document as JSON or YAML."""
+    if output == "yaml":
+        import yaml  # noqa: PLC0415
+
+        put(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip("\n"))
+    else:
+        put(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def put_list(tasks: Sequence[Task], output: str, *, namespaces: bool = False) -> None:
+    """Tasks as a list."""
+    now = clock.now()
+    if output in ("json", "yaml"):
+        put_document({"tasks": [to_json(one, now, brief=True) for one in tasks], "total": len(tasks)}, output)
+    elif output == "name":
+        for one in tasks:
+            put(one.name)
+    elif tasks:
+        put(tables.task_table(tasks, now, wide=output == "wide", namespaces=namespaces))
+
+
+class Changes:
+    """Tasks that are printed again when they change: rows under one header, or one JSON document a line."""
+
+    def __init__(self, output: str, *, namespaces: bool = False) -> None:
+        self._output = output
+        self._namespaces = namespaces
+        self._widths: list[int] = []
+
+    def put(self, tasks: Sequence[Task]) -> None:
+        """Print what is new."""
+        now = clock.now()
+        if self._output == "yaml":
+            for one in tasks:
+                put("---")
+                put_document(to_json(one, now, brief=True), "yaml")
+        elif self._output == "json":
+            for one in tasks:
+                put(json.dumps(to_json(one, now, brief=True), ensure_ascii=False))
+        elif self._output == "name":
+            for one in tasks:
+                put(one.name)
+        elif tasks:
+            header, rows = tables.task_rows(
+                tasks, now, wide=self._output == "wide", namespaces=self._namespaces
+            )
+            lines = rows if self._widths else [header, *rows]
+            self._widths = tables.widths([header, *rows], self._widths)
+            put(tables.aligned(lines, self._widths))
+
+
+def put_task(task: Task, output: str) -> None:
+    """One task, with what became of its images."""
+    now = clock.now()
+    if output in ("json", "yaml"):
+        put_document(to_json(task, now), output)
+        return
+    if output == "name":
+        put(task.name)
+        return
+    wide = output == "wide"
+    put(tables.task_table([task], now, wide=wide))
+    rows, left_out = tables.image_table(task, wide=wide, limit=None if wide else _LINES_SHOWN)
+    if rows:
+        put("\n" + rows)
+    if left_out:
+        say(f"{left_out} more lines: -o wide or -o json shows all")
+    if task.message and not wide:
+        say(f"{tables.shown_status(task)}: {task.message}")
+
+
+def put_end(task: Task, output: str) -> None:
+    """How a followed task ended: a line, what failed and why, what was left out and why."""
+    if output in ("json", "yaml", "name"):
+        say(tables.summary_line(task))
+        put_task(task, output)
+        return
+    put(tables.summary_line(task))
+    rows, left_out = tables.failure_table(task, limit=None if output == "wide" else _LINES_SHOWN)
+    if rows:
+        put(rows)
+    if left_out:
+        say(f"{left_out} more lines: `ips-flow get {task.name} -o wide` shows all")
+    if task.skipped:
+        put(tables.skipped_line(task))
+    for line in tables.drift_lines(task):
+        put(line)

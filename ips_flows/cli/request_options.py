@@ -1,0 +1,117 @@
+"""The request on the command line: its text, and a flag for each of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import click
+
+from ips_flows.cli.narration import is_terminal
+from ips_flows.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LARGEST = 1024 * 1024 + 1  # one byte more than a request may have: its reader says so
+_NO_TEXT = "flags"
+
+
+# The flags whose fields have another name in a request; the others differ by kebab-case only.
+_FIELDS = {"image": "images", "task_timeout": "timeout"}
+
+_OPTIONS = (
+    click.option("--image", "image", multiple=True, metavar="IMAGE", help="An image; repeatable."),
+    click.option("--batch-size", metavar="N|N%", help="How many nodes may pull at once."),
+    click.option("--priority", metavar="1-10", help="10 goes first."),
+    click.option(
+        "--node-selector", multiple=True, metavar="KEY=VALUE", help="Nodes with this label; repeatable."
+    ),
+    click.option("--nodes", multiple=True, metavar="NAMES", help="Only these nodes; commas or repeatable."),
+    click.option("--selector", metavar="LABELS", help="Nodes by a set-based label selector."),
+    click.option("--exclude-nodes", multiple=True, metavar="NAMES", help="Not these nodes."),
+    click.option("--include-cordoned/--no-include-cordoned", default=None, help="Cordoned nodes too."),
+    click.option(
+        "--tolerations",
+        multiple=True,
+        metavar="KEY[=VALUE][:EFFECT]",
+        help="Instead of all taints.",
+    ),
+    click.option("--max-retries", metavar="0-5", help="How often failed nodes are tried again."),
+    click.option("--retry-strategy", metavar="NAME", help="linear or exponential."),
+    click.option("--retry-delay", metavar="SECONDS", help="1 to 300."),
+    click.option("--webhook-url", metavar="URL", help="Who is told of the end."),
+    click.option("--webhook-secret-name", metavar="NAME", help="The Secret with the webhook's URL or key."),
+    click.option("--webhook-format", metavar="NAME", help="json, cloudevents, slack or dingtalk."),
+    click.option(
+        "--pull-secrets", multiple=True, metavar="NAMES", help="Image pull Secrets of the namespace."
+    ),
+    click.option("--pull-policy", metavar="NAME", help="IfNotPresent or Always."),
+    click.option("--waves", multiple=True, metavar="SIZES", help='Cumulative sizes, such as "1,10%,100%".'),
+    click.option("--order", metavar="NAME", help="rolling or batch."),
+    click.option("--max-failed-nodes", metavar="N|N%", help="How many nodes may be lost."),
+    click.option("--node-timeout", metavar="DURATION", help="The time a node has for an attempt."),
+    click.option("--task-timeout", metavar="DURATION", help="The time the task has (field `timeout`)."),
+    click.option("--name", metavar="NAME", help="The task's name, instead of a generated one."),
+    click.option("--labels", multiple=True, metavar="KEY=VALUE", help="Labels of the task; repeatable."),
+)
+
+
+def request_options(command: F) -> F:
+    """A flag for each field of the request; the command gets them by name."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def overrides_of(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that flags set, by their names in a request, as they were typed."""
+    return {
+        _FIELDS.get(flag) or _camel(flag): value
+        for flag, value in flags.items()
+        if value is not None and value != ()
+    }
+
+
+def read_text(file: str | None, stdin: TextIO, *, needed: bool) -> tuple[str | None, str]:
+    """The text of a request and what its errors call it; no text where flags are enough."""
+    if file is None:
+        if needed:
+            raise UsageError(
+                "nothing to run: neither FILE nor --image was given",
+                hint="Name a request file, - for stdin, or an image: `ips-flow run --image busybox:1.37`.",
+            )
+        return None, _NO_TEXT
+    if file == "-":
+        if is_terminal(stdin):
+            raise UsageError(
+                "stdin is a terminal, so - has nothing to read",
+                hint="Pipe a request into it: `ips-flow run - < images.yaml`.",
+            )
+        return _decoded(stdin.buffer.read(_LARGEST), "stdin"), "stdin"
+    try:
+        with Path(file).open("rb") as handle:
+            return _decoded(handle.read(_LARGEST), file), file
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{file}: there is no such file", hint=f"Files are looked for in {Path.cwd()}."
+        ) from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{file}: is a directory, expected a request file") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{file}: can't be read: {reason}") from error
+
+
+def _decoded(data: bytes, source: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{source}: is no UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}"
+        ) from error
+
+
+def _camel(flag: str) -> str:
+    first, *rest = flag.split("_")
+    return first + "".join(word.capitalize() for word in rest)

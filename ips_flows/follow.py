@@ -1,0 +1,138 @@
+"""Following a task to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+
+from ips_flows import task, tasks
+from ips_flows.conventions import LABEL_VERDICT, LABEL_WORKFLOW_UID
+from ips_flows.kube import Kube, jobs, workflows
+from ips_flows.streams import Merge, Source, Trouble
+from ips_flows.task import Task
+
+VERDICT_GRACE = 10.0  # how long `finish` may still write its verdict once Argo calls the Workflow ended
+
+
+def _quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def follow(
+    kube: Kube,
+    namespace: str,
+    name: str,
+    *,
+    narrate: Callable[[str], None] = _quiet,
+    grace: float = VERDICT_GRACE,
+    tick: float | None = None,
+) -> Generator[Task | None, None, None]:
+    """The task each time it changes; the last one has ended. About every `tick` seconds without a change: None.
+
+    Raises NotFoundError when there is no such task, or when it is deleted meanwhile. `narrate` hears of an
+    API server that can't be reached for a while.
+    """
+    first = tasks.workflow(kube, namespace, name)
+    with Merge(kube) as merge:
+        merge.add(_sources(namespace, name, first["metadata"]["uid"]))
+        last: Task | None = None
+        verdict_by = 0.0
+        calm = True
+        while True:
+            got = merge.next(max(0.0, verdict_by - time.monotonic()) if verdict_by else tick)
+            if got is not None and isinstance(got[1], Trouble):
+                if calm:
+                    narrate(f"{got[1].error.message}; trying again")
+                calm = False
+                yield None
+                continue
+            if got is None and not verdict_by:
+                yield None
+                continue
+            calm = True
+            seen = _seen(merge, namespace, name, first["metadata"]["uid"])
+            if seen is None:
+                continue
+            if seen.ended and seen.verdict is None and not _terminated(seen) and got is not None:
+                verdict_by = verdict_by or time.monotonic() + grace
+                continue
+            verdict_by = 0.0
+            if seen != last:
+                yield seen
+                last = seen
+            if seen.ended:
+                return
+
+
+_QUEUE = f"{tasks.IS_TASK},!{LABEL_VERDICT}"
+
+
+def _sources(namespace: str, name: str, uid: str) -> dict[str, Source]:
+    return {
+        "workflow": Source(workflows(namespace), fields=f"metadata.name={name}"),
+        "jobs": Source(jobs(namespace), labels=f"{LABEL_WORKFLOW_UID}={uid}", metadata_only=True),
+    }
+
+
+def _seen(merge: Merge, namespace: str, name: str, uid: str) -> Task | None:
+    """The task as the mirrors have it; None while they are not filled."""
+    mirrors = merge.mirrors
+    if not all(mirror.listed for mirror in mirrors.values()):
+        return None
+    current = mirrors["workflow"].objects.get(f"{namespace}/{name}")
+    if current is None or current["metadata"]["uid"] != uid:
+        raise tasks.not_found(namespace, name)
+    position = None
+    if task.status_of(current) == "pending":
+        if "queue" not in mirrors:  # only who waits looks at the others
+            merge.add({"queue": Source(workflows(namespace), labels=_QUEUE, metadata_only=True)})
+            return None
+        others = [one for one in mirrors["queue"].objects.values() if one["metadata"]["name"] != name]
+        position = task.queue_positions([current, *others]).get((namespace, name))
+    return task.read(current, jobs=list(mirrors["jobs"].objects.values()), queue_position=position)
+
+
+def _terminated(seen: Task) -> bool:
+    """Whether it was stopped in the way that runs no exit handler, so that no verdict will come."""
+    return seen.shutdown == "Terminate"
+
+
+def to_the_end(kube: Kube, namespace: str, name: str) -> Task:
+    """Wait until a task has ended."""
+    ended = None
+    for seen in follow(kube, namespace, name):
+        ended = seen or ended
+    if ended is None:
+        raise tasks.not_found(namespace, name)
+    return ended
+
+
+def watch_tasks(
+    kube: Kube, namespace: str, *, labels: str = "", narrate: Callable[[str], None] = _quiet
+) -> Generator[list[Task], None, None]:
+    """The tasks of a namespace (of all, when it is empty), newest first; then, for ever, those that changed."""
+    selector = f"{tasks.IS_TASK},{labels}" if labels else tasks.IS_TASK
+    with Merge(kube) as merge, tasks.argo_is_there(namespace):
+        merge.add(
+            {
+                "workflows": Source(workflows(namespace), labels=selector),
+                "jobs": Source(jobs(namespace), labels=tasks.OUR_JOBS, metadata_only=True),
+            }
+        )
+        known: dict[str, Task] = {}
+        while True:
+            got = merge.next()
+            if got is not None and isinstance(got[1], Trouble):
+                narrate(f"{got[1].error.message}; trying again")
+                continue
+            if not all(mirror.listed for mirror in merge.mirrors.values()):
+                continue
+            seen = tasks.arrange(
+                merge.mirrors["workflows"].objects.values(),
+                (),
+                tasks.by_workflow(merge.mirrors["jobs"].objects.values()),
+            )
+            changed = [one for one in seen if known.get(one.uid) != one]
+            if changed:
+                yield changed
+            known = {one.uid: one for one in seen}

@@ -1,0 +1,500 @@
+"""A task as people and programs see it: a pure reading of its Workflow, its Jobs' progress and its results.
+
+The shape of `to_json` is the contract of the command line's `-o json` and of the REST API.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from ips_flows import clock
+from ips_flows.conventions import (
+    ANNOTATION_COLUMNS,
+    ANNOTATION_ERROR,
+    ANNOTATION_PLAN,
+    ANNOTATION_PROGRESS,
+    ANNOTATION_REQUEST_HASH,
+    ANNOTATION_VERDICT,
+    LABEL_TASK,
+)
+from ips_flows.errors import BadRequestError
+from ips_flows.report import FailureLine, GroupProgress, PlanSummary, Record, Verdict, failure_lines
+from ips_flows.results import NodeResult
+
+Json = dict[str, Any]
+RecordT = TypeVar("RecordT", bound=Record)
+Status = Literal["pending", "running", "completed", "failed", "cancelled"]
+
+STATUSES: tuple[Status, ...] = ("pending", "running", "completed", "failed", "cancelled")
+LABEL_PHASE = "workflows.argoproj.io/phase"  # set by Argo as soon as it has seen the Workflow
+BRIEF_FAILURES = 20
+
+_BY_PHASE: dict[str, Status] = {
+    "": "pending",
+    "Pending": "pending",
+    "Running": "running",
+    "Succeeded": "completed",
+    "Failed": "failed",
+    "Error": "failed",
+}
+_FINISHED_PHASES = frozenset({"Succeeded", "Failed", "Error"})
+
+# What Argo says when a Workflow ends without our verdict, and what a person can do about it.
+_ACTIONABLE = (
+    (
+        "max-concurrent-tasks",
+        "ConfigMap ips-config lacks a usable max-concurrent-tasks: run `ips-flow doctor`",
+    ),
+    ("ips-config", "ConfigMap ips-config can't be read: run `ips-flow doctor`"),
+    ("workflowtemplate", "the templates of IPS Flow are missing or broken: run `ips-flow install`"),
+    ("deadline", "the task ran out of time before it could say more"),
+    ("max duration", "the task ran out of time before it could say more"),
+    ("shutdown", "stopped before it could say more"),
+    ("imagepull", "the image of a step can't be pulled: run `ips-flow doctor`"),
+    ("forbidden", "a step lacks a right: run `ips-flow doctor`"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WaveProgress:
+    """One wave: of its `nodes`, `done` have every image, `failed` failed in the latest attempt."""
+
+    name: str
+    nodes: int
+    done: int = 0
+    pulling: int = 0
+    failed: int = 0
+    attempt: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many nodes have not had their turn."""
+        return max(0, self.nodes - self.done - self.pulling - self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The counts of a task. `completed` includes the warm nodes; `ended` counts the nodes to do that are over."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    ended: int = 0
+    to_do: int = 0
+    window: int = 0
+
+    @property
+    def total_batches(self) -> int:
+        """How many windows the nodes to do fill."""
+        return math.ceil(self.to_do / self.window) if self.window else 0
+
+    @property
+    def current_batch(self) -> int:
+        """Which window is being worked on, from 1; 0 when nothing is to do."""
+        return min(self.total_batches, self.ended // self.window + 1) if self.window else 0
+
+    @property
+    def percentage(self) -> int:
+        """How much of all eligible nodes is complete, rounded down, so that 100 means all."""
+        return self.completed * 100 // self.total if self.total else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task. Times are RFC 3339 UTC, empty where there is none; `results` is None where nobody asked."""
+
+    name: str
+    namespace: str
+    uid: str
+    status: Status
+    ended: bool
+    created_at: str
+    request: Json
+    request_hash: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    plan: PlanSummary | None = None
+    verdict: Verdict | None = None
+    waves: tuple[WaveProgress, ...] = ()
+    progress: Progress = Progress()
+    failures: tuple[FailureLine, ...] = ()
+    results: Mapping[str, NodeResult] | None = None
+    message: str = ""
+    shutdown: str = ""
+    queue_position: int | None = None
+    retry_count: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The references, as the request has them."""
+        if self.plan:
+            return self.plan.images
+        images = self.request.get("images")
+        return tuple(_reference(image) for image in images) if isinstance(images, list) else ()
+
+    @property
+    def image_count(self) -> int:
+        """How many images the request names; the columns in the metadata have only this number."""
+        images = self.request.get("images")
+        return len(self.images) or (images if isinstance(images, int) else 0)
+
+    @property
+    def priority(self) -> int:
+        """1–10, 10 first."""
+        return int(self.request.get("priority") or (self.plan.priority if self.plan else 5))
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was asked to stop and has not ended yet."""
+        return bool(self.shutdown) and not self.ended
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many nodes were left out, by reason."""
+        if self.verdict and self.verdict.summary:
+            return self.verdict.summary.skipped
+        return self.plan.skipped if self.plan else {}
+
+
+def is_task(workflow: Json) -> bool:
+    """Whether a Workflow was made for a request."""
+    return (workflow["metadata"].get("labels") or {}).get(LABEL_TASK) == "true"
+
+
+def phase_of(workflow: Json) -> str:
+    """Argo's phase; for metadata alone, what Argo's label says."""
+    if "status" in workflow or "spec" in workflow:
+        return str((workflow.get("status") or {}).get("phase") or "")
+    return str((workflow["metadata"].get("labels") or {}).get(LABEL_PHASE) or "")
+
+
+def is_finished(workflow: Json) -> bool:
+    """Whether Argo is done with a Workflow."""
+    return phase_of(workflow) in _FINISHED_PHASES
+
+
+def verdict_of(workflow: Json) -> Verdict | None:
+    """The verdict, where there is one."""
+    return _record(Verdict, workflow, ANNOTATION_VERDICT)
+
+
+def status_of(workflow: Json) -> Status:
+    """The status: the verdict; else `cancelled` where it was asked to stop; else what Argo's phase means."""
+    verdict = verdict_of(workflow)
+    if verdict:
+        return verdict.status
+    if (workflow.get("spec") or {}).get("shutdown"):
+        return "cancelled"
+    return _BY_PHASE.get(phase_of(workflow), "running")
+
+
+def read(
+    workflow: Json,
+    *,
+    jobs: Iterable[Json] = (),
+    results: Mapping[str, NodeResult] | None = None,
+    queue_position: int | None = None,
+) -> Task:
+    """The task of a Workflow, whole or metadata alone; `jobs` are those of the task, metadata alone will do."""
+    metadata = workflow["metadata"]
+    verdict = verdict_of(workflow)
+    plan = _record(PlanSummary, workflow, ANNOTATION_PLAN)
+    groups = [one for job in jobs if (one := _record(GroupProgress, job, ANNOTATION_PROGRESS))]
+    waves = wave_progress(plan, groups)
+    ended = verdict is not None or is_finished(workflow)
+    status = status_of(workflow)
+    argo = workflow.get("status") or {}
+    return Task(
+        name=metadata["name"],
+        namespace=metadata.get("namespace", ""),
+        uid=metadata.get("uid", ""),
+        status=status,
+        ended=ended,
+        created_at=metadata.get("creationTimestamp") or "",
+        request=_request(workflow),
+        request_hash=_annotation(workflow, ANNOTATION_REQUEST_HASH),
+        started_at=(verdict.started_at if verdict else "") or argo.get("startedAt") or "",
+        finished_at=verdict.at if verdict else (argo.get("finishedAt") or "") if ended else "",
+        plan=plan,
+        verdict=verdict,
+        waves=waves,
+        progress=count(plan, verdict, waves, ended=ended),
+        failures=_failures(plan, groups, results),
+        results=results,
+        message=_message(workflow, verdict, status, ended=ended),
+        shutdown=(workflow.get("spec") or {}).get("shutdown") or "",
+        queue_position=queue_position if status == "pending" else None,
+        retry_count=max((group.attempt for group in groups), default=0),
+        labels=metadata.get("labels") or {},
+    )
+
+
+def wave_progress(plan: PlanSummary | None, groups: Iterable[GroupProgress]) -> tuple[WaveProgress, ...]:
+    """Where each wave stands. Attempts of a group add up: a later one takes only what had failed.
+
+    Waves run one after another, so one whose Jobs are gone while a later wave has some was done.
+    """
+    if plan is None:
+        return ()
+    attempts: dict[int, list[GroupProgress]] = {}
+    for group in groups:
+        attempts.setdefault(group.group, []).append(group)
+    latest = max(attempts, default=-1)
+    waves = []
+    for index, wave in enumerate(plan.waves):
+        tries = sorted(attempts.get(index, ()), key=lambda one: one.attempt)
+        if tries:
+            last = tries[-1]
+            waves.append(
+                WaveProgress(
+                    wave.name,
+                    wave.nodes,
+                    done=sum(one.done for one in tries),
+                    pulling=last.pulling,
+                    failed=last.failed,
+                    attempt=last.attempt,
+                )
+            )
+        else:
+            waves.append(WaveProgress(wave.name, wave.nodes, done=wave.nodes if index < latest else 0))
+    return tuple(waves)
+
+
+def count(
+    plan: PlanSummary | None, verdict: Verdict | None, waves: tuple[WaveProgress, ...], *, ended: bool
+) -> Progress:
+    """The counts of a task: from the verdict; before it, from the plan and the waves.
+
+    Once a task has ended, every eligible node that is not complete counts as failed, never reached ones too.
+    """
+    window = plan.window if plan else 0
+    if verdict and verdict.summary:
+        summary = verdict.summary
+        to_do = summary.eligible - summary.warm
+        return Progress(
+            total=summary.eligible,
+            completed=summary.completed,
+            failed=summary.failed,
+            ended=to_do - summary.not_reached,
+            to_do=to_do,
+            window=window,
+        )
+    if plan is None:
+        return Progress()
+    completed = plan.warm + sum(wave.done for wave in waves)
+    failed = sum(wave.failed for wave in waves)
+    return Progress(
+        total=plan.eligible,
+        completed=completed,
+        failed=plan.eligible - completed if ended else failed,
+        ended=completed - plan.warm + failed,
+        to_do=plan.to_do,
+        window=window,
+    )
+
+
+def estimate(task: Task, now: datetime) -> datetime | None:
+    """When the task will be done if it goes on as it went so far; None while nothing can be said."""
+    progress = task.progress
+    if task.status != "running" or task.plan is None or not progress.ended:
+        return None
+    elapsed = now - clock.parse(task.plan.planned_at)
+    if elapsed <= timedelta(0):
+        return None
+    return now + elapsed * ((progress.to_do - progress.ended) / progress.ended)
+
+
+def queue_positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
+    """The place of each pending task in the queue of its namespace, from 1: by priority, then by age."""
+    waiting: dict[str, list[Json]] = {}
+    for workflow in workflows:
+        if status_of(workflow) == "pending":
+            waiting.setdefault(workflow["metadata"].get("namespace", ""), []).append(workflow)
+    return {
+        (namespace, workflow["metadata"]["name"]): place
+        for namespace, queue in waiting.items()
+        for place, workflow in enumerate(sorted(queue, key=_queue_key), start=1)
+    }
+
+
+def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
+    """The task as the API shows it. `brief` is for lists: no node statuses, at most 20 failures."""
+    request, progress = task.request, task.progress
+    eta = estimate(task, now)
+    failures = task.failures[:BRIEF_FAILURES] if brief else task.failures
+    document: Json = {
+        "taskId": task.name,
+        "namespace": task.namespace,
+        "uid": task.uid,
+        "status": task.status,
+        "priority": task.priority,
+        "queuePosition": task.queue_position,
+        "images": list(task.images),
+        "batchSize": request.get("batchSize", 10),
+        "nodeSelector": request.get("nodeSelector") or {},
+        "progress": {
+            "totalNodes": progress.total,
+            "completedNodes": progress.completed,
+            "failedNodes": progress.failed,
+            "currentBatch": progress.current_batch,
+            "totalBatches": progress.total_batches,
+            "percentage": 100 if task.plan and not progress.to_do else progress.percentage,
+        },
+        "waves": [
+            {
+                "name": wave.name,
+                "nodes": wave.nodes,
+                "completedNodes": wave.done,
+                "pullingNodes": wave.pulling,
+                "failedNodes": wave.failed,
+            }
+            for wave in task.waves
+        ],
+        "failedNodeDetails": [
+            {
+                "nodeName": line.node,
+                "image": line.image,
+                "reason": line.reason,
+                "message": line.message,
+                "timestamp": line.at,
+            }
+            for line in failures
+        ],
+        "skippedNodes": task.skipped,
+        "mode": task.plan.mode if task.plan else None,
+        "maxRetries": request.get("maxRetries", 0),
+        "retryCount": task.retry_count,
+        "retryStrategy": request.get("retryStrategy", "linear"),
+        "retryDelay": request.get("retryDelay", 30),
+        "retryHistory": [],
+        "webhookUrl": request.get("webhookUrl"),
+        "createdAt": task.created_at or None,
+        "startedAt": task.started_at or None,
+        "finishedAt": task.finished_at or None,
+        "estimatedCompletion": clock.stamp(eta) if eta else None,
+        "message": task.message or None,
+        "errorMessage": (task.message or None) if task.status in ("failed", "cancelled") else None,
+        "summary": task.verdict.summary.model_dump(by_alias=True)
+        if task.verdict and task.verdict.summary
+        else None,
+    }
+    if not brief:
+        document["drift"] = (
+            {name: list(seen) for name, seen in task.verdict.drift.items()} if task.verdict else {}
+        )
+        document["nodeStatuses"] = _node_statuses(task)
+    return document
+
+
+def _node_statuses(task: Task) -> Json:
+    return {
+        node: {
+            name: {
+                "result": image.result.value,
+                "reason": image.reason or None,
+                "seconds": image.seconds,
+                "bytes": image.bytes,
+                "digest": image.digest,
+            }
+            for name, image in zip(task.images, result.images, strict=False)
+        }
+        for node, result in sorted((task.results or {}).items())
+    }
+
+
+def _failures(
+    plan: PlanSummary | None, groups: Iterable[GroupProgress], results: Mapping[str, NodeResult] | None
+) -> tuple[FailureLine, ...]:
+    """What failed: from the results; what the drivers said lately of nodes that have no result yet."""
+    known = results or {}
+    lines = [
+        line
+        for node, result in sorted(known.items())
+        for line in failure_lines(node, result, plan.images if plan else (), limit=len(result.images))
+    ]
+    latest: dict[int, GroupProgress] = {}
+    for group in sorted(groups, key=lambda one: one.attempt):
+        latest[group.group] = group
+    lines += [line for group in latest.values() for line in group.failures if line.node not in known]
+    return tuple(lines)
+
+
+def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: bool) -> str:
+    if verdict:
+        return verdict.message
+    error = _annotation(workflow, ANNOTATION_ERROR)
+    if error:
+        return error
+    said = str((workflow.get("status") or {}).get("message") or "")
+    if not ended:
+        return ""
+    if status == "cancelled":
+        return (
+            "cancelled before it was planned" if not _annotation(workflow, ANNOTATION_PLAN) else "cancelled"
+        )
+    if status == "completed":
+        return ""
+    lowered = said.lower()
+    advice = next((text for mark, text in _ACTIONABLE if mark in lowered), "")
+    if advice:
+        return f"{advice} ({said})"
+    return f"the Workflow ended without a verdict: {said or phase_of(workflow)}; see `ips-flow logs`"
+
+
+def _request(workflow: Json) -> Json:
+    """The request of a Workflow: its argument, the UI form's plain arguments, or the columns of its metadata."""
+    parameters = {
+        one["name"]: one.get("value")
+        for one in ((workflow.get("spec") or {}).get("arguments") or {}).get("parameters") or []
+    }
+    text = parameters.pop("request", None)
+    if text:
+        return _object(text)
+    if parameters.get("images"):
+        from ips_flows.request import canonical_json, from_form  # noqa: PLC0415  (only the UI form needs it)
+
+        try:
+            return _object(canonical_json(from_form({k: v for k, v in parameters.items() if v is not None})))
+        except BadRequestError:
+            return {}
+    return _object(_annotation(workflow, ANNOTATION_COLUMNS) or "{}")
+
+
+def _object(text: str) -> Json:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _record(kind: type[RecordT], thing: Json, annotation: str) -> RecordT | None:
+    text = _annotation(thing, annotation)
+    if not text:
+        return None
+    try:
+        return kind.from_json(text)
+    except ValidationError:  # someone else's hand, or a version that means something else
+        return None
+
+
+def _annotation(thing: Json, key: str) -> str:
+    return str((thing["metadata"].get("annotations") or {}).get(key) or "")
+
+
+def _reference(image: Any) -> str:
+    return str(image.get("image", "")) if isinstance(image, dict) else str(image)
+
+
+def _queue_key(workflow: Json) -> tuple[int, str, str]:
+    spec = workflow.get("spec") or {}
+    priority = spec.get("priority") or _request(workflow).get("priority") or 5
+    return -int(priority), workflow["metadata"].get("creationTimestamp") or "", workflow["metadata"]["name"]

@@ -1,0 +1,322 @@
+"""What can be done with tasks: submit, read, list, cancel, delete."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ips_flows import results, task
+from ips_flows.conventions import (
+    ANNOTATION_REQUEST_HASH,
+    CONFIG_MAP,
+    LABEL_KIND,
+    LABEL_TASK,
+    LABEL_VERDICT,
+    LABEL_WORKFLOW_UID,
+    TEMPLATE_PREWARM,
+)
+from ips_flows.errors import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    GoneError,
+    NameTakenError,
+    NotFoundError,
+    NotInstalledError,
+    TaskEndedError,
+)
+from ips_flows.kube import Json, Kube, core, jobs, workflows
+from ips_flows.task import Task
+
+if TYPE_CHECKING:
+    from ips_flows.request import PrewarmRequest
+
+IS_TASK = f"{LABEL_TASK}=true"
+OUR_JOBS = f"{LABEL_KIND}=pull"
+LIMIT_KEY = "max-concurrent-tasks"
+
+_NAME_CHARACTERS = string.ascii_lowercase + string.digits
+_NAME_TRIES = 3
+_CANCEL_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A task and whether this submit made it; else one with the same request was there."""
+
+    task: Task
+    created: bool
+
+
+def submit(kube: Kube, namespace: str, request: PrewarmRequest) -> Submission:
+    """Make the Workflow of a request. The same name with the same request gives the task that exists.
+
+    Raises NotInstalledError where Argo, our templates, the settings or the namespace are missing,
+    and NameTakenError where the name belongs to another request.
+    """
+    from ips_flows.flows.task_workflow import task_workflow  # noqa: PLC0415  (hera takes 0.7 s)
+
+    check_installed(kube, namespace)
+    for _ in range(_NAME_TRIES):
+        name = request.name or generated_name()
+        manifest = task_workflow(request, name=name, namespace=namespace)
+        try:
+            with argo_is_there(namespace):
+                made = kube.create(workflows(namespace), manifest)
+        except ConflictError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            if not request.name:
+                continue
+            return Submission(_same_or_taken(kube, namespace, name, manifest), created=False)
+        return Submission(task.read(made), created=True)
+    raise NameTakenError(f"{_NAME_TRIES} generated names were all taken", hint="Give the task a --name.")
+
+
+def check_installed(kube: Kube, namespace: str) -> None:
+    """Make sure that a task submitted to this namespace can run.
+
+    What these credentials may not read is taken for granted: a submitter needs no more than `create workflows`.
+    """
+    try:
+        with argo_is_there(namespace):
+            kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"), metadata_only=True)
+    except NotFoundError as error:
+        check_namespace(kube, namespace)
+        raise NotInstalledError(
+            f"IPS Flow is not installed in namespace {namespace}: WorkflowTemplate {TEMPLATE_PREWARM} is missing",
+            hint=f"Run `ips-flow install -n {namespace}`, or name the namespace where it is with -n.",
+        ) from error
+    except ForbiddenError:
+        return
+    try:
+        settings = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+    except NotFoundError as error:
+        raise NotInstalledError(
+            f"ConfigMap {CONFIG_MAP} is missing in namespace {namespace}, so no task can start",
+            hint=f"Run `ips-flow install -n {namespace}`.",
+        ) from error
+    except ForbiddenError:
+        return
+    limit = str(settings.get(LIMIT_KEY, "")).strip()
+    if not limit.isdecimal() or int(limit) < 1:
+        got = f"is {limit!r}" if limit else "is missing"
+        raise NotInstalledError(
+            f"{LIMIT_KEY} in ConfigMap {CONFIG_MAP} of namespace {namespace} {got}, expected a number from 1",
+            hint=f"kubectl -n {namespace} patch configmap {CONFIG_MAP} --type merge "
+            f"""-p '{{"data":{{"{LIMIT_KEY}":"3"}}}}'""",
+        )
+
+
+def check_namespace(kube: Kube, namespace: str) -> None:
+    """Raise NotFoundError if there is no such namespace; nothing where that can't be read."""
+    try:
+        kube.get(core("", "namespaces", namespace), metadata_only=True)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"namespace {namespace} does not exist",
+            hint=f"Name another with -n, or make it: `ips-flow install --create-namespace -n {namespace}`.",
+            status=error.status,
+            reason=error.reason,
+        ) from error
+    except ForbiddenError:
+        return
+
+
+def workflow(kube: Kube, namespace: str, name: str) -> Json:
+    """The Workflow of a task; NotFoundError if there is none, or if it is no task."""
+    try:
+        with argo_is_there(namespace):
+            found = kube.get(workflows(namespace, name))
+    except NotFoundError as error:
+        check_namespace(kube, namespace)
+        raise not_found(namespace, name) from error
+    if not task.is_task(found):
+        raise NotFoundError(
+            f"Workflow {name} in namespace {namespace} is no task of IPS Flow",
+            hint=f"`ips-flow list -n {namespace}` shows the tasks.",
+            status=404,
+        )
+    return found
+
+
+def not_found(namespace: str, name: str) -> NotFoundError:
+    """The error for a task that does not exist."""
+    return NotFoundError(
+        f"there is no task {name} in namespace {namespace}",
+        hint=f"`ips-flow list -n {namespace}` shows the tasks, -A those of all namespaces.",
+        status=404,
+        reason="NotFound",
+    )
+
+
+def get(kube: Kube, namespace: str, name: str) -> Task:
+    """One task with its progress, its results and, while it waits, its place in the queue."""
+    found = workflow(kube, namespace, name)
+    uid = f"{LABEL_WORKFLOW_UID}={found['metadata']['uid']}"
+    position = None
+    if task.status_of(found) == "pending":
+        queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}", metadata_only=True)
+        position = task.queue_positions([found, *_others(queue, name)]).get((namespace, name))
+    return task.read(
+        found,
+        jobs=list(kube.list(jobs(namespace), labels=uid, metadata_only=True)),
+        results=stored_results(kube, namespace, found["metadata"]["uid"]),
+        queue_position=position,
+    )
+
+
+def with_results(kube: Kube, seen: Task) -> Task:
+    """A task with what is recorded of each node, and with all that failed rather than the latest."""
+    found = workflow(kube, seen.namespace, seen.name)
+    return task.read(found, results=stored_results(kube, seen.namespace, seen.uid))
+
+
+def stored_results(kube: Kube, namespace: str, uid: str) -> dict[str, results.NodeResult]:
+    """What is recorded of each node of a task."""
+    maps = kube.list(
+        core(namespace, "configmaps"), labels=f"{LABEL_WORKFLOW_UID}={uid},{LABEL_KIND}=results", page=20
+    )
+    return results.fold(results.decode(one["binaryData"]) for one in maps if one.get("binaryData"))
+
+
+def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = False) -> list[Task]:
+    """The tasks of a namespace (of all, when it is empty), newest first.
+
+    Reads metadata only, and whole only what has no verdict, unless all of every request is wanted.
+    """
+    selector = f"{IS_TASK},{labels}" if labels else IS_TASK
+    with argo_is_there(namespace):
+        # In this order a task that gets its verdict between the two is seen twice rather than never.
+        live = _listed(kube, workflows(namespace), f"{selector},!{LABEL_VERDICT}")
+        done = _listed(kube, workflows(namespace), f"{selector},{LABEL_VERDICT}", metadata_only=not whole)
+    if not live and not done and namespace:
+        check_namespace(kube, namespace)
+    under_way = any(not task.is_finished(one) and task.status_of(one) != "pending" for one in live)
+    ours = _listed(kube, jobs(namespace), OUR_JOBS, metadata_only=True) if under_way else []
+    return arrange(live, done, by_workflow(ours))
+
+
+def by_workflow(our_jobs: Iterable[Json]) -> dict[str, list[Json]]:
+    """Jobs by the uid of the Workflow that they belong to."""
+    grouped: dict[str, list[Json]] = {}
+    for job in our_jobs:
+        grouped.setdefault(job["metadata"]["labels"].get(LABEL_WORKFLOW_UID, ""), []).append(job)
+    return grouped
+
+
+def arrange(
+    live: Iterable[Json], done: Iterable[Json], jobs_by_uid: Mapping[str, Iterable[Json]]
+) -> list[Task]:
+    """Tasks of Workflows without (`live`) and with a verdict, newest first, each once."""
+    merged = {one["metadata"]["uid"]: one for one in [*live, *done]}
+    places = task.queue_positions(merged.values())
+    tasks = [
+        task.read(
+            one,
+            jobs=jobs_by_uid.get(uid, ()),
+            queue_position=places.get((one["metadata"].get("namespace", ""), one["metadata"]["name"])),
+        )
+        for uid, one in merged.items()
+    ]
+    return sorted(sorted(tasks, key=lambda one: one.name), key=lambda one: one.created_at, reverse=True)
+
+
+def cancel(kube: Kube, namespace: str, name: str) -> Task:
+    """Ask a task to stop: a running one finishes its records first, a pending one ends at once.
+
+    The patch carries the version that was read, so that a task that ends meanwhile is never called cancelled.
+    Raises TaskEndedError when it has ended; one that is asked to stop already stays so.
+    """
+    for _ in range(_CANCEL_TRIES):
+        found = workflow(kube, namespace, name)
+        seen = task.read(found)
+        if seen.ended:
+            raise TaskEndedError(
+                f"task {name} in namespace {namespace} has ended already: {seen.status}",
+                seen.status,
+                hint=f"`ips-flow get {name} -n {namespace}` shows how.",
+            )
+        if seen.shutdown:
+            return seen
+        patch = {
+            "metadata": {"resourceVersion": found["metadata"]["resourceVersion"]},
+            "spec": {"shutdown": "Terminate" if seen.status == "pending" else "Stop"},
+        }
+        try:
+            return task.read(kube.patch(workflows(namespace, name), patch))
+        except ConflictError:
+            continue  # Argo was faster: read again, since it may have ended
+        except NotFoundError as error:
+            raise not_found(namespace, name) from error
+    raise ConflictError(
+        f"task {name} changed {_CANCEL_TRIES} times while it was being cancelled",
+        hint="Try again.",
+        status=409,
+        reason="Conflict",
+    )
+
+
+def delete(kube: Kube, namespace: str, found: Task) -> bool:
+    """Delete a task's Workflow, and with it all that it owns; False when it was gone."""
+    return kube.delete(workflows(namespace, found.name), uid=found.uid)
+
+
+def generated_name() -> str:
+    """A name for a task that was given none."""
+    return "warm-" + "".join(secrets.choice(_NAME_CHARACTERS) for _ in range(6))
+
+
+@contextmanager
+def argo_is_there(namespace: str) -> Iterator[None]:
+    """Turn the 404 of an unknown API group into NotInstalledError."""
+    try:
+        yield
+    except NotFoundError as error:
+        if error.reason:  # of an object, or of its namespace
+            if "namespaces " in error.message:
+                raise NotFoundError(
+                    f"namespace {namespace} does not exist",
+                    hint=f"Name another with -n, or run `ips-flow install -n {namespace}`.",
+                    status=404,
+                    reason=error.reason,
+                ) from error
+            raise
+        raise NotInstalledError(
+            "Argo Workflows is not installed in this cluster: it does not know the API group argoproj.io",
+            hint="Install Argo Workflows, or use another --context; `ips-flow doctor` checks the rest.",
+        ) from error
+
+
+def _same_or_taken(kube: Kube, namespace: str, name: str, manifest: Json) -> Task:
+    """The task of that name if its request is the same."""
+    try:
+        found = kube.get(workflows(namespace, name))
+    except NotFoundError as error:
+        raise ApiError(f"task {name} was deleted at this very moment", hint="Submit again.") from error
+    wanted = manifest["metadata"]["annotations"][ANNOTATION_REQUEST_HASH]
+    if (found["metadata"].get("annotations") or {}).get(ANNOTATION_REQUEST_HASH) != wanted:
+        what = (
+            "a task with another request" if task.is_task(found) else "a Workflow that is no task of IPS Flow"
+        )
+        raise NameTakenError(
+            f"name {name} is taken in namespace {namespace} by {what}",
+            hint="Submit under another --name.",
+        )
+    return task.read(found)
+
+
+def _listed(kube: Kube, path: str, labels: str, *, metadata_only: bool = False) -> list[Json]:
+    """A whole list; read once more if it expired half-way."""
+    try:
+        return list(kube.list(path, labels=labels, metadata_only=metadata_only))
+    except GoneError:
+        return list(kube.list(path, labels=labels, metadata_only=metadata_only))
+
+
+def _others(workflow_metadata: Iterable[Json], name: str) -> Iterator[Json]:
+    return (one for one in workflow_metadata if one["metadata"]["name"] != name)
