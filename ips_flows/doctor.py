@@ -1,0 +1,305 @@
+"""Checks that a namespace can run tasks: each finding is one line, with the mend where something is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ips_flows import __version__
+from ips_flows.conventions import (
+    ANNOTATION_VERSION,
+    CONFIG_MAP,
+    PRIORITY_CLASS,
+    TEMPLATE_PREWARM,
+)
+from ips_flows.errors import ApiError, ForbiddenError, NotFoundError
+from ips_flows.jobgroup import keeps_image_volume, probe_job
+from ips_flows.kube import Json, Kube, core, jobs, workflows
+from ips_flows.manifests import load, path_of
+from ips_flows.nodes import lacks_image_volumes, read_node
+
+Level = Literal["ok", "warn", "fail"]
+
+_OLDEST_ARGO = (4, 0)
+_STOCK_IMAGES_LISTED = 50  # the kubelet's default nodeStatusMaxImages
+_VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
+# What a person needs for the verbs of the command line: (API group, resource, verbs)
+_USER_RIGHTS = (
+    ("argoproj.io", "workflows", ("create", "get", "list", "watch", "patch", "delete")),
+    ("argoproj.io", "workflowtemplates", ("get",)),
+    ("", "configmaps", ("get", "list")),
+    ("batch", "jobs", ("list", "watch")),
+    ("", "pods", ("list",)),
+    ("", "pods/log", ("get",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor: what was looked at, what was found, and what to do about it."""
+
+    level: Level
+    subject: str
+    message: str
+    mend: str = ""
+
+
+def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
+    """All findings, in the order in which things depend on each other; stops where nothing more can be told."""
+    version = kube.get("/version")
+    yield Finding("ok", "apiserver", f"{kube.host} answers, Kubernetes {version['gitVersion']}")
+    argo = _argo_kinds(kube)
+    yield argo
+    if argo.level == "fail":
+        return
+    yield _argo_version(kube, namespace)
+    try:
+        kube.get(f"/api/v1/namespaces/{namespace}")
+    except NotFoundError:
+        yield Finding(
+            "fail",
+            "namespace",
+            f"{namespace} does not exist",
+            f"ips-flow install -n {namespace} --create-namespace --image IMAGE",
+        )
+        return
+    yield Finding("ok", "namespace", f"{namespace} exists")
+    checks: tuple[Callable[[Kube, str], Finding], ...] = (
+        _template,
+        _settings,
+        _priority_class,
+        _service_accounts,
+        _user_rights,
+        _step_rights,
+        _image_volumes,
+        _image_lists,
+    )
+    for check in checks:
+        try:
+            yield check(kube, namespace)
+        except ForbiddenError as error:
+            subject = check.__name__.strip("_").replace("_", " ")
+            yield Finding(
+                "warn", subject, f"can't be checked: {error.message}", "Ask someone with that right."
+            )
+
+
+def _argo_kinds(kube: Kube) -> Finding:
+    try:
+        found = kube.get("/apis/argoproj.io/v1alpha1")
+    except NotFoundError:
+        return Finding(
+            "fail",
+            "argo",
+            "Argo Workflows is not installed: there is no API group argoproj.io/v1alpha1",
+            "Install Argo Workflows 4.0 or later: https://argo-workflows.readthedocs.io/en/latest/installation/",
+        )
+    kinds = {entry["name"] for entry in found["resources"]}
+    missing = {"workflows", "workflowtemplates", "workflowtaskresults", "cronworkflows"} - kinds
+    if missing:
+        return Finding(
+            "fail",
+            "argo",
+            f"CRDs are missing: {', '.join(sorted(missing))}",
+            "Apply Argo's full set of CRDs.",
+        )
+    return Finding("ok", "argo", "the CRDs of Argo Workflows are there")
+
+
+def _argo_version(kube: Kube, namespace: str) -> Finding:
+    """The controller's image, else the executor's in a step pod: no API says Argo's version."""
+    image = _controller_image(kube) or _executor_image(kube, namespace)
+    match = _VERSION.fullmatch(image.rpartition(":")[2]) if image else None
+    if match is None:
+        return Finding(
+            "warn",
+            "argo version",
+            "can't be told: no workflow-controller Deployment and no step pod can be seen",
+            "Make sure that it is 4.0 or later.",
+        )
+    if (int(match[1]), int(match[2])) < _OLDEST_ARGO:
+        return Finding(
+            "fail", "argo version", f"{match[0]} is too old", "Upgrade Argo Workflows to 4.0 or later."
+        )
+    return Finding("ok", "argo version", f"{match[0]} ({image})")
+
+
+def _controller_image(kube: Kube) -> str:
+    try:
+        found = kube.get("/apis/apps/v1/deployments", fieldSelector="metadata.name=workflow-controller")
+    except ForbiddenError:
+        return ""
+    images = [item["spec"]["template"]["spec"]["containers"][0]["image"] for item in found["items"]]
+    return str(images[0]) if images else ""
+
+
+def _executor_image(kube: Kube, namespace: str) -> str:
+    try:
+        found = kube.get(core(namespace, "pods"), labelSelector="workflows.argoproj.io/workflow", limit=1)
+    except ApiError:
+        return ""
+    images = [
+        container["image"]
+        for pod in found["items"]
+        for container in pod["spec"]["containers"]
+        if container["name"] == "wait"
+    ]
+    return str(images[0]) if images else ""
+
+
+def _template(kube: Kube, namespace: str) -> Finding:
+    mend = f"ips-flow install -n {namespace} --image IMAGE"
+    try:
+        found = kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"))
+    except NotFoundError:
+        return Finding("fail", "template", f"WorkflowTemplate {TEMPLATE_PREWARM} is missing", mend)
+    version = (found["metadata"].get("annotations") or {}).get(ANNOTATION_VERSION, "of no version")
+    if version != __version__:
+        return Finding(
+            "warn", "template", f"{TEMPLATE_PREWARM} is {version}, this program {__version__}", mend
+        )
+    return Finding("ok", "template", f"{TEMPLATE_PREWARM} {version}")
+
+
+def _settings(kube: Kube, namespace: str) -> Finding:
+    mend = f"ips-flow install -n {namespace} --max-concurrent-tasks 3 --worker-image IMAGE"
+    try:
+        data = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+    except NotFoundError:
+        return Finding("fail", "settings", f"ConfigMap {CONFIG_MAP} is missing", mend)
+    limit = data.get("max-concurrent-tasks", "")
+    if not (limit.isdigit() and int(limit) > 0):
+        got = f"is {limit!r}" if limit else "is missing"
+        return Finding(
+            "fail", "settings", f"max-concurrent-tasks of {CONFIG_MAP} {got}, not a number from 1", mend
+        )
+    if not data.get("worker-image"):
+        return Finding("fail", "settings", f"worker-image of {CONFIG_MAP} is missing", mend)
+    return Finding("ok", "settings", f"{limit} tasks at once, worker image {data['worker-image']}")
+
+
+def _priority_class(kube: Kube, namespace: str) -> Finding:
+    mend = f"ips-flow install -n {namespace} --image IMAGE"
+    try:
+        found = kube.get(path_of("PriorityClass", namespace, PRIORITY_CLASS))
+    except NotFoundError:
+        return Finding("fail", "priority class", f"{PRIORITY_CLASS} is missing", mend)
+    if found["value"] >= 0 or found.get("preemptionPolicy") != "Never":
+        message = f"{PRIORITY_CLASS} has value {found['value']} and preemptionPolicy {found.get('preemptionPolicy')}"
+        return Finding("warn", "priority class", f"{message}: pull pods could push out others", mend)
+    return Finding("ok", "priority class", f"{PRIORITY_CLASS}, value {found['value']}, never pre-empts")
+
+
+def _service_accounts(kube: Kube, namespace: str) -> Finding:
+    wanted = {found["metadata"]["name"] for found in load(namespace) if found["kind"] == "ServiceAccount"}
+    there = {
+        item["metadata"]["name"] for item in kube.list(core(namespace, "serviceaccounts"), metadata_only=True)
+    }
+    missing = sorted(wanted - there)
+    if missing:
+        mend = f"ips-flow install -n {namespace} --image IMAGE"
+        return Finding("fail", "service accounts", f"missing: {', '.join(missing)}", mend)
+    return Finding("ok", "service accounts", ", ".join(sorted(wanted)))
+
+
+def _user_rights(kube: Kube, namespace: str) -> Finding:
+    """May whoever runs this use every verb?"""
+    missing = [
+        f"{verb} {resource}"
+        for group, resource, verbs in _USER_RIGHTS
+        for verb in verbs
+        if not _allowed(
+            kube, "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespace, group, resource, verb
+        )
+    ]
+    if missing:
+        return Finding(
+            "warn", "your rights", f"you may not {', '.join(missing)}", f"Ask for a Role in {namespace}."
+        )
+    return Finding("ok", "your rights", "every verb of ips-flow")
+
+
+def _step_rights(kube: Kube, namespace: str) -> Finding:
+    """May each step's ServiceAccount do what its Role was made for?"""
+    missing = []
+    nodes = [("", "nodes", verb, "") for verb in ("get", "list")]
+    for role in (found for found in load(namespace) if found["kind"] == "Role"):
+        account = role["metadata"]["name"]
+        user = f"system:serviceaccount:{namespace}:{account}"
+        rights = [
+            (group, resource, verb, namespace)
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        ]
+        missing += [
+            f"{account} may not {verb} {resource}"
+            for group, resource, verb, where in rights + nodes
+            if not _allowed(
+                kube, "subjectaccessreviews", "SubjectAccessReview", where, group, resource, verb, user=user
+            )
+        ]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        mend = f"ips-flow install -n {namespace} --image IMAGE"
+        return Finding("fail", "steps' rights", ", ".join(missing[:3]) + more, mend)
+    return Finding("ok", "steps' rights", "each step may do what it must")
+
+
+def _allowed(
+    kube: Kube,
+    plural: str,
+    kind: str,
+    namespace: str,
+    group: str,
+    resource: str,
+    verb: str,
+    *,
+    user: str = "",
+) -> bool:
+    name, _, sub = resource.partition("/")
+    attributes = {"namespace": namespace, "group": group, "resource": name, "subresource": sub, "verb": verb}
+    spec: Json = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}
+    if user:
+        spec["user"] = user
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+    answer = kube.create(f"/apis/authorization.k8s.io/v1/{plural}", body)
+    return bool(answer["status"]["allowed"])
+
+
+def _image_volumes(kube: Kube, namespace: str) -> Finding:
+    nodes = [read_node(node) for node in kube.list("/api/v1/nodes")]
+    reasons = [reason for node in nodes if (reason := lacks_image_volumes(node))]
+    if not nodes:
+        return Finding("fail", "nodes", "the cluster has no nodes", "Add nodes.")
+    if reasons:
+        message = f"{len(reasons)} of {len(nodes)} nodes do not mount image volumes ({reasons[0]})"
+        return Finding("warn", "nodes", message, "Tasks on them use mode container, which works too.")
+    probe = probe_job("busybox", "busybox")
+    if not keeps_image_volume(kube.create(jobs(namespace), probe, dry_run=True)):
+        message = "the API server drops image volumes"
+        return Finding("warn", "nodes", message, "Tasks use mode container, which works too.")
+    return Finding("ok", "nodes", f"all {len(nodes)} mount image volumes")
+
+
+def _image_lists(kube: Kube, namespace: str) -> Finding:  # noqa: ARG001  (a check like the others)
+    def listed(node: Json) -> list[Any]:
+        return (node.get("status") or {}).get("images") or []
+
+    cut = [
+        node["metadata"]["name"]
+        for node in kube.list("/api/v1/nodes")
+        if len(listed(node)) == _STOCK_IMAGES_LISTED
+    ]
+    if cut:
+        message = f"{len(cut)} nodes list just {_STOCK_IMAGES_LISTED} images, {cut[0]} for one: small ones are missing"
+        return Finding(
+            "warn",
+            "image lists",
+            message,
+            "Set the kubelet's nodeStatusMaxImages to -1, so that warm nodes are known.",
+        )
+    return Finding("ok", "image lists", "every node lists all its images")

@@ -1,0 +1,81 @@
+"""The objects that make an installation: the files of `deploy/base` and `templates`, set up for a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ips_flows.conventions import CONFIG_MAP, DEFAULT_IMAGE
+
+Json = dict[str, Any]
+
+# kind → (API root, plural, whether it belongs to a namespace)
+KINDS: dict[str, tuple[str, str, bool]] = {
+    "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses", False),
+    "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
+    "ServiceAccount": ("/api/v1", "serviceaccounts", True),
+    "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles", True),
+    "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
+    "ClusterRoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
+    "ConfigMap": ("/api/v1", "configmaps", True),
+    "WorkflowTemplate": ("/apis/argoproj.io/v1alpha1", "workflowtemplates", True),
+}
+_NOT_OBJECTS = ("kustomization.yaml", "kustomizeconfig.yaml")
+
+
+def path_of(kind: str, namespace: str, name: str = "") -> str:
+    """The API path of an object or collection of one of our kinds."""
+    root, plural, namespaced = KINDS[kind]
+    scope = f"{root}/namespaces/{namespace}/{plural}" if namespaced else f"{root}/{plural}"
+    return f"{scope}/{name}" if name else scope
+
+
+def load(
+    namespace: str,
+    *,
+    image: str = "",
+    settings: dict[str, str] | None = None,
+    keep_seconds: int | None = None,
+) -> list[Json]:
+    """The objects in the order in which they are applied.
+
+    `settings` go over those of ConfigMap `ips-config`; `keep_seconds` is how long ended tasks stay.
+    """
+    objects = sorted(_files(), key=lambda found: list(KINDS).index(found["kind"]))
+    for found in objects:
+        if KINDS[found["kind"]][2]:
+            found["metadata"]["namespace"] = namespace
+        for subject in found.get("subjects") or ():
+            subject["namespace"] = namespace
+        if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG_MAP:
+            found["data"].update(settings or {})
+        if found["kind"] == "WorkflowTemplate":
+            _set_template(found, image or DEFAULT_IMAGE, keep_seconds)
+    return objects
+
+
+def _set_template(template: Json, image: str, keep_seconds: int | None) -> None:
+    for entry in template["spec"]["templates"]:
+        if "container" in entry:
+            entry["container"]["image"] = image
+    if keep_seconds is not None:
+        template["spec"]["ttlStrategy"]["secondsAfterCompletion"] = keep_seconds
+
+
+def _files() -> Iterator[Json]:
+    for folder in _folders():
+        for file in sorted(folder.glob("*.yaml")):
+            if file.name not in _NOT_OBJECTS:
+                yield yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def _folders() -> tuple[Path, Path]:
+    """Where the files are: in the installed package, or in the checkout."""
+    package = Path(__file__).parent / "manifests"
+    if package.is_dir():
+        return package / "base", package / "templates"
+    checkout = Path(__file__).parent.parent
+    return checkout / "deploy" / "base", checkout / "templates"
