@@ -16,6 +16,7 @@ from ips_flows.fields import FieldError, image_identity, repetitions, shown
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _BRACES = re.compile(r"\{\{|\}\}")
+_MOST_UNKNOWN = 100  # who gets that many wrong sent something else
 _IDENTITIES: dict[str, Callable[[str], str]] = {
     "images": image_identity,
     "nodes": str,
@@ -115,9 +116,8 @@ def check_keys(complaints: Complaints, path: Path, value: Any, model: type[BaseM
     if not isinstance(value, Mapping):
         return value
     known = wire_names(model)
-    for key in value:
-        if key not in known:
-            complaints.add((*path, key), f"unknown field; {_suggestion(key, known)}", of_key=True)
+    for key in [key for key in value if key not in known][:_MOST_UNKNOWN]:
+        complaints.add((*path, key), f"unknown field; {_suggestion(key, known)}", of_key=True)
     return {key: item for key, item in value.items() if key in known and item is not None}
 
 
@@ -130,6 +130,19 @@ def _suggestion(key: str, known: list[str]) -> str:
     folded = {name.lower(): name for name in known}
     close = difflib.get_close_matches(re.sub(r"[-_]", "", key[:60]).lower(), folded, n=1)
     return f"did you mean '{folded[close[0]]}'?" if close else f"allowed: {', '.join(known)}"
+
+
+def check_sizes(complaints: Complaints, data: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    """No list or mapping is longer than the schema allows; of one that is, nothing more is said."""
+    for field, value in data.items():
+        limits = [schema["properties"][field], *schema["properties"][field].get("anyOf", ())]
+        most = min(
+            (limit[key] for limit in limits for key in ("maxItems", "maxProperties") if key in limit),
+            default=None,
+        )
+        if most is not None and isinstance(value, list | dict) and len(value) > most:
+            complaints.spoil((field,), f"got {len(value)} of them; allowed: {_allowed((field,), schema)}")
+            data[field] = type(value)()
 
 
 def check_repetitions(complaints: Complaints, data: Mapping[str, Any]) -> None:
@@ -146,6 +159,8 @@ def explain(complaints: Complaints, error: ValidationError, data: Any, schema: M
     for detail in error.errors(include_url=False):
         path, of_key = _path(detail["loc"], data, detail["type"])
         cause = detail.get("ctx", {}).get("error")
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # its items are wrong, and said to be; pydantic counts the right ones only
         if isinstance(cause, FieldError):
             for below, message in cause.parts:
                 complaints.add((*path, *below), message)
@@ -166,8 +181,8 @@ def _mismatch(complaints: Complaints, path: Path, kind: str, got: Any, schema: M
         written = text or shown(got)
         what = written if isinstance(got, bool) else f"the number {shown(got, text)}"
         return f"got {what}; allowed: text; put it in quotes: {shown(written)}"
-    if kind in ("too_long", "too_short"):
-        return f"got {len(got)} of them; allowed: {_allowed(path, schema)}"
+    if kind == "too_short":
+        return f"got an empty list; allowed: {_allowed(path, schema)}"
     return f"got {shown(got, text)}; allowed: {_allowed(path, schema)}"
 
 

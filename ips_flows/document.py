@@ -22,6 +22,7 @@ Path = tuple[str | int, ...]
 
 LARGEST = 1024 * 1024  # bytes
 _DEEPEST = 20
+_MOST_VALUES = 50_000
 _LONGEST_INTEGER = 18  # digits; longer ones are only numbers that are too big
 
 _NULL = re.compile(r"null|Null|NULL|~|")
@@ -31,7 +32,16 @@ _BASED_INTEGER = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
+_JSON_START = re.compile(r'\s*(?:\{\s*"|\[\s*["\[{])')
 _JSON_TOKEN = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"|[^\s,:\[\]{}"]+')
+_YAML_MEANINGS = {  # what PyYAML says: what it means to who wrote the text
+    "'\\t'": "a tab where only spaces may stand",
+    "mapping values are not allowed": "a second ': ' in one line; put a text that holds one in quotes",
+    "<block end>": "this line doesn't fit the lines above; look at its indentation",
+    "could not find expected ':'": "a key without ':'",
+    "<stream end>": "the text ends in the middle of a list, mapping or quoted text",
+    "unexpected end of stream": "the text ends in the middle of a list, mapping or quoted text",
+}
 _SIMPLE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -84,8 +94,16 @@ def read_document(text: str, source: str) -> Document:
         raise _fatal(
             source, *place, f"got the control character U+{ord(unprintable[0]):04X}; allowed: printable text"
         )
-    events = _json_events(text) if _is_json(text) else _yaml_events(text, source)
-    return _Builder(source).build(events)
+    json_error = _json_error(text)
+    if json_error is None:
+        return _Builder(source).build(_json_events(text))
+    try:
+        return _Builder(source).build(_yaml_events(text, source))
+    except BadRequestError:
+        if isinstance(json_error, json.JSONDecodeError) and _JSON_START.match(text):
+            message = f"not valid JSON: {json_error.msg[0].lower()}{json_error.msg[1:]}"
+            raise _fatal(source, json_error.lineno, json_error.colno, message) from json_error
+        raise
 
 
 class _Event(NamedTuple):
@@ -118,14 +136,15 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _is_json(text: str) -> bool:
+def _json_error(text: str) -> Exception | None:
+    """Why a text is no JSON; None if it is."""
     if text.lstrip()[:1] not in ("{", "["):
-        return False
+        return ValueError("it starts otherwise")
     try:
         json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    except (ValueError, RecursionError) as error:
+        return error
+    return None
 
 
 def _json_events(text: str) -> Iterator[_Event]:
@@ -194,8 +213,9 @@ def _node_event(event: yaml.NodeEvent, line: int, column: int) -> _Event:
 
 def _yaml_complaint(error: yaml.MarkedYAMLError) -> str:
     problem = str(error.problem or error.context or "it can't be read")
-    if "'\\t'" in problem:
-        return "not valid YAML: a tab where only spaces may stand"
+    for part, meaning in _YAML_MEANINGS.items():
+        if part in problem:
+            return f"not valid YAML: {meaning}"
     return f"not valid YAML: {problem}"
 
 
@@ -234,7 +254,9 @@ class _Builder:
     def _take_key(self, event: _Event) -> None:
         frame = self._stack[-1]
         if event.kind != "scalar" or event.complaint:
-            message = event.complaint or f"got a {event.kind} as a key; allowed: text"
+            message = (
+                event.complaint or f'got a {event.kind} as a key; allowed: text, without "{{{{" and "}}}}"'
+            )
             raise _fatal(self._source, event.line, event.column, message)
         path = (*frame.path, event.text)
         place = Place(self._source, event.line, event.column, event.text)
@@ -246,6 +268,8 @@ class _Builder:
         frame.key = event.text
 
     def _take_value(self, event: _Event) -> None:
+        if len(self._document.values) == _MOST_VALUES:
+            raise _fatal(self._source, event.line, event.column, f"more than {_MOST_VALUES} values")
         path = self._next_path()
         place = Place(self._source, event.line, event.column, event.text if event.plain else "")
         self._document.values[path] = place

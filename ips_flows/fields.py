@@ -176,8 +176,8 @@ Flag = Annotated[bool, Field(strict=True)]
 Image = Annotated[str, AfterValidator(_image)]
 LabelKey = Annotated[str, _LABEL_KEY]
 LabelValue = Annotated[str, _LABEL_VALUE]
-NodeLabels = dict[LabelKey, LabelValue]
-TaskLabels = dict[Annotated[str, _LABEL_KEY, _FREE_KEY], LabelValue]
+NodeLabels = Annotated[dict[LabelKey, LabelValue], Field(max_length=100)]
+TaskLabels = Annotated[dict[Annotated[str, _LABEL_KEY, _FREE_KEY], LabelValue], Field(max_length=100)]
 NodeNames = Annotated[
     tuple[
         Annotated[str, _text(is_dns_name, "the name of a node: lower-case letters, digits, '-' and '.'")], ...
@@ -186,7 +186,9 @@ NodeNames = Annotated[
     AfterValidator(each_once),
 ]
 SecretNames = Annotated[
-    tuple[Annotated[str, _text(is_dns_name, _OBJECT_NAME)], ...], AfterValidator(each_once)
+    tuple[Annotated[str, _text(is_dns_name, _OBJECT_NAME)], ...],
+    Field(max_length=100),
+    AfterValidator(each_once),
 ]
 SecretName = Annotated[str, _text(lambda value: not value or is_dns_name(value), _OBJECT_NAME)]
 TaskName = Annotated[

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,6 +26,7 @@ from ips_flows.complaints import (
     Complaints,
     check_keys,
     check_repetitions,
+    check_sizes,
     check_texts,
     explain,
 )
@@ -125,15 +128,16 @@ class PrewarmRequest(_Model):
     priority: Annotated[fields.Whole, Field(ge=1, le=10)] = Field(
         5, description="a number from 1 to 10; 10 goes first"
     )
-    node_selector: fields.NodeLabels = Field({}, description="a mapping of label keys to values")
+    node_selector: fields.NodeLabels = Field({}, description="a mapping of at most 100 label keys to values")
     nodes: fields.NodeNames = Field((), description="a list of at most 10000 node names")
     selector: fields.LabelSelector = Field(
         "", description=f"a label selector such as {fields.SELECTOR_EXAMPLE}"
     )
     exclude_nodes: fields.NodeNames = Field((), description="a list of at most 10000 node names")
     include_cordoned: fields.Flag = Field(default=False, description="true or false")
-    tolerations: tuple[Toleration, ...] | None = Field(
-        None, description="a list of tolerations as in a pod's spec; left out, all taints are tolerated"
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=100)] | None = Field(
+        None,
+        description="a list of at most 100 tolerations as in a pod's spec; left out, all taints are tolerated",
     )
     max_retries: Annotated[fields.Whole, Field(ge=0, le=5)] = Field(0, description="a number from 0 to 5")
     retry_strategy: Literal["linear", "exponential"] = Field("linear", description="linear or exponential")
@@ -145,7 +149,7 @@ class PrewarmRequest(_Model):
     webhook_format: Literal["json", "cloudevents", "slack", "dingtalk"] = Field(
         "json", description="json, cloudevents, slack or dingtalk"
     )
-    pull_secrets: fields.SecretNames = Field((), description="a list of names of Secrets")
+    pull_secrets: fields.SecretNames = Field((), description="a list of at most 100 names of Secrets")
     pull_policy: PullPolicy = Field("IfNotPresent", description="IfNotPresent or Always")
     waves: fields.Waves = Field((), description="a list of at most 20 cumulative sizes")
     order: Literal["rolling", "batch"] = Field("rolling", description="rolling or batch")
@@ -155,7 +159,7 @@ class PrewarmRequest(_Model):
         "10m", validate_default=True, description="a duration from 10s to 24h, at most timeout"
     )
     name: fields.TaskName = Field("", description="a name of lower-case letters, digits and '-', at most 52")
-    labels: fields.TaskLabels = Field({}, description="a mapping of label keys to values")
+    labels: fields.TaskLabels = Field({}, description="a mapping of at most 100 label keys to values")
 
     @field_validator("node_timeout")
     @classmethod
@@ -247,6 +251,11 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return json_schema()
+
+
 def _request_document(text: str, source: str) -> Document:
     """A text's document, with a plain list taken as the list of images."""
     document = read_document(text, source)
@@ -255,6 +264,7 @@ def _request_document(text: str, source: str) -> Document:
         document.values = {("images", *path): place for path, place in document.values.items()}
         document.keys = {("images", *path): place for path, place in document.keys.items()}
         document.spoilt = {("images", *path) for path in document.spoilt}
+        document.problems = [replace(one, field=f"images{one.field}") for one in document.problems]
     return document
 
 
@@ -287,6 +297,7 @@ def _validated(document: Document, source: str) -> PrewarmRequest:
         raise complaints.error()
     check_texts(complaints, data)
     data = check_keys(complaints, (), data, PrewarmRequest)
+    check_sizes(complaints, data, _schema())
     for field, model in (("images", ImageSpec), ("tolerations", Toleration)):
         if isinstance(data.get(field), list):
             data[field] = [
@@ -297,7 +308,7 @@ def _validated(document: Document, source: str) -> PrewarmRequest:
     try:
         request = PrewarmRequest.model_validate(data)
     except ValidationError as error:
-        explain(complaints, error, data, json_schema())
+        explain(complaints, error, data, _schema())
     _refuse_not_yet(complaints, data)
     if request is None or complaints.found:
         raise complaints.error()
