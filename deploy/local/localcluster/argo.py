@@ -48,7 +48,7 @@ def ensure() -> None:
             crds = upstream.module_directory("argo", upstream.ARGO) / "manifests" / "base" / "crds" / "full"
             files = [f"--filename={path}" for path in sorted(crds.glob("argoproj.io_*.yaml"))]
             # Server-side, since the full schemas do not fit into the annotation of a client-side apply.
-            kubectl("apply", "--server-side", "--force-conflicts", *files)
+            kubectl("apply", "--server-side", "--force-conflicts", "--validate=false", *files)
             kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
             apply(_objects())  # last, since it marks the whole as done
         controller = daemon()

@@ -89,6 +89,7 @@ def down(argv: list[str]) -> int:
 
 def status(argv: list[str]) -> int:
     """Show the cluster."""
+    _end_quietly_with_the_reader()
     _parser(
         "status", "Print a line a part; exit 0 only while all of it runs.", "deploy/local/status"
     ).parse_args(argv)
@@ -98,8 +99,9 @@ def status(argv: list[str]) -> int:
 def env(argv: list[str]) -> int:
     """Print exports for a shell."""
     _end_quietly_with_the_reader()
+    _end_quietly_with_the_reader()
     _parser("env", "Print what a shell needs.", 'eval "$(deploy/local/env)"').parse_args(argv)
-    cluster.running()
+    cluster.mine()
     folders = [layout.venv() / "bin", layout.binary("kubectl").parent, layout.binary("ctr").parent]
     before = [entry for entry in os.environ.get("PATH", "").split(":") if entry not in map(str, folders)]
     exports = {

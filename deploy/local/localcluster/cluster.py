@@ -246,6 +246,17 @@ def running() -> Cluster:
     return current
 
 
+def mine() -> Cluster:
+    """Return the running cluster's record; raise where another checkout runs it."""
+    current = running()
+    if current.checkout != str(layout.CHECKOUT):
+        raise LocalClusterError(
+            f"the checkout {current.checkout} runs the local cluster of this machine",
+            hint="use that checkout's commands, or deploy/local/up --take-over",
+        )
+    return current
+
+
 def kill_node(number: int) -> int:
     """Kill a node as a power cut would: kubelet, containerd and every pod; return how many processes."""
     return cgroups.kill(f"node{number}")

@@ -81,7 +81,8 @@ class Node:
         write_if_changed(self.config / "containerd.toml", self._containerd_config())
         write_if_changed(self.config / "kubelet.json", json.dumps(self._kubelet_config(), indent=2) + "\n")
         write_if_changed(self.config / "cni" / "10-bridge.conflist", json.dumps(self._cni_config()) + "\n")
-        for registry in (layout.REGISTRY, layout.PRIVATE_REGISTRY):
+        for port in layout.REGISTRY_PORTS:
+            registry = f"{layout.GATEWAY}:{port}"
             hosts = f'server = "http://{registry}"\n\n[host."http://{registry}"]\n'
             hosts += '  capabilities = ["pull", "resolve"]\n'
             write_if_changed(self.config / "certs.d" / registry / "hosts.toml", hosts)

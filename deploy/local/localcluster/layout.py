@@ -19,6 +19,8 @@ SERVICE_RANGE = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 REGISTRY = f"{GATEWAY}:5000"
 PRIVATE_REGISTRY = f"{GATEWAY}:5001"
+# Nodes speak plain HTTP to these ports of the gateway; tests run registries with faults on the free ones.
+REGISTRY_PORTS = range(5000, 5020)
 PRIVATE_USER = "robot"
 PRIVATE_PASSWORD = "local-only"  # noqa: S105 - a fixture of the tests, not a secret
 API_SERVER = f"https://{GATEWAY}:443"
