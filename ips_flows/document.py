@@ -187,7 +187,10 @@ def _yaml_events(text: str, source: str) -> Iterator[_Event]:
             elif isinstance(event, yaml.CollectionEndEvent):
                 yield _Event("end", line, column)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        forgotten_colon = "could not find expected ':'" in str(
+            error.problem
+        )  # seen only behind the key's line
+        mark = (error.context_mark if forgotten_colon else None) or error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (loader.line + 1, loader.column + 1)
         raise _fatal(source, line, column, _yaml_complaint(error)) from error
     except (

@@ -18,6 +18,7 @@ PullPolicy = Literal["IfNotPresent", "Always"]
 
 _RESERVED = ("kubernetes.io", "k8s.io", "argoproj.io", "ips-flow.io")
 _LONGEST_NAME = 52
+_LONGEST_SHOWN = 120  # characters of a value in a message: an image with its digest fits
 SELECTOR_EXAMPLE = '"disk=ssd,zone in (a,b),!gpu"'
 _DURATION = re.compile(r"(?=[0-9])(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 _UNITS = (86400, 3600, 60, 1)
@@ -36,13 +37,13 @@ def shown(value: Any, text: str = "") -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
-        cut = value if len(value) <= 80 else value[:77] + "…"
+        cut = value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 1] + "…"
         return json.dumps(cut, ensure_ascii=not cut.isprintable())
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         number = text or str(value)
-        return number if len(number) <= 80 else number[:77] + "…"
+        return number if len(number) <= _LONGEST_SHOWN else number[: _LONGEST_SHOWN - 1] + "…"
     return "a mapping" if isinstance(value, Mapping) else "a list"
 
 

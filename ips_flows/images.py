@@ -10,6 +10,7 @@ DEFAULT_REGISTRY = "docker.io"
 _DEFAULT_TAG = "latest"
 _LONGEST_REPOSITORY = 255
 _LONGEST_TEXT = 1024
+_LONGEST_SHOWN = 120
 _DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 _HOST_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -143,5 +144,5 @@ def _check_digest(text: str, digest: str) -> None:
 
 
 def _wrong(text: str, allowed: str) -> ValueError:
-    shown = text if len(text) <= 80 else text[:77] + "…"
+    shown = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
     return ValueError(f"got {json.dumps(shown, ensure_ascii=False)}; allowed: {allowed}")

@@ -48,13 +48,17 @@ def test_normalises(text: str, canonical: str) -> None:
         ("x.io/Team/app", 'got "x.io/Team/app"; allowed: a repository in lower case: "team/app"'),
         (
             "busybox:",
-            "got \"busybox:\"; allowed: a tag of letters, digits, '_', '.' and '-', at most 128,"
-            " not starting with '.' or '-'",
+            (
+                "got \"busybox:\"; allowed: a tag of letters, digits, '_', '.' and '-', at most 128,"
+                " not starting with '.' or '-'"
+            ),
         ),
         (
             "a//b",
-            "got \"a//b\"; allowed: a repository of lower-case letters and digits, with single '.', one or two '_',"
-            " or '-' between them, and '/' between its parts",
+            (
+                "got \"a//b\"; allowed: a repository of lower-case letters and digits, with single '.', one or two '_',"
+                " or '-' between them, and '/' between its parts"
+            ),
         ),
         ("x.io:0/a", 'got "x.io:0/a"; allowed: a registry port from 1 to 65535'),
         ("x.io:65536/a", 'got "x.io:65536/a"; allowed: a registry port from 1 to 65535'),
@@ -64,8 +68,10 @@ def test_normalises(text: str, canonical: str) -> None:
         ),
         (
             "a@sha256:12",
-            'got "a@sha256:12"; allowed: a digest such as sha256:… with exactly 64 lower-case hex digits'
-            " (sha384: 96, sha512: 128)",
+            (
+                'got "a@sha256:12"; allowed: a digest such as sha256:… with exactly 64 lower-case hex digits'
+                " (sha384: 96, sha512: 128)"
+            ),
         ),
     ],
 )
@@ -79,7 +85,7 @@ def test_refuses_with_a_sentence(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "a" * 64,
+        "0123456789abcdef" * 4,
         "a/" * 130 + "a",
         "a" * 2000,
         "busybox:" + "t" * 129,
@@ -106,9 +112,7 @@ def test_refuses_with_a_sentence(text: str, message: str) -> None:
 )
 def test_refuses(text: str) -> None:
     """Nothing outside the grammar of Docker references passes."""
-    if text == "a" * 64:
-        text = "0123456789abcdef" * 4
-    with pytest.raises(ValueError, match="^got "):
+    with pytest.raises(ValueError, match=r"^got "):
         parse_reference(text)
 
 
