@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ips_flows import __version__
 from ips_flows.conventions import (
@@ -44,6 +44,16 @@ class Finding:
     subject: str
     message: str
     mend: str = ""
+
+
+class Right(NamedTuple):
+    """Something that a user (empty: whoever asks) may or may not do. `resource` may have a `/subresource`."""
+
+    namespace: str
+    group: str
+    resource: str
+    verb: str
+    user: str = ""
 
 
 def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
@@ -210,9 +220,7 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
         f"{verb} {resource}"
         for group, resource, verbs in _USER_RIGHTS
         for verb in verbs
-        if not _allowed(
-            kube, "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespace, group, resource, verb
-        )
+        if not _allowed(kube, Right(namespace, group, resource, verb))
     ]
     if missing:
         return Finding(
@@ -224,23 +232,20 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
 def _step_rights(kube: Kube, namespace: str) -> Finding:
     """May each step's ServiceAccount do what its Role was made for?"""
     missing = []
-    nodes = [("", "nodes", verb, "") for verb in ("get", "list")]
     for role in (found for found in load(namespace) if found["kind"] == "Role"):
         account = role["metadata"]["name"]
         user = f"system:serviceaccount:{namespace}:{account}"
         rights = [
-            (group, resource, verb, namespace)
+            Right(namespace, group, resource, verb, user)
             for rule in role["rules"]
             for group in rule["apiGroups"]
             for resource in rule["resources"]
             for verb in rule["verbs"]
-        ]
+        ] + [Right("", "", "nodes", verb, user) for verb in ("get", "list")]
         missing += [
-            f"{account} may not {verb} {resource}"
-            for group, resource, verb, where in rights + nodes
-            if not _allowed(
-                kube, "subjectaccessreviews", "SubjectAccessReview", where, group, resource, verb, user=user
-            )
+            f"{account} may not {right.verb} {right.resource}"
+            for right in rights
+            if not _allowed(kube, right)
         ]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -249,24 +254,21 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
     return Finding("ok", "steps' rights", "each step may do what it must")
 
 
-def _allowed(
-    kube: Kube,
-    plural: str,
-    kind: str,
-    namespace: str,
-    group: str,
-    resource: str,
-    verb: str,
-    *,
-    user: str = "",
-) -> bool:
-    name, _, sub = resource.partition("/")
-    attributes = {"namespace": namespace, "group": group, "resource": name, "subresource": sub, "verb": verb}
+def _allowed(kube: Kube, right: Right) -> bool:
+    name, _, sub = right.resource.partition("/")
+    attributes = {
+        "namespace": right.namespace,
+        "group": right.group,
+        "resource": name,
+        "subresource": sub,
+        "verb": right.verb,
+    }
     spec: Json = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}
-    if user:
-        spec["user"] = user
+    kind = "SelfSubjectAccessReview"
+    if right.user:
+        kind, spec["user"] = "SubjectAccessReview", right.user
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
-    answer = kube.create(f"/apis/authorization.k8s.io/v1/{plural}", body)
+    answer = kube.create(f"/apis/authorization.k8s.io/v1/{kind.lower()}s", body)
     return bool(answer["status"]["allowed"])
 
 
