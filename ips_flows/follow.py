@@ -70,7 +70,10 @@ _QUEUE = f"{tasks.IS_TASK},!{LABEL_VERDICT}"
 def _sources(namespace: str, name: str, uid: str) -> dict[str, Source]:
     return {
         "workflow": Source(workflows(namespace), fields=f"metadata.name={name}"),
-        "jobs": Source(jobs(namespace), labels=f"{LABEL_WORKFLOW_UID}={uid}", metadata_only=True),
+        # `finish` deletes the Jobs right after its verdict: what they said last is still wanted then.
+        "jobs": Source(
+            jobs(namespace), labels=f"{LABEL_WORKFLOW_UID}={uid}", metadata_only=True, keep_gone=True
+        ),
     }
 
 

@@ -30,6 +30,7 @@ class Source:
     labels: str = ""
     fields: str = ""
     metadata_only: bool = False
+    keep_gone: bool = False  # a mirror of it remembers objects after they were deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +110,16 @@ class Mirror:
 
     objects: dict[str, Json] = field(default_factory=dict)
     listed: bool = False
+    keep_gone: bool = False
 
     def apply(self, event: Event) -> bool:
         """Take an event in; whether anything may have changed."""
         match event:
             case Listed(items):
-                self.objects = {_key(item): item for item in items}
+                fresh = {_key(item): item for item in items}
+                self.objects = self.objects | fresh if self.keep_gone else fresh
                 self.listed = True
-            case Changed(item, gone=True):
+            case Changed(item, gone=True) if not self.keep_gone:
                 self.objects.pop(_key(item), None)
             case Changed(item):
                 self.objects[_key(item)] = item
@@ -146,7 +149,7 @@ class Merge:
     def add(self, sources: Mapping[str, Source]) -> None:
         """Follow more collections, each under a name."""
         for name, source in sources.items():
-            self.mirrors[name] = Mirror()
+            self.mirrors[name] = Mirror(keep_gone=source.keep_gone)
             threading.Thread(target=self._run, args=(name, source), name=f"watch-{name}", daemon=True).start()
 
     def next(self, seconds: float | None = None) -> tuple[str, Event] | None:

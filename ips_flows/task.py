@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
@@ -208,7 +208,7 @@ def read(
     verdict = verdict_of(workflow)
     plan = _record(PlanSummary, workflow, ANNOTATION_PLAN)
     groups = [one for job in jobs if (one := _record(GroupProgress, job, ANNOTATION_PROGRESS))]
-    waves = wave_progress(plan, groups)
+    waves = wave_progress(plan, groups, verdict)
     ended = verdict is not None or is_finished(workflow)
     status = status_of(workflow)
     argo = workflow.get("status") or {}
@@ -237,34 +237,40 @@ def read(
     )
 
 
-def wave_progress(plan: PlanSummary | None, groups: Iterable[GroupProgress]) -> tuple[WaveProgress, ...]:
-    """Where each wave stands. Attempts of a group add up: a later one takes only what had failed.
+def wave_progress(
+    plan: PlanSummary | None, groups: Sequence[GroupProgress], verdict: Verdict | None = None
+) -> tuple[WaveProgress, ...]:
+    """Where each wave stands; none where that is not known any more.
 
-    Waves run one after another, so one whose Jobs are gone while a later wave has some was done.
+    Attempts of a group add up: a later one takes only what had failed. Waves run one after another, so one
+    whose Jobs are gone while a later wave has some was done. After the verdict the Jobs are gone.
     """
     if plan is None:
         return ()
+    if verdict:
+        if verdict.summary and not verdict.summary.failed:
+            return tuple(WaveProgress(wave.name, wave.nodes, done=wave.nodes) for wave in plan.waves)
+        if not groups:
+            return ()
     attempts: dict[int, list[GroupProgress]] = {}
-    for group in groups:
+    for group in sorted(groups, key=lambda one: one.attempt):
         attempts.setdefault(group.group, []).append(group)
     latest = max(attempts, default=-1)
     waves = []
     for index, wave in enumerate(plan.waves):
-        tries = sorted(attempts.get(index, ()), key=lambda one: one.attempt)
-        if tries:
-            last = tries[-1]
-            waves.append(
-                WaveProgress(
-                    wave.name,
-                    wave.nodes,
-                    done=sum(one.done for one in tries),
-                    pulling=last.pulling,
-                    failed=last.failed,
-                    attempt=last.attempt,
-                )
+        tries = attempts.get(index)
+        waves.append(
+            WaveProgress(
+                wave.name,
+                wave.nodes,
+                done=sum(one.done for one in tries),
+                pulling=tries[-1].pulling,
+                failed=tries[-1].failed,
+                attempt=tries[-1].attempt,
             )
-        else:
-            waves.append(WaveProgress(wave.name, wave.nodes, done=wave.nodes if index < latest else 0))
+            if tries
+            else WaveProgress(wave.name, wave.nodes, done=wave.nodes if index < latest else 0)
+        )
     return tuple(waves)
 
 
@@ -303,13 +309,18 @@ def count(
 
 def estimate(task: Task, now: datetime) -> datetime | None:
     """When the task will be done if it goes on as it went so far; None while nothing can be said."""
-    progress = task.progress
-    if task.status != "running" or task.plan is None or not progress.ended:
+    speed = nodes_per_minute(task, now)
+    if task.status != "running" or task.ended or not speed:
         return None
-    elapsed = now - clock.parse(task.plan.planned_at)
-    if elapsed <= timedelta(0):
+    return now + timedelta(minutes=(task.progress.to_do - task.progress.ended) / speed)
+
+
+def nodes_per_minute(task: Task, now: datetime) -> float | None:
+    """How many nodes have ended a minute since the plan was made; None while none has."""
+    if task.plan is None or not task.progress.ended:
         return None
-    return now + elapsed * ((progress.to_do - progress.ended) / progress.ended)
+    minutes = (now - clock.parse(task.plan.planned_at)).total_seconds() / 60
+    return task.progress.ended / minutes if minutes > 0 else None
 
 
 def queue_positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from ips_flows.cli.completing import task_names
 from ips_flows.cli.narration import say
 from ips_flows.cli.options import Target, example, output_option, target_options
 
 
 @click.command("get", epilog=example("ips-flow get nightly", "ips-flow get nightly -o json | jq .progress"))
-@click.argument("name", metavar="TASK")
+@click.argument("name", metavar="TASK", shell_complete=task_names)
 @click.option("-w", "--watch", is_flag=True, help="Then print the task again when it changes, to its end.")
 @output_option()
 @target_options

@@ -1,0 +1,205 @@
+"""A followed task drawn in a terminal: the only module that imports rich."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from ips_flows import clock
+from ips_flows.cli.lines import failure_line
+from ips_flows.cli.tables import counts, cut, human_duration, shown_status
+from ips_flows.report import FailureLine
+from ips_flows.task import Task, WaveProgress, estimate, nodes_per_minute
+
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_PLAIN_SPINNER = "|/-\\"
+_STYLES = {
+    "pending": "bold yellow",
+    "running": "bold cyan",
+    "cancelling": "bold magenta",
+    "completed": "bold green",
+    "failed": "bold red",
+    "cancelled": "bold magenta",
+}
+_NARROWEST = 40
+_FAILURES_SHOWN = 20
+_LONGEST_BAR = 60
+# The header, the plan, the rate, the prompt of the shell and some air.
+_OTHER_LINES = 6
+
+
+def usable() -> bool:
+    """Whether stderr is a terminal that can move its cursor and has room for a bar."""
+    console = Console(stderr=True)
+    return console.is_terminal and not console.is_dumb_terminal and console.width >= _NARROWEST
+
+
+class LiveView:
+    """Draws the task anew when it changes and when time passes; failures scroll past above it."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._live = Live(
+            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._task: Task | None = None
+        self._frames = 0
+        self._failures: set[FailureLine] = set()
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def update(self, task: Task) -> None:
+        """Take in a new state of the task."""
+        self._task = task
+        for line in task.failures:
+            if line not in self._failures and len(self._failures) < _FAILURES_SHOWN:
+                self._above(Text("✗ " if self._unicode else "x ", style="red") + Text(failure_line(line)))
+            self._failures.add(line)
+        self._draw()
+
+    def tick(self) -> None:
+        """Take in that time has passed."""
+        self._draw()
+
+    def note(self, text: str) -> None:
+        """Show a word about the connection, above."""
+        self._above(Text(text, style="yellow"))
+
+    @property
+    def _unicode(self) -> bool:
+        return self._console.encoding.startswith("utf")
+
+    def _above(self, text: Text) -> None:
+        text.truncate(self._console.width - 1, overflow="ellipsis")
+        self._console.print(text, no_wrap=True, overflow="ellipsis", crop=True)
+
+    def _draw(self) -> None:
+        if self._task is None:
+            return
+        self._frames += 1
+        size = self._console.size
+        lines = frame(
+            self._task,
+            clock.now(),
+            width=size.width - 1,
+            height=size.height,
+            beat=self._frames,
+            unicode=self._unicode,
+        )
+        self._live.update(Group(*lines), refresh=True)
+
+
+def frame(
+    task: Task, now: datetime, *, width: int, height: int, beat: int = 0, unicode: bool = True
+) -> list[Text]:
+    """The lines of one picture, none wider than `width`."""
+    lines = [_header(task, now, beat, unicode=unicode)]
+    if task.plan:
+        lines.append(Text(f"  {_plan(task)}", style="dim"))
+    waves = _shown_waves(task.waves, max(3, height - _OTHER_LINES))
+    names = max((len(wave.name) for wave in waves), default=0)
+    lines += [_wave(wave, min(names, 20), width, unicode=unicode) for wave in waves]
+    if len(waves) < len(task.waves):
+        lines.append(Text(f"  {len(waves)} of {len(task.waves)} waves shown", style="dim"))
+    rate = _rate(task, now)
+    if rate:
+        lines.append(Text(f"  {rate}"))
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+        line.no_wrap = True
+    return lines
+
+
+def _header(task: Task, now: datetime, beat: int, *, unicode: bool) -> Text:
+    status = shown_status(task)
+    spinner = _SPINNER if unicode else _PLAIN_SPINNER
+    mark = " " if task.ended else spinner[beat % len(spinner)]
+    text = Text(f"{mark} ", style=_STYLES[status])
+    text.append(status, style=_STYLES[status])
+    text.append(f"  {task.name}", style="bold")
+    if task.queue_position:
+        text.append(f"  number {task.queue_position} in the queue, priority {task.priority}")
+    elif not task.ended and task.plan is None and task.status == "running":
+        text.append("  looking at the nodes")
+    since = task.started_at or task.created_at
+    if since:
+        end = clock.parse(task.finished_at) if task.finished_at else now
+        text.append(f"  {human_duration((end - clock.parse(since)).total_seconds())}", style="dim")
+    return text
+
+
+def _plan(task: Task) -> str:
+    plan = task.plan
+    if plan is None:
+        return ""
+    nodes = f"{plan.eligible} node{'' if plan.eligible == 1 else 's'}"
+    images = f"{len(plan.images)} image{'' if len(plan.images) == 1 else 's'}"
+    parts = [f"{images} on {nodes}", f"at most {plan.window} at once", f"mode {plan.mode}"]
+    parts += [f"{plan.warm} warm already"] if plan.warm else []
+    parts += [f"skipped {counts(plan.skipped)}"] if any(plan.skipped.values()) else []
+    return ", ".join(parts)
+
+
+def _shown_waves(waves: Sequence[WaveProgress], room: int) -> Sequence[WaveProgress]:
+    """As many waves as there is room for, with the one that is being worked on."""
+    if len(waves) <= room:
+        return waves
+    current = next((index for index, wave in enumerate(waves) if wave.done < wave.nodes), len(waves) - 1)
+    start = max(0, min(current - 1, len(waves) - room))
+    return waves[start : start + room]
+
+
+def _wave(wave: WaveProgress, names: int, width: int, *, unicode: bool) -> Text:
+    figures = f"{wave.done}/{wave.nodes} done"
+    figures += f"  {wave.pulling} pulling" if wave.pulling else ""
+    failed = f"  {wave.failed} failed" if wave.failed else ""
+    attempt = f"  attempt {wave.attempt + 1}" if wave.attempt else ""
+    # Room for the longest figures, so that the bar does not jump while they change.
+    digits = len(str(wave.nodes))
+    reserve = names + 4 + (3 * digits + 6) + (digits + 10) + (digits + 9) + 12
+    bar = max(5, min(_LONGEST_BAR, width - reserve))
+    text = Text(f"  {cut(wave.name, names).ljust(names)}  ")
+    text.append_text(_bar(wave, bar, unicode=unicode))
+    text.append(f"  {figures}")
+    text.append(failed, style="red")
+    text.append(attempt, style="dim")
+    return text
+
+
+def _bar(wave: WaveProgress, width: int, *, unicode: bool) -> Text:
+    full, empty = ("━", "─") if unicode else ("#", "-")
+    parts = ((wave.done, "green", full), (wave.failed, "red", full), (wave.pulling, "yellow", full))
+    text, used, reached = Text(), 0, 0
+    for count, style, sign in parts:
+        reached += count
+        # A single node may not vanish in a narrow bar, and nothing may overflow it.
+        cells = round(reached * width / wave.nodes) - used if wave.nodes else 0
+        cells = min(max(cells, 1 if count and used < width else 0), width - used)
+        text.append(sign * cells, style=style)
+        used += cells
+    text.append(empty * (width - used), style="dim")
+    return text
+
+
+def _rate(task: Task, now: datetime) -> str:
+    if task.ended or task.plan is None:
+        return ""
+    speed = nodes_per_minute(task, now)
+    eta = estimate(task, now)
+    parts = [f"{speed:.1f} nodes/min" if speed < 10 else f"{speed:.0f} nodes/min"] if speed else []
+    parts += [f"about {human_duration((eta - now).total_seconds())} left"] if eta else []
+    parts += [f"{task.progress.failed} failed"] if task.progress.failed else []
+    return ", ".join(parts)
