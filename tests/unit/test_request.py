@@ -562,3 +562,29 @@ def test_garbage(seed: int) -> None:
             assert message.encode()
         else:
             assert from_canonical(canonical_json(request)) == request
+
+
+def test_the_model_checks_by_itself() -> None:
+    """A request made in Python obeys the same bounds as one that was read."""
+    wrong: list[dict[str, Any]] = [
+        {"images": ("a", "a:latest")},
+        {"images": ("a",), "nodes": ("n", "n")},
+        {"images": ("a",), "webhook_url": "https://x/{{y}}"},
+        {"images": ("a",), "webhook_url": "https://["},
+        {"images": ("a",), "waves": (2, 1)},
+        {"images": ("a",), "unknown": 1},
+    ]
+    for fields in wrong:
+        with pytest.raises(ValidationError):
+            PrewarmRequest(**fields)
+
+
+def test_too_long_lists_are_one_problem() -> None:
+    """A list or mapping beyond its limit is one problem, whatever else is wrong inside."""
+    text = (
+        "images: [a]\nnodes:\n" + "- A\n" * 10001 + "labels:\n" + "".join(f"  k{n}: x\n" for n in range(101))
+    )
+    assert complaints(parse_request, text, "f") == [
+        "f:3:1: nodes: got 10001 of them; allowed: a list of at most 10000 node names",
+        "f:10005:3: labels: got 101 of them; allowed: a mapping of at most 100 label keys to values",
+    ]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ips_flows.fields import FieldError
+from ips_flows.plain import from_plain
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("batchSize", " 20 ", 20),
+        ("batchSize", "20%", "20%"),
+        ("batchSize", "9" * 30, "9" * 30),
+        ("priority", "-1", -1),
+        ("name", "20", "20"),
+        ("includeCordoned", "True", True),
+        ("includeCordoned", "yes", "yes"),
+        ("images", "a\n#b\n\n c # d", ["a", "c"]),
+        ("images", ("a", {"image": "b"}), ["a", {"image": "b"}]),
+        ("images", 3, 3),
+        ("nodes", "a, b\nc,", ["a", "b", "c"]),
+        ("nodes", ["a,b", 3], ["a", "b", 3]),
+        ("waves", "1, 10%", [1, "10%"]),
+        ("waves", (1, "5"), [1, 5]),
+        ("nodeSelector", "a=b,c=", {"a": "b", "c": ""}),
+        ("nodeSelector", {"a": 1}, {"a": 1}),
+        (
+            "tolerations",
+            "a=b:NoSchedule",
+            [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule"}],
+        ),
+        ("tolerations", [{"key": "a"}], [{"key": "a"}]),
+    ],
+)
+def test_reads(field: str, value: Any, expected: Any) -> None:
+    """A text becomes what YAML would hold; what fits nothing stays as it is, for the model to refuse."""
+    assert from_plain(field, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("a", 'got "a"; allowed: key=value, with commas between several'),
+        ("a=b,a=c", 'got the key "a" twice; allowed: each key once'),
+    ],
+)
+def test_refuses(value: str, message: str) -> None:
+    """Pairs need an equals sign, and each key stands once."""
+    with pytest.raises(FieldError) as caught:
+        from_plain("labels", value)
+    assert str(caught.value) == message
