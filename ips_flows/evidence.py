@@ -142,8 +142,13 @@ def is_terminal(pod: Mapping[str, Any]) -> bool:
     return (pod.get("status") or {}).get("phase") in TERMINAL_PHASES
 
 
-def classify(message: str) -> Failure:
-    """The class of a pull error, by the texts of containerd, CRI-O and registries."""
+def classify(message: str, *names: str) -> Failure:
+    """The class of a pull error, by the texts of containerd, CRI-O and registries.
+
+    `names` are those of images, which have no say in it: an image may be called `forbidden:401`.
+    """
+    for name in names:
+        message = message.replace(name, "")
     return next((failure for failure, pattern in _CLASSES if pattern.search(message)), Failure.UNKNOWN)
 
 
@@ -174,7 +179,7 @@ class Sightings:
         key = (pod["metadata"]["uid"], name)
         if seen.reason in _NOT_RUNNABLE_REASONS:
             return True
-        if seen.reason not in _PULL_REASONS or classify(_words(seen)) not in _PERMANENT:
+        if seen.reason not in _PULL_REASONS or classify(_words(seen), *_image_names(pod)) not in _PERMANENT:
             self._first.pop(key, None)
             return False
         if seen.reason != self._last.get(key) and seen.reason != "ImagePullBackOff":
@@ -264,10 +269,10 @@ class _Case:
             words = _words(seen)
             if self.plan.mode == "volume" and self.plan.worker_image in words and reference.text not in words:
                 return Failure.WORKER_IMAGE, words
-            return classify(words), words
+            return classify(words, *_spellings(reference)), words
         failed = [one.text for one in self.told if one.failed_to_pull(reference)]
         if failed:
-            return classify(failed[-1]), failed[-1]
+            return classify(failed[-1], *_spellings(reference)), failed[-1]
         if self.why == ENDED_CANCELLED:
             return Failure.CANCELLED, "cancelled while it was pulling"
         if self.why == ENDED_TIMEOUT or own == "DeadlineExceeded":
@@ -366,6 +371,22 @@ def _names(text: str, reference: Reference, before: str) -> bool:
     return any(
         f'{before}"{name}"' in text
         for name in (reference.text, f"{reference.text}:latest", reference.canonical)
+    )
+
+
+def _spellings(reference: Reference) -> tuple[str, ...]:
+    """How an image is named in errors: by its references, and in the registry's URLs. The longest stand first."""
+    manifest = f"{reference.repository}/manifests/{reference.digest or reference.tag or 'latest'}"
+    return (reference.canonical, reference.text, manifest, f"{reference.registry}/{reference.repository}")
+
+
+def _image_names(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """The spellings of all images that a pod pulls."""
+    spec = pod["spec"]
+    written = [(volume.get("image") or {}).get("reference") for volume in spec.get("volumes") or ()]
+    written += [container["image"] for container in spec["containers"]]
+    return tuple(
+        name for text in dict.fromkeys(filter(None, written)) for name in _spellings(parse_reference(text))
     )
 
 

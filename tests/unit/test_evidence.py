@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import pytest
+
+from ips_flows.conventions import ANNOTATION_ENDED
+from ips_flows.evidence import (
+    ENDED_CANCELLED,
+    ENDED_SETTLED,
+    ENDED_TIMEOUT,
+    Sightings,
+    classify,
+    image_results,
+    lacks_word,
+    note,
+)
+from ips_flows.nodes import read_node
+from ips_flows.results import Failure, ImageResult, Result
+from tests.unit.samples import (
+    DIGEST,
+    GOOD,
+    OTHER,
+    WORKER,
+    done,
+    event,
+    group_plan,
+    held,
+    node,
+    pod,
+    present,
+    pulled,
+    waiting,
+)
+
+NOT_FOUND = (
+    'Back-off pulling image "registry.example:5000/tool:2": ErrImagePull: rpc error: code = NotFound desc = '
+    'failed to pull and unpack image "registry.example:5000/tool:2": failed to resolve reference '
+    '"registry.example:5000/tool:2": registry.example:5000/tool:2: not found'
+)
+
+
+def test_a_pull_has_the_kubelets_figures() -> None:
+    """A `Pulled` event gives seconds and bytes; the node's list gives the digest."""
+    plan = group_plan(GOOD)
+    now = read_node(node(images=[held(GOOD)]))
+    results = image_results(
+        plan, plan.nodes[0], pod(plan, [done("image-0")], phase="Succeeded"), [pulled(GOOD)], now
+    )
+    assert results == (ImageResult(Result.PULLED, seconds=1.5, bytes=4196390, digest=DIGEST),)
+
+
+def test_later_already_present_events_change_nothing() -> None:
+    """Of one pod and image the first `Pulled` event counts, and a real pull before a mere presence."""
+    plan = group_plan(GOOD)
+    told = [present(GOOD), pulled(GOOD, "2m3.5s")]
+    (result,) = image_results(
+        plan, plan.nodes[0], pod(plan, [done("image-0")], phase="Succeeded"), told, None
+    )
+    assert (result.result, result.seconds) == (Result.PULLED, 123.5)
+
+
+def test_an_exit_code_alone_is_no_evidence() -> None:
+    """A pod that succeeded without its image volume, with no event and no such image on the node, has failed."""
+    plan = group_plan(GOOD)
+    stripped = pod(plan, [done("image-0")], phase="Succeeded")
+    stripped["spec"]["volumes"] = [{"name": "image-0"}]
+    (result,) = image_results(plan, plan.nodes[0], stripped, [], read_node(node()))
+    assert (result.result, result.reason) == (Result.FAILED, Failure.UNKNOWN)
+
+
+@pytest.mark.parametrize(("was_there", "expected"), [((), Result.PULLED), ((0,), Result.PRESENT)])
+def test_without_an_event_no_figure_is_invented(was_there: tuple[int, ...], expected: Result) -> None:
+    """A started volume container proves the image; whether it was pulled is told by the plan's look at the node."""
+    plan = group_plan(GOOD, present=was_there)
+    (result,) = image_results(plan, plan.nodes[0], pod(plan, [done("image-0")], phase="Succeeded"), [], None)
+    assert result == ImageResult(expected)
+
+
+def test_mode_container_is_proven_by_the_image_id() -> None:
+    """In mode container `imageID` is the evidence and the digest, even if the container could not run."""
+    plan = group_plan(GOOD, mode="container")
+    status = {**waiting("image-0", "CreateContainerError", "no such file"), "imageID": f"{GOOD}@{DIGEST}"}
+    (result,) = image_results(plan, plan.nodes[0], pod(plan, [status]), [], None)
+    assert result == ImageResult(Result.PULLED, digest=DIGEST)
+
+
+def test_one_missing_image_among_good_ones() -> None:
+    """Each image is judged for itself; the failed one has its class, the registry's words and its tries."""
+    plan = group_plan(GOOD, OTHER)
+    told = [pulled(GOOD), event("Failed", f'Failed to pull image "{OTHER}": not found', count=2)]
+    ended = pod(plan, [done("image-0"), waiting("image-1", "ImagePullBackOff", NOT_FOUND)], phase="Failed")
+    good, bad = image_results(plan, plan.nodes[0], ended, told, None)
+    assert good.result is Result.PULLED
+    assert (bad.reason, bad.tries) == (Failure.NOT_FOUND, 2)
+    assert bad.message.startswith("rpc error: code = NotFound desc = failed to pull and unpack image")
+
+
+def test_what_was_noted_before_the_end_counts() -> None:
+    """The kubelet overwrites a waiting reason when a pod is ended; the note keeps it."""
+    plan = group_plan(OTHER)
+    before = pod(plan, [waiting("image-0", "ErrImagePull", NOT_FOUND)])
+    unknown = {
+        "name": "image-0",
+        "state": {"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}},
+    }
+    noted = {ANNOTATION_ENDED: note(before, ENDED_SETTLED)}
+    after = pod(plan, [unknown], phase="Failed", annotations=noted, reason="DeadlineExceeded")
+    (result,) = image_results(plan, plan.nodes[0], after, [], None)
+    assert result.reason == Failure.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("why", "failure"),
+    [(ENDED_TIMEOUT, Failure.TIMEOUT), (ENDED_CANCELLED, Failure.CANCELLED), ("", Failure.UNKNOWN)],
+)
+def test_a_silent_pull_is_named_after_its_end(why: str, failure: Failure) -> None:
+    """A pull that said nothing until its pod was given up has failed for the reason of the end."""
+    plan = group_plan(GOOD)
+    creating = pod(plan, [waiting("image-0", "ContainerCreating")])
+    (result,) = image_results(plan, plan.nodes[0], creating, [], None, why=why)
+    assert result.reason == failure
+
+
+@pytest.mark.parametrize("mode", ["volume", "container"])
+def test_our_own_worker_image_is_not_blamed_on_the_users(mode: str) -> None:
+    """When the worker image can't be pulled, every image fails as `WorkerImage`."""
+    plan = group_plan(GOOD, mode=mode)  # type: ignore[arg-type]
+    words = f'failed to pull "{WORKER}": not found'
+    bad = pod(
+        plan,
+        [
+            waiting("image-0", "ErrImagePull", words)
+            if mode == "volume"
+            else waiting("image-0", "PodInitializing")
+        ],
+        init=[waiting("worker", "ErrImagePull", words)] if mode == "container" else [],
+        phase="Failed",
+    )
+    (result,) = image_results(plan, plan.nodes[0], bad, [], None)
+    assert (result.reason, result.message) == (Failure.WORKER_IMAGE, words)
+
+
+def test_reasons_that_we_gave_are_kept() -> None:
+    """A pod that no kubelet could end carries our own reason."""
+    plan = group_plan(GOOD)
+    for reason in (Failure.UNSCHEDULABLE, Failure.NODE_LOST):
+        ended = pod(plan, phase="Failed", reason=reason.value, message="why")
+        (result,) = image_results(plan, plan.nodes[0], ended, [], None)
+        assert (result.reason, result.message) == (reason, "why")
+
+
+def test_the_kubelets_word_is_awaited_only_for_images_that_are_there() -> None:
+    """Events come a little late: they are awaited for containers that started, not for failed ones."""
+    plan = group_plan(GOOD, OTHER)
+    ended = pod(plan, [done("image-0"), waiting("image-1", "ErrImagePull", NOT_FOUND)], phase="Failed")
+    assert lacks_word(plan, ended, [])
+    assert not lacks_word(plan, ended, [pulled(GOOD)])
+
+
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        (NOT_FOUND, Failure.NOT_FOUND),
+        ("manifest unknown: manifest unknown", Failure.NOT_FOUND),
+        ("unexpected status from HEAD request to https://r/v2/: 401 Unauthorized", Failure.UNAUTHORIZED),
+        (
+            "pull access denied, repository does not exist or may require authorization: insufficient_scope",
+            Failure.UNAUTHORIZED,
+        ),
+        ("failed to fetch anonymous token: 403 Forbidden", Failure.UNAUTHORIZED),
+        (
+            "429 Too Many Requests - toomanyrequests: You have reached your pull rate limit",
+            Failure.RATE_LIMITED,
+        ),
+        ("dial tcp 10.0.0.1:5000: connect: connection refused", Failure.REGISTRY_UNAVAILABLE),
+        ("dial tcp: lookup nowhere.example: no such host", Failure.REGISTRY_UNAVAILABLE),
+        ("unexpected status code 503 Service Unavailable", Failure.REGISTRY_UNAVAILABLE),
+        ("context deadline exceeded", Failure.REGISTRY_UNAVAILABLE),
+        ("write /var/lib/containerd/x: no space left on device", Failure.NO_SPACE),
+        ("no match for platform in manifest: not found", Failure.WRONG_PLATFORM),
+        ("unsupported media type application/x", Failure.INVALID_IMAGE),
+        ("something that nobody has seen", Failure.UNKNOWN),
+    ],
+)
+def test_registries_words_have_classes(text: str, failure: Failure) -> None:
+    """Each known text of a runtime or registry has its class; the others are `Unknown`, never guessed."""
+    assert classify(text) is failure
+
+
+def test_an_images_name_is_not_its_error() -> None:
+    """What stands in a reference has no say in the class of its error."""
+    name = "registry.example:5000/forbidden:401"
+    assert classify(f'failed to resolve reference "{name}": {name}: not found', name) is Failure.NOT_FOUND
+
+
+class TestSightings:
+    """When nothing more can come of a pod."""
+
+    def test_a_permanent_error_must_be_seen_twice(self) -> None:
+        """The second `ErrImagePull` settles a pod, the back-off between them does not."""
+        plan = group_plan(GOOD, OTHER)
+        seen = Sightings()
+        states = ["ErrImagePull", "ImagePullBackOff", "ErrImagePull"]
+        outcome = [
+            seen.settled(pod(plan, [done("image-0"), waiting("image-1", state, NOT_FOUND)]), float(second))
+            for second, state in enumerate(states)
+        ]
+        assert outcome == [False, False, True]
+
+    def test_a_missed_sight_only_costs_time(self) -> None:
+        """A driver that never sees the second `ErrImagePull` settles after it must have happened."""
+        plan = group_plan(OTHER)
+        seen = Sightings()
+        stuck = pod(plan, [waiting("image-0", "ImagePullBackOff", NOT_FOUND)])
+        assert [seen.settled(stuck, at) for at in (0.0, 24.0, 25.0)] == [False, False, True]
+
+    def test_passing_errors_are_left_to_the_kubelet(self) -> None:
+        """A registry that is down may come back."""
+        plan = group_plan(OTHER)
+        seen = Sightings()
+        down = pod(plan, [waiting("image-0", "ErrImagePull", "connection refused")])
+        assert not any(seen.settled(down, at) for at in (0.0, 30.0, 300.0))
+
+    def test_a_pod_waits_for_its_slowest_image(self) -> None:
+        """As long as one image may still come, the pod goes on."""
+        plan = group_plan(GOOD, OTHER)
+        seen = Sightings()
+        mixed = pod(
+            plan, [waiting("image-0", "ContainerCreating"), waiting("image-1", "ErrImagePull", NOT_FOUND)]
+        )
+        assert not any(seen.settled(mixed, at) for at in (0.0, 30.0, 60.0))
+
+    def test_an_image_that_cannot_run_is_there(self) -> None:
+        """A container that can't be created needs no second look: its image was pulled."""
+        plan = group_plan(GOOD, mode="container")
+        seen = Sightings()
+        scratch = pod(plan, [waiting("image-0", "CreateContainerError", "exec")], init=[done("worker")])
+        assert seen.settled(scratch, 0.0)

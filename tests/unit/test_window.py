@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ips_flows.window import Standing, breaker_open, parallelism, startable
+
+
+def standing(**values: object) -> Standing:
+    defaults: dict[str, object] = {"window": 2, "pulling": 0, "gated": (), "ended": 0, "reached": 0}
+    return Standing(**{**defaults, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (standing(gated=(0, 1, 2)), [0, 1]),
+        (standing(gated=(2, 1, 0)), [0, 1]),
+        (standing(gated=(1, 2), pulling=1), [1]),
+        (standing(gated=(2,), pulling=2), []),
+        (standing(gated=(2, 3), pulling=1, ended=1, reached=1), [2]),
+        (standing(gated=(2, 3), pulling=0, ended=2, reached=1), [2, 3]),
+        (standing(gated=(3,), pulling=3, ended=1, reached=1), []),
+    ],
+)
+def test_free_places_go_to_the_lowest_indexes(now: Standing, expected: list[int]) -> None:
+    """As many nodes start as the window has free places, in the order of their indexes."""
+    assert list(startable(now)) == expected
+
+
+def test_the_first_window_is_a_probe() -> None:
+    """Until a node holds an image, a failed node's place is not given away."""
+    assert list(startable(standing(gated=(2, 3), pulling=1, ended=1, reached=0))) == []
+
+
+def test_the_breaker_opens_after_a_whole_window_without_an_image() -> None:
+    """A first window that brings nothing stops the rest; one image on one node keeps it shut."""
+    assert breaker_open(standing(ended=2, reached=0))
+    assert not breaker_open(standing(ended=2, reached=1))
+    assert not breaker_open(standing(ended=1, reached=0, pulling=1))
+    assert list(startable(standing(ended=2, reached=0, gated=(2, 3)))) == []
+
+
+def test_never_more_than_the_window_pull() -> None:
+    """In any run of starts and ends the number of pulling nodes stays within the window, and all are done."""
+    generator = random.Random(7)  # noqa: S311
+    for _ in range(200):
+        nodes, window = generator.randint(1, 40), generator.randint(1, 12)
+        gated, pulling, ended, reached = set(range(nodes)), set[int](), 0, 0
+        while gated or pulling:
+            now = Standing(window, len(pulling), tuple(gated), ended, reached)
+            start = set(startable(now))
+            assert start <= gated
+            gated -= start
+            pulling |= start
+            assert 0 < len(pulling) <= window
+            done = generator.choice(sorted(pulling))
+            pulling.remove(done)
+            ended += 1
+            reached += 1
+        assert ended == nodes
+
+
+@pytest.mark.parametrize(
+    ("window", "nodes", "pods"),
+    [(1, 1, 1), (1, 2, 2), (1, 9, 2), (10, 100, 13), (10, 12, 12), (1000, 5000, 1250)],
+)
+def test_the_job_holds_a_reserve(window: int, nodes: int, pods: int) -> None:
+    """The Job's parallelism is the window and a quarter more, never above the nodes."""
+    assert parallelism(window, nodes) == pods
