@@ -103,6 +103,8 @@ def image(layers: Sequence[Blob], **settings: object) -> Image:
         "os": "linux",
         "created": "2026-01-01T00:00:00Z",
         "config": settings,
+        # Builders count the layers by it.
+        "history": [{"created_by": "ips-flow local cluster"} for _ in layers],
         "rootfs": {"type": "layers", "diff_ids": [part.digest for part in layers]},
     }
     config = Blob.of(CONFIG, json.dumps(document).encode())

@@ -17,6 +17,7 @@ from .narration import step
 INSTALLED = layout.STATE / "product.json"
 REPOSITORY = "ips-flow/ips-flow"
 
+_KEPT_LAYERS = 60
 _SOURCES = ("deploy/Dockerfile", "pyproject.toml", "ips_flows", "steps", "templates", "deploy/base")
 
 
@@ -26,9 +27,9 @@ def source_hash() -> str:
     return layout.tree_hash(*(path for path in paths if path.exists()))[:12]
 
 
-def image() -> str:
-    """Return the reference of this checkout's product image."""
-    return f"{layout.REGISTRY}/{REPOSITORY}:{source_hash()}"
+def reference(tag: str) -> str:
+    """Return the reference of a product image."""
+    return f"{layout.REGISTRY}/{REPOSITORY}:{tag}"
 
 
 def ensure_venv() -> None:
@@ -51,10 +52,9 @@ def ensure_venv() -> None:
         key.write_text(wanted)
 
 
-def ensure_image() -> None:
+def ensure_image(tag: str) -> None:
     """Build and push the product's image with its own Dockerfile; again only when a source changed."""
     with step("product image") as current:
-        tag = source_hash()
         if registry.client().has(REPOSITORY, tag):
             current.unchanged("up to date")
             return
@@ -106,18 +106,20 @@ def _build(folder: Path, tag: str) -> None:
     # Only the newest few are of use; each is some 100 MB.
     for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-2]:
         shutil.rmtree(old)
+    # The layers of earlier builds make this one quick, but must not pile up for ever.
+    if len(run([*buildah, "images", "--all", "--quiet"]).split()) > _KEPT_LAYERS:
+        run([*buildah, "rmi", "--all", "--force"], log=_log())
     run(bud, log=_log())
     run(
         [*buildah, "push", "--format", "oci", "--disable-compression", local, f"oci:{folder}:{tag}"],
         log=_log(),
     )
-    run([*buildah, "rmi", "--prune", "--force"], log=_log())
 
 
-def ensure_installed() -> None:
+def ensure_installed(tag: str) -> None:
     """Create the namespace and install, unless exactly this is installed."""
     with step("install IPS Flow") as current:
-        wanted = {"image": image(), "checkout": str(layout.CHECKOUT)}
+        wanted = {"image": reference(tag), "checkout": str(layout.CHECKOUT)}
         if INSTALLED.is_file() and json.loads(INSTALLED.read_text()) == wanted and _namespace_exists():
             current.unchanged("up to date")
             return
@@ -133,7 +135,7 @@ def ensure_installed() -> None:
             layout.NAMESPACE,
             "--create-namespace",
         ]
-        argv += ["--image", image(), "--worker-image", worker]
+        argv += ["--image", wanted["image"], "--worker-image", worker]
         run(argv, env={"KUBECONFIG": str(layout.KUBECONFIG)})
         INSTALLED.write_text(json.dumps(wanted))
         current.unchanged(wanted["image"])
@@ -146,8 +148,9 @@ def _namespace_exists() -> bool:
 def ensure() -> None:
     """Bring the product of this checkout into the running cluster."""
     ensure_venv()
-    ensure_image()
-    ensure_installed()
+    tag = source_hash()  # once, since somebody may be editing
+    ensure_image(tag)
+    ensure_installed(tag)
 
 
 def flow(*argv: str, stdin: str | None = None) -> int:
