@@ -24,7 +24,7 @@ def changed_lines(before: Task | None, now: Task) -> list[str]:
     if now.plan and (before is None or before.plan is None):
         lines.append(plan_line(now))
     known = set(before.failures) if before else set()
-    lines += [failure_line(line) for line in now.failures if line not in known]
+    lines += [f"failed: {failure_line(line)}" for line in now.failures if line not in known]
     old = {wave.name: wave for wave in before.waves} if before else {}
     lines += [
         wave_line(wave)
@@ -56,8 +56,8 @@ def wave_line(wave: WaveProgress) -> str:
 
 
 def failure_line(line: FailureLine) -> str:
-    """A failed image on a node."""
-    return f"failed on {line.node}: {line.image}: {line.reason}: {cut(line.message)}"
+    """A failed image on a node; the class first, as a narrow terminal shows only the beginning."""
+    return f"{line.reason} on {line.node}: {line.image}: {cut(line.message)}"
 
 
 class Lines:

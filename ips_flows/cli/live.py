@@ -31,7 +31,7 @@ _NARROWEST = 40
 _FAILURES_SHOWN = 20
 _LONGEST_BAR = 60
 # The header, the plan, the rate, the prompt of the shell and some air.
-_OTHER_LINES = 6
+_OTHER_LINES = 7
 
 
 def usable() -> bool:
@@ -107,11 +107,14 @@ def frame(
 ) -> list[Text]:
     """The lines of one picture, none wider than `width`."""
     lines = [_header(task, now, beat, unicode=unicode)]
-    if task.plan:
-        lines.append(Text(f"  {_plan(task)}", style="dim"))
+    lines += [Text(f"  {line}", style="dim") for line in _plan(task)]
     waves = _shown_waves(task.waves, max(3, height - _OTHER_LINES))
-    names = max((len(wave.name) for wave in waves), default=0)
-    lines += [_wave(wave, min(names, 20), width, unicode=unicode) for wave in waves]
+    names = min(20, max((len(wave.name) for wave in waves), default=0))
+    digits = len(str(max((wave.nodes for wave in waves), default=0)))
+    # Room for the longest figures, so that no bar jumps while they change.
+    figures = (3 + 2 * digits + 5) + (2 + digits + 8) + (2 + digits + 7)
+    bar = max(5, min(_LONGEST_BAR, width - (2 + names + 2) - figures))
+    lines += [_wave(wave, names, digits, bar, unicode=unicode) for wave in waves]
     if len(waves) < len(task.waves):
         lines.append(Text(f"  {len(waves)} of {len(task.waves)} waves shown", style="dim"))
     rate = _rate(task, now)
@@ -141,16 +144,16 @@ def _header(task: Task, now: datetime, beat: int, *, unicode: bool) -> Text:
     return text
 
 
-def _plan(task: Task) -> str:
+def _plan(task: Task) -> list[str]:
     plan = task.plan
     if plan is None:
-        return ""
+        return []
     nodes = f"{plan.eligible} node{'' if plan.eligible == 1 else 's'}"
     images = f"{len(plan.images)} image{'' if len(plan.images) == 1 else 's'}"
-    parts = [f"{images} on {nodes}", f"at most {plan.window} at once", f"mode {plan.mode}"]
-    parts += [f"{plan.warm} warm already"] if plan.warm else []
-    parts += [f"skipped {counts(plan.skipped)}"] if any(plan.skipped.values()) else []
-    return ", ".join(parts)
+    left_out = [f"{plan.warm} warm already"] if plan.warm else []
+    left_out += [f"skipped {counts(plan.skipped)}"] if any(plan.skipped.values()) else []
+    lines = [f"{images} on {nodes}, at most {plan.window} at once, mode {plan.mode}"]
+    return [*lines, ", ".join(left_out)] if left_out else lines
 
 
 def _shown_waves(waves: Sequence[WaveProgress], room: int) -> Sequence[WaveProgress]:
@@ -162,20 +165,13 @@ def _shown_waves(waves: Sequence[WaveProgress], room: int) -> Sequence[WaveProgr
     return waves[start : start + room]
 
 
-def _wave(wave: WaveProgress, names: int, width: int, *, unicode: bool) -> Text:
-    figures = f"{wave.done}/{wave.nodes} done"
-    figures += f"  {wave.pulling} pulling" if wave.pulling else ""
-    failed = f"  {wave.failed} failed" if wave.failed else ""
-    attempt = f"  attempt {wave.attempt + 1}" if wave.attempt else ""
-    # Room for the longest figures, so that the bar does not jump while they change.
-    digits = len(str(wave.nodes))
-    reserve = names + 4 + (3 * digits + 6) + (digits + 10) + (digits + 9) + 12
-    bar = max(5, min(_LONGEST_BAR, width - reserve))
+def _wave(wave: WaveProgress, names: int, digits: int, bar: int, *, unicode: bool) -> Text:
     text = Text(f"  {cut(wave.name, names).ljust(names)}  ")
     text.append_text(_bar(wave, bar, unicode=unicode))
-    text.append(f"  {figures}")
-    text.append(failed, style="red")
-    text.append(attempt, style="dim")
+    text.append(f"  {wave.done:>{digits}}/{wave.nodes} done")
+    text.append(f"  {wave.pulling} pulling" if wave.pulling else "")
+    text.append(f"  {wave.failed} failed" if wave.failed else "", style="red")
+    text.append(f"  attempt {wave.attempt + 1}" if wave.attempt else "", style="dim")
     return text
 
 

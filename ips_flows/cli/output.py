@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from ips_flows import clock
 from ips_flows.cli import tables
-from ips_flows.cli.narration import put, say
+from ips_flows.cli.narration import is_terminal, put, say
 from ips_flows.task import Task, to_json
 
 _LINES_SHOWN = 60
@@ -77,7 +79,7 @@ def put_task(task: Task, output: str) -> None:
         return
     wide = output == "wide"
     put(tables.task_table([task], now, wide=wide))
-    rows, left_out = tables.image_table(task, wide=wide, limit=None if wide else _LINES_SHOWN)
+    rows, left_out = tables.image_table(task, wide=wide, **_limits(wide=wide))
     if rows:
         put("\n" + rows)
     if left_out:
@@ -93,7 +95,7 @@ def put_end(task: Task, output: str) -> None:
         put_task(task, output)
         return
     put(tables.summary_line(task))
-    rows, left_out = tables.failure_table(task, limit=None if output == "wide" else _LINES_SHOWN)
+    rows, left_out = tables.failure_table(task, **_limits(wide=output == "wide"))
     if rows:
         put(rows)
     if left_out:
@@ -102,3 +104,10 @@ def put_end(task: Task, output: str) -> None:
         put(tables.skipped_line(task))
     for line in tables.drift_lines(task):
         put(line)
+
+
+def _limits(*, wide: bool) -> dict[str, int | None]:
+    """Nothing is cut in a wide table; a terminal gets no more lines and columns than a person reads."""
+    if wide or not is_terminal(sys.stdout):
+        return {"limit": None if wide else _LINES_SHOWN, "width": None}
+    return {"limit": _LINES_SHOWN, "width": shutil.get_terminal_size().columns}

@@ -11,7 +11,9 @@ from ips_flows.task import Task
 
 NOTHING = "–"
 _GAP = "   "
-_MESSAGE_WIDTH = 120
+_MESSAGE_WIDTH = 300
+# Which columns a narrow terminal cuts, and how far: messages and images before the names of nodes.
+_CUT = ({"IMAGE": 24, "MESSAGE": 24}, {"NODE": 28, "IMAGE": 16, "MESSAGE": 12})
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -31,6 +33,39 @@ def aligned(lines: Sequence[Sequence[str]], columns: Sequence[int]) -> str:
     return "\n".join(
         _GAP.join(cell.ljust(width) for cell, width in zip(line, columns, strict=True)).rstrip()
         for line in lines
+    )
+
+
+def fitted(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int | None,
+    least: Sequence[Mapping[str, int]] = (),
+) -> str:
+    """A table that is no wider than a terminal, if it can be.
+
+    `least` says, round after round, which columns may be cut and how narrow each may become; the widest goes
+    first. The last column is cut at its end, the others in the middle, since names differ at both ends.
+    """
+    lines = [header, *rows]
+    columns = widths(lines)
+    room = (width or sum(columns) + len(_GAP) * len(columns)) - len(_GAP) * (len(columns) - 1)
+    for floors in least:
+        while sum(columns) > room:
+            wide = [i for i, name in enumerate(header) if columns[i] > floors.get(name, columns[i])]
+            if not wide:
+                break
+            columns[max(wide, key=lambda i: (columns[i], i))] -= 1
+    last = len(columns) - 1
+    return aligned(
+        [
+            [
+                cut(cell, columns[i]) if i == last else _middle_cut(cell, columns[i])
+                for i, cell in enumerate(line)
+            ]
+            for line in lines
+        ],
+        columns,
     )
 
 
@@ -119,7 +154,9 @@ def task_rows(
     return (["NAMESPACE"] if namespaces else []) + header, rows
 
 
-def image_table(task: Task, *, wide: bool = False, limit: int | None = None) -> tuple[str, int]:
+def image_table(
+    task: Task, *, wide: bool = False, limit: int | None = None, width: int | None = None
+) -> tuple[str, int]:
     """What became of each image on each node, failures first, and how many lines `limit` left out."""
     rows = [
         [
@@ -136,14 +173,15 @@ def image_table(task: Task, *, wide: bool = False, limit: int | None = None) -> 
     ]
     header = ["NODE", "IMAGE", "RESULT", "REASON", "TIME", "SIZE", *(["DIGEST", "MESSAGE"] if wide else [])]
     kept = rows if limit is None else rows[:limit]
-    return table(header, kept) if kept else "", len(rows) - len(kept)
+    return fitted(header, kept, width, _CUT) if kept else "", len(rows) - len(kept)
 
 
-def failure_table(task: Task, limit: int | None = None) -> tuple[str, int]:
+def failure_table(task: Task, *, limit: int | None = None, width: int | None = None) -> tuple[str, int]:
     """What failed and why, and how many lines `limit` left out."""
     rows = [[line.node, line.image, line.reason, cut(line.message)] for line in task.failures]
     kept = rows if limit is None else rows[:limit]
-    return table(["NODE", "IMAGE", "REASON", "MESSAGE"], kept) if kept else "", len(rows) - len(kept)
+    text = fitted(["NODE", "IMAGE", "REASON", "MESSAGE"], kept, width, _CUT) if kept else ""
+    return text, len(rows) - len(kept)
 
 
 def summary_line(task: Task) -> str:
@@ -175,6 +213,13 @@ def cut(text: str, width: int = _MESSAGE_WIDTH) -> str:
     """A text in one line of at most so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _middle_cut(text: str, width: int) -> str:
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
 def _figures(summary: Summary) -> str:

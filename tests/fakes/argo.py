@@ -1,0 +1,202 @@
+"""What Argo and the steps of IPS Flow do to a task, told to the fake API server step by step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ips_flows import clock, results
+from ips_flows.conventions import (
+    ANNOTATION_ERROR,
+    ANNOTATION_PLAN,
+    ANNOTATION_PROGRESS,
+    ANNOTATION_VERDICT,
+    LABEL_KIND,
+    LABEL_VERDICT,
+    LABEL_WORKFLOW_UID,
+)
+from ips_flows.report import FailureLine, GroupProgress, PlanSummary, Verdict, WaveSummary, judge
+from ips_flows.results import Chunk, ImageResult, NodeResult, Result
+from tests.fakes.apiserver import ApiServer
+
+Json = dict[str, Any]
+AT = "2026-01-31T12:00:00Z"
+
+
+def on_submit(server: ApiServer, play: Callable[[Argo], None]) -> None:
+    """Play a scene for the first Workflow that is created from now on."""
+    played = threading.Event()
+
+    def changed(kind: str, item: Json) -> None:
+        if kind == "workflows" and not played.is_set():
+            played.set()
+            threading.Thread(target=play, args=(Argo(server, item["metadata"]["name"]),), daemon=True).start()
+
+    server.on_change = changed
+
+
+class Argo:
+    """The life of one task."""
+
+    def __init__(self, server: ApiServer, name: str, namespace: str = "warm") -> None:
+        self.server, self.name, self.namespace = server, name, namespace
+        self.workflow = server.get("workflows", name, namespace)
+        self.uid = self.workflow["metadata"]["uid"]
+        self.plan: PlanSummary | None = None
+
+    def phase(self, phase: str, message: str = "") -> None:
+        """Argo's phase, on the label too."""
+        status: Json = {"phase": phase, "startedAt": AT}
+        if message:
+            status["message"] = message
+        if phase in ("Succeeded", "Failed", "Error"):
+            status["finishedAt"] = clock.stamp(clock.now())
+        self._change({"metadata": {"labels": {"workflows.argoproj.io/phase": phase}}, "status": status})
+
+    def planned(
+        self,
+        *,
+        waves: Mapping[str, int],
+        images: tuple[str, ...] = ("busybox:1",),
+        warm: int = 0,
+        skipped: Mapping[str, int] | None = None,
+        window: int = 10,
+        losses_allowed: int = 0,
+    ) -> PlanSummary:
+        """What filter writes."""
+        to_do = sum(waves.values())
+        self.plan = PlanSummary(
+            mode="volume",
+            mode_reason="",
+            window=window,
+            eligible=warm + to_do,
+            warm=warm,
+            to_do=to_do,
+            skipped=dict(skipped or {}),
+            waves=tuple(WaveSummary(name=name, nodes=nodes) for name, nodes in waves.items()),
+            images=images,
+            priority=5,
+            losses_allowed=losses_allowed,
+            deadline=clock.stamp(clock.now()),
+            planned_at=clock.stamp(clock.now()),
+        )
+        self._annotate(ANNOTATION_PLAN, self.plan.to_json())
+        return self.plan
+
+    def no_plan(self, error: str) -> None:
+        """What filter writes when it can't plan."""
+        self._annotate(ANNOTATION_ERROR, error)
+
+    def progress(
+        self,
+        group: int = 0,
+        attempt: int = 0,
+        *,
+        done: int = 0,
+        pulling: int = 0,
+        failed: int = 0,
+        failures: tuple[FailureLine, ...] = (),
+    ) -> None:
+        """What drive writes on its Job."""
+        assert self.plan
+        wave = self.plan.waves[group]
+        said = GroupProgress(
+            group=group,
+            attempt=attempt,
+            wave=wave.name,
+            total=wave.nodes,
+            done=done,
+            pulling=pulling,
+            failed=failed,
+            failures=failures,
+        )
+        self.server.put(
+            "jobs",
+            {
+                "metadata": {
+                    "name": f"{self.name}-g{group}-a{attempt}",
+                    "labels": {LABEL_KIND: "pull", LABEL_WORKFLOW_UID: self.uid},
+                    "annotations": {ANNOTATION_PROGRESS: said.to_json()},
+                }
+            },
+            self.namespace,
+        )
+
+    def results(self, nodes: Mapping[str, NodeResult], group: int = 0) -> None:
+        """What drive records."""
+        self.server.put(
+            "configmaps",
+            {
+                "metadata": {
+                    "name": f"{self.name}-results-{group}",
+                    "labels": {LABEL_KIND: "results", LABEL_WORKFLOW_UID: self.uid},
+                },
+                "binaryData": results.encode(Chunk(group, 0, nodes)),
+            },
+            self.namespace,
+        )
+
+    def verdict(self, nodes: Mapping[str, NodeResult], *, stopped: bool = False, error: str = "") -> Verdict:
+        """What finish writes; then it deletes the Jobs."""
+        said = judge(
+            self.plan,
+            nodes,
+            stopped=stopped,
+            error=error,
+            uid=self.uid,
+            started_at=AT,
+            at=clock.stamp(clock.now()),
+            seconds=12.0,
+        )
+        self._change(
+            {
+                "metadata": {
+                    "labels": {LABEL_VERDICT: said.status},
+                    "annotations": {ANNOTATION_VERDICT: said.to_json()},
+                }
+            }
+        )
+        for kind, namespace, name in list(self.server.store.objects):
+            if kind == "jobs" and name.startswith(f"{self.name}-g"):
+                self.server.remove(kind, name, namespace)
+        return said
+
+    def pod(self, step: str, state: str = "terminated", *, lines: tuple[str, ...] = ()) -> None:
+        """A step pod and its log."""
+        name = f"{self.name}-{step}-1234567"
+        self.server.logs[name] = list(lines)
+        self.server.put(
+            "pods",
+            {
+                "metadata": {"name": name, "labels": {"workflows.argoproj.io/workflow": self.name}},
+                "status": {"containerStatuses": [{"name": "main", "state": {state: {}}}]},
+            },
+            self.namespace,
+        )
+
+    def wait_for(self, holds: Callable[[Json], bool], seconds: float = 10.0) -> None:
+        """Wait until the Workflow is as wanted."""
+        store = self.server.store
+        with store.changed:
+            store.changed.wait_for(
+                lambda: holds(store.objects["workflows", self.namespace, self.name]), timeout=seconds
+            )
+
+    def _annotate(self, key: str, value: str) -> None:
+        self._change({"metadata": {"annotations": {key: value}}})
+
+    def _change(self, patch: Json) -> None:
+        self.server.change("workflows", self.name, patch, self.namespace)
+
+
+def pulled(seconds: float = 1.5, size: int = 4_000_000) -> NodeResult:
+    """A node that pulled its one image."""
+    return NodeResult(
+        (ImageResult(Result.PULLED, seconds=seconds, bytes=size, digest="sha256:" + "a" * 64),), AT
+    )
+
+
+def failed(reason: str = "NotFound", message: str = "manifest unknown") -> NodeResult:
+    """A node whose one image failed."""
+    return NodeResult((ImageResult(Result.FAILED, reason=reason, message=message, tries=2),), AT)
