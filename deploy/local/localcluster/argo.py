@@ -20,7 +20,9 @@ def daemon() -> processes.Daemon:
         f"--namespace={NAMESPACE}",
         f"--executor-image={layout.REGISTRY}/{images.ARGOEXEC}",
     ]
-    return processes.Daemon(CONTROLLER, argv, env={"LEADER_ELECTION_DISABLE": "true"})
+    return processes.Daemon(
+        CONTROLLER, argv, env={"LEADER_ELECTION_DISABLE": "true"}, inputs=[layout.recipe("argo")]
+    )
 
 
 def _objects() -> str:

@@ -79,11 +79,12 @@ def daemons(*, simulated: bool) -> list[processes.Daemon]:
         "--kube-api-burst=400",
         f"--cert-dir={layout.STATE / 'scheduler'}",
     ]
+    kubernetes = [layout.recipe("kubernetes")]
     return [
-        processes.Daemon("etcd", etcd),
-        processes.Daemon("apiserver", apiserver),
-        processes.Daemon("controller-manager", controller_manager),
-        processes.Daemon("scheduler", scheduler),
+        processes.Daemon("etcd", etcd, inputs=[layout.recipe("etcd")]),
+        processes.Daemon("apiserver", apiserver, inputs=kubernetes),
+        processes.Daemon("controller-manager", controller_manager, inputs=kubernetes),
+        processes.Daemon("scheduler", scheduler, inputs=kubernetes),
     ]
 
 

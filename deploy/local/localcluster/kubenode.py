@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shlex
 from pathlib import Path
@@ -69,10 +70,14 @@ class Node:
                 containerd,
                 group=self.name,
                 env=environment,
-                inputs=(containerd_config,),
+                inputs=(containerd_config, layout.recipe("containerd")),
             ),
             processes.Daemon(
-                f"{self.name}-kubelet", kubelet, group=self.name, env=environment, inputs=(kubelet_config,)
+                f"{self.name}-kubelet",
+                kubelet,
+                group=self.name,
+                env=environment,
+                inputs=(kubelet_config, layout.recipe("kubernetes")),
             ),
         ]
 
@@ -226,10 +231,24 @@ def _large_machine() -> bool:
 
 
 def ready_nodes() -> set[str]:
-    """Return the names of the nodes whose Ready condition is True."""
-    path = '{range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
-    lines = kubectl("get", "nodes", "-l", "type!=kwok", "-o", f"jsonpath={path}").splitlines()
-    return {line.removesuffix("=True") for line in lines if line.endswith("=True")}
+    """Return the names of the nodes that are Ready by the word of the kubelet that runs now.
+
+    A condition outlives its kubelet by the grace period, so the node's lease must be newer than the process.
+    """
+    conditions = (
+        '{range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+    )
+    leases = '{range .items[*]}{.metadata.name}={.spec.renewTime}{"\\n"}{end}'
+    said = kubectl("get", "nodes", "-l", "type!=kwok", "-o", f"jsonpath={conditions}").split()
+    renewed = kubectl("get", "leases", "-n", "kube-node-lease", "-o", f"jsonpath={leases}").split()
+    fresh = {name for name, _, time in (line.partition("=") for line in renewed) if _is_newer(name, time)}
+    return {line.removesuffix("=True") for line in said if line.endswith("=True")} & fresh
+
+
+def _is_newer(name: str, renewed: str) -> bool:
+    """Say whether a lease was renewed after the node's kubelet was started."""
+    record = processes.path(f"{name}-kubelet")
+    return record.is_file() and dt.datetime.fromisoformat(renewed).timestamp() > record.stat().st_mtime
 
 
 def start(numbers: list[int]) -> None:

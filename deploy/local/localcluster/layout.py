@@ -69,6 +69,11 @@ def binary(name: str) -> Path:
     return cache() / "upstream" / "bin" / name
 
 
+def recipe(upstream: str) -> Path:
+    """Return the file that says how an upstream's programs were built; new programs mean a restart."""
+    return cache() / "upstream" / upstream / "key"
+
+
 def tree_hash(*paths: Path) -> str:
     """Return a hash of names and contents of files and directories, in a fixed order."""
     digest = hashlib.sha256()

@@ -35,13 +35,13 @@ class Daemon:
     @property
     def record(self) -> Path:
         """The file that says which process runs it."""
-        return layout.PIDS / f"{self.name}.json"
+        return path(self.name)
 
     def identity(self) -> str:
         """Return a hash of all that decides how it runs; another hash means it must be restarted."""
         digest = hashlib.sha256(json.dumps([list(self.argv), sorted(self.env.items())]).encode())
-        for path in self.inputs:
-            digest.update(path.read_bytes())
+        for file in self.inputs:
+            digest.update(file.read_bytes())
         return digest.hexdigest()
 
 
@@ -79,17 +79,22 @@ def _exists(record: Record) -> bool:
     return int(fields[19]) == record.started
 
 
+def path(name: str) -> Path:
+    """Return the file that says which process runs a daemon."""
+    return layout.PIDS / f"{name}.json"
+
+
 def read(name: str) -> Record | None:
     """Return the record of a daemon, or None where there is none or it was cut short by a crash."""
     try:
-        return Record(**json.loads((layout.PIDS / f"{name}.json").read_text()))
+        return Record(**json.loads(path(name).read_text()))
     except (FileNotFoundError, json.JSONDecodeError, TypeError):
         return None
 
 
 def records() -> list[Record]:
     """Return all records, by name."""
-    names = sorted(path.stem for path in layout.PIDS.glob("*.json")) if layout.PIDS.is_dir() else []
+    names = sorted(file.stem for file in layout.PIDS.glob("*.json")) if layout.PIDS.is_dir() else []
     return [record for name in names if (record := read(name)) is not None]
 
 
@@ -164,4 +169,4 @@ def stop(chosen: Iterable[Record], *, seconds: float = 5) -> None:
     while any(_exists(record) for record in gone) and time.monotonic() < deadline:
         time.sleep(0.02)
     for record in gone:
-        (layout.PIDS / f"{record.name}.json").unlink(missing_ok=True)
+        path(record.name).unlink(missing_ok=True)

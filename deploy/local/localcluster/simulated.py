@@ -88,7 +88,9 @@ def daemon() -> processes.Daemon:
         "--v=WARN",
     ]
     # It reads ~/.kwok on its own accord; this one must depend on nothing but its flags.
-    return processes.Daemon(NAME, argv, env={"HOME": str(layout.STATE)}, inputs=[stages])
+    return processes.Daemon(
+        NAME, argv, env={"HOME": str(layout.STATE)}, inputs=[stages, layout.recipe("kwok")]
+    )
 
 
 def ready() -> int:
