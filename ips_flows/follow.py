@@ -100,10 +100,10 @@ def _terminated(seen: Task) -> bool:
     return seen.shutdown == "Terminate"
 
 
-def to_the_end(kube: Kube, namespace: str, name: str) -> Task:
+def to_the_end(kube: Kube, namespace: str, name: str, *, grace: float = VERDICT_GRACE) -> Task:
     """Wait until a task has ended."""
     ended = None
-    for seen in follow(kube, namespace, name):
+    for seen in follow(kube, namespace, name, grace=grace):
         ended = seen or ended
     if ended is None:
         raise tasks.not_found(namespace, name)

@@ -7,6 +7,7 @@ its model classes are not used, since they are slow for thousands of objects.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -41,6 +42,11 @@ _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
 # A watch asks the server to end it; the socket may stay silent this much longer before it counts as dead.
 _WATCH_SLACK_SECONDS = 5.0
+
+_RBAC = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<namespace>[^"]+)")?'
+)
 
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidError,
@@ -86,6 +92,7 @@ class Kube:
 
         Raises KubeconfigError when there is neither, or when it is not usable. Nothing is sent yet.
         """
+        import yaml  # noqa: PLC0415
         from kubernetes import client, config  # noqa: PLC0415  (0.3 s: only for verbs that need a cluster)
 
         configuration = client.Configuration()
@@ -105,7 +112,7 @@ class Kube:
                 )
                 contexts, active = config.list_kube_config_contexts(location)
                 namespace = _context_namespace(contexts, active, context) or namespace
-        except (config.ConfigException, OSError, ValueError, TypeError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
             raise KubeconfigError(
                 f"kubeconfig {location}: {' '.join(str(error).split())}",
                 hint="Name a kubeconfig with --kubeconfig or KUBECONFIG, and one of its contexts with --context.",
@@ -333,8 +340,10 @@ def _error(status: int, body: Json, method: str, path: str) -> ApiError:
         kind = UnavailableError
     hint = ""
     if status == 401:
+        message = f"the cluster does not know these credentials: {message}"
         hint = "The credentials of this kubeconfig context are not accepted; log in again."
     elif status == 403:
+        message = _missing_right(message)
         hint = "Ask for these rights, or use another --context; `ips-flow doctor` lists what is needed."
     return kind(
         f"{method} {path}: {message}" if status >= 500 or not body.get("message") else message,
@@ -342,6 +351,16 @@ def _error(status: int, body: Json, method: str, path: str) -> ApiError:
         status=status,
         reason=str(body.get("reason") or ""),
     )
+
+
+def _missing_right(message: str) -> str:
+    """RBAC's refusal in short; any other refusal as it is."""
+    match = _RBAC.search(message)
+    if not match:
+        return message
+    group = f".{match['group']}" if match["group"] else ""
+    where = f"namespace {match['namespace']}" if match["namespace"] else "the whole cluster"
+    return f"{match['user']} may not {match['verb']} {match['resource']}{group} in {where}"
 
 
 def _unreachable(host: str, error: Exception) -> UnavailableError:

@@ -6,8 +6,7 @@ The shape of `to_json` is the contract of the command line's `-o json` and of th
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
@@ -25,6 +24,7 @@ from ips_flows.conventions import (
     LABEL_TASK,
 )
 from ips_flows.errors import BadRequestError
+from ips_flows.progress import Progress, WaveProgress, count, wave_progress
 from ips_flows.report import FailureLine, GroupProgress, PlanSummary, Record, Verdict, failure_lines
 from ips_flows.results import NodeResult
 
@@ -63,50 +63,6 @@ _ACTIONABLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class WaveProgress:
-    """One wave: of its `nodes`, `done` have every image, `failed` failed in the latest attempt."""
-
-    name: str
-    nodes: int
-    done: int = 0
-    pulling: int = 0
-    failed: int = 0
-    attempt: int = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many nodes have not had their turn."""
-        return max(0, self.nodes - self.done - self.pulling - self.failed)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The counts of a task. `completed` includes the warm nodes; `ended` counts the nodes to do that are over."""
-
-    total: int = 0
-    completed: int = 0
-    failed: int = 0
-    ended: int = 0
-    to_do: int = 0
-    window: int = 0
-
-    @property
-    def total_batches(self) -> int:
-        """How many windows the nodes to do fill."""
-        return math.ceil(self.to_do / self.window) if self.window else 0
-
-    @property
-    def current_batch(self) -> int:
-        """Which window is being worked on, from 1; 0 when nothing is to do."""
-        return min(self.total_batches, self.ended // self.window + 1) if self.window else 0
-
-    @property
-    def percentage(self) -> int:
-        """How much of all eligible nodes is complete, rounded down, so that 100 means all."""
-        return self.completed * 100 // self.total if self.total else 0
-
-
-@dataclass(frozen=True, slots=True)
 class Task:
     """One task. Times are RFC 3339 UTC, empty where there is none; `results` is None where nobody asked."""
 
@@ -123,7 +79,7 @@ class Task:
     plan: PlanSummary | None = None
     verdict: Verdict | None = None
     waves: tuple[WaveProgress, ...] = ()
-    progress: Progress = Progress()
+    progress: Progress = field(default_factory=Progress)
     failures: tuple[FailureLine, ...] = ()
     results: Mapping[str, NodeResult] | None = None
     message: str = ""
@@ -227,83 +183,13 @@ def read(
         verdict=verdict,
         waves=waves,
         progress=count(plan, verdict, waves, ended=ended),
-        failures=_failures(plan, groups, results),
+        failures=all_failures(plan, groups, results),
         results=results,
         message=_message(workflow, verdict, status, ended=ended),
         shutdown=(workflow.get("spec") or {}).get("shutdown") or "",
         queue_position=queue_position if status == "pending" else None,
         retry_count=max((group.attempt for group in groups), default=0),
         labels=metadata.get("labels") or {},
-    )
-
-
-def wave_progress(
-    plan: PlanSummary | None, groups: Sequence[GroupProgress], verdict: Verdict | None = None
-) -> tuple[WaveProgress, ...]:
-    """Where each wave stands; none where that is not known any more.
-
-    Attempts of a group add up: a later one takes only what had failed. Waves run one after another, so one
-    whose Jobs are gone while a later wave has some was done. After the verdict the Jobs are gone.
-    """
-    if plan is None:
-        return ()
-    if verdict:
-        if verdict.summary and not verdict.summary.failed:
-            return tuple(WaveProgress(wave.name, wave.nodes, done=wave.nodes) for wave in plan.waves)
-        if not groups:
-            return ()
-    attempts: dict[int, list[GroupProgress]] = {}
-    for group in sorted(groups, key=lambda one: one.attempt):
-        attempts.setdefault(group.group, []).append(group)
-    latest = max(attempts, default=-1)
-    waves = []
-    for index, wave in enumerate(plan.waves):
-        tries = attempts.get(index)
-        waves.append(
-            WaveProgress(
-                wave.name,
-                wave.nodes,
-                done=sum(one.done for one in tries),
-                pulling=tries[-1].pulling,
-                failed=tries[-1].failed,
-                attempt=tries[-1].attempt,
-            )
-            if tries
-            else WaveProgress(wave.name, wave.nodes, done=wave.nodes if index < latest else 0)
-        )
-    return tuple(waves)
-
-
-def count(
-    plan: PlanSummary | None, verdict: Verdict | None, waves: tuple[WaveProgress, ...], *, ended: bool
-) -> Progress:
-    """The counts of a task: from the verdict; before it, from the plan and the waves.
-
-    Once a task has ended, every eligible node that is not complete counts as failed, never reached ones too.
-    """
-    window = plan.window if plan else 0
-    if verdict and verdict.summary:
-        summary = verdict.summary
-        to_do = summary.eligible - summary.warm
-        return Progress(
-            total=summary.eligible,
-            completed=summary.completed,
-            failed=summary.failed,
-            ended=to_do - summary.not_reached,
-            to_do=to_do,
-            window=window,
-        )
-    if plan is None:
-        return Progress()
-    completed = plan.warm + sum(wave.done for wave in waves)
-    failed = sum(wave.failed for wave in waves)
-    return Progress(
-        total=plan.eligible,
-        completed=completed,
-        failed=plan.eligible - completed if ended else failed,
-        ended=completed - plan.warm + failed,
-        to_do=plan.to_do,
-        window=window,
     )
 
 
@@ -321,6 +207,23 @@ def nodes_per_minute(task: Task, now: datetime) -> float | None:
         return None
     minutes = (now - clock.parse(task.plan.planned_at)).total_seconds() / 60
     return task.progress.ended / minutes if minutes > 0 else None
+
+
+def all_failures(
+    plan: PlanSummary | None, groups: Iterable[GroupProgress], results: Mapping[str, NodeResult] | None
+) -> tuple[FailureLine, ...]:
+    """What failed: from the results; what the drivers said lately of nodes that have no result yet."""
+    known = results or {}
+    lines = [
+        line
+        for node, result in sorted(known.items())
+        for line in failure_lines(node, result, plan.images if plan else (), limit=len(result.images))
+    ]
+    latest: dict[int, GroupProgress] = {}
+    for group in sorted(groups, key=lambda one: one.attempt):
+        latest[group.group] = group
+    lines += [line for group in latest.values() for line in group.failures if line.node not in known]
+    return tuple(lines)
 
 
 def queue_positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
@@ -419,23 +322,6 @@ def _node_statuses(task: Task) -> Json:
         }
         for node, result in sorted((task.results or {}).items())
     }
-
-
-def _failures(
-    plan: PlanSummary | None, groups: Iterable[GroupProgress], results: Mapping[str, NodeResult] | None
-) -> tuple[FailureLine, ...]:
-    """What failed: from the results; what the drivers said lately of nodes that have no result yet."""
-    known = results or {}
-    lines = [
-        line
-        for node, result in sorted(known.items())
-        for line in failure_lines(node, result, plan.images if plan else (), limit=len(result.images))
-    ]
-    latest: dict[int, GroupProgress] = {}
-    for group in sorted(groups, key=lambda one: one.attempt):
-        latest[group.group] = group
-    lines += [line for group in latest.values() for line in group.failures if line.node not in known]
-    return tuple(lines)
 
 
 def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: bool) -> str:

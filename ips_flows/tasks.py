@@ -6,7 +6,7 @@ import secrets
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ips_flows import results, task
@@ -198,7 +198,17 @@ def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = Fa
         check_namespace(kube, namespace)
     under_way = any(not task.is_finished(one) and task.status_of(one) != "pending" for one in live)
     ours = _listed(kube, jobs(namespace), OUR_JOBS, metadata_only=True) if under_way else []
-    return arrange(live, done, by_workflow(ours))
+    found = arrange(live, done, by_workflow(ours))
+    return [with_failures(kube, one) for one in found] if whole else found
+
+
+def with_failures(kube: Kube, seen: Task) -> Task:
+    """An ended task with its failures, which only its results have; any other one as it is."""
+    summary = seen.verdict.summary if seen.verdict else None
+    if summary is None or not summary.failures:
+        return seen
+    recorded = stored_results(kube, seen.namespace, seen.uid)
+    return replace(seen, failures=task.all_failures(seen.plan, (), recorded))
 
 
 def by_workflow(our_jobs: Iterable[Json]) -> dict[str, list[Json]]:

@@ -7,8 +7,9 @@ from typing import Self
 
 from ips_flows.cli.narration import say
 from ips_flows.cli.tables import counts, cut, shown_status
+from ips_flows.progress import WaveProgress
 from ips_flows.report import FailureLine
-from ips_flows.task import Task, WaveProgress
+from ips_flows.task import Task
 
 
 def changed_lines(before: Task | None, now: Task) -> list[str]:

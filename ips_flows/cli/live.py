@@ -14,8 +14,9 @@ from rich.text import Text
 from ips_flows import clock
 from ips_flows.cli.lines import failure_line
 from ips_flows.cli.tables import counts, cut, human_duration, shown_status
+from ips_flows.progress import WaveProgress
 from ips_flows.report import FailureLine
-from ips_flows.task import Task, WaveProgress, estimate, nodes_per_minute
+from ips_flows.task import Task, estimate, nodes_per_minute
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"

@@ -1,0 +1,241 @@
+"""The verbs on tasks, against a loopback API server."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ips_flows import errors, follow, streams, tasks
+from ips_flows.kube import Kube
+from ips_flows.request import merge_overrides
+from ips_flows.task import Task
+from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.argo import Argo, failed, pulled
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def kube(server: ApiServer, tmp_path: Path) -> Kube:
+    return Kube.connect(str(server.kubeconfig(tmp_path)))
+
+
+def submit(kube: Kube, image: str = "busybox:1", **fields: object) -> Task:
+    return tasks.submit(kube, "warm", merge_overrides(None, "flags", {"images": [image], **fields})).task
+
+
+def test_a_task_without_a_name_gets_one(server: ApiServer, kube: Kube) -> None:
+    """A generated name is short and new; the Workflow refers to the template."""
+    made = submit(kube)
+    assert re.fullmatch(r"warm-[a-z0-9]{6}", made.name)
+    assert made.status == "pending"
+    spec = server.get("workflows", made.name)["spec"]
+    assert spec["workflowTemplateRef"] == {"name": "ips-prewarm"}
+
+
+def test_the_same_request_under_the_same_name_is_one_task(server: ApiServer, kube: Kube) -> None:
+    """A second submit gives the task that is there; another request is refused."""
+    request = merge_overrides(None, "flags", {"images": ["busybox:1"], "name": "a"})
+    first = tasks.submit(kube, "warm", request)
+    second = tasks.submit(kube, "warm", request)
+    assert (first.created, second.created) == (True, False)
+    assert first.task.uid == second.task.uid
+    with pytest.raises(errors.NameTakenError, match="taken in namespace warm by a task with another request"):
+        submit(kube, "busybox:2", name="a")
+    server.put("workflows", {"metadata": {"name": "b"}})
+    with pytest.raises(errors.NameTakenError, match="by a Workflow that is no task of IPS Flow"):
+        submit(kube, name="b")
+
+
+def test_a_submitter_needs_no_more_than_create(server: ApiServer, kube: Kube) -> None:
+    """Where template and settings can't be read they are taken for granted."""
+    server.forbid("GET .*/workflowtemplates/", "get", "workflowtemplates", "argoproj.io")
+    assert submit(kube).status == "pending"
+
+
+def test_a_list_reads_metadata_of_what_has_a_verdict(server: ApiServer, kube: Kube) -> None:
+    """Tasks come newest first; whole objects are read only without a verdict, Jobs only if one runs."""
+    for name in ("old", "new"):
+        submit(kube, name=name)
+    server.change("workflows", "old", {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}})
+    server.change("workflows", "new", {"metadata": {"creationTimestamp": "2026-01-02T00:00:00Z"}})
+    argo = Argo(server, "old")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 1})
+    argo.verdict({"a": pulled()})
+    server.calls.clear()
+    listed = tasks.list_tasks(kube, "warm")
+    assert [(one.name, one.status, one.queue_position) for one in listed] == [
+        ("new", "pending", 1),
+        ("old", "completed", None),
+    ]
+    assert listed[1].progress.completed == 1
+    assert not [call for call in server.calls if "/jobs" in call]
+    assert len(server.calls) == 2
+
+
+def test_a_list_in_full_has_the_failures(server: ApiServer, kube: Kube) -> None:
+    """What failed is in the results, which are read for a list in full only."""
+    submit(kube, name="a")
+    argo = Argo(server, "a")
+    argo.planned(waves={"wave-1": 1})
+    argo.results({"n": failed()})
+    argo.verdict({"n": failed()})
+    assert tasks.list_tasks(kube, "warm")[0].failures == ()
+    assert [line.node for line in tasks.list_tasks(kube, "warm", whole=True)[0].failures] == ["n"]
+
+
+def test_a_list_that_expires_is_read_again(server: ApiServer, kube: Kube) -> None:
+    """A continue token that is too old costs one more list, no error."""
+    submit(kube, name="a")
+    server.fail("GET .*/workflows", 410, "Expired", times=1)
+    assert [one.name for one in tasks.list_tasks(kube, "warm")] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "shutdown"), [("", "Terminate"), ("Pending", "Terminate"), ("Running", "Stop")]
+)
+def test_cancel_stops_what_runs_and_ends_what_waits(
+    server: ApiServer, kube: Kube, phase: str, shutdown: str
+) -> None:
+    """A running task is stopped, so that it can record its end; a pending one is terminated."""
+    submit(kube, name="a")
+    if phase:
+        Argo(server, "a").phase(phase)
+    assert tasks.cancel(kube, "warm", "a").shutdown == shutdown
+    assert server.get("workflows", "a")["spec"]["shutdown"] == shutdown
+    assert tasks.cancel(kube, "warm", "a").shutdown == shutdown
+
+
+def test_cancel_reads_again_when_argo_was_faster(server: ApiServer, kube: Kube) -> None:
+    """A conflict is no error: what it became decides."""
+    submit(kube, name="a")
+    server.fail("PATCH .*/workflows/a", 409, "Conflict", times=2)
+    assert tasks.cancel(kube, "warm", "a").shutdown == "Terminate"
+
+
+@pytest.mark.parametrize("with_verdict", [True, False])
+def test_cancel_of_an_ended_task_says_its_true_end(
+    server: ApiServer, kube: Kube, *, with_verdict: bool
+) -> None:
+    """A task that has ended is never called cancelled, and nothing is patched."""
+    submit(kube, name="a")
+    argo = Argo(server, "a")
+    argo.planned(waves={"wave-1": 1})
+    if with_verdict:
+        argo.verdict({"n": pulled()})
+    argo.phase("Succeeded")
+    with pytest.raises(errors.TaskEndedError, match="has ended already: completed") as caught:
+        tasks.cancel(kube, "warm", "a")
+    assert caught.value.status == "completed"
+    assert not [call for call in server.calls if call.startswith("PATCH")]
+
+
+def test_a_followed_task_tells_its_whole_life(server: ApiServer, kube: Kube) -> None:
+    """Every state comes in order; the last has the verdict, and the waves as they were before clean-up."""
+    submit(kube, name="a")
+    argo = Argo(server, "a")
+    states = (one for one in follow.follow(kube, "warm", "a") if one)
+    assert next(states).status == "pending"
+    argo.phase("Running")
+    assert next(states).status == "running"
+    argo.planned(waves={"wave-1": 2})
+    assert next(one for one in states if one.plan).progress.total == 2
+    argo.progress(pulling=2)
+    assert next(states).waves[0].pulling == 2
+    argo.progress(done=1, failed=1)
+    assert next(states).waves[0].done == 1
+    argo.verdict({"a": pulled(), "b": failed()})
+    *_, last = states
+    assert (last.status, last.ended) == ("failed", True)
+    assert [(wave.done, wave.failed) for wave in last.waves] == [(1, 1)]
+
+
+def test_a_followed_task_survives_an_api_server_that_is_away(
+    server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken lists and watches, and versions that are too old, are told and mended."""
+    monkeypatch.setattr(streams, "FIRST_PAUSE", 0.01)
+    submit(kube, name="a")
+    server.fail(r"GET .*/(workflows|jobs)\?.*", 0, times=3)
+    said: list[str] = []
+    states = follow.follow(kube, "warm", "a", narrate=said.append)
+    first = next(one for one in states if one)
+    assert first.status == "pending"
+    assert said
+    assert all(line.endswith("; trying again") for line in said)
+    server.forget_history()
+    argo = Argo(server, "a")
+    argo.planned(waves={"wave-1": 1})
+    argo.verdict({"n": pulled()})
+    assert [one.status for one in states if one][-1] == "completed"
+
+
+def test_a_task_that_ends_without_a_verdict_gets_a_grace(server: ApiServer, kube: Kube) -> None:
+    """After Argo's end the verdict is awaited for a while; without it the phase counts."""
+    submit(kube, name="a")
+    Argo(server, "a").phase("Failed", "child failed")
+    last = follow.to_the_end(kube, "warm", "a", grace=0.2)
+    assert (last.status, last.message) == (
+        "failed",
+        "the Workflow ended without a verdict: child failed; see `ips-flow logs`",
+    )
+
+
+def test_a_verdict_that_comes_late_still_counts(server: ApiServer, kube: Kube) -> None:
+    """The verdict within the grace decides."""
+    submit(kube, name="a")
+    argo = Argo(server, "a")
+    argo.planned(waves={"wave-1": 1})
+    argo.phase("Failed", "child failed")
+    timer = threading.Timer(0.3, argo.verdict, [{"n": pulled()}])
+    timer.start()
+    assert follow.to_the_end(kube, "warm", "a").status == "completed"
+    timer.join()
+
+
+def test_a_terminated_task_has_no_verdict_to_wait_for(server: ApiServer, kube: Kube) -> None:
+    """A pending task that was cancelled ends at once, though Argo calls it Succeeded."""
+    submit(kube, name="a")
+    tasks.cancel(kube, "warm", "a")
+    Argo(server, "a").phase("Succeeded")
+    last = follow.to_the_end(kube, "warm", "a", grace=60)
+    assert (last.status, last.message) == ("cancelled", "cancelled before it was planned")
+
+
+def test_a_followed_task_that_is_deleted_is_not_found(server: ApiServer, kube: Kube) -> None:
+    """A task that is deleted meanwhile is an error, no endless wait."""
+    submit(kube, name="a")
+    states = follow.follow(kube, "warm", "a")
+    next(one for one in states if one)
+    server.remove("workflows", "a")
+    with pytest.raises(errors.NotFoundError, match="there is no task a in namespace warm"):
+        list(states)
+
+
+def test_the_place_in_the_queue_changes_with_the_others(server: ApiServer, kube: Kube) -> None:
+    """A pending task moves up when one before it starts."""
+    submit(kube, name="first", priority=9)
+    submit(kube, name="second")
+    states = (one for one in follow.follow(kube, "warm", "second") if one)
+    assert next(states).queue_position == 2
+    Argo(server, "first").phase("Running")
+    assert next(states).queue_position == 1
+
+
+def test_watching_yields_what_changed(server: ApiServer, kube: Kube) -> None:
+    """First all tasks, then each one that changes."""
+    submit(kube, name="a")
+    submit(kube, name="b")
+    changes = follow.watch_tasks(kube, "warm")
+    assert sorted(one.name for one in next(changes)) == ["a", "b"]
+    Argo(server, "b").phase("Running")
+    assert [(one.name, one.status) for one in next(changes) if one.name == "b"] == [("b", "running")]
