@@ -63,4 +63,4 @@ def ensure() -> None:
             abandon=lambda: processes.death(CONTROLLER),
         )
         if not (missing or started):
-            current.unchanged("runs")
+            current.says("runs")

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,12 +90,10 @@ def up(*, nodes: int | None, fake_nodes: int | None, take_over: bool, with_produ
         _sweep(current)
         current = Cluster(mine, 0, 0, str(layout.storage()))
     wanted = Cluster(
-        mine,
-        max(nodes if nodes is not None else 2, current.nodes)
-        if current.nodes == 0 or nodes
-        else current.nodes,
-        max(fake_nodes or 0, current.fake_nodes),
-        str(layout.storage()),
+        checkout=mine,
+        nodes=max(current.nodes, nodes or current.nodes or 2),
+        fake_nodes=max(current.fake_nodes, fake_nodes or 0),
+        storage=str(layout.storage()),
     )
     for what, asked, has in (
         ("nodes", nodes, current.nodes),
@@ -112,7 +111,7 @@ def up(*, nodes: int | None, fake_nodes: int | None, take_over: bool, with_produ
         changed = network.ensure_bridge()
         changed |= credentials.ensure()
         if not changed:
-            here.unchanged("all there")
+            here.says("all there")
     numbers = list(range(1, wanted.nodes + 1))
     registry.ensure()
     controlplane.ensure(simulated=wanted.fake_nodes > 0)
@@ -161,7 +160,7 @@ def _sweep(current: Cluster | None) -> None:
             # Killed, not asked: none has state that outlives the cluster, and the API server alone would
             # take many seconds to drain.
             found = processes.records()
-            here.unchanged(f"{cgroups.kill()} killed")
+            here.says(f"{cgroups.kill()} killed")
             processes.stop(found)
         with step("remove mounts, namespaces, links, cgroups"):
             _unmount()
@@ -264,7 +263,12 @@ def kill_node(number: int) -> int:
 
 def client(number: int, argv: list[str]) -> int:
     """Run containerd's client in a node, in the foreground, and return its exit code."""
-    return subprocess.run(_client(number, argv), check=False).returncode
+    with subprocess.Popen(_client(number, argv), stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            # About this machine's cgroups, at every call.
+            if "DEPRECATION" not in line:
+                sys.stderr.write(line)
+    return process.returncode
 
 
 def ask(number: int, argv: list[str]) -> str:

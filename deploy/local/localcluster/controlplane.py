@@ -129,7 +129,7 @@ def ensure(*, simulated: bool) -> None:
             abandon=lambda: processes.death("apiserver"),
         )
         if not any(started):
-            current.unchanged("runs")
+            current.says("runs")
     with step("controller manager, scheduler") as current:
         started = [processes.ensure(daemon) for daemon in controllers]
         for daemon, port in zip(controllers, (10257, 10259), strict=True):
@@ -141,4 +141,4 @@ def ensure(*, simulated: bool) -> None:
                 abandon=lambda name=daemon.name: processes.death(name),  # type: ignore[misc]
             )
         if not any(started):
-            current.unchanged("run")
+            current.says("run")

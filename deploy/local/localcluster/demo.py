@@ -23,14 +23,16 @@ def main(argv: Sequence[str]) -> int:
     with cluster.exclusive():
         cluster.up(nodes=None, fake_nodes=None, take_over=False, with_product=True)
     numbers = list(range(1, cluster.running().nodes + 1))
-    say("\nWhat the nodes hold of the example images before, by containerd's own word:")
+    say(
+        "\nBefore: the example images on each node, by containerd's own word (deploy/local/ctr nodeN images ls)"
+    )
     before = show(numbers)
     if all(before.values()):
         say("All of it is there from an earlier run, so IPS Flow has nothing to pull and says so.")
         say("For a cold start: deploy/local/down, then the demo again.")
     say(f"\n$ ips-flow run - <<EOF\n{REQUEST}EOF")
     code = product.flow("run", "-", stdin=REQUEST)
-    say("\nAnd after:")
+    say("\nAfter, by the same word:")
     after = show(numbers)
     missing = [f"{image} on node{number}" for (number, image), there in after.items() if not there]
     if code == 0 and missing:

@@ -167,7 +167,7 @@ def ensure() -> None:
             target = registry.private_client() if name == PRIVATE_EXAMPLE else registry.client()
             repository, _, tag = name.partition(":")
             pushed += target.push(kept(name), repository, tag)
-        current.unchanged(f"{pushed} pushed" if pushed else "all there")
+        current.says(f"{pushed} pushed" if pushed else "all there")
 
 
 def fresh(size: int, layers: int, *, runnable: bool) -> oci.Image:

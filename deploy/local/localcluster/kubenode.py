@@ -212,7 +212,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
         mounts = Path("/proc/self/mountinfo").read_text()
         return all(f" {path} " in mounts for path in (self.network_namespace, self.mount_namespace))
 
-    def clear_log_of_past_life(self) -> None:
+    def forget_past_socket(self) -> None:
         """Remove the socket of a containerd that was killed, so that nothing waits on it."""
         record = processes.read(f"{self.name}-containerd")
         if record is None or not record.alive():
@@ -260,7 +260,7 @@ def start(numbers: list[int]) -> None:
             node.isolate()
             network.connect(number)
             node.configure()
-            node.clear_log_of_past_life()
+            node.forget_past_socket()
             containerd, kubelet = node.daemons()
             changed |= processes.ensure(containerd)
             await_condition(
@@ -272,7 +272,7 @@ def start(numbers: list[int]) -> None:
             )
             changed |= processes.ensure(kubelet)
         if not changed:
-            current.unchanged("all run")
+            current.says("all run")
 
 
 def await_ready(numbers: list[int]) -> None:

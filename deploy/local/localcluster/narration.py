@@ -14,15 +14,15 @@ def say(text: str) -> None:
 
 
 class Step:
-    """A step that may turn out to have nothing to do."""
+    """A step, with what there is to say about its outcome."""
 
     def __init__(self, title: str) -> None:
         """Begin with a title; nothing noted yet."""
         self.title = title
         self.note = ""
 
-    def unchanged(self, note: str = "nothing to do") -> None:
-        """Say that the step found everything as it should be."""
+    def says(self, note: str) -> None:
+        """Take a few words on what was done, or on why nothing was."""
         self.note = note
 
 

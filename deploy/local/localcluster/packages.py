@@ -35,7 +35,7 @@ def ensure() -> None:
         if shutil.which("go") is None:
             raise LocalClusterError("go: no such program", hint="install Go 1.26 or newer and put it on PATH")
         if not wanted:
-            current.unchanged()
+            current.says("all there")
             return
         log = layout.build_logs() / "apt.log"
         # RUNLEVEL=1 keeps invoke-rc.d from starting Debian's own registry and Prometheus.
@@ -48,4 +48,4 @@ def ensure() -> None:
             hint="is this machine Debian, with its package mirrors in reach?",
         )
         run(install, log=log, env=env)
-        current.unchanged(", ".join(wanted))
+        current.says(", ".join(wanted))

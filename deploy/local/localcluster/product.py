@@ -39,7 +39,7 @@ def ensure_venv() -> None:
         key = layout.venv() / "key"
         wanted = layout.tree_hash(project) + str(layout.CHECKOUT)
         if key.is_file() and key.read_text() == wanted and (layout.venv() / "bin" / "ips-flow").exists():
-            current.unchanged("up to date")
+            current.says("up to date")
             return
         log = layout.build_logs() / "venv.log"
         key.unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def ensure_image(tag: str) -> None:
     """Build and push the product's image with its own Dockerfile; again only when a source changed."""
     with step("product image") as current:
         if registry.client().has(REPOSITORY, tag):
-            current.unchanged("up to date")
+            current.says("up to date")
             return
         folder = layout.cache() / "images" / "product" / tag
         made = oci.load(folder)
@@ -66,7 +66,7 @@ def ensure_image(tag: str) -> None:
         if made is None:
             raise LocalClusterError(f"{folder}: buildah left no OCI layout", log=_log())
         registry.client().push(made, REPOSITORY, tag)
-        current.unchanged(tag)
+        current.says(tag)
 
 
 def _log() -> Path:
@@ -121,7 +121,7 @@ def ensure_installed(tag: str) -> None:
     with step("install IPS Flow") as current:
         wanted = {"image": reference(tag), "checkout": str(layout.CHECKOUT)}
         if INSTALLED.is_file() and json.loads(INSTALLED.read_text()) == wanted and _namespace_exists():
-            current.unchanged("up to date")
+            current.says("up to date")
             return
         INSTALLED.unlink(missing_ok=True)
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
@@ -138,7 +138,7 @@ def ensure_installed(tag: str) -> None:
         argv += ["--image", wanted["image"], "--worker-image", worker]
         run(argv, env={"KUBECONFIG": str(layout.KUBECONFIG)})
         INSTALLED.write_text(json.dumps(wanted))
-        current.unchanged(wanted["image"])
+        current.says(wanted["image"])
 
 
 def _namespace_exists() -> bool:

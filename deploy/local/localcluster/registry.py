@@ -66,4 +66,4 @@ def ensure() -> None:
                 abandon=lambda name=daemon.name: processes.death(name),  # type: ignore[misc]
             )
         if not started:
-            current.unchanged("run")
+            current.says("run")

@@ -124,7 +124,7 @@ def ensure(count: int) -> None:
             abandon=lambda: processes.death(NAME),
         )
         if not (started or missing):
-            current.unchanged("all there")
+            current.says("all there")
 
 
 def _list(items: list[dict[str, object]]) -> dict[str, object]:
