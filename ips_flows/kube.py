@@ -7,6 +7,7 @@ its model classes are not used, since they are slow for thousands of objects.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -98,7 +99,7 @@ class Kube:
         configuration = client.Configuration()
         configuration.retries = False  # whoever calls knows best what to do again
         namespace = "default"
-        location = kubeconfig or str(config.KUBE_CONFIG_DEFAULT_LOCATION)
+        location = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
         try:
             if kubeconfig is None and not _any_file(location) and _SERVICE_ACCOUNT_NAMESPACE.exists():
                 config.load_incluster_config(client_configuration=configuration)
@@ -157,6 +158,7 @@ class Kube:
             body = self._json(
                 "GET", path, query, accept=_METADATA_LIST if metadata_only else "application/json"
             )
+            body["items"] = body.get("items") or []  # an empty metadata list has null there
             yield body
             token = body["metadata"].get("continue")
             if not token:
@@ -276,7 +278,8 @@ class Kube:
         read_seconds: float = _READ_SECONDS,
     ) -> Any:
         """A response of status 2xx with its body unread; everything else is raised."""
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415  (comes with the lazily imported client)
+        from kubernetes.client import ApiException  # noqa: PLC0415  (lazy, as in connect)
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         client = self._client
         headers: dict[str, str] = {"Accept": accept, "User-Agent": FIELD_MANAGER}
@@ -289,7 +292,7 @@ class Kube:
             response = client.rest_client.request(
                 method, url, headers=headers, body=body, _request_timeout=(_CONNECT_SECONDS, read_seconds)
             ).response
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, ApiException) as error:  # the client wraps TLS errors in its own
             raise _unreachable(self.host, error) from error
         if 200 <= response.status <= 299:
             return response
@@ -365,11 +368,9 @@ def _missing_right(message: str) -> str:
 
 def _unreachable(host: str, error: Exception) -> UnavailableError:
     text = str(getattr(error, "reason", None) or error)
-    text = (
-        text.split(": ", 1)[1]
-        if text.startswith(("HTTPSConnection", "HTTPConnection", "<urllib3")) and ": " in text
-        else text
-    )
+    if text.startswith(("HTTPSConnection", "HTTPConnection", "<urllib3")) and ": " in text:
+        text = text.split(": ", 1)[1]
+    text = text.removeprefix("Failed to establish a new connection: ")
     return UnavailableError(
         f"cluster {host} can't be reached: {' '.join(text.split())[:300]}",
         hint="Is the cluster up, and is this the right --context?",
