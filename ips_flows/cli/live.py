@@ -20,6 +20,9 @@ from ips_flows.task import Task, estimate, nodes_per_minute
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
+# Done, failed, pulling and waiting: told apart without colours too.
+_SIGNS = ("━", "×", "╍", "─")
+_PLAIN_SIGNS = ("#", "x", ">", "-")
 _STYLES = {
     "pending": "bold yellow",
     "running": "bold cyan",
@@ -177,8 +180,8 @@ def _wave(wave: WaveProgress, names: int, digits: int, bar: int, *, unicode: boo
 
 
 def _bar(wave: WaveProgress, width: int, *, unicode: bool) -> Text:
-    full, empty = ("━", "─") if unicode else ("#", "-")
-    parts = ((wave.done, "green", full), (wave.failed, "red", full), (wave.pulling, "yellow", full))
+    done, failed, pulling, waiting = _SIGNS if unicode else _PLAIN_SIGNS
+    parts = ((wave.done, "green", done), (wave.failed, "red", failed), (wave.pulling, "yellow", pulling))
     text, used, reached = Text(), 0, 0
     for count, style, sign in parts:
         reached += count
@@ -187,7 +190,7 @@ def _bar(wave: WaveProgress, width: int, *, unicode: bool) -> Text:
         cells = min(max(cells, 1 if count and used < width else 0), width - used)
         text.append(sign * cells, style=style)
         used += cells
-    text.append(empty * (width - used), style="dim")
+    text.append(waiting * (width - used), style="dim")
     return text
 
 

@@ -1,0 +1,145 @@
+"""The live view and the plain lines: what is drawn of a task."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from ips_flows.cli.lines import changed_lines
+from ips_flows.cli.live import LiveView, frame
+from ips_flows.progress import Progress, WaveProgress
+from ips_flows.report import FailureLine, PlanSummary, WaveSummary
+from ips_flows.task import Task
+
+NOW = datetime(2026, 1, 31, 12, 2, tzinfo=UTC)
+AT = "2026-01-31T12:00:00Z"
+PENDING = Task(
+    name="nightly",
+    namespace="warm",
+    uid="u",
+    status="pending",
+    ended=False,
+    created_at=AT,
+    request={"images": ["busybox:1"], "priority": 9},
+    queue_position=2,
+)
+PLAN = PlanSummary(
+    mode="volume",
+    mode_reason="",
+    window=10,
+    eligible=33,
+    warm=3,
+    to_do=30,
+    skipped={"Cordoned": 1},
+    waves=(WaveSummary(name="wave-1", nodes=1), WaveSummary(name="wave-2", nodes=29)),
+    images=("busybox:1",),
+    priority=9,
+    losses_allowed=0,
+    deadline=AT,
+    planned_at=AT,
+)
+LOST = FailureLine(node="node7", image="busybox:1", reason="NotFound", message="manifest\nunknown", at=AT)
+RUNNING = replace(
+    PENDING,
+    status="running",
+    queue_position=None,
+    started_at=AT,
+    plan=PLAN,
+    waves=(WaveProgress("wave-1", 1, done=1), WaveProgress("wave-2", 29, done=13, pulling=10, failed=1)),
+    progress=Progress(total=33, completed=17, failed=1, ended=15, to_do=30, window=10),
+    failures=(LOST,),
+)
+
+
+def drawn(task: Task, width: int = 80, height: int = 24, *, unicode: bool = True) -> list[str]:
+    return [line.plain for line in frame(task, NOW, width=width, height=height, unicode=unicode)]
+
+
+def test_a_pending_task_shows_its_place() -> None:
+    """Who waits sees the place in the queue."""
+    assert drawn(PENDING) == ["⠋ pending  nightly  number 2 in the queue, priority 9  2m"]
+
+
+def test_a_running_task_shows_a_bar_a_wave() -> None:
+    """Each wave has a bar with what is done, failed and being pulled; then speed and time left."""
+    assert drawn(RUNNING, unicode=False) == [
+        "| running  nightly  2m",
+        "  1 image on 33 nodes, at most 10 at once, mode volume",
+        "  3 warm already, skipped Cordoned ×1",
+        "  wave-1  ###################################   1/1 done",
+        "  wave-2  ################x>>>>>>>>>>>>------  13/29 done  10 pulling  1 failed",
+        "  7.5 nodes/min, about 2m left, 1 failed",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 79, 80, 199])
+@pytest.mark.parametrize("nodes", [1, 7, 5000])
+@pytest.mark.parametrize("name", ["wave-1", "a-wave-with-a-very-long-name-indeed"])
+def test_no_line_is_wider_than_the_terminal(width: int, nodes: int, name: str) -> None:
+    """Whatever the figures, nothing wraps."""
+    for done in {0, nodes // 2, nodes}:
+        waves = tuple(
+            WaveProgress(
+                name, nodes, done=done, pulling=(nodes - done) // 2, failed=(nodes - done) // 3, attempt=3
+            )
+            for _ in range(30)
+        )
+        lines = drawn(replace(RUNNING, name="n" * 52, waves=waves), width)
+        assert max(map(len, lines)) <= width
+        assert len(lines) < 24
+
+
+def test_bars_do_not_jump() -> None:
+    """A bar has the same width whatever the figures beside it say."""
+    early, late = (
+        next(
+            line
+            for line in drawn(replace(RUNNING, waves=(WaveProgress("w", 100, **counts),)))
+            if "/100" in line
+        )
+        for counts in ({"done": 0}, {"done": 80, "pulling": 10, "failed": 10})
+    )
+    assert (
+        len(re.findall("[━×╍─]", early)) == len(re.findall("[━×╍─]", late)) == len(re.findall("[━×╍]", late))
+    )
+
+
+def test_a_terminal_of_80_columns_is_not_garbled() -> None:
+    """The whole life of a task, as a terminal gets it, has no line that wraps."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, force_terminal=True, width=80, height=24, color_system=None, highlight=False
+    )
+    long = LOST.model_copy(
+        update={"node": "ip-10-0-2-14.eu-central-1.compute.internal", "message": "x" * 300}
+    )
+    with LiveView(console) as view:
+        for task in (PENDING, RUNNING, replace(RUNNING, failures=(LOST, long))):
+            view.update(task)
+            view.tick()
+        view.note("cluster https://example can't be reached: " + "y" * 200)
+        view.update(replace(RUNNING, status="completed", ended=True, finished_at=AT))
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert max(len(line) for line in re.split(r"[\r\n]", text)) < 80
+    assert text.count("NotFound on node7") == 1
+
+
+def test_lines_tell_each_change_once() -> None:
+    """Plain lines name the task, and say only what is new."""
+    assert changed_lines(None, PENDING) == ["nightly: pending, number 2 in the queue"]
+    assert changed_lines(PENDING, RUNNING) == [
+        "nightly: running",
+        "nightly: planned 30 nodes in 2 waves, at most 10 at once, mode volume, 3 warm already, skipped Cordoned ×1",
+        "nightly: failed: NotFound on node7: busybox:1: manifest unknown",
+        "nightly: wave-1: 1 of 1 nodes done",
+        "nightly: wave-2: 13 of 29 nodes done, 10 pulling, 1 failed",
+    ]
+    assert changed_lines(RUNNING, RUNNING) == []
+    assert changed_lines(RUNNING, replace(RUNNING, status="cancelled", shutdown="Stop")) == [
+        "nightly: cancelling"
+    ]

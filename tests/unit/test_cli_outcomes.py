@@ -1,0 +1,662 @@
+"""`argv → exit code, stdout, stderr`: what a person sees of the command line, word for word."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ips_flows.cli.main import run
+from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.argo import Argo, failed, on_submit, pulled
+
+Prepare = Callable[[ApiServer], object]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    """A server that the environment leads to, and a working folder with requests."""
+    with running() as one:
+        monkeypatch.setenv("KUBECONFIG", str(one.kubeconfig(tmp_path)))
+        monkeypatch.delenv("IPS_FLOW_NAMESPACE", raising=False)
+        monkeypatch.delenv("K8S_NAMESPACE", raising=False)
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "images.yaml").write_text("name: a\nimages: [busybox:1]\n", encoding="utf-8")
+        (tmp_path / "typo.yaml").write_text("name: a\nimages: [busybox:1]\nbatchsize: 3\n", encoding="utf-8")
+        (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+        (tmp_path / "folder").mkdir()
+        yield one
+
+
+def submitted(server: ApiServer, name: str = "a") -> Argo:
+    """A task as `run` leaves it."""
+    assert run(["run", "--image", "busybox:1", "--name", name, "--detach"]) == 0
+    return Argo(server, name)
+
+
+def completed(server: ApiServer, name: str = "a") -> Argo:
+    """A task that has put its image on two nodes."""
+    argo = submitted(server, name)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 2}, skipped={"Cordoned": 1})
+    nodes = {"node1": pulled(), "node2": pulled(0.5)}
+    argo.results(nodes)
+    argo.verdict(nodes)
+    argo.phase("Succeeded")
+    return argo
+
+
+def broken(server: ApiServer, name: str = "a") -> Argo:
+    """A task that failed on one of two nodes."""
+    argo = submitted(server, name)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 2})
+    nodes = {"node1": pulled(), "node2": failed()}
+    argo.results(nodes)
+    argo.verdict(nodes)
+    argo.phase("Failed")
+    return argo
+
+
+def cancelled(server: ApiServer, name: str = "a") -> Argo:
+    """A pending task that was terminated, as Argo shows it."""
+    argo = submitted(server, name)
+    server.change("workflows", name, {"spec": {"shutdown": "Terminate"}})
+    argo.phase("Succeeded")
+    return argo
+
+
+def without(kind: str, name: str, namespace: str = "warm") -> Prepare:
+    return lambda server: server.remove(kind, name, namespace)
+
+
+def limit(value: str | None) -> Prepare:
+    return lambda server: server.put(
+        "configmaps",
+        {"metadata": {"name": "ips-config"}, "data": {"max-concurrent-tasks": value} if value else {}},
+    )
+
+
+def no_namespace(server: ApiServer) -> None:
+    server.remove("namespaces", "warm", "")
+    server.remove("workflowtemplates", "ips-prewarm")
+    server.remove("configmaps", "ips-config")
+
+
+def no_argo(server: ApiServer) -> None:
+    server.groups.discard("argoproj.io")
+
+
+def no_rights(server: ApiServer) -> None:
+    server.forbid("POST .*/workflows", "create", "workflows", "argoproj.io")
+    server.forbid("GET .*/workflows[^t]", "list", "workflows", "argoproj.io")
+    server.forbid("GET .*/(workflowtemplates|configmaps)", "get", "anything")
+
+
+def no_credentials(server: ApiServer) -> None:
+    server.fail(".*", 401, "Unauthorized", "Unauthorized")
+
+
+def nothing(_: ApiServer) -> None:
+    """Leave the server as it is."""
+
+
+NOT_HERE = "hint:  `ips-flow list -n warm` shows the tasks, -A those of all namespaces.\n"
+LACKS_RIGHTS = (
+    "hint:  Ask for these rights, or use another --context; `ips-flow doctor` lists what is needed.\n"
+)
+MENDS_LIMIT = (
+    "hint:  kubectl -n warm patch configmap ips-config --type merge "
+    """-p '{"data":{"max-concurrent-tasks":"3"}}'\n"""
+)
+NO_ARGO = (
+    "error: Argo Workflows is not installed in this cluster: it does not know the API group argoproj.io\n"
+    "hint:  Install Argo Workflows, or use another --context; `ips-flow doctor` checks the rest.\n"
+)
+NO_NAMESPACE = (
+    "error: namespace warm does not exist\n"
+    "hint:  Name another with -n, or make it: `ips-flow install --create-namespace -n warm`.\n"
+)
+
+OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
+    # what, state of the cluster, command line, exit code, stdout, stderr
+    (
+        "a verb that is none",
+        nothing,
+        "lst",
+        2,
+        "",
+        (
+            "error: there is no verb 'lst'; did you mean 'list'?\n"
+            "hint:  `ips-flow --help` shows how it is used.\n"
+        ),
+    ),
+    (
+        "an option that is none",
+        nothing,
+        "list --wacth",
+        2,
+        "",
+        (
+            "error: No such option '--wacth'. Did you mean '--watch'?\n"
+            "hint:  `ips-flow list --help` shows how it is used.\n"
+        ),
+    ),
+    (
+        "a duration that is none",
+        nothing,
+        "wait a --timeout soon",
+        2,
+        "",
+        (
+            "error: Invalid value for '--timeout': 'soon' is no duration; "
+            'expected one such as "90s", "10m" or "1h30m"\n'
+            "hint:  `ips-flow wait --help` shows how it is used.\n"
+        ),
+    ),
+    (
+        "nothing to run",
+        nothing,
+        "run",
+        2,
+        "",
+        (
+            "error: nothing to run: neither FILE nor --image was given\n"
+            "hint:  Name a request file, - for stdin, or an image: `ips-flow run --image busybox:1.37`.\n"
+        ),
+    ),
+    (
+        "a file that is not there",
+        nothing,
+        "run nowhere.yaml",
+        2,
+        "",
+        "error: nowhere.yaml: there is no such file\nhint:  Files are looked for in {folder}.\n",
+    ),
+    ("a folder", nothing, "run folder", 2, "", "error: folder: is a directory, expected a request file\n"),
+    (
+        "a file that is not UTF-8",
+        nothing,
+        "run latin.yaml",
+        2,
+        "",
+        "error: latin.yaml: is no UTF-8 text: byte 0xe9 at offset 9\n",
+    ),
+    (
+        "a wrong key",
+        nothing,
+        "run typo.yaml",
+        2,
+        "",
+        "error: typo.yaml:3:1: batchsize: {complaint}\n",
+    ),
+    (
+        "no namespace",
+        no_namespace,
+        "run images.yaml",
+        1,
+        "",
+        NO_NAMESPACE,
+    ),
+    ("a list without a namespace", no_namespace, "list", 1, "", NO_NAMESPACE),
+    ("a task of no namespace", no_namespace, "get a", 1, "", NO_NAMESPACE),
+    ("no Argo", no_argo, "run images.yaml", 1, "", NO_ARGO),
+    ("a list without Argo", no_argo, "list", 1, "", NO_ARGO),
+    ("a task without Argo", no_argo, "get a", 1, "", NO_ARGO),
+    (
+        "no templates",
+        without("workflowtemplates", "ips-prewarm"),
+        "run images.yaml",
+        1,
+        "",
+        (
+            "error: IPS Flow is not installed in namespace warm: WorkflowTemplate ips-prewarm is missing\n"
+            "hint:  Run `ips-flow install -n warm`, or name the namespace where it is with -n.\n"
+        ),
+    ),
+    (
+        "no settings",
+        without("configmaps", "ips-config"),
+        "run images.yaml",
+        1,
+        "",
+        (
+            "error: ConfigMap ips-config is missing in namespace warm, so no task can start\n"
+            "hint:  Run `ips-flow install -n warm`.\n"
+        ),
+    ),
+    (
+        "a limit of nothing",
+        limit(None),
+        "run images.yaml",
+        1,
+        "",
+        "error: max-concurrent-tasks in ConfigMap ips-config of namespace warm is missing, "
+        "expected a number from 1\n" + MENDS_LIMIT,
+    ),
+    (
+        "a limit of 0",
+        limit("0"),
+        "run images.yaml",
+        1,
+        "",
+        "error: max-concurrent-tasks in ConfigMap ips-config of namespace warm is '0', "
+        "expected a number from 1\n" + MENDS_LIMIT,
+    ),
+    (
+        "no right to submit",
+        no_rights,
+        "run images.yaml",
+        1,
+        "",
+        "error: me may not create workflows.argoproj.io in namespace warm\n" + LACKS_RIGHTS,
+    ),
+    (
+        "no right to list",
+        no_rights,
+        "list",
+        1,
+        "",
+        "error: me may not list workflows.argoproj.io in namespace warm\n" + LACKS_RIGHTS,
+    ),
+    (
+        "no credentials",
+        no_credentials,
+        "list",
+        1,
+        "",
+        (
+            "error: the cluster does not know these credentials: Unauthorized\n"
+            "hint:  The credentials of this kubeconfig context are not accepted; log in again.\n"
+        ),
+    ),
+    (
+        "a context that is none",
+        nothing,
+        "list --context nowhere",
+        1,
+        "",
+        (
+            "error: kubeconfig {kubeconfig}: Invalid kube-config file. Expected object with name nowhere in "
+            "{kubeconfig}/contexts list\n"
+            "hint:  Name a kubeconfig with --kubeconfig or KUBECONFIG, and one of its contexts with --context.\n"
+        ),
+    ),
+    ("no tasks", nothing, "list", 0, "", "no tasks in namespace warm\n"),
+    ("no tasks anywhere", nothing, "list -A", 0, "", "no tasks in any namespace\n"),
+    ("no tasks as JSON", nothing, "list -o json", 0, '{\n  "tasks": [],\n  "total": 0\n}\n', ""),
+    ("no such task", nothing, "get a", 1, "", "error: there is no task a in namespace warm\n" + NOT_HERE),
+    (
+        "a Workflow that is no task",
+        lambda server: server.put("workflows", {"metadata": {"name": "a"}}),
+        "get a",
+        1,
+        "",
+        (
+            "error: Workflow a in namespace warm is no task of IPS Flow\n"
+            "hint:  `ips-flow list -n warm` shows the tasks.\n"
+        ),
+    ),
+    (
+        "submitted only",
+        nothing,
+        "run images.yaml --detach",
+        0,
+        "task a submitted\n",
+        "task a submitted in namespace warm\nfollow it:  ips-flow wait a -n warm\n",
+    ),
+    (
+        "submitted only, the name",
+        nothing,
+        "run images.yaml --detach -o name",
+        0,
+        "a\n",
+        "task a submitted in namespace warm\nfollow it:  ips-flow wait a -n warm\n",
+    ),
+    (
+        "submitted twice",
+        submitted,
+        "run images.yaml --detach",
+        0,
+        "task a unchanged\n",
+        (
+            "task a with the same request is in namespace warm already: unchanged\n"
+            "follow it:  ips-flow wait a -n warm\n"
+        ),
+    ),
+    (
+        "a name that is taken",
+        submitted,
+        "run images.yaml --batch-size 3",
+        1,
+        "",
+        (
+            "error: name a is taken in namespace warm by a task with another request\n"
+            "hint:  Submit under another --name.\n"
+        ),
+    ),
+    (
+        "unchanged and completed",
+        completed,
+        "run images.yaml",
+        0,
+        "completed: every image is on 2 of 2 nodes – 2 pulled, 8.0 MB in 12 s\nskipped 1 node: Cordoned ×1\n",
+        (
+            "task a with the same request is in namespace warm already: unchanged\n"
+            "a: planned 2 nodes, at most 10 at once, mode volume, skipped Cordoned ×1\n"
+            "a: wave-1: 2 of 2 nodes done\n"
+        ),
+    ),
+    (
+        "unchanged and failed",
+        broken,
+        "run images.yaml",
+        1,
+        (
+            "failed: 1 of 2 nodes lack images; NotFound ×1 – 1 pulled, 1 failed, 4.0 MB in 12 s\n"
+            "NODE    IMAGE       REASON     MESSAGE\n"
+            "node2   busybox:1   NotFound   manifest unknown\n"
+        ),
+        (
+            "task a with the same request is in namespace warm already: unchanged\n"
+            "a: planned 2 nodes, at most 10 at once, mode volume\n"
+            "This was the task of an earlier run; submit the request under another --name to try again.\n"
+        ),
+    ),
+    (
+        "wait for a completed task",
+        completed,
+        "wait a -o name",
+        0,
+        "a\n",
+        (
+            "a: planned 2 nodes, at most 10 at once, mode volume, skipped Cordoned ×1\n"
+            "a: wave-1: 2 of 2 nodes done\n"
+            "completed: every image is on 2 of 2 nodes – 2 pulled, 8.0 MB in 12 s\n"
+        ),
+    ),
+    (
+        "wait for a cancelled task",
+        cancelled,
+        "wait a",
+        3,
+        "cancelled: before it was planned\n",
+        "",
+    ),
+    (
+        "a wait that takes too long",
+        submitted,
+        "wait a --timeout 1s",
+        124,
+        "",
+        (
+            "a: pending, number 1 in the queue\n"
+            "not at its end after 1 s: task a goes on\n"
+            "  follow it:  ips-flow wait a -n warm\n"
+            "  cancel it:  ips-flow cancel a -n warm\n"
+        ),
+    ),
+    (
+        "a completed task",
+        completed,
+        "get a",
+        0,
+        (
+            "NAME   STATUS      PRIORITY   NODES   FAILED   IMAGES   AGE   DURATION\n"
+            "a      completed   5          2/2     0        1        {age}\n"
+            "\n"
+            "NODE    IMAGE       RESULT   REASON   TIME    SIZE\n"
+            "node1   busybox:1   pulled   –        1.5 s   4.0 MB\n"
+            "node2   busybox:1   pulled   –        0.5 s   4.0 MB\n"
+        ),
+        "completed: every image is on 2 of 2 nodes\n",
+    ),
+    ("names only", completed, "list -o name", 0, "a\n", ""),
+    (
+        "a list",
+        broken,
+        "list -A --status failed",
+        0,
+        (
+            "NAMESPACE   NAME   STATUS   PRIORITY   NODES   FAILED   IMAGES   AGE   DURATION\n"
+            "warm        a      failed   5          1/2     1        1        {age}\n"
+        ),
+        "",
+    ),
+    (
+        "a list of others",
+        broken,
+        "list --status running",
+        0,
+        "",
+        "no tasks like that in namespace warm\n",
+    ),
+    ("cancel what waits", submitted, "cancel a", 0, "task a cancelled\n", ""),
+    (
+        "cancel what runs",
+        lambda server: submitted(server).phase("Running"),
+        "cancel a",
+        0,
+        "task a is being cancelled\n",
+        "",
+    ),
+    (
+        "cancel what has ended, and what is not there",
+        completed,
+        "cancel a b",
+        1,
+        "",
+        "error: task a in namespace warm has ended already: completed\n"
+        "hint:  `ips-flow get a -n warm` shows how.\n"
+        "error: there is no task b in namespace warm\n" + NOT_HERE,
+    ),
+    ("delete what has ended", completed, "delete a", 0, "task a deleted\n", ""),
+    ("delete at once", submitted, "delete a --now", 0, "task a deleted\n", ""),
+    (
+        "delete what is not there",
+        nothing,
+        "delete a",
+        1,
+        "",
+        "error: there is no task a in namespace warm\n" + NOT_HERE,
+    ),
+    ("no logs yet", submitted, "logs a", 0, "", "task a has no step pods yet; -f waits for them\n"),
+    (
+        "no logs any more",
+        completed,
+        "logs a",
+        0,
+        "",
+        "the step pods of task a are gone, and their logs with them; `ips-flow get a` has the results\n",
+    ),
+    ("a version", nothing, "version", 0, "ips-flow    0.1.0\ntemplates   0.1.0   (namespace warm)\n", ""),
+    (
+        "a version of templates that are not there",
+        without("workflowtemplates", "ips-prewarm"),
+        "version",
+        0,
+        "ips-flow    0.1.0\ntemplates   –\n",
+        'templates: workflowtemplates "ips-prewarm" not found\n',
+    ),
+    ("a version for programs", nothing, "version -o json --client", 0, '{\n  "client": "0.1.0"\n}\n', ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "line", "code", "out", "err"),
+    [pytest.param(*outcome[1:], id=outcome[0]) for outcome in OUTCOMES],
+)
+def test_outcome(
+    *,
+    server: ApiServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    prepare: Prepare,
+    line: str,
+    code: int,
+    out: str,
+    err: str,
+) -> None:
+    """A command line has exactly this exit code, this stdout and this stderr."""
+    prepare(server)
+    capsys.readouterr()
+    assert run(line.split()) == code
+    got = capsys.readouterr()
+    known = {"{folder}": str(tmp_path), "{kubeconfig}": str(tmp_path / "kubeconfig")}
+    assert masked(got.out, out) == filled(out, known)
+    assert masked(got.err, err) == filled(err, known)
+
+
+def filled(text: str, known: dict[str, str]) -> str:
+    for mark, value in known.items():
+        text = text.replace(mark, value)
+    return text
+
+
+def masked(got: str, wanted: str) -> str:
+    """What was printed, with what depends on the clock, or on another module's words, as the mark for it."""
+    lines = got.splitlines(keepends=True)
+    for index, line in enumerate(wanted.splitlines(keepends=True)):
+        for mark in ("{age}", "{complaint}"):
+            if mark in line and index < len(lines) and lines[index].startswith(line.split(mark)[0]):
+                lines[index] = line
+    return "".join(lines)
+
+
+def test_a_request_from_stdin(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`-` reads stdin; flags override what it says."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"- busybox:1\n"), encoding="utf-8"))
+    assert run(["run", "-", "--name", "piped", "--priority", "9", "--detach"]) == 0
+    assert capsys.readouterr().out == "task piped submitted\n"
+    assert server.get("workflows", "piped")["spec"]["priority"] == 9
+
+
+def test_stdin_that_is_a_terminal_is_refused(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody waits for ever at a terminal that was meant to be a pipe."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert run(["run", "-"]) == 2
+    assert capsys.readouterr().err == (
+        "error: stdin is a terminal, so - has nothing to read\n"
+        "hint:  Pipe a request into it: `ips-flow run - < images.yaml`.\n"
+    )
+    assert not server.calls
+
+
+def test_a_cluster_that_is_not_there(
+    server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An address at which nobody listens costs one sentence and a hint."""
+    with ApiServer() as gone:
+        config = gone.kubeconfig(tmp_path)
+    assert run(["run", "--image", "busybox:1", "--kubeconfig", str(config)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: cluster {gone.url} can't be reached: [Errno 111] Connection refused\n"
+        "hint:  Is the cluster up, and is this the right --context?\n"
+    )
+    assert not server.calls
+
+
+def test_a_run_to_the_end(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Piped, `run` prints a line a change on stderr and the task as JSON on stdout."""
+
+    def play(argo: Argo) -> None:
+        argo.phase("Running")
+        argo.planned(waves={"wave-1": 1})
+        argo.results({"node1": pulled()})
+        argo.verdict({"node1": pulled()})
+
+    on_submit(server, play)
+    assert run(["run", "images.yaml", "-o", "json"]) == 0
+    got = capsys.readouterr()
+    document = json.loads(got.out)
+    assert (document["status"], document["progress"]["percentage"]) == ("completed", 100)
+    assert document["nodeStatuses"]["node1"]["busybox:1"]["result"] == "pulled"
+    first, *_, last = got.err.splitlines()
+    assert first == "task a submitted in namespace warm"
+    assert last == "completed: every image is on 1 of 1 nodes – 1 pulled, 4.0 MB in 12 s"
+
+
+def test_a_running_task_is_stopped_before_it_is_deleted(
+    server: ApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`delete` cancels first, waits for the recorded end, and then deletes."""
+    argo = submitted(server)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 1})
+
+    def changed(kind: str, item: dict[str, object]) -> None:
+        if kind == "workflows" and "shutdown" in item["spec"]:  # type: ignore[operator]
+            server.on_change = None
+            argo.verdict({}, stopped=True)
+
+    server.on_change = changed
+    capsys.readouterr()
+    assert run(["delete", "a"]) == 0
+    assert capsys.readouterr().out == "task a deleted\n"
+    assert ("workflows", "warm", "a") not in server.store.objects
+
+
+def test_logs_come_in_order_with_their_step(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line begins with its step; steps come as they ran."""
+    argo = completed(server)
+    argo.pod("filter", lines=("2 nodes", "planned"))
+    argo.pod("drive", lines=("node1 done",))
+    server.change("pods", "a-filter-1234567", {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}})
+    server.change("pods", "a-drive-1234567", {"metadata": {"creationTimestamp": "2026-01-01T00:00:05Z"}})
+    capsys.readouterr()
+    for arguments in (["logs", "a"], ["logs", "a", "-f"]):
+        assert run(arguments) == 0
+        assert capsys.readouterr().out == "[filter] 2 nodes\n[filter] planned\n[drive] node1 done\n"
+
+
+def test_ctrl_c_leaves_the_task_alone(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C ends the command with 130 and says how to go on; the task is not touched."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    submitted(server)
+    capsys.readouterr()
+    monkeypatch.setattr("ips_flows.streams.Merge.next", interrupt)
+    assert run(["wait", "a"]) == 130
+    assert capsys.readouterr().err == (
+        "interrupted: task a goes on\n"
+        "  follow it:  ips-flow wait a -n warm\n"
+        "  cancel it:  ips-flow cancel a -n warm\n"
+    )
+    assert "shutdown" not in server.get("workflows", "a")["spec"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_scripts_know_the_program(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script of a shell calls this program."""
+    assert run(["completion", shell]) == 0
+    assert "_IPS_FLOW_COMPLETE" in capsys.readouterr().out
+
+
+def test_render_checks_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--check` shows what differs and exits with 1; after writing it is content."""
+    folder = tmp_path / "templates"
+    assert run(["render", "--check", "--output", str(folder)]) == 1
+    assert "out of date: " in capsys.readouterr().err
+    assert run(["render", "--output", str(folder)]) == 0
+    assert run(["render", "--check", "--output", str(folder)]) == 0
+    (folder / "ips-prewarm.yaml").write_text("other\n", encoding="utf-8")
+    (folder / "stale.yaml").write_text("old\n", encoding="utf-8")
+    capsys.readouterr()
+    assert run(["render", "--check", "--output", str(folder)]) == 1
+    got = capsys.readouterr()
+    assert "-other" in got.out
+    assert got.err == "out of date: ips-prewarm.yaml, stale.yaml; `ips-flow render` mends it\n"
