@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from io import TextIOWrapper
 from typing import NamedTuple
 
 import click
 
-from ips_flows.cli.narration import failure
+from ips_flows.cli.narration import failure, say
 from ips_flows.errors import IpsFlowError
 
 INTERRUPTED = 130
@@ -39,7 +40,7 @@ VERBS: dict[str, Verb] = {
     "doctor": Verb("Check that everything is there, and say how to mend what is not.", "Cluster"),
     "render": Verb("Write the Argo templates as YAML.", "Other"),
     "completion": Verb("Print the completion script of a shell.", "Other"),
-    "version": Verb("Show the versions of this program and of the installed templates.", "Other"),
+    "version": Verb("Show the versions of the program and of the templates.", "Other"),
 }
 
 
@@ -102,6 +103,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as ended:
         return ended.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        return 2
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else PROGRAM
         failure(error.format_message(), f"`{command} --help` shows how it is used.")
@@ -123,6 +127,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The entry point of the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our dashes is no reason to fail
     sys.exit(run())
 
 

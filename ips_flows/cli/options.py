@@ -63,8 +63,6 @@ class Duration(click.ParamType[float]):
 def target_options(command: F) -> F:
     """`-n`, `--kubeconfig`, `--context`: the command gets them as `target`."""
 
-    @click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
-    @click.option("--kubeconfig", metavar="FILE", help="Kubeconfig  [default: KUBECONFIG, ~/.kube/config].")
     @click.option(
         "-n",
         "--namespace",
@@ -72,6 +70,8 @@ def target_options(command: F) -> F:
         envvar=["IPS_FLOW_NAMESPACE", "K8S_NAMESPACE"],
         help="Namespace  [default: IPS_FLOW_NAMESPACE, K8S_NAMESPACE, the context's].",
     )
+    @click.option("--kubeconfig", metavar="FILE", help="Kubeconfig  [default: KUBECONFIG, ~/.kube/config].")
+    @click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
     @functools.wraps(command)
     def wrapped(
         *args: Any, kubeconfig: str | None, context: str | None, namespace: str | None, **options: Any

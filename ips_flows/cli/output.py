@@ -107,7 +107,7 @@ def put_end(task: Task, output: str) -> None:
 
 
 def _limits(*, wide: bool) -> dict[str, int | None]:
-    """Nothing is cut in a wide table; a terminal gets no more lines and columns than a person reads."""
+    """A terminal gets no more lines and columns than a person reads; pipes and wide tables get all."""
     if wide or not is_terminal(sys.stdout):
-        return {"limit": None if wide else _LINES_SHOWN, "width": None}
+        return {"limit": None, "width": None}
     return {"limit": _LINES_SHOWN, "width": shutil.get_terminal_size().columns}

@@ -20,41 +20,59 @@ _NO_TEXT = "flags"
 # The flags whose fields have another name in a request; the others differ by kebab-case only.
 _FIELDS = {"image": "images", "task_timeout": "timeout"}
 
+
+class RequestOption(click.Option):
+    """A flag that sets a field of the request."""
+
+
+def _flag(*names: str, **settings: Any) -> Callable[[F], F]:
+    return click.option(*names, cls=RequestOption, **settings)
+
+
 _OPTIONS = (
-    click.option("--image", "image", multiple=True, metavar="IMAGE", help="An image; repeatable."),
-    click.option("--batch-size", metavar="N|N%", help="How many nodes may pull at once."),
-    click.option("--priority", metavar="1-10", help="10 goes first."),
-    click.option(
-        "--node-selector", multiple=True, metavar="KEY=VALUE", help="Nodes with this label; repeatable."
-    ),
-    click.option("--nodes", multiple=True, metavar="NAMES", help="Only these nodes; commas or repeatable."),
-    click.option("--selector", metavar="LABELS", help="Nodes by a set-based label selector."),
-    click.option("--exclude-nodes", multiple=True, metavar="NAMES", help="Not these nodes."),
-    click.option("--include-cordoned/--no-include-cordoned", default=None, help="Cordoned nodes too."),
-    click.option(
+    _flag("--image", "image", multiple=True, metavar="IMAGE", help="An image; repeatable."),
+    _flag("--batch-size", metavar="N|N%", help="How many nodes may pull at once."),
+    _flag("--priority", metavar="1-10", help="10 goes first."),
+    _flag("--node-selector", multiple=True, metavar="KEY=VALUE", help="Nodes with this label; repeatable."),
+    _flag("--nodes", multiple=True, metavar="NAMES", help="Only these nodes; commas or repeatable."),
+    _flag("--selector", metavar="LABELS", help="Nodes by a set-based label selector."),
+    _flag("--exclude-nodes", multiple=True, metavar="NAMES", help="Not these nodes."),
+    _flag("--include-cordoned/--no-include-cordoned", default=None, help="Cordoned nodes too."),
+    _flag(
         "--tolerations",
         multiple=True,
         metavar="KEY[=VALUE][:EFFECT]",
         help="Instead of all taints.",
     ),
-    click.option("--max-retries", metavar="0-5", help="How often failed nodes are tried again."),
-    click.option("--retry-strategy", metavar="NAME", help="linear or exponential."),
-    click.option("--retry-delay", metavar="SECONDS", help="1 to 300."),
-    click.option("--webhook-url", metavar="URL", help="Who is told of the end."),
-    click.option("--webhook-secret-name", metavar="NAME", help="The Secret with the webhook's URL or key."),
-    click.option("--webhook-format", metavar="NAME", help="json, cloudevents, slack or dingtalk."),
-    click.option(
-        "--pull-secrets", multiple=True, metavar="NAMES", help="Image pull Secrets of the namespace."
-    ),
-    click.option("--pull-policy", metavar="NAME", help="IfNotPresent or Always."),
-    click.option("--waves", multiple=True, metavar="SIZES", help='Cumulative sizes, such as "1,10%,100%".'),
-    click.option("--order", metavar="NAME", help="rolling or batch."),
-    click.option("--max-failed-nodes", metavar="N|N%", help="How many nodes may be lost."),
-    click.option("--node-timeout", metavar="DURATION", help="The time a node has for an attempt."),
-    click.option("--task-timeout", metavar="DURATION", help="The time the task has (field `timeout`)."),
-    click.option("--name", metavar="NAME", help="The task's name, instead of a generated one."),
-    click.option("--labels", multiple=True, metavar="KEY=VALUE", help="Labels of the task; repeatable."),
+    _flag("--max-retries", metavar="0-5", help="How often failed nodes are tried again."),
+    _flag("--retry-strategy", metavar="NAME", help="linear or exponential."),
+    _flag("--retry-delay", metavar="SECONDS", help="1 to 300."),
+    _flag("--webhook-url", metavar="URL", help="Who is told of the end."),
+    _flag("--webhook-secret-name", metavar="NAME", help="The Secret with the webhook's URL or key."),
+    _flag("--webhook-format", metavar="NAME", help="json, cloudevents, slack or dingtalk."),
+    _flag("--pull-secrets", multiple=True, metavar="NAMES", help="Image pull Secrets of the namespace."),
+    _flag("--pull-policy", metavar="NAME", help="IfNotPresent or Always."),
+    _flag("--waves", multiple=True, metavar="SIZES", help='Cumulative sizes, such as "1,10%,100%".'),
+    _flag("--order", metavar="NAME", help="rolling or batch."),
+    _flag("--max-failed-nodes", metavar="N|N%", help="How many nodes may be lost."),
+    _flag("--node-timeout", metavar="DURATION", help="The time a node has for an attempt."),
+    _flag("--task-timeout", metavar="DURATION", help="The time the task has (field `timeout`)."),
+    _flag("--name", metavar="NAME", help="The task's name, instead of a generated one."),
+    _flag("--labels", multiple=True, metavar="KEY=VALUE", help="Labels of the task; repeatable."),
 )
+
+
+class RequestCommand(click.Command):
+    """A command whose help page shows the fields of the request apart from its own options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The fields first, then the options."""
+        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        records = [(one, one.get_help_record(ctx)) for one in options]
+        for title, wanted in (("Request", True), ("Options", False)):
+            rows = [record for one, record in records if record and isinstance(one, RequestOption) == wanted]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 def request_options(command: F) -> F:

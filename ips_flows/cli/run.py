@@ -9,7 +9,7 @@ import click
 
 from ips_flows.cli.narration import put, say
 from ips_flows.cli.options import Target, example, output_option, target_options, timeout_option
-from ips_flows.cli.request_options import overrides_of, read_text, request_options
+from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
 
 if TYPE_CHECKING:
     from ips_flows.tasks import Submission
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "run",
+    cls=RequestCommand,
     epilog=example(
         "ips-flow run images.yaml --batch-size 20",
         "ips-flow run --image busybox:1.37 --image redis:8 --name nightly --detach",

@@ -394,7 +394,10 @@ class _Handler(BaseHTTPRequestHandler):
         metadata: Json = {"resourceVersion": version}
         if rest:
             metadata |= {"continue": str(start + limit), "remainingItemCount": len(rest)}
-        self._send(200, {"kind": "List", "metadata": metadata, "items": [self._shaped(one) for one in page]})
+        items: list[Json] | None = [self._shaped(one) for one in page]
+        if not page and "as=PartialObjectMetadataList" in self.headers["Accept"]:
+            items = None  # as the real one does
+        self._send(200, {"kind": "List", "metadata": metadata, "items": items})
 
     def _watch(self, kind: str, namespace: str) -> None:
         since = int(self.query.get("resourceVersion") or 0)

@@ -53,6 +53,14 @@ def test_every_verb_ends_its_help_with_an_example(verb: str, capsys: pytest.Capt
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_no_verb_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The bare program explains itself on stderr: nothing was done."""
+    assert run([]) == 2
+    got = capsys.readouterr()
+    assert got.out == ""
+    assert got.err.startswith("Usage: ips-flow [OPTIONS] COMMAND [ARGS]...\n")
+
+
 def test_verbs_are_listed_when_they_exist() -> None:
     """A verb without a module is not there."""
     context = cli.make_context("ips-flow", ["version"])
