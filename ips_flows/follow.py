@@ -12,6 +12,7 @@ from ips_flows.streams import Merge, Source, Trouble
 from ips_flows.task import Task
 
 VERDICT_GRACE = 10.0  # how long `finish` may still write its verdict once Argo calls the Workflow ended
+PROGRESS_GRACE = 1.0  # how long the watch of the Jobs may lag behind that of the Workflow
 
 
 def _quiet(_: str) -> None:
@@ -36,27 +37,29 @@ def follow(
     with Merge(kube) as merge:
         merge.add(_sources(namespace, name, first["metadata"]["uid"]))
         last: Task | None = None
-        verdict_by = 0.0
+        last_word_by = 0.0
         calm = True
         while True:
-            got = merge.next(max(0.0, verdict_by - time.monotonic()) if verdict_by else tick)
+            got = merge.next(_shorter(tick, last_word_by - time.monotonic() if last_word_by else None))
             if got is not None and isinstance(got[1], Trouble):
                 if calm:
                     narrate(f"{got[1].error.message}; trying again")
                 calm = False
                 yield None
                 continue
-            if got is None and not verdict_by:
+            overdue = bool(last_word_by) and time.monotonic() >= last_word_by
+            if got is None and not overdue:
                 yield None
                 continue
             calm = True
             seen = _seen(merge, namespace, name, first["metadata"]["uid"])
             if seen is None:
                 continue
-            if seen.ended and seen.verdict is None and not _terminated(seen) and got is not None:
-                verdict_by = verdict_by or time.monotonic() + grace
+            patience = _patience(seen, grace)
+            if patience and not overdue:
+                last_word_by = last_word_by or time.monotonic() + patience
                 continue
-            verdict_by = 0.0
+            last_word_by = 0.0
             if seen != last:
                 yield seen
                 last = seen
@@ -95,9 +98,22 @@ def _seen(merge: Merge, namespace: str, name: str, uid: str) -> Task | None:
     return task.read(current, jobs=list(mirrors["jobs"].objects.values()), queue_position=position)
 
 
-def _terminated(seen: Task) -> bool:
-    """Whether it was stopped in the way that runs no exit handler, so that no verdict will come."""
-    return seen.shutdown == "Terminate"
+def _shorter(one: float | None, other: float | None) -> float | None:
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)
+
+
+def _patience(seen: Task, grace: float) -> float:
+    """How long an ended task may still have something to say.
+
+    The verdict, unless it was stopped in the way that runs no exit handler; then the Jobs' last progress, which
+    comes by another watch.
+    """
+    if not seen.ended:
+        return 0.0
+    if seen.verdict is None:
+        return 0.0 if seen.shutdown == "Terminate" else grace
+    told = seen.progress.warm + sum(wave.done for wave in seen.waves)
+    return 0.0 if not seen.waves or told == seen.progress.completed else PROGRESS_GRACE
 
 
 def to_the_end(kube: Kube, namespace: str, name: str, *, grace: float = VERDICT_GRACE) -> Task:

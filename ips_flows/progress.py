@@ -38,6 +38,11 @@ class Progress:
     window: int = 0
 
     @property
+    def warm(self) -> int:
+        """How many nodes had every image before."""
+        return self.total - self.to_do
+
+    @property
     def total_batches(self) -> int:
         """How many windows the nodes to do fill."""
         return math.ceil(self.to_do / self.window) if self.window else 0
@@ -80,7 +85,7 @@ def wave_progress(
                 wave.name,
                 wave.nodes,
                 done=sum(one.done for one in tries),
-                pulling=tries[-1].pulling,
+                pulling=0 if verdict else tries[-1].pulling,
                 failed=tries[-1].failed,
                 attempt=tries[-1].attempt,
             )

@@ -159,6 +159,28 @@ def test_a_followed_task_tells_its_whole_life(server: ApiServer, kube: Kube) -> 
     assert [(wave.done, wave.failed) for wave in last.waves] == [(1, 1)]
 
 
+def test_the_last_progress_is_awaited_after_the_verdict(
+    server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch of the Jobs may lag behind: the last state agrees with the verdict, and nothing pulls in it."""
+    monkeypatch.setattr(follow, "PROGRESS_GRACE", 10.0)
+    submit(kube, name="a")
+    argo = Argo(server, "a")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 3})
+    argo.progress(done=1, pulling=2)
+    states = (one for one in follow.follow(kube, "warm", "a") if one)
+    next(states)
+    job = server.get("jobs", "a-g0-a0")
+    argo.verdict({"a": pulled(), "b": pulled(), "c": failed()})
+    server.put("jobs", job)
+    timer = threading.Timer(0.2, argo.progress, kwargs={"done": 2, "failed": 1})
+    timer.start()
+    *_, last = states
+    timer.join()
+    assert [(wave.done, wave.pulling, wave.failed) for wave in last.waves] == [(2, 0, 1)]
+
+
 def test_a_followed_task_survives_an_api_server_that_is_away(
     server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
