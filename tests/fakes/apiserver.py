@@ -29,6 +29,7 @@ _PATH = re.compile(
     r"^(?P<root>/api/v1|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?$"
 )
+_BUILT_IN_GROUPS = ("authorization.k8s.io", "rbac.authorization.k8s.io", "scheduling.k8s.io")
 KINDS = {
     "workflows": "Workflow",
     "workflowtemplates": "WorkflowTemplate",
@@ -69,7 +70,10 @@ class ApiServer:
         self.calls: list[str] = []
         self.logs: dict[str, list[str]] = {}
         self.faults: list[Fault] = []
-        self.groups = {"argoproj.io", "batch", "apps"}
+        self.groups = {"argoproj.io", "batch", "apps", *_BUILT_IN_GROUPS}
+        self.documents: dict[str, Json] = {}  # path → what a GET of it answers, where it is no object
+        self.admit: Callable[[str, Json], Json] = lambda _kind, item: item  # what is stored of a new object
+        self.may: Callable[[Json], bool] = lambda _spec: True  # answers access reviews
         self.page_limit = 0  # a page never holds more, whatever the client asks
         self.on_change: Callable[[str, Json], None] | None = None
         self._closing = threading.Event()
@@ -168,7 +172,8 @@ class ApiServer:
 
     def change(self, kind: str, name: str, patch: Json, namespace: str = "warm") -> Json:
         """Merge-patch an object, as a controller would."""
-        return self.put(kind, merge_patch(self.get(kind, name, namespace), patch), namespace)
+        with self.store.changed:
+            return self.put(kind, merge_patch(self.get(kind, name, namespace), patch), namespace)
 
     def remove(self, kind: str, name: str, namespace: str = "warm") -> Json:
         """Delete an object."""
@@ -269,6 +274,9 @@ class _Handler(BaseHTTPRequestHandler):
                 raise _StatusError(fault.status, fault.body["reason"], fault.body["message"])
 
     def _route(self, method: str, path: str) -> None:
+        if method == "GET" and path in self.api.documents:
+            self._send(200, self.api.documents[path])
+            return
         match = _PATH.match(path)
         if not match or (match["group"] and match["group"] not in self.api.groups):
             self._send_bytes(404, b"404 page not found\n", "text/plain")
@@ -369,7 +377,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _create(self, kind: str, namespace: str) -> None:
         item = json.loads(self.body)
-        name = item["metadata"]["name"]
+        if kind in ("subjectaccessreviews", "selfsubjectaccessreviews"):
+            self._send(201, item | {"status": {"allowed": self.api.may(item["spec"])}})
+            return
+        metadata = item["metadata"]
+        name = metadata.setdefault("name", metadata.get("generateName", "") + uuid.uuid4().hex[:5])
+        item = self.api.admit(kind, item)
         if namespace and ("namespaces", "", namespace) not in self.api.store.objects:
             raise _StatusError(404, "NotFound", f'namespaces "{namespace}" not found')
         if (kind, namespace, name) in self.api.store.objects:
@@ -380,8 +393,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(201, self.api.put(kind, item, namespace))
 
     def _patch(self, kind: str, namespace: str, name: str) -> None:
-        before = self._existing(kind, namespace, name)
+        with self.api.store.changed:  # nobody writes between the look and the change
+            self._send(200, self._patched(kind, namespace, name))
+
+    def _patched(self, kind: str, namespace: str, name: str) -> Json:
         patch = json.loads(self.body)
+        apply = self.headers["Content-Type"] == "application/apply-patch+yaml"
+        if apply and (kind, namespace, name) not in self.api.store.objects:
+            return self.api.put(kind, patch, namespace)
+        before = self._existing(kind, namespace, name)
         if self.headers["Content-Type"] == "application/json-patch+json":
             try:
                 after = json_patch(before, patch)
@@ -393,7 +413,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise _StatusError(
                 409, "Conflict", f'Operation cannot be fulfilled on {kind} "{name}": it changed'
             )
-        self._send(200, self.api.put(kind, after, namespace))
+        # A patch that changes nothing makes no new version, as in the real one.
+        return before if after == before else self.api.put(kind, after, namespace)
 
     def _delete(self, kind: str, namespace: str, name: str) -> None:
         if not name:
