@@ -63,7 +63,8 @@ _CLASSES: Sequence[tuple[Failure, re.Pattern[str]]] = [
             Failure.REGISTRY_UNAVAILABLE,
             (
                 r"connection refused|connection reset|no such host|i/o timeout|tls handshake|x509:|no route to host"
-                r"|network is unreachable|server misbehaving|unexpected eof|: eof\b|deadline exceeded|server closed"
+                r"|network is unreachable|server misbehaving|unexpected eof|: eof\b|deadline ?exceeded|timeout awaiting"
+                r"|server closed"
                 r"|\b50[0234]\b|client.timeout|http: server gave http response to https client|short read"
             ),
         ),

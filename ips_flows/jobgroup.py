@@ -144,7 +144,8 @@ def pull_pod(plan: GroupPlan) -> Json:
         "enableServiceLinks": False,
         "priorityClassName": PRIORITY_CLASS,
         "activeDeadlineSeconds": plan.node_timeout + _POD_SLACK_SECONDS,
-        "terminationGracePeriodSeconds": 1,
+        # A kubelet never breaks off a pull, so a pod that pulls would stay Terminating until its registry answers.
+        "terminationGracePeriodSeconds": 0,
         "tolerations": list(plan.tolerations),
         "securityContext": {
             "runAsNonRoot": True,

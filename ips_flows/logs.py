@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ips_flows import task
+from ips_flows.conventions import LABEL_STEP
 from ips_flows.errors import InvalidError, NotFoundError, UnavailableError
 from ips_flows.kube import Json, Kube, core, workflows
 from ips_flows.streams import Merge, Source, Trouble
 
+# Argo's executor writes its own lines into the main container's log.
+_EXECUTOR = re.compile(r"time=\S+ level=\w+ msg=.* argo=true\b")
 LABEL_OF_WORKFLOW = "workflows.argoproj.io/workflow"
 CONTAINER = "main"
 
@@ -27,7 +31,7 @@ def stored(kube: Kube, namespace: str, name: str) -> Iterator[LogLine]:
     pods = kube.list(core(namespace, "pods"), labels=_of(name))
     for pod in sorted(pods, key=_age):
         if _has_started(pod):
-            yield from _lines(kube, pod, name, follow=False)
+            yield from _lines(kube, pod, follow=False)
 
 
 def followed(kube: Kube, namespace: str, name: str, narrate: Callable[[str], None]) -> Iterator[LogLine]:
@@ -57,7 +61,7 @@ def followed(kube: Kube, namespace: str, name: str, narrate: Callable[[str], Non
                 uid = pod["metadata"]["uid"]
                 if uid not in read and _has_started(pod):
                     read.add(uid)
-                    yield from _resumed(kube, pod, name, narrate)
+                    yield from _resumed(kube, pod, narrate)
             if ended:
                 return
 
@@ -67,11 +71,9 @@ def any_pods(kube: Kube, namespace: str, name: str) -> bool:
     return any(True for _ in kube.list(core(namespace, "pods"), labels=_of(name), metadata_only=True))
 
 
-def step_of(pod: Json, workflow: str) -> str:
-    """The step of a pod: Argo names pods `<workflow>-<template>-<hash>`."""
-    name = str(pod["metadata"]["name"])
-    middle = name.removeprefix(f"{workflow}-").rpartition("-")[0]
-    return middle or name
+def step_of(pod: Json) -> str:
+    """The step that a pod runs."""
+    return str(pod["metadata"]["labels"].get(LABEL_STEP) or pod["metadata"]["name"])
 
 
 def _of(name: str) -> str:
@@ -90,28 +92,29 @@ def _has_started(pod: Json) -> bool:
     )
 
 
-def _resumed(kube: Kube, pod: Json, name: str, narrate: Callable[[str], None]) -> Iterator[LogLine]:
+def _resumed(kube: Kube, pod: Json, narrate: Callable[[str], None]) -> Iterator[LogLine]:
     """The lines of a pod to its end; a stream that breaks is opened again once, after what was read."""
     count = 0
     try:
-        for line in _lines(kube, pod, name, follow=True):
+        for line in _lines(kube, pod, follow=True):
             count += 1
             yield line
     except UnavailableError as error:
         narrate(f"{error.message}; reading on")
     else:
         return
-    for index, line in enumerate(_lines(kube, pod, name, follow=True)):
+    for index, line in enumerate(_lines(kube, pod, follow=True)):
         if index >= count:
             yield line
 
 
-def _lines(kube: Kube, pod: Json, name: str, *, follow: bool) -> Iterator[LogLine]:
+def _lines(kube: Kube, pod: Json, *, follow: bool) -> Iterator[LogLine]:
     """The lines of a pod's step; none when it is gone or its container has no log."""
     metadata = pod["metadata"]
-    step = step_of(pod, name)
+    step = step_of(pod)
     try:
         for text in kube.log(metadata["namespace"], metadata["name"], CONTAINER, follow=follow):
-            yield LogLine(step, text)
+            if not _EXECUTOR.match(text):
+                yield LogLine(step, text)
     except (NotFoundError, InvalidError):
         return

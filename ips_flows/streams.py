@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from ips_flows.errors import ApiError, GoneError, IpsFlowError, UnavailableError
+from ips_flows.errors import ApiError, GoneError, UnavailableError
 from ips_flows.kube import Json, Kube
 
 WATCH_SECONDS = 50.0
@@ -137,7 +137,7 @@ class Merge:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._stop = threading.Event()
-        self._queue: queue.SimpleQueue[tuple[str, Event | IpsFlowError]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[str, Event | Exception]] = queue.SimpleQueue()
         self.mirrors: dict[str, Mirror] = {}
 
     def __enter__(self) -> Self:
@@ -161,7 +161,7 @@ class Merge:
             name, event = self._queue.get(timeout=None if seconds is None else max(0.0, seconds))
         except queue.Empty:
             return None
-        if isinstance(event, IpsFlowError):
+        if isinstance(event, Exception):
             raise event
         self.mirrors[name].apply(event)
         return name, event
@@ -170,7 +170,7 @@ class Merge:
         try:
             for event in changes(self._kube, source, self._stop):
                 self._queue.put((name, event))
-        except IpsFlowError as error:
+        except Exception as error:  # noqa: BLE001  (raised where it is read: a thread must not die unseen)
             self._queue.put((name, error))
 
 

@@ -13,6 +13,7 @@ from ips_flows.conventions import (
     ANNOTATION_PROGRESS,
     ANNOTATION_VERDICT,
     LABEL_KIND,
+    LABEL_STEP,
     LABEL_VERDICT,
     LABEL_WORKFLOW_UID,
 )
@@ -169,7 +170,10 @@ class Argo:
         self.server.put(
             "pods",
             {
-                "metadata": {"name": name, "labels": {"workflows.argoproj.io/workflow": self.name}},
+                "metadata": {
+                    "name": name,
+                    "labels": {"workflows.argoproj.io/workflow": self.name, LABEL_STEP: step},
+                },
                 "status": {"containerStatuses": [{"name": "main", "state": {state: {}}}]},
             },
             self.namespace,

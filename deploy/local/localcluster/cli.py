@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import cluster, demo, images, layout, oci, processes, registry
+from . import cluster, demo, images, layout, oci, processes, product, registry
 from .errors import LocalClusterError
 from .narration import say
 
@@ -99,7 +99,6 @@ def status(argv: list[str]) -> int:
 def env(argv: list[str]) -> int:
     """Print exports for a shell."""
     _end_quietly_with_the_reader()
-    _end_quietly_with_the_reader()
     _parser("env", "Print what a shell needs.", 'eval "$(deploy/local/env)"').parse_args(argv)
     cluster.mine()
     folders = [layout.venv() / "bin", layout.binary("kubectl").parent, layout.binary("ctr").parent]
@@ -159,6 +158,18 @@ def _size(text: str) -> int:
     return int(match[1]) << {None: 0, "KiB": 10, "MiB": 20, "GiB": 30}[match[2]]
 
 
+def venv(argv: list[str]) -> int:
+    """Make the virtual environment of this checkout; print only its path to standard output."""
+    _parser(
+        "venv",
+        "Make the virtual environment with IPS Flow and its tools, and print its path.",
+        "deploy/local/venv",
+    ).parse_args(argv)
+    product.ensure_venv()
+    print(layout.venv())
+    return 0
+
+
 def kill(argv: list[str]) -> int:
     """Break a part on purpose."""
     parser = _parser(
@@ -187,6 +198,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo.main,
     "image": image,
     "kill": kill,
+    "venv": venv,
 }
 
 

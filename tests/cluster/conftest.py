@@ -1,0 +1,259 @@
+"""The real cluster of `deploy/local`: how tests ask IPS Flow, and how they ask the nodes themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from ips_flows.conventions import LABEL_KIND, LABEL_TASK_NAME
+from ips_flows.errors import GoneError, UnavailableError
+from ips_flows.kube import Kube, core, jobs, workflows
+from tests.fakes.tarpit import Tarpit
+
+LOCAL = Path(__file__).resolve().parents[2] / "deploy" / "local"
+TASK_SECONDS = 240
+_ASK_SECONDS = 60
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """What needs the cluster can be chosen by its mark."""
+    for item in items:
+        if "cluster" in Path(str(item.fspath)).parts:
+            item.add_marker(pytest.mark.cluster)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take the cluster down after the last tests, if `tests/run` started it: pytest's summary stays last."""
+    is_worker = hasattr(session.config, "workerinput")
+    if not is_worker and {"IPS_TESTS_DOWN", "IPS_TESTS_LAST"} <= set(os.environ):
+        subprocess.run([LOCAL / "down"], check=True, capture_output=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Its standard output as JSON."""
+        return json.loads(self.out)
+
+
+class Cluster:
+    """The running local cluster, with the environment that `deploy/local/env` gives a shell."""
+
+    def __init__(self) -> None:
+        exports = subprocess.run([LOCAL / "env"], check=True, capture_output=True, text=True).stdout
+        given = {
+            name: shlex.split(value)[0]
+            for name, value in re.findall(r"^export (\w+)=(.*)$", exports, re.MULTILINE)
+        }
+        self.environment = {**os.environ, **given, "NO_COLOR": "1"}
+        self.namespace = given["IPS_FLOW_NAMESPACE"]
+        self.registry = given["IPS_LOCAL_REGISTRY"]
+        self.private_registry = given["IPS_LOCAL_PRIVATE_REGISTRY"]
+        self.kube = Kube.connect(given["KUBECONFIG"])
+        self.nodes = sorted(
+            node["metadata"]["name"]
+            for node in self.kube.list("/api/v1/nodes", labels="type!=kwok", metadata_only=True)
+        )
+
+    def flow(self, *arguments: str, text: str = "", seconds: float = TASK_SECONDS) -> Outcome:
+        """`ips-flow` as a user runs it."""
+        done = subprocess.run(
+            ["ips-flow", *arguments],
+            env=self.environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def start_flow(self, *arguments: str) -> subprocess.Popen[str]:
+        """`ips-flow` in the background, in a process group of its own."""
+        return subprocess.Popen(
+            ["ips-flow", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+    def task(self, name: str) -> Any:
+        """The task as JSON."""
+        return self.flow("get", name, "-o", "json", seconds=_ASK_SECONDS).json()
+
+    def push(self, name: str, *flags: str, size: str = "64KiB") -> str:
+        """An image of random bytes that no node has; its reference with tag and digest."""
+        done = subprocess.run(
+            [LOCAL / "image", "push", name, "--size", size, *flags],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def on_node(self, node: str) -> set[str]:
+        """The references of all images that containerd itself lists on a node."""
+        done = subprocess.run(
+            [LOCAL / "ctr", node, "images", "ls", "-q"], check=True, capture_output=True, text=True
+        )
+        return set(done.stdout.split())
+
+    def digest_on_node(self, node: str, reference: str) -> str:
+        """The digest that containerd itself gives for a reference."""
+        done = subprocess.run(
+            [LOCAL / "ctr", node, "images", "ls", f"name=={reference}"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found = re.search(r"sha256:[0-9a-f]{64}", done.stdout)
+        assert found, done.stdout
+        return found[0]
+
+    def left_of(self, task: str) -> dict[str, list[str]]:
+        """Jobs, pull pods and plan ConfigMaps that a task left behind."""
+        paths = {"jobs": jobs(self.namespace), "pods": core(self.namespace, "pods")}
+        labels = f"{LABEL_TASK_NAME}={task}"
+        left = {kind: _names(self.kube, path, labels) for kind, path in paths.items()}
+        plans = _names(
+            self.kube, core(self.namespace, "configmaps"), f"{labels},{LABEL_KIND} in (plan,index)"
+        )
+        return {kind: names for kind, names in {**left, "plans": plans}.items() if names}
+
+    def await_nothing_left(self, task: str, seconds: float = 30) -> None:
+        """Until no Job, pull pod or plan of a task is left; pods end a moment after their Job."""
+        self.await_that(
+            lambda: not self.left_of(task), seconds, lambda: f"left of {task}: {self.left_of(task)}"
+        )
+
+    def await_that(
+        self, condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Until a condition of the cluster holds, looked at again on a short beat."""
+        beat = threading.Event()
+        for _ in range(int(seconds * 4)):
+            if condition():
+                return
+            beat.wait(0.25)
+        assert condition(), otherwise()
+
+    def await_listed(self, node: str, *references: str) -> None:
+        """Until a node's status lists images: the kubelet tells up to 35 s late."""
+
+        def listed() -> bool:
+            status = self.kube.get(f"/api/v1/nodes/{node}")["status"]
+            names = {name for image in status["images"] for name in image["names"]}
+            return names >= set(references)
+
+        self.await_that(listed, 90, lambda: f"{node} does not list {references}")
+
+    def workflow(self, task: str) -> Any:
+        """The Workflow object of a task."""
+        return self.kube.get(workflows(self.namespace, task))
+
+    def watch_pulls(self, task: str) -> PullWatch:
+        """Watch the pull pods of a task from now on."""
+        return PullWatch(self, task)
+
+
+def _names(kube: Kube, path: str, labels: str) -> list[str]:
+    return [item["metadata"]["name"] for item in kube.list(path, labels=labels, metadata_only=True)]
+
+
+@dataclass
+class PullWatch:
+    """Every state of the pull pods of a task, as the API server told them."""
+
+    cluster: Cluster
+    task: str
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    most_at_once: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._labels = f"{LABEL_TASK_NAME}={self.task}"
+        self._path = core(self.cluster.namespace, "pods")
+        page = self.cluster.kube.get(self._path, labelSelector=self._labels)
+        self._version = page["metadata"]["resourceVersion"]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    @property
+    def names(self) -> set[str]:
+        """All pull pods that there ever were."""
+        return {pod["metadata"]["name"] for pod in self.seen}
+
+    def _run(self) -> None:
+        now: dict[str, dict[str, Any]] = {}
+        while not self._stop.is_set():
+            try:
+                for event in self.cluster.kube.watch(
+                    self._path, resource_version=self._version, seconds=3, labels=self._labels
+                ):
+                    pod = event["object"]
+                    self._version = pod["metadata"]["resourceVersion"]
+                    if event["type"] == "BOOKMARK":
+                        continue
+                    self.seen.append(pod)
+                    now[pod["metadata"]["name"]] = pod
+                    if event["type"] == "DELETED":
+                        now.pop(pod["metadata"]["name"])
+                    self.most_at_once = max(self.most_at_once, sum(_pulls(other) for other in now.values()))
+            except (UnavailableError, GoneError) as error:
+                pytest.fail(f"the test's own watch broke: {error.message}")
+
+
+def _pulls(pod: Mapping[str, Any]) -> bool:
+    return not pod["spec"].get("schedulingGates") and pod["status"]["phase"] not in ("Succeeded", "Failed")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The local cluster, which `tests/run` has started."""
+    return Cluster()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A task name that no other test has."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())
+    return f"{words[:30].strip('-')}-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def tarpit() -> Iterator[str]:
+    """A registry that takes connections and never answers: host:port."""
+    with Tarpit("10.201.0.1", range(5010, 5020)) as address:
+        yield address
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """What Ctrl-C does."""
+    os.killpg(process.pid, signal.SIGINT)

@@ -1,0 +1,125 @@
+"""Submitting, following, interrupting, cancelling and deleting tasks on the real cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from ips_flows.errors import NotFoundError
+from tests.cluster.conftest import Cluster, interrupt
+from tests.cluster.test_warming import request, tagged
+
+
+def _await_pulling(cluster: Cluster, name: str) -> None:
+    def pulling() -> bool:
+        return any(wave["pullingNodes"] for wave in cluster.task(name)["waves"])
+
+    cluster.await_that(pulling, 120, lambda: f"{name} never pulled: {cluster.task(name)}")
+
+
+def test_cancel_while_running_leaves_nothing(cluster: Cluster, name: str, tarpit: str) -> None:
+    """A cancelled task ends as cancelled, with no Job and no pull pod left, and what was done is kept."""
+    good = tagged(cluster.push(f"tests/{name}:1"))
+    submitted = cluster.flow(
+        "run", "-", "--detach", "-o", "name", text=request(name=name, images=[good, f"{tarpit}/slow:1"])
+    )
+    assert submitted.code == 0, submitted.err
+    _await_pulling(cluster, name)
+    assert cluster.flow("cancel", name).code == 0
+    cluster.await_nothing_left(name, 40)
+    waited = cluster.flow("wait", name)
+    assert waited.code == 3, waited.err
+    task = cluster.task(name)
+    assert task["status"] == "cancelled"
+    for node in cluster.nodes:
+        statuses = task["nodeStatuses"][node]
+        assert statuses[good]["result"] == "pulled"
+        assert statuses[f"{tarpit}/slow:1"]["result"] == "failed"
+        assert good in cluster.on_node(node)
+    again = cluster.flow("cancel", name)
+    assert again.code == 1
+    assert "cancelled" in again.err
+
+
+def test_ctrl_c_leaves_the_task_running(cluster: Cluster, name: str) -> None:
+    """An interrupted `run` exits 130 and says how to go on; the task completes by itself."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    process = cluster.start_flow("run", "--image", image, "--name", name)
+    cluster.await_that(lambda: cluster.flow("get", name).code == 0, 30)
+    interrupt(process)
+    _, narration = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"ips-flow wait {name}" in narration
+    assert f"ips-flow cancel {name}" in narration
+    assert cluster.flow("wait", name).code == 0
+    assert all(image in cluster.on_node(node) for node in cluster.nodes)
+
+
+def test_waiting_has_an_end_of_its_own(cluster: Cluster, name: str, tarpit: str) -> None:
+    """`--timeout` ends the command with 124 and leaves the task; `timeout` of the task fails it as Timeout."""
+    text = request(name=name, images=[f"{tarpit}/slow:1"], timeout="45s", nodeTimeout="45s")
+    assert cluster.flow("run", "-", "--timeout", "3s", text=text).code == 124
+    waited = cluster.flow("wait", name)
+    assert waited.code == 1, waited.err
+    task = cluster.task(name)
+    assert {one["reason"] for one in task["failedNodeDetails"]} == {"Timeout"}
+    assert task["progress"]["failedNodes"] == len(cluster.nodes)
+    cluster.await_nothing_left(name)
+
+
+def test_a_node_timeout_ends_a_silent_pull(cluster: Cluster, name: str, tarpit: str) -> None:
+    """A node that does not come to an end in `nodeTimeout` fails as Timeout; its other images are kept."""
+    good = tagged(cluster.push(f"tests/{name}:1"))
+    text = request(name=name, images=[good, f"{tarpit}/slow:1"], nodeTimeout="15s")
+    outcome = cluster.flow("run", "-", "-o", "json", text=text)
+    assert outcome.code == 1, outcome.err
+    for node in cluster.nodes:
+        statuses = outcome.json()["nodeStatuses"][node]
+        assert statuses[good]["result"] == "pulled"
+        assert statuses[f"{tarpit}/slow:1"]["reason"] == "Timeout"
+        assert good in cluster.on_node(node)
+
+
+def test_the_same_request_again_is_unchanged(cluster: Cluster, name: str) -> None:
+    """The same name and request is the same task; another request under the name is refused."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    assert cluster.flow("run", "--image", image, "--name", name).code == 0
+    again = cluster.flow("run", "--image", image, "--name", name)
+    assert again.code == 0
+    assert "unchanged" in again.err
+    other = cluster.flow("run", "--image", image, "--name", name, "--priority", "9")
+    assert other.code == 1
+    assert name in other.err
+
+
+def test_logs_tell_what_the_steps_did(cluster: Cluster, name: str) -> None:
+    """The steps' logs are there after the end, each line with its step."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    assert cluster.flow("run", "--image", image, "--name", name).code == 0
+    lines = cluster.flow("logs", name, "--follow").out.splitlines()
+    assert f"[filter] {len(cluster.nodes)} eligible nodes: 0 warm, {len(cluster.nodes)} to do" in lines
+    assert f"[drive] {cluster.nodes[0]}: 1 pulled" in lines
+    assert any(line.startswith("[finish] completed: ") for line in lines), lines
+
+
+def test_a_deleted_task_is_gone(cluster: Cluster, name: str) -> None:
+    """`delete` removes the Workflow and with it every result."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    assert cluster.flow("run", "--image", image, "--name", name).code == 0
+    assert cluster.flow("delete", name).code == 0
+    with pytest.raises(NotFoundError):
+        cluster.workflow(name)
+    assert cluster.flow("get", name).code == 1
+    cluster.await_nothing_left(name)
+
+
+def test_doctor_finds_a_sound_installation(cluster: Cluster) -> None:
+    """On the local cluster nothing fails."""
+    outcome = cluster.flow("doctor")
+    assert outcome.code == 0, outcome.out
+    assert "fail" not in outcome.out
+
+
+def test_the_namespace_is_restricted(cluster: Cluster) -> None:
+    """All of this runs under the `restricted` Pod Security Standard."""
+    labels = cluster.kube.get(f"/api/v1/namespaces/{cluster.namespace}")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
