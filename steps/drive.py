@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -67,10 +67,17 @@ _PERSIST_SECONDS = 30.0
 _PROGRESS_SECONDS = 2.0
 _UNBOUND_SECONDS = 60.0
 _NODE_CHECK_SECONDS = 15.0
+_END_SECONDS = 5.0  # how long a kubelet may take to end a pod that was told to
 _PASS_SECONDS = 0.2  # between two passes, so that a burst of changes is one pass
 _IDLE_SECONDS = 2.0  # how long a pass may be awaited when nothing changes
 _PATIENCE_SECONDS = 120.0  # without an answer of the API, then another pod may try
+_NET_SECONDS = 10  # how much longer the Job lives: a net that must not forestall our own end
 _FAILURES_SHOWN = 10
+_HANGS = {
+    ENDED_SETTLED: "nothing more could come of it",
+    ENDED_TIMEOUT: "the node's time was up, and a pull still hangs",
+    ENDED_CANCELLED: "the task was stopped",
+}
 
 
 class _StoppedError(Exception):
@@ -84,6 +91,7 @@ class _Memory:
     sightings: Sightings = field(default_factory=Sightings)
     let_go: dict[int, float] = field(default_factory=dict)  # index → first seen without its gate
     node_checked: dict[int, float] = field(default_factory=dict)
+    told_to_end: dict[int, float] = field(default_factory=dict)  # index → first seen told so
 
 
 class Driver:
@@ -124,7 +132,7 @@ class Driver:
         self._witness = PodWitness(self._footing, self._plan)
         self._nodes = self._take_nodes(plan_map)
         self._read_stored()
-        if self._left() and self._seconds_left() > 0:
+        if self._left():
             self._take_job(plan_map)
         return self._loop()
 
@@ -165,14 +173,21 @@ class Driver:
         self._persisted = set(self._results)
 
     def _take_job(self, plan_map: Json) -> None:
-        """Create the attempt's Job, or adopt it: then its epoch is ours, and so are the pods still gated."""
+        """Create the attempt's Job, or adopt it: then its epoch is ours, and so are the pods still gated.
+
+        Past the deadline none is created, but one that is there is adopted, so that its end is recorded.
+        """
+        if self._seconds_left() <= 0:
+            with suppress(NotFoundError):
+                self._adopt()
+            return
         body = job(
             self._plan,
             self._name,
             labels=self._labels("pull"),
             owner_reference=_owned_by(plan_map),
             nodes=len(self._nodes),
-            seconds_left=int(self._seconds_left()),
+            seconds_left=int(self._seconds_left()) + _NET_SECONDS,
             holder=self._me,
         )
         try:
@@ -214,8 +229,7 @@ class Driver:
                 if at - silent_since > _PATIENCE_SECONDS:
                     raise
                 say(f"the API does not answer, trying again: {error.message}")
-                with self._interruptible():
-                    time.sleep(_IDLE_SECONDS)  # a back-off; SIGTERM ends it
+                self._back_off()
             except _StoppedError:
                 return self._stop()
             if self._stopping:
@@ -253,6 +267,7 @@ class Driver:
         if self._seconds_left() <= 0:
             self._give_up([], ENDED_TIMEOUT, Failure.TIMEOUT, "the task's time was up")
             return version
+        self._persist()  # the pods that showed it are gone as well
         raise LostFootingError(f"Job {self._name} is gone") from error
 
     def _look_at(self, pods: Sequence[Json]) -> tuple[dict[int, Json], int]:
@@ -283,17 +298,18 @@ class Driver:
 
     def _watch_over(self, index: int, pod: Json, at: float) -> None:
         """End a pod that pulls when nothing more can come of it."""
-        if why_ended(pod):
-            ended_at = self._memory.node_checked.get(index)
-            if ended_at is None or at - ended_at >= _NODE_CHECK_SECONDS:
-                self._check_node(index, pod, at)
+        why = why_ended(pod)
+        if why:
+            # A kubelet never breaks off a pull: while one hangs, it does not even see the pod's deadline.
+            if at - self._memory.told_to_end.setdefault(index, at) >= _END_SECONDS:
+                self._fail_unbound(pod, "DeadlineExceeded", _HANGS[why])
         elif not pod["spec"].get("nodeName"):
             if at - self._memory.let_go[index] >= _UNBOUND_SECONDS:
                 self._fail_unbound(pod, Failure.UNSCHEDULABLE, _unschedulable_message(pod))
         elif self._memory.sightings.settled(pod, at):
-            self._kube.patch(self._path("pods", pod["metadata"]["name"]), end_bound(pod, ENDED_SETTLED))
-        elif self._age(pod) > self._plan.node_timeout:
-            self._kube.patch(self._path("pods", pod["metadata"]["name"]), end_bound(pod, ENDED_TIMEOUT))
+            self._end_bound(pod, ENDED_SETTLED)
+        elif self._age(index, pod, at) > self._plan.node_timeout:
+            self._end_bound(pod, ENDED_TIMEOUT)
         elif at - self._memory.node_checked.setdefault(index, at) >= _NODE_CHECK_SECONDS:
             self._check_node(index, pod, at)
 
@@ -304,12 +320,17 @@ class Driver:
         if silent:
             self._fail_unbound(pod, Failure.NODE_LOST, silent)
 
+    def _end_bound(self, pod: Json, why: str) -> None:
+        with suppress(NotFoundError):  # someone else was quicker
+            self._kube.patch(self._path("pods", pod["metadata"]["name"]), end_bound(pod, why))
+
     def _fail_unbound(self, pod: Json, reason: str, message: str) -> None:
-        self._kube.patch(
-            self._path("pods", pod["metadata"]["name"]) + "/status",
-            end_unbound(reason, message),
-            kind="strategic",
-        )
+        with suppress(NotFoundError):
+            self._kube.patch(
+                self._path("pods", pod["metadata"]["name"]) + "/status",
+                end_unbound(reason, message),
+                kind="strategic",
+            )
 
     def _find_lost(self, pods: Sequence[Json], current: Mapping[str, Any]) -> None:
         """Indexes that the Job has counted although their pods are gone: someone deleted them."""
@@ -468,6 +489,11 @@ class Driver:
                 if event["type"] != "BOOKMARK":
                     return
 
+    def _back_off(self) -> None:
+        """Pause before the API is asked again; SIGTERM ends it, and is seen by the loop."""
+        with suppress(_StoppedError), self._interruptible():
+            time.sleep(_IDLE_SECONDS)
+
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
         """Inside, SIGTERM ends a wait at once; elsewhere it is seen after the pass."""
@@ -492,9 +518,12 @@ class Driver:
     def _seconds_left(self) -> float:
         return (clock.parse(self._plan.deadline) - clock.now()).total_seconds()
 
-    def _age(self, pod: Mapping[str, Any]) -> float:
+    def _age(self, index: int, pod: Mapping[str, Any], at: float) -> float:
+        """For how long the node has had the pod: by its kubelet, or since it was seen to be let go."""
         started = pod["status"].get("startTime")
-        return (clock.now() - clock.parse(started)).total_seconds() if started else 0.0
+        if not started:
+            return at - self._memory.let_go[index]
+        return (clock.now() - clock.parse(started)).total_seconds()
 
     def _pods(self) -> tuple[list[Json], str]:
         pods: list[Json] = []

@@ -220,6 +220,7 @@ class _StatusError(Exception):
 class _Handler(BaseHTTPRequestHandler):
     api: ApiServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second must not wait for an ACK
 
     def log_message(self, *_: object) -> None:
         """Stay quiet."""

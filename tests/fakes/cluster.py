@@ -100,10 +100,13 @@ class Cluster:
         self._released.set()
 
     def wait_for(self, holds: Callable[[], Any], seconds: float = 10.0) -> None:
-        """Wait until something holds; it is asked after every change."""
-        store = self.server.store
-        with store.changed:
-            assert store.changed.wait_for(holds, timeout=seconds), "it never came to that"
+        """Wait until something holds; it is asked after every change, and now and then."""
+        changed = self.server.store.changed
+        end = time.monotonic() + seconds
+        with changed:
+            while not holds():
+                assert time.monotonic() < end, "it never came to that"
+                changed.wait(2 * _TICK_SECONDS)
 
     def objects(self, kind: str) -> list[Json]:
         """The objects of a kind as they are now."""
