@@ -170,12 +170,8 @@ def judge(
     """
     summary = summarize(plan, results, seconds) if plan else None
     status: FinalStatus
-    if (
-        plan is not None
-        and summary is not None
-        and summary.failed <= plan.losses_allowed
-        and summary.completed
-    ):
+    allowed = 0 if stopped or plan is None else plan.losses_allowed
+    if plan is not None and summary is not None and summary.failed <= allowed and summary.completed:
         status, message = "completed", _completed_message(summary, plan.losses_allowed)
     elif stopped:
         status, message = "cancelled", _cancelled_message(summary)

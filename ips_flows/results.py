@@ -150,9 +150,9 @@ def split(chunk: Chunk, limit: int = CHUNK_BYTES) -> list[Chunk]:
 
 
 def fold(chunks: Iterable[Chunk]) -> dict[str, NodeResult]:
-    """One result per node: finish's beats an attempt's, a later attempt's beats an earlier one's.
+    """One result per node: a later attempt's beats an earlier one's.
 
-    A node that finish calls not reached keeps what an attempt said of it.
+    Finish speaks for nodes never reached, so of a node of which an attempt said something it has no say.
     """
     folded: dict[str, NodeResult] = {}
     for chunk in sorted(chunks, key=lambda one: (one.group, one.attempt)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 from ips_flows import clock
 from ips_flows.conventions import (
@@ -42,9 +43,23 @@ from steps.witness import PodWitness, stored_chunks
 _DRIVERS_SECONDS = 40.0
 _CLEAN_SECONDS = 30.0
 _PATIENCE_SECONDS = 120.0
+_RETRY_SECONDS = 2.0
 
 
 def run(footing: Footing, _arguments: Sequence[str]) -> int:
+    """Argo does not retry an exit handler, so an API that does not answer is asked again for a while."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return _finish(footing)
+        except (UnavailableError, GoneError) as error:
+            if time.monotonic() > end:
+                raise
+            say(f"the API does not answer, trying again: {error.message}")
+            time.sleep(_RETRY_SECONDS)
+
+
+def _finish(footing: Footing) -> int:
     """Every stage leaves a mark, and one that has its mark is skipped: it can be run again at any time."""
     workflow = footing.workflow()
     annotations = workflow["metadata"].get("annotations") or {}
@@ -94,15 +109,22 @@ def _gather(footing: Footing, workflow: Json) -> dict[str, NodeResult]:
     }
     if missing:
         fresh.append(Chunk(FINISH_GROUP, 0, missing))
-    for number, piece in enumerate(piece for chunk in fresh for piece in split(chunk)):
-        name = f"{base_name(footing.task, footing.uid)}-finish-r{number}"
-        try:
-            footing.kube.create(
-                core(footing.namespace, "configmaps"), results_map(name, footing.task, footing.uid, piece)
-            )
-        except ConflictError:
-            say(f"{name} was stored before")
+    numbers = count()
+    for piece in (piece for chunk in fresh for piece in split(chunk)):
+        while not _store(footing, next(numbers), piece):
+            pass
     return fold([*stored_chunks(footing)])
+
+
+def _store(footing: Footing, number: int, piece: Chunk) -> bool:
+    """Store results under a number; False when a finish before us used it."""
+    name = f"{base_name(footing.task, footing.uid)}-finish-r{number}"
+    path = core(footing.namespace, "configmaps")
+    try:
+        footing.kube.create(path, results_map(name, footing.task, footing.uid, piece))
+    except ConflictError:
+        return False
+    return True
 
 
 def _groups(footing: Footing) -> dict[int, GroupPlan]:

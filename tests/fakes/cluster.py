@@ -109,12 +109,9 @@ class Cluster:
                 changed.wait(2 * _TICK_SECONDS)
 
     def objects(self, kind: str) -> list[Json]:
-        """The objects of a kind as they are now."""
-        return [
-            copy.deepcopy(item)
-            for (of, _, _), item in sorted(self.server.store.objects.items())
-            if of == kind
-        ]
+        """The objects of a kind as they are now; the store replaces them and never changes one."""
+        with self.server.store.changed:
+            return [item for key, item in sorted(self.server.store.objects.items()) if key[0] == kind]
 
     def pulling(self) -> list[str]:
         """The nodes for which a pod was let go that has not ended."""
@@ -371,7 +368,8 @@ def _is_ended(pod: Json) -> bool:
 
 
 def _is_let_go(pod: Json) -> bool:
-    return not pod["spec"].get("schedulingGates")
+    """Whether it is a pull pod that has passed the gate; other pods have no affinity."""
+    return "affinity" in pod["spec"] and not pod["spec"].get("schedulingGates")
 
 
 def _target(pod: Json) -> str:

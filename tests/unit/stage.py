@@ -20,10 +20,9 @@ from ips_flows.conventions import group_name
 from ips_flows.jobgroup import config_map, results_map, task_labels, workflow_owner
 from ips_flows.kube import Kube
 from ips_flows.plan import GroupPlan
-from ips_flows.results import Chunk, NodeResult, fold
+from ips_flows.results import Chunk, NodeResult, decode, fold
 from steps import drive, filter, finish, witness  # noqa: A004  (the step's name)
 from steps.footing import Footing
-from steps.witness import stored_chunks
 from tests.fakes.apiserver import ApiServer
 from tests.unit import samples
 
@@ -122,8 +121,12 @@ class Stage:
                 raise failed[0]
 
     def results(self) -> Mapping[str, NodeResult]:
-        """What is recorded of each node."""
-        return fold(stored_chunks(self.footing))
+        """What is recorded of each node; read past the API, so that it counts for no step."""
+        stored = [item for key, item in self.server.store.objects.items() if key[0] == "configmaps"]
+        results = task_labels(TASK, self.uid, "results")
+        return fold(
+            decode(item["binaryData"]) for item in stored if item["metadata"].get("labels") == results
+        )
 
 
 def terminate() -> None:

@@ -229,16 +229,21 @@ def test_a_node_takes_too_long(stage: Stage) -> None:
     assert results_of(stage, "n1") == [(Result.PRESENT, ""), (Result.FAILED, Failure.TIMEOUT)]
 
 
-def test_the_deadline_passes(stage: Stage) -> None:
+def test_the_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the task's time is up, what is there counts and the rest is recorded as Timeout."""
-    nodes = ["n1", "n2", "n3"]
-    stage.planned(GOOD, nodes=nodes, window=2, seconds=1.5)
+    nodes = ["n1", "n2", "n3", "n4"]
+    stage.planned(GOOD, nodes=nodes, window=2)
     plays = {("n1", GOOD): Play.PRESENT, ("n2", GOOD): Play.NEVER, ("n3", GOOD): Play.NEVER}
-    with Cluster(stage.server, nodes, on=plays):
+
+    def left(_driver: drive.Driver) -> float:
+        return 0.0 if cluster.pulling() == ["n2", "n3"] else 100.0
+
+    monkeypatch.setattr(drive.Driver, "_seconds_left", left)
+    with Cluster(stage.server, nodes, on=plays) as cluster:
         assert stage.drive() == 1
     assert results_of(stage, "n1") == [(Result.PRESENT, "")]
-    assert results_of(stage, "n2") == [(Result.FAILED, Failure.TIMEOUT)]
-    assert results_of(stage, "n3") == [(Result.FAILED, Failure.TIMEOUT)]
+    for node in ("n2", "n3", "n4"):
+        assert results_of(stage, node) == [(Result.FAILED, Failure.TIMEOUT)]
 
 
 def test_the_jobs_own_deadline_does_not_forestall_ours(stage: Stage) -> None:

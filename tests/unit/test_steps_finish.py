@@ -1,0 +1,342 @@
+"""finish against the fake API server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ips_flows.conventions import (
+    ANNOTATION_CLEANED,
+    ANNOTATION_ERROR,
+    ANNOTATION_PLAN,
+    ANNOTATION_VERDICT,
+    LABEL_VERDICT,
+    attempt_name,
+)
+from ips_flows.errors import UnavailableError
+from ips_flows.jobgroup import config_map, index_data, job, owner, task_labels
+from ips_flows.kube import Kube
+from ips_flows.plan import GroupPlan
+from ips_flows.report import Verdict
+from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip
+from steps import finish as step
+from tests.fakes.apiserver import running
+from tests.fakes.cluster import Cluster, Play
+from tests.unit import samples
+from tests.unit.rights import EXECUTOR, granted, needed
+from tests.unit.samples import GOOD
+from tests.unit.stage import TASK, Stage
+
+AT = "2026-01-01T00:00:00Z"
+PULLED = NodeResult((ImageResult(Result.PULLED, seconds=1.0, bytes=5),), AT)
+MISSING = NodeResult((ImageResult(Result.FAILED, Failure.NOT_FOUND, "not found"),), AT)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with running() as server:
+        yield Stage(server, tmp_path, monkeypatch)
+        assert needed(server.calls) <= granted("ips-flow-finish")
+
+
+def announced(stage: Stage, *nodes: str) -> GroupPlan:
+    """A plan of one group, stored and announced."""
+    plan = stage.planned(GOOD, nodes=nodes)
+    summary = samples.summary(eligible=len(nodes)).model_copy(update={"images": (GOOD,)})
+    stage.workflow({"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
+    return plan
+
+
+def put_job(stage: Stage, plan: GroupPlan, *, attempt: int = 0) -> None:
+    """The Job of an attempt with its index map; the simulated cluster makes its pods."""
+    name = attempt_name(TASK, stage.uid, plan.group, attempt)
+    plan_map = name.rpartition("-")[0]
+    uid = stage.server.get("configmaps", plan_map)["metadata"]["uid"]
+    reference = owner("v1", "ConfigMap", plan_map, uid)
+    nodes = [node.name for node in plan.nodes]
+
+    def labels(kind: str) -> dict[str, Any]:
+        return task_labels(TASK, stage.uid, kind, plan.group, attempt)
+
+    stage.server.put(
+        "configmaps",
+        config_map(name, labels=labels("index"), owner_reference=reference, data=index_data(nodes)),
+    )
+    body = job(
+        plan,
+        name,
+        labels=labels("pull"),
+        owner_reference=reference,
+        nodes=len(nodes),
+        seconds_left=60,
+        holder="driver-1",
+    )
+    stage.server.put("jobs", body)
+
+
+def let_go(cluster: Cluster, *nodes: str) -> None:
+    """Ungate the pods of the first nodes, as a driver does."""
+
+    def gated() -> list[Any]:
+        return [pod for pod in cluster.objects("pods") if pod["spec"].get("schedulingGates")]
+
+    cluster.wait_for(lambda: len(gated()) >= len(nodes))
+    for pod, node in zip(gated(), nodes, strict=False):
+        match = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [match]}}
+        spec = {"schedulingGates": [], "affinity": {"nodeAffinity": required}}
+        cluster.server.change("pods", pod["metadata"]["name"], {"spec": spec})
+
+
+def verdict_of(stage: Stage) -> Verdict:
+    return Verdict.from_json(stage.annotations()[ANNOTATION_VERDICT])
+
+
+def kinds(stage: Stage) -> list[str]:
+    """The kinds of our ConfigMaps that are left."""
+    return sorted(
+        item["metadata"]["labels"]["ips-flow.io/kind"]
+        for (kind, _, name), item in stage.server.store.objects.items()
+        if kind == "configmaps" and name != "ips-config"
+    )
+
+
+def test_a_completed_task(stage: Stage) -> None:
+    """The verdict is on the Workflow as annotation and label; its event id names the run and the status."""
+    announced(stage, "n1", "n2")
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED, "n2": PULLED}))
+    assert step.run(stage.footing, ()) == 0
+    verdict = verdict_of(stage)
+    assert (verdict.status, verdict.message) == ("completed", "every image is on 2 of 2 nodes")
+    assert verdict.summary
+    assert verdict.summary.bytes == 10
+    assert verdict.event_id == f"{stage.uid}-{verdict.started_at}-completed"
+    assert stage.workflow()["metadata"]["labels"][LABEL_VERDICT] == "completed"
+    assert ANNOTATION_CLEANED in stage.annotations()
+
+
+def test_the_second_run_changes_nothing(stage: Stage) -> None:
+    """Every stage that has its mark is skipped."""
+    announced(stage, "n1")
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
+    assert step.run(stage.footing, ()) == 0
+    before, calls = stage.workflow(), len(stage.server.calls)
+    stage.workflow()
+    assert step.run(stage.footing, ()) == 0
+    assert stage.workflow() == before
+    assert [call.split()[0] for call in stage.server.calls[calls:]] == ["GET"]
+
+
+def test_a_life_that_ended_after_the_verdict_is_finished(stage: Stage) -> None:
+    """A second finish writes no second verdict, and cleans up what the first left."""
+    announced(stage, "n1")
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
+    assert step.run(stage.footing, ()) == 0
+    written = stage.annotations()[ANNOTATION_VERDICT]
+    stage.workflow({"metadata": {"annotations": {ANNOTATION_CLEANED: None}}})
+    stage.planned(GOOD, nodes=["n1"])
+    assert step.run(stage.footing, ()) == 0
+    assert stage.annotations()[ANNOTATION_VERDICT] == written
+    assert kinds(stage) == ["results"]
+
+
+def test_nodes_never_reached_count_as_failed(stage: Stage) -> None:
+    """What no driver touched is recorded as not reached; with one image missing the task has failed."""
+    announced(stage, "n1", "n2", "n3")
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED, "n2": MISSING}))
+    assert step.run(stage.footing, ()) == 0
+    verdict = verdict_of(stage)
+    assert verdict.status == "failed"
+    assert verdict.message == "2 of 3 nodes lack images; NotFound ×1; 1 never reached"
+    (image,) = stage.results()["n3"].images
+    assert (image.result, image.reason) == (Result.SKIPPED, Skip.NOT_REACHED)
+
+
+def test_a_later_attempt_counts(stage: Stage) -> None:
+    """Of two results for one node the later attempt's decides."""
+    announced(stage, "n1")
+    stage.recorded("r1", Chunk(0, 1, {"n1": PULLED}))
+    stage.recorded("r0", Chunk(0, 0, {"n1": MISSING}))
+    assert step.run(stage.footing, ()) == 0
+    assert verdict_of(stage).status == "completed"
+
+
+def test_pods_that_nobody_recorded(stage: Stage) -> None:
+    """Evidence of pods whose driver was lost is gathered by finish; pods still gated were never reached."""
+    plan = announced(stage, "n1", "n2", "n3").model_copy(update={"window": 2})
+    put_job(stage, plan)
+    stage.workflow({"spec": {"shutdown": "Stop"}})
+    with Cluster(stage.server, ["n1", "n2", "n3"], on={("n2", GOOD): Play.NEVER}) as cluster:
+        let_go(cluster, "n1", "n2")
+        cluster.wait_for(lambda: "n1" in cluster.ended and cluster.pulling() == ["n2"])
+        assert step.run(stage.footing, ()) == 0
+        cluster.wait_for(lambda: not cluster.objects("pods"))
+    results = {name: node.images[0] for name, node in stage.results().items()}
+    assert results["n1"] == ImageResult(Result.PULLED, seconds=0.07, bytes=4196390)
+    assert results["n2"].reason == Failure.CANCELLED
+    assert results["n3"].reason == Skip.NOT_REACHED
+    assert verdict_of(stage).status == "cancelled"
+    assert verdict_of(stage).message == "cancelled with every image on 1 of 3 nodes"
+
+
+def test_what_a_lost_finish_stored_is_kept(stage: Stage) -> None:
+    """A second finish stores what the first one did not, beside it."""
+    plan = announced(stage, "n1", "n2")
+    name = f"{attempt_name(TASK, stage.uid, plan.group, 0).rpartition('-g')[0]}-finish-r0"
+    stage.recorded(name, Chunk(0, 0, {"n1": PULLED}))
+    assert step.run(stage.footing, ()) == 0
+    assert stage.results()["n1"] == PULLED
+    assert stage.results()["n2"].images[0].reason == Skip.NOT_REACHED
+
+
+def test_no_plan_was_made(stage: Stage) -> None:
+    """Without a plan the verdict says what filter said; a stopped task was cancelled."""
+    stage.workflow({"metadata": {"annotations": {ANNOTATION_ERROR: "no eligible node: none"}}})
+    assert step.run(stage.footing, ()) == 0
+    assert (verdict_of(stage).status, verdict_of(stage).message) == ("failed", "no eligible node: none")
+    assert verdict_of(stage).summary is None
+
+
+def test_a_task_stopped_before_its_plan(stage: Stage) -> None:
+    """It is cancelled, not failed."""
+    stage.workflow({"spec": {"shutdown": "Terminate"}})
+    assert step.run(stage.footing, ()) == 0
+    assert verdict_of(stage).status == "cancelled"
+
+
+def test_a_conflict_is_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argo's controller writes the Workflow too: the verdict is judged anew on what is there then."""
+    announced(stage, "n1")
+    stage.recorded("r0", Chunk(0, 0, {"n1": MISSING}))
+    patch = Kube.patch
+    late: list[Any] = []
+
+    def after_a_write(self: Kube, path: str, body: Any, **options: Any) -> Any:
+        if not late:
+            late.append(stage.workflow({"spec": {"shutdown": "Stop"}}))
+        return patch(self, path, body, **options)
+
+    monkeypatch.setattr(Kube, "patch", after_a_write)
+    assert step.run(stage.footing, ()) == 0
+    assert verdict_of(stage).status == "cancelled"
+
+
+def test_a_verdict_written_by_someone_else_stands(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two that judge at once, the first to write has the word."""
+    announced(stage, "n1")
+    patch = Kube.patch
+    late: list[Any] = []
+    other = Verdict(status="failed", event_id="other", at=AT, started_at=AT, message="", summary=None)
+
+    def after_another(self: Kube, path: str, body: Any, **options: Any) -> Any:
+        if not late:
+            written = {"metadata": {"annotations": {ANNOTATION_VERDICT: other.to_json()}}}
+            late.append(stage.workflow(written))
+        return patch(self, path, body, **options)
+
+    monkeypatch.setattr(Kube, "patch", after_another)
+    assert step.run(stage.footing, ()) == 0
+    assert verdict_of(stage) == other
+
+
+def test_jobs_go_before_plans_and_results_stay(stage: Stage) -> None:
+    """A straggler's late Job has no owner left, so it is collected; results live as long as the Workflow."""
+    plan = announced(stage, "n1")
+    put_job(stage, plan)
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
+    assert step.run(stage.footing, ()) == 0
+    deletions = [call.partition("?")[0] for call in stage.server.calls if call.startswith("DELETE")]
+    name = attempt_name(TASK, stage.uid, 0, 0)
+    assert deletions == [
+        f"DELETE /apis/batch/v1/namespaces/warm/jobs/{name}",
+        "DELETE /api/v1/namespaces/warm/configmaps",
+    ]
+    assert kinds(stage) == ["results"]
+    assert not [key for key in stage.server.store.objects if key[0] == "jobs"]
+
+
+def test_the_jobs_of_other_tasks_stay(stage: Stage) -> None:
+    """Cleaning up touches only what carries this Workflow's uid."""
+    announced(stage, "n1")
+    labels = {"ips-flow.io/workflow-uid": "other", "ips-flow.io/kind": "plan"}
+    stage.server.put("jobs", {"metadata": {"name": "other", "labels": labels}})
+    stage.server.put("configmaps", {"metadata": {"name": "other", "labels": labels}})
+    assert step.run(stage.footing, ()) == 0
+    assert stage.server.get("jobs", "other")
+    assert stage.server.get("configmaps", "other")
+
+
+def driver_pod(stage: Stage, phase: str) -> None:
+    labels = {"workflows.argoproj.io/workflow": TASK, "ips-flow.io/step": "drive"}
+    stage.server.put(
+        "pods", {"metadata": {"name": "driver", "labels": labels}, "spec": {}, "status": {"phase": phase}}
+    )
+
+
+def end_driver(stage: Stage, recorded: dict[str, NodeResult] | None = None) -> None:
+    """When finish has begun to watch, the driver stores its results and ends."""
+    while not any("watch=true" in call for call in list(stage.server.calls)):
+        with stage.server.store.changed:
+            stage.server.store.changed.wait(0.01)
+    if recorded:
+        stage.recorded("r0", Chunk(0, 0, recorded))
+    driver_pod(stage, "Failed")
+
+
+def test_a_driver_that_still_records_is_awaited(stage: Stage) -> None:
+    """Argo starts the exit handler beside a stopped driver: its results are in the verdict."""
+    announced(stage, "n1")
+    driver_pod(stage, "Running")
+
+    with stage.meanwhile(lambda: end_driver(stage, recorded={"n1": PULLED})):
+        assert step.run(stage.footing, ()) == 0
+    assert verdict_of(stage).status == "completed"
+
+
+def test_a_driver_that_hangs_is_not_awaited_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a while finish goes on without it, and says so."""
+    monkeypatch.setattr(step, "_DRIVERS_SECONDS", 0.3)
+    announced(stage, "n1")
+    driver_pod(stage, "Running")
+    assert step.run(stage.footing, ()) == 0
+    assert "a driver still runs" in capsys.readouterr().out
+    assert verdict_of(stage).status == "failed"
+
+
+@pytest.mark.parametrize("status", [503, 0])
+def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None:
+    """Argo does not retry an exit handler, so finish asks again itself."""
+    plan = announced(stage, "n1")
+    put_job(stage, plan)
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
+    stage.server.fail("DELETE .*/jobs|GET .*/configmaps", status, times=3)
+    assert step.run(stage.footing, ()) == 0
+    assert verdict_of(stage).status == "completed"
+    assert kinds(stage) == ["results"]
+
+
+def test_an_api_server_that_never_comes_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience ends."""
+    monkeypatch.setattr(step, "_PATIENCE_SECONDS", 0.0)
+    stage.server.fail(".", 503)
+    with pytest.raises(UnavailableError):
+        step.run(stage.footing, ())
+
+
+def test_the_role_grants_what_finish_does_and_no_more(stage: Stage) -> None:
+    """Every right of finish's ServiceAccount is used."""
+    plan = announced(stage, "n1", "n2")
+    put_job(stage, plan)
+    driver_pod(stage, "Running")
+    with Cluster(stage.server, ["n1", "n2"]) as cluster:
+        let_go(cluster, "n1")
+        cluster.wait_for(lambda: "n1" in cluster.ended)
+        with stage.meanwhile(lambda: end_driver(stage)):
+            assert step.run(stage.footing, ()) == 0
+    unused = granted("ips-flow-finish") - needed(stage.server.calls) - EXECUTOR
+    assert unused == {("", "nodes", "list")}  # the steps share one ClusterRole; filter is the one that lists
