@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,8 @@ ENDED_SETTLED = "settled"  # why a driver ended a pod: nothing more could come o
 ENDED_TIMEOUT = "timeout"  # its time was up,
 ENDED_CANCELLED = "cancelled"  # or the task was stopped
 TERMINAL_PHASES = ("Succeeded", "Failed")
-# A second try comes after the kubelet's first back-off of 10 s; by then it has certainly been made.
+# The kubelet's first back-off. A second try comes after it, and later than this it has certainly been made.
+_BACK_OFF_SECONDS = 10.0
 _SEEN_TWICE_SECONDS = 25.0
 
 _PULL_REASONS = (
@@ -161,33 +162,46 @@ class Sightings:
     _tries: dict[tuple[str, str], int] = field(default_factory=dict)
     _last: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def settled(self, pod: Mapping[str, Any], at: float) -> bool:
+    def settled(
+        self, pod: Mapping[str, Any], at: float, events: Callable[[], Iterable[Mapping[str, Any]]]
+    ) -> bool:
         """Whether nothing more can come of a pod: each container has ended, or fails for good, seen twice.
 
-        `at` is a monotonic time in seconds. Call it for every new status of a pod.
+        `at` is a monotonic time in seconds; `events` gets those of the pod, asked only when a second try may
+        have been missed. Call it for every new status of a pod.
         """
         seen = look(pod)
-        names = [entry["name"] for entry in pod["spec"]["containers"]]
         worker = seen.get(WORKER_CONTAINER)
         if worker is not None and not worker.ended:
-            return self._hopeless(pod, WORKER_CONTAINER, worker, at)
-        verdicts = [
-            name in seen and (seen[name].ended or self._hopeless(pod, name, seen[name], at)) for name in names
-        ]
-        return all(verdicts)
+            names = [WORKER_CONTAINER]
+        else:
+            names = [entry["name"] for entry in pod["spec"]["containers"]]
+        # No short cut: every container must be seen in every status.
+        tries = {name: self._tries_of(pod, name, seen.get(name, Seen()), at) for name in names}
+        if 0 in tries.values():
+            return False
+        once = [name for name, count in tries.items() if count == 1]
+        if any(at - self._first[pod["metadata"]["uid"], name] < _BACK_OFF_SECONDS for name in once):
+            return False
+        told = _tell(events()) if once else []
+        return all(
+            sum(one.count for one in told if one.failed_to_pull(_container_image(pod, name))) >= 2
+            for name in once
+        )
 
-    def _hopeless(self, pod: Mapping[str, Any], name: str, seen: Seen, at: float) -> bool:
+    def _tries_of(self, pod: Mapping[str, Any], name: str, seen: Seen, at: float) -> int:
+        """0: something may still come of this container; 1: it failed for good; 2: and that was seen twice."""
         key = (pod["metadata"]["uid"], name)
-        if seen.reason in _NOT_RUNNABLE_REASONS:
-            return True
+        if seen.ended or seen.reason in _NOT_RUNNABLE_REASONS:
+            return 2
         if seen.reason not in _PULL_REASONS or classify(_words(seen), *_image_names(pod)) not in _PERMANENT:
             self._first.pop(key, None)
-            return False
+            return 0
         if seen.reason != self._last.get(key) and seen.reason != "ImagePullBackOff":
             self._tries[key] = self._tries.get(key, 0) + 1
         self._last[key] = seen.reason
         since = self._first.setdefault(key, at)
-        return self._tries.get(key, 0) >= 2 or at - since >= _SEEN_TWICE_SECONDS
+        return 2 if self._tries.get(key, 0) >= 2 or at - since >= _SEEN_TWICE_SECONDS else 1
 
 
 def image_results(
@@ -381,11 +395,23 @@ def _spellings(reference: Reference) -> tuple[str, ...]:
     return (reference.canonical, reference.text, manifest, f"{reference.registry}/{reference.repository}")
 
 
+def _container_image(pod: Mapping[str, Any], name: str) -> Reference:
+    """The image that a container stands for: that of its image volume, else its own."""
+    spec = pod["spec"]
+    for volume in spec.get("volumes") or ():
+        if volume["name"] == name and (volume.get("image") or {}).get("reference"):
+            return parse_reference(volume["image"]["reference"])
+    containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
+    return parse_reference(next(entry["image"] for entry in containers if entry["name"] == name))
+
+
 def _image_names(pod: Mapping[str, Any]) -> tuple[str, ...]:
     """The spellings of all images that a pod pulls."""
     spec = pod["spec"]
     written = [(volume.get("image") or {}).get("reference") for volume in spec.get("volumes") or ()]
-    written += [container["image"] for container in spec["containers"]]
+    written += [
+        container["image"] for container in (*(spec.get("initContainers") or ()), *spec["containers"])
+    ]
     return tuple(
         name for text in dict.fromkeys(filter(None, written)) for name in _spellings(parse_reference(text))
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -107,6 +108,10 @@ class Chunk:
     nodes: Mapping[str, NodeResult] = field(default_factory=dict)
 
 
+_FRAMES = re.compile(
+    r'^(?:Failed to pull image "[^"]*": |rpc error: code = \w+ desc = '
+    r'|failed to (?:pull and unpack|resolve|copy|unpack)(?: image| reference)?(?: "[^"]*")?: )+'
+)
 FILTER_GROUP = -1
 FINISH_GROUP = 1_000_000
 
@@ -166,6 +171,14 @@ def fold(chunks: Iterable[Chunk]) -> dict[str, NodeResult]:
 def same_for_all(images: int, result: ImageResult, at: str) -> NodeResult:
     """A node on which every image has the same result."""
     return NodeResult((result,) * images, at)
+
+
+def essence(message: str) -> str:
+    """A pull error without the frames that kubelet and containerd put around the registry's words.
+
+    `… desc = failed to pull and unpack image "X": failed to resolve reference "X": X: not found` → `X: not found`.
+    """
+    return _FRAMES.sub("", message) or message
 
 
 def pack(key: str, document: Any) -> dict[str, str]:

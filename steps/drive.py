@@ -306,7 +306,7 @@ class Driver:
         elif not pod["spec"].get("nodeName"):
             if at - self._memory.let_go[index] >= _UNBOUND_SECONDS:
                 self._fail_unbound(pod, Failure.UNSCHEDULABLE, _unschedulable_message(pod))
-        elif self._memory.sightings.settled(pod, at):
+        elif self._memory.sightings.settled(pod, at, lambda: self._witness.events(pod)):
             self._end_bound(pod, ENDED_SETTLED)
         elif self._age(index, pod, at) > self._plan.node_timeout:
             self._end_bound(pod, ENDED_TIMEOUT)

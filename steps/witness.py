@@ -44,7 +44,7 @@ class PodWitness:
         self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str = ""
     ) -> tuple[ImageResult, ...] | None:
         """The results of a pod that has ended; None while the kubelet's word on them may still come."""
-        events = self._events(pod)
+        events = self.events(pod)
         uid = pod["metadata"]["uid"]
         if lacks_word(self._plan, pod, events):
             since = self._ended.setdefault(uid, time.monotonic())
@@ -55,7 +55,7 @@ class PodWitness:
 
     def now(self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str) -> tuple[ImageResult, ...]:
         """The results of a pod that is given up, by what can be seen at this moment."""
-        return image_results(self._plan, planned, pod, self._events(pod), self._node(planned.name), why=why)
+        return image_results(self._plan, planned, pod, self.events(pod), self._node(planned.name), why=why)
 
     def silent(self, name: str) -> str:
         """Why the node's kubelet counts as silent, or an empty text."""
@@ -70,7 +70,8 @@ class PodWitness:
             return ""
         return f"node {name} is not ready: its kubelet is silent"
 
-    def _events(self, pod: Mapping[str, Any]) -> list[Json]:
+    def events(self, pod: Mapping[str, Any]) -> list[Json]:
+        """What was told of a pod so far."""
         path = core(self._footing.namespace, "events")
         return list(self._footing.kube.list(path, fields=f"involvedObject.uid={pod['metadata']['uid']}"))
 

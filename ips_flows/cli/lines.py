@@ -9,6 +9,7 @@ from ips_flows.cli.narration import say
 from ips_flows.cli.tables import counts, cut, shown_status
 from ips_flows.progress import WaveProgress
 from ips_flows.report import FailureLine
+from ips_flows.results import essence
 from ips_flows.task import Task
 
 
@@ -58,7 +59,7 @@ def wave_line(wave: WaveProgress) -> str:
 
 def failure_line(line: FailureLine) -> str:
     """A failed image on a node; the class first, as a narrow terminal shows only the beginning."""
-    return f"{line.reason} on {line.node}: {line.image}: {cut(line.message)}"
+    return f"{line.reason} on {line.node}: {line.image}: {cut(essence(line.message))}"
 
 
 class Lines:

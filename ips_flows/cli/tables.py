@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ips_flows import clock
 from ips_flows.report import Summary
+from ips_flows.results import essence
 from ips_flows.task import Task
 
 NOTHING = "–"
@@ -178,7 +179,7 @@ def image_table(
 
 def failure_table(task: Task, *, limit: int | None = None, width: int | None = None) -> tuple[str, int]:
     """What failed and why, and how many lines `limit` left out."""
-    rows = [[line.node, line.image, line.reason, cut(line.message)] for line in task.failures]
+    rows = [[line.node, line.image, line.reason, cut(essence(line.message))] for line in task.failures]
     kept = rows if limit is None else rows[:limit]
     text = fitted(["NODE", "IMAGE", "REASON", "MESSAGE"], kept, width, _CUT) if kept else ""
     return text, len(rows) - len(kept)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ips_flows.conventions import ANNOTATION_ENDED
@@ -14,7 +16,7 @@ from ips_flows.evidence import (
     note,
 )
 from ips_flows.nodes import read_node
-from ips_flows.results import Failure, ImageResult, Result
+from ips_flows.results import Failure, ImageResult, Result, essence
 from tests.unit.samples import (
     DIGEST,
     GOOD,
@@ -192,6 +194,19 @@ def test_an_images_name_is_not_its_error() -> None:
     assert classify(f'failed to resolve reference "{name}": {name}: not found', name) is Failure.NOT_FOUND
 
 
+@pytest.mark.parametrize(
+    ("text", "essential"),
+    [
+        (NOT_FOUND.partition("ErrImagePull: ")[2], "registry.example:5000/tool:2: not found"),
+        ("no space left on device", "no space left on device"),
+        ("rpc error: code = Unknown desc = ", "rpc error: code = Unknown desc = "),
+    ],
+)
+def test_the_essence_of_an_error_are_the_registrys_words(text: str, essential: str) -> None:
+    """What kubelet and containerd put around an error is left out, unless nothing else would be left."""
+    assert essence(text) == essential
+
+
 class TestSightings:
     """When nothing more can come of a pod."""
 
@@ -201,7 +216,9 @@ class TestSightings:
         seen = Sightings()
         states = ["ErrImagePull", "ImagePullBackOff", "ErrImagePull"]
         outcome = [
-            seen.settled(pod(plan, [done("image-0"), waiting("image-1", state, NOT_FOUND)]), float(second))
+            seen.settled(
+                pod(plan, [done("image-0"), waiting("image-1", state, NOT_FOUND)]), float(second), list
+            )
             for second, state in enumerate(states)
         ]
         assert outcome == [False, False, True]
@@ -211,14 +228,27 @@ class TestSightings:
         plan = group_plan(OTHER)
         seen = Sightings()
         stuck = pod(plan, [waiting("image-0", "ImagePullBackOff", NOT_FOUND)])
-        assert [seen.settled(stuck, at) for at in (0.0, 24.0, 25.0)] == [False, False, True]
+        assert [seen.settled(stuck, at, list) for at in (0.0, 24.0, 25.0)] == [False, False, True]
+
+    def test_events_tell_of_a_try_that_was_missed(self) -> None:
+        """Two failed pulls in the events settle a pod as soon as the back-off has passed, one does not."""
+        plan = group_plan(OTHER)
+        seen = Sightings()
+        stuck = pod(plan, [waiting("image-0", "ImagePullBackOff", NOT_FOUND)])
+
+        def told(count: int) -> list[dict[str, Any]]:
+            return [event("Failed", f'Failed to pull image "{OTHER}": not found', count=count)]
+
+        assert not seen.settled(stuck, 0.0, lambda: told(2))
+        assert not seen.settled(stuck, 11.0, lambda: told(1))
+        assert seen.settled(stuck, 13.0, lambda: told(2))
 
     def test_passing_errors_are_left_to_the_kubelet(self) -> None:
         """A registry that is down may come back."""
         plan = group_plan(OTHER)
         seen = Sightings()
         down = pod(plan, [waiting("image-0", "ErrImagePull", "connection refused")])
-        assert not any(seen.settled(down, at) for at in (0.0, 30.0, 300.0))
+        assert not any(seen.settled(down, at, list) for at in (0.0, 30.0, 300.0))
 
     def test_a_pod_waits_for_its_slowest_image(self) -> None:
         """As long as one image may still come, the pod goes on."""
@@ -227,11 +257,11 @@ class TestSightings:
         mixed = pod(
             plan, [waiting("image-0", "ContainerCreating"), waiting("image-1", "ErrImagePull", NOT_FOUND)]
         )
-        assert not any(seen.settled(mixed, at) for at in (0.0, 30.0, 60.0))
+        assert not any(seen.settled(mixed, at, list) for at in (0.0, 30.0, 60.0))
 
     def test_an_image_that_cannot_run_is_there(self) -> None:
         """A container that can't be created needs no second look: its image was pulled."""
         plan = group_plan(GOOD, mode="container")
         seen = Sightings()
         scratch = pod(plan, [waiting("image-0", "CreateContainerError", "exec")], init=[done("worker")])
-        assert seen.settled(scratch, 0.0)
+        assert seen.settled(scratch, 0.0, list)
