@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import hashlib
+
+from ips_flows.results import (
+    FILTER_GROUP,
+    FINISH_GROUP,
+    MESSAGE_LIMIT,
+    Chunk,
+    Failure,
+    ImageResult,
+    NodeResult,
+    Result,
+    Skip,
+    decode,
+    encode,
+    fold,
+    same_for_all,
+    split,
+)
+
+AT = "2026-01-01T00:00:00Z"
+PULLED = ImageResult(Result.PULLED, seconds=1.25, bytes=10, digest="sha256:" + "a" * 64, tries=1)
+PRESENT = ImageResult(Result.PRESENT)
+FAILED = ImageResult(Result.FAILED, Failure.NOT_FOUND, "manifest unknown – “here”", tries=3)
+
+
+def one(image: ImageResult) -> NodeResult:
+    return NodeResult((image,), AT)
+
+
+def test_results_survive_their_storage() -> None:
+    """What is read is what was written, unknown figures included."""
+    chunk = Chunk(
+        2,
+        1,
+        {
+            "n1": NodeResult((PULLED, PRESENT, FAILED), AT),
+            "n2": same_for_all(3, ImageResult(Result.SKIPPED, Skip.CORDONED), AT),
+            "n3": one(PULLED),
+        },
+    )
+    assert decode(encode(chunk)) == chunk
+
+
+def test_storage_depends_on_the_results_only() -> None:
+    """The same results are the same bytes, whatever the order in which they came."""
+    forth = Chunk(0, 0, {"n1": one(PULLED), "n2": one(FAILED)})
+    back = Chunk(0, 0, {"n2": one(FAILED), "n1": one(PULLED)})
+    assert encode(forth) == encode(back)
+
+
+def test_long_messages_are_cut() -> None:
+    """No message is stored beyond its limit."""
+    chunk = Chunk(0, 0, {"n1": one(ImageResult(Result.FAILED, "Unknown", "x" * 1000))})
+    (image,) = decode(encode(chunk)).nodes["n1"].images
+    assert image.message == "x" * MESSAGE_LIMIT
+
+
+def noise(seed: int) -> ImageResult:
+    """A result that hardly compresses."""
+    text = "".join(hashlib.sha256(f"{seed}-{part}".encode()).hexdigest() for part in range(4))
+    return ImageResult(Result.FAILED, Failure.UNKNOWN, text)
+
+
+def test_large_results_are_split() -> None:
+    """Each chunk's stored size is below the limit; together they are what was given, in its order."""
+    chunk = Chunk(3, 2, {f"n{number}": one(noise(number)) for number in range(200)})
+    limit = 8000
+    pieces = split(chunk, limit)
+    assert len(pieces) > 4
+    assert all(len(encode(piece)["results.json.gz"]) <= limit for piece in pieces)
+    assert {(piece.group, piece.attempt) for piece in pieces} == {(3, 2)}
+    assert [name for piece in pieces for name in piece.nodes] == list(chunk.nodes)
+    assert fold(pieces) == chunk.nodes
+
+
+def test_small_results_stay_together() -> None:
+    """Nothing is split without need, and one node can't be."""
+    chunk = Chunk(0, 0, {"n1": one(PULLED), "n2": one(PULLED)})
+    assert split(chunk) == [chunk]
+    single = Chunk(0, 0, {"n1": one(noise(1))})
+    assert split(single, 10) == [single]
+
+
+def test_a_later_attempt_counts() -> None:
+    """Chunks may come in any order: the later attempt's result stands, finish speaks only for the rest."""
+    skipped = ImageResult(Result.SKIPPED, Skip.CORDONED)
+    missing = ImageResult(Result.SKIPPED, Skip.NOT_REACHED)
+    chunks = [
+        Chunk(FINISH_GROUP, 0, {"n1": one(missing), "n4": one(missing)}),
+        Chunk(0, 1, {"n1": one(PULLED)}),
+        Chunk(0, 0, {"n1": one(FAILED), "n2": one(PRESENT)}),
+        Chunk(FILTER_GROUP, 0, {"n3": one(skipped)}),
+    ]
+    expected = {"n1": one(PULLED), "n2": one(PRESENT), "n3": one(skipped), "n4": one(missing)}
+    assert fold(chunks) == expected
+    assert fold(reversed(chunks)) == expected
+
+
+def test_what_counts_as_done() -> None:
+    """A node is done when every image is on it; it was left alone when every image was skipped."""
+    skipped = ImageResult(Result.SKIPPED, Skip.EXCLUDED)
+    assert NodeResult((PULLED, PRESENT), AT).ok
+    assert not NodeResult((PULLED, FAILED), AT).ok
+    assert not NodeResult((PULLED, skipped), AT).ok
+    assert NodeResult((skipped, skipped), AT).skipped
+    assert not NodeResult((PULLED, skipped), AT).skipped
