@@ -112,7 +112,7 @@ def test_health_taints_are_judged_by_the_condition(key: str) -> None:
         ({}, False),
     ],
 )
-def test_tolerations_are_judged_as_by_the_scheduler(toleration: dict[str, str], expected: bool) -> None:  # noqa: FBT001
+def test_tolerations_are_judged_as_by_the_scheduler(toleration: dict[str, str], expected: bool) -> None:
     """No key with Exists matches all taints, no effect all effects, no operator means Equal."""
     assert tolerates(toleration, TAINT) is expected
 

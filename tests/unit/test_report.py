@@ -107,7 +107,7 @@ def test_all_warm() -> None:
         (True, "", "cancelled", "cancelled before it was planned"),
     ],
 )
-def test_without_a_plan(stopped: bool, error: str, status: str, message: str) -> None:  # noqa: FBT001
+def test_without_a_plan(stopped: bool, error: str, status: str, message: str) -> None:
     """What ended before it was planned failed for filter's reason, or was cancelled."""
     made = verdict(None, {}, stopped=stopped, error=error)
     assert (made.status, made.message, made.summary) == (status, message, None)
