@@ -47,7 +47,7 @@ def install(
             after = _update_settings(kube, path, before, wanted, settings)
         else:
             if kind == "ClusterRoleBinding" and before:
-                wanted["subjects"] = _united(before.get("subjects") or [], wanted["subjects"])
+                wanted["subjects"] = _united(before.get("subjects") or [], wanted["subjects"], namespace)
             after = kube.patch(path, wanted, kind="apply", force=True)
         say(f"{kind.lower()}/{name} {_change(before, after)}")
 
@@ -96,9 +96,10 @@ def _update_settings(kube: Kube, path: str, before: Json, wanted: Json, given: M
     return kube.patch(path, {"data": changed}) if changed else before
 
 
-def _united(before: list[Json], wanted: list[Json]) -> list[Json]:
-    """The subjects of all namespaces in which we are installed."""
-    return [*wanted, *(subject for subject in before if subject not in wanted)]
+def _united(before: list[Json], wanted: list[Json], namespace: str) -> list[Json]:
+    """The subjects of all namespaces in which we are installed; those that are there keep their order."""
+    kept = [subject for subject in before if subject in wanted or subject.get("namespace") != namespace]
+    return [*kept, *(subject for subject in wanted if subject not in kept)]
 
 
 def _used_elsewhere(kube: Kube, namespace: str) -> list[Json]:

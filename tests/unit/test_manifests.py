@@ -1,0 +1,143 @@
+"""What an installation consists of: the files of deploy/base and templates, and what `load` makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ips_flows.conventions import DEFAULT_IMAGE, DEFAULT_MAX_CONCURRENT_TASKS, DEFAULT_WORKER_IMAGE
+from ips_flows.manifests import KINDS, load, path_of
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ROOT / "deploy" / "base"
+
+
+def of_kind(kind: str, namespace: str = "warm", **options: Any) -> list[Any]:
+    return [one for one in load(namespace, **options) if one["kind"] == kind]
+
+
+def test_the_kustomization_lists_every_file() -> None:
+    """`kubectl apply -k deploy/base` applies what `ips-flow install` does: all files, and the templates."""
+    kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text(encoding="utf-8"))
+    files = {file.name for file in BASE.iterdir()}
+    listed = {
+        "kustomization.yaml",
+        *kustomization["resources"],
+        *kustomization["configurations"],
+    }
+    assert listed == {*files, "../../templates"}
+    assert kustomization["resources"] == sorted(kustomization["resources"])
+
+
+def test_one_object_a_file() -> None:
+    """Each file holds one object and is called by its kind."""
+    for file in BASE.glob("*.yaml"):
+        (document,) = yaml.safe_load_all(file.read_text(encoding="utf-8"))
+        if "kustomiz" not in file.name:
+            assert file.name.startswith(document["kind"].lower() + "-")
+
+
+def test_the_image_is_set_in_one_place() -> None:
+    """The kustomization's image is the default one, and it is that of every step pod."""
+    kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text(encoding="utf-8"))
+    (image,) = kustomization["images"]
+    assert f"{image['newName']}:{image['newTag']}" == DEFAULT_IMAGE
+    for asked, expected in (("", DEFAULT_IMAGE), ("registry.example:5000/flow:2", None)):
+        (template,) = of_kind("WorkflowTemplate", image=asked)
+        images = {one["container"]["image"] for one in template["spec"]["templates"] if "container" in one}
+        assert images == {expected or asked}
+
+
+def test_every_object_knows_its_place() -> None:
+    """Objects of a namespace go into the one asked for; bindings name its ServiceAccounts."""
+    for found in load("elsewhere"):
+        namespaced = KINDS[found["kind"]][2]
+        assert found["metadata"].get("namespace") == ("elsewhere" if namespaced else None)
+        assert {subject["namespace"] for subject in found.get("subjects", ())} <= {"elsewhere"}
+
+
+def test_order() -> None:
+    """What others refer to is applied first; the template comes last, when its steps can run."""
+    kinds = [found["kind"] for found in load("warm")]
+    assert kinds == sorted(kinds, key=list(KINDS).index)
+    assert kinds[-1] == "WorkflowTemplate"
+    assert set(kinds) == set(KINDS)
+
+
+def test_settings() -> None:
+    """The settings have the documented defaults; what is given goes over them."""
+    (settings,) = of_kind("ConfigMap")
+    defaults = {
+        "max-concurrent-tasks": str(DEFAULT_MAX_CONCURRENT_TASKS),
+        "worker-image": DEFAULT_WORKER_IMAGE,
+    }
+    assert settings["data"] == defaults
+    (settings,) = of_kind("ConfigMap", settings={"worker-image": "w"})
+    assert settings["data"] == {**defaults, "worker-image": "w"}
+
+
+def test_how_long_ended_tasks_are_kept() -> None:
+    """A week, or as long as is asked for."""
+    (template,) = of_kind("WorkflowTemplate")
+    assert template["spec"]["ttlStrategy"]["secondsAfterCompletion"] == 604800
+    (template,) = of_kind("WorkflowTemplate", keep_seconds=60)
+    assert template["spec"]["ttlStrategy"]["secondsAfterCompletion"] == 60
+
+
+def test_every_service_account_is_there() -> None:
+    """Those that step and pull pods run as exist, and each step's is bound to the Role of its name."""
+    accounts = {one["metadata"]["name"] for one in of_kind("ServiceAccount")}
+    (template,) = of_kind("WorkflowTemplate")
+    steps = {one["serviceAccountName"] for one in template["spec"]["templates"] if "container" in one}
+    assert accounts == {*steps, "ips-flow-pull"}
+    bound = {
+        (subject["name"], binding["roleRef"]["name"])
+        for binding in of_kind("RoleBinding")
+        for subject in binding["subjects"]
+    }
+    assert bound == {(name, name) for name in steps}
+    assert {one["metadata"]["name"] for one in of_kind("Role")} == steps
+    (nodes,) = of_kind("ClusterRoleBinding")
+    assert {subject["name"] for subject in nodes["subjects"]} == steps
+
+
+@pytest.mark.parametrize("kind", ["Role", "ClusterRole"])
+def test_no_right_is_unlimited(kind: str) -> None:
+    """No star, no Secrets, no other namespace's objects, nothing on nodes but reading."""
+    for role in of_kind(kind):
+        for rule in role["rules"]:
+            assert set(rule) == {"apiGroups", "resources", "verbs"}
+            assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert not {"secrets", "pods/exec", "serviceaccounts/token"} & set(rule["resources"])
+            if kind == "ClusterRole":
+                assert (rule["resources"], rule["verbs"]) == (["nodes"], ["get", "list"])
+
+
+def test_the_pull_pods_talk_to_no_api() -> None:
+    """Their ServiceAccount has no token and no right."""
+    (account,) = [one for one in of_kind("ServiceAccount") if one["metadata"]["name"] == "ips-flow-pull"]
+    assert account["automountServiceAccountToken"] is False
+    subjects = [
+        subject["name"]
+        for kind in ("RoleBinding", "ClusterRoleBinding")
+        for binding in of_kind(kind)
+        for subject in binding["subjects"]
+    ]
+    assert "ips-flow-pull" not in subjects
+
+
+def test_pull_pods_never_preempt() -> None:
+    """Their PriorityClass is below zero, pushes nobody out, and is nobody's default."""
+    (found,) = of_kind("PriorityClass")
+    assert found["value"] < 0
+    assert (found["preemptionPolicy"], found["globalDefault"]) == ("Never", False)
+
+
+def test_paths() -> None:
+    """Objects are where the API has them."""
+    assert path_of("ConfigMap", "a", "x") == "/api/v1/namespaces/a/configmaps/x"
+    assert path_of("ClusterRole", "a", "x") == "/apis/rbac.authorization.k8s.io/v1/clusterroles/x"
+    assert path_of("Role", "a") == "/apis/rbac.authorization.k8s.io/v1/namespaces/a/roles"
