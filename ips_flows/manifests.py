@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "ConfigMap": ("/api/v1", "configmaps", True),
     "WorkflowTemplate": ("/apis/argoproj.io/v1alpha1", "workflowtemplates", True),
 }
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built so: ten times faster
 _NOT_OBJECTS = ("kustomization.yaml", "kustomizeconfig.yaml")
 
 
@@ -69,7 +70,7 @@ def _files() -> Iterator[Json]:
     for folder in _folders():
         for file in sorted(folder.glob("*.yaml")):
             if file.name not in _NOT_OBJECTS:
-                yield yaml.safe_load(file.read_text(encoding="utf-8"))
+                yield yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe one)
 
 
 def _folders() -> tuple[Path, Path]:

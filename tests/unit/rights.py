@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +24,7 @@ def needed(calls: Iterable[str]) -> Rights:
     return {_right(call) for call in calls}
 
 
+@functools.cache
 def granted(account: str) -> Rights:
     """The rights that an installation gives to a ServiceAccount."""
     objects = load("warm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,32 @@ def controller(image: str) -> dict[str, Any]:
     return {"items": [{"spec": {"template": {"spec": {"containers": [{"image": image}]}}}}]}
 
 
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
+    """The objects of an installation, made once."""
     with ApiServer() as one:
+        one.documents["/apis/argoproj.io/v1alpha1"] = {}
+        install(
+            Kube.connect(str(one.kubeconfig(tmp_path_factory.mktemp("install")))),
+            "warm",
+            image="",
+            settings={},
+            keep_seconds=None,
+            create_namespace=True,
+            say=lambda _line: None,
+        )
+        return one.store.objects
+
+
+@pytest.fixture
+def server(installed: dict[Any, Any]) -> Iterator[ApiServer]:
+    with ApiServer() as one:
+        one.store.objects.update(copy.deepcopy(installed))
         one.documents = {
             "/version": {"gitVersion": "v1.36.3"},
             "/apis/argoproj.io/v1alpha1": {"resources": [{"name": kind} for kind in KINDS]},
             DEPLOYMENTS: controller("quay.io/argoproj/workflow-controller:v4.0.7"),
         }
-        one.put("namespaces", {"metadata": {"name": "warm"}}, namespace="")
         one.put("nodes", node("n1"), namespace="")
         one.put("nodes", node("n2"), namespace="")
         yield one
@@ -38,17 +56,7 @@ def server() -> Iterator[ApiServer]:
 
 @pytest.fixture
 def kube(server: ApiServer, tmp_path: Path) -> Kube:
-    connected = Kube.connect(str(server.kubeconfig(tmp_path)))
-    install(
-        connected,
-        "warm",
-        image="",
-        settings={},
-        keep_seconds=None,
-        create_namespace=False,
-        say=lambda _line: None,
-    )
-    return connected
+    return Kube.connect(str(server.kubeconfig(tmp_path)))
 
 
 def findings(kube: Kube) -> dict[str, Finding]:
