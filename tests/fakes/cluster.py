@@ -68,6 +68,7 @@ class Cluster:
         self.images = dict(images or {})
         self.on = dict(on or {})
         self.silent: set[str] = set()  # nodes whose kubelet does nothing
+        self.hanging: set[str] = set()  # nodes whose kubelet is alive and never sees a pod's deadline
         self.unplaceable: set[str] = set()  # nodes to which the scheduler binds nothing
         self.most_pulling = 0
         self.ended: dict[str, Json] = {}  # pods as they were when they ended, by node
@@ -218,7 +219,7 @@ class Cluster:
             run = self._runs[uid] = _Run(now)
             self._change(pod, {"status": {"startTime": clock.stamp(clock.now())}})
         limit = spec["activeDeadlineSeconds"]
-        if limit <= 1 or now - run.since > limit:
+        if spec["nodeName"] not in self.hanging and (limit <= 1 or now - run.since > limit):
             self._end(pod, "Failed", _unknown)
             return
         for entry in [*spec.get("initContainers", ()), *spec["containers"]]:

@@ -229,6 +229,37 @@ def test_a_node_takes_too_long(stage: Stage) -> None:
     assert results_of(stage, "n1") == [(Result.PRESENT, ""), (Result.FAILED, Failure.TIMEOUT)]
 
 
+def test_a_kubelet_that_hangs_in_a_pull(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kubelet never breaks off a pull; a pod that was told to end and does not is ended by us, as timed out."""
+    monkeypatch.setattr(drive, "_END_SECONDS", 0.0)
+    stage.planned(GOOD, nodes=["n1"], node_timeout=0)
+    with Cluster(stage.server, ["n1"], {GOOD: Play.NEVER}) as cluster:
+        cluster.hanging.add("n1")
+        assert stage.drive() == 1
+    assert results_of(stage, "n1") == [(Result.FAILED, Failure.TIMEOUT)]
+
+
+def test_a_watch_that_starts_too_late(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the API server has forgotten what the driver looked at last, the driver looks again."""
+    stage.planned(GOOD, nodes=["n1"])
+    watch = Kube.watch
+    forgotten: list[int] = []
+
+    def late(self: Kube, path: str, **options: Any) -> Iterator[Any]:
+        if not forgotten:
+            stage.server.forget_history()
+            forgotten.append(1)
+        return watch(self, path, **options)
+
+    monkeypatch.setattr(Kube, "watch", late)
+    with Cluster(stage.server, ["n1"]):
+        assert stage.drive() == 0
+    assert "too old resource version" in capsys.readouterr().out
+    assert stage.results()["n1"].images == (PULLED,)
+
+
 def test_the_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the task's time is up, what is there counts and the rest is recorded as Timeout."""
     nodes = ["n1", "n2", "n3", "n4"]
