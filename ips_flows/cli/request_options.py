@@ -29,6 +29,7 @@ def _flag(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, cls=RequestOption, **settings)
 
 
+# Hidden are the flags of fields that a request may not set yet.
 _OPTIONS = (
     _flag("--image", "image", multiple=True, metavar="IMAGE", help="An image; repeatable."),
     _flag("--batch-size", metavar="N|N%", help="How many nodes may pull at once."),
@@ -44,17 +45,19 @@ _OPTIONS = (
         metavar="KEY[=VALUE][:EFFECT]",
         help="Instead of all taints.",
     ),
-    _flag("--max-retries", metavar="0-5", help="How often failed nodes are tried again."),
-    _flag("--retry-strategy", metavar="NAME", help="linear or exponential."),
-    _flag("--retry-delay", metavar="SECONDS", help="1 to 300."),
-    _flag("--webhook-url", metavar="URL", help="Who is told of the end."),
-    _flag("--webhook-secret-name", metavar="NAME", help="The Secret with the webhook's URL or key."),
-    _flag("--webhook-format", metavar="NAME", help="json, cloudevents, slack or dingtalk."),
+    _flag("--max-retries", hidden=True, metavar="0-5", help="How often failed nodes are tried again."),
+    _flag("--retry-strategy", hidden=True, metavar="NAME", help="linear or exponential."),
+    _flag("--retry-delay", hidden=True, metavar="SECONDS", help="1 to 300."),
+    _flag("--webhook-url", hidden=True, metavar="URL", help="Who is told of the end."),
+    _flag(
+        "--webhook-secret-name", hidden=True, metavar="NAME", help="The Secret with the webhook's URL or key."
+    ),
+    _flag("--webhook-format", hidden=True, metavar="NAME", help="json, cloudevents, slack or dingtalk."),
     _flag("--pull-secrets", multiple=True, metavar="NAMES", help="Image pull Secrets of the namespace."),
     _flag("--pull-policy", metavar="NAME", help="IfNotPresent or Always."),
     _flag("--waves", multiple=True, metavar="SIZES", help='Cumulative sizes, such as "1,10%,100%".'),
-    _flag("--order", metavar="NAME", help="rolling or batch."),
-    _flag("--max-failed-nodes", metavar="N|N%", help="How many nodes may be lost."),
+    _flag("--order", hidden=True, metavar="NAME", help="rolling or batch."),
+    _flag("--max-failed-nodes", hidden=True, metavar="N|N%", help="How many nodes may be lost."),
     _flag("--node-timeout", metavar="DURATION", help="The time a node has for an attempt."),
     _flag("--task-timeout", metavar="DURATION", help="The time the task has (field `timeout`)."),
     _flag("--name", metavar="NAME", help="The task's name, instead of a generated one."),

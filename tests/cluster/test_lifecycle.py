@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
+import yaml
 
 from ips_flows.errors import NotFoundError
-from tests.cluster.conftest import Cluster, interrupt
+from ips_flows.kube import workflows
+from ips_flows.manifests import load
+from tests.cluster.conftest import LOCAL, Cluster, interrupt
 from tests.cluster.test_warming import request, tagged
 
 
@@ -123,3 +128,50 @@ def test_the_namespace_is_restricted(cluster: Cluster) -> None:
     """All of this runs under the `restricted` Pod Security Standard."""
     labels = cluster.kube.get(f"/api/v1/namespaces/{cluster.namespace}")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_kustomize_and_install_make_the_same_objects(cluster: Cluster) -> None:
+    """`kubectl apply -k deploy/base` and `ips-flow install` come from the same files and do the same."""
+    built = subprocess.run(
+        ["kubectl", "kustomize", str(LOCAL.parent / "base")],
+        env=cluster.environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    theirs = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(built)}
+    ours = {(one["kind"], one["metadata"]["name"]): one for one in load("ips-flow")}
+    assert theirs == ours
+
+
+def _submit_form(cluster: Cluster, name: str, **arguments: str) -> None:
+    """Create a Workflow from the template, as the Argo UI's form does."""
+    parameters = [{"name": key, "value": value} for key, value in arguments.items()]
+    cluster.kube.create(
+        workflows(cluster.namespace),
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"name": name},
+            "spec": {"workflowTemplateRef": {"name": "ips-prewarm"}, "arguments": {"parameters": parameters}},
+        },
+    )
+
+
+def test_the_submit_form_works_with_plain_arguments(cluster: Cluster, name: str) -> None:
+    """A Workflow created from the template with the form's arguments, as the Argo UI does, is a task like others."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    arguments = {"images": f"{image}\n", "batch-size": "1"}
+    _submit_form(cluster, name, **arguments)
+    assert cluster.flow("wait", name).code == 0
+    task = cluster.task(name)
+    assert task["batchSize"] == 1
+    assert {task["nodeStatuses"][node][image]["result"] for node in cluster.nodes} == {"pulled"}
+
+
+def test_a_bad_form_is_a_failed_task_that_says_why(cluster: Cluster, name: str) -> None:
+    """What the form can't check, filter does: the task fails with the same words as the command line's."""
+    arguments = {"images": "busybox:1", "batch-size": "0"}
+    _submit_form(cluster, name, **arguments)
+    assert cluster.flow("wait", name).code == 1
+    assert "got 0; allowed: a number from 1 to 1000" in cluster.task(name)["errorMessage"]

@@ -1,0 +1,99 @@
+"""The generated parts of README.md: `python -m tests.reference` writes them anew, a unit test compares them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ips_flows import request
+from ips_flows.cli.main import VERBS, Verbs, cli
+from ips_flows.results import Failure, Skip
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+_PART = "<!-- {mark} {name} -->"
+
+_FAILURES = {
+    Failure.NOT_FOUND: "the registry has no such image or tag",
+    Failure.UNAUTHORIZED: "the registry wants credentials, or refuses those it got",
+    Failure.RATE_LIMITED: "the registry says 429",
+    Failure.REGISTRY_UNAVAILABLE: "the registry can't be reached, or answers 5xx",
+    Failure.NO_SPACE: "the node's disk is full",
+    Failure.WRONG_PLATFORM: "the image is not made for the node's platform",
+    Failure.INVALID_IMAGE: "what the registry sent is no usable image",
+    Failure.TIMEOUT: "`nodeTimeout` or `timeout` was up",
+    Failure.UNSCHEDULABLE: "the scheduler found no room on the node for 60 s",
+    Failure.NODE_LOST: "the node went away, or its kubelet fell silent",
+    Failure.WORKER_IMAGE: "the pull pod's own tiny image could not be pulled",
+    Failure.CANCELLED: "the task was cancelled while the node pulled",
+    Failure.UNKNOWN: "anything else; the message says what was told",
+}
+_SKIPS = {
+    Skip.NOT_READY: "the node's Ready condition is not True",
+    Skip.CORDONED: "the node is cordoned; `includeCordoned: true` warms it too",
+    Skip.TAINT_NOT_TOLERATED: "`tolerations` were given and do not cover the node's taints",
+    Skip.NOT_SELECTED: "`nodes`, `nodeSelector` or `selector` leave the node out",
+    Skip.EXCLUDED: "the node stands in `excludeNodes`",
+    Skip.WRONG_PLATFORM: "the node does not run Linux",
+    Skip.VIRTUAL: "there is no kubelet with an image store behind the node (virtual-kubelet, Fargate)",
+    Skip.BREAKER_OPEN: "a whole first window brought no image to any node, so the rest was left alone",
+    Skip.NOT_REACHED: "the task ended before this node's turn",
+}
+
+
+def parts() -> dict[str, str]:
+    """Name → text of each generated part."""
+    return {
+        "verbs": _verbs(),
+        "fields": _fields(),
+        "failures": _table(("class", "meaning"), [(f"`{one}`", _FAILURES[one]) for one in Failure]),
+        "skips": _table(("reason", "meaning"), [(f"`{one}`", _SKIPS[one]) for one in Skip]),
+    }
+
+
+def renewed(readme: str) -> str:
+    """The README with its generated parts as they must be."""
+    for name, text in parts().items():
+        begin, end = (_PART.format(mark=mark, name=name) for mark in ("begin", "end"))
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        if not pattern.search(readme):
+            raise LookupError(f"README.md has no part {name}")
+        readme = pattern.sub(lambda _, whole=f"{begin}\n{text}\n{end}": whole, readme)  # type: ignore[misc]
+    return readme
+
+
+def _verbs() -> str:
+    assert isinstance(cli, Verbs)
+    there = cli.list_commands(None)  # type: ignore[arg-type]
+    return _table(("verb", "what it does"), [(f"`{name}`", VERBS[name].help) for name in there])
+
+
+def _fields() -> str:
+    models = request.PrewarmRequest.model_fields
+    not_yet = {models[name].alias or name for name in request._NOT_YET}
+    fields = request.json_schema()["properties"].items()
+    rows = [
+        (f"`{name}`", _default(field), field["description"]) for name, field in fields if name not in not_yet
+    ]
+    return _table(("field", "default", "allowed"), rows)
+
+
+def _default(field: dict[str, Any]) -> str:
+    if "default" not in field:
+        return "required"
+    value = field["default"]
+    return (
+        "–"
+        if value in ("", [], {}, None)
+        else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines: list[Sequence[str]] = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
