@@ -96,6 +96,8 @@ class Cluster:
             stdin=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
+            # A shell starts background jobs with SIGINT ignored, and that is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def task(self, name: str) -> Any:

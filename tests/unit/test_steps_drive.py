@@ -112,15 +112,16 @@ def test_a_missing_image(stage: Stage) -> None:
 
 @pytest.mark.parametrize("window", [1, 2, 5])
 def test_the_window_is_never_exceeded(stage: Stage, window: int) -> None:
-    """At no instant do more nodes pull than the window allows, and the window is used to the full."""
-    nodes = [f"n{number:02}" for number in range(9)]
+    """At no instant do more nodes pull than the window allows, and freed places are used to the full."""
+    nodes = [f"n{number:02}" for number in range(2 * window + 2)]
     stage.planned(GOOD, nodes=nodes, window=window)
+    first = {(node, GOOD): Play.PULLED for node in nodes[:window]}
 
     def look() -> None:
-        cluster.wait_for(lambda: len(cluster.pulling()) >= window)
+        cluster.wait_for(lambda: cluster.pulling()[-window:] == nodes[window : 2 * window])
         cluster.release()
 
-    with Cluster(stage.server, nodes, {GOOD: Play.SLOW}) as cluster, stage.meanwhile(look):
+    with Cluster(stage.server, nodes, {GOOD: Play.SLOW}, on=first) as cluster, stage.meanwhile(look):
         assert stage.drive() == 0
     assert cluster.most_pulling == window
     assert set(cluster.ended) == set(nodes)
@@ -401,6 +402,9 @@ def test_a_frozen_driver_finds_its_job_taken(stage: Stage) -> None:
     assert patches == [call for call in stage.server.calls if call.startswith(("PATCH", "POST", "DELETE"))]
     annotations = job_of(stage)["metadata"]["annotations"]
     assert (annotations[ANNOTATION_HOLDER], annotations[ANNOTATION_EPOCH]) == ("driver-2", "2")
+    # n2 was gated when the Job was adopted, n1 was not.
+    epochs = {node: pod["metadata"]["annotations"][ANNOTATION_EPOCH] for node, pod in cluster.ended.items()}
+    assert epochs == {"n1": "0", "n2": "2"}
     assert cluster.most_pulling == 1
 
 
@@ -424,7 +428,7 @@ def test_a_driver_frozen_just_before_it_ungates(stage: Stage, monkeypatch: pytes
 
 def test_two_drivers_adopt_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two that adopt a Job the one whose read is out of date goes."""
-    stage.planned(GOOD, nodes=["n1"])
+    stage.planned(GOOD, nodes=["n1"], seconds=5)
     patch = Kube.patch
 
     def late(self: Kube, path: str, body: Any, **options: Any) -> Any:
