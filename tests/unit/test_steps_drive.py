@@ -117,8 +117,16 @@ def test_the_window_is_never_exceeded(stage: Stage, window: int) -> None:
     stage.planned(GOOD, nodes=nodes, window=window)
     first = {(node, GOOD): Play.PULLED for node in nodes[:window]}
 
+    def passes() -> int:
+        return sum(call.startswith("GET") and "/jobs/" in call for call in stage.server.calls)
+
     def look() -> None:
-        cluster.wait_for(lambda: cluster.pulling()[-window:] == nodes[window : 2 * window])
+        cluster.wait_for(lambda: cluster.pulling()[:window] == nodes[window : 2 * window])
+        cluster.wait_for(lambda: any(pod["spec"].get("schedulingGates") for pod in cluster.objects("pods")))
+        for _ in range(2):  # the driver looks again, with a gated pod at hand
+            seen = passes()
+            stage.server.change("pods", cluster.objects("pods")[-1]["metadata"]["name"], {})
+            cluster.wait_for(lambda seen=seen: passes() > seen)  # type: ignore[misc]
         cluster.release()
 
     with Cluster(stage.server, nodes, {GOOD: Play.SLOW}, on=first) as cluster, stage.meanwhile(look):
