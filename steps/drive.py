@@ -198,20 +198,27 @@ class Driver:
             say(f"Job {self._name}: {len(self._nodes)} nodes, at most {self._plan.window} at once")
 
     def _adopt(self) -> None:
-        path = jobs(self._footing.namespace, self._name)
-        found = self._kube.get(path)
-        metadata = found["metadata"]
-        if metadata["labels"].get(LABEL_WORKFLOW_UID) != self._footing.uid:
-            raise LostFootingError(f"Job {self._name} belongs to another task")
-        epoch = str(int(metadata["annotations"][ANNOTATION_EPOCH]) + 1)
-        annotations = {ANNOTATION_HOLDER: self._me, ANNOTATION_EPOCH: epoch}
-        self._kube.patch(
-            path, {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}}
-        )
+        epoch = self._take_epoch()
         say(f"Job {self._name}: adopted in epoch {epoch}")
         for pod in self._pods()[0]:
             if is_gated(pod) and pod_epoch(pod) != epoch:
                 self._patch_pod(pod, take_over(pod, epoch))
+
+    def _take_epoch(self) -> str:
+        """Become the Job's holder, in an epoch of our own: nobody wrote it between our look and our patch."""
+        path = jobs(self._footing.namespace, self._name)
+        while True:
+            metadata = self._kube.get(path)["metadata"]
+            if metadata["labels"].get(LABEL_WORKFLOW_UID) != self._footing.uid:
+                raise LostFootingError(f"Job {self._name} belongs to another task")
+            epoch = str(int(metadata["annotations"][ANNOTATION_EPOCH]) + 1)
+            annotations = {ANNOTATION_HOLDER: self._me, ANNOTATION_EPOCH: epoch}
+            patch = {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}
+            try:
+                self._kube.patch(path, {"metadata": patch})
+            except ConflictError:
+                continue  # the Job controller counts its pods there
+            return epoch
 
     # -- the loop
 
