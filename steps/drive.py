@@ -205,13 +205,18 @@ class Driver:
                 self._patch_pod(pod, take_over(pod, epoch))
 
     def _take_epoch(self) -> str:
-        """Become the Job's holder, in an epoch of our own: nobody wrote it between our look and our patch."""
+        """Become the Job's holder in an epoch of our own, unless another driver does at the same time."""
         path = jobs(self._footing.namespace, self._name)
+        first = ""
         while True:
             metadata = self._kube.get(path)["metadata"]
             if metadata["labels"].get(LABEL_WORKFLOW_UID) != self._footing.uid:
                 raise LostFootingError(f"Job {self._name} belongs to another task")
-            epoch = str(int(metadata["annotations"][ANNOTATION_EPOCH]) + 1)
+            now = metadata["annotations"][ANNOTATION_EPOCH]
+            first = first or now
+            if now != first:
+                raise LostFootingError(f"Job {self._name} was taken over in epoch {now}")
+            epoch = str(int(now) + 1)
             annotations = {ANNOTATION_HOLDER: self._me, ANNOTATION_EPOCH: epoch}
             patch = {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}
             try:
