@@ -50,9 +50,10 @@ _NOT_LABEL_VALUE = re.compile(r"[^A-Za-z0-9]+$")
 def base_name(task: str, uid: str) -> str:
     """The stem of the names of all objects of a task: its name cut to 40 characters and 6 hex of its uid.
 
-    `-g<i>-a<n>` and a pod index behind it still fit into 63 characters.
+    `-g<i>-a<n>` and a pod index behind it still fit into 63 characters, and are one DNS label: a Workflow that
+    was not made by us may have dots in its name, which a pod's host name may not.
     """
-    return f"{task[:40].rstrip('-.')}-{uid.replace('-', '')[:6]}"
+    return f"{task[:40].replace('.', '-').rstrip('-')}-{uid.replace('-', '')[:6]}"
 
 
 def group_name(task: str, uid: str, group: int) -> str:

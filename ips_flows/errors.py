@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ips_flows.legible import legible
+
+_MOST_TOLD = 20  # problems in one message, which an annotation has to hold too
+
 
 class IpsFlowError(Exception):
     """An error with a message for people and, where there is one, a hint at what to do.
@@ -34,16 +38,22 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
-        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+        return legible(f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}")
 
 
 class BadRequestError(IpsFlowError):
-    """A request that can't be accepted. `problems` holds all that is wrong with it, in the order of the text."""
+    """A request that can't be accepted. `problems` holds all that is wrong with it, in the order of the text.
+
+    The message tells the first 20, one a line.
+    """
 
     exit_code = 2
 
     def __init__(self, problems: list[Problem], hint: str = "") -> None:
-        super().__init__("\n".join(str(problem) for problem in problems), hint)
+        lines = [str(problem) for problem in problems[:_MOST_TOLD]]
+        if len(problems) > _MOST_TOLD:
+            lines.append(f"{problems[0].source}: and {len(problems) - _MOST_TOLD} more problems")
+        super().__init__("\n".join(lines), hint)
         self.problems = problems
 
 

@@ -31,7 +31,7 @@ from ips_flows.plan import Plan, make_plan
 from ips_flows.report import PlanSummary
 from ips_flows.request import PrewarmRequest
 from ips_flows.results import split
-from steps.footing import Footing, is_over, read_request, report_progress, say, start
+from steps.footing import Footing, is_over, read_request, report_progress, say, say_error, start
 
 OUTPUTS = Path("/tmp/outputs")  # noqa: S108  (an emptyDir of the step pod, named in the template)
 EXIT_NO_PLAN = 1
@@ -51,7 +51,7 @@ def run(footing: Footing, _arguments: Sequence[str]) -> int:
         else:
             summary = _plan(footing, request)
     except (BadRequestError, NotInstalledError, PlanError) as error:
-        say(f"error: {error.message}")
+        say_error(error)
         footing.kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_ERROR: error.message}}})
         return EXIT_NO_PLAN
     _write_outputs(request, summary)

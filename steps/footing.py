@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import traceback
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 from ips_flows.conventions import ANNOTATION_VERDICT
 from ips_flows.errors import IpsFlowError
 from ips_flows.kube import Json, Kube, workflows
+from ips_flows.legible import legible
 from ips_flows.request import PrewarmRequest, from_canonical, from_form
 
 # Everything above 1 makes Argo replace the pod without counting an attempt.
@@ -68,14 +70,29 @@ def is_over(workflow: Mapping[str, Any]) -> bool:
 def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
     """The request of a Workflow: the argument `request`, else the arguments of Argo's submit form."""
     parameters = (workflow["spec"].get("arguments") or {}).get("parameters") or ()
-    values = {entry["name"]: str(entry.get("value") or "") for entry in parameters}
+    values = {entry["name"]: _as_argo_reads_it(entry.get("value")) for entry in parameters}
     document = values.pop("request", "")
     return from_canonical(document) if document.strip() else from_form(values)
 
 
+def _as_argo_reads_it(value: Any) -> str:
+    """The text of a parameter; `kubectl create` lets numbers and booleans pass, 0 and false among them."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def say(text: str) -> None:
-    """A line for the step's log."""
-    print(text, flush=True)  # noqa: T201  (a step's stdout is its log)
+    """A line for the step's log: one, whatever the text holds."""
+    print(legible(text), flush=True)  # noqa: T201  (a step's stdout is its log)
+
+
+def say_error(error: IpsFlowError) -> None:
+    """An error for the step's log; that of a bad request has a line for each problem."""
+    first, *rest = error.message.split("\n")
+    say(f"error: {first}")
+    for line in rest:
+        say(f"       {line}")
 
 
 def report_progress(done: int, total: int) -> None:
@@ -97,12 +114,12 @@ def start(step: Callable[[Footing, Sequence[str]], int], extra: Sequence[str] = 
         footing = Footing(Kube.connect(), arguments.task, arguments.uid)
         code = step(footing, [getattr(arguments, name) for name in extra])
     except IpsFlowError as error:
-        say(f"error: {error.message}")
+        say_error(error)
         code = EXIT_LOST
     sys.exit(code)
 
 
 def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    traceback.print_exception(kind, error, trace)
-    sys.stderr.flush()
+    told = "".join(traceback.format_exception(kind, error, trace))
+    print(legible(told, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201  (as above)
     os._exit(EXIT_CRASHED)

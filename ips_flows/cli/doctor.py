@@ -30,7 +30,7 @@ def doctor_command(target: Target, output: str) -> int:
             mark = f"{finding.level:<5}"
             if colours(sys.stdout):
                 mark = click.style(mark, fg=_COLOURS[finding.level])
-            put(f"{mark} {finding.subject}: {finding.message}")
+            put(f" {finding.subject}: {finding.message}", mark=mark)
             if finding.level != "ok" and finding.mend:
                 put(f"      → {finding.mend}")
     if output == "json":

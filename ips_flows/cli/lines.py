@@ -7,6 +7,7 @@ from typing import Self
 
 from ips_flows.cli.narration import say
 from ips_flows.cli.tables import counts, cut, shown_status
+from ips_flows.legible import legible
 from ips_flows.progress import WaveProgress
 from ips_flows.report import FailureLine
 from ips_flows.results import essence
@@ -33,7 +34,7 @@ def changed_lines(before: Task | None, now: Task) -> list[str]:
         for wave in now.waves
         if wave != old.get(wave.name, WaveProgress(wave.name, wave.nodes))
     ]
-    return [f"{now.name}: {line}" for line in lines]
+    return [legible(f"{now.name}: {line}") for line in lines]
 
 
 def plan_line(task: Task) -> str:
@@ -59,7 +60,7 @@ def wave_line(wave: WaveProgress) -> str:
 
 def failure_line(line: FailureLine) -> str:
     """A failed image on a node; the class first, as a narrow terminal shows only the beginning."""
-    return f"{line.reason} on {line.node}: {line.image}: {cut(essence(line.message))}"
+    return legible(f"{line.reason} on {line.node}: {line.image}: {cut(essence(line.message))}")
 
 
 class Lines:

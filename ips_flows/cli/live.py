@@ -14,6 +14,7 @@ from rich.text import Text
 from ips_flows import clock
 from ips_flows.cli.lines import failure_line
 from ips_flows.cli.tables import counts, cut, human_duration, shown_status
+from ips_flows.legible import legible
 from ips_flows.progress import WaveProgress
 from ips_flows.report import FailureLine
 from ips_flows.task import Task, estimate, nodes_per_minute
@@ -80,7 +81,7 @@ class LiveView:
 
     def note(self, text: str) -> None:
         """Show a word about the connection, above."""
-        self._above(Text(text, style="yellow"))
+        self._above(Text(legible(text), style="yellow"))
 
     @property
     def _unicode(self) -> bool:
@@ -111,7 +112,7 @@ def frame(
 ) -> list[Text]:
     """The lines of one picture, none wider than `width`."""
     lines = [_header(task, now, beat, unicode=unicode)]
-    lines += [Text(f"  {line}", style="dim") for line in _plan(task)]
+    lines += [Text(legible(f"  {line}"), style="dim") for line in _plan(task)]
     waves = _shown_waves(task.waves, max(3, height - _OTHER_LINES))
     names = min(20, max((len(wave.name) for wave in waves), default=0))
     digits = len(str(max((wave.nodes for wave in waves), default=0)))
@@ -136,7 +137,7 @@ def _header(task: Task, now: datetime, beat: int, *, unicode: bool) -> Text:
     mark = " " if task.ended else spinner[beat % len(spinner)]
     text = Text(f"{mark} ", style=_STYLES[status])
     text.append(status, style=_STYLES[status])
-    text.append(f"  {task.name}", style="bold")
+    text.append(f"  {legible(task.name)}", style="bold")
     if task.queue_position:
         text.append(f"  number {task.queue_position} in the queue, priority {task.priority}")
     elif not task.ended and task.plan is None and task.status == "running":

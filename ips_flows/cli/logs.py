@@ -9,6 +9,7 @@ import click
 from ips_flows.cli.completing import task_names
 from ips_flows.cli.narration import colours, put, say
 from ips_flows.cli.options import Target, example, target_options
+from ips_flows.legible import legible
 
 _COLOURS = {"filter": "cyan", "drive": "green", "finish": "magenta"}
 
@@ -27,8 +28,9 @@ def logs_command(*, target: Target, name: str, follow: bool) -> None:
     colourful = colours(sys.stdout)
     count = 0
     for count, line in enumerate(lines, start=1):  # noqa: B007
-        prefix = f"[{line.step}]"
-        put(f"{click.style(prefix, fg=_COLOURS.get(line.step)) if colourful else prefix} {line.text}")
+        prefix = f"[{legible(line.step)}]"
+        mark = click.style(prefix, fg=_COLOURS.get(line.step)) if colourful else prefix
+        put(" " + legible(line.text, keep="\t"), mark=mark)
     if not count:
         say(_why_nothing(found.ended, logs.any_pods(kube, namespace, name), name))
 

@@ -1,4 +1,7 @@
-"""The command line's voice: narration goes to stderr, data to stdout; colours only for a terminal that wants them."""
+"""The command line's voice: narration goes to stderr, data to stdout; colours only for a terminal that wants them.
+
+Whatever is printed passes here, so that no text of others can move the terminal.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,19 @@ import sys
 
 import click
 
+from ips_flows.legible import legible
 
-def say(text: str) -> None:
-    """A line for the person who watches."""
-    click.echo(text, err=True)
+_OURS = "\n\t"  # lines and columns, which we make
 
 
-def put(text: str) -> None:
-    """Data."""
-    click.echo(text)
+def say(text: str, *, mark: str = "") -> None:
+    """A line for the person who watches, behind a mark of our own that may be coloured."""
+    click.echo(mark + legible(text, keep=_OURS), err=True)
+
+
+def put(text: str, *, mark: str = "") -> None:
+    """Data, behind a mark of our own that may be coloured."""
+    click.echo(mark + legible(text, keep=_OURS))
 
 
 def colours(stream: object) -> bool:
@@ -33,7 +40,7 @@ def failure(message: str, hint: str = "") -> None:
     """An error and what to do about it."""
     mark = click.style("error:", fg="red", bold=True) if colours(sys.stderr) else "error:"
     first, *rest = message.splitlines() or [""]
-    say(f"{mark} {first}")
+    say(f" {first}", mark=mark)
     for line in rest:
         say(f"       {line}")
     if hint:

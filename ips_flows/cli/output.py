@@ -11,6 +11,7 @@ from typing import Any
 from ips_flows import clock
 from ips_flows.cli import tables
 from ips_flows.cli.narration import is_terminal, put, say
+from ips_flows.legible import legible, legible_json
 from ips_flows.task import Task, to_json
 
 _LINES_SHOWN = 60
@@ -21,9 +22,12 @@ def put_document(document: Any, output: str) -> None:
     if output == "yaml":
         import yaml  # noqa: PLC0415
 
-        put(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip("\n"))
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        if legible(text, keep="\n") != text:  # YAML writes what we don't print
+            text = yaml.safe_dump(document, sort_keys=False)
+        put(text.rstrip("\n"))
     else:
-        put(json.dumps(document, indent=2, ensure_ascii=False))
+        put(legible_json(json.dumps(document, indent=2, ensure_ascii=False)))
 
 
 def put_list(tasks: Sequence[Task], output: str, *, namespaces: bool = False) -> None:
@@ -55,7 +59,7 @@ class Changes:
                 put_document(to_json(one, now, brief=True), "yaml")
         elif self._output == "json":
             for one in tasks:
-                put(json.dumps(to_json(one, now, brief=True), ensure_ascii=False))
+                put(legible_json(json.dumps(to_json(one, now, brief=True), ensure_ascii=False)))
         elif self._output == "name":
             for one in tasks:
                 put(one.name)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from ips_flows import clock
+from ips_flows.legible import legible
 from ips_flows.report import Summary
 from ips_flows.results import essence
 from ips_flows.task import Task
@@ -25,14 +26,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def widths(lines: Sequence[Sequence[str]], least: Sequence[int] = ()) -> list[int]:
     """How wide each column is; never narrower than it was."""
-    needed = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    needed = [max(len(legible(cell)) for cell in column) for column in zip(*lines, strict=True)]
     return [max(pair) for pair in zip(needed, least, strict=True)] if least else needed
 
 
 def aligned(lines: Sequence[Sequence[str]], columns: Sequence[int]) -> str:
     """Lines of cells as text."""
     return "\n".join(
-        _GAP.join(cell.ljust(width) for cell, width in zip(line, columns, strict=True)).rstrip()
+        _GAP.join(legible(cell).ljust(width) for cell, width in zip(line, columns, strict=True)).rstrip()
         for line in lines
     )
 
@@ -48,7 +49,7 @@ def fitted(
     `least` says, round after round, which columns may be cut and how narrow each may become; the widest goes
     first. The last column is cut at its end, the others in the middle, since names differ at both ends.
     """
-    lines = [header, *rows]
+    lines = [[legible(cell) for cell in line] for line in (header, *rows)]
     columns = widths(lines)
     room = (width or sum(columns) + len(_GAP) * len(columns)) - len(_GAP) * (len(columns) - 1)
     for floors in least:
@@ -113,7 +114,7 @@ def human_bytes(count: float | None) -> str:
 
 def counts(by_name: Mapping[str, int]) -> str:
     """`Cordoned ×2, NotReady ×1`."""
-    return ", ".join(f"{name} ×{count}" for name, count in sorted(by_name.items()) if count)
+    return ", ".join(f"{legible(name)} ×{count}" for name, count in sorted(by_name.items()) if count)
 
 
 def shown_status(task: Task) -> str:
@@ -205,14 +206,14 @@ def drift_lines(task: Task) -> list[str]:
     """References for which the nodes hold different images."""
     drift = task.verdict.drift if task.verdict else {}
     return [
-        f"drift: {name} is {len(digests)} different images: {', '.join(digests)}"
+        f"drift: {legible(name)} is {len(digests)} different images: {', '.join(digests)}"
         for name, digests in drift.items()
     ]
 
 
 def cut(text: str, width: int = _MESSAGE_WIDTH) -> str:
     """A text in one line of at most so many characters."""
-    line = " ".join(text.split())
+    line = legible(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
