@@ -1,0 +1,34 @@
+"""The processes of the local cluster as this machine sees them, for tests that break something."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+PIDS = Path("/run/ips-flow/pids")
+
+
+def drivers(task: str) -> list[int]:
+    """The process ids of the driver programs of a task."""
+    return [
+        pid for pid, words in _command_lines() if words[1:3] == ["-m", "steps.drive"] and task in words[3:4]
+    ]
+
+
+def daemon(name: str) -> int:
+    """The process id of a part, as `deploy/local` recorded it."""
+    pid: int = json.loads((PIDS / f"{name}.json").read_text(encoding="utf-8"))["pid"]
+    return pid
+
+
+def _command_lines() -> list[tuple[int, list[str]]]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+            except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                continue
+            found.append((int(entry.name), words))
+    return found
