@@ -37,6 +37,7 @@ TEMPLATE_PREWARM = "ips-prewarm"
 CONFIG_MAP = "ips-config"
 PRIORITY_CLASS = "ips-flow-pull"
 SERVICE_ACCOUNT_PULL = "ips-flow-pull"
+LIMIT_KEY = "max-concurrent-tasks"  # in ips-config: how many tasks run at once
 FIELD_MANAGER = "ips-flow"
 
 DEFAULT_IMAGE = "ips-flow:0.1.0"

@@ -75,6 +75,10 @@ class TaskEndedError(IpsFlowError):
         self.status = status
 
 
+class TaskStartedError(IpsFlowError):
+    """The task waits no longer, so its place in the queue can't be changed."""
+
+
 class NotInstalledError(IpsFlowError):
     """A part that IPS Flow needs is missing in the cluster or the namespace."""
 

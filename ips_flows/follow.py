@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 
-from ips_flows import task, tasks
+from ips_flows import task, tasks, turns
 from ips_flows.conventions import LABEL_VERDICT, LABEL_WORKFLOW_UID
 from ips_flows.kube import Kube, jobs, workflows
 from ips_flows.streams import Merge, Source, Trouble
@@ -91,10 +91,10 @@ def _seen(merge: Merge, namespace: str, name: str, uid: str) -> Task | None:
     position = None
     if task.status_of(current) == "pending":
         if "queue" not in mirrors:  # only who waits looks at the others
-            merge.add({"queue": Source(workflows(namespace), labels=_QUEUE, metadata_only=True)})
+            merge.add({"queue": Source(workflows(namespace), labels=_QUEUE)})
             return None
         others = [one for one in mirrors["queue"].objects.values() if one["metadata"]["name"] != name]
-        position = task.queue_positions([current, *others]).get((namespace, name))
+        position = turns.positions([current, *others]).get((namespace, name))
     return task.read(current, jobs=list(mirrors["jobs"].objects.values()), queue_position=position)
 
 

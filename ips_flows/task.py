@@ -74,6 +74,7 @@ class Task:
     created_at: str
     request: Json
     request_hash: str = ""
+    priority: int = 5  # the one in force, 10 first; 0 is Argo's own, where nobody set one
     started_at: str = ""
     finished_at: str = ""
     plan: PlanSummary | None = None
@@ -101,11 +102,6 @@ class Task:
         """How many images the request names; the columns in the metadata have only this number."""
         images = self.request.get("images")
         return len(self.images) or (images if isinstance(images, int) else 0)
-
-    @property
-    def priority(self) -> int:
-        """1–10, 10 first."""
-        return int(self.request.get("priority") or (self.plan.priority if self.plan else 5))
 
     @property
     def cancelling(self) -> bool:
@@ -152,6 +148,14 @@ def status_of(workflow: Json) -> Status:
     return _BY_PHASE.get(phase_of(workflow), "running")
 
 
+def priority_of(workflow: Json) -> int:
+    """The priority that Argo queues by; of metadata alone, the one it was planned or submitted with."""
+    if "spec" in workflow:
+        return int(workflow["spec"].get("priority") or 0)
+    plan = _record(PlanSummary, workflow, ANNOTATION_PLAN)
+    return plan.priority if plan else int(_request(workflow).get("priority") or 5)
+
+
 def read(
     workflow: Json,
     *,
@@ -177,6 +181,7 @@ def read(
         created_at=metadata.get("creationTimestamp") or "",
         request=_request(workflow),
         request_hash=_annotation(workflow, ANNOTATION_REQUEST_HASH),
+        priority=priority_of(workflow),
         started_at=(verdict.started_at if verdict else "") or argo.get("startedAt") or "",
         finished_at=verdict.at if verdict else (argo.get("finishedAt") or "") if ended else "",
         plan=plan,
@@ -224,19 +229,6 @@ def all_failures(
         latest[group.group] = group
     lines += [line for group in latest.values() for line in group.failures if line.node not in known]
     return tuple(lines)
-
-
-def queue_positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
-    """The place of each pending task in the queue of its namespace, from 1: by priority, then by age."""
-    waiting: dict[str, list[Json]] = {}
-    for workflow in workflows:
-        if status_of(workflow) == "pending":
-            waiting.setdefault(workflow["metadata"].get("namespace", ""), []).append(workflow)
-    return {
-        (namespace, workflow["metadata"]["name"]): place
-        for namespace, queue in waiting.items()
-        for place, workflow in enumerate(sorted(queue, key=_queue_key), start=1)
-    }
 
 
 def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
@@ -389,9 +381,3 @@ def _annotation(thing: Json, key: str) -> str:
 
 def _reference(image: Any) -> str:
     return str(image.get("image", "")) if isinstance(image, dict) else str(image)
-
-
-def _queue_key(workflow: Json) -> tuple[int, str, str]:
-    spec = workflow.get("spec") or {}
-    priority = spec.get("priority") or _request(workflow).get("priority") or 5
-    return -int(priority), workflow["metadata"].get("creationTimestamp") or "", workflow["metadata"]["name"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ips_flows import results, task
+from ips_flows import results, task, turns
 from ips_flows.conventions import (
     ANNOTATION_REQUEST_HASH,
     CONFIG_MAP,
@@ -17,6 +17,7 @@ from ips_flows.conventions import (
     LABEL_TASK,
     LABEL_VERDICT,
     LABEL_WORKFLOW_UID,
+    LIMIT_KEY,
     TEMPLATE_PREWARM,
 )
 from ips_flows.errors import (
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 IS_TASK = f"{LABEL_TASK}=true"
 OUR_JOBS = f"{LABEL_KIND}=pull"
-LIMIT_KEY = "max-concurrent-tasks"
 
 _NAME_CHARACTERS = string.ascii_lowercase + string.digits
 _NAME_TRIES = 3
@@ -102,9 +102,8 @@ def check_installed(kube: Kube, namespace: str) -> None:
         ) from error
     except ForbiddenError:
         return
-    limit = str(settings.get(LIMIT_KEY, "")).strip()
-    if not limit.isdecimal() or int(limit) < 1:
-        got = f"is {limit!r}" if limit else "is missing"
+    if turns.limit_of(settings) is None:
+        got = f"is {settings[LIMIT_KEY]!r}" if LIMIT_KEY in settings else "is missing"
         raise NotInstalledError(
             f"{LIMIT_KEY} in ConfigMap {CONFIG_MAP} of namespace {namespace} {got}, expected a number from 1",
             hint=f"kubectl -n {namespace} patch configmap {CONFIG_MAP} --type merge "
@@ -160,8 +159,9 @@ def get(kube: Kube, namespace: str, name: str) -> Task:
     uid = f"{LABEL_WORKFLOW_UID}={found['metadata']['uid']}"
     position = None
     if task.status_of(found) == "pending":
-        queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}", metadata_only=True)
-        position = task.queue_positions([found, *_others(queue, name)]).get((namespace, name))
+        # Whole, since metadata does not tell the priority in force.
+        queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}")
+        position = turns.positions([found, *_others(queue, name)]).get((namespace, name))
     return task.read(
         found,
         jobs=list(kube.list(jobs(namespace), labels=uid, metadata_only=True)),
@@ -192,12 +192,12 @@ def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = Fa
     selector = f"{IS_TASK},{labels}" if labels else IS_TASK
     with argo_is_there(namespace):
         # In this order a task that gets its verdict between the two is seen twice rather than never.
-        live = _listed(kube, workflows(namespace), f"{selector},!{LABEL_VERDICT}")
-        done = _listed(kube, workflows(namespace), f"{selector},{LABEL_VERDICT}", metadata_only=not whole)
+        live = listed(kube, workflows(namespace), f"{selector},!{LABEL_VERDICT}")
+        done = listed(kube, workflows(namespace), f"{selector},{LABEL_VERDICT}", metadata_only=not whole)
     if not live and not done and namespace:
         check_namespace(kube, namespace)
     under_way = any(not task.is_finished(one) and task.status_of(one) != "pending" for one in live)
-    ours = _listed(kube, jobs(namespace), OUR_JOBS, metadata_only=True) if under_way else []
+    ours = listed(kube, jobs(namespace), OUR_JOBS, metadata_only=True) if under_way else []
     found = arrange(live, done, by_workflow(ours))
     return [with_failures(kube, one) for one in found] if whole else found
 
@@ -224,7 +224,7 @@ def arrange(
 ) -> list[Task]:
     """Tasks of Workflows without (`live`) and with a verdict, newest first, each once."""
     merged = {one["metadata"]["uid"]: one for one in [*live, *done]}
-    places = task.queue_positions(merged.values())
+    places = turns.positions(merged.values())
     tasks = [
         task.read(
             one,
@@ -320,7 +320,7 @@ def _same_or_taken(kube: Kube, namespace: str, name: str, manifest: Json) -> Tas
     return task.read(found)
 
 
-def _listed(kube: Kube, path: str, labels: str, *, metadata_only: bool = False) -> list[Json]:
+def listed(kube: Kube, path: str, labels: str, *, metadata_only: bool = False) -> list[Json]:
     """A whole list; read once more if it expired half-way."""
     try:
         return list(kube.list(path, labels=labels, metadata_only=metadata_only))

@@ -33,6 +33,8 @@ VERBS: dict[str, Verb] = {
     "get": Verb("Show a task and what became of each image on each node.", "Tasks"),
     "wait": Verb("Follow tasks to their end.", "Tasks"),
     "logs": Verb("Show what the steps of a task wrote.", "Tasks"),
+    "queue": Verb("Show the tasks that wait, the next to start first.", "Tasks"),
+    "reprioritize": Verb("Give a task that waits another priority.", "Tasks"),
     "cancel": Verb("Stop tasks; what is on the nodes stays there.", "Tasks"),
     "delete": Verb("Delete tasks and their records.", "Tasks"),
     "install": Verb("Install IPS Flow into a namespace.", "Cluster"),

@@ -10,6 +10,7 @@ from ips_flows.legible import legible
 from ips_flows.report import Summary
 from ips_flows.results import essence
 from ips_flows.task import Task
+from ips_flows.turns import Queue, waiting_seconds, waits_for
 
 NOTHING = "–"
 _GAP = "   "
@@ -154,6 +155,21 @@ def task_rows(
         for task in tasks
     ]
     return (["NAMESPACE"] if namespaces else []) + header, rows
+
+
+def queue_table(queue: Queue, now: datetime) -> str:
+    """Waiting tasks, the next to start first."""
+    rows = [
+        [
+            str(turn.position),
+            turn.task,
+            str(turn.priority),
+            human_duration(waiting_seconds(turn, now)),
+            waits_for(queue, turn),
+        ]
+        for turn in queue.turns
+    ]
+    return table(["POSITION", "NAME", "PRIORITY", "WAITING", "WAITS FOR"], rows)
 
 
 def image_table(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from hera.workflows import Parameter, Workflow
 from hera.workflows.models import WorkflowTemplateRef
 
 from ips_flows.conventions import (
-    ANNOTATION_COLUMNS,
-    ANNOTATION_DESCRIPTION,
     ANNOTATION_REQUEST_HASH,
     ANNOTATION_TITLE,
     LABEL_TASK,
@@ -18,6 +15,7 @@ from ips_flows.conventions import (
 )
 from ips_flows.images import parse_reference
 from ips_flows.request import PrewarmRequest, canonical_json, request_hash
+from ips_flows.turns import shown
 
 # How much longer than its `timeout` a Workflow may live: a net, when no step ends it.
 _SLACK_SECONDS = 600
@@ -31,16 +29,8 @@ def task_workflow(request: PrewarmRequest, *, name: str, namespace: str) -> dict
         labels={**request.labels, LABEL_TASK: "true"},
         annotations={
             ANNOTATION_REQUEST_HASH: request_hash(request),
-            ANNOTATION_COLUMNS: json.dumps(
-                {
-                    "images": len(request.images),
-                    "priority": request.priority,
-                    "batchSize": request.batch_size,
-                },
-                separators=(",", ":"),
-            ),
             ANNOTATION_TITLE: _title(request),
-            ANNOTATION_DESCRIPTION: f"priority {request.priority}, {request.batch_size} nodes at once",
+            **shown(images=len(request.images), priority=request.priority, batch_size=request.batch_size),
         },
         workflow_template_ref=WorkflowTemplateRef(name=TEMPLATE_PREWARM),
         priority=request.priority,

@@ -26,6 +26,7 @@ PENDING = Task(
     ended=False,
     created_at=AT,
     request={"images": ["busybox:1"], "priority": 9},
+    priority=9,
     queue_position=2,
 )
 PLAN = PlanSummary(

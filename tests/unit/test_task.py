@@ -57,6 +57,7 @@ def workflow(phase: str = "", **extra: Any) -> dict[str, Any]:
         },
         "spec": {
             "arguments": {"parameters": [{"name": "request", "value": json.dumps(request)}]},
+            "priority": 7,
             **extra.pop("spec", {}),
         },
         "status": {"phase": phase, **extra} if phase else {},
@@ -218,31 +219,6 @@ def test_failures_come_from_results_and_what_drivers_said_lately() -> None:
     assert [(line.node, line.message) for line in seen.failures] == [("a", "manifest unknown"), ("b", "said")]
 
 
-def test_the_queue_goes_by_priority_then_age() -> None:
-    """Each namespace has its queue; running tasks have no place in it."""
-    waiting = [
-        ("old", 5, "2026-01-31T11:00:00Z", "warm", ""),
-        ("new", 5, "2026-01-31T12:00:00Z", "warm", "Pending"),
-        ("urgent", 9, "2026-01-31T12:30:00Z", "warm", "Pending"),
-        ("other", 1, "2026-01-31T10:00:00Z", "cold", "Pending"),
-        ("running", 10, "2026-01-31T10:00:00Z", "warm", "Running"),
-    ]
-    workflows = [
-        {
-            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created},
-            "spec": {"priority": priority},
-            "status": {"phase": phase},
-        }
-        for name, priority, created, namespace, phase in waiting
-    ]
-    assert task.queue_positions(workflows) == {
-        ("warm", "urgent"): 1,
-        ("warm", "old"): 2,
-        ("warm", "new"): 3,
-        ("cold", "other"): 1,
-    }
-
-
 @pytest.mark.parametrize(
     ("phase", "said", "error", "message"),
     [
@@ -374,7 +350,33 @@ def test_a_task_of_the_ui_form_is_read_from_its_plain_arguments() -> None:
         {"name": "batch-size", "value": "3"},
     ]
     seen = task.read(made)
-    assert (seen.images, seen.request["batchSize"], seen.priority) == (("busybox:1", "redis:8"), 3, 5)
+    assert (seen.images, seen.request["batchSize"]) == (("busybox:1", "redis:8"), 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "annotations", "priority"),
+    [
+        ({"priority": 9}, {"columns": {"priority": 3}}, 9),
+        ({}, {"columns": {"priority": 3}}, 0),
+        (None, {"columns": {"images": 1, "priority": 3}}, 3),
+        (None, {"columns": {"images": 1, "priority": 3}, "plan": json.loads(plan().to_json())}, 7),
+        (None, {}, 5),
+    ],
+)
+def test_the_priority_is_the_one_in_force(
+    spec: dict[str, Any] | None, annotations: dict[str, Any], priority: int
+) -> None:
+    """`spec.priority` counts, and where it is missing Argo's 0; metadata alone has what was planned or submitted."""
+    made = workflow("Running")
+    made["metadata"]["annotations"] = {
+        f"ips-flow.io/{key}": json.dumps(value) for key, value in annotations.items()
+    }
+    made.pop("spec")
+    if spec is None:
+        made.pop("status")
+    else:
+        made["spec"] = spec
+    assert task.read(made).priority == priority
 
 
 @pytest.mark.parametrize("broken", ["{", '{"status": 1}', "[]"])

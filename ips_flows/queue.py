@@ -1,0 +1,85 @@
+"""The queue of a namespace: looking at it, and moving a task in it."""
+
+from __future__ import annotations
+
+import json
+
+from ips_flows import task, tasks, turns
+from ips_flows.conventions import ANNOTATION_COLUMNS, CONFIG_MAP
+from ips_flows.errors import ConflictError, NotFoundError, TaskEndedError, TaskStartedError
+from ips_flows.kube import Json, Kube, core, workflows
+from ips_flows.task import Task
+
+_TRIES = 20
+_NOT_OVER = "workflows.argoproj.io/completed!=true"
+
+
+def read_queue(kube: Kube, namespace: str) -> turns.Queue:
+    """Which tasks of a namespace wait, in order, and which ones run."""
+    with tasks.argo_is_there(namespace):
+        known = tasks.listed(kube, workflows(namespace), f"{tasks.IS_TASK},{_NOT_OVER}")
+    if not known:
+        tasks.check_namespace(kube, namespace)
+    try:
+        settings = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+    except NotFoundError:
+        settings = {}
+    return turns.read(known, settings)
+
+
+def reprioritize(kube: Kube, namespace: str, name: str, priority: int) -> Task:
+    """Give a waiting task another priority; Argo sorts its queue anew when it sees that.
+
+    The patch carries the version that was read, so that a task that starts meanwhile is refused as well.
+    Raises TaskEndedError or TaskStartedError for a task that waits no longer.
+    """
+    for _ in range(_TRIES):
+        found = tasks.workflow(kube, namespace, name)
+        seen = task.read(found)
+        _refuse_started(seen)
+        if seen.priority == priority:
+            return seen
+        patch = {
+            "metadata": {
+                "resourceVersion": found["metadata"]["resourceVersion"],
+                "annotations": _annotations(found, priority),
+            },
+            "spec": {"priority": priority},
+        }
+        try:
+            return task.read(kube.patch(workflows(namespace, name), patch))
+        except ConflictError:
+            continue  # Argo was faster: it may have started
+        except NotFoundError as error:
+            raise tasks.not_found(namespace, name) from error
+    raise ConflictError(
+        f"task {name} changed {_TRIES} times while its priority was being changed",
+        hint="Try again.",
+        status=409,
+        reason="Conflict",
+    )
+
+
+def _refuse_started(seen: Task) -> None:
+    where = f"task {seen.name} in namespace {seen.namespace}"
+    if seen.ended:
+        raise TaskEndedError(f"{where} has ended already: {seen.status}", seen.status)
+    if seen.shutdown:
+        raise TaskStartedError(f"{where} is being cancelled, so it has no place in the queue")
+    if seen.status != "pending":
+        raise TaskStartedError(
+            f"{where} runs already: a priority only orders tasks that wait",
+            hint="To make place for another task, cancel this one.",
+        )
+
+
+def _annotations(workflow: Json, priority: int) -> dict[str, str]:
+    """What shows the priority without the rest of the task, where it was submitted with that."""
+    text = (workflow["metadata"].get("annotations") or {}).get(ANNOTATION_COLUMNS)
+    if not text:
+        return {}
+    try:
+        columns = json.loads(text)
+        return turns.shown(images=columns["images"], priority=priority, batch_size=columns["batchSize"])
+    except (ValueError, KeyError, TypeError):  # someone else's hand; nothing of ours to keep
+        return {}

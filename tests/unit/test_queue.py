@@ -1,0 +1,157 @@
+"""Looking at the queue and moving a task in it, against a loopback API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ips_flows import errors, tasks
+from ips_flows.cli import main
+from ips_flows.kube import Kube
+from ips_flows.queue import read_queue, reprioritize
+from ips_flows.request import merge_overrides
+from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.argo import Argo, pulled
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def kube(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kube:
+    file = str(server.kubeconfig(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", file)
+    for name in ("IPS_FLOW_NAMESPACE", "K8S_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+    return Kube.connect(file)
+
+
+def submit(kube: Kube, name: str, priority: int = 5) -> None:
+    fields = {"images": ["busybox:1"], "name": name, "priority": priority}
+    tasks.submit(kube, "warm", merge_overrides(None, "flags", fields))
+
+
+def order(kube: Kube) -> list[str]:
+    return [turn.task for turn in read_queue(kube, "warm").turns]
+
+
+def test_reprioritize_moves_a_task(server: ApiServer, kube: Kube) -> None:
+    """The queue, the list, the task and what the Argo UI says of it all have the new priority."""
+    submit(kube, "a", 9)
+    submit(kube, "b", 5)
+    assert order(kube) == ["a", "b"]
+    assert reprioritize(kube, "warm", "b", 10).priority == 10
+    assert order(kube) == ["b", "a"]
+    assert (tasks.get(kube, "warm", "b").priority, tasks.get(kube, "warm", "b").queue_position) == (10, 1)
+    assert {one.name: one.queue_position for one in tasks.list_tasks(kube, "warm")} == {"a": 2, "b": 1}
+    annotations = server.get("workflows", "b")["metadata"]["annotations"]
+    assert annotations["workflows.argoproj.io/description"] == "priority 10, 10 nodes at once"
+    assert json.loads(annotations["ips-flow.io/columns"])["priority"] == 10
+
+
+def test_the_same_priority_changes_nothing(server: ApiServer, kube: Kube) -> None:
+    """Nothing is written where nothing is to be changed."""
+    submit(kube, "a", 9)
+    reprioritize(kube, "warm", "a", 9)
+    assert not [call for call in server.calls if call.startswith("PATCH")]
+
+
+def test_a_task_of_the_form_is_moved_too(server: ApiServer, kube: Kube) -> None:
+    """Without columns in its annotations there is nothing to keep in step."""
+    spec = {"workflowTemplateRef": {"name": "ips-prewarm"}}
+    labels = {"ips-flow.io/task": "true"}
+    server.put("workflows", {"metadata": {"name": "form", "labels": labels}, "spec": spec})
+    submit(kube, "a", 1)
+    assert order(kube) == ["a", "form"]
+    reprioritize(kube, "warm", "form", 2)
+    assert order(kube) == ["form", "a"]
+
+
+def test_only_a_task_that_waits_can_be_moved(server: ApiServer, kube: Kube) -> None:
+    """Running, cancelled and ended ones are refused, each with its own word, and stay as they are."""
+    for name in ("running", "stopping", "over"):
+        submit(kube, name)
+        Argo(server, name).phase("Running")
+    tasks.cancel(kube, "warm", "stopping")
+    argo = Argo(server, "over")
+    argo.planned(waves={"wave-1": 1})
+    argo.verdict({"n": pulled()})
+    for name, kind, message in (
+        ("running", errors.TaskStartedError, "runs already: a priority only orders tasks that wait"),
+        ("stopping", errors.TaskStartedError, "is being cancelled"),
+        ("over", errors.TaskEndedError, "has ended already: completed"),
+    ):
+        with pytest.raises(kind, match=message):
+            reprioritize(kube, "warm", name, 9)
+        assert server.get("workflows", name)["spec"]["priority"] == 5
+    with pytest.raises(errors.NotFoundError, match="there is no task nobody"):
+        reprioritize(kube, "warm", "nobody", 9)
+
+
+def test_a_task_that_starts_meanwhile_is_refused(server: ApiServer, kube: Kube) -> None:
+    """The patch carries the version that was read: a start between the two is a conflict, and then a refusal."""
+    submit(kube, "a")
+    read = server.get("workflows", "a")
+    server.fail("PATCH .*/workflows/a", 409, "Conflict", times=1)
+    assert reprioritize(kube, "warm", "a", 6).priority == 6
+    bodies = {"metadata": {"resourceVersion": read["metadata"]["resourceVersion"]}, "spec": {"priority": 9}}
+    Argo(server, "a").phase("Running")
+    with pytest.raises(errors.ConflictError):
+        kube.patch("/apis/argoproj.io/v1alpha1/namespaces/warm/workflows/a", bodies)
+    with pytest.raises(errors.TaskStartedError):
+        reprioritize(kube, "warm", "a", 9)
+
+
+def test_a_cancelled_task_leaves_the_queue(server: ApiServer, kube: Kube) -> None:
+    """A pending task that is cancelled waits no longer, and the others move up at once."""
+    submit(kube, "a", 9)
+    submit(kube, "b")
+    tasks.cancel(kube, "warm", "a")
+    assert order(kube) == ["b"]
+
+
+def test_the_limit_counts_as_it_is_now(server: ApiServer, kube: Kube) -> None:
+    """The settings are read each time; missing ones are no error here, but said."""
+    assert read_queue(kube, "warm").limit == 3
+    server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "1"}})
+    assert read_queue(kube, "warm").limit == 1
+    server.remove("configmaps", "ips-config")
+    assert read_queue(kube, "warm").limit is None
+
+
+@pytest.mark.parametrize("limit", ["0", "many", " 3", None])
+def test_run_refuses_an_unusable_limit(server: ApiServer, kube: Kube, limit: str | None) -> None:
+    """No Workflow is made that could never start."""
+    server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": limit}})
+    with pytest.raises(errors.NotInstalledError, match="max-concurrent-tasks in ConfigMap ips-config"):
+        submit(kube, "a")
+    assert not [key for key in server.store.objects if key[0] == "workflows"]
+
+
+def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str]) -> None:
+    """`queue` prints the queue as data and its state as narration; `reprioritize` says the new place."""
+    assert main.run(["queue"]) == 0
+    assert capsys.readouterr() == ("", "no task waits in namespace warm\n0 of at most 3 tasks run\n")
+    submit(kube, "a", 9)
+    submit(kube, "b")
+    assert main.run(["reprioritize", "b", "10"]) == 0
+    assert capsys.readouterr().out == "task b has priority 10, number 1 in the queue\n"
+    assert main.run(["queue", "-o", "name"]) == 0
+    assert capsys.readouterr().out == "b\na\n"
+    assert main.run(["queue", "-o", "json"]) == 0
+    assert [one["position"] for one in json.loads(capsys.readouterr().out)["tasks"]] == [1, 2]
+    Argo(server, "b").phase("Running")
+    assert main.run(["reprioritize", "b", "1"]) == 1
+    assert "runs already" in capsys.readouterr().err
+    assert main.run(["reprioritize", "a", "11"]) == 2
+    server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "0"}})
+    assert main.run(["queue"]) == 0
+    said = capsys.readouterr()
+    assert "a usable max-concurrent-tasks" in said.out
+    assert "no task can start: `ips-flow doctor -n warm` says why" in said.err

@@ -1,0 +1,145 @@
+"""The queue: its order, what a task waits for, and how it is shown."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ips_flows import turns
+from ips_flows.cli.tables import queue_table
+from ips_flows.turns import Queue, Turn
+
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+SETTINGS = {"max-concurrent-tasks": "3"}
+
+
+def workflow(
+    name: str,
+    priority: int | None = 5,
+    at: str = "11:59:00",
+    *,
+    phase: str = "Pending",
+    namespace: str = "warm",
+) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": f"2026-01-31T{at}Z"},
+        "spec": {} if priority is None else {"priority": priority},
+        "status": {"phase": phase},
+    }
+
+
+def names(queue: Queue) -> list[str]:
+    return [turn.task for turn in queue.turns]
+
+
+def test_the_queue_goes_by_priority_then_age() -> None:
+    """10 is first, the older one within one priority; a task without a priority has Argo's 0 and is last."""
+    known = [
+        workflow("none", None, "09:00:00"),
+        workflow("old", 5, "11:00:00"),
+        workflow("new", 5, "11:30:00"),
+        workflow("urgent", 9, "11:50:00"),
+        workflow("seen-by-nobody-yet", 7, "11:59:59", phase=""),
+        workflow("running", 10, "10:00:00", phase="Running"),
+        workflow("ended", 10, "10:00:00", phase="Succeeded"),
+    ]
+    queue = turns.read(known, SETTINGS)
+    assert names(queue) == ["urgent", "seen-by-nobody-yet", "old", "new", "none"]
+    assert queue.running == ("running",)
+    assert queue.turns[0] == Turn(1, "urgent", 9, "2026-01-31T11:50:00Z")
+
+
+def test_each_namespace_has_its_own_queue() -> None:
+    """A place is one among the tasks of the same namespace."""
+    known = [workflow("a", 5), workflow("b", 9), workflow("c", 1, namespace="cold")]
+    assert turns.positions(known) == {("warm", "b"): 1, ("warm", "a"): 2, ("cold", "c"): 1}
+
+
+def test_twenty_tasks_of_mixed_priorities_start_in_order_each_once() -> None:
+    """Taking the first of the queue whenever a slot is free starts all, none twice, by priority and then by age."""
+    dice = random.Random(7)  # noqa: S311  (a shuffle that is the same each time)
+    known = [workflow(f"t{number:02}", dice.randint(1, 10), f"11:00:{number:02}") for number in range(20)]
+    expected = [
+        one["metadata"]["name"]
+        for one in sorted(known, key=lambda one: (-one["spec"]["priority"], one["metadata"]["name"]))
+    ]
+    dice.shuffle(known)
+    by_name = {one["metadata"]["name"]: one for one in known}
+    started = []
+    while (queue := turns.read(known, SETTINGS)).turns:
+        if queue.free:
+            assert turns.waits_for(queue, queue.turns[0]) == "nothing: Argo starts it now"
+            started.append(queue.turns[0].task)
+            by_name[started[-1]]["status"]["phase"] = "Running"
+        else:
+            assert len(queue.running) == 3
+            by_name[dice.choice(queue.running)]["status"]["phase"] = "Succeeded"
+    assert started == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [("3", 3), ("03", 3), ("0", None), ("", None), ("-1", None), (" 3", None), ("three", None), ("٣", None)],
+)
+def test_only_what_argo_reads_as_a_number_is_a_limit(text: str, limit: int | None) -> None:
+    """Argo reads plain decimal digits; with 0 no task would ever start."""
+    assert turns.limit_of({"max-concurrent-tasks": text}) == limit
+    assert turns.limit_of({}) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "running", "position", "words"),
+    [
+        (3, "abc", 1, "a, b, c"),
+        (3, "abc", 3, "a, b, c, and 2 before it"),
+        (3, "ab", 1, "nothing: Argo starts it now"),
+        (3, "ab", 2, "a, b, and 1 before it"),
+        (1, "abc", 1, "a, b, c"),
+        (9, "abcdefgh", 2, "a, b, c, d, e and 3 more, and 1 before it"),
+        (1, "", 2, "1 before it"),
+        (None, "a", 1, "a usable max-concurrent-tasks"),
+    ],
+)
+def test_what_a_task_waits_for(limit: int | None, running: str, position: int, words: str) -> None:
+    """It names the tasks that run while all slots are taken, how many go before, or what is wrong with the limit."""
+    queue = Queue(limit, tuple(running), ())
+    assert turns.waits_for(queue, Turn(position, "x", 5, "")) == words
+
+
+def test_the_table_and_the_json() -> None:
+    """People and programs get place, priority, time waited and what is waited for."""
+    known = [workflow("a", phase="Running"), workflow("b", 5), workflow("c", 9, "11:50:00")]
+    queue = turns.read(known, {"max-concurrent-tasks": "1"})
+    assert queue_table(queue, NOW).splitlines() == [
+        "POSITION   NAME   PRIORITY   WAITING   WAITS FOR",
+        "1          c      9          10m       a",
+        "2          b      5          60s       a, and 1 before it",
+    ]
+    assert turns.to_json(queue, NOW) == {
+        "limit": 1,
+        "running": ["a"],
+        "tasks": [
+            {
+                "position": 1,
+                "taskId": "c",
+                "priority": 9,
+                "createdAt": "2026-01-31T11:50:00Z",
+                "waitingSeconds": 600,
+                "waitsFor": ["a"],
+                "ahead": 0,
+            },
+            {
+                "position": 2,
+                "taskId": "b",
+                "priority": 5,
+                "createdAt": "2026-01-31T11:59:00Z",
+                "waitingSeconds": 60,
+                "waitsFor": ["a"],
+                "ahead": 1,
+            },
+        ],
+        "total": 2,
+    }
