@@ -14,6 +14,8 @@ ANNOTATION_PLAN = PREFIX + "plan"  # report.PlanSummary as JSON, written by filt
 ANNOTATION_ERROR = PREFIX + "error"  # why no plan could be made, written by filter
 ANNOTATION_VERDICT = PREFIX + "verdict"  # report.Verdict as JSON, written by finish
 ANNOTATION_CLEANED = PREFIX + "cleaned"  # when finish had deleted all that the task left
+ANNOTATION_BATCH_SIZE = PREFIX + "batch-size"  # a new window for a running task: N, N%, or 0 for a pause
+ANNOTATION_RETRY_OF = PREFIX + "retry-of"  # the name of the first task, on one that `retry` made
 ANNOTATION_TITLE = "workflows.argoproj.io/title"
 ANNOTATION_DESCRIPTION = "workflows.argoproj.io/description"
 ANNOTATION_COLUMNS = PREFIX + "columns"  # what `list` shows, as JSON
@@ -35,9 +37,9 @@ SCHEDULING_GATE = PREFIX + "window"
 
 TEMPLATE_PREWARM = "ips-prewarm"
 CONFIG_MAP = "ips-config"
+LIMIT_KEY = "max-concurrent-tasks"  # in ips-config: how many tasks run at once
 PRIORITY_CLASS = "ips-flow-pull"
 SERVICE_ACCOUNT_PULL = "ips-flow-pull"
-LIMIT_KEY = "max-concurrent-tasks"  # in ips-config: how many tasks run at once
 FIELD_MANAGER = "ips-flow"
 
 DEFAULT_IMAGE = "ips-flow:0.1.0"

@@ -105,6 +105,7 @@ def job(
     nodes: int,
     seconds_left: int,
     holder: str,
+    window: int,
 ) -> Json:
     """The Indexed Job of an attempt: one gated pod per node, never retried by the Job controller itself."""
     pod = pull_pod(plan)
@@ -121,7 +122,7 @@ def job(
         "spec": {
             "completionMode": "Indexed",
             "completions": nodes,
-            "parallelism": parallelism(plan.window, nodes),
+            "parallelism": parallelism(window, nodes),
             "backoffLimitPerIndex": 0,
             "maxFailedIndexes": nodes,
             "podReplacementPolicy": "Failed",

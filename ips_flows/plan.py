@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from ips_flows import clock
 from ips_flows.errors import PlanError
@@ -57,6 +57,9 @@ class GroupPlan(Record):
     worker_image: str
     losses_allowed: int
     nodes: tuple[PlannedNode, ...]
+    eligible: int = 0  # of the whole task: what a percentage of a new window is of
+    order: Literal["rolling", "batch"] = "rolling"
+    max_retries: int = 0
 
     def encode(self) -> dict[str, str]:
         """The `binaryData` of the group's ConfigMap."""
@@ -140,6 +143,9 @@ def make_plan(
             worker_image=worker_image,
             losses_allowed=losses,
             nodes=tuple(members),
+            eligible=eligible,
+            order=request.order,
+            max_retries=request.max_retries,
         )
         for index, members in enumerate(cut_waves(to_do, request.waves))
     ]
@@ -157,6 +163,9 @@ def make_plan(
         losses_allowed=losses,
         deadline=deadline,
         planned_at=at,
+        max_retries=request.max_retries,
+        retry_strategy=request.retry_strategy,
+        retry_delay=request.retry_delay,
     )
     return Plan(summary, groups, Chunk(FILTER_GROUP, 0, known))
 

@@ -6,15 +6,17 @@ These records are stored as JSON in annotations, so that a list of tasks needs m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from ips_flows import clock
 from ips_flows.results import Failure, ImageResult, NodeResult, Result, Skip
 
 Mode = Literal["volume", "container"]
+RetryStrategy = Literal["linear", "exponential"]
 FinalStatus = Literal["completed", "failed", "cancelled"]
 
 _FAILURES_SHOWN = 10
@@ -59,6 +61,9 @@ class PlanSummary(Record):
     losses_allowed: int
     deadline: str  # RFC 3339 UTC
     planned_at: str
+    max_retries: int = 0
+    retry_strategy: RetryStrategy = "linear"
+    retry_delay: int = 0  # seconds
 
 
 class FailureLine(Record):
@@ -81,9 +86,25 @@ class GroupProgress(Record):
     done: int = 0
     pulling: int = 0
     failed: int = 0
-    window: int = 0
+    window: int | None = None  # the one in force; 0 is a pause
     failures: tuple[FailureLine, ...] = ()  # the latest, at most 10
+    classes: dict[str, int] = {}  # nodes × images that are not there, by class
+    started: str = ""
     at: str = ""
+
+
+class Attempt(Record):
+    """One attempt of a group, from 0. `failures` counts nodes × images by class; `ended_at` is empty until then."""
+
+    group: int
+    wave: str
+    attempt: int
+    nodes: int
+    failed: int
+    failures: dict[str, int]
+    started_at: str
+    ended_at: str
+    next_delay: int | None = None  # seconds until the next attempt, where one follows
 
 
 class Summary(Record):
@@ -115,6 +136,7 @@ class Verdict(Record):
     summary: Summary | None  # None when no plan was made
     losses_allowed: int = 0
     drift: dict[str, tuple[str, ...]] = {}  # reference → different digests that nodes hold for it
+    retries: tuple[Attempt, ...] = ()  # the attempts of waves that were tried again
 
 
 def failure_lines(
@@ -162,23 +184,26 @@ def judge(
     started_at: str,
     at: str,
     seconds: float,
+    waves: Sequence[Collection[str]] = (),
+    retries: Sequence[Attempt] = (),
 ) -> Verdict:
     """The verdict of a task, from what is on the nodes and nothing else.
 
     `stopped` is whether someone asked the Workflow to stop; a task whose every image was in place by then
-    is completed all the same. `error` is why there is no plan.
+    is completed all the same. `error` is why there is no plan. `waves` are the nodes of each wave.
     """
     summary = summarize(plan, results, seconds) if plan else None
     status: FinalStatus
-    allowed = 0 if stopped or plan is None else plan.losses_allowed
-    if plan is not None and summary is not None and summary.failed <= allowed and summary.completed:
+    spoilt = _spoilt_by(plan, summary, waves, results, stopped=stopped) if plan and summary else "no plan"
+    if plan is not None and summary is not None and not spoilt:
         status, message = "completed", _completed_message(summary, plan.losses_allowed)
     elif stopped:
         status, message = "cancelled", _cancelled_message(summary)
-    elif summary is None:
+    elif plan is None or summary is None:
         status, message = "failed", error or "the task ended before its plan was made"
     else:
-        status, message = "failed", _failed_message(summary)
+        borne = summary.completed and summary.failed <= plan.losses_allowed
+        status, message = "failed", _failed_message(summary, spoilt if borne else "")
     return Verdict(
         status=status,
         event_id=f"{uid}-{started_at}-{status}",
@@ -188,7 +213,31 @@ def judge(
         summary=summary,
         losses_allowed=plan.losses_allowed if plan else 0,
         drift=drift(plan.images, results) if plan else {},
+        retries=tuple(retries),
     )
+
+
+def unbearable(
+    waves: Sequence[Collection[str]], results: Mapping[str, NodeResult], *, allowed: int, deadline: str
+) -> str:
+    """Why the nodes that some waves lost are more than a task may lose; empty when they are not.
+
+    Bearable is what `maxFailedNodes` allows, as long as each wave has a node that holds its images, every node
+    had its turn, and none was lost because the task's own time was up. Driver and verdict ask this alike.
+    """
+    lost = [name for wave in waves for name in wave if name not in results or not results[name].ok]
+    if not lost:
+        return ""
+    if len(lost) > allowed:
+        return f"{len(lost)} nodes lost, {allowed} allowed"
+    if any(name not in results or results[name].skipped for name in lost):
+        return "not every node had its turn"
+    if any(clock.parse(results[name].at) >= clock.parse(deadline) for name in lost):
+        return "the task's time was up"
+    for number, wave in enumerate(waves, start=1):
+        if wave and not any(name in results and results[name].ok for name in wave):
+            return f"no node of wave-{number} has its images"
+    return ""
 
 
 def drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> dict[str, tuple[str, ...]]:
@@ -199,6 +248,23 @@ def drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> dict[str,
             if image.ok and image.digest:
                 seen.setdefault(name, set()).add(image.digest)
     return {name: tuple(sorted(digests)) for name, digests in sorted(seen.items()) if len(digests) > 1}
+
+
+def _spoilt_by(
+    plan: PlanSummary,
+    summary: Summary,
+    waves: Sequence[Collection[str]],
+    results: Mapping[str, NodeResult],
+    *,
+    stopped: bool,
+) -> str:
+    """Why a task is not completed; empty when it is."""
+    if not summary.failed:
+        return ""
+    if stopped or not summary.completed or summary.failed > plan.losses_allowed:
+        return "too many nodes lost"
+    known = waves or [[name for name, node in results.items() if not _left_out(node)]]
+    return unbearable(known, results, allowed=plan.losses_allowed, deadline=plan.deadline)
 
 
 def _left_out(node: NodeResult) -> bool:
@@ -226,11 +292,13 @@ def _cancelled_message(summary: Summary | None) -> str:
     return f"cancelled with every image on {summary.completed} of {summary.eligible} nodes"
 
 
-def _failed_message(summary: Summary) -> str:
+def _failed_message(summary: Summary, why: str) -> str:
     parts = [f"{summary.failed} of {summary.eligible} nodes lack images"]
     real = {name: count for name, count in summary.failures.items() if name != Failure.CANCELLED}
     if real:
         parts.append(", ".join(f"{name} ×{count}" for name, count in real.items()))
     if summary.not_reached:
         parts.append(f"{summary.not_reached} never reached")
+    if why:
+        parts.append(why)
     return "; ".join(parts)

@@ -28,6 +28,7 @@ from ips_flows.complaints import (
     check_repetitions,
     check_sizes,
     check_texts,
+    encodable,
     explain,
 )
 from ips_flows.document import Document, Place, read_document
@@ -38,15 +39,14 @@ from ips_flows.labels import is_label_key
 PullPolicy = Literal["IfNotPresent", "Always"]
 
 _NOT_YET = {  # fields that are validated but not acted upon; each goes when it gets its life
-    "max_retries",
-    "retry_strategy",
-    "retry_delay",
     "webhook_url",
     "webhook_secret_name",
     "webhook_format",
-    "order",
-    "max_failed_nodes",
 }
+
+# Argo keeps a Workflow's arguments twice in an object that it wants below 1 MiB.
+_LARGEST_STORED = 448 * 1024
+_TOO_LARGE = "allowed: at most 448 KiB as JSON; list fewer nodes, or select them by label"
 
 _FORM_FIELDS = {  # parameters of the WorkflowTemplate that the Argo UI's form shows
     "images": "images",
@@ -60,6 +60,11 @@ _FORM_FIELDS = {  # parameters of the WorkflowTemplate that the Argo UI's form s
     "pull-policy": "pullPolicy",
     "pull-secrets": "pullSecrets",
     "waves": "waves",
+    "order": "order",
+    "max-failed-nodes": "maxFailedNodes",
+    "max-retries": "maxRetries",
+    "retry-strategy": "retryStrategy",
+    "retry-delay": "retryDelay",
     "node-timeout": "nodeTimeout",
     "task-timeout": "timeout",
 }
@@ -208,9 +213,10 @@ def from_form(parameters: Mapping[str, str]) -> PrewarmRequest:
     """Read the plain parameters of the Argo UI's form; an empty one means the default."""
     filled = {name: text for name, text in parameters.items() if text.strip() and name != "request"}
     given = {_FORM_FIELDS.get(name, name): text for name, text in filled.items()}
+    names = {field: name for name, field in _FORM_FIELDS.items()}
     document = Document(data={})
-    _replace(document, "form", given, dict.fromkeys(given, "form"))
-    return _validated(document, "form")
+    _replace(document, "form", given, dict.fromkeys(given, "form"), names)
+    return _validated(document, "form", names)
 
 
 def from_canonical(text: str) -> PrewarmRequest:
@@ -268,7 +274,13 @@ def _request_document(text: str, source: str) -> Document:
     return document
 
 
-def _replace(document: Document, source: str, given: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+def _replace(
+    document: Document,
+    source: str,
+    given: Mapping[str, Any],
+    sources: Mapping[str, str],
+    names: Mapping[str, str] | None = None,
+) -> None:
     """Put values from outside the text into a document, in place of what it says."""
     if not isinstance(document.data, dict):
         return
@@ -282,21 +294,24 @@ def _replace(document: Document, source: str, given: Mapping[str, Any], sources:
         try:
             document.data[field] = plain.from_plain(field, value)
         except FieldError as error:
-            shown_field = "" if sources[field] != source else field
+            shown_field = "" if sources[field] != source else (names or {}).get(field, field)
             document.problems.append(Problem(sources[field], 0, 0, shown_field, str(error)))
             document.spoilt.add((field,))
 
 
-def _validated(document: Document, source: str) -> PrewarmRequest:
-    """The request of a document. Raises BadRequestError with all that is wrong."""
-    complaints = Complaints(document, source)
+def _validated(document: Document, source: str, names: Mapping[str, str] | None = None) -> PrewarmRequest:
+    """The request of a document. Raises BadRequestError with all that is wrong.
+
+    `names` are those under which a form knows the fields.
+    """
+    complaints = Complaints(document, source, names)
     data = document.data
     if not isinstance(data, dict):
         got = "an empty text" if data is None else shown(data, complaints.text_of(()))
         complaints.add((), f"got {got}; allowed: a mapping with the field images, or a list of images")
         raise complaints.error()
     check_texts(complaints, data)
-    data = check_keys(complaints, (), data, PrewarmRequest)
+    data = check_keys(complaints, (), encodable(data), PrewarmRequest)
     check_sizes(complaints, data, _schema())
     for field, model in (("images", ImageSpec), ("tolerations", Toleration)):
         if isinstance(data.get(field), list):
@@ -310,6 +325,8 @@ def _validated(document: Document, source: str) -> PrewarmRequest:
     except ValidationError as error:
         explain(complaints, error, data, _schema())
     _refuse_not_yet(complaints, data)
+    if request is not None and (size := len(json.dumps(canonical_json(request)))) > _LARGEST_STORED:
+        complaints.add((), f"got a request of {size // 1024} KiB; {_TOO_LARGE}")
     if request is None or complaints.found:
         raise complaints.error()
     return request

@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -106,6 +106,7 @@ class Chunk:
     group: int  # -1: written by filter (skipped and warm nodes); MAX: by finish
     attempt: int
     nodes: Mapping[str, NodeResult] = field(default_factory=dict)
+    started: str = ""  # when the attempt began, RFC 3339 UTC
 
 
 _FRAMES = re.compile(
@@ -122,6 +123,7 @@ def encode(chunk: Chunk) -> dict[str, str]:
         "version": 1,
         "group": chunk.group,
         "attempt": chunk.attempt,
+        "started": chunk.started,
         "nodes": {name: _pack(node) for name, node in chunk.nodes.items()},
     }
     return pack("results.json.gz", document)
@@ -134,6 +136,7 @@ def decode(binary: Mapping[str, str]) -> Chunk:
         group=document["group"],
         attempt=document["attempt"],
         nodes={name: _unpack(node) for name, node in document["nodes"].items()},
+        started=document.get("started", ""),
     )
 
 
@@ -148,9 +151,7 @@ def split(chunk: Chunk, limit: int = CHUNK_BYTES) -> list[Chunk]:
     return [
         piece
         for part in parts
-        for piece in split(
-            Chunk(chunk.group, chunk.attempt, {name: chunk.nodes[name] for name in part}), limit
-        )
+        for piece in split(replace(chunk, nodes={name: chunk.nodes[name] for name in part}), limit)
     ]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_SIZE = re.compile(r"[0-9]{1,3}|1000|[1-9][0-9]?%|100%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,8 @@ class Standing:
 
     `pulling` counts pods that were let go and have not ended, those told to end included.
     `gated` are the indexes whose pods wait at the gate. `ended` counts nodes with a result, `reached` those
-    of them that hold at least one image of the task.
+    of them that hold at least one image of the task. `barrier` is for batches with a strict barrier between
+    them: how many nodes had started when the present window came into force; None: nodes roll.
     """
 
     window: int
@@ -21,6 +25,7 @@ class Standing:
     gated: Sequence[int]
     ended: int
     reached: int
+    barrier: int | None = None
 
 
 def breaker_open(standing: Standing) -> bool:
@@ -37,7 +42,30 @@ def startable(standing: Standing) -> Sequence[int]:
         free = standing.window - standing.pulling - standing.ended
     else:
         free = standing.window - standing.pulling
+    if standing.barrier is not None:
+        free = min(free, _left_of_batch(standing, standing.barrier))
     return sorted(standing.gated)[: max(0, free)]
+
+
+def _left_of_batch(standing: Standing, barrier: int) -> int:
+    """How many nodes of the present batch have not started; none while a node from before the barrier pulls."""
+    ended = standing.ended - barrier
+    if ended < 0 or not standing.window:
+        return 0
+    started = ended + standing.pulling
+    return (ended // standing.window + 1) * standing.window - started
+
+
+def resized(text: str, eligible: int) -> int | None:
+    """The window that someone asked for while the task runs: a number, a percentage, 0 for a pause.
+
+    None where the text is none of these: it may have been written by hand.
+    """
+    if not _SIZE.fullmatch(text):
+        return None
+    if text.endswith("%"):
+        return max(1, math.ceil(eligible * int(text[:-1]) / 100))
+    return int(text)
 
 
 def parallelism(window: int, nodes: int) -> int:

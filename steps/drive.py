@@ -14,6 +14,7 @@ from typing import Any
 
 from ips_flows import clock
 from ips_flows.conventions import (
+    ANNOTATION_BATCH_SIZE,
     ANNOTATION_EPOCH,
     ANNOTATION_HOLDER,
     ANNOTATION_PROGRESS,
@@ -48,9 +49,10 @@ from ips_flows.jobgroup import (
 )
 from ips_flows.kube import Json, core, jobs
 from ips_flows.plan import GroupPlan, PlannedNode
-from ips_flows.report import FailureLine, GroupProgress, failure_lines
-from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip, split
-from ips_flows.window import Standing, breaker_open, startable
+from ips_flows.report import FailureLine, GroupProgress, failure_lines, unbearable
+from ips_flows.results import FILTER_GROUP, Chunk, Failure, ImageResult, NodeResult, Result, Skip, fold, split
+from ips_flows.retries import by_class
+from ips_flows.window import Standing, breaker_open, parallelism, resized, startable
 from steps.footing import (
     EXIT_LOST,
     Footing,
@@ -116,10 +118,14 @@ class Driver:
         self._waiting = False
         self._plan: GroupPlan
         self._nodes: list[PlannedNode]
+        self._window = 0
+        self._barrier: int | None = None
+        self._reached_before = 0
+        self._started = clock.stamp(clock.now())
         self._witness: PodWitness
 
     def run(self) -> int:
-        """Work the attempt to its end: 0 when no node of it fails any more, 1 otherwise."""
+        """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
         signal.signal(signal.SIGTERM, self._terminate)
         workflow = self._footing.workflow()
         if is_over(workflow):
@@ -130,6 +136,7 @@ class Driver:
         )
         self._plan = GroupPlan.decode(plan_map["binaryData"])
         self._witness = PodWitness(self._footing, self._plan)
+        self._window = self._wanted_window(workflow)
         self._nodes = self._take_nodes(plan_map)
         self._read_stored()
         if self._left():
@@ -166,11 +173,16 @@ class Driver:
     def _read_stored(self) -> None:
         """What a previous life recorded is not done again."""
         index = {node.name: number for number, node in enumerate(self._nodes)}
+        reached = set()
         for chunk in stored_chunks(self._footing):
+            if chunk.group == self._group and chunk.attempt < self._attempt:
+                reached |= {name for name, node in chunk.nodes.items() if _reached(node)}
             if (chunk.group, chunk.attempt) == (self._group, self._attempt):
                 self._chunks += 1
                 self._results.update({index[name]: node for name, node in chunk.nodes.items()})
         self._persisted = set(self._results)
+        # A wave that had images somewhere is no typo: its breaker stays shut when it is tried again.
+        self._reached_before = len(reached)
 
     def _take_job(self, plan_map: Json) -> None:
         """Create the attempt's Job, or adopt it: then its epoch is ours, and so are the pods still gated.
@@ -189,13 +201,15 @@ class Driver:
             nodes=len(self._nodes),
             seconds_left=int(self._seconds_left()) + _NET_SECONDS,
             holder=self._me,
+            window=self._window,
         )
         try:
-            self._kube.create(jobs(self._footing.namespace), body)
+            made = self._kube.create(jobs(self._footing.namespace), body)
         except ConflictError:
             self._adopt()
         else:
-            say(f"Job {self._name}: {len(self._nodes)} nodes, at most {self._plan.window} at once")
+            self._started = made["metadata"]["creationTimestamp"]
+            say(f"Job {self._name}: {len(self._nodes)} nodes, at most {self._window} at once")
 
     def _adopt(self) -> None:
         epoch = self._take_epoch()
@@ -249,7 +263,27 @@ class Driver:
         self._finish_up()
         failed = sum(not node.ok for node in self._results.values())
         say(f"{self._plan.wave}: {len(self._results) - failed} nodes done, {failed} failed")
-        return 1 if failed else 0
+        return 1 if failed and self._losses_spoil() else 0
+
+    def _losses_spoil(self) -> bool:
+        """Whether the group fails with the nodes that it lost; retries are spent before losses are allowed."""
+        left = self._plan.max_retries - self._attempt
+        if left > 0:
+            say(f"{left} of {self._plan.max_retries} retries left")
+            return True
+        chunks = [one for one in stored_chunks(self._footing) if FILTER_GROUP < one.group <= self._group]
+        waves: dict[int, set[str]] = {}
+        for chunk in chunks:
+            waves.setdefault(chunk.group, set()).update(chunk.nodes)
+        waves.setdefault(self._group, set()).update(node.name for node in self._plan.nodes)
+        allowed = self._plan.losses_allowed
+        results = fold(chunks)
+        why = unbearable(
+            [waves[group] for group in sorted(waves)], results, allowed=allowed, deadline=self._plan.deadline
+        )
+        lost = sum(not node.ok for node in results.values())
+        say(why or f"{lost} nodes lost so far, {allowed} allowed")
+        return bool(why)
 
     def _pass(self) -> str:
         """One look and what follows from it; returns the resourceVersion of the look."""
@@ -261,10 +295,12 @@ class Driver:
         holder = current["metadata"]["annotations"].get(ANNOTATION_HOLDER)
         if holder != self._me:
             raise LostFootingError(f"Job {self._name} is driven by {holder} now")
+        self._started = current["metadata"].get("creationTimestamp") or self._started
         if self._seconds_left() <= 0:
             self._give_up(pods, ENDED_TIMEOUT, Failure.TIMEOUT, "the task's time was up")
             return version
         gated, pulling = self._look_at(pods)
+        self._resize(current, pulling)
         self._find_lost(pods, current)
         standing = self._standing(gated, pulling)
         if breaker_open(standing) and not pulling:
@@ -356,13 +392,34 @@ class Driver:
             message = lost or "its pull pod was deleted by someone else"
             self._record(index, (ImageResult(Result.FAILED, failure, message),) * len(self._plan.images))
 
+    def _resize(self, current: Mapping[str, Any], pulling: int) -> None:
+        """Take in a window that was changed meanwhile. The Job's parallelism only ever rises."""
+        window = self._wanted_window(self._kube.get(self._footing.path, metadata_only=True))
+        if window != self._window:
+            say(f"window {self._window} → {window}" if window else f"window {self._window} → 0: paused")
+            self._window, self._barrier = window, None
+        if self._plan.order == "batch" and self._barrier is None:
+            self._barrier = len(self._results) + pulling
+        pods = parallelism(window, len(self._nodes)) if window else 0
+        if pods > current["spec"]["parallelism"]:
+            self._kube.patch(jobs(self._footing.namespace, self._name), {"spec": {"parallelism": pods}})
+
+    def _wanted_window(self, workflow: Mapping[str, Any]) -> int:
+        """The window that the task is to have now; the plan's, where nobody asked for another."""
+        if workflow["metadata"]["uid"] != self._footing.uid:
+            raise LostFootingError(f"Workflow {self._footing.task} was replaced")
+        asked = (workflow["metadata"].get("annotations") or {}).get(ANNOTATION_BATCH_SIZE)
+        wanted = None if asked is None else resized(asked, self._plan.eligible)
+        return self._plan.window if wanted is None else wanted
+
     def _standing(self, gated: Mapping[int, Json], pulling: int) -> Standing:
         return Standing(
-            window=self._plan.window,
+            window=self._window,
             pulling=pulling,
             gated=tuple(gated),
             ended=len(self._results),
-            reached=sum(any(image.ok for image in node.images) for node in self._results.values()),
+            reached=self._reached_before + sum(_reached(node) for node in self._results.values()),
+            barrier=self._barrier,
         )
 
     def _let_go(self, gated: Mapping[int, Json], indexes: Sequence[int]) -> int:
@@ -421,6 +478,7 @@ class Driver:
             self._group,
             self._attempt,
             {self._nodes[index].name: self._results[index] for index in sorted(fresh)},
+            self._started,
         )
         for piece in split(chunk):
             body = results_map(f"{self._name}-r{self._chunks}", self._footing.task, self._footing.uid, piece)
@@ -439,8 +497,10 @@ class Driver:
             done=len(self._results) - failed,
             pulling=pulling,
             failed=failed,
-            window=self._plan.window,
+            window=self._window,
             failures=tuple(self._failures),
+            classes=by_class(self._results.values()),
+            started=self._started,
         )
         text = progress.to_json()
         at = time.monotonic()
@@ -553,6 +613,10 @@ class Driver:
 
     def _path(self, kind: str, name: str = "") -> str:
         return core(self._footing.namespace, kind, name)
+
+
+def _reached(node: NodeResult) -> bool:
+    return any(image.ok for image in node.images)
 
 
 def _owned_by(plan_map: Mapping[str, Any]) -> Json:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 from ips_flows import clock
@@ -37,6 +38,7 @@ from ips_flows.results import (
     same_for_all,
     split,
 )
+from ips_flows.retries import history, recorded_attempts
 from steps.footing import Footing, is_stopped, say, start
 from steps.witness import PodWitness, stored_chunks
 
@@ -65,8 +67,7 @@ def _finish(footing: Footing) -> int:
     annotations = workflow["metadata"].get("annotations") or {}
     if ANNOTATION_VERDICT not in annotations:
         _await_drivers(footing)
-        results = _gather(footing, workflow)
-        verdict = _write_verdict(footing, results)
+        verdict = _write_verdict(footing, _gather(footing, workflow))
         say(f"{verdict.status}: {verdict.message}")
     if ANNOTATION_CLEANED not in annotations:
         _clean(footing)
@@ -94,7 +95,15 @@ def _await_drivers(footing: Footing) -> None:
     say(f"a driver still runs after {_DRIVERS_SECONDS:.0f} s; going on without it")
 
 
-def _gather(footing: Footing, workflow: Json) -> dict[str, NodeResult]:
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """All that is known of a task's nodes, and which of them each wave has."""
+
+    chunks: Sequence[Chunk]
+    waves: Sequence[Collection[str]]
+
+
+def _gather(footing: Footing, workflow: Json) -> _Gathered:
     """All results: those stored, those of pods that nobody recorded, and the nodes never reached."""
     groups = _groups(footing)
     chunks = stored_chunks(footing)
@@ -113,7 +122,8 @@ def _gather(footing: Footing, workflow: Json) -> dict[str, NodeResult]:
     for piece in (piece for chunk in fresh for piece in split(chunk)):
         while not _store(footing, next(numbers), piece):
             pass
-    return fold([*stored_chunks(footing)])
+    waves = [[node.name for node in plan.nodes] for _, plan in sorted(groups.items())]
+    return _Gathered(stored_chunks(footing), waves)
 
 
 def _store(footing: Footing, number: int, piece: Chunk) -> bool:
@@ -168,12 +178,14 @@ def _unrecorded(
                 images = witness.now(planned[node], pod, why=ENDED_CANCELLED if stopped else "")
                 nodes[node] = NodeResult(images, clock.stamp(clock.now()))
         if nodes:
-            fresh.append(Chunk(group, attempt, nodes))
+            fresh.append(Chunk(group, attempt, nodes, metadata.get("creationTimestamp") or ""))
     return fresh
 
 
-def _write_verdict(footing: Footing, results: Mapping[str, NodeResult]) -> Verdict:
+def _write_verdict(footing: Footing, gathered: _Gathered) -> Verdict:
     """Written once: the patch carries the resourceVersion at which there was none."""
+    results = fold(gathered.chunks)
+    attempts = recorded_attempts(gathered.chunks)
     end = time.monotonic() + _PATIENCE_SECONDS
     while True:
         workflow = footing.workflow()
@@ -192,6 +204,8 @@ def _write_verdict(footing: Footing, results: Mapping[str, NodeResult]) -> Verdi
             started_at=started_at,
             at=at,
             seconds=clock.between(started_at, at),
+            waves=gathered.waves,
+            retries=history(plan, attempts, ended=True),
         )
         metadata = {
             "resourceVersion": workflow["metadata"]["resourceVersion"],

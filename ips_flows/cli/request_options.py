@@ -10,6 +10,7 @@ import click
 
 from ips_flows.cli.narration import is_terminal
 from ips_flows.errors import UsageError
+from ips_flows.legible import legible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,9 +46,11 @@ _OPTIONS = (
         metavar="KEY[=VALUE][:EFFECT]",
         help="Instead of all taints.",
     ),
-    _flag("--max-retries", hidden=True, metavar="0-5", help="How often failed nodes are tried again."),
-    _flag("--retry-strategy", hidden=True, metavar="NAME", help="linear or exponential."),
-    _flag("--retry-delay", hidden=True, metavar="SECONDS", help="1 to 300."),
+    _flag("--max-retries", metavar="0-5", help="How often failed nodes are tried again."),
+    _flag(
+        "--retry-strategy", metavar="NAME", help="How that wait grows: linear (not at all) or exponential."
+    ),
+    _flag("--retry-delay", metavar="SECONDS", help="The wait before a retry: 1 to 300."),
     _flag("--webhook-url", hidden=True, metavar="URL", help="Who is told of the end."),
     _flag(
         "--webhook-secret-name", hidden=True, metavar="NAME", help="The Secret with the webhook's URL or key."
@@ -56,8 +59,8 @@ _OPTIONS = (
     _flag("--pull-secrets", multiple=True, metavar="NAMES", help="Image pull Secrets of the namespace."),
     _flag("--pull-policy", metavar="NAME", help="IfNotPresent or Always."),
     _flag("--waves", multiple=True, metavar="SIZES", help='Cumulative sizes, such as "1,10%,100%".'),
-    _flag("--order", hidden=True, metavar="NAME", help="rolling or batch."),
-    _flag("--max-failed-nodes", hidden=True, metavar="N|N%", help="How many nodes may be lost."),
+    _flag("--order", metavar="NAME", help="rolling, or batch: a barrier after every batchSize nodes."),
+    _flag("--max-failed-nodes", metavar="N|N%", help="How many nodes may be lost."),
     _flag("--node-timeout", metavar="DURATION", help="The time a node has for an attempt."),
     _flag("--task-timeout", metavar="DURATION", help="The time the task has (field `timeout`)."),
     _flag("--name", metavar="NAME", help="The task's name, instead of a generated one."),
@@ -103,6 +106,7 @@ def read_text(file: str | None, stdin: TextIO, *, needed: bool) -> tuple[str | N
                 hint="Name a request file, - for stdin, or an image: `ips-flow run --image busybox:1.37`.",
             )
         return None, _NO_TEXT
+    shown = legible(file)
     if file == "-":
         if is_terminal(stdin):
             raise UsageError(
@@ -112,24 +116,28 @@ def read_text(file: str | None, stdin: TextIO, *, needed: bool) -> tuple[str | N
         return _decoded(stdin.buffer.read(_LARGEST), "stdin"), "stdin"
     try:
         with Path(file).open("rb") as handle:
-            return _decoded(handle.read(_LARGEST), file), file
+            return _decoded(handle.read(_LARGEST), shown), file
     except FileNotFoundError as error:
         raise UsageError(
-            f"{file}: there is no such file", hint=f"Files are looked for in {Path.cwd()}."
+            f"{shown}: there is no such file", hint=f"Files are looked for in {Path.cwd()}."
         ) from error
     except IsADirectoryError as error:
-        raise UsageError(f"{file}: is a directory, expected a request file") from error
+        raise UsageError(f"{shown}: is a directory, expected a request file") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{file}: can't be read: {reason}") from error
+        raise UsageError(f"{shown}: can't be read: {reason}") from error
 
 
 def _decoded(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
+        if len(data) == _LARGEST:  # cut in the middle of a character, perhaps: its size is what is wrong
+            return data.decode("utf-8", "replace")
+        line = data.count(b"\n", 0, error.start) + 1
+        column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8")) + 1
         raise UsageError(
-            f"{source}: is no UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}"
+            f"{source}:{line}:{column}: got the byte 0x{data[error.start]:02x}; allowed: text in UTF-8"
         ) from error
 
 

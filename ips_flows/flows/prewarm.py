@@ -51,12 +51,13 @@ from ips_flows.conventions import (
     TEMPLATE_PREWARM,
 )
 from ips_flows.jobgroup import USER
+from ips_flows.retries import CAP_SECONDS
 
 _FILTER_OUTPUTS = ("waves", "retries", "delay", "factor", "timeout")
 _TMP = "/tmp"  # noqa: S108  (an emptyDir of the step pod: its root is read-only)
 # Argo replaces a step pod that was lost or lost its footing: exit codes above 1 are ours for that.
 _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 1"
-_BACKOFF_CAP = "10m"
+_BACKOFF_CAP = f"{CAP_SECONDS // 60}m"
 # The arguments of the Argo UI's form; they count where `request` is empty.
 _FORM: Sequence[tuple[str, str, str]] = (
     (
@@ -75,13 +76,22 @@ _FORM: Sequence[tuple[str, str, str]] = (
     ("pull-policy", "IfNotPresent", "IfNotPresent, or Always to check moving tags again"),
     ("pull-secrets", "", "Names of image pull Secrets, separated by commas"),
     ("waves", "", "Cumulative sizes: 1, 10%, 100%; empty: all nodes in one wave"),
+    ("order", "rolling", "rolling, or batch: the next nodes start when all of a batch have finished"),
+    ("max-failed-nodes", "0", "How many nodes may be lost: a number, or a percentage such as 5%"),
+    ("max-retries", "0", "How often failed nodes are tried again: 0-5"),
+    (
+        "retry-strategy",
+        "linear",
+        "linear: the same delay each time; exponential: twice as long each time, at most 10m",
+    ),
+    ("retry-delay", "30", "Seconds before the first retry: 1-300"),
     ("node-timeout", "10m", "How long one node may take"),
     ("task-timeout", "2h", "How long the whole task may take"),
 )
 
 
-def prewarm_template() -> WorkflowTemplate:
-    """The WorkflowTemplate that every task refers to."""
+def prewarm_template(*, backoff_cap: str = _BACKOFF_CAP) -> WorkflowTemplate:
+    """The WorkflowTemplate that every task refers to. `backoff_cap` is the longest delay between two attempts."""
     with WorkflowTemplate(
         name=TEMPLATE_PREWARM,
         labels={"app.kubernetes.io/name": "ips-flow", "app.kubernetes.io/part-of": "ips-flow"},
@@ -133,7 +143,7 @@ def prewarm_template() -> WorkflowTemplate:
                 backoff=Backoff(
                     duration=_input("delay"),
                     factor=IntOrString(root=_input("factor")),
-                    cap=_BACKOFF_CAP,
+                    cap=backoff_cap,
                     max_duration=_input("timeout"),
                 ),
             ),

@@ -245,6 +245,11 @@ def test_every_field_of_the_form_is_understood(template: Any) -> None:
         "pull-policy": "Always",
         "pull-secrets": "s",
         "waves": "1, 50%",
+        "order": "batch",
+        "max-failed-nodes": "5%",
+        "max-retries": "2",
+        "retry-strategy": "exponential",
+        "retry-delay": "5",
         "node-timeout": "1m",
         "task-timeout": "1h",
     }
@@ -253,3 +258,17 @@ def test_every_field_of_the_form_is_understood(template: Any) -> None:
     request = from_form(examples)
     assert (request.batch_size, request.priority, request.waves) == (3, 9, (1, "50%"))
     assert (request.include_cordoned, request.timeout_seconds) == (True, 3600)
+    assert (request.max_retries, request.retry_strategy, request.retry_delay) == (2, "exponential", 5)
+    assert (request.order, request.max_failed_nodes) == ("batch", "5%")
+
+
+def test_the_cap_of_the_delays() -> None:
+    """The committed template caps the delay at 10 minutes; a render with another cap differs in that alone."""
+    committed, short = prewarm_template().to_dict(), prewarm_template(backoff_cap="4s").to_dict()
+    one, other = (
+        next(one for one in made["spec"]["templates"] if one["name"] == "attempt")["retryStrategy"]["backoff"]
+        for made in (committed, short)
+    )
+    assert (one["cap"], other["cap"]) == ("10m", "4s")
+    other["cap"] = "10m"
+    assert short == committed

@@ -156,7 +156,14 @@ def test_the_job() -> None:
     labels = task_labels("t", UID, "pull", 0, 1)
     reference = {"kind": "ConfigMap", "name": "t-g0"}
     made = job(
-        plan, "t-g0-a1", labels=labels, owner_reference=reference, nodes=40, seconds_left=-3, holder="d"
+        plan,
+        "t-g0-a1",
+        labels=labels,
+        owner_reference=reference,
+        nodes=40,
+        seconds_left=-3,
+        holder="d",
+        window=10,
     )
     assert made["metadata"]["ownerReferences"] == [reference]
     assert made["metadata"]["annotations"] == {"ips-flow.io/holder": "d", ANNOTATION_EPOCH: "1"}

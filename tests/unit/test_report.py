@@ -92,6 +92,47 @@ def test_the_verdict(
     assert made.event_id == f"u-2026-01-01T00:00:00Z-{status}"
 
 
+@pytest.mark.parametrize(
+    ("waves", "status", "message"),
+    [
+        ([["n0", "n1"], ["n2"]], "completed", "completed, 1 of 3 nodes lost (2 allowed)"),
+        (
+            [["n0", "n2"], ["n1"]],
+            "failed",
+            "1 of 3 nodes lack images; NotFound ×1; no node of wave-2 has its images",
+        ),
+    ],
+)
+def test_each_wave_needs_a_good_node(waves: list[list[str]], status: str, message: str) -> None:
+    """The verdict agrees with the driver: a wave that brought its images to no node has failed."""
+    made = judge(
+        summary(eligible=3, losses=2),
+        {"n0": GOOD_NODE, "n1": BAD_NODE, "n2": GOOD_NODE},
+        stopped=False,
+        error="",
+        uid="u",
+        started_at=AT,
+        at=AT,
+        seconds=1,
+        waves=waves,
+    )
+    assert (made.status, made.message) == (status, message)
+
+
+def test_a_node_lost_to_the_tasks_time_is_no_allowed_loss() -> None:
+    """The verdict agrees with the driver, which exits 1 when the task's own time is up."""
+    late = NodeResult((PULLED, ImageResult(Result.FAILED, Failure.TIMEOUT)), "2026-01-01T02:00:00Z")
+    made = verdict(summary(eligible=2, losses=1), {"n0": GOOD_NODE, "n1": late})
+    assert made.status == "failed"
+    assert made.message == "1 of 2 nodes lack images; Timeout ×1; the task's time was up"
+
+
+def test_a_node_without_its_turn_is_no_allowed_loss() -> None:
+    """What was never tried is not lost: the task ended too early."""
+    made = verdict(summary(eligible=2, losses=1), {"n0": GOOD_NODE, "n1": NOT_REACHED})
+    assert made.status == "failed"
+
+
 def test_all_warm() -> None:
     """A task that had nothing to do says so."""
     warm = NodeResult((PRESENT, PRESENT), AT)

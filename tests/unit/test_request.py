@@ -92,7 +92,7 @@ batch-size: 3
 nodeSelector: {a: yes, b: 1, "c d": x, e: "{{x}}"}
 nodeTimeout: 3h
 batchSize: 5000
-maxRetries: 2
+webhookFormat: slack
 """
     assert complaints(parse_request, text, "images.yaml") == [
         'images.yaml:3:5: images[1]: got the number 1.0; allowed: text; put it in quotes: "1.0"',
@@ -114,7 +114,7 @@ maxRetries: 2
         'images.yaml:10:14: nodeTimeout: got "3h"; allowed: at most timeout, which is "2h"',
         "images.yaml:11:1: batchSize: duplicate key; it stands in line 7 already",
         'images.yaml:11:12: batchSize: got 5000; allowed: a number from 1 to 1000, or a percentage such as "10%"',
-        "images.yaml:12:13: maxRetries: not supported by this version yet; leave it out",
+        "images.yaml:12:16: webhookFormat: not supported by this version yet; leave it out",
     ]
 
 
@@ -256,11 +256,6 @@ def test_reserved_label_keys(key: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "maxRetries: 2",
-        "retryStrategy: exponential",
-        "retryDelay: 5",
-        "maxFailedNodes: 5%",
-        "order: batch",
         "webhookUrl: https://x.io/hook",
         "webhookSecretName: hook",
         "webhookFormat: slack",
@@ -478,8 +473,8 @@ def test_problems_of_the_form() -> None:
     """Problems of the form name the form and the field; unknown parameters are refused."""
     parameters = {"images": "a\nB", "priority": "x", "batchsize": "3", "node-selector": "{{a}}=b"}
     assert complaints(from_form, parameters) == [
-        'form: nodeSelector["{{a}}"]: got "{{a}}"; allowed: text without "{{", which Argo would expand',
-        "form: batchsize: unknown field; did you mean 'batchSize'?",
+        'form: node-selector["{{a}}"]: got "{{a}}"; allowed: text without "{{", which Argo would expand',
+        "form: batchsize: unknown field; did you mean 'batch-size'?",
         'form: images[1]: got "B"; allowed: a repository in lower case: "b"',
         'form: priority: got "x"; allowed: a number from 1 to 10; 10 goes first',
     ]

@@ -73,6 +73,7 @@ def put_job(stage: Stage, plan: GroupPlan, *, attempt: int = 0) -> None:
         nodes=len(nodes),
         seconds_left=60,
         holder="driver-1",
+        window=plan.window,
     )
     stage.server.put("jobs", body)
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ips_flows.window import Standing, breaker_open, parallelism, startable
+from ips_flows.window import Standing, breaker_open, parallelism, resized, startable
 
 
 def standing(**values: object) -> Standing:
@@ -69,3 +69,78 @@ def test_never_more_than_the_window_pull() -> None:
 def test_the_job_holds_a_reserve(window: int, nodes: int, pods: int) -> None:
     """The Job's parallelism is the window and a quarter more, never above the nodes."""
     assert parallelism(window, nodes) == pods
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (standing(barrier=0, gated=(0, 1, 2)), [0, 1]),
+        (standing(barrier=0, gated=(2, 3), pulling=1, ended=1, reached=1), []),
+        (standing(barrier=0, gated=(2, 3, 4), ended=2, reached=2), [2, 3]),
+        (standing(barrier=0, gated=(3, 4), pulling=1, ended=2, reached=2), [3]),
+        (standing(barrier=3, gated=(3, 4), pulling=1, ended=2, reached=2), []),
+        (standing(barrier=3, gated=(3, 4, 5), ended=3, reached=3), [3, 4]),
+    ],
+    ids=[
+        "the first batch",
+        "one of it still pulls",
+        "the next batch",
+        "the rest of a batch whose pods came late",
+        "a node from before the window's change still pulls",
+        "a batch of the new window",
+    ],
+)
+def test_batches_have_a_strict_barrier(now: Standing, expected: list[int]) -> None:
+    """The next batch starts when every node of the one before has ended, whatever the window was then."""
+    assert list(startable(now)) == expected
+
+
+def test_batches_in_any_run() -> None:
+    """Whenever nodes start, all that started before belong to the same batch or have ended; all are done."""
+    generator = random.Random(11)  # noqa: S311
+    for _ in range(200):
+        nodes, window = generator.randint(1, 40), generator.randint(1, 12)
+        waiting, pulling, started, ended = list(range(nodes)), set[int](), 0, 0
+        while waiting or pulling:
+            there = waiting[: generator.randint(1, window)]  # not every pod is made yet
+            now = Standing(window, len(pulling), tuple(there), ended, ended, barrier=0)
+            for index in startable(now):
+                waiting.remove(index)
+                batch = started // window
+                assert all(one // window == batch for one in pulling)
+                pulling.add(started)
+                started += 1
+            assert 0 < len(pulling) <= window
+            pulling.remove(generator.choice(sorted(pulling)))
+            ended += 1
+        assert ended == nodes
+
+
+def test_a_pause_starts_nothing() -> None:
+    """With window 0 no node starts, and the breaker does not judge."""
+    for barrier in (None, 0):
+        paused = standing(window=0, gated=(1, 2), ended=3, reached=0, barrier=barrier)
+        assert list(startable(paused)) == []
+        assert not breaker_open(paused)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("50", 50),
+        ("1000", 1000),
+        ("10%", 3),
+        ("1%", 1),
+        ("100%", 25),
+        ("1001", None),
+        ("0%", None),
+        ("-1", None),
+        ("", None),
+        ("ten", None),
+        ("٣", None),
+    ],
+)
+def test_another_window(text: str, expected: int | None) -> None:
+    """A number, 0 for a pause, or a percentage of the eligible nodes, rounded up; nothing else."""
+    assert resized(text, 25) == expected
