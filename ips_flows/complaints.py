@@ -15,6 +15,7 @@ from ips_flows.errors import BadRequestError, Problem
 from ips_flows.fields import FieldError, image_identity, repetitions, shown
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BRACES = re.compile(r"\{\{|\}\}")
 _MOST_UNKNOWN = 100  # who gets that many wrong sent something else
 _IDENTITIES: dict[str, Callable[[str], str]] = {
@@ -23,14 +24,16 @@ _IDENTITIES: dict[str, Callable[[str], str]] = {
     "excludeNodes": str,
     "pullSecrets": str,
 }
+_NEVER_NUMBERS = ("nodeTimeout", "timeout", "webhookUrl")  # quotes don't mend a number there
 _STAND_INS: dict[str, str] = {"nodeTimeout": "timeout"}  # a default collides with the field beside it
 
 
 class Complaints:
     """Collects what is wrong with one document, at most one problem a path."""
 
-    def __init__(self, document: Document, source: str) -> None:
+    def __init__(self, document: Document, source: str, names: Mapping[str, str] | None = None) -> None:
         self._document = document
+        self.names = names or {}  # of fields, where they have others than in YAML
         self._source = source
         self._found: dict[tuple[Path, bool], Problem] = {}
 
@@ -71,7 +74,8 @@ class Complaints:
     def _problem(self, path: Path, message: str, *, of_key: bool) -> Problem:
         place, own = self._place(path, of_key=of_key)
         by_flag = own and place.source != self._source and len(path) == 1
-        return Problem(place.source, place.line, place.column, "" if by_flag else field_path(path), message)
+        named = (self.names.get(str(path[0]), path[0]), *path[1:]) if path else path
+        return Problem(place.source, place.line, place.column, "" if by_flag else field_path(named), message)
 
     def _place(self, path: Path, *, of_key: bool) -> tuple[Place, bool]:
         """Where a path stands, and whether it stands there itself or only what holds it."""
@@ -99,6 +103,15 @@ def check_texts(complaints: Complaints, data: Any) -> None:
             complaints.spoil(path, message, of_key=of_key)
 
 
+def encodable(data: Any) -> Any:
+    """Values without halves of surrogate pairs, which pydantic can't take; they are complained of already."""
+    if isinstance(data, str):
+        return "" if _SURROGATE.search(data) else data
+    if isinstance(data, Mapping):
+        return {key: encodable(item) for key, item in data.items() if not _SURROGATE.search(key)}
+    return [encodable(item) for item in data] if isinstance(data, list) else data
+
+
 def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str, bool]]:
     if isinstance(value, str):
         yield path, value, False
@@ -116,8 +129,9 @@ def check_keys(complaints: Complaints, path: Path, value: Any, model: type[BaseM
     if not isinstance(value, Mapping):
         return value
     known = wire_names(model)
+    meant = (not path and list(complaints.names.values())) or known
     for key in [key for key in value if key not in known][:_MOST_UNKNOWN]:
-        complaints.add((*path, key), f"unknown field; {_suggestion(key, known)}", of_key=True)
+        complaints.add((*path, key), f"unknown field; {_suggestion(key, meant)}", of_key=True)
     return {key: item for key, item in value.items() if key in known and item is not None}
 
 
@@ -127,7 +141,7 @@ def wire_names(model: type[BaseModel]) -> list[str]:
 
 
 def _suggestion(key: str, known: list[str]) -> str:
-    folded = {name.lower(): name for name in known}
+    folded = {name.replace("-", "").lower(): name for name in known}
     close = difflib.get_close_matches(re.sub(r"[-_]", "", key[:60]).lower(), folded, n=1)
     return f"did you mean '{folded[close[0]]}'?" if close else f"allowed: {', '.join(known)}"
 
@@ -177,7 +191,11 @@ def explain(complaints: Complaints, error: ValidationError, data: Any, schema: M
 def _mismatch(complaints: Complaints, path: Path, kind: str, got: Any, schema: Mapping[str, Any]) -> str:
     text = complaints.text_of(path)
     is_scalar = isinstance(got, bool | int | float)
-    if is_scalar and (kind == "string_type" or (path[:1] == ("images",) and len(path) == 2)):
+    if (
+        is_scalar
+        and path[-1] not in _NEVER_NUMBERS
+        and (kind == "string_type" or (path[:1] == ("images",) and len(path) == 2))
+    ):
         written = text or shown(got)
         what = written if isinstance(got, bool) else f"the number {shown(got, text)}"
         return f"got {what}; allowed: text; put it in quotes: {shown(written)}"

@@ -23,6 +23,7 @@ Path = tuple[str | int, ...]
 LARGEST = 1024 * 1024  # bytes
 _DEEPEST = 20
 _MOST_VALUES = 50_000
+_LONGEST_SHOWN = 100  # characters of a key or a name in a message
 _LONGEST_INTEGER = 18  # digits; longer ones are only numbers that are too big
 
 _NULL = re.compile(r"null|Null|NULL|~|")
@@ -75,20 +76,24 @@ def field_path(path: Path) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif _SIMPLE_KEY.fullmatch(part):
+        elif len(part) <= _LONGEST_SHOWN and _SIMPLE_KEY.fullmatch(part):
             text += f".{part}" if text else part
         else:
-            shown = part if len(part) <= 60 else part[:57] + "…"
+            shown = _cut(part)
             quoted = json.dumps(shown, ensure_ascii=not shown.isprintable())
             text += f"[{quoted}]"
     return text
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
 
 def read_document(text: str, source: str) -> Document:
     """Read one YAML or JSON document. Raises BadRequestError where the text is no document at all."""
     text = text.removeprefix("\ufeff")
     if len(text) > LARGEST or len(text.encode("utf-8", "surrogatepass")) > LARGEST:
-        raise _fatal(source, 0, 0, "the text is larger than 1 MiB")
+        raise _fatal(source, 0, 0, "got more than 1 MiB of text; allowed: at most 1 MiB")
     if unprintable := Reader.NON_PRINTABLE.search(text):
         place = _Lines(text).at(unprintable.start())
         raise _fatal(
@@ -180,7 +185,7 @@ def _yaml_events(text: str, source: str) -> Iterator[_Event]:
                     "scalar",
                     line,
                     column,
-                    complaint=f"got the alias *{event.anchor}; allowed: the value itself",
+                    complaint=f"got the alias *{_cut(event.anchor)}; allowed: the value itself",
                 )
             elif isinstance(event, yaml.NodeEvent):
                 yield _node_event(event, line, column)
@@ -205,9 +210,9 @@ def _node_event(event: yaml.NodeEvent, line: int, column: int) -> _Event:
     complaint = ""
     tag: str | None = getattr(event, "tag", None)
     if event.anchor is not None:
-        complaint = f"got the anchor &{event.anchor}; allowed: a value without anchor"
+        complaint = f"got the anchor &{_cut(event.anchor)}; allowed: a value without anchor"
     elif tag is not None:
-        complaint = f"got the tag {tag.replace('tag:yaml.org,2002:', '!!')}; allowed: a value without tag, in quotes if it is text"
+        complaint = f"got the tag {_cut(tag.replace('tag:yaml.org,2002:', '!!'))}; allowed: a value without tag, in quotes if it is text"
     if isinstance(event, yaml.ScalarEvent):
         return _Event("scalar", line, column, event.value, plain=event.style is None, complaint=complaint)
     kind: Literal["mapping", "list"] = "mapping" if isinstance(event, yaml.MappingStartEvent) else "list"
@@ -219,7 +224,7 @@ def _yaml_complaint(error: yaml.MarkedYAMLError) -> str:
     for part, meaning in _YAML_MEANINGS.items():
         if part in problem:
             return f"not valid YAML: {meaning}"
-    return f"not valid YAML: {problem}"
+    return f"not valid YAML: {_cut(problem)}; put a text with such characters in quotes"
 
 
 @dataclass(slots=True)
@@ -265,14 +270,21 @@ class _Builder:
         place = Place(self._source, event.line, event.column, event.text)
         if event.text in frame.container:
             first = self._document.keys[path]
-            self._complain(path, place, f"duplicate key; it stands in line {first.line} already")
+            self._complain(
+                path, place, f"duplicate key; it stands in line {first.line} already; allowed: each key once"
+            )
         else:
             self._document.keys[path] = place
         frame.key = event.text
 
     def _take_value(self, event: _Event) -> None:
         if len(self._document.values) == _MOST_VALUES:
-            raise _fatal(self._source, event.line, event.column, f"more than {_MOST_VALUES} values")
+            raise _fatal(
+                self._source,
+                event.line,
+                event.column,
+                f"got more than {_MOST_VALUES} values; allowed: at most {_MOST_VALUES}",
+            )
         path = self._next_path()
         place = Place(self._source, event.line, event.column, event.text if event.plain else "")
         self._document.values[path] = place
@@ -283,7 +295,12 @@ class _Builder:
         self._store(value)
         if isinstance(value, dict | list):
             if len(self._stack) == _DEEPEST:
-                raise _fatal(self._source, event.line, event.column, f"nested deeper than {_DEEPEST} levels")
+                raise _fatal(
+                    self._source,
+                    event.line,
+                    event.column,
+                    f"got more than {_DEEPEST} levels of nesting; allowed: at most {_DEEPEST}",
+                )
             self._stack.append(_Frame(path, value))
 
     def _next_path(self) -> Path:

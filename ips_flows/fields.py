@@ -37,8 +37,9 @@ def shown(value: Any, text: str = "") -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
-        cut = value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 1] + "…"
-        return json.dumps(cut, ensure_ascii=not cut.isprintable())
+        # ASCII only, which is all that is allowed but in URLs: no letter looks like another one.
+        cut = len(value) > _LONGEST_SHOWN
+        return json.dumps(value[: _LONGEST_SHOWN - 1])[:-1] + '…"' if cut else json.dumps(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

@@ -144,5 +144,6 @@ def _check_digest(text: str, digest: str) -> None:
 
 
 def _wrong(text: str, allowed: str) -> ValueError:
-    shown = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
-    return ValueError(f"got {json.dumps(shown, ensure_ascii=False)}; allowed: {allowed}")
+    cut = len(text) > _LONGEST_SHOWN
+    shown = json.dumps(text[: _LONGEST_SHOWN - 1])[:-1] + '…"' if cut else json.dumps(text)
+    return ValueError(f"got {shown}; allowed: {allowed}")

@@ -9,8 +9,11 @@ from typing import Any
 from ips_flows.fields import FieldError, shown
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
-_SEPARATOR = re.compile(r"[,\s]+")
-_COMMENT = re.compile(r"(?:^|\s)#.*")
+# Control characters separate nothing: they stay in the text, for its reader to refuse.
+_BLANK = " \t\r\n"
+_SEPARATOR = re.compile(r"[, \t\r\n]+")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_COMMENT = re.compile(r"(?:^|[ \t])#.*", re.DOTALL)
 
 
 def from_plain(field: str, value: Any) -> Any:
@@ -27,7 +30,7 @@ def from_plain(field: str, value: Any) -> Any:
         if isinstance(value, Sequence):
             return split(list(value))
         return value
-    return _scalar(field, value.strip()) if isinstance(value, str) else value
+    return _scalar(field, value.strip(_BLANK)) if isinstance(value, str) else value
 
 
 def _scalar(field: str, text: str) -> Any:
@@ -45,7 +48,7 @@ def _lines(values: list[Any]) -> list[Any]:
         if not isinstance(value, str):
             items.append(value)
             continue
-        lines = (_COMMENT.sub("", line).strip() for line in value.splitlines())
+        lines = (_COMMENT.sub("", line).strip(_BLANK) for line in _LINE_END.split(value))
         items += [line for line in lines if line]
     return items
 

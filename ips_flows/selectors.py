@@ -11,6 +11,7 @@ from ips_flows.labels import is_label_key, is_label_value
 
 Operator = Literal["in", "notin", "exists", "!"]
 
+_LONGEST_NAMED = 70
 _TOKEN = re.compile(r"\s*(?:(==|!=|[=!(),<>])|([^\s=!(),<>]+))")
 
 
@@ -83,11 +84,16 @@ class _Tokens:
         self.take()
 
     def unexpected(self, meant: str) -> ValueError:
-        found = f"'{self._next}'" if self._next else "the end"
+        found = _named(self._next) if self._next else "the end"
         return ValueError(f"{found} where {meant} must stand")
 
     def word(self) -> bool:
         return self._next != "" and self._next[0] not in "=!(),<>"
+
+
+def _named(token: str) -> str:
+    """A token in a message: a whole file may stand in a selector."""
+    return f"'{token}'" if len(token) <= _LONGEST_NAMED else f"'{token[: _LONGEST_NAMED - 1]}…'"
 
 
 def _requirement(tokens: _Tokens) -> Requirement:
@@ -98,7 +104,7 @@ def _requirement(tokens: _Tokens) -> Requirement:
         raise tokens.unexpected("a label key")
     key = tokens.take()
     if not is_label_key(key):
-        raise ValueError(f"'{key}' is not a label key")
+        raise ValueError(f"{_named(key)} is not a label key")
     if absent:
         return Requirement(key, "!")
     match tokens.peek():
@@ -128,7 +134,7 @@ def _value(tokens: _Tokens) -> str:
         raise tokens.unexpected("a label value")
     value = tokens.take()
     if not is_label_value(value):
-        raise ValueError(f"'{value}' is not a label value")
+        raise ValueError(f"{_named(value)} is not a label value")
     return value
 
 

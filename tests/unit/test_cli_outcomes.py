@@ -184,7 +184,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "run latin.yaml",
         2,
         "",
-        "error: latin.yaml: is no UTF-8 text: byte 0xe9 at offset 9\n",
+        "error: latin.yaml:1:10: got the byte 0xe9; allowed: text in UTF-8\n",
     ),
     (
         "a wrong key",

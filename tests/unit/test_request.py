@@ -112,7 +112,7 @@ webhookFormat: slack
         'images.yaml:9:30: nodeSelector["c d"]: got "c d"; allowed: a label key such as "disk" or "example.com/disk"',
         'images.yaml:9:43: nodeSelector.e: got "{{x}}"; allowed: text without "{{", which Argo would expand',
         'images.yaml:10:14: nodeTimeout: got "3h"; allowed: at most timeout, which is "2h"',
-        "images.yaml:11:1: batchSize: duplicate key; it stands in line 7 already",
+        "images.yaml:11:1: batchSize: duplicate key; it stands in line 7 already; allowed: each key once",
         'images.yaml:11:12: batchSize: got 5000; allowed: a number from 1 to 1000, or a percentage such as "10%"',
         "images.yaml:12:16: webhookFormat: not supported by this version yet; leave it out",
     ]
@@ -221,7 +221,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
         ("nodeTimeout: 9s", 'nodeTimeout: got "9s"; allowed: a duration from 10s to 24h'),
         (
             "nodeTimeout: 90",
-            'nodeTimeout: got the number 90; allowed: text; put it in quotes: "90"',
+            "nodeTimeout: got 90; allowed: a duration from 10s to 24h, at most timeout",
         ),
         ("timeout: 8d", 'timeout: got "8d"; allowed: a duration from 30s to 7d'),
         ("timeout: 1m1h", 'timeout: got "1m1h"; allowed: a duration such as "90s", "10m" or "1h30m"'),
