@@ -11,14 +11,17 @@ from ips_flows import __version__
 from ips_flows.conventions import (
     ANNOTATION_VERSION,
     CONFIG_MAP,
+    LIMIT_KEY,
     PRIORITY_CLASS,
     TEMPLATE_PREWARM,
 )
 from ips_flows.errors import ApiError, ForbiddenError, NotFoundError
+from ips_flows.installation import knows_policies
 from ips_flows.jobgroup import keeps_image_volume, probe_job
 from ips_flows.kube import Json, Kube, core, jobs, workflows
-from ips_flows.manifests import load, path_of
+from ips_flows.manifests import PRIORITY, load, path_of
 from ips_flows.nodes import lacks_image_volumes, read_node
+from ips_flows.turns import limit_of
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -79,6 +82,7 @@ def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
     checks: tuple[Callable[[Kube, str], Finding], ...] = (
         _template,
         _settings,
+        _priority_policy,
         _priority_class,
         _service_accounts,
         _user_rights,
@@ -179,15 +183,35 @@ def _settings(kube: Kube, namespace: str) -> Finding:
         data = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
     except NotFoundError:
         return Finding("fail", "settings", f"ConfigMap {CONFIG_MAP} is missing", mend)
-    limit = data.get("max-concurrent-tasks", "")
-    if not (limit.isdigit() and int(limit) > 0):
-        got = f"is {limit!r}" if limit else "is missing"
-        return Finding(
-            "fail", "settings", f"max-concurrent-tasks of {CONFIG_MAP} {got}, not a number from 1", mend
-        )
+    limit = limit_of(data)
+    if limit is None:
+        got = f"is {data[LIMIT_KEY]!r}" if LIMIT_KEY in data else "is missing"
+        return Finding("fail", "settings", f"{LIMIT_KEY} of {CONFIG_MAP} {got}, not a number from 1", mend)
     if not data.get("worker-image"):
         return Finding("fail", "settings", f"worker-image of {CONFIG_MAP} is missing", mend)
     return Finding("ok", "settings", f"{limit} tasks at once, worker image {data['worker-image']}")
+
+
+def _priority_policy(kube: Kube, namespace: str) -> Finding:
+    """Without the policy nothing copies the form's priority to where Argo looks for it."""
+    lost = (
+        "tasks of Argo's submit form wait at priority 0, behind all others, and no priority is held to 1-10"
+    )
+    if not knows_policies(kube):
+        mend = "Kubernetes 1.36 has it; until then submit with `ips-flow run`."
+        return Finding("warn", "priority policy", f"the cluster has no MutatingAdmissionPolicy: {lost}", mend)
+    missing = []
+    for wanted in load(namespace, components=(PRIORITY,)):
+        if wanted["kind"].startswith("MutatingAdmissionPolicy"):
+            name = wanted["metadata"]["name"]
+            try:
+                kube.get(path_of(wanted["kind"], namespace, name), metadata_only=True)
+            except NotFoundError:
+                missing.append(f"{wanted['kind']} {name}")
+    if missing:
+        mend = f"ips-flow install -n {namespace} --image IMAGE"
+        return Finding("warn", "priority policy", f"missing: {', '.join(missing)}; so {lost}", mend)
+    return Finding("ok", "priority policy", "every way to submit a task gives it its priority, within 1-10")
 
 
 def _priority_class(kube: Kube, namespace: str) -> Finding:

@@ -91,6 +91,10 @@ class ApiError(IpsFlowError):
     """The Kubernetes API refused or failed a call. `status` is the HTTP status, 0 when there was no answer.
 
     `reason` is the API's own machine-readable reason (`NotFound`, `AlreadyExists`, `Expired`, …).
+class TasksRunError(IpsFlowError):
+    """Tasks that have not ended stand in the way."""
+
+
     """
 
     def __init__(self, message: str, hint: str = "", *, status: int = 0, reason: str = "") -> None:

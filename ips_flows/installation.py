@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
+from ips_flows import task, tasks
 from ips_flows.conventions import CONFIG_MAP, LABEL_TASK, LABEL_VERDICT
-from ips_flows.errors import ConflictError, NotFoundError, NotInstalledError
+from ips_flows.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    NotInstalledError,
+    TaskEndedError,
+    TasksRunError,
+)
+from ips_flows.follow import follow
 from ips_flows.kube import Json, Kube, workflows
-from ips_flows.manifests import load, path_of
+from ips_flows.manifests import COMPONENTS, PRIORITY, SERVER, SERVER_NAME, load, path_of
+from ips_flows.server.lease import NAME as LEASE
+from ips_flows.server.lease import lease_path
 
 Say = Callable[[str], None]
 _NAMESPACE_LABELS = {"pod-security.kubernetes.io/enforce": "restricted"}
-_SHARED_KINDS = ("PriorityClass", "ClusterRole", "ClusterRoleBinding")
+_SHARED_KINDS = (
+    "PriorityClass",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+)
+_TICK_SECONDS = 0.5  # how often a time limit is looked at
+_POLICIES = "/apis/admissionregistration.k8s.io/v1"
 
 
 def require_argo(kube: Kube) -> None:
@@ -35,11 +56,30 @@ def install(
     keep_seconds: int | None,
     create_namespace: bool,
     say: Say,
+    priority_policy: bool = True,
+    server: bool = False,
 ) -> None:
-    """Apply every object, say of each what became of it. Settings that are there already stay, unless given."""
+    """Apply every object, say of each what became of it. Settings that are there already stay, unless given.
+
+    The priority policy is applied where the cluster knows its kind. A server that is there is upgraded with the
+    rest, whether it is asked for or not.
+    """
     require_argo(kube)
     _take_namespace(kube, namespace, create=create_namespace, say=say)
-    for wanted in load(namespace, image=image, settings=dict(settings), keep_seconds=keep_seconds):
+    components = []
+    if priority_policy and knows_policies(kube):
+        components.append(PRIORITY)
+    elif priority_policy:
+        say("priority policy left out: this cluster has no MutatingAdmissionPolicy (Kubernetes 1.36 has)")
+    if server or _get(kube, path_of("Deployment", namespace, SERVER_NAME)):
+        components.append(SERVER)
+    for wanted in load(
+        namespace,
+        image=image,
+        settings=dict(settings),
+        keep_seconds=keep_seconds,
+        components=components,
+    ):
         kind, name = wanted["kind"], wanted["metadata"]["name"]
         path = path_of(kind, namespace, name)
         before = _get(kube, path)
@@ -48,28 +88,53 @@ def install(
         else:
             if kind == "ClusterRoleBinding" and before:
                 wanted["subjects"] = _united(before.get("subjects") or [], wanted["subjects"], namespace)
-            after = kube.patch(path, wanted, kind="apply", force=True)
+            after = _applied(kube, path, wanted)
         say(f"{kind.lower()}/{name} {_change(before, after)}")
 
 
-def uninstall(kube: Kube, namespace: str, *, force: bool, say: Say) -> None:
-    """Delete what `install` put there; tasks that have not ended are refused, ended ones stay."""
+def knows_policies(kube: Kube) -> bool:
+    """Whether the cluster has the kind MutatingAdmissionPolicy in the version that we use."""
+    try:
+        found = kube.get(_POLICIES)
+    except NotFoundError:
+        return False
+    return any(entry["name"] == "mutatingadmissionpolicies" for entry in found["resources"])
+
+
+def uninstall(kube: Kube, namespace: str, *, cancel: bool, say: Say, timeout: float | None = None) -> None:
+    """Delete what `install` put there; ended tasks stay.
+
+    While tasks have not ended this is refused with TasksRunError, for they need their steps; `cancel` cancels
+    them and waits for their verdicts, `timeout` seconds at most.
+    """
     open_tasks = _open_tasks(kube, namespace)
-    if open_tasks and not force:
-        raise NotInstalledError(
-            f"{len(open_tasks)} tasks in namespace {namespace} have not ended: {', '.join(open_tasks[:5])}",
-            hint="Cancel them or wait for their end; --force leaves them without their steps.",
+    if open_tasks and cancel:
+        _cancel_all(kube, namespace, open_tasks, say=say, timeout=timeout)
+        open_tasks = _open_tasks(kube, namespace)
+    if open_tasks:
+        one = len(open_tasks) == 1
+        more = ", …" if len(open_tasks) > 5 else ""
+        raise TasksRunError(
+            f"{len(open_tasks)} task{'' if one else 's'} in namespace {namespace} {'has' if one else 'have'} "
+            f"not ended: {', '.join(open_tasks[:5])}{more}",
+            hint=f"Wait for {'its' if one else 'their'} end, or let --cancel cancel "
+            f"{'it' if one else 'them'} first.",
         )
     shared = _used_elsewhere(kube, namespace)
-    for found in reversed(load(namespace)):
+    for found in reversed(load(namespace, components=COMPONENTS)):
         kind, name = found["kind"], found["metadata"]["name"]
         path = path_of(kind, namespace, name)
-        if kind in _SHARED_KINDS and shared:
+        others = shared.get(name) if kind == "ClusterRoleBinding" else any(shared.values())
+        if kind in _SHARED_KINDS and others:
             if kind == "ClusterRoleBinding":
-                kube.patch(path, {"subjects": shared})
+                kube.patch(path, {"subjects": others})
             say(f"{kind.lower()}/{name} kept: another namespace uses it")
-            continue
-        say(f"{kind.lower()}/{name} {'deleted' if kube.delete(path) else 'was not there'}")
+        elif kube.delete(path):
+            say(f"{kind.lower()}/{name} deleted")
+        elif name != SERVER_NAME:  # a server is there only where it was asked for
+            say(f"{kind.lower()}/{name} was not there")
+    if kube.delete(lease_path(namespace)):
+        say(f"lease/{LEASE} deleted")
 
 
 def _take_namespace(kube: Kube, namespace: str, *, create: bool, say: Say) -> None:
@@ -131,6 +196,37 @@ def _get(kube: Kube, path: str) -> Json | None:
         return kube.get(path)
     except NotFoundError:
         return None
+def _cancel_all(kube: Kube, namespace: str, names: list[str], *, say: Say, timeout: float | None) -> None:
+    """Cancel tasks and wait for their ends; those that wait go first, so that none of them starts meanwhile."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    waiting = {name for name in names if task.status_of(tasks.workflow(kube, namespace, name)) == "pending"}
+    for name in sorted(names, key=lambda name: name not in waiting):
+        try:
+            tasks.cancel(kube, namespace, name)
+        except TaskEndedError:  # by itself, at this moment
+            continue
+        say(f"task {name} is being cancelled")
+    for name in names:
+        try:
+            with closing(follow(kube, namespace, name, tick=_TICK_SECONDS)) as states:
+                for seen in states:
+                    if seen is not None and seen.ended:
+                        say(f"task {name} {seen.status}")
+                    elif deadline is not None and time.monotonic() >= deadline:
+                        return
+        except NotFoundError:  # deleted meanwhile
+            continue
+
+
+def _applied(kube: Kube, path: str, wanted: Json) -> Json:
+    try:
+        return kube.patch(path, wanted, kind="apply", force=True)
+    except ForbiddenError as error:
+        if path.startswith(_POLICIES):
+            error.hint = "Ask for this right, or install --without-priority-policy."
+        raise
+
+
 
 
 def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:

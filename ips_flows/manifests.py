@@ -1,8 +1,11 @@
-"""The objects that make an installation: the files of `deploy/base` and `templates`, set up for a namespace."""
+"""The objects that make an installation, set up for a namespace.
+
+They are the files of `deploy/base` and `templates`, and of those components in `deploy/components` that are wanted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,12 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles", True),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
     "ClusterRoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
+    "MutatingAdmissionPolicy": ("/apis/admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", False),
+    "MutatingAdmissionPolicyBinding": (
+        "/apis/admissionregistration.k8s.io/v1",
+        "mutatingadmissionpolicybindings",
+        False,
+    ),
     "ConfigMap": ("/api/v1", "configmaps", True),
     "WorkflowTemplate": ("/apis/argoproj.io/v1alpha1", "workflowtemplates", True),
 }
@@ -41,11 +50,12 @@ def load(
     settings: dict[str, str] | None = None,
     keep_seconds: int | None = None,
 ) -> list[Json]:
-    """The objects in the order in which they are applied.
+    """The objects of the base and of some components, in the order in which they are applied.
 
     `settings` go over those of ConfigMap `ips-config`; `keep_seconds` is how long ended tasks stay.
     """
-    objects = sorted(_files(), key=lambda found: list(KINDS).index(found["kind"]))
+    objects = sorted(_files(components), key=lambda found: list(KINDS).index(found["kind"]))
+    components: Sequence[str] = (),
     for found in objects:
         if KINDS[found["kind"]][2]:
             found["metadata"]["namespace"] = namespace
@@ -66,17 +76,20 @@ def _set_template(template: Json, image: str, keep_seconds: int | None) -> None:
         template["spec"]["ttlStrategy"]["secondsAfterCompletion"] = keep_seconds
 
 
-def _files() -> Iterator[Json]:
-    for folder in _folders():
+def _files(components: Sequence[str]) -> Iterator[Json]:
+    for folder in _folders(components):
         for file in sorted(folder.glob("*.yaml")):
             if file.name not in _NOT_OBJECTS:
                 yield yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe one)
 
 
-def _folders() -> tuple[Path, Path]:
+def _folders(components: Sequence[str]) -> list[Path]:
     """Where the files are: in the installed package, or in the checkout."""
     package = Path(__file__).parent / "manifests"
-    if package.is_dir():
-        return package / "base", package / "templates"
     checkout = Path(__file__).parent.parent
-    return checkout / "deploy" / "base", checkout / "templates"
+    manifests, templates = (
+        (package, package / "templates")
+        if package.is_dir()
+        else (checkout / "deploy", checkout / "templates")
+    )
+    return [manifests / "base", templates, *(manifests / "components" / name for name in components)]

@@ -35,6 +35,11 @@ from ips_flows.cli.options import Duration, Target, example, target_options
 @click.option(
     "--keep", type=Duration(), metavar="DURATION", help="How long ended tasks are kept  [default: 7d]."
 )
+@click.option(
+    "--without-priority-policy",
+    is_flag=True,
+    help="Leave out the cluster-wide policy that gives tasks of Argo's submit form their priority.",
+)
 @click.option("--create-namespace", is_flag=True, help="Create the namespace, with restricted Pod Security.")
 @click.option("--dry-run", is_flag=True, help="Print the objects as YAML and change nothing.")
 @target_options
@@ -44,6 +49,7 @@ def install_command(
     worker_image: str | None,
     max_concurrent_tasks: int | None,
     keep: float | None,
+    without_priority_policy: bool,
     create_namespace: bool,
     dry_run: bool,
 ) -> None:
@@ -67,12 +73,20 @@ def install_command(
     if dry_run:
         import yaml  # noqa: PLC0415
 
-        from ips_flows.manifests import load  # noqa: PLC0415
+        from ips_flows.manifests import PRIORITY, SERVER, load  # noqa: PLC0415
 
         namespace = target.namespace or "ips-flow"
         put(
             yaml.safe_dump_all(
-                load(namespace, image=image or "", settings=settings, keep_seconds=keep_seconds),
+                load(
+                    namespace,
+                    image=image or "",
+                    settings=settings,
+                    keep_seconds=keep_seconds,
+                    components=[
+                        *([] if without_priority_policy else [PRIORITY]),
+                    ],
+                ),
                 sort_keys=False,
             )
         )
@@ -86,5 +100,6 @@ def install_command(
         keep_seconds=keep_seconds,
         create_namespace=create_namespace,
         say=put,
+        priority_policy=not without_priority_policy,
     )
     say(f"installed in namespace {namespace}; `ips-flow doctor {target.flags(namespace)}` checks it")

@@ -29,7 +29,12 @@ _PATH = re.compile(
     r"^(?P<root>/api/v1|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?$"
 )
-_BUILT_IN_GROUPS = ("authorization.k8s.io", "rbac.authorization.k8s.io", "scheduling.k8s.io")
+_BUILT_IN_GROUPS = (
+    "authorization.k8s.io",
+    "rbac.authorization.k8s.io",
+    "scheduling.k8s.io",
+    "admissionregistration.k8s.io",
+)
 KINDS = {
     "workflows": "Workflow",
     "workflowtemplates": "WorkflowTemplate",

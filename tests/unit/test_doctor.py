@@ -16,6 +16,9 @@ from tests.fakes.apiserver import ApiServer
 from tests.unit.samples import held, node
 
 KINDS = ("workflows", "workflowtemplates", "workflowtaskresults", "cronworkflows")
+POLICIES = "/apis/admissionregistration.k8s.io/v1"
+KNOWS_POLICIES = {"resources": [{"name": "mutatingadmissionpolicies"}]}
+LOST = "tasks of Argo's submit form wait at priority 0, behind all others, and no priority is held to 1-10"
 DEPLOYMENTS = "/apis/apps/v1/deployments"
 
 
@@ -28,6 +31,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
     """The objects of an installation, made once."""
     with ApiServer() as one:
         one.documents["/apis/argoproj.io/v1alpha1"] = {}
+        one.documents[POLICIES] = KNOWS_POLICIES
         install(
             Kube.connect(str(one.kubeconfig(tmp_path_factory.mktemp("install")))),
             "warm",
@@ -47,6 +51,7 @@ def server(installed: dict[Any, Any]) -> Iterator[ApiServer]:
         one.documents = {
             "/version": {"gitVersion": "v1.36.3"},
             "/apis/argoproj.io/v1alpha1": {"resources": [{"name": kind} for kind in KINDS]},
+            POLICIES: KNOWS_POLICIES,
             DEPLOYMENTS: controller("quay.io/argoproj/workflow-controller:v4.0.7"),
         }
         one.put("nodes", node("n1"), namespace="")
@@ -73,6 +78,7 @@ def test_all_is_well(server: ApiServer, kube: Kube) -> None:
         ("ok", "namespace", "warm exists"),
         ("ok", "template", "ips-prewarm 0.1.0"),
         ("ok", "settings", "3 tasks at once, worker image busybox:1.37-musl"),
+        ("ok", "priority policy", "every way to submit a task gives it its priority, within 1-10"),
         ("ok", "priority class", "ips-flow-pull, value -10, never pre-empts"),
         ("ok", "service accounts", "ips-flow-drive, ips-flow-filter, ips-flow-finish, ips-flow-pull"),
         ("ok", "your rights", "every verb of ips-flow"),
@@ -182,6 +188,18 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             "fail",
             "settings",
             "worker-image of ips-config is missing",
+        ),
+        (
+            answers(POLICIES, {"resources": []}),
+            "warn",
+            "priority policy",
+            f"the cluster has no MutatingAdmissionPolicy: {LOST}",
+        ),
+        (
+            drop("mutatingadmissionpolicybindings", "ips-flow-priority", ""),
+            "warn",
+            "priority policy",
+            f"missing: MutatingAdmissionPolicyBinding ips-flow-priority; so {LOST}",
         ),
         (
             drop("priorityclasses", "ips-flow-pull", ""),

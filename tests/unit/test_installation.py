@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ips_flows.errors import NotInstalledError
+from ips_flows.errors import ForbiddenError, NotInstalledError, TasksRunError
 from ips_flows.installation import install, uninstall
 from ips_flows.kube import Kube
-from ips_flows.manifests import load
+from ips_flows.manifests import PRIORITY, load
 from tests.fakes.apiserver import ApiServer
+from tests.fakes.argo import Argo
+
+POLICIES = "/apis/admissionregistration.k8s.io/v1"
 
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
     with ApiServer() as one:
         one.documents["/apis/argoproj.io/v1alpha1"] = {"kind": "APIResourceList", "resources": []}
+        one.documents[POLICIES] = {"resources": [{"name": "mutatingadmissionpolicies"}]}
         one.put("namespaces", {"metadata": {"name": "warm"}}, namespace="")
         yield one
 
@@ -41,9 +46,11 @@ def put(kube: Kube, namespace: str = "warm", **options: Any) -> list[str]:
     return said
 
 
-def remove(kube: Kube, namespace: str = "warm", *, force: bool = False) -> list[str]:
+def remove(
+    kube: Kube, namespace: str = "warm", *, cancel: bool = False, timeout: float | None = None
+) -> list[str]:
     said: list[str] = []
-    uninstall(kube, namespace, force=force, say=said.append)
+    uninstall(kube, namespace, cancel=cancel, timeout=timeout, say=said.append)
     return said
 
 
@@ -58,7 +65,9 @@ def subjects(server: ApiServer) -> list[tuple[str, str]]:
 
 def test_everything_is_created(server: ApiServer, kube: Kube) -> None:
     """Every object of the manifests is there afterwards, and was announced in the order of its creation."""
-    wanted = [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in load("warm")]
+    wanted = [
+        f"{one['kind'].lower()}/{one['metadata']['name']}" for one in load("warm", components=(PRIORITY,))
+    ]
     assert put(kube) == [f"{name} created" for name in wanted]
     assert len(server.store.objects) == len(wanted) + 1
 
@@ -157,9 +166,77 @@ def test_open_tasks_forbid_an_uninstall(server: ApiServer, kube: Kube) -> None:
     server.put("workflows", {"metadata": {"name": "foreign"}})
     server.put("workflows", {"metadata": {"name": "open", "labels": {"ips-flow.io/task": "true"}}})
     before = set(server.store.objects)
-    with pytest.raises(NotInstalledError, match="1 tasks in namespace warm have not ended: open") as caught:
+    with pytest.raises(TasksRunError, match=r"^1 task in namespace warm has not ended: open$") as caught:
         remove(kube)
-    assert "--force" in caught.value.hint
+    assert caught.value.hint == "Wait for its end, or let --cancel cancel it first."
     assert set(server.store.objects) == before
-    remove(kube, force=True)
+
+
+def submitted(server: ApiServer, name: str, phase: str) -> Argo:
+    server.put("workflows", {"metadata": {"name": name, "labels": {"ips-flow.io/task": "true"}}, "spec": {}})
+    argo = Argo(server, name)
+    argo.phase(phase)
+    return argo
+
+
+def test_an_uninstall_that_cancels(server: ApiServer, kube: Kube) -> None:
+    """What waits is cancelled before what runs, so that it can't start; then the ends are awaited."""
+    put(kube)
+    running, waiting = submitted(server, "a-running", "Running"), submitted(server, "b-waiting", "Pending")
+
+    def play() -> None:
+        waiting.wait_for(lambda found: found["spec"].get("shutdown") == "Terminate")
+        over = {"workflows.argoproj.io/completed": "true"}
+        server.change("workflows", "b-waiting", {"metadata": {"labels": over}})
+        waiting.phase("Succeeded")
+        running.wait_for(lambda found: found["spec"].get("shutdown") == "Stop")
+        assert server.get("workflowtemplates", "ips-prewarm")
+        running.verdict({}, stopped=True)
+
+    player = threading.Thread(target=play)
+    player.start()
+    said = remove(kube, cancel=True)
+    player.join()
+    assert said[:4] == [
+        "task b-waiting is being cancelled",
+        "task a-running is being cancelled",
+        "task a-running cancelled",
+        "task b-waiting cancelled",
+    ]
     assert {key[0] for key in server.store.objects} == {"namespaces", "workflows"}
+
+
+def test_an_uninstall_does_not_wait_for_ever(server: ApiServer, kube: Kube) -> None:
+    """A task that does not end in time keeps its steps: nothing is removed."""
+    put(kube)
+    submitted(server, "stuck", "Running")
+    with pytest.raises(TasksRunError, match="has not ended"):
+        remove(kube, cancel=True, timeout=0.1)
+    assert server.get("workflowtemplates", "ips-prewarm")
+
+
+def test_the_priority_policy_needs_a_cluster_that_knows_it(server: ApiServer, kube: Kube) -> None:
+    """Where the kind is not known it is left out, and that is said; uninstall finds nothing of it."""
+    server.documents.pop(POLICIES)
+    server.groups.discard("admissionregistration.k8s.io")
+    assert "priority policy left out" in put(kube)[0]
+    assert not [key for key in server.store.objects if "admission" in key[0]]
+    assert "mutatingadmissionpolicy/ips-flow-priority was not there" in remove(kube)
+
+
+def test_the_priority_policy_can_be_left_out(server: ApiServer, kube: Kube) -> None:
+    """Who may not make such policies, or wants none, installs without."""
+    server.fail("PATCH /apis/admissionregistration", 403, "Forbidden", "no")
+    with pytest.raises(ForbiddenError) as caught:
+        put(kube)
+    assert "--without-priority-policy" in caught.value.hint
+    assert len(put(kube, priority_policy=False)) == len(load("warm"))
+
+
+def test_a_second_installation_keeps_the_policy(server: ApiServer, kube: Kube) -> None:
+    """The policy is one for the cluster: it stays until the last installation goes."""
+    put(kube)
+    put(kube, "other", create_namespace=True)
+    assert "mutatingadmissionpolicy/ips-flow-priority kept: another namespace uses it" in remove(kube)
+    assert server.get("mutatingadmissionpolicybindings", "ips-flow-priority", namespace="")
+    assert "mutatingadmissionpolicybinding/ips-flow-priority deleted" in remove(kube, "other")

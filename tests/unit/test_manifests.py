@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ips_flows.conventions import DEFAULT_IMAGE, DEFAULT_MAX_CONCURRENT_TASKS, DEFAULT_WORKER_IMAGE
-from ips_flows.manifests import KINDS, load, path_of
+from ips_flows.manifests import COMPONENTS, KINDS, PRIORITY, load, path_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "deploy" / "base"
@@ -40,6 +40,28 @@ def test_one_object_a_file() -> None:
             assert file.name.startswith(document["kind"].lower() + "-")
 
 
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_a_component_lists_every_file(name: str) -> None:
+    """A kustomization of kind Component has all objects of its folder, each in a file called by its kind."""
+    folder = ROOT / "deploy" / "components" / name
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert kustomization["kind"] == "Component"
+    assert {"kustomization.yaml", *kustomization["resources"]} == {file.name for file in folder.iterdir()}
+    for file in kustomization["resources"]:
+        (document,) = yaml.safe_load_all((folder / file).read_text(encoding="utf-8"))
+        assert file.startswith(document["kind"].lower() + "-")
+
+
+def test_the_priority_policy_is_about_our_template_only() -> None:
+    """It never refuses a Workflow, and looks at those that refer to ips-prewarm; base does not hold it."""
+    extra = [one for one in load("warm", components=(PRIORITY,)) if one not in load("warm")]
+    policy, binding = extra
+    assert policy["spec"]["failurePolicy"] == "Ignore"
+    assert "'ips-prewarm'" in policy["spec"]["matchConditions"][0]["expression"]
+    assert policy["spec"]["matchConstraints"]["resourceRules"][0]["resources"] == ["workflows"]
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+
+
 def test_the_image_is_set_in_one_place() -> None:
     """The kustomization's image is the default one, and it is that of every step pod."""
     kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text(encoding="utf-8"))
@@ -61,7 +83,7 @@ def test_every_object_knows_its_place() -> None:
 
 def test_order() -> None:
     """What others refer to is applied first; the template comes last, when its steps can run."""
-    kinds = [found["kind"] for found in load("warm")]
+    kinds = [found["kind"] for found in load("warm", components=COMPONENTS)]
     assert kinds == sorted(kinds, key=list(KINDS).index)
     assert kinds[-1] == "WorkflowTemplate"
     assert set(kinds) == set(KINDS)

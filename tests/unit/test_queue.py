@@ -108,7 +108,7 @@ def test_a_task_that_starts_meanwhile_is_refused(server: ApiServer, kube: Kube) 
         reprioritize(kube, "warm", "a", 9)
 
 
-def test_a_cancelled_task_leaves_the_queue(server: ApiServer, kube: Kube) -> None:
+def test_a_cancelled_task_leaves_the_queue(kube: Kube) -> None:
     """A pending task that is cancelled waits no longer, and the others move up at once."""
     submit(kube, "a", 9)
     submit(kube, "b")
