@@ -32,6 +32,8 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "ConfigMap": ("/api/v1", "configmaps", True),
     "WorkflowTemplate": ("/apis/argoproj.io/v1alpha1", "workflowtemplates", True),
 }
+PRIORITY = "priority"  # the component that gives tasks of the submit form their priority
+COMPONENTS = (PRIORITY,)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built so: ten times faster
 _NOT_OBJECTS = ("kustomization.yaml", "kustomizeconfig.yaml")
 
@@ -49,13 +51,13 @@ def load(
     image: str = "",
     settings: dict[str, str] | None = None,
     keep_seconds: int | None = None,
+    components: Sequence[str] = (),
 ) -> list[Json]:
     """The objects of the base and of some components, in the order in which they are applied.
 
     `settings` go over those of ConfigMap `ips-config`; `keep_seconds` is how long ended tasks stay.
     """
     objects = sorted(_files(components), key=lambda found: list(KINDS).index(found["kind"]))
-    components: Sequence[str] = (),
     for found in objects:
         if KINDS[found["kind"]][2]:
             found["metadata"]["namespace"] = namespace
