@@ -79,8 +79,20 @@ class TaskStartedError(IpsFlowError):
     """The task waits no longer, so its place in the queue can't be changed."""
 
 
+class TaskNotEndedError(IpsFlowError):
+    """The task has not ended yet, so it can't be tried again."""
+
+
+class NothingToRetryError(IpsFlowError):
+    """The task lost no node, so there is nothing to try again."""
+
+
 class NotInstalledError(IpsFlowError):
     """A part that IPS Flow needs is missing in the cluster or the namespace."""
+
+
+class TasksRunError(IpsFlowError):
+    """Tasks that have not ended stand in the way."""
 
 
 class PlanError(IpsFlowError):
@@ -91,10 +103,6 @@ class ApiError(IpsFlowError):
     """The Kubernetes API refused or failed a call. `status` is the HTTP status, 0 when there was no answer.
 
     `reason` is the API's own machine-readable reason (`NotFound`, `AlreadyExists`, `Expired`, …).
-class TasksRunError(IpsFlowError):
-    """Tasks that have not ended stand in the way."""
-
-
     """
 
     def __init__(self, message: str, hint: str = "", *, status: int = 0, reason: str = "") -> None:

@@ -152,7 +152,7 @@ def failure_lines(
 
 def summarize(plan: PlanSummary, results: Mapping[str, NodeResult], seconds: float) -> Summary:
     """Count the results of a task. `results` holds every node of the plan, skipped ones included."""
-    touched = {name: node for name, node in results.items() if not _left_out(node)}
+    touched = {name: node for name, node in results.items() if not left_out(node)}
     images: Counter[str] = Counter(image.result.value for node in touched.values() for image in node.images)
     failures: Counter[str] = Counter(
         image.reason for node in touched.values() for image in node.images if image.result is Result.FAILED
@@ -263,11 +263,12 @@ def _spoilt_by(
         return ""
     if stopped or not summary.completed or summary.failed > plan.losses_allowed:
         return "too many nodes lost"
-    known = waves or [[name for name, node in results.items() if not _left_out(node)]]
+    known = waves or [[name for name, node in results.items() if not left_out(node)]]
     return unbearable(known, results, allowed=plan.losses_allowed, deadline=plan.deadline)
 
 
-def _left_out(node: NodeResult) -> bool:
+def left_out(node: NodeResult) -> bool:
+    """Whether the plan left a node out; one that was never reached is none of these."""
     return node.skipped and node.images[0].reason in _PLANNED_SKIPS
 
 

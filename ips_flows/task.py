@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ips_flows import clock
 from ips_flows.conventions import (
+    ANNOTATION_BATCH_SIZE,
     ANNOTATION_COLUMNS,
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
@@ -25,8 +26,18 @@ from ips_flows.conventions import (
 )
 from ips_flows.errors import BadRequestError
 from ips_flows.progress import Progress, WaveProgress, count, wave_progress
-from ips_flows.report import FailureLine, GroupProgress, PlanSummary, Record, Verdict, failure_lines
+from ips_flows.report import (
+    Attempt,
+    FailureLine,
+    GroupProgress,
+    PlanSummary,
+    Record,
+    Verdict,
+    failure_lines,
+)
 from ips_flows.results import NodeResult
+from ips_flows.retries import Waiting, history, waiting
+from ips_flows.window import resized
 
 Json = dict[str, Any]
 RecordT = TypeVar("RecordT", bound=Record)
@@ -87,6 +98,9 @@ class Task:
     shutdown: str = ""
     queue_position: int | None = None
     retry_count: int = 0
+    attempts: tuple[Attempt, ...] = ()  # of waves that were tried again, or are to be
+    retrying: Waiting | None = None  # what it waits for, between two attempts
+    window: int | None = None  # the one in force; 0 is a pause
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -161,9 +175,13 @@ def read(
     *,
     jobs: Iterable[Json] = (),
     results: Mapping[str, NodeResult] | None = None,
+    attempts: Iterable[Attempt] = (),
     queue_position: int | None = None,
 ) -> Task:
-    """The task of a Workflow, whole or metadata alone; `jobs` are those of the task, metadata alone will do."""
+    """The task of a Workflow, whole or metadata alone; `jobs` are those of the task, metadata alone will do.
+
+    `attempts` is what is stored of them; without it the Jobs tell of those that they made.
+    """
     metadata = workflow["metadata"]
     verdict = verdict_of(workflow)
     plan = _record(PlanSummary, workflow, ANNOTATION_PLAN)
@@ -172,6 +190,7 @@ def read(
     ended = verdict is not None or is_finished(workflow)
     status = status_of(workflow)
     argo = workflow.get("status") or {}
+    past = verdict.retries if verdict else history(plan, attempts, groups, ended=ended)
     return Task(
         name=metadata["name"],
         namespace=metadata.get("namespace", ""),
@@ -193,7 +212,10 @@ def read(
         message=_message(workflow, verdict, status, ended=ended),
         shutdown=(workflow.get("spec") or {}).get("shutdown") or "",
         queue_position=queue_position if status == "pending" else None,
-        retry_count=max((group.attempt for group in groups), default=0),
+        retry_count=max([0, *(one.attempt for one in groups), *(one.attempt for one in past)]),
+        attempts=past,
+        retrying=None if ended or status == "cancelled" else waiting(plan, past, groups),
+        window=_window(workflow, plan, groups),
         labels=metadata.get("labels") or {},
     )
 
@@ -245,6 +267,7 @@ def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
         "queuePosition": task.queue_position,
         "images": list(task.images),
         "batchSize": request.get("batchSize", 10),
+        "window": task.window,
         "nodeSelector": request.get("nodeSelector") or {},
         "progress": {
             "totalNodes": progress.total,
@@ -280,7 +303,8 @@ def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
         "retryCount": task.retry_count,
         "retryStrategy": request.get("retryStrategy", "linear"),
         "retryDelay": request.get("retryDelay", 30),
-        "retryHistory": [],
+        "retryHistory": [_attempt(one) for one in task.attempts],
+        "nextRetryAt": clock.stamp(task.retrying.at) if task.retrying else None,
         "webhookUrl": request.get("webhookUrl"),
         "createdAt": task.created_at or None,
         "startedAt": task.started_at or None,
@@ -298,6 +322,19 @@ def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
         )
         document["nodeStatuses"] = _node_statuses(task)
     return document
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "wave": attempt.wave,
+        "attempt": attempt.attempt + 1,
+        "startedAt": attempt.started_at or None,
+        "finishedAt": attempt.ended_at or None,
+        "nodes": attempt.nodes,
+        "failedNodes": attempt.failed,
+        "failures": attempt.failures,
+        "nextDelaySeconds": attempt.next_delay,
+    }
 
 
 def _node_statuses(task: Task) -> Json:
@@ -355,6 +392,17 @@ def _request(workflow: Json) -> Json:
         except BadRequestError:
             return {}
     return _object(_annotation(workflow, ANNOTATION_COLUMNS) or "{}")
+
+
+def _window(workflow: Json, plan: PlanSummary | None, groups: Iterable[GroupProgress]) -> int | None:
+    """How many nodes may pull at once: what the driver at work says, else what the next one will be told."""
+    if plan is None:
+        return None
+    latest = max(groups, key=lambda one: (one.group, one.attempt), default=None)
+    if latest and latest.window is not None and latest.done + latest.failed < latest.total:
+        return latest.window
+    asked = resized(_annotation(workflow, ANNOTATION_BATCH_SIZE), plan.eligible)
+    return plan.window if asked is None else asked
 
 
 def _object(text: str) -> Json:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ips_flows import results, task, turns
+from ips_flows import results, retries, task, turns
 from ips_flows.conventions import (
     ANNOTATION_REQUEST_HASH,
     CONFIG_MAP,
@@ -52,9 +52,10 @@ class Submission:
     created: bool
 
 
-def submit(kube: Kube, namespace: str, request: PrewarmRequest) -> Submission:
+def submit(kube: Kube, namespace: str, request: PrewarmRequest, *, retry_of: str = "") -> Submission:
     """Make the Workflow of a request. The same name with the same request gives the task that exists.
 
+    `retry_of` is the first task, where this one tries its failed nodes again.
     Raises NotInstalledError where Argo, our templates, the settings or the namespace are missing,
     and NameTakenError where the name belongs to another request.
     """
@@ -63,7 +64,7 @@ def submit(kube: Kube, namespace: str, request: PrewarmRequest) -> Submission:
     check_installed(kube, namespace)
     for _ in range(_NAME_TRIES):
         name = request.name or generated_name()
-        manifest = task_workflow(request, name=name, namespace=namespace)
+        manifest = task_workflow(request, name=name, namespace=namespace, retry_of=retry_of)
         try:
             with argo_is_there(namespace):
                 made = kube.create(workflows(namespace), manifest)
@@ -162,10 +163,12 @@ def get(kube: Kube, namespace: str, name: str) -> Task:
         # Whole, since metadata does not tell the priority in force.
         queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}")
         position = turns.positions([found, *_others(queue, name)]).get((namespace, name))
+    chunks = stored_chunks(kube, namespace, found["metadata"]["uid"])
     return task.read(
         found,
         jobs=list(kube.list(jobs(namespace), labels=uid, metadata_only=True)),
-        results=stored_results(kube, namespace, found["metadata"]["uid"]),
+        results=results.fold(chunks),
+        attempts=retries.recorded_attempts(chunks),
         queue_position=position,
     )
 
@@ -178,10 +181,15 @@ def with_results(kube: Kube, seen: Task) -> Task:
 
 def stored_results(kube: Kube, namespace: str, uid: str) -> dict[str, results.NodeResult]:
     """What is recorded of each node of a task."""
+    return results.fold(stored_chunks(kube, namespace, uid))
+
+
+def stored_chunks(kube: Kube, namespace: str, uid: str) -> list[results.Chunk]:
+    """The results of a task as they were stored."""
     maps = kube.list(
         core(namespace, "configmaps"), labels=f"{LABEL_WORKFLOW_UID}={uid},{LABEL_KIND}=results", page=20
     )
-    return results.fold(results.decode(one["binaryData"]) for one in maps if one.get("binaryData"))
+    return [results.decode(one["binaryData"]) for one in maps if one.get("binaryData")]
 
 
 def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = False) -> list[Task]:

@@ -6,11 +6,12 @@ from types import TracebackType
 from typing import Self
 
 from ips_flows.cli.narration import say
-from ips_flows.cli.tables import counts, cut, shown_status
+from ips_flows.cli.tables import counts, cut, shown_status, window_words
 from ips_flows.legible import legible
 from ips_flows.progress import WaveProgress
 from ips_flows.report import FailureLine
 from ips_flows.results import essence
+from ips_flows.retries import Waiting
 from ips_flows.task import Task
 
 
@@ -26,6 +27,8 @@ def changed_lines(before: Task | None, now: Task) -> list[str]:
             lines.append(f"{shown_status(now)}{place}")
     if now.plan and (before is None or before.plan is None):
         lines.append(plan_line(now))
+    elif before and before.window != now.window and not now.ended:
+        lines.append(window_words(now))
     known = set(before.failures) if before else set()
     lines += [f"failed: {failure_line(line)}" for line in now.failures if line not in known]
     old = {wave.name: wave for wave in before.waves} if before else {}
@@ -34,6 +37,8 @@ def changed_lines(before: Task | None, now: Task) -> list[str]:
         for wave in now.waves
         if wave != old.get(wave.name, WaveProgress(wave.name, wave.nodes))
     ]
+    if now.retrying and (before is None or before.retrying != now.retrying):
+        lines.append(retry_line(now.retrying, now.attempts[-1].next_delay))
     return [legible(f"{now.name}: {line}") for line in lines]
 
 
@@ -46,7 +51,7 @@ def plan_line(task: Task) -> str:
     warm = f", {plan.warm} warm already" if plan.warm else ""
     waves = f" in {len(plan.waves)} waves" if len(plan.waves) > 1 else ""
     nodes = f"{plan.to_do} node{'' if plan.to_do == 1 else 's'}"
-    return f"planned {nodes}{waves}, at most {plan.window} at once, mode {plan.mode}{warm}{skipped}"
+    return f"planned {nodes}{waves}, {window_words(task)}, mode {plan.mode}{warm}{skipped}"
 
 
 def wave_line(wave: WaveProgress) -> str:
@@ -56,6 +61,11 @@ def wave_line(wave: WaveProgress) -> str:
     parts += [f"{wave.failed} failed"] if wave.failed else []
     attempt = f", attempt {wave.attempt + 1}" if wave.attempt else ""
     return f"{wave.name}: {', '.join(parts)}{attempt}"
+
+
+def retry_line(waiting: Waiting, seconds: int | None) -> str:
+    """When a wave is tried again."""
+    return f"{waiting.wave}: retrying in {seconds} s (attempt {waiting.attempt} of {waiting.attempts})"
 
 
 def failure_line(line: FailureLine) -> str:

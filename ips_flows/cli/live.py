@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ips_flows import clock
 from ips_flows.cli.lines import failure_line
-from ips_flows.cli.tables import counts, cut, human_duration, shown_status
+from ips_flows.cli.tables import counts, cut, human_duration, retry_words, shown_status, window_words
 from ips_flows.legible import legible
 from ips_flows.progress import WaveProgress
 from ips_flows.report import FailureLine
@@ -142,6 +142,8 @@ def _header(task: Task, now: datetime, beat: int, *, unicode: bool) -> Text:
         text.append(f"  number {task.queue_position} in the queue, priority {task.priority}")
     elif not task.ended and task.plan is None and task.status == "running":
         text.append("  looking at the nodes")
+    if task.retrying:
+        text.append(f"  {retry_words(task.retrying, now)}", style="yellow")
     since = task.started_at or task.created_at
     if since:
         end = clock.parse(task.finished_at) if task.finished_at else now
@@ -157,7 +159,7 @@ def _plan(task: Task) -> list[str]:
     images = f"{len(plan.images)} image{'' if len(plan.images) == 1 else 's'}"
     left_out = [f"{plan.warm} warm already"] if plan.warm else []
     left_out += [f"skipped {counts(plan.skipped)}"] if any(plan.skipped.values()) else []
-    lines = [f"{images} on {nodes}, at most {plan.window} at once, mode {plan.mode}"]
+    lines = [f"{images} on {nodes}, {window_words(task)}, mode {plan.mode}"]
     return [*lines, ", ".join(left_out)] if left_out else lines
 
 

@@ -88,6 +88,11 @@ def put_task(task: Task, output: str) -> None:
         put("\n" + rows)
     if left_out:
         say(f"{left_out} more lines: -o wide or -o json shows all")
+    attempts = tables.attempt_table(task)
+    if attempts:
+        put("\n" + attempts)
+    if task.retrying:
+        say(tables.retry_words(task.retrying, now))
     if task.message and not wide:
         say(f"{tables.shown_status(task)}: {task.message}")
 

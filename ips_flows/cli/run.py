@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ips_flows.cli.narration import put, say
 from ips_flows.cli.options import Target, example, output_option, target_options, timeout_option
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
-
-if TYPE_CHECKING:
-    from ips_flows.tasks import Submission
 
 
 @click.command(
@@ -61,37 +57,10 @@ def run_command(
         return
 
     from ips_flows import tasks  # noqa: PLC0415
-    from ips_flows.cli import following  # noqa: PLC0415
-    from ips_flows.cli import output as out  # noqa: PLC0415
+    from ips_flows.cli.submitted import carry_on  # noqa: PLC0415
 
     submission = tasks.submit(kube, namespace, request)
-    name = submission.task.name
-    _say_submitted(submission, namespace)
-    if detach:
-        if output == "table":
-            put(f"task {name} {'submitted' if submission.created else 'unchanged'}")
-        else:
-            out.put_task(submission.task, output)
-        say(f"follow it:  ips-flow wait {name} {target.flags(namespace)}")
-        return
-    try:
-        ended = following.to_the_end(kube, namespace, name, timeout=timeout)
-    except following.Left as left:
-        following.goes_on(left, target, namespace, name, timeout)
-        context.exit(left.code)
-    out.put_end(tasks.with_results(kube, ended), output)
-    if not submission.created and ended.status != "completed":
-        say("This was the task of an earlier run; submit the request under another --name to try again.")
-    context.exit(following.exit_code(ended))
-
-
-def _say_submitted(submission: Submission, namespace: str) -> None:
-    if submission.created:
-        say(f"task {submission.task.name} submitted in namespace {namespace}")
-    else:
-        say(
-            f"task {submission.task.name} with the same request is in namespace {namespace} already: unchanged"
-        )
+    context.exit(carry_on(kube, target, namespace, submission, detach=detach, timeout=timeout, output=output))
 
 
 def _print_workflow(request: Any, namespace: str) -> None:

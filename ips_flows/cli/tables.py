@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from ips_flows import clock
 from ips_flows.legible import legible
 from ips_flows.report import Summary
 from ips_flows.results import essence
+from ips_flows.retries import Waiting
 from ips_flows.task import Task
 from ips_flows.turns import Queue, waiting_seconds, waits_for
 
@@ -208,6 +210,38 @@ def summary_line(task: Task) -> str:
     line = f"{shown_status(task)}: {said}" if said else shown_status(task)
     summary = task.verdict.summary if task.verdict else None
     return f"{line} – {_figures(summary)}" if summary else line
+
+
+def retry_words(waiting: Waiting, now: datetime) -> str:
+    """`retrying in 12 s (attempt 2 of 3)`."""
+    seconds = math.ceil((waiting.at - now).total_seconds())
+    span = f"{seconds} s" if seconds < 120 else human_duration(seconds)
+    when = f"in {span}" if seconds > 0 else "now"
+    return f"retrying {when} (attempt {waiting.attempt} of {waiting.attempts})"
+
+
+def window_words(task: Task) -> str:
+    """`at most 10 at once`, or that the task is paused."""
+    window = task.window if task.window is not None or task.plan is None else task.plan.window
+    return f"at most {window} at once" if window else "paused"
+
+
+def attempt_table(task: Task) -> str:
+    """The attempts of waves that were tried again; empty when none was."""
+    rows = [
+        [
+            one.wave,
+            str(one.attempt + 1),
+            one.ended_at or NOTHING,
+            str(one.nodes),
+            str(one.failed),
+            counts(one.failures) or NOTHING,
+            NOTHING if one.next_delay is None else f"{one.next_delay} s",
+        ]
+        for one in task.attempts
+    ]
+    header = ["WAVE", "ATTEMPT", "ENDED", "NODES", "FAILED", "FAILURES", "NEXT IN"]
+    return table(header, rows) if rows else ""
 
 
 def skipped_line(task: Task) -> str:

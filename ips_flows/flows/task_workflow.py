@@ -9,6 +9,7 @@ from hera.workflows.models import WorkflowTemplateRef
 
 from ips_flows.conventions import (
     ANNOTATION_REQUEST_HASH,
+    ANNOTATION_RETRY_OF,
     ANNOTATION_TITLE,
     LABEL_TASK,
     TEMPLATE_PREWARM,
@@ -21,7 +22,9 @@ from ips_flows.turns import shown
 _SLACK_SECONDS = 600
 
 
-def task_workflow(request: PrewarmRequest, *, name: str, namespace: str) -> dict[str, Any]:
+def task_workflow(
+    request: PrewarmRequest, *, name: str, namespace: str, retry_of: str = ""
+) -> dict[str, Any]:
     """The manifest to create. The request goes in whole, as canonical JSON."""
     workflow = Workflow(
         name=name,
@@ -30,6 +33,7 @@ def task_workflow(request: PrewarmRequest, *, name: str, namespace: str) -> dict
         annotations={
             ANNOTATION_REQUEST_HASH: request_hash(request),
             ANNOTATION_TITLE: _title(request),
+            **({ANNOTATION_RETRY_OF: retry_of} if retry_of else {}),
             **shown(images=len(request.images), priority=request.priority, batch_size=request.batch_size),
         },
         workflow_template_ref=WorkflowTemplateRef(name=TEMPLATE_PREWARM),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -13,7 +13,8 @@ from rich.console import Console
 from ips_flows.cli.lines import changed_lines
 from ips_flows.cli.live import LiveView, frame
 from ips_flows.progress import Progress, WaveProgress
-from ips_flows.report import FailureLine, PlanSummary, WaveSummary
+from ips_flows.report import Attempt, FailureLine, PlanSummary, WaveSummary
+from ips_flows.retries import Waiting
 from ips_flows.task import Task
 
 NOW = datetime(2026, 1, 31, 12, 2, tzinfo=UTC)
@@ -128,6 +129,43 @@ def test_a_terminal_of_80_columns_is_not_garbled() -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
     assert max(len(line) for line in re.split(r"[\r\n]", text)) < 80
     assert text.count("NotFound on node7") == 1
+
+
+RETRYING = replace(
+    RUNNING,
+    retrying=Waiting("wave-2", 2, 3, NOW + timedelta(seconds=11.4)),
+    attempts=(
+        Attempt(
+            group=1,
+            wave="wave-2",
+            attempt=0,
+            nodes=29,
+            failed=1,
+            failures={"NotFound": 1},
+            started_at=AT,
+            ended_at=AT,
+            next_delay=30,
+        ),
+    ),
+)
+
+
+def test_a_task_between_two_attempts_says_when_it_goes_on() -> None:
+    """The live view counts down; plain lines say it once."""
+    assert drawn(RETRYING)[0] == "⠋ running  nightly  retrying in 12 s (attempt 2 of 3)  2m"
+    overdue = replace(RETRYING, retrying=Waiting("wave-2", 2, 3, NOW))
+    assert drawn(overdue)[0] == "⠋ running  nightly  retrying now (attempt 2 of 3)  2m"
+    assert changed_lines(RUNNING, RETRYING) == ["nightly: wave-2: retrying in 30 s (attempt 2 of 3)"]
+    assert changed_lines(RETRYING, RETRYING) == []
+
+
+def test_the_window_in_force_is_shown() -> None:
+    """A window that was changed is told, and a pause is called one."""
+    scaled, paused = replace(RUNNING, window=50), replace(RUNNING, window=0)
+    assert drawn(scaled)[1] == "  1 image on 33 nodes, at most 50 at once, mode volume"
+    assert drawn(paused)[1] == "  1 image on 33 nodes, paused, mode volume"
+    assert changed_lines(scaled, paused) == ["nightly: paused"]
+    assert changed_lines(paused, scaled) == ["nightly: at most 50 at once"]
 
 
 def test_lines_tell_each_change_once() -> None:

@@ -364,7 +364,66 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         (
             "task a with the same request is in namespace warm already: unchanged\n"
             "a: planned 2 nodes, at most 10 at once, mode volume\n"
-            "This was the task of an earlier run; submit the request under another --name to try again.\n"
+            "This was the task of an earlier run; try its nodes again:\n"
+            "  ips-flow retry a -n warm\n"
+        ),
+    ),
+    (
+        "retry of a failed task",
+        broken,
+        "retry a --detach",
+        0,
+        "task a-r1 submitted\n",
+        ("task a-r1 submitted in namespace warm\nfollow it:  ips-flow wait a-r1 -n warm\n"),
+    ),
+    (
+        "retry of a completed task",
+        completed,
+        "retry a",
+        1,
+        "",
+        "error: task a in namespace warm lost no node: every image is on 2 of 2 nodes\n",
+    ),
+    (
+        "retry of a task that waits",
+        submitted,
+        "retry a",
+        1,
+        "",
+        (
+            "error: task a in namespace warm has not ended: pending\n"
+            "hint:  `ips-flow wait a -n warm` waits for its end, `ips-flow cancel` brings it about.\n"
+        ),
+    ),
+    (
+        "scale",
+        submitted,
+        "scale a --batch-size 50%",
+        0,
+        "task a pulls on at most 50% nodes at once\n",
+        "",
+    ),
+    ("pause", submitted, "scale a --batch-size 0", 0, "task a paused\n", ""),
+    (
+        "scale an ended task",
+        completed,
+        "scale a --batch-size 5",
+        1,
+        "",
+        (
+            "error: task a in namespace warm has ended already: completed\n"
+            "hint:  `ips-flow get a -n warm` shows how.\n"
+        ),
+    ),
+    (
+        "scale to no size",
+        submitted,
+        "scale a --batch-size 1001",
+        2,
+        "",
+        (
+            "error: batch size '1001': expected a number from 1 to 1000, a percentage such as \"10%\","
+            " or 0 for a pause\n"
         ),
     ),
     (

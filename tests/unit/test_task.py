@@ -260,6 +260,7 @@ def test_json_has_the_shape_of_the_contract() -> None:
         "queuePosition": None,
         "images": ["busybox:1"],
         "batchSize": "50%",
+        "window": 2,
         "nodeSelector": {"disk": "ssd"},
         "progress": {
             "totalNodes": 2,
@@ -286,6 +287,7 @@ def test_json_has_the_shape_of_the_contract() -> None:
         "retryStrategy": "linear",
         "retryDelay": 30,
         "retryHistory": [],
+        "nextRetryAt": None,
         "webhookUrl": None,
         "createdAt": AT,
         "startedAt": AT,

@@ -1,0 +1,180 @@
+"""Scaling and retrying tasks, against a loopback API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ips_flows import clock, errors, task, tasks
+from ips_flows.changes import retry, retry_name, scale
+from ips_flows.conventions import LABEL_KIND, LABEL_WORKFLOW_UID
+from ips_flows.kube import Kube
+from ips_flows.request import merge_overrides
+from ips_flows.results import ImageResult, NodeResult, Result, Skip
+from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.argo import AT, Argo, failed, pulled
+from tests.unit.samples import group_plan
+
+LEFT_OUT = NodeResult((ImageResult(Result.SKIPPED, Skip.CORDONED),), AT)
+NOT_REACHED = NodeResult((ImageResult(Result.SKIPPED, Skip.NOT_REACHED),), AT)
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def kube(server: ApiServer, tmp_path: Path) -> Kube:
+    return Kube.connect(str(server.kubeconfig(tmp_path)))
+
+
+def made(server: ApiServer, kube: Kube, name: str = "a", **fields: object) -> Argo:
+    request = merge_overrides(None, "flags", {"images": ["busybox:1"], "name": name, **fields})
+    tasks.submit(kube, "warm", request)
+    argo = Argo(server, name)
+    argo.phase("Running")
+    return argo
+
+
+def ended(argo: Argo, **nodes: NodeResult) -> None:
+    argo.planned(waves={"wave-1": len(nodes)})
+    argo.results(nodes)
+    argo.verdict(nodes)
+    argo.phase("Failed")
+
+
+def request_of(server: ApiServer, name: str) -> dict[str, object]:
+    (parameter,) = server.get("workflows", name)["spec"]["arguments"]["parameters"]
+    request: dict[str, object] = json.loads(parameter["value"])
+    return request
+
+
+def test_a_retry_takes_what_failed_and_what_was_not_reached(server: ApiServer, kube: Kube) -> None:
+    """The same request, for the nodes that lack images; what the plan had left out stays out."""
+    argo = made(server, kube, priority=9, labels={"team": "x"})
+    ended(argo, n1=pulled(), n2=failed(), n3=NOT_REACHED, n4=LEFT_OUT)
+    submission = retry(kube, "warm", "a")
+    assert (submission.task.name, submission.created) == ("a-r1", True)
+    before, after = request_of(server, "a"), request_of(server, "a-r1")
+    assert after.pop("nodes") == ["n2", "n3"]
+    assert after.pop("name") == "a-r1"
+    assert {**before, "name": None, "nodes": None} == {**after, "name": None, "nodes": None}
+    assert server.get("workflows", "a-r1")["metadata"]["annotations"]["ips-flow.io/retry-of"] == "a"
+
+
+def test_a_retry_of_a_retry_counts_on(server: ApiServer, kube: Kube) -> None:
+    """The name is made of the first task, whatever the tasks in between."""
+    ended(made(server, kube), n1=pulled(), n2=failed())
+    retry(kube, "warm", "a")
+    ended(Argo(server, "a-r1"), n2=failed())
+    assert retry(kube, "warm", "a-r1").task.name == "a-r2"
+
+
+def test_a_retry_that_still_lives_is_not_doubled(server: ApiServer, kube: Kube) -> None:
+    """Asked twice, the second one leads to the first; a name that others have is passed over."""
+    ended(made(server, kube), n1=pulled(), n2=failed())
+    made(server, kube, "a-r1", priority=1)
+    first, second = retry(kube, "warm", "a"), retry(kube, "warm", "a")
+    assert (first.task.name, second.task.name) == ("a-r2", "a-r2")
+    assert (first.created, second.created) == (True, False)
+
+
+def test_a_retry_without_a_verdict(server: ApiServer, kube: Kube) -> None:
+    """Where nothing recorded that nodes were not reached, the plan that was left behind tells of them."""
+    argo = made(server, kube)
+    argo.planned(waves={"wave-1": 2})
+    argo.results({"n1": pulled()})
+    labels = {LABEL_KIND: "plan", LABEL_WORKFLOW_UID: argo.uid}
+    stored = {
+        "metadata": {"name": "a-g0", "labels": labels},
+        "binaryData": group_plan("busybox:1", nodes=["n1", "n2"]).encode(),
+    }
+    server.put("configmaps", stored)
+    argo.phase("Failed")
+    retry(kube, "warm", "a")
+    assert request_of(server, "a-r1")["nodes"] == ["n2"]
+
+
+def test_a_retry_of_a_task_without_a_plan(server: ApiServer, kube: Kube) -> None:
+    """A task that ended before it was planned is submitted as it was."""
+    argo = made(server, kube, nodes=["n7"])
+    argo.no_plan("no eligible node")
+    argo.verdict({}, error="no eligible node")
+    argo.phase("Failed")
+    retry(kube, "warm", "a")
+    assert request_of(server, "a-r1")["nodes"] == ["n7"]
+
+
+def test_what_can_not_be_retried(server: ApiServer, kube: Kube) -> None:
+    """A task that has not ended, and one that lost nothing, are refused with the reason."""
+    argo = made(server, kube)
+    with pytest.raises(errors.TaskNotEndedError, match="has not ended: running"):
+        retry(kube, "warm", "a")
+    ended(argo, n1=pulled())
+    with pytest.raises(errors.NothingToRetryError, match="every image is on 1 of 1 nodes"):
+        retry(kube, "warm", "a")
+    with pytest.raises(errors.NotFoundError):
+        retry(kube, "warm", "b")
+
+
+@pytest.mark.parametrize(("number", "length"), [(1, 49), (10, 48), (12345, 45)])
+def test_names_are_cut(number: int, length: int) -> None:
+    """The name of a retry is a task's name, however long the first one is."""
+    name = retry_name("x" * 52, number)
+    assert (len(name), name) == (52, f"{'x' * length}-r{number}")
+    assert retry_name("y" * 48 + "-zzz", 1) == "y" * 48 + "-r1"
+
+
+def test_a_new_window_is_an_annotation(server: ApiServer, kube: Kube) -> None:
+    """The driver reads it there; until a driver says so the task shows what the next one will be told."""
+    argo = made(server, kube)
+    argo.planned(waves={"wave-1": 50})
+    assert scale(kube, "warm", "a", "10%").window == 5
+    assert server.get("workflows", "a")["metadata"]["annotations"]["ips-flow.io/batch-size"] == "10%"
+    assert task.to_json(tasks.get(kube, "warm", "a"), clock.now())["window"] == 5
+    assert scale(kube, "warm", "a", "0").window == 0
+
+
+def test_a_scale_that_races_with_the_end(server: ApiServer, kube: Kube) -> None:
+    """The patch carries the version that was read: who has ended or is asked to is refused."""
+    argo = made(server, kube)
+    server.fail("PATCH .*/workflows/a", 409, "Conflict", "it changed", times=1)
+    assert scale(kube, "warm", "a", "3").name == "a"
+    tasks.cancel(kube, "warm", "a")
+    with pytest.raises(errors.TaskEndedError, match="is being cancelled"):
+        scale(kube, "warm", "a", "3")
+    argo.verdict({}, stopped=True)
+    with pytest.raises(errors.TaskEndedError, match="has ended already: cancelled"):
+        scale(kube, "warm", "a", "3")
+
+
+def test_the_history_is_shown_while_it_waits_and_at_the_end(server: ApiServer, kube: Kube) -> None:
+    """`retryHistory` comes from what is stored; between two attempts the time of the next one is told."""
+    argo = made(server, kube, maxRetries=1, retryDelay=60)
+    now = clock.stamp(clock.now())
+    plan = argo.planned(waves={"wave-1": 2}).model_copy(
+        update={"max_retries": 1, "retry_delay": 60, "deadline": "2999-01-01T00:00:00Z"}
+    )
+    server.change("workflows", "a", {"metadata": {"annotations": {"ips-flow.io/plan": plan.to_json()}}})
+    lost = NodeResult(failed().images, now)
+    argo.results({"n1": NodeResult(pulled().images, now), "n2": lost})
+    document = task.to_json(tasks.get(kube, "warm", "a"), clock.now())
+    assert document["retryHistory"] == [
+        {
+            "wave": "wave-1",
+            "attempt": 1,
+            "startedAt": None,
+            "finishedAt": now,
+            "nodes": 2,
+            "failedNodes": 1,
+            "failures": {"NotFound": 1},
+            "nextDelaySeconds": 60,
+        }
+    ]
+    assert clock.between(now, document["nextRetryAt"]) == 60
+    assert document["retryCount"] == 0
