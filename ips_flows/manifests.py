@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "WorkflowTemplate": ("/apis/argoproj.io/v1alpha1", "workflowtemplates", True),
 }
 PRIORITY = "priority"  # the component that gives tasks of the submit form their priority
+SERVER = "server"  # the component that runs `ips-flow serve`
 COMPONENTS = (PRIORITY,)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built so: ten times faster
 _NOT_OBJECTS = ("kustomization.yaml", "kustomizeconfig.yaml")
