@@ -144,6 +144,26 @@ def test_a_life_that_ended_after_the_verdict_is_finished(stage: Stage) -> None:
     assert kinds(stage) == ["results"]
 
 
+@pytest.mark.parametrize(
+    ("second_wave", "status"), [(MISSING, "failed"), (PULLED, "completed")], ids=["barren", "with images"]
+)
+def test_the_verdict_agrees_with_the_drivers(stage: Stage, second_wave: NodeResult, status: str) -> None:
+    """Losses are allowed only where each wave has a node with its images; the attempts stay in the verdict."""
+    changes = {"losses_allowed": 2, "max_retries": 1, "retry_delay": 4, "images": (GOOD,)}
+    summary = samples.summary(eligible=3).model_copy(update=changes)
+    stage.workflow({"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
+    stage.planned(GOOD, nodes=["n1", "n2"])
+    stage.planned(GOOD, nodes=["n3"], group=1, wave="wave-2")
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED, "n2": MISSING}, AT))
+    stage.recorded("r1", Chunk(0, 1, {"n2": MISSING}, AT))
+    stage.recorded("r2", Chunk(1, 0, {"n3": second_wave}, AT))
+    assert step.run(stage.footing, ()) == 0
+    verdict = verdict_of(stage)
+    assert verdict.status == status
+    told = [(one.wave, one.attempt, one.failed, one.next_delay) for one in verdict.retries]
+    assert told == [("wave-1", 0, 1, 4), ("wave-1", 1, 1, None)]
+
+
 def test_nodes_never_reached_count_as_failed(stage: Stage) -> None:
     """What no driver touched is recorded as not reached; with one image missing the task has failed."""
     announced(stage, "n1", "n2", "n3")

@@ -1,0 +1,234 @@
+"""Retries, allowed losses, batches and a window that changes, on the real cluster with Argo's real back-off."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ips_flows import clock
+from ips_flows.conventions import DEFAULT_IMAGE, TEMPLATE_PREWARM
+from ips_flows.flows.prewarm import prewarm_template
+from ips_flows.flows.task_workflow import task_workflow
+from ips_flows.kube import jobs, workflows
+from ips_flows.request import parse_request
+from tests.cluster.audit import audit
+from tests.cluster.conftest import LOCAL, Cluster, PullWatch
+from tests.cluster.test_warming import request, tagged
+
+_LATE_SECONDS = 4  # how much later than the delay Argo may start an attempt
+
+
+def delays(cluster: Cluster, name: str) -> list[float]:
+    """The seconds between the end of each attempt and the start of the next one, by Argo's own clock."""
+    nodes = cluster.workflow(name)["status"]["nodes"].values()
+    attempts = sorted(
+        (node["startedAt"], node["finishedAt"])
+        for node in nodes
+        if node.get("templateName") == "attempt" and node["type"] == "Steps"
+    )
+    return [clock.between(one[1], other[0]) for one, other in itertools.pairwise(attempts)]
+
+
+def assert_delays(cluster: Cluster, name: str, expected: list[int]) -> None:
+    """Stamps are whole seconds, so a delay may seem a second shorter than it was."""
+    measured = delays(cluster, name)
+    assert len(measured) == len(expected), measured
+    for got, wanted in zip(measured, expected, strict=True):
+        assert wanted - 1 <= got <= wanted + _LATE_SECONDS, (measured, expected)
+
+
+def missing(cluster: Cluster, name: str) -> str:
+    """A reference that the registry does not know."""
+    return f"{cluster.registry}/tests/{name}-missing:1"
+
+
+def history(task: Any) -> list[tuple[int, int, int | None]]:
+    return [(one["attempt"], one["failedNodes"], one["nextDelaySeconds"]) for one in task["retryHistory"]]
+
+
+def let_go(watch: PullWatch) -> list[str]:
+    """The pods that were let go, in that order."""
+    return list(
+        dict.fromkeys(pod["metadata"]["name"] for pod in watch.seen if not pod["spec"].get("schedulingGates"))
+    )
+
+
+@pytest.mark.long
+def test_linear_delays(cluster: Cluster, name: str) -> None:
+    """The delay is the same each time; the history tells of every attempt, while it waits and at the end."""
+    text = request(
+        name=name, images=[missing(cluster, name)], maxRetries=2, retryStrategy="linear", retryDelay=5
+    )
+    assert cluster.flow("run", "-", "--detach", text=text).code == 0
+    cluster.await_that(lambda: cluster.task(name)["nextRetryAt"] is not None, 90)
+    assert cluster.flow("wait", name).code == 1
+    assert_delays(cluster, name, [5, 5])
+    task = audit(cluster, name)
+    count = len(cluster.nodes)
+    assert history(task) == [(1, count, 5), (2, count, 5), (3, count, None)]
+    assert task["retryCount"] == 2
+    assert {tuple(one["failures"].items()) for one in task["retryHistory"]} == {(("NotFound", count),)}
+
+
+@pytest.mark.long
+def test_exponential_delays(cluster: Cluster, name: str) -> None:
+    """The delay doubles from the one that was asked for."""
+    text = request(
+        name=name, images=[missing(cluster, name)], maxRetries=3, retryStrategy="exponential", retryDelay=2
+    )
+    assert cluster.flow("run", "-", text=text).code == 1
+    assert_delays(cluster, name, [2, 4, 8])
+    audit(cluster, name)
+
+
+@pytest.fixture
+def short_cap(cluster: Cluster) -> Iterator[str]:
+    """The installed template under another name, with a back-off that is capped at 4 s."""
+    installed = cluster.kube.get(workflows(cluster.namespace, TEMPLATE_PREWARM, "workflowtemplates"))
+    image = next(
+        one["container"]["image"] for one in installed["spec"]["templates"] if one["name"] == "drive"
+    )
+    body = json.loads(
+        json.dumps(prewarm_template(backoff_cap="4s").to_dict()).replace(
+            json.dumps(DEFAULT_IMAGE), json.dumps(image)
+        )
+    )
+    name = body["metadata"]["name"] = f"{TEMPLATE_PREWARM}-{uuid.uuid4().hex[:6]}"
+    body["metadata"].pop("labels")
+    path = workflows(cluster.namespace, "", "workflowtemplates")
+    cluster.kube.create(path, body)
+    try:
+        yield name
+    finally:
+        cluster.kube.delete(f"{path}/{name}")
+
+
+@pytest.mark.long
+def test_delays_are_capped(cluster: Cluster, name: str, short_cap: str) -> None:
+    """No delay is longer than the template's cap: 4 s in this render, where doubling would give 6 and 12."""
+    text = request(
+        name=name, images=[missing(cluster, name)], maxRetries=3, retryStrategy="exponential", retryDelay=3
+    )
+    manifest = task_workflow(parse_request(text), name=name, namespace=cluster.namespace)
+    manifest["spec"]["workflowTemplateRef"]["name"] = short_cap
+    cluster.kube.create(workflows(cluster.namespace), manifest)
+    assert cluster.flow("wait", name).code == 1
+    assert_delays(cluster, name, [3, 4, 4])
+
+
+def test_an_image_that_appears_between_two_attempts(cluster: Cluster, name: str) -> None:
+    """The second attempt finds what the first one missed: the task is completed, and says what it took."""
+    image = f"{cluster.registry}/tests/{name}:1"
+    text = request(name=name, images=[image], maxRetries=1, retryDelay=8)
+    assert cluster.flow("run", "-", "--detach", text=text).code == 0
+    cluster.await_that(lambda: cluster.task(name)["nextRetryAt"] is not None, 90)
+    assert tagged(cluster.push(f"tests/{name}:1")) == image
+    waited = cluster.flow("wait", name)
+    assert waited.code == 0, waited.err
+    task = audit(cluster, name)
+    assert history(task) == [(1, len(cluster.nodes), 8), (2, 0, None)]
+    shown = cluster.flow("get", name).out
+    assert "NotFound" in shown
+    assert "ATTEMPT" in shown
+
+
+def test_losses_within_the_limit(cluster: Cluster, name: str) -> None:
+    """A task that loses no more nodes than it may is completed, and every output says what it lost."""
+    lucky, *others = cluster.nodes
+    good = tagged(cluster.push(f"tests/{name}:1"))
+    ready = tagged(cluster.push(f"tests/{name}-ready:1"))
+    absent = missing(cluster, name)
+    assert cluster.flow("run", "--image", ready, "--nodes", lucky, "--name", f"{name}-ready").code == 0
+    # The lucky node has the image under a name that the registry does not know.
+    subprocess.run([LOCAL / "ctr", lucky, "images", "tag", ready, absent], check=True, capture_output=True)
+    cluster.await_listed(lucky, absent)
+    lost = len(others)
+    text = request(name=name, images=[good, absent], maxFailedNodes=lost)
+    outcome = cluster.flow("run", "-", text=text)
+    assert outcome.code == 0, outcome.err
+    words = f"{lost} of {len(cluster.nodes)} nodes lost ({lost} allowed)"
+    assert outcome.out.startswith(f"completed: {words} – ")
+    task = cluster.task(name)
+    assert task["status"] == "completed"
+    assert task["message"] == f"completed, {words}"
+    assert task["progress"]["failedNodes"] == lost
+    assert words in cluster.flow("get", name).err
+    assert cluster.workflow(name)["status"]["phase"] == "Succeeded"
+    cluster.await_nothing_left(name)
+
+
+def test_one_loss_too_many(cluster: Cluster, name: str) -> None:
+    """Where no node of the wave has its images the task fails, however many it may lose; `retry` takes them all."""
+    image = f"{cluster.registry}/tests/{name}:1"
+    text = request(name=name, images=[image], maxFailedNodes=len(cluster.nodes))
+    assert cluster.flow("run", "-", text=text).code == 1
+    assert cluster.workflow(name)["status"]["phase"] == "Failed"
+    audit(cluster, name)
+    cluster.push(f"tests/{name}:1")
+    again = cluster.flow("retry", name)
+    assert again.code == 0, again.err
+    task = audit(cluster, f"{name}-r1")
+    assert task["progress"]["completedNodes"] == len(cluster.nodes)
+    refused = cluster.flow("retry", f"{name}-r1")
+    assert refused.code == 1
+    assert "lost no node" in refused.err
+
+
+def test_a_barrier_between_batches(cluster: Cluster, name: str) -> None:
+    """No node starts while another one of the batch before it pulls, as the pods themselves show."""
+    size = max(1, len(cluster.nodes) - 1)
+    image = tagged(cluster.push(f"tests/{name}:1", size="8MiB"))
+    text = request(name=name, images=[image], order="batch", batchSize=size)
+    with cluster.watch_pulls(name) as watch:
+        outcome = cluster.flow("run", "-", text=text)
+        assert outcome.code == 0, outcome.err
+    order = let_go(watch)
+    assert len(order) == len(cluster.nodes)
+    ended: set[str] = set()
+    for pod in watch.seen:
+        one = pod["metadata"]["name"]
+        if pod["status"]["phase"] in ("Succeeded", "Failed"):
+            ended.add(one)
+        elif not pod["spec"].get("schedulingGates"):
+            before = order[: order.index(one) // size * size]
+            assert set(before) <= ended, f"{one} started before {set(before) - ended} had ended"
+    audit(cluster, name, window=size, watch=watch)
+
+
+def test_scale_and_pause(cluster: Cluster, name: str, tarpit: str) -> None:
+    """A pause starts nothing and ends nothing; a larger window takes effect at once; a smaller one ends no pull."""
+    first, *_ = cluster.nodes
+    good = tagged(cluster.push(f"tests/{name}:1"))
+    text = request(name=name, images=[good, f"{tarpit}/slow:1"], batchSize=1, nodeTimeout="20s")
+
+    def pulling(count: int) -> bool:
+        return bool(sum(wave["pullingNodes"] for wave in cluster.task(name)["waves"]) == count)
+
+    with cluster.watch_pulls(name) as watch:
+        assert cluster.flow("run", "-", "--detach", text=text).code == 0
+        cluster.await_that(lambda: pulling(1), 90)
+        assert cluster.flow("scale", name, "--batch-size", "0").code == 0
+        cluster.await_that(lambda: cluster.task(name)["window"] == 0, 15)
+        cluster.await_that(lambda: pulling(0), 60)  # its own time was up
+        assert len(let_go(watch)) == 1
+        assert cluster.task(name)["status"] == "running"
+        everything = str(len(cluster.nodes))
+        assert cluster.flow("scale", name, "--batch-size", everything).code == 0
+        cluster.await_that(lambda: pulling(len(cluster.nodes) - 1), 15)
+        (job,) = cluster.kube.list(jobs(cluster.namespace), labels=f"ips-flow.io/task-name={name}")
+        assert job["spec"]["parallelism"] == len(cluster.nodes)
+        assert cluster.flow("scale", name, "--batch-size", "1").code == 0
+        cluster.await_that(lambda: cluster.task(name)["window"] == 1, 15)
+        assert pulling(len(cluster.nodes) - 1)
+        assert cluster.flow("wait", name).code == 1
+    task = audit(cluster, name, window=len(cluster.nodes), watch=watch)
+    assert task["nodeStatuses"][first][good]["result"] == "pulled"
+    refused = cluster.flow("scale", name, "--batch-size", "2")
+    assert refused.code == 1
+    assert "has ended already" in refused.err
