@@ -209,7 +209,9 @@ def _path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[Path, bool]
     path: Path = ()
     value: Any = data
     for part in (to_camel(str(loc[0])), *loc[1:]):
-        holds = part in value if isinstance(value, Mapping) else isinstance(value, list)
+        holds = (
+            part in value if isinstance(value, Mapping) else isinstance(value, list) and isinstance(part, int)
+        )
         if holds:
             value = value[part]
         elif path and kind != "missing":

@@ -57,7 +57,9 @@ class Reference:
         """
         stems = [f"{self.registry}/{self.repository}"]
         if self.registry == DEFAULT_REGISTRY:
-            stems += [f"index.docker.io/{self.repository}", self.repository]
+            stems.append(f"index.docker.io/{self.repository}")
+            if _split_registry(self.repository)[0] == DEFAULT_REGISTRY:  # else it would name another registry
+                stems.append(self.repository)
             if self.repository.startswith("library/"):
                 stems.append(self.repository.removeprefix("library/"))
         suffixes = [f"@{self.digest}" if self.digest else self._suffix]

@@ -134,6 +134,8 @@ DOCUMENTS: Sequence[tuple[str, str, str]] = [
     ("a duration without a unit", I + "nodeTimeout: 600\n", "f:2:14: nodeTimeout: got 600; allowed: a duration from 10s to 24h, at most timeout"),
     # bounds
     ("a window of 0", I + "batchSize: 0\n", f"f:2:12: batchSize: got 0; allowed: {WINDOW}"),
+    ("a window that is a list", I + "batchSize: []\n", f"f:2:12: batchSize: got a list; allowed: {WINDOW}"),
+    ("losses that are a mapping", I + "maxFailedNodes: {most: 5}\n", 'f:2:17: maxFailedNodes: got a mapping; allowed: a number from 0, or a percentage such as "5%"'),
     ("a window of 101 %", I + "batchSize: 101%\n", f'f:2:12: batchSize: got "101%"; allowed: {WINDOW}'),
     ("a window of half a percent", I + "batchSize: 0.5%\n", f'f:2:12: batchSize: got "0.5%"; allowed: {WINDOW}'),
     ("a priority of 11", I + "priority: 11\n", f"f:2:11: priority: got 11; allowed: {PRIORITY}"),

@@ -9,7 +9,7 @@ set_hypothesis_home_dir("/tmp/ips-flow-hypothesis")  # noqa: S108  (outside the 
 settings.register_profile(
     "fixed",
     derandomize=True,
-    max_examples=60,
+    max_examples=40,
     deadline=None,  # two cores that do something else as well
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
