@@ -95,6 +95,10 @@ class TasksRunError(IpsFlowError):
     """Tasks that have not ended stand in the way."""
 
 
+class NewerFormatError(IpsFlowError):
+    """Something in the cluster was written by a newer IPS Flow, in a format that this one does not know."""
+
+
 class PlanError(IpsFlowError):
     """No plan can be made for this request on this cluster."""
 

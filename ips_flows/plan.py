@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from ips_flows import clock
 from ips_flows.errors import PlanError
 from ips_flows.nodes import Eligibility, Node, lacks_image_volumes, pod_tolerations, references
-from ips_flows.report import Mode, PlanSummary, Record, WaveSummary
+from ips_flows.report import Mode, PlanSummary, Record, StoredRecord, WaveSummary
 from ips_flows.request import PrewarmRequest
 from ips_flows.results import (
     FILTER_GROUP,
@@ -42,7 +42,7 @@ class PlannedNode(Record):
     present: tuple[int, ...] = ()
 
 
-class GroupPlan(Record):
+class GroupPlan(StoredRecord):
     """One group: everything a driver has to know. Times are seconds, `deadline` is RFC 3339 UTC."""
 
     group: int
@@ -67,7 +67,7 @@ class GroupPlan(Record):
 
     @classmethod
     def decode(cls, binary: Mapping[str, str]) -> Self:
-        """Read what `encode` wrote."""
+        """Read what `encode` wrote. Raises NewerFormatError where a newer program wrote it."""
         return cls.model_validate(unpack(_PLAN_KEY, binary))
 
 

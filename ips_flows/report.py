@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
+from ips_flows import formats
 from ips_flows import clock
 from ips_flows.results import Failure, ImageResult, NodeResult, Result, Skip
 
@@ -38,6 +39,20 @@ class Record(BaseModel):
         return cls.model_validate_json(text)
 
 
+class StoredRecord(Record):
+    """A record that outlives the program that wrote it. Reading a newer format raises NewerFormatError."""
+
+    v: int = formats.FORMAT
+    needs: str = formats.NEEDED
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_format(cls, document: Any) -> Any:
+        if isinstance(document, dict):
+            formats.check(document, f"{cls.__name__} is")
+        return document
+
+
 class WaveSummary(Record):
     """One wave: its name in the Argo UI, and how many nodes are its to do."""
 
@@ -45,7 +60,7 @@ class WaveSummary(Record):
     nodes: int
 
 
-class PlanSummary(Record):
+class PlanSummary(StoredRecord):
     """The plan in short. `eligible` = `warm` + `to_do`; the nodes of the waves add up to `to_do`."""
 
     mode: Mode
@@ -125,7 +140,7 @@ class Summary(Record):
     seconds: float  # from the plan to the verdict
 
 
-class Verdict(Record):
+class Verdict(StoredRecord):
     """The end of a task, written once. `event_id` is the same in every notice of it."""
 
     status: FinalStatus

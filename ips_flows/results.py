@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from ips_flows import formats
+
 MESSAGE_LIMIT = 300
 CHUNK_BYTES = 900_000  # a ConfigMap holds 1 MiB, base64 and metadata included
 
@@ -120,7 +122,8 @@ FINISH_GROUP = 1_000_000
 def encode(chunk: Chunk) -> dict[str, str]:
     """The `binaryData` of a ConfigMap."""
     document = {
-        "version": 1,
+        "version": formats.FORMAT,
+        "needs": formats.NEEDED,
         "group": chunk.group,
         "attempt": chunk.attempt,
         "started": chunk.started,
@@ -130,8 +133,9 @@ def encode(chunk: Chunk) -> dict[str, str]:
 
 
 def decode(binary: Mapping[str, str]) -> Chunk:
-    """Read what `encode` wrote."""
+    """Read what `encode` wrote. Raises NewerFormatError where a newer program wrote it."""
     document = unpack("results.json.gz", binary)
+    formats.check(document, "results are", "version")
     return Chunk(
         group=document["group"],
         attempt=document["attempt"],

@@ -23,8 +23,9 @@ from ips_flows.conventions import (
     ANNOTATION_REQUEST_HASH,
     ANNOTATION_VERDICT,
     LABEL_TASK,
+    LABEL_VERDICT,
 )
-from ips_flows.errors import BadRequestError
+from ips_flows.errors import BadRequestError, NewerFormatError
 from ips_flows.progress import Progress, WaveProgress, count, wave_progress
 from ips_flows.report import (
     Attempt,
@@ -55,6 +56,7 @@ _BY_PHASE: dict[str, Status] = {
     "Failed": "failed",
     "Error": "failed",
 }
+_FINAL: dict[str, Status] = {"completed": "completed", "failed": "failed", "cancelled": "cancelled"}
 _FINISHED_PHASES = frozenset({"Succeeded", "Failed", "Error"})
 
 # What Argo says when a Workflow ends without our verdict, and what a person can do about it.
@@ -157,6 +159,9 @@ def status_of(workflow: Json) -> Status:
     verdict = verdict_of(workflow)
     if verdict:
         return verdict.status
+    said = (workflow["metadata"].get("labels") or {}).get(LABEL_VERDICT)
+    if said in _FINAL:  # a verdict that this program can't read
+        return _FINAL[said]
     if (workflow.get("spec") or {}).get("shutdown"):
         return "cancelled"
     return _BY_PHASE.get(phase_of(workflow), "running")
@@ -209,7 +214,7 @@ def read(
         progress=count(plan, verdict, waves, ended=ended),
         failures=all_failures(plan, groups, results),
         results=results,
-        message=_message(workflow, verdict, status, ended=ended),
+        message=_too_new(workflow) or _message(workflow, verdict, status, ended=ended),
         shutdown=(workflow.get("spec") or {}).get("shutdown") or "",
         queue_position=queue_position if status == "pending" else None,
         retry_count=max([0, *(one.attempt for one in groups), *(one.attempt for one in past)]),
@@ -419,8 +424,20 @@ def _record(kind: type[RecordT], thing: Json, annotation: str) -> RecordT | None
         return None
     try:
         return kind.from_json(text)
-    except ValidationError:  # someone else's hand, or a version that means something else
+    except (ValidationError, NewerFormatError):  # someone else's hand, or a newer program's: see _too_new
         return None
+
+
+def _too_new(workflow: Json) -> str:
+    """Which version is needed to read the plan or the verdict, where this one is too old."""
+    for kind, annotation in ((PlanSummary, ANNOTATION_PLAN), (Verdict, ANNOTATION_VERDICT)):
+        try:
+            kind.from_json(_annotation(workflow, annotation) or "{}")
+        except NewerFormatError as error:
+            return error.message
+        except ValidationError:
+            continue
+    return ""
 
 
 def _annotation(thing: Json, key: str) -> str:

@@ -26,6 +26,7 @@ from ips_flows.errors import (
     ForbiddenError,
     GoneError,
     NameTakenError,
+    NewerFormatError,
     NotFoundError,
     NotInstalledError,
     TaskEndedError,
@@ -215,7 +216,10 @@ def with_failures(kube: Kube, seen: Task) -> Task:
     summary = seen.verdict.summary if seen.verdict else None
     if summary is None or not summary.failures:
         return seen
-    recorded = stored_results(kube, seen.namespace, seen.uid)
+    try:
+        recorded = stored_results(kube, seen.namespace, seen.uid)
+    except NewerFormatError as error:  # one such task must not hide the others
+        return replace(seen, message=error.message)
     return replace(seen, failures=task.all_failures(seen.plan, (), recorded))
 
 

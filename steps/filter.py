@@ -16,7 +16,7 @@ from ips_flows.conventions import (
     base_name,
     group_name,
 )
-from ips_flows.errors import BadRequestError, NotInstalledError, PlanError
+from ips_flows.errors import BadRequestError, NewerFormatError, NotInstalledError, PlanError
 from ips_flows.jobgroup import (
     config_map,
     keeps_image_volume,
@@ -31,6 +31,7 @@ from ips_flows.plan import Plan, make_plan
 from ips_flows.report import PlanSummary
 from ips_flows.request import PrewarmRequest
 from ips_flows.results import split
+from ips_flows.task import priority_of
 from steps.footing import Footing, is_over, read_request, report_progress, say, say_error, start
 
 OUTPUTS = Path("/tmp/outputs")  # noqa: S108  (an emptyDir of the step pod, named in the template)
@@ -49,8 +50,8 @@ def run(footing: Footing, _arguments: Sequence[str]) -> int:
         if ANNOTATION_PLAN in annotations:
             summary = PlanSummary.from_json(annotations[ANNOTATION_PLAN])
         else:
-            summary = _plan(footing, request)
-    except (BadRequestError, NotInstalledError, PlanError) as error:
+            summary = _plan(footing, request, priority_of(workflow))
+    except (BadRequestError, NewerFormatError, NotInstalledError, PlanError) as error:
         say_error(error)
         footing.kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_ERROR: error.message}}})
         return EXIT_NO_PLAN
@@ -59,7 +60,7 @@ def run(footing: Footing, _arguments: Sequence[str]) -> int:
     return 0
 
 
-def _plan(footing: Footing, request: PrewarmRequest) -> PlanSummary:
+def _plan(footing: Footing, request: PrewarmRequest, priority: int) -> PlanSummary:
     kube = footing.kube
     worker_image = _worker_image(footing)
     # What a filter before us wrote and did not live to announce.
@@ -79,7 +80,7 @@ def _plan(footing: Footing, request: PrewarmRequest) -> PlanSummary:
     )
     _tell(plan)
     _store(footing, plan)
-    summary = plan.summary
+    summary = plan.summary.model_copy(update={"priority": priority})  # the one in force
     kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
     return summary
 
