@@ -131,9 +131,7 @@ class Driver:
         if is_over(workflow):
             say("the task was stopped")
             return 1
-        plan_map = self._kube.get(
-            self._path("configmaps", group_name(self._footing.task, self._footing.uid, self._group))
-        )
+        plan_map = self._own_map(group_name(self._footing.task, self._footing.uid, self._group))
         self._plan = GroupPlan.decode(plan_map["binaryData"])
         self._witness = PodWitness(self._footing, self._plan)
         self._window = self._wanted_window(workflow)
@@ -145,11 +143,18 @@ class Driver:
 
     # -- taking the attempt up
 
+    def _own_map(self, name: str) -> Json:
+        """A ConfigMap of this task: its name holds but six digits of the task's uid, its label all."""
+        found = self._kube.get(self._path("configmaps", name))
+        if found["metadata"]["labels"].get(LABEL_WORKFLOW_UID) != self._footing.uid:
+            raise LostFootingError(f"ConfigMap {name} belongs to another task")
+        return found
+
     def _take_nodes(self, plan_map: Json) -> list[PlannedNode]:
         """The nodes of this attempt by index, as they were written down before its Job existed."""
         planned = {node.name: node for node in self._plan.nodes}
         try:
-            index = self._kube.get(self._path("configmaps", self._name))
+            index = self._own_map(self._name)
         except NotFoundError:
             done = {
                 name

@@ -247,9 +247,8 @@ def near_references(draw: st.DrawFn) -> str:
     """A likely reference with one character put in, taken out or put in place of another."""
     text = draw(likely)
     at = draw(st.integers(0, len(text) - 1))
-    return (
-        text[:at] + draw(st.sampled_from(["", *"aA0._-/:@[]{}é \n"])) + text[at + draw(st.integers(0, 1)) :]
-    )
+    put_in: str = draw(st.sampled_from(["", *"aA0._-/:@[]{}é \n"]))
+    return text[:at] + put_in + text[at + draw(st.integers(0, 1)) :]
 
 
 @given(likely | near_references() | st.text("aA0._-/:@[]", max_size=12))

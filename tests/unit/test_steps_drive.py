@@ -19,6 +19,7 @@ from ips_flows.conventions import (
     ANNOTATION_PROGRESS,
     ANNOTATION_VERDICT,
     attempt_name,
+    group_name,
 )
 from ips_flows.kube import Kube
 from ips_flows.report import GroupProgress
@@ -656,3 +657,21 @@ def test_the_role_grants_what_a_driver_does_and_no_more(
         assert stage.drive() == 1
     unused = granted("ips-flow-drive") - needed(stage.server.calls) - EXECUTOR
     assert unused == {("", "nodes", "list")}  # the steps share one ClusterRole; filter is the one that lists
+
+
+@pytest.mark.parametrize("foreign", ["plan", "index"])
+def test_the_maps_of_another_task_are_not_taken(stage: Stage, foreign: str) -> None:
+    """A plan or an index under our name, but with another uid, is left alone, and nothing is started."""
+    stage.planned(GOOD, nodes=["n1"])
+    name = group_name(TASK, stage.uid, 0) if foreign == "plan" else job_name(stage)
+    stage.server.put(
+        "configmaps",
+        {
+            **stage.server.get("configmaps", group_name(TASK, stage.uid, 0)),
+            "metadata": {"name": name, "labels": {"ips-flow.io/workflow-uid": "another"}},
+            "data": {"nodes": '["n1"]'},
+        },
+    )
+    with pytest.raises(LostFootingError, match=f"ConfigMap {name} belongs to another task"):
+        stage.drive()
+    assert not [kind for kind, _, _ in stage.server.store.objects if kind == "jobs"]
