@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from ips_flows import __version__
+from ips_flows import __version__, clock
 from ips_flows.conventions import (
     ANNOTATION_VERSION,
     CONFIG_MAP,
@@ -21,11 +21,13 @@ from ips_flows.jobgroup import keeps_image_volume, probe_job
 from ips_flows.kube import Json, Kube, core, jobs, workflows
 from ips_flows.manifests import PRIORITY, load, path_of
 from ips_flows.nodes import lacks_image_volumes, read_node
+from ips_flows.server.lease import holder_of, lease_path
 from ips_flows.turns import limit_of
 
 Level = Literal["ok", "warn", "fail"]
 
 _OLDEST_ARGO = (4, 0)
+_KEEPER_SILENT_SECONDS = 60.0
 _STOCK_IMAGES_LISTED = 50  # the kubelet's default nodeStatusMaxImages
 _VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
 # What a person needs for the verbs of the command line: (API group, resource, verbs)
@@ -87,6 +89,7 @@ def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
         _service_accounts,
         _user_rights,
         _step_rights,
+        _keeper,
         _image_volumes,
         _image_lists,
     )
@@ -276,6 +279,23 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
         mend = f"ips-flow install -n {namespace} --image IMAGE"
         return Finding("fail", "steps' rights", ", ".join(missing[:3]) + more, mend)
     return Finding("ok", "steps' rights", "each step may do what it must")
+
+
+def _keeper(kube: Kube, namespace: str) -> Finding:
+    """Does a keeper hold the Lease, by its own word not long ago?"""
+    lost = "tasks whose exit handler is lost stay without a verdict"
+    mend = f"ips-flow install -n {namespace} --image IMAGE --with-server"
+    try:
+        lease = kube.get(lease_path(namespace))
+    except NotFoundError:
+        return Finding("warn", "keeper", f"none runs: {lost}", mend)
+    holder, renewed = holder_of(lease), str(lease["spec"].get("renewTime") or "")
+    if not holder or not renewed:
+        return Finding("warn", "keeper", f"none holds the Lease: {lost}", mend)
+    silent = (clock.now() - clock.parse(renewed)).total_seconds()
+    if silent > _KEEPER_SILENT_SECONDS:
+        return Finding("warn", "keeper", f"{holder} fell silent {silent:.0f} s ago: {lost}", mend)
+    return Finding("ok", "keeper", f"{holder} holds the Lease")
 
 
 def _allowed(kube: Kube, right: Right) -> bool:

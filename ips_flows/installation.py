@@ -167,17 +167,22 @@ def _united(before: list[Json], wanted: list[Json], namespace: str) -> list[Json
     return [*kept, *(subject for subject in wanted if subject not in kept)]
 
 
-def _used_elsewhere(kube: Kube, namespace: str) -> list[Json]:
-    """The subjects of other namespaces in our ClusterRoleBinding."""
-    names = [item["metadata"]["name"] for item in load(namespace) if item["kind"] == "ClusterRoleBinding"]
-    found = [_get(kube, path_of("ClusterRoleBinding", namespace, name)) for name in names]
-    return [
-        subject
-        for binding in found
-        if binding
-        for subject in binding.get("subjects") or ()
-        if subject.get("namespace") != namespace
+def _used_elsewhere(kube: Kube, namespace: str) -> dict[str, list[Json]]:
+    """The subjects of other namespaces in each of our ClusterRoleBindings."""
+    names = [
+        item["metadata"]["name"]
+        for item in load(namespace, components=COMPONENTS)
+        if item["kind"] == "ClusterRoleBinding"
     ]
+    found = {name: _get(kube, path_of("ClusterRoleBinding", namespace, name)) for name in names}
+    return {
+        name: [
+            subject
+            for subject in (binding or {}).get("subjects") or ()
+            if subject.get("namespace") != namespace
+        ]
+        for name, binding in found.items()
+    }
 
 
 def _open_tasks(kube: Kube, namespace: str) -> list[str]:
@@ -191,11 +196,6 @@ def _open_tasks(kube: Kube, namespace: str) -> list[str]:
         return []
 
 
-def _get(kube: Kube, path: str) -> Json | None:
-    try:
-        return kube.get(path)
-    except NotFoundError:
-        return None
 def _cancel_all(kube: Kube, namespace: str, names: list[str], *, say: Say, timeout: float | None) -> None:
     """Cancel tasks and wait for their ends; those that wait go first, so that none of them starts meanwhile."""
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -227,6 +227,11 @@ def _applied(kube: Kube, path: str, wanted: Json) -> Json:
         raise
 
 
+def _get(kube: Kube, path: str) -> Json | None:
+    try:
+        return kube.get(path)
+    except NotFoundError:
+        return None
 
 
 def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:

@@ -30,11 +30,14 @@ KINDS: dict[str, tuple[str, str, bool]] = {
         False,
     ),
     "ConfigMap": ("/api/v1", "configmaps", True),
+    "Service": ("/api/v1", "services", True),
+    "Deployment": ("/apis/apps/v1", "deployments", True),
     "WorkflowTemplate": ("/apis/argoproj.io/v1alpha1", "workflowtemplates", True),
 }
 PRIORITY = "priority"  # the component that gives tasks of the submit form their priority
 SERVER = "server"  # the component that runs `ips-flow serve`
-COMPONENTS = (PRIORITY,)
+SERVER_NAME = "ips-flow-server"
+COMPONENTS = (PRIORITY, SERVER)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built so: ten times faster
 _NOT_OBJECTS = ("kustomization.yaml", "kustomizeconfig.yaml")
 
@@ -68,6 +71,9 @@ def load(
             found["data"].update(settings or {})
         if found["kind"] == "WorkflowTemplate":
             _set_template(found, image or DEFAULT_IMAGE, keep_seconds)
+        if found["kind"] == "Deployment":
+            for container in found["spec"]["template"]["spec"]["containers"]:
+                container["image"] = image or DEFAULT_IMAGE
     return objects
 
 

@@ -6,6 +6,7 @@ side by side and hands over what comes first.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -31,6 +32,7 @@ class Source:
     fields: str = ""
     metadata_only: bool = False
     keep_gone: bool = False  # a mirror of it remembers objects after they were deleted
+    relist_seconds: float | None = None  # list it again that often, whatever the watch says
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +68,21 @@ def changes(
     A version that is too old means: list again. An API server that can't be reached is tried again with growing
     pauses; after `patience` seconds without an answer its error is raised, any other error at once.
     """
-    version = ""
+    version, relist_at = "", math.inf
     pause, silent_since = FIRST_PAUSE, 0.0
     while not stop.is_set():
         heard = False
         try:
-            if not version:
+            if not version or time.monotonic() >= relist_at:
                 version, items = _list(kube, source)
                 silent_since = 0.0
+                relist_at = time.monotonic() + (source.relist_seconds or math.inf)
                 yield Listed(items)
             began = time.monotonic()
             for event in kube.watch(
                 source.path,
                 resource_version=version,
-                seconds=WATCH_SECONDS,
+                seconds=min(WATCH_SECONDS, max(1.0, relist_at - time.monotonic())),
                 labels=source.labels,
                 fields=source.fields,
                 metadata_only=source.metadata_only,

@@ -21,7 +21,7 @@ from ips_flows.conventions import (
     LABEL_WORKFLOW_UID,
     base_name,
 )
-from ips_flows.errors import ConflictError, GoneError, UnavailableError
+from ips_flows.errors import ConflictError, GoneError, NotFoundError, UnavailableError
 from ips_flows.evidence import ENDED_CANCELLED, is_terminal
 from ips_flows.jobgroup import index_of, is_gated, read_index, results_map
 from ips_flows.kube import Json, core, jobs
@@ -39,7 +39,7 @@ from ips_flows.results import (
     split,
 )
 from ips_flows.retries import history, recorded_attempts
-from steps.footing import Footing, is_stopped, say, start
+from steps.footing import Footing, LostFootingError, is_stopped, say, start
 from steps.witness import PodWitness, stored_chunks
 
 _DRIVERS_SECONDS = 40.0
@@ -62,6 +62,26 @@ def run(footing: Footing, _arguments: Sequence[str]) -> int:
 
 
 def _finish(footing: Footing) -> int:
+    """Finish a task; of one whose Workflow was deleted there is nothing to judge, only to clean up."""
+    try:
+        return _stages(footing)
+    except (NotFoundError, LostFootingError):
+        if not _is_deleted(footing):
+            raise
+    say("the Workflow was deleted: deleting what is left of it")
+    _clean(footing, "plan", "index", "results")
+    return 0
+
+
+def _is_deleted(footing: Footing) -> bool:
+    try:
+        footing.workflow()
+    except (NotFoundError, LostFootingError):
+        return True
+    return False
+
+
+def _stages(footing: Footing) -> int:
     """Every stage leaves a mark, and one that has its mark is skipped: it can be run again at any time."""
     workflow = footing.workflow()
     annotations = workflow["metadata"].get("annotations") or {}
@@ -70,7 +90,7 @@ def _finish(footing: Footing) -> int:
         verdict = _write_verdict(footing, _gather(footing, workflow))
         say(f"{verdict.status}: {verdict.message}")
     if ANNOTATION_CLEANED not in annotations:
-        _clean(footing)
+        _clean(footing, "plan", "index")
         stamp = clock.stamp(clock.now())
         footing.kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_CLEANED: stamp}}})
     return 0
@@ -222,8 +242,8 @@ def _write_verdict(footing: Footing, gathered: _Gathered) -> Verdict:
         return verdict
 
 
-def _clean(footing: Footing) -> None:
-    """Delete the Jobs, then the plan, so that a straggler's late Job is collected as an orphan."""
+def _clean(footing: Footing, *kinds: str) -> None:
+    """Delete the Jobs, then these ConfigMaps, so that a straggler's late Job is collected as an orphan."""
     path = jobs(footing.namespace)
     labels = f"{LABEL_WORKFLOW_UID}={footing.uid}"
     end = time.monotonic() + _CLEAN_SECONDS
@@ -246,7 +266,7 @@ def _clean(footing: Footing) -> None:
         except (GoneError, UnavailableError) as error:
             say(f"watching the Jobs: {error.message}")
     footing.kube.delete_all(
-        core(footing.namespace, "configmaps"), labels=f"{labels},{LABEL_KIND} in (plan,index)"
+        core(footing.namespace, "configmaps"), labels=f"{labels},{LABEL_KIND} in ({','.join(kinds)})"
     )
 
 

@@ -40,6 +40,11 @@ from ips_flows.cli.options import Duration, Target, example, target_options
     is_flag=True,
     help="Leave out the cluster-wide policy that gives tasks of Argo's submit form their priority.",
 )
+@click.option(
+    "--with-server",
+    is_flag=True,
+    help="Also run `ips-flow serve` in the namespace, the keeper of its tasks  [default: kept].",
+)
 @click.option("--create-namespace", is_flag=True, help="Create the namespace, with restricted Pod Security.")
 @click.option("--dry-run", is_flag=True, help="Print the objects as YAML and change nothing.")
 @target_options
@@ -50,6 +55,7 @@ def install_command(
     max_concurrent_tasks: int | None,
     keep: float | None,
     without_priority_policy: bool,
+    with_server: bool,
     create_namespace: bool,
     dry_run: bool,
 ) -> None:
@@ -85,6 +91,7 @@ def install_command(
                     keep_seconds=keep_seconds,
                     components=[
                         *([] if without_priority_policy else [PRIORITY]),
+                        *([SERVER] if with_server else []),
                     ],
                 ),
                 sort_keys=False,
@@ -99,6 +106,7 @@ def install_command(
         settings=settings,
         keep_seconds=keep_seconds,
         create_namespace=create_namespace,
+        server=with_server,
         say=put,
         priority_policy=not without_priority_policy,
     )

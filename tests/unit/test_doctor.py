@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ips_flows import clock
 from ips_flows.doctor import Finding, examine
 from ips_flows.installation import install
 from ips_flows.kube import Kube
@@ -19,11 +21,19 @@ KINDS = ("workflows", "workflowtemplates", "workflowtaskresults", "cronworkflows
 POLICIES = "/apis/admissionregistration.k8s.io/v1"
 KNOWS_POLICIES = {"resources": [{"name": "mutatingadmissionpolicies"}]}
 LOST = "tasks of Argo's submit form wait at priority 0, behind all others, and no priority is held to 1-10"
+UNKEPT = "tasks whose exit handler is lost stay without a verdict"
 DEPLOYMENTS = "/apis/apps/v1/deployments"
 
 
 def controller(image: str) -> dict[str, Any]:
     return {"items": [{"spec": {"template": {"spec": {"containers": [{"image": image}]}}}}]}
+
+
+def keeper_lease(holder: str, renewed: datetime) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "ips-keeper"},
+        "spec": {"holderIdentity": holder, "renewTime": clock.stamp(renewed)},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +64,7 @@ def server(installed: dict[Any, Any]) -> Iterator[ApiServer]:
             POLICIES: KNOWS_POLICIES,
             DEPLOYMENTS: controller("quay.io/argoproj/workflow-controller:v4.0.7"),
         }
+        one.put("leases", keeper_lease("server-1", clock.now()))
         one.put("nodes", node("n1"), namespace="")
         one.put("nodes", node("n2"), namespace="")
         yield one
@@ -83,6 +94,7 @@ def test_all_is_well(server: ApiServer, kube: Kube) -> None:
         ("ok", "service accounts", "ips-flow-drive, ips-flow-filter, ips-flow-finish, ips-flow-pull"),
         ("ok", "your rights", "every verb of ips-flow"),
         ("ok", "steps' rights", "each step may do what it must"),
+        ("ok", "keeper", "server-1 holds the Lease"),
         ("ok", "nodes", "all 2 mount image volumes"),
         ("ok", "image lists", "every node lists all its images"),
     ]
@@ -202,6 +214,18 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             f"missing: MutatingAdmissionPolicyBinding ips-flow-priority; so {LOST}",
         ),
         (
+            drop("leases", "ips-keeper"),
+            "warn",
+            "keeper",
+            f"none runs: {UNKEPT}",
+        ),
+        (
+            change("leases", "ips-keeper", {"spec": {"holderIdentity": ""}}),
+            "warn",
+            "keeper",
+            f"none holds the Lease: {UNKEPT}",
+        ),
+        (
             drop("priorityclasses", "ips-flow-pull", ""),
             "fail",
             "priority class",
@@ -306,3 +330,12 @@ def test_the_doctor_changes_nothing(server: ApiServer, kube: Kube) -> None:
     version = server.store.version
     findings(kube)
     assert server.store.version == version
+
+
+def test_a_keeper_that_fell_silent(server: ApiServer, kube: Kube) -> None:
+    """A Lease that nobody renews is no keeper; the mend is the flag that installs one."""
+    server.put("leases", keeper_lease("server-1", clock.now() - timedelta(seconds=120)))
+    finding = findings(kube)["keeper"]
+    assert finding.level == "warn"
+    assert finding.message.startswith("server-1 fell silent 12")
+    assert "--with-server" in finding.mend

@@ -12,7 +12,7 @@ import pytest
 from ips_flows.errors import ForbiddenError, NotInstalledError, TasksRunError
 from ips_flows.installation import install, uninstall
 from ips_flows.kube import Kube
-from ips_flows.manifests import PRIORITY, load
+from ips_flows.manifests import PRIORITY, SERVER_NAME, load
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo
 
@@ -240,3 +240,23 @@ def test_a_second_installation_keeps_the_policy(server: ApiServer, kube: Kube) -
     assert "mutatingadmissionpolicy/ips-flow-priority kept: another namespace uses it" in remove(kube)
     assert server.get("mutatingadmissionpolicybindings", "ips-flow-priority", namespace="")
     assert "mutatingadmissionpolicybinding/ips-flow-priority deleted" in remove(kube, "other")
+
+
+def test_the_server(server: ApiServer, kube: Kube) -> None:
+    """It is there where it was asked for, is upgraded with the rest, and goes with it; the others' parts stay."""
+    assert "deployment/ips-flow-server created" in put(kube, server=True)
+    put(kube, "other", create_namespace=True, server=True)
+    assert "deployment/ips-flow-server configured" in put(kube, image="registry.example:5000/flow:2")
+    (container,) = server.get("deployments", SERVER_NAME)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example:5000/flow:2"
+    binding = server.get("clusterrolebindings", SERVER_NAME, namespace="")
+    assert [subject["namespace"] for subject in binding["subjects"]] == ["warm", "other"]
+    server.put("leases", {"metadata": {"name": "ips-keeper"}})
+    said = remove(kube)
+    assert "clusterrolebinding/ips-flow-server kept: another namespace uses it" in said
+    assert {"deployment/ips-flow-server deleted", "lease/ips-keeper deleted"} <= set(said)
+    binding = server.get("clusterrolebindings", SERVER_NAME, namespace="")
+    assert [subject["namespace"] for subject in binding["subjects"]] == ["other"]
+    assert subjects(server) == [("other", step) for step in ("filter", "drive", "finish")]
+    remove(kube, "other")
+    assert {key[0] for key in server.store.objects} == {"namespaces"}

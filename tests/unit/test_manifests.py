@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ips_flows.conventions import DEFAULT_IMAGE, DEFAULT_MAX_CONCURRENT_TASKS, DEFAULT_WORKER_IMAGE
-from ips_flows.manifests import COMPONENTS, KINDS, PRIORITY, load, path_of
+from ips_flows.manifests import COMPONENTS, KINDS, PRIORITY, SERVER, load, path_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "deploy" / "base"
@@ -60,6 +60,33 @@ def test_the_priority_policy_is_about_our_template_only() -> None:
     assert "'ips-prewarm'" in policy["spec"]["matchConditions"][0]["expression"]
     assert policy["spec"]["matchConstraints"]["resourceRules"][0]["resources"] == ["workflows"]
     assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+
+
+def test_the_server_is_restricted_and_small() -> None:
+    """It runs under restricted Pod Security as an account of its own, with the image of the steps and two probes."""
+    base = load("warm")
+    extra = [one for one in load("warm", image="flow:2", components=(SERVER,)) if one not in base]
+    found = {one["kind"]: one for one in extra if one["kind"] != "WorkflowTemplate"}
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (container["image"], pod["serviceAccountName"]) == (
+        "flow:2",
+        found["ServiceAccount"]["metadata"]["name"],
+    )
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["livenessProbe"]["httpGet"]["path"] == "/health"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert found["Service"]["spec"]["selector"].items() <= labels.items()
+    assert found["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    for rule in found["Role"]["rules"]:
+        assert not {"*", "secrets", "pods/exec"} & {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
 
 
 def test_the_image_is_set_in_one_place() -> None:

@@ -290,6 +290,39 @@ def test_the_jobs_of_other_tasks_stay(stage: Stage) -> None:
     assert stage.server.get("configmaps", "other")
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_deleted_workflow_leaves_nothing(stage: Stage, again: bool) -> None:
+    """Without its Workflow a task has no verdict; its Jobs and records go, those of a new task of that name stay."""
+    plan = announced(stage, "n1")
+    put_job(stage, plan)
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
+    stage.server.remove("workflows", TASK)
+    if again:
+        stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})
+        mine = {"metadata": {"name": "mine", "labels": {"ips-flow.io/workflow-uid": "new"}}}
+        stage.server.put("jobs", mine)
+    assert step.run(stage.footing, ()) == 0
+    assert kinds(stage) == []
+    assert [key[2] for key in stage.server.store.objects if key[0] == "jobs"] == (["mine"] if again else [])
+    if again:
+        assert not stage.workflow()["metadata"].get("annotations")
+
+
+def test_a_workflow_deleted_in_the_middle(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict that can't be written any more ends in cleaning up, not in an error."""
+    announced(stage, "n1")
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
+    patch = Kube.patch
+
+    def after_a_deletion(self: Kube, path: str, body: Any, **options: Any) -> Any:
+        stage.server.remove("workflows", TASK)
+        return patch(self, path, body, **options)
+
+    monkeypatch.setattr(Kube, "patch", after_a_deletion)
+    assert step.run(stage.footing, ()) == 0
+    assert kinds(stage) == []
+
+
 def driver_pod(stage: Stage, phase: str) -> None:
     labels = {"workflows.argoproj.io/workflow": TASK, "ips-flow.io/step": "drive"}
     stage.server.put(

@@ -17,8 +17,19 @@ from .narration import step
 INSTALLED = layout.STATE / "product.json"
 REPOSITORY = "ips-flow/ips-flow"
 
+SERVER = "deployment/ips-flow-server"
+
 _KEPT_LAYERS = 60
-_SOURCES = ("deploy/Dockerfile", "pyproject.toml", "ips_flows", "steps", "templates", "deploy/base")
+_SERVER_SECONDS = 120
+_SOURCES = (
+    "deploy/Dockerfile",
+    "pyproject.toml",
+    "ips_flows",
+    "steps",
+    "templates",
+    "deploy/base",
+    "deploy/components",
+)
 
 
 def source_hash() -> str:
@@ -135,8 +146,9 @@ def ensure_installed(tag: str) -> None:
             layout.NAMESPACE,
             "--create-namespace",
         ]
-        argv += ["--image", wanted["image"], "--worker-image", worker]
+        argv += ["--image", wanted["image"], "--worker-image", worker, "--with-server"]
         run(argv, env={"KUBECONFIG": str(layout.KUBECONFIG)})
+        kubectl("--namespace", layout.NAMESPACE, "rollout", "status", SERVER, f"--timeout={_SERVER_SECONDS}s")
         INSTALLED.write_text(json.dumps(wanted))
         current.says(wanted["image"])
 

@@ -1,0 +1,165 @@
+"""What the keeper has to do, decided from values: what was seen of a task, its finish Job, and the time.
+
+Nothing here is remembered from one decision to the next but in `Ledger`, which a new list fills again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ips_flows import clock
+from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_VERDICT, PREFIX
+from ips_flows.task import is_finished
+
+Json = dict[str, Any]
+
+ANNOTATION_TRY = PREFIX + "try"  # on finish Jobs: which one it is for its task, from 1
+GRACE_SECONDS = 60.0  # what Argo's own exit handler has after the end of a Workflow
+COLLECTION_SECONDS = 20.0  # what Kubernetes' garbage collection has after a Workflow was deleted
+NODE_SECONDS = 60.0  # how long a node is silent before its step pods are given up
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 10.0, 300.0
+
+
+class Do(StrEnum):
+    """What to do about the finish Job of a task."""
+
+    WAIT = "wait"
+    START = "start"
+    REPLACE = "replace"  # delete the one that failed; a later look starts the next one
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and for START the number of the try."""
+
+    do: Do
+    number: int = 0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The tasks of a namespace by uid, as metadata, and those that were deleted before they had every mark."""
+
+    tasks: dict[str, Json] = field(default_factory=dict)
+    deleted: dict[str, Json] = field(default_factory=dict)
+    listed: bool = False
+
+    def replace(self, items: Iterable[Json]) -> None:
+        """Take in a whole list: what was known and is not in it was deleted meanwhile."""
+        fresh = {item["metadata"]["uid"]: item["metadata"] for item in items}
+        for uid in self.tasks.keys() - fresh.keys():
+            self._bury(self.tasks[uid])
+        self.tasks = fresh
+        self.listed = True
+
+    def change(self, item: Json, *, gone: bool = False) -> None:
+        """Take in one task that is new, has changed or is gone."""
+        metadata = item["metadata"]
+        if gone:
+            self.tasks.pop(metadata["uid"], None)
+            self._bury(metadata)
+        else:
+            self.tasks[metadata["uid"]] = metadata
+
+    def _bury(self, metadata: Json) -> None:
+        if lacks_mark(metadata):
+            self.deleted[metadata["uid"]] = metadata
+
+    def due(self) -> list[Json]:
+        """The tasks that have ended and lack a mark, the oldest first."""
+        found = [one for one in self.tasks.values() if may_need_finish(one)]
+        return sorted(found, key=lambda one: str(one.get("creationTimestamp") or ""))
+
+
+def lacks_mark(metadata: Mapping[str, Any]) -> bool:
+    """Whether `finish` has something left to do for a task."""
+    annotations = metadata.get("annotations") or {}
+    return not {ANNOTATION_VERDICT, ANNOTATION_CLEANED} <= annotations.keys()
+
+
+def may_need_finish(metadata: Json) -> bool:
+    """Whether a task, by its metadata alone, has ended with a mark missing."""
+    return (
+        lacks_mark(metadata) and not metadata.get("deletionTimestamp") and is_finished({"metadata": metadata})
+    )
+
+
+def for_ended(workflow: Json, job: Json | None, now: datetime) -> Decision:
+    """What to do about a task whose Workflow is there. A finish that runs or waits its turn is left alone."""
+    if not may_need_finish(workflow["metadata"]) or not is_finished(workflow):
+        return Decision(Do.DONE)
+    ended = str((workflow.get("status") or {}).get("finishedAt") or "")
+    if ended and _age(ended, now) < GRACE_SECONDS:
+        return Decision(Do.WAIT)
+    return _next_try(job, now)
+
+
+def for_deleted(deleted_at: str, *, left: bool, job: Json | None, now: datetime) -> Decision:
+    """What to do about a task whose Workflow was deleted; `left` is whether anything of it is still there."""
+    if not left:
+        return Decision(Do.DONE)
+    if _age(deleted_at, now) < COLLECTION_SECONDS:
+        return Decision(Do.WAIT)
+    return _next_try(job, now)
+
+
+def is_over(job: Json) -> bool:
+    """Whether a Job has ended, well or not."""
+    return _ended_at(job) is not None
+
+
+def backoff(number: int) -> float:
+    """How many seconds after the end of a try the next one starts."""
+    return min(FIRST_BACKOFF_SECONDS * 2.0 ** min(number - 1, 10), LONGEST_BACKOFF_SECONDS)
+
+
+def is_overdue(metadata: Mapping[str, Any], now: datetime) -> bool:
+    """Whether a pod should have gone by now: `deletionTimestamp` has its grace period in it."""
+    stamp = metadata.get("deletionTimestamp")
+    return bool(stamp) and _age(str(stamp), now) > 0
+
+
+def is_lost(node: Json | None, now: datetime) -> bool:
+    """Whether a node is gone, or its Ready condition has not been True for a minute."""
+    if node is None:
+        return True
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    ready = next((one for one in conditions if one["type"] == "Ready"), None)
+    if ready is None or ready["status"] == "True":
+        return False
+    since = ready.get("lastTransitionTime")
+    return not since or _age(str(since), now) > NODE_SECONDS
+
+
+def _next_try(job: Json | None, now: datetime) -> Decision:
+    if job is None:
+        return Decision(Do.START, 1)
+    ended = _ended_at(job)
+    if ended is None or job["metadata"].get("deletionTimestamp"):
+        return Decision(Do.WAIT)
+    number = number_of(job)
+    if _age(ended, now) < backoff(number):
+        return Decision(Do.WAIT)
+    return Decision(Do.REPLACE, number + 1)
+
+
+def number_of(job: Json) -> int:
+    """Which try a finish Job is, from 1."""
+    text = str((job["metadata"].get("annotations") or {}).get(ANNOTATION_TRY) or "")
+    return int(text) if text.isdecimal() and int(text) else 1
+
+
+def _ended_at(job: Json) -> str | None:
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return str(condition.get("lastTransitionTime") or job["metadata"]["creationTimestamp"])
+    return None
+
+
+def _age(stamp: str, now: datetime) -> float:
+    return (now - clock.parse(stamp)).total_seconds()

@@ -1,0 +1,131 @@
+"""The Lease against the fake API server, with a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ips_flows.errors import ConflictError, UnavailableError
+from ips_flows.kube import Kube
+from ips_flows.server.lease import Lease
+from tests.fakes.apiserver import ApiServer, running
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def kube(server: ApiServer, tmp_path: Path) -> Kube:
+    return Kube.connect(str(server.kubeconfig(tmp_path)))
+
+
+def candidate(kube: Kube, name: str, clock: Clock) -> Lease:
+    return Lease(kube, "warm", name, seconds=15, monotonic=clock)
+
+
+def holder(server: ApiServer) -> str:
+    return str(server.get("leases", "ips-keeper")["spec"]["holderIdentity"])
+
+
+def test_one_of_two_holds_it(server: ApiServer, kube: Kube) -> None:
+    """The second one waits as long as the first renews, however long that is."""
+    clock = Clock()
+    first, second = candidate(kube, "a", clock), candidate(kube, "b", clock)
+    assert first.hold()
+    for _ in range(10):
+        assert not second.hold()
+        assert first.hold()
+        clock.now += 5
+    assert (first.held, second.held, holder(server)) == (True, False, "a")
+
+
+def test_a_holder_that_is_lost_is_succeeded(server: ApiServer, kube: Kube) -> None:
+    """Its time runs on the clock of the one who waits; the lost one trusts its Lease for a shorter time."""
+    clock = Clock()
+    first, second = candidate(kube, "a", clock), candidate(kube, "b", clock)
+    assert first.hold()
+    assert not second.hold()
+    clock.now += 11
+    assert not first.held
+    assert not second.hold()
+    clock.now += 5
+    assert second.hold()
+    assert (holder(server), server.get("leases", "ips-keeper")["spec"]["leaseTransitions"]) == ("b", 1)
+    assert not first.hold()
+
+
+def test_a_lease_that_was_given_back_is_free(server: ApiServer, kube: Kube) -> None:
+    """The next one need not wait; who holds nothing gives nothing back."""
+    clock = Clock()
+    first, second = candidate(kube, "a", clock), candidate(kube, "b", clock)
+    assert first.hold()
+    second.release()
+    assert holder(server) == "a"
+    first.release()
+    assert (holder(server), first.held) == ("", False)
+    assert second.hold()
+
+
+def test_of_two_that_grab_at_once_one_gets_it(
+    server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write carries the version that was read."""
+    clock = Clock()
+    server.put("leases", {"metadata": {"name": "ips-keeper"}, "spec": {"holderIdentity": ""}})
+    patch = Kube.patch
+
+    def late(self: Kube, *arguments: object, **options: object) -> object:
+        server.change("leases", "ips-keeper", {"spec": {"holderIdentity": "c"}})
+        return patch(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Kube, "patch", late)
+    one = candidate(kube, "a", clock)
+    assert not one.hold()
+    assert (one.held, holder(server)) == (False, "c")
+
+
+def test_of_two_that_make_it_at_once_one_gets_it(
+    server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second create is refused, and that is no error."""
+    create = Kube.create
+
+    def late(self: Kube, path: str, body: object, **options: object) -> object:
+        server.put("leases", {"metadata": {"name": "ips-keeper"}, "spec": {"holderIdentity": "c"}})
+        return create(self, path, body, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Kube, "create", late)
+    assert not candidate(kube, "a", Clock()).hold()
+    with pytest.raises(ConflictError):
+        kube.create(
+            "/apis/coordination.k8s.io/v1/namespaces/warm/leases", {"metadata": {"name": "ips-keeper"}}
+        )
+
+
+def test_an_api_server_that_is_away_takes_nothing(server: ApiServer, kube: Kube) -> None:
+    """What is held stays held until its time is up."""
+    clock = Clock()
+    one = candidate(kube, "a", clock)
+    assert one.hold()
+    server.fail("leases", 503)
+    clock.now += 5
+    with pytest.raises(UnavailableError):
+        one.hold()
+    assert one.held
+    clock.now += 6
+    assert not one.held
