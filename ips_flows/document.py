@@ -243,6 +243,7 @@ class _Builder:
         self._source = source
         self._document = Document()
         self._stack: list[_Frame] = []
+        self._values = 0
 
     def build(self, events: Iterator[_Event]) -> Document:
         for event in events:
@@ -278,7 +279,8 @@ class _Builder:
         frame.key = event.text
 
     def _take_value(self, event: _Event) -> None:
-        if len(self._document.values) == _MOST_VALUES:
+        self._values += 1  # not those that are kept: a key may stand in a mapping without end
+        if self._values > _MOST_VALUES:
             raise _fatal(
                 self._source,
                 event.line,

@@ -100,6 +100,7 @@ DOCUMENTS: Sequence[tuple[str, str, str]] = [
     ("more than 1 MiB", "# " + "x"*(1024*1024) + "\n", "f: got more than 1 MiB of text; allowed: at most 1 MiB"),
     ("a deep nesting", "images: " + "["*10_000, "f:1:28: got more than 20 levels of nesting; allowed: at most 20"),
     ("50,001 values", "[" + "1,"*50_000 + "1]", "f:1:100000: got more than 50000 values; allowed: at most 50000"),
+    ("a key 50,001 times", "{" + '"a": 1, ' * 50_001 + '"a": 1}', "f:1:399999: got more than 50000 values; allowed: at most 50000"),
     ("a YAML bomb", "a: &a [x, x]\nb: &b [*a, *a]\nimages: [*b]\n", "f:1:4: a: got the anchor &a; allowed: a value without anchor\nf:2:4: b: got the anchor &b; allowed: a value without anchor\nf:2:8: b[0]: got the alias *a; allowed: the value itself\nf:2:12: b[1]: got the alias *a; allowed: the value itself\nf:3:10: images[0]: got the alias *b; allowed: the value itself"),
     ("an alias in place of a value", "images: &i [busybox]\nnodes: *i\n", "f:1:9: images: got the anchor &i; allowed: a value without anchor\nf:2:8: nodes: got the alias *i; allowed: the value itself"),
     ("a merge key", "images: [busybox]\n<<: {priority: 9}\n", f'f:2:1: ["<<"]: unknown field; allowed: {FIELDS}'),
