@@ -11,9 +11,13 @@ PIDS = Path("/run/ips-flow/pids")
 
 def drivers(task: str) -> list[int]:
     """The process ids of the driver programs of a task."""
-    return [
-        pid for pid, words in _command_lines() if words[1:3] == ["-m", "steps.drive"] and task in words[3:4]
-    ]
+    return of_step("drive", task)
+
+
+def of_step(step: str, task: str) -> list[int]:
+    """The process ids of the programs that run a step of a task."""
+    module = ["-m", f"steps.{step}"]
+    return [pid for pid, words in _command_lines() if words[1:3] == module and task in words[3:4]]
 
 
 def daemon(name: str) -> int:

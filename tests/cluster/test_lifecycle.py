@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 
 from ips_flows.errors import NotFoundError
 from ips_flows.kube import workflows
-from ips_flows.manifests import load
+from ips_flows.manifests import SERVER, load
 from tests.cluster.conftest import LOCAL, Cluster, interrupt
 from tests.cluster.test_warming import request, tagged
 
@@ -141,6 +143,29 @@ def test_kustomize_and_install_make_the_same_objects(cluster: Cluster) -> None:
     ).stdout
     theirs = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(built)}
     ours = {(one["kind"], one["metadata"]["name"]): one for one in load("ips-flow")}
+    assert theirs == ours
+
+
+def test_components_go_with_the_base(cluster: Cluster, tmp_path: Path) -> None:
+    """A kustomization of base and server makes the objects that `ips-flow install --with-server` makes."""
+    base, server = (os.path.relpath(LOCAL.parent / part, tmp_path) for part in ("base", "components/server"))
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "ips-flow",
+        "resources": [base],
+        "components": [server],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    built = subprocess.run(
+        ["kubectl", "kustomize", str(tmp_path)],
+        env=cluster.environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    theirs = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(built)}
+    ours = {(one["kind"], one["metadata"]["name"]): one for one in load("ips-flow", components=(SERVER,))}
     assert theirs == ours
 
 

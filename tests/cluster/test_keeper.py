@@ -1,0 +1,159 @@
+"""The keeper on the real cluster: whatever finish is lost before, and whoever deletes what, nothing stays behind."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_VERDICT
+from ips_flows.kube import core, jobs, workflows
+from ips_flows.manifests import SERVER_NAME, path_of
+from ips_flows.server.finishing import copy_name, job_name
+from ips_flows.server.lease import holder_of, lease_path
+from tests.cluster import processes
+from tests.cluster.audit import audit
+from tests.cluster.conftest import Cluster
+from tests.cluster.test_warming import request, tagged
+
+_KEPT_SECONDS = 180  # a minute of grace, a round, a pod, and as much again for a second try
+
+
+@contextmanager
+def without(cluster: Cluster, resource: str, verb: str) -> Iterator[None]:
+    """Take a right away from finish, so that it is lost exactly there."""
+    path = path_of("Role", cluster.namespace, "ips-flow-finish")
+    rules: list[Any] = cluster.kube.get(path)["rules"]
+    fewer = copy.deepcopy(rules)
+    for rule in fewer:
+        if resource in rule["resources"]:
+            rule["verbs"].remove(verb)
+    cluster.kube.patch(path, {"rules": [rule for rule in fewer if rule["verbs"]]})
+    try:
+        yield
+    finally:
+        cluster.kube.patch(path, {"rules": rules})
+
+
+def submit(cluster: Cluster, name: str, *images: str) -> str:
+    """Submit a task; its uid."""
+    outcome = cluster.flow("run", "-", "--detach", text=request(name=name, images=list(images)))
+    assert outcome.code == 0, outcome.err
+    return str(cluster.workflow(name)["metadata"]["uid"])
+
+
+def marks(cluster: Cluster, name: str) -> dict[str, str]:
+    """Those marks of finish that a task has."""
+    annotations = cluster.workflow(name)["metadata"].get("annotations") or {}
+    return {key: annotations[key] for key in (ANNOTATION_VERDICT, ANNOTATION_CLEANED) if key in annotations}
+
+
+def await_argos_end(cluster: Cluster, name: str) -> None:
+    cluster.await_that(lambda: bool(cluster.workflow(name)["status"].get("finishedAt")), 120)
+
+
+def await_marks(cluster: Cluster, name: str) -> None:
+    cluster.await_that(
+        lambda: len(marks(cluster, name)) == 2, _KEPT_SECONDS, lambda: str(marks(cluster, name))
+    )
+
+
+def keeper_pods(cluster: Cluster) -> list[str]:
+    labels = f"app.kubernetes.io/name={SERVER_NAME}"
+    found = cluster.kube.list(core(cluster.namespace, "pods"), labels=labels, metadata_only=True)
+    return [pod["metadata"]["name"] for pod in found if not pod["metadata"].get("deletionTimestamp")]
+
+
+def test_a_keeper_runs(cluster: Cluster) -> None:
+    """The local cluster has one, which holds the Lease and is ready."""
+    (pod,) = keeper_pods(cluster)
+    holder = holder_of(cluster.kube.get(lease_path(cluster.namespace)))
+    assert holder.startswith(pod)
+    findings = {one["subject"]: one for one in cluster.flow("doctor", "-o", "json").json()["findings"]}
+    assert findings["keeper"]["level"] == "ok"
+
+
+@pytest.mark.alone
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("resource", "verb", "judged"),
+    [("workflows", "patch", False), ("jobs", "delete", True), ("configmaps", "deletecollection", True)],
+)
+def test_finish_is_lost_before_a_mark(
+    cluster: Cluster, name: str, resource: str, verb: str, judged: bool
+) -> None:
+    """The keeper completes what is missing; a verdict that was there already stays the only one."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    with without(cluster, resource, verb):
+        uid = submit(cluster, name, image)
+        await_argos_end(cluster, name)
+        before = marks(cluster, name)
+        assert set(before) == ({ANNOTATION_VERDICT} if judged else set())
+    await_marks(cluster, name)
+    if judged:
+        assert marks(cluster, name)[ANNOTATION_VERDICT] == before[ANNOTATION_VERDICT]
+    assert audit(cluster, name)["status"] == "completed"
+    assert cluster.kube.get(jobs(cluster.namespace, job_name(uid)))["status"]["succeeded"] == 1
+
+
+@pytest.mark.alone
+@pytest.mark.long
+def test_finish_is_killed_as_it_begins(cluster: Cluster, name: str) -> None:
+    """A finish that is SIGKILLed, and whose pod is deleted, is done again by the keeper's."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    submit(cluster, name, image)
+    cluster.await_that(lambda: bool(processes.of_step("finish", name)), 120, lambda: "no finish came")
+    for pid in processes.of_step("finish", name):
+        os.kill(pid, signal.SIGKILL)
+    labels = f"workflows.argoproj.io/workflow={name},ips-flow.io/step=finish"
+    for pod in cluster.kube.list(core(cluster.namespace, "pods"), labels=labels, metadata_only=True):
+        cluster.kube.delete(core(cluster.namespace, "pods", pod["metadata"]["name"]), grace_seconds=0)
+    await_argos_end(cluster, name)
+    await_marks(cluster, name)
+    assert audit(cluster, name)["status"] == "completed"
+
+
+@pytest.mark.alone
+@pytest.mark.long
+def test_the_keeper_is_killed_too(cluster: Cluster, name: str) -> None:
+    """Another keeper takes the Lease and finds what is to be done, once."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    with without(cluster, "workflows", "patch"):
+        uid = submit(cluster, name, image)
+        await_argos_end(cluster, name)
+    (first,) = keeper_pods(cluster)
+    cluster.kube.delete(core(cluster.namespace, "pods", first), grace_seconds=0)
+    await_marks(cluster, name)
+    assert audit(cluster, name)["status"] == "completed"
+    assert not holder_of(cluster.kube.get(lease_path(cluster.namespace))).startswith(first)
+    job = cluster.kube.get(jobs(cluster.namespace, job_name(uid)))
+    assert job["metadata"]["annotations"]["ips-flow.io/try"] == "1"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("propagation", ["Background", "Orphan"])
+def test_a_workflow_deleted_while_it_runs(cluster: Cluster, name: str, tarpit: str, propagation: str) -> None:
+    """No Job, pull pod, plan or copy stays, also where the deletion orphaned them."""
+    uid = submit(cluster, name, f"{tarpit}/slow:1")
+
+    def pulling() -> bool:
+        return any(wave["pullingNodes"] for wave in cluster.task(name)["waves"])
+
+    cluster.await_that(pulling, 120)
+    cluster.kube.delete(workflows(cluster.namespace, name), propagation=propagation)
+    cluster.await_nothing_left(name, 40 if propagation == "Background" else 90)
+
+    def forgotten() -> bool:
+        maps = cluster.kube.list(
+            core(cluster.namespace, "configmaps"),
+            labels=f"ips-flow.io/workflow-uid={uid}",
+            metadata_only=True,
+        )
+        return not list(maps)
+
+    cluster.await_that(forgotten, 90, lambda: f"{copy_name(uid)} or results are still there")
