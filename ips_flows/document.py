@@ -185,7 +185,7 @@ def _yaml_events(text: str, source: str) -> Iterator[_Event]:
                     "scalar",
                     line,
                     column,
-                    complaint=f"got the alias *{_cut(event.anchor)}; allowed: the value itself",
+                    complaint=f"got the alias *{_cut(event.anchor or '')}; allowed: the value itself",
                 )
             elif isinstance(event, yaml.NodeEvent):
                 yield _node_event(event, line, column)
