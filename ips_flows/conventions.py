@@ -26,7 +26,7 @@ ANNOTATION_VERSION = PREFIX + "version"  # on what `install` puts into a cluster
 # On Jobs, pull pods and ConfigMaps
 LABEL_WORKFLOW_UID = PREFIX + "workflow-uid"
 LABEL_TASK_NAME = PREFIX + "task-name"  # cut to 63 characters
-LABEL_KIND = PREFIX + "kind"  # plan, index or results on ConfigMaps; pull on Jobs and pods
+LABEL_KIND = PREFIX + "kind"  # plan, index, results or deleted on ConfigMaps; pull or finish on Jobs and pods
 LABEL_GROUP = PREFIX + "group"  # 0, 1, …
 LABEL_ATTEMPT = PREFIX + "attempt"  # 0, 1, …
 ANNOTATION_EPOCH = PREFIX + "epoch"  # on Jobs and pods: the driver that may ungate
