@@ -12,8 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
-from ips_flows import formats
-from ips_flows import clock
+from ips_flows import clock, formats
 from ips_flows.results import Failure, ImageResult, NodeResult, Result, Skip
 
 Mode = Literal["volume", "container"]
