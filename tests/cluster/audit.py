@@ -14,11 +14,8 @@ _MAY_ARRIVE_LATER = ("Timeout", "Cancelled", "NodeLost", "Unknown")
 
 def audit(cluster: Cluster, name: str, *, window: int = 10, watch: PullWatch | None = None) -> Any:
     """The task has ended with one verdict; each node × image result is what containerd says; nothing is left."""
-    cluster.await_that(
-        lambda: "finishedAt" in cluster.workflow(name)["status"], 120, lambda: f"{name} never ended"
-    )
+    workflow, task = cluster.ended_workflow(name), cluster.task(name)
     cluster.await_nothing_left(name)
-    workflow, task = cluster.workflow(name), cluster.task(name)
     verdict = json.loads(workflow["metadata"]["annotations"][ANNOTATION_VERDICT])
     assert verdict["status"] == task["status"] == workflow["metadata"]["labels"][ANNOTATION_VERDICT]
     assert verdict["eventId"] == f"{workflow['metadata']['uid']}-{verdict['startedAt']}-{verdict['status']}"

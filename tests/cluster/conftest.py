@@ -174,6 +174,13 @@ class Cluster:
         """The Workflow object of a task."""
         return self.kube.get(workflows(self.namespace, task))
 
+    def ended_workflow(self, task: str) -> Any:
+        """The Workflow object of a task once Argo has ended it, which is a little after the verdict."""
+        self.await_that(
+            lambda: "finishedAt" in self.workflow(task)["status"], 120, lambda: f"{task} never ended"
+        )
+        return self.workflow(task)
+
     def watch_pulls(self, task: str) -> PullWatch:
         """Watch the pull pods of a task from now on."""
         return PullWatch(self, task)

@@ -138,6 +138,7 @@ def test_an_image_that_appears_between_two_attempts(cluster: Cluster, name: str)
     assert "ATTEMPT" in shown
 
 
+@pytest.mark.long
 def test_losses_within_the_limit(cluster: Cluster, name: str) -> None:
     """A task that loses no more nodes than it may is completed, and every output says what it lost."""
     lucky, *others = cluster.nodes
@@ -159,7 +160,7 @@ def test_losses_within_the_limit(cluster: Cluster, name: str) -> None:
     assert task["message"] == f"completed, {words}"
     assert task["progress"]["failedNodes"] == lost
     assert words in cluster.flow("get", name).err
-    assert cluster.workflow(name)["status"]["phase"] == "Succeeded"
+    assert cluster.ended_workflow(name)["status"]["phase"] == "Succeeded"
     cluster.await_nothing_left(name)
 
 
@@ -168,7 +169,7 @@ def test_one_loss_too_many(cluster: Cluster, name: str) -> None:
     image = f"{cluster.registry}/tests/{name}:1"
     text = request(name=name, images=[image], maxFailedNodes=len(cluster.nodes))
     assert cluster.flow("run", "-", text=text).code == 1
-    assert cluster.workflow(name)["status"]["phase"] == "Failed"
+    assert cluster.ended_workflow(name)["status"]["phase"] == "Failed"
     audit(cluster, name)
     cluster.push(f"tests/{name}:1")
     again = cluster.flow("retry", name)
@@ -201,6 +202,7 @@ def test_a_barrier_between_batches(cluster: Cluster, name: str) -> None:
     audit(cluster, name, window=size, watch=watch)
 
 
+@pytest.mark.long
 def test_scale_and_pause(cluster: Cluster, name: str, tarpit: str) -> None:
     """A pause starts nothing and ends nothing; a larger window takes effect at once; a smaller one ends no pull."""
     first, *_ = cluster.nodes

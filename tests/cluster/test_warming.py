@@ -234,12 +234,8 @@ def test_the_verdict_stands_on_the_workflow(cluster: Cluster, name: str) -> None
     """Plan and verdict are annotations of the Workflow, and Argo's own result agrees with them."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     assert cluster.flow("run", "--image", image, "--name", name).code == 0
-    cluster.await_that(lambda: "finishedAt" in cluster.workflow(name)["status"], 60)
-    workflow = cluster.workflow(name)
+    workflow = cluster.ended_workflow(name)
     annotations = workflow["metadata"]["annotations"]
     assert json.loads(annotations[ANNOTATION_VERDICT])["status"] == "completed"
     assert json.loads(annotations[ANNOTATION_PLAN])["toDo"] == len(cluster.nodes)
     assert workflow["status"]["phase"] == "Succeeded"
-    assert (
-        workflow["status"]["progress"].startswith(f"{len(cluster.nodes)}/") or workflow["status"]["progress"]
-    )
