@@ -248,7 +248,7 @@ def _clean(footing: Footing, *kinds: str) -> None:
     labels = f"{LABEL_WORKFLOW_UID}={footing.uid}"
     end = time.monotonic() + _CLEAN_SECONDS
     while True:
-        page = footing.kube.get(path, metadata_only=False, labelSelector=labels)
+        page = footing.kube.get(path, labelSelector=labels)
         if not page["items"]:
             break
         for item in page["items"]:
