@@ -24,7 +24,8 @@ from ips_flows.conventions import (
 from ips_flows.kube import Kube
 from ips_flows.report import GroupProgress
 from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip
-from steps import drive
+from steps import drive, podwatch, record
+from steps.attempt import Attempt
 from steps.footing import LostFootingError
 from steps.witness import PodWitness
 from tests.fakes.apiserver import running
@@ -191,7 +192,7 @@ def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
 
 def test_a_pod_that_nobody_places(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod that stays unbound is ended by us, with the scheduler's words."""
-    monkeypatch.setattr(drive, "_UNBOUND_SECONDS", 0.0)
+    monkeypatch.setattr(podwatch, "_UNBOUND_SECONDS", 0.0)
     stage.planned(GOOD, nodes=["n1"])
     with Cluster(stage.server, []) as cluster:
         cluster.unplaceable.add("n1")
@@ -204,7 +205,7 @@ def test_a_pod_that_nobody_places(stage: Stage, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_silent_kubelet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod on a node that was lost is ended by us, and the node counts as lost."""
-    monkeypatch.setattr(drive, "_NODE_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(podwatch, "_NODE_CHECK_SECONDS", 0.0)
     stage.planned(GOOD, nodes=["n1", "n2"])
     with Cluster(stage.server, ["n1", "n2"]) as cluster:
         cluster.node_lost("n1")
@@ -240,7 +241,7 @@ def test_a_node_takes_too_long(stage: Stage) -> None:
 
 def test_a_kubelet_that_hangs_in_a_pull(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kubelet never breaks off a pull; a pod that was told to end and does not is ended by us, as timed out."""
-    monkeypatch.setattr(drive, "_END_SECONDS", 0.0)
+    monkeypatch.setattr(podwatch, "_END_SECONDS", 0.0)
     stage.planned(GOOD, nodes=["n1"], node_timeout=0)
     with Cluster(stage.server, ["n1"], {GOOD: Play.NEVER}) as cluster:
         cluster.hanging.add("n1")
@@ -275,10 +276,10 @@ def test_the_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> N
     stage.planned(GOOD, nodes=nodes, window=2)
     plays = {("n1", GOOD): Play.PRESENT, ("n2", GOOD): Play.NEVER, ("n3", GOOD): Play.NEVER}
 
-    def left(_driver: drive.Driver) -> float:
+    def left(_attempt: Attempt) -> float:
         return 0.0 if cluster.pulling() == ["n2", "n3"] else 100.0
 
-    monkeypatch.setattr(drive.Driver, "_seconds_left", left)
+    monkeypatch.setattr(Attempt, "seconds_left", left)
     with Cluster(stage.server, nodes, on=plays) as cluster:
         assert stage.drive() == 1
     assert results_of(stage, "n1") == [(Result.PRESENT, "")]
@@ -566,7 +567,7 @@ def test_sigterm_while_the_api_server_fails(stage: Stage) -> None:
 
 def test_persisted_pods_are_deleted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pods whose results are stored go at once, so that finished pods never pile up."""
-    monkeypatch.setattr(drive, "_PERSIST_SECONDS", 0.0)
+    monkeypatch.setattr(record, "_PERSIST_SECONDS", 0.0)
     nodes = [f"n{number}" for number in range(6)]
     stage.planned(GOOD, nodes=nodes, window=1)
     with Cluster(stage.server, nodes) as cluster:
@@ -638,8 +639,8 @@ def test_the_role_grants_what_a_driver_does_and_no_more(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over all paths – results stored, pods deleted, ended and failed, a stop – every right is used."""
-    monkeypatch.setattr(drive, "_PERSIST_SECONDS", 0.0)
-    monkeypatch.setattr(drive, "_UNBOUND_SECONDS", 0.0)
+    monkeypatch.setattr(record, "_PERSIST_SECONDS", 0.0)
+    monkeypatch.setattr(podwatch, "_UNBOUND_SECONDS", 0.0)
     nodes = ["n1", "n2", "n3", "n4"]
     stage.planned(GOOD, nodes=nodes, window=3)
     stage.server.put("nodes", {"metadata": {"name": "n3"}}, namespace="")

@@ -13,7 +13,7 @@ import pytest
 from ips_flows.conventions import ANNOTATION_BATCH_SIZE, ANNOTATION_PROGRESS, attempt_name
 from ips_flows.report import GroupProgress
 from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result
-from steps import drive
+from steps import record
 from steps.witness import stored_chunks
 from tests.fakes.apiserver import running
 from tests.fakes.cluster import Cluster, Play
@@ -175,7 +175,7 @@ def test_a_pause_and_going_on(stage: Stage) -> None:
         job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))
         return json.loads(job["metadata"]["annotations"].get(ANNOTATION_PROGRESS, "{}"))
 
-    stage.monkeypatch.setattr(drive, "_PROGRESS_SECONDS", 0.0)
+    stage.monkeypatch.setattr(record, "_PROGRESS_SECONDS", 0.0)
     with Cluster(stage.server, nodes, {GOOD: Play.SLOW}) as cluster, stage.meanwhile(look):
         assert stage.drive() == 0
     assert set(cluster.ended) == set(nodes)

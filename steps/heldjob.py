@@ -1,0 +1,168 @@
+"""The Job of an attempt and its pods: made or adopted, held by one driver at a time, and written by no other."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ips_flows import clock
+from ips_flows.conventions import ANNOTATION_EPOCH, ANNOTATION_HOLDER, ANNOTATION_PROGRESS, LABEL_WORKFLOW_UID
+from ips_flows.errors import ConflictError, InvalidError, NotFoundError
+from ips_flows.jobgroup import end_bound, end_unbound, is_gated, job, pod_epoch, take_over, ungate
+from ips_flows.kube import Json, jobs
+from steps.attempt import Attempt
+from steps.footing import LostFootingError, say
+
+_NET_SECONDS = 10  # how much longer the Job lives: a net that must not forestall our own end
+
+
+class HeldJob:
+    """The Job of an attempt, as the driver in this pod holds it. `started` is when it was made, RFC 3339."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._kube = attempt.footing.kube
+        self._path = jobs(attempt.footing.namespace, attempt.name)
+        self._me = os.environ.get("HOSTNAME") or socket.gethostname()
+        self.started = clock.stamp(clock.now())
+
+    # -- taking and keeping it
+
+    def take(self, window: int) -> None:
+        """Create the attempt's Job, or adopt it: then its epoch is ours, and so are the pods still gated.
+
+        Past the deadline none is created, but one that is there is adopted, so that its end is recorded.
+        Raises LostFootingError when the Job is another task's, or another driver takes it at the same time.
+        """
+        attempt = self._attempt
+        if attempt.seconds_left() <= 0:
+            with suppress(NotFoundError):
+                self._adopt()
+            return
+        body = job(
+            attempt.plan,
+            attempt.name,
+            labels=attempt.job_labels,
+            owner_reference=attempt.owner,
+            nodes=len(attempt.nodes),
+            seconds_left=int(attempt.seconds_left()) + _NET_SECONDS,
+            holder=self._me,
+            window=window,
+        )
+        try:
+            made = self._kube.create(jobs(attempt.footing.namespace), body)
+        except ConflictError:
+            self._adopt()
+        else:
+            self.started = made["metadata"]["creationTimestamp"]
+            say(f"Job {attempt.name}: {len(attempt.nodes)} nodes, at most {window} at once")
+
+    def check(self) -> Json:
+        """The Job as it is now; LostFootingError when another driver holds it, NotFoundError when it is gone.
+
+        Whoever ends or deletes pods asks this after it has read them.
+        """
+        current = self._kube.get(self._path)
+        holder = current["metadata"]["annotations"].get(ANNOTATION_HOLDER)
+        if holder != self._me:
+            raise LostFootingError(f"Job {self._attempt.name} is driven by {holder} now")
+        self.started = current["metadata"].get("creationTimestamp") or self.started
+        return current
+
+    def _adopt(self) -> None:
+        epoch = self._take_epoch()
+        say(f"Job {self._attempt.name}: adopted in epoch {epoch}")
+        for pod in self.pods()[0]:
+            if is_gated(pod) and pod_epoch(pod) != epoch:
+                self._patch_gated(pod, take_over(pod, epoch))
+
+    def _take_epoch(self) -> str:
+        """Become the Job's holder in an epoch of our own, unless another driver does at the same time."""
+        name = self._attempt.name
+        first = ""
+        while True:
+            metadata = self._kube.get(self._path)["metadata"]
+            if metadata["labels"].get(LABEL_WORKFLOW_UID) != self._attempt.footing.uid:
+                raise LostFootingError(f"Job {name} belongs to another task")
+            now = metadata["annotations"][ANNOTATION_EPOCH]
+            first = first or now
+            if now != first:
+                raise LostFootingError(f"Job {name} was taken over in epoch {now}")
+            epoch = str(int(now) + 1)
+            annotations = {ANNOTATION_HOLDER: self._me, ANNOTATION_EPOCH: epoch}
+            patch = {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}
+            try:
+                self._kube.patch(self._path, {"metadata": patch})
+            except ConflictError:
+                continue  # the Job controller counts its pods there
+            return epoch
+
+    # -- the Job
+
+    def raise_parallelism(self, pods: int) -> None:
+        """Let the Job have so many pods. Lowering it would make the Job controller kill pods that pull."""
+        self._kube.patch(self._path, {"spec": {"parallelism": pods}})
+
+    def show(self, progress: str) -> None:
+        """Write the annotation that others watch."""
+        try:
+            self._kube.patch(self._path, {"metadata": {"annotations": {ANNOTATION_PROGRESS: progress}}})
+        except NotFoundError:
+            say("the Job is gone, its progress is not shown any more")
+
+    def delete(self) -> None:
+        """Delete the Job, and with it its pods."""
+        self._kube.delete(self._path)
+
+    # -- its pods
+
+    def pods(self) -> tuple[list[Json], str]:
+        """All pods of the Job, and the resourceVersion from which a watch goes on."""
+        pods: list[Json] = []
+        version = ""
+        for page in self._kube.pages(self._attempt.path("pods"), labels=self._attempt.pods):
+            version = version or page["metadata"]["resourceVersion"]
+            pods += page["items"]
+        return pods, version
+
+    def await_change(self, version: str, seconds: float) -> None:
+        """Wait until a pod has changed since `version`, at most so many seconds."""
+        for event in self._kube.watch(
+            self._attempt.path("pods"), resource_version=version, seconds=seconds, labels=self._attempt.pods
+        ):
+            if event["type"] != "BOOKMARK":
+                return
+
+    def let_go(self, pod: Mapping[str, Any], node: str) -> bool:
+        """Ungate a pod, pinned to its node; False when it is gone, LostFootingError when it was taken over."""
+        return self._patch_gated(pod, ungate(pod, node))
+
+    def end_bound(self, pod: Mapping[str, Any], why: str) -> None:
+        """Tell the kubelet to end a pod, for one of ENDED_*."""
+        with suppress(NotFoundError):  # someone else was quicker
+            self._kube.patch(self._pod(pod), end_bound(pod, why))
+
+    def fail_unbound(self, pod: Mapping[str, Any], reason: str, message: str) -> None:
+        """End a pod that no kubelet will end."""
+        with suppress(NotFoundError):
+            self._kube.patch(self._pod(pod) + "/status", end_unbound(reason, message), kind="strategic")
+
+    def delete_pod(self, pod: Mapping[str, Any]) -> None:
+        """Delete a pod of which nothing more is to be learnt."""
+        self._kube.delete(self._pod(pod))
+
+    def _patch_gated(self, pod: Mapping[str, Any], patch: list[Json]) -> bool:
+        """Patch a pod that waits at the gate; one that another driver took over answers 422."""
+        try:
+            self._kube.patch(self._pod(pod), patch, kind="json")
+        except NotFoundError:
+            return False
+        except InvalidError as error:
+            raise LostFootingError(f"Job {self._attempt.name} was taken over: {error.message}") from error
+        return True
+
+    def _pod(self, pod: Mapping[str, Any]) -> str:
+        return self._attempt.path("pods", pod["metadata"]["name"])

@@ -1,0 +1,153 @@
+"""The record of an attempt: each node's results, stored as they come in, and the progress that others watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ips_flows import clock
+from ips_flows.evidence import is_terminal
+from ips_flows.jobgroup import index_of, results_map
+from ips_flows.report import FailureLine, GroupProgress, failure_lines
+from ips_flows.results import Chunk, ImageResult, NodeResult, Result, same_for_all, split
+from ips_flows.retries import by_class
+from steps.attempt import Attempt
+from steps.footing import report_progress, say
+from steps.heldjob import HeldJob
+from steps.witness import stored_chunks
+
+_PERSIST_SECONDS = 30.0
+_PROGRESS_SECONDS = 2.0
+_FAILURES_SHOWN = 10
+
+
+class Record:
+    """What is known of an attempt's nodes, by index. It begins with what a previous life stored."""
+
+    def __init__(self, attempt: Attempt, job: HeldJob) -> None:
+        self._attempt = attempt
+        self._job = job
+        self._results: dict[int, NodeResult] = {}
+        self._chunks = 0
+        self._reached_before = 0
+        self._failures: list[FailureLine] = []
+        self._progress = ""
+        self._progress_at = 0.0
+        self._read_stored()
+        self._persisted = set(self._results)
+        self._persisted_at = time.monotonic()
+
+    def _read_stored(self) -> None:
+        """What a previous life recorded is not done again."""
+        group, number = self._attempt.plan.group, self._attempt.number
+        index = {node.name: place for place, node in enumerate(self._attempt.nodes)}
+        reached = set()
+        for chunk in stored_chunks(self._attempt.footing):
+            if chunk.group == group and chunk.attempt < number:
+                reached |= {name for name, node in chunk.nodes.items() if _reached(node)}
+            if (chunk.group, chunk.attempt) == (group, number):
+                self._chunks += 1
+                self._results.update({index[name]: node for name, node in chunk.nodes.items()})
+        # A wave that had images somewhere is no typo: its breaker stays shut when it is tried again.
+        self._reached_before = len(reached)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._results
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    @property
+    def left(self) -> list[int]:
+        """The indexes of which nothing is recorded yet."""
+        return [index for index in range(len(self._attempt.nodes)) if index not in self._results]
+
+    @property
+    def failed(self) -> int:
+        """How many nodes lack an image."""
+        return sum(not node.ok for node in self._results.values())
+
+    @property
+    def reached(self) -> int:
+        """How many nodes hold at least one image, those of earlier attempts among them."""
+        return self._reached_before + sum(_reached(node) for node in self._results.values())
+
+    def add(self, index: int, images: tuple[ImageResult, ...]) -> None:
+        """Record what became of the images of a node, in their order."""
+        self._add(index, NodeResult(images, clock.stamp(clock.now())))
+
+    def add_alike(self, index: int, result: ImageResult) -> None:
+        """Record the same for every image of a node."""
+        images = len(self._attempt.plan.images)
+        self._add(index, same_for_all(images, result, clock.stamp(clock.now())))
+
+    def _add(self, index: int, result: NodeResult) -> None:
+        node = self._attempt.nodes[index].name
+        self._results[index] = result
+        failures = failure_lines(node, result, [image.image for image in self._attempt.plan.images])
+        self._failures = [*self._failures, *failures][-_FAILURES_SHOWN:]
+        counts = ", ".join(
+            f"{count} {kind}"
+            for kind in Result
+            if (count := sum(image.result is kind for image in result.images))
+        )
+        say(f"{node}: {counts}")
+        for line in failures:
+            say(f"{node}: {line.image}: {line.reason}: {line.message}")
+
+    def persist_when_due(self, pods: Iterable[Mapping[str, Any]]) -> None:
+        """Store what is new, at most every 30 s; those of `pods` that are stored by then are deleted."""
+        if time.monotonic() - self._persisted_at < _PERSIST_SECONDS:
+            return
+        self.persist()
+        for pod in pods:
+            if is_terminal(pod) and index_of(pod) in self._persisted:
+                self._job.delete_pod(pod)
+
+    def persist(self) -> None:
+        """Store what is new."""
+        self._persisted_at = time.monotonic()
+        fresh = set(self._results) - self._persisted
+        if not fresh:
+            return
+        attempt = self._attempt
+        chunk = Chunk(
+            attempt.plan.group,
+            attempt.number,
+            {attempt.nodes[index].name: self._results[index] for index in sorted(fresh)},
+            self._job.started,
+        )
+        for piece in split(chunk):
+            name = f"{attempt.name}-r{self._chunks}"
+            body = results_map(name, attempt.footing.task, attempt.footing.uid, piece)
+            attempt.footing.kube.create(attempt.path("configmaps"), body)
+            self._chunks += 1
+        self._persisted |= fresh
+
+    def show(self, *, pulling: int, window: int) -> None:
+        """Tell the Job's annotation and Argo how far it is; at most every 2 s while nodes are left."""
+        progress = GroupProgress(
+            group=self._attempt.plan.group,
+            attempt=self._attempt.number,
+            wave=self._attempt.plan.wave,
+            total=len(self._attempt.nodes),
+            done=len(self._results) - self.failed,
+            pulling=pulling,
+            failed=self.failed,
+            window=window,
+            failures=tuple(self._failures),
+            classes=by_class(self._results.values()),
+            started=self._job.started,
+        )
+        text = progress.to_json()
+        at = time.monotonic()
+        if text == self._progress or (at - self._progress_at < _PROGRESS_SECONDS and self.left):
+            return
+        self._progress, self._progress_at = text, at
+        report_progress(progress.done, progress.total)
+        self._job.show(progress.model_copy(update={"at": clock.stamp(clock.now())}).to_json())
+
+
+def _reached(node: NodeResult) -> bool:
+    return any(image.ok for image in node.images)
