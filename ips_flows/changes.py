@@ -14,36 +14,32 @@ from ips_flows.conventions import (
     LABEL_WORKFLOW_UID,
 )
 from ips_flows.errors import (
-    ConflictError,
     NameTakenError,
-    NotFoundError,
     NothingToRetryError,
     TaskEndedError,
     TaskNotEndedError,
     UsageError,
 )
-from ips_flows.kube import Json, Kube, core, workflows
+from ips_flows.kube import Json, Kube, core
 from ips_flows.report import left_out
 from ips_flows.task import Task
 from ips_flows.window import resized
 
 _NAME_LENGTH = 52
-_TRIES = 20
 _ANY = 100  # percentages are checked as of any number
 
 
 def scale(kube: Kube, namespace: str, name: str, size: str) -> Task:
     """Give a task another window: a number, a percentage of its eligible nodes, or 0 for a pause.
 
-    Raises TaskEndedError when it has ended, or was asked to: the patch carries the version that was read.
+    Raises TaskEndedError when it has ended, or was asked to.
     """
     if resized(size, _ANY) is None:
         raise UsageError(
             f'batch size {size!r}: expected a number from 1 to 1000, a percentage such as "10%", or 0 for a pause'
         )
-    for _ in range(_TRIES):
-        found = tasks.workflow(kube, namespace, name)
-        seen = task.read(found)
+
+    def rescale(_: Json, seen: Task) -> Json:
         if seen.ended or seen.shutdown:
             how = f"has ended already: {seen.status}" if seen.ended else "is being cancelled"
             raise TaskEndedError(
@@ -51,22 +47,9 @@ def scale(kube: Kube, namespace: str, name: str, size: str) -> Task:
                 seen.status,
                 hint=f"`ips-flow get {name} -n {namespace}` shows how.",
             )
-        metadata = {
-            "resourceVersion": found["metadata"]["resourceVersion"],
-            "annotations": {ANNOTATION_BATCH_SIZE: size},
-        }
-        try:
-            return task.read(kube.patch(workflows(namespace, name), {"metadata": metadata}))
-        except ConflictError:
-            continue  # Argo was faster: read again, since it may have ended
-        except NotFoundError as error:
-            raise tasks.not_found(namespace, name) from error
-    raise ConflictError(
-        f"task {name} changed {_TRIES} times while it was being scaled",
-        hint="Try again.",
-        status=409,
-        reason="Conflict",
-    )
+        return {"metadata": {"annotations": {ANNOTATION_BATCH_SIZE: size}}}
+
+    return tasks.amend(kube, namespace, name, rescale, doing="it was being scaled")
 
 
 def retry(kube: Kube, namespace: str, name: str) -> tasks.Submission:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-from ips_flows import task, tasks, turns
+from ips_flows import tasks, turns
 from ips_flows.conventions import ANNOTATION_COLUMNS, CONFIG_MAP
-from ips_flows.errors import ConflictError, NotFoundError, TaskEndedError, TaskStartedError
+from ips_flows.errors import NotFoundError, TaskEndedError, TaskStartedError
 from ips_flows.kube import Json, Kube, core, workflows
 from ips_flows.task import Task
 
-_TRIES = 20
 _NOT_OVER = "workflows.argoproj.io/completed!=true"
 
 
@@ -30,34 +29,19 @@ def read_queue(kube: Kube, namespace: str) -> turns.Queue:
 def reprioritize(kube: Kube, namespace: str, name: str, priority: int) -> Task:
     """Give a waiting task another priority; Argo sorts its queue anew when it sees that.
 
-    The patch carries the version that was read, so that a task that starts meanwhile is refused as well.
     Raises TaskEndedError or TaskStartedError for a task that waits no longer.
     """
-    for _ in range(_TRIES):
-        found = tasks.workflow(kube, namespace, name)
-        seen = task.read(found)
+
+    def move(found: Json, seen: Task) -> Json | None:
         _refuse_started(seen)
         if seen.priority == priority:
-            return seen
-        patch = {
-            "metadata": {
-                "resourceVersion": found["metadata"]["resourceVersion"],
-                "annotations": _annotations(found, priority),
-            },
+            return None
+        return {
+            "metadata": {"annotations": _annotations(found, priority)},
             "spec": {"priority": priority},
         }
-        try:
-            return task.read(kube.patch(workflows(namespace, name), patch))
-        except ConflictError:
-            continue  # Argo was faster: it may have started
-        except NotFoundError as error:
-            raise tasks.not_found(namespace, name) from error
-    raise ConflictError(
-        f"task {name} changed {_TRIES} times while its priority was being changed",
-        hint="Try again.",
-        status=409,
-        reason="Conflict",
-    )
+
+    return tasks.amend(kube, namespace, name, move, doing="its priority was being changed")
 
 
 def _refuse_started(seen: Task) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ OUR_JOBS = f"{LABEL_KIND}=pull"
 
 _NAME_CHARACTERS = string.ascii_lowercase + string.digits
 _NAME_TRIES = 3
-_CANCEL_TRIES = 20
+_AMEND_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,12 +251,10 @@ def arrange(
 def cancel(kube: Kube, namespace: str, name: str) -> Task:
     """Ask a task to stop: a running one finishes its records first, a pending one ends at once.
 
-    The patch carries the version that was read, so that a task that ends meanwhile is never called cancelled.
     Raises TaskEndedError when it has ended; one that is asked to stop already stays so.
     """
-    for _ in range(_CANCEL_TRIES):
-        found = workflow(kube, namespace, name)
-        seen = task.read(found)
+
+    def stop(_: Json, seen: Task) -> Json | None:
         if seen.ended:
             raise TaskEndedError(
                 f"task {name} in namespace {namespace} has ended already: {seen.status}",
@@ -264,19 +262,44 @@ def cancel(kube: Kube, namespace: str, name: str) -> Task:
                 hint=f"`ips-flow get {name} -n {namespace}` shows how.",
             )
         if seen.shutdown:
+            return None
+        return {"spec": {"shutdown": "Terminate" if seen.status == "pending" else "Stop"}}
+
+    return amend(kube, namespace, name, stop, doing="it was being cancelled")
+
+
+def amend(
+    kube: Kube,
+    namespace: str,
+    name: str,
+    change: Callable[[Json, Task], Json | None],
+    *,
+    doing: str,
+) -> Task:
+    """Change a task by the merge patch that `change` makes of its Workflow and of what that says; None leaves it.
+
+    The patch carries the version that was read, so that `change`, which raises where it refuses, never judges by
+    what is no longer so: a task that ends meanwhile is read again. ConflictError, which says what it was
+    `doing`, when that happens 20 times.
+    """
+    for _ in range(_AMEND_TRIES):
+        found = workflow(kube, namespace, name)
+        seen = task.read(found)
+        patch = change(found, seen)
+        if patch is None:
             return seen
-        patch = {
-            "metadata": {"resourceVersion": found["metadata"]["resourceVersion"]},
-            "spec": {"shutdown": "Terminate" if seen.status == "pending" else "Stop"},
-        }
+        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
         try:
-            return task.read(kube.patch(workflows(namespace, name), patch))
+            patched = kube.patch(
+                workflows(namespace, name), {**patch, "metadata": {**patch.get("metadata", {}), **version}}
+            )
         except ConflictError:
-            continue  # Argo was faster: read again, since it may have ended
+            continue  # Argo was faster: it may have started, or ended
         except NotFoundError as error:
             raise not_found(namespace, name) from error
+        return task.read(patched)
     raise ConflictError(
-        f"task {name} changed {_CANCEL_TRIES} times while it was being cancelled",
+        f"task {name} changed {_AMEND_TRIES} times while {doing}",
         hint="Try again.",
         status=409,
         reason="Conflict",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from ips_flows import clock, errors, task, tasks
 from ips_flows.changes import retry, retry_name, scale
 from ips_flows.conventions import LABEL_KIND, LABEL_WORKFLOW_UID
 from ips_flows.kube import Kube
+from ips_flows.queue import reprioritize
 from ips_flows.request import merge_overrides
 from ips_flows.results import ImageResult, NodeResult, Result, Skip
 from tests.fakes.apiserver import ApiServer, running
@@ -151,6 +152,27 @@ def test_a_scale_that_races_with_the_end(server: ApiServer, kube: Kube) -> None:
     argo.verdict({}, stopped=True)
     with pytest.raises(errors.TaskEndedError, match="has ended already: cancelled"):
         scale(kube, "warm", "a", "3")
+
+
+@pytest.mark.parametrize(
+    ("verb", "doing"),
+    [
+        (lambda kube: scale(kube, "warm", "a", "3"), "it was being scaled"),
+        (lambda kube: tasks.cancel(kube, "warm", "a"), "it was being cancelled"),
+        (lambda kube: reprioritize(kube, "warm", "a", 9), "its priority was being changed"),
+    ],
+)
+def test_a_task_that_never_stands_still(
+    server: ApiServer, kube: Kube, verb: Callable[[Kube], object], doing: str
+) -> None:
+    """After 20 conflicts a change gives up, says so, and has changed nothing."""
+    tasks.submit(kube, "warm", merge_overrides(None, "flags", {"images": ["busybox:1"], "name": "a"}))
+    before = server.get("workflows", "a")
+    server.fail("PATCH .*/workflows/a", 409, "Conflict", "it changed", times=20)
+    with pytest.raises(errors.ConflictError, match=f"task a changed 20 times while {doing}"):
+        verb(kube)
+    assert server.get("workflows", "a") == before
+    assert all(fault.times == 0 for fault in server.faults)
 
 
 def test_the_history_is_shown_while_it_waits_and_at_the_end(server: ApiServer, kube: Kube) -> None:
