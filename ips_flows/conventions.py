@@ -14,6 +14,7 @@ ANNOTATION_PLAN = PREFIX + "plan"  # report.PlanSummary as JSON, written by filt
 ANNOTATION_ERROR = PREFIX + "error"  # why no plan could be made, written by filter
 ANNOTATION_VERDICT = PREFIX + "verdict"  # report.Verdict as JSON, written by finish
 ANNOTATION_CLEANED = PREFIX + "cleaned"  # when finish had deleted all that the task left
+ANNOTATION_NOTICE = PREFIX + "notice"  # what became of the webhook, as JSON
 ANNOTATION_BATCH_SIZE = PREFIX + "batch-size"  # a new window for a running task: N, N%, or 0 for a pause
 ANNOTATION_RETRY_OF = PREFIX + "retry-of"  # the name of the first task, on one that `retry` made
 ANNOTATION_TITLE = "workflows.argoproj.io/title"

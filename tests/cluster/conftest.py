@@ -10,19 +10,21 @@ import signal
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from ips_flows.conventions import LABEL_KIND, LABEL_TASK_NAME
-from ips_flows.errors import GoneError, UnavailableError
 from ips_flows.kube import Kube, core, jobs, workflows
+from tests.cluster import processes
+from tests.cluster.watching import TaskWatch
 from tests.fakes.tarpit import Tarpit
 
 LOCAL = Path(__file__).resolve().parents[2] / "deploy" / "local"
+FREE_PORTS = range(5010, 5020)  # where the nodes speak plain HTTP, and nothing of the cluster listens
 TASK_SECONDS = 240
 _ASK_SECONDS = 60
 
@@ -104,6 +106,28 @@ class Cluster:
         """The task as JSON."""
         return self.flow("get", name, "-o", "json", seconds=_ASK_SECONDS).json()
 
+    def submit(self, text: str) -> None:
+        """Submit a request and leave it to itself."""
+        outcome = self.flow("run", "-", "--detach", text=text, seconds=_ASK_SECONDS)
+        assert outcome.code == 0, outcome.err
+
+    def await_driver(self, task: str) -> None:
+        """Until the program of a task's driver runs."""
+        self.await_that(lambda: bool(processes.drivers(task)), 120, lambda: f"no driver of {task} came")
+
+    def await_pulling(self, task: str) -> None:
+        """Until some node pulls for a task."""
+
+        def pulling() -> bool:
+            return any(wave["pullingNodes"] for wave in self.task(task)["waves"])
+
+        self.await_that(pulling, 120, lambda: f"{task} never pulled: {self.task(task)}")
+
+    def pods_made(self, task: str) -> int:
+        """How many pull pods a task had, by the Job controller's events."""
+        events = self.kube.list(core(self.namespace, "events"), fields="reason=SuccessfulCreate")
+        return sum(task in event["involvedObject"]["name"] for event in events)
+
     def push(self, name: str, *flags: str, size: str = "64KiB") -> str:
         """An image of random bytes that no node has; its reference with tag and digest."""
         done = subprocess.run(
@@ -149,6 +173,14 @@ class Cluster:
             lambda: not self.left_of(task), seconds, lambda: f"left of {task}: {self.left_of(task)}"
         )
 
+    def await_no_pods(self, task: str, seconds: float) -> None:
+        """Until no Job and no pull pod of a task is left."""
+
+        def gone() -> bool:
+            return not {"jobs", "pods"} & self.left_of(task).keys()
+
+        self.await_that(gone, seconds, lambda: f"left of {task}: {self.left_of(task)}")
+
     def await_that(
         self, condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str] = lambda: ""
     ) -> None:
@@ -181,66 +213,13 @@ class Cluster:
         )
         return self.workflow(task)
 
-    def watch_pulls(self, task: str) -> PullWatch:
-        """Watch the pull pods of a task from now on."""
-        return PullWatch(self, task)
+    def watch_pulls(self, task: str) -> TaskWatch:
+        """Watch the pull pods and the verdicts of a task from now on."""
+        return TaskWatch(self.kube, self.namespace, task)
 
 
 def _names(kube: Kube, path: str, labels: str) -> list[str]:
     return [item["metadata"]["name"] for item in kube.list(path, labels=labels, metadata_only=True)]
-
-
-@dataclass
-class PullWatch:
-    """Every state of the pull pods of a task, as the API server told them."""
-
-    cluster: Cluster
-    task: str
-    seen: list[dict[str, Any]] = field(default_factory=list)
-    most_at_once: int = 0
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Self:
-        self._labels = f"{LABEL_TASK_NAME}={self.task}"
-        self._path = core(self.cluster.namespace, "pods")
-        page = self.cluster.kube.get(self._path, labelSelector=self._labels)
-        self._version = page["metadata"]["resourceVersion"]
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-
-    @property
-    def names(self) -> set[str]:
-        """All pull pods that there ever were."""
-        return {pod["metadata"]["name"] for pod in self.seen}
-
-    def _run(self) -> None:
-        now: dict[str, dict[str, Any]] = {}
-        while not self._stop.is_set():
-            try:
-                for event in self.cluster.kube.watch(
-                    self._path, resource_version=self._version, seconds=3, labels=self._labels
-                ):
-                    pod = event["object"]
-                    self._version = pod["metadata"]["resourceVersion"]
-                    if event["type"] == "BOOKMARK":
-                        continue
-                    self.seen.append(pod)
-                    now[pod["metadata"]["name"]] = pod
-                    if event["type"] == "DELETED":
-                        now.pop(pod["metadata"]["name"])
-                    self.most_at_once = max(self.most_at_once, sum(_pulls(other) for other in now.values()))
-            except (UnavailableError, GoneError) as error:
-                pytest.fail(f"the test's own watch broke: {error.message}")
-
-
-def _pulls(pod: Mapping[str, Any]) -> bool:
-    return not pod["spec"].get("schedulingGates") and pod["status"]["phase"] not in ("Succeeded", "Failed")
 
 
 @pytest.fixture(scope="session")
@@ -259,7 +238,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def tarpit() -> Iterator[str]:
     """A registry that takes connections and never answers: host:port."""
-    with Tarpit("10.201.0.1", range(5010, 5020)) as address:
+    with Tarpit("10.201.0.1", FREE_PORTS) as address:
         yield address
 
 

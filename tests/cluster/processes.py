@@ -26,6 +26,19 @@ def daemon(name: str) -> int:
     return pid
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process has not ended."""
+    return Path(f"/proc/{pid}").exists()
+
+
+def system_call(pid: int) -> str:
+    """The number of the system call in which the first thread of a stopped process is, or `running`."""
+    path = Path(f"/proc/{pid}/stat")
+    while path.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "T":
+        pass  # the signal is on its way
+    return Path(f"/proc/{pid}/syscall").read_text(encoding="utf-8").split()[0]
+
+
 def _command_lines() -> list[tuple[int, list[str]]]:
     found = []
     for entry in Path("/proc").iterdir():

@@ -2,71 +2,26 @@
 
 from __future__ import annotations
 
-import copy
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import pytest
 
-from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_VERDICT
+from ips_flows.conventions import ANNOTATION_VERDICT
 from ips_flows.kube import core, jobs, workflows
-from ips_flows.manifests import SERVER_NAME, path_of
 from ips_flows.server.finishing import copy_name, job_name
 from ips_flows.server.lease import holder_of, lease_path
-from tests.cluster import processes
-from tests.cluster.audit import audit
+from tests.cluster.audit import audit, await_marks, marks
 from tests.cluster.conftest import Cluster
+from tests.cluster.faults import delete_step_pods, keeper_pods, kill_step, without_right
 from tests.cluster.test_warming import request, tagged
-
-_KEPT_SECONDS = 180  # a minute of grace, a round, a pod, and as much again for a second try
-
-
-@contextmanager
-def without(cluster: Cluster, resource: str, verb: str) -> Iterator[None]:
-    """Take a right away from finish, so that it is lost exactly there."""
-    path = path_of("Role", cluster.namespace, "ips-flow-finish")
-    rules: list[Any] = cluster.kube.get(path)["rules"]
-    fewer = copy.deepcopy(rules)
-    for rule in fewer:
-        if resource in rule["resources"]:
-            rule["verbs"].remove(verb)
-    cluster.kube.patch(path, {"rules": [rule for rule in fewer if rule["verbs"]]})
-    try:
-        yield
-    finally:
-        cluster.kube.patch(path, {"rules": rules})
 
 
 def submit(cluster: Cluster, name: str, *images: str) -> str:
     """Submit a task; its uid."""
-    outcome = cluster.flow("run", "-", "--detach", text=request(name=name, images=list(images)))
-    assert outcome.code == 0, outcome.err
+    cluster.submit(request(name=name, images=list(images)))
     return str(cluster.workflow(name)["metadata"]["uid"])
-
-
-def marks(cluster: Cluster, name: str) -> dict[str, str]:
-    """Those marks of finish that a task has."""
-    annotations = cluster.workflow(name)["metadata"].get("annotations") or {}
-    return {key: annotations[key] for key in (ANNOTATION_VERDICT, ANNOTATION_CLEANED) if key in annotations}
 
 
 def await_argos_end(cluster: Cluster, name: str) -> None:
     cluster.await_that(lambda: bool(cluster.workflow(name)["status"].get("finishedAt")), 120)
-
-
-def await_marks(cluster: Cluster, name: str) -> None:
-    cluster.await_that(
-        lambda: len(marks(cluster, name)) == 2, _KEPT_SECONDS, lambda: str(marks(cluster, name))
-    )
-
-
-def keeper_pods(cluster: Cluster) -> list[str]:
-    labels = f"app.kubernetes.io/name={SERVER_NAME}"
-    found = cluster.kube.list(core(cluster.namespace, "pods"), labels=labels, metadata_only=True)
-    return [pod["metadata"]["name"] for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
 
 def test_a_keeper_runs(cluster: Cluster) -> None:
@@ -85,14 +40,20 @@ def test_a_keeper_runs(cluster: Cluster) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("resource", "verb", "judged"),
-    [("workflows", "patch", False), ("jobs", "delete", True), ("configmaps", "deletecollection", True)],
+    [
+        ("pods", "list", False),  # waits for the drivers
+        ("configmaps", "list", False),  # folds the results
+        ("workflows", "patch", False),  # writes the verdict
+        ("jobs", "delete", True),  # deletes what is left
+        ("configmaps", "deletecollection", True),
+    ],
 )
 def test_finish_is_lost_before_a_mark(
     cluster: Cluster, name: str, resource: str, verb: str, judged: bool
 ) -> None:
     """The keeper completes what is missing; a verdict that was there already stays the only one."""
     image = tagged(cluster.push(f"tests/{name}:1"))
-    with without(cluster, resource, verb):
+    with without_right(cluster, "finish", resource, verb):
         uid = submit(cluster, name, image)
         await_argos_end(cluster, name)
         before = marks(cluster, name)
@@ -110,12 +71,8 @@ def test_finish_is_killed_as_it_begins(cluster: Cluster, name: str) -> None:
     """A finish that is SIGKILLed, and whose pod is deleted, is done again by the keeper's."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     submit(cluster, name, image)
-    cluster.await_that(lambda: bool(processes.of_step("finish", name)), 120, lambda: "no finish came")
-    for pid in processes.of_step("finish", name):
-        os.kill(pid, signal.SIGKILL)
-    labels = f"workflows.argoproj.io/workflow={name},ips-flow.io/step=finish"
-    for pod in cluster.kube.list(core(cluster.namespace, "pods"), labels=labels, metadata_only=True):
-        cluster.kube.delete(core(cluster.namespace, "pods", pod["metadata"]["name"]), grace_seconds=0)
+    cluster.await_that(lambda: bool(kill_step("finish", name)), 120, lambda: "no finish came")
+    delete_step_pods(cluster, "finish", name)
     await_argos_end(cluster, name)
     await_marks(cluster, name)
     assert audit(cluster, name)["status"] == "completed"
@@ -126,7 +83,7 @@ def test_finish_is_killed_as_it_begins(cluster: Cluster, name: str) -> None:
 def test_the_keeper_is_killed_too(cluster: Cluster, name: str) -> None:
     """Another keeper takes the Lease and finds what is to be done, once."""
     image = tagged(cluster.push(f"tests/{name}:1"))
-    with without(cluster, "workflows", "patch"):
+    with without_right(cluster, "finish", "workflows", "patch"):
         uid = submit(cluster, name, image)
         await_argos_end(cluster, name)
     (first,) = keeper_pods(cluster)
@@ -143,11 +100,7 @@ def test_the_keeper_is_killed_too(cluster: Cluster, name: str) -> None:
 def test_a_workflow_deleted_while_it_runs(cluster: Cluster, name: str, tarpit: str, propagation: str) -> None:
     """No Job, pull pod, plan or copy stays, also where the deletion orphaned them."""
     uid = submit(cluster, name, f"{tarpit}/slow:1")
-
-    def pulling() -> bool:
-        return any(wave["pullingNodes"] for wave in cluster.task(name)["waves"])
-
-    cluster.await_that(pulling, 120)
+    cluster.await_pulling(name)
     cluster.kube.delete(workflows(cluster.namespace, name), propagation=propagation)
     cluster.await_nothing_left(name, 40 if propagation == "Background" else 90)
 

@@ -16,37 +16,6 @@ from tests.cluster.conftest import LOCAL, Cluster, interrupt
 from tests.cluster.test_warming import request, tagged
 
 
-def _await_pulling(cluster: Cluster, name: str) -> None:
-    def pulling() -> bool:
-        return any(wave["pullingNodes"] for wave in cluster.task(name)["waves"])
-
-    cluster.await_that(pulling, 120, lambda: f"{name} never pulled: {cluster.task(name)}")
-
-
-def test_cancel_while_running_leaves_nothing(cluster: Cluster, name: str, tarpit: str) -> None:
-    """A cancelled task ends as cancelled, with no Job and no pull pod left, and what was done is kept."""
-    good = tagged(cluster.push(f"tests/{name}:1"))
-    submitted = cluster.flow(
-        "run", "-", "--detach", "-o", "name", text=request(name=name, images=[good, f"{tarpit}/slow:1"])
-    )
-    assert submitted.code == 0, submitted.err
-    _await_pulling(cluster, name)
-    assert cluster.flow("cancel", name).code == 0
-    cluster.await_nothing_left(name, 40)
-    waited = cluster.flow("wait", name)
-    assert waited.code == 3, waited.err
-    task = cluster.task(name)
-    assert task["status"] == "cancelled"
-    for node in cluster.nodes:
-        statuses = task["nodeStatuses"][node]
-        assert statuses[good]["result"] == "pulled"
-        assert statuses[f"{tarpit}/slow:1"]["result"] == "failed"
-        assert good in cluster.on_node(node)
-    again = cluster.flow("cancel", name)
-    assert again.code == 1
-    assert "cancelled" in again.err
-
-
 def test_ctrl_c_leaves_the_task_running(cluster: Cluster, name: str) -> None:
     """An interrupted `run` exits 130 and says how to go on; the task completes by itself."""
     image = tagged(cluster.push(f"tests/{name}:1"))

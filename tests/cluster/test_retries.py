@@ -18,8 +18,9 @@ from ips_flows.flows.task_workflow import task_workflow
 from ips_flows.kube import jobs, workflows
 from ips_flows.request import parse_request
 from tests.cluster.audit import audit
-from tests.cluster.conftest import LOCAL, Cluster, PullWatch
+from tests.cluster.conftest import LOCAL, Cluster
 from tests.cluster.test_warming import request, tagged
+from tests.cluster.watching import TaskWatch
 
 _LATE_SECONDS = 4  # how much later than the delay Argo may start an attempt
 
@@ -52,7 +53,7 @@ def history(task: Any) -> list[tuple[int, int, int | None]]:
     return [(one["attempt"], one["failedNodes"], one["nextDelaySeconds"]) for one in task["retryHistory"]]
 
 
-def let_go(watch: PullWatch) -> list[str]:
+def let_go(watch: TaskWatch) -> list[str]:
     """The pods that were let go, in that order."""
     return list(
         dict.fromkeys(pod["metadata"]["name"] for pod in watch.seen if not pod["spec"].get("schedulingGates"))

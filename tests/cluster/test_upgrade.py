@@ -10,7 +10,6 @@ import pytest
 from ips_flows.conventions import CONFIG_MAP
 from ips_flows.kube import core, workflows
 from tests.cluster.conftest import Cluster
-from tests.cluster.test_lifecycle import _await_pulling
 from tests.cluster.test_warming import request, tagged
 
 pytestmark = [pytest.mark.alone, pytest.mark.long]
@@ -53,8 +52,8 @@ def test_a_running_task_ends_with_what_it_began_with(cluster: Cluster, name: str
     new = by_digest(old)
     settings = core(cluster.namespace, "configmaps", CONFIG_MAP)
     text = request(name=name, images=[f"{tarpit}/slow:1"], nodeTimeout="40s", timeout="120s")
-    assert cluster.flow("run", "-", "--detach", text=text).code == 0
-    _await_pulling(cluster, name)
+    cluster.submit(text)
+    cluster.await_pulling(name)
     cluster.kube.patch(settings, {"data": {"mine": "kept"}})
     before = cluster.kube.get(settings)["data"]
     try:

@@ -1,0 +1,197 @@
+"""Faults of the local cluster: how a part is broken, and how it is mended. Tests choose them, the soak draws them."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ips_flows.kube import core, workflows
+from ips_flows.manifests import SERVER_NAME, path_of
+from tests.cluster import processes
+from tests.cluster.conftest import LOCAL, Cluster
+
+_CLOCK_NANOSLEEP = "230"  # its number on x86-64
+
+
+def kill(part: str) -> None:
+    """Kill a daemon of the local cluster, or a whole node, as a fault would."""
+    subprocess.run([LOCAL / "kill", part], check=True, capture_output=True)
+
+
+def up() -> None:
+    """Start whatever does not run; IPS Flow itself stays as it is installed."""
+    subprocess.run([LOCAL / "up", "--no-product"], check=True, capture_output=True)
+
+
+def outage(seconds: float) -> None:
+    """Let a fault last: its length is part of it, so there is nothing else to await."""
+    threading.Event().wait(seconds)
+
+
+@contextmanager
+def away(part: str) -> Iterator[None]:
+    """Inside, a daemon or a whole node is gone."""
+    kill(part)
+    try:
+        yield
+    finally:
+        up()
+
+
+@contextmanager
+def cut_off(node: str) -> Iterator[None]:
+    """Inside, a node has no network."""
+    link = f"lcv{node.removeprefix('node')}"
+    subprocess.run(["ip", "link", "set", link, "down"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["ip", "link", "set", link, "up"], check=True)
+
+
+@contextmanager
+def cordoned(cluster: Cluster, node: str) -> Iterator[None]:
+    """Inside, a node is cordoned."""
+    path = core("", "nodes", node)
+    cluster.kube.patch(path, {"spec": {"unschedulable": True}})
+    try:
+        yield
+    finally:
+        cluster.kube.patch(path, {"spec": {"unschedulable": None}})
+
+
+@contextmanager
+def without_node_object(cluster: Cluster, node: str) -> Iterator[None]:
+    """Inside, the API server knows nothing of a node; afterwards its kubelet, started anew, has registered again."""
+    cluster.kube.delete(core("", "nodes", node))
+    try:
+        yield
+    finally:
+        kill(f"{node}-kubelet")
+        up()
+
+
+@contextmanager
+def without_space(node: str, spare_mib: int) -> Iterator[None]:
+    """Inside, a node's store for layers has room for so many MiB, on a file system that is really full then."""
+    content = "/var/lib/containerd/io.containerd.content.v1.content"
+    small = f"/run/ips-flow/{node}/small"
+    enter = ["nsenter", f"--mount=/run/ips-flow/ns/{node}.mnt", "--"]
+    script = (
+        f"set -e; mkdir -p {small}; used=$(du -sm {content} | cut -f1); "
+        f"mount -t tmpfs -o size=$((used + {spare_mib}))m tmpfs {small}; "
+        f"cp -a {content}/. {small}/; mount --bind {small} {content}"
+    )
+    # What arrived meanwhile is known to containerd, so it goes to where the rest is.
+    mend = f"set -e; umount {content}; cp -an {small}/. {content}/; umount {small}; rmdir {small}"
+    subprocess.run([*enter, "sh", "-c", script], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*enter, "sh", "-c", mend], check=True, capture_output=True)
+
+
+@contextmanager
+def without_right(cluster: Cluster, step: str, resource: str, verb: str) -> Iterator[None]:
+    """Inside, the ServiceAccount of a step lacks one verb on one resource."""
+    path = path_of("Role", cluster.namespace, f"ips-flow-{step}")
+    rules: list[Any] = cluster.kube.get(path)["rules"]
+    fewer = copy.deepcopy(rules)
+    for rule in fewer:
+        if resource in rule["resources"]:
+            rule["verbs"].remove(verb)
+    cluster.kube.patch(path, {"rules": [rule for rule in fewer if rule["verbs"]]})
+    try:
+        yield
+    finally:
+        cluster.kube.patch(path, {"rules": rules})
+
+
+@contextmanager
+def without_room_for_results(cluster: Cluster, name: str) -> Iterator[None]:
+    """Inside, a quota forbids every new ConfigMap."""
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": name},
+        "spec": {"hard": {"count/configmaps": "0"}},
+    }
+    cluster.kube.create(core(cluster.namespace, "resourcequotas"), quota)
+    try:
+        yield
+    finally:
+        cluster.kube.delete(core(cluster.namespace, "resourcequotas", name))
+
+
+def kill_step(step: str, task: str) -> int:
+    """SIGKILL the programs that run a step of a task; how many there were."""
+    found = processes.of_step(step, task)
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+    return len(found)
+
+
+def step_pods(cluster: Cluster, step: str, task: str) -> list[dict[str, Any]]:
+    """The pods of a step of a task, as metadata."""
+    labels = f"workflows.argoproj.io/workflow={task},ips-flow.io/step={step}"
+    return list(cluster.kube.list(core(cluster.namespace, "pods"), labels=labels, metadata_only=True))
+
+
+def delete_step_pods(cluster: Cluster, step: str, task: str) -> None:
+    """Delete the pods of a step as one does when a node is given up: without waiting for their kubelet."""
+    for pod in step_pods(cluster, step, task):
+        cluster.kube.delete(core(cluster.namespace, "pods", pod["metadata"]["name"]), grace_seconds=0)
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Inside, a process does not run; afterwards it goes on, if it is still there."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if processes.is_there(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def frozen_before_its_watch(cluster: Cluster, pid: int) -> Iterator[None]:
+    """Inside, a driver is frozen in the short sleep between its look at the pods and the watch that follows it."""
+
+    def caught() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        if processes.system_call(pid) == _CLOCK_NANOSLEEP:
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    cluster.await_that(caught, 60, lambda: "the driver was never seen asleep")
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def keeper_pods(cluster: Cluster) -> list[str]:
+    """The pods of the keeper that are not about to go."""
+    labels = f"app.kubernetes.io/name={SERVER_NAME}"
+    found = cluster.kube.list(core(cluster.namespace, "pods"), labels=labels, metadata_only=True)
+    return [pod["metadata"]["name"] for pod in found if not pod["metadata"].get("deletionTimestamp")]
+
+
+def shut_down(cluster: Cluster, task: str, how: str) -> None:
+    """What `argo stop` (`Stop`) and `argo terminate` (`Terminate`) do."""
+    cluster.kube.patch(workflows(cluster.namespace, task), {"spec": {"shutdown": how}})
+
+
+def node_of_driver(cluster: Cluster, task: str) -> str:
+    """The node on which the driver of a task runs."""
+    (pod,) = step_pods(cluster, "drive", task)[-1:]
+    found = cluster.kube.get(core(cluster.namespace, "pods", pod["metadata"]["name"]))
+    return str(found["spec"]["nodeName"])

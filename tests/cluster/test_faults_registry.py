@@ -1,0 +1,92 @@
+"""Registries refuse, stumble, fall silent and come back; each test ends with the same audit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ips_flows.conventions import CONFIG_MAP
+from ips_flows.kube import core
+from tests.cluster import faults
+from tests.cluster.audit import audit
+from tests.cluster.conftest import FREE_PORTS, Cluster
+from tests.cluster.test_warming import request, tagged
+from tests.fakes.registry import FaultyRegistry, faulty_registry
+
+
+@pytest.fixture
+def registry(cluster: Cluster) -> Iterator[FaultyRegistry]:
+    """A registry in front of the real one that misbehaves on order."""
+    with faulty_registry("10.201.0.1", FREE_PORTS, cluster.registry) as running:
+        yield running
+
+
+def via(registry: FaultyRegistry, reference: str) -> str:
+    """The same image by the way of the faulty registry."""
+    return f"{registry.address}/{tagged(reference).partition('/')[2]}"
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("401", "Unauthorized"), ("404", "NotFound")])
+def test_a_registry_that_refuses(
+    cluster: Cluster, name: str, registry: FaultyRegistry, fault: str, reason: str
+) -> None:
+    """A refusal for good ends the pod early, with the registry's word."""
+    image = via(registry, cluster.push(f"tests/{name}:1"))
+    registry.misbehave(fault)  # type: ignore[arg-type]
+    outcome = cluster.flow("run", "--image", image, "--name", name, "-o", "json")
+    assert outcome.code == 1, outcome.err
+    assert {one["reason"] for one in outcome.json()["failedNodeDetails"]} == {reason}
+    audit(cluster, name)
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "truncated"])
+def test_a_registry_that_recovers(cluster: Cluster, name: str, registry: FaultyRegistry, fault: str) -> None:
+    """A passing fault is left to the kubelet's back-off, and the task completes."""
+    image = via(registry, cluster.push(f"tests/{name}:1"))
+    registry.misbehave(fault, left=len(cluster.nodes) * 2)  # type: ignore[arg-type]
+    outcome = cluster.flow("run", "--image", image, "--name", name, "-o", "json")
+    assert outcome.code == 0, outcome.err
+    audit(cluster, name)
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("429", "RateLimited"), ("500", "RegistryUnavailable")])
+def test_a_registry_that_does_not_recover(
+    cluster: Cluster, name: str, registry: FaultyRegistry, fault: str, reason: str
+) -> None:
+    """When `nodeTimeout` is up, what the registry kept saying is the reason."""
+    image = via(registry, cluster.push(f"tests/{name}:1"))
+    registry.misbehave(fault)  # type: ignore[arg-type]
+    outcome = cluster.flow("run", "--image", image, "--name", name, "--node-timeout", "15s", "-o", "json")
+    assert outcome.code == 1, outcome.err
+    assert {one["reason"] for one in outcome.json()["failedNodeDetails"]} == {reason}
+    audit(cluster, name)
+
+
+@pytest.mark.alone
+@pytest.mark.long
+def test_the_registry_is_away_for_a_while(cluster: Cluster, name: str) -> None:
+    """Nodes that find no registry go on trying, and the task completes when it is back."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    with faults.away("registry"):
+        cluster.submit(request(name=name, images=[image]))
+        cluster.await_pulling(name)
+        faults.outage(15)
+    assert cluster.flow("wait", name).code == 0
+    task = audit(cluster, name)
+    assert {task["nodeStatuses"][node][image]["result"] for node in cluster.nodes} == {"pulled"}
+
+
+@pytest.mark.alone
+def test_a_worker_image_that_is_nowhere(cluster: Cluster, name: str) -> None:
+    """When our own worker image can't be pulled, that is said, and no image of the user is blamed."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    path = core(cluster.namespace, "configmaps", CONFIG_MAP)
+    before = cluster.kube.get(path)["data"]["worker-image"]
+    cluster.kube.patch(path, {"data": {"worker-image": f"{cluster.registry}/tests/{name}-nowhere:1"}})
+    try:
+        assert cluster.flow("run", "--image", image, "--name", name, "--pull-policy", "Always").code == 1
+    finally:
+        cluster.kube.patch(path, {"data": {"worker-image": before}})
+    task = audit(cluster, name)
+    assert {one["reason"] for one in task["failedNodeDetails"]} == {"WorkerImage"}

@@ -1,0 +1,65 @@
+"""Results that can't be written, and names that are used twice; each test ends with the same audit."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from ips_flows.kube import workflows
+from tests.cluster import faults
+from tests.cluster.audit import audit, await_marks
+from tests.cluster.conftest import Cluster
+from tests.cluster.test_warming import request, tagged
+
+
+@pytest.mark.alone
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["quota", "rights"])
+def test_results_that_cannot_be_written(cluster: Cluster, name: str, how: str) -> None:
+    """Nothing is called completed, the logs have the truth; once results can be written, the keeper writes it."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    cluster.submit(request(name=name, images=[image]))
+    cluster.await_driver(name)
+    with ExitStack() as broken:
+        if how == "quota":
+            broken.enter_context(faults.without_room_for_results(cluster, name))
+        else:
+            for step in ("drive", "finish"):
+                broken.enter_context(faults.without_right(cluster, step, "configmaps", "create"))
+        outcome = cluster.flow("wait", name)
+        assert outcome.code == 1, outcome.err
+        task = cluster.task(name)
+        assert task["status"] == "failed"
+        assert "without a verdict" in task["errorMessage"]
+        said = {"quota": "exceeded quota", "rights": "may not create configmaps"}[how]
+        assert said in cluster.flow("logs", name).out
+    await_marks(cluster, name)
+    assert audit(cluster, name)["status"] == "completed"
+
+
+def test_one_name_twice_at_the_same_moment(cluster: Cluster, name: str) -> None:
+    """Of two submissions of one request under one name one makes the task, and both follow it to its end."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    both = [cluster.start_flow("run", "--image", image, "--name", name) for _ in range(2)]
+    narrations = [process.communicate(timeout=200)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], narrations
+    assert sum("unchanged" in text for text in narrations) == 1
+    audit(cluster, name)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_name_is_used_again(cluster: Cluster, name: str, tarpit: str, *, running: bool) -> None:
+    """A task that is deleted and made again under its name, while objects of the old one exist, has only its own."""
+    second = tagged(cluster.push(f"tests/{name}-2:1"))
+    if running:
+        cluster.submit(request(name=name, images=[f"{tarpit}/slow:1"]))
+        cluster.await_pulling(name)
+    else:
+        first = tagged(cluster.push(f"tests/{name}-1:1"))
+        assert cluster.flow("run", "--image", first, "--name", name).code == 0
+    cluster.kube.delete(workflows(cluster.namespace, name))
+    outcome = cluster.flow("run", "--image", second, "--name", name)
+    assert outcome.code == 0, outcome.err
+    task = audit(cluster, name)
+    assert {image for images in task["nodeStatuses"].values() for image in images} == {second}
