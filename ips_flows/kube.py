@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 from urllib.parse import urlencode
 
 from ips_flows.conventions import FIELD_MANAGER
@@ -79,6 +79,15 @@ def workflows(namespace: str, name: str = "", kind: str = "workflows") -> str:
     return f"{root}{scope}{kind}" + (f"/{name}" if name else "")
 
 
+class Chosen(TypedDict, total=False):
+    """What of a collection is listed: selectors, metadata only, and how many objects a page."""
+
+    labels: str
+    fields: str
+    metadata_only: bool
+    page: int
+
+
 class Kube:
     """A connection to one cluster. `namespace` is the one that the kubeconfig or the pod says, or `default`."""
 
@@ -124,17 +133,9 @@ class Kube:
         """One object, or one page of a list."""
         return self._json("GET", path, query, accept=_METADATA if metadata_only else "application/json")
 
-    def list(
-        self,
-        path: str,
-        *,
-        labels: str = "",
-        fields: str = "",
-        metadata_only: bool = False,
-        page: int = 500,
-    ) -> Iterator[Json]:
+    def list(self, path: str, **chosen: Unpack[Chosen]) -> Iterator[Json]:
         """All objects of a collection, page by page. A list that expires half-way raises GoneError."""
-        for body in self.pages(path, labels=labels, fields=fields, metadata_only=metadata_only, page=page):
+        for body in self.pages(path, **chosen):
             yield from body["items"]
 
     def pages(
