@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import click
 
-from ips_flows.cli.completing import task_names
 from ips_flows.cli.narration import put, say
-from ips_flows.cli.options import Target, example, target_options, timeout_option
+from ips_flows.cli.options import Target, example
+from ips_flows.cli.several import each, several_options
 
 
 @click.command("delete", epilog=example("ips-flow delete nightly"))
-@click.argument("names", metavar="TASK...", nargs=-1, required=True, shell_complete=task_names)
 @click.option("--now", is_flag=True, help="Do not wait for a running task to stop and record its end first.")
-@timeout_option("How long to wait for a running task to stop  [exit code 124].")
-@target_options
+@several_options("How long to wait for a running task to stop  [exit code 124].")
 @click.pass_context
 def delete_command(
     context: click.Context,
@@ -30,7 +28,6 @@ def delete_command(
     """
     from ips_flows import task, tasks  # noqa: PLC0415
     from ips_flows.cli import following  # noqa: PLC0415
-    from ips_flows.cli.several import each  # noqa: PLC0415
     from ips_flows.errors import TaskEndedError  # noqa: PLC0415
 
     kube, namespace = target.connect()
@@ -49,11 +46,7 @@ def delete_command(
             raise tasks.not_found(namespace, name)
         put(f"task {name} deleted")
 
-    try:
-        code = each(names, delete)
-    except following.Left as left:
-        say(
-            "cancelled, but not deleted; delete again when `ips-flow list` shows that it has ended, or with --now"
-        )
-        code = left.code
-    context.exit(code)
+    left = (
+        "cancelled, but not deleted; delete again when `ips-flow list` shows that it has ended, or with --now"
+    )
+    context.exit(each(names, delete, left=left))

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from ips_flows.cli.narration import failure
+import click
+
+from ips_flows.cli.completing import task_names
+from ips_flows.cli.narration import failure, say
+from ips_flows.cli.options import target_options, timeout_option
 from ips_flows.errors import IpsFlowError
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-def each(names: Iterable[str], action: Callable[[str], None]) -> int:
-    """Carry an action out for each name; 1 if any failed, each failure told."""
+
+def several_options(timeout_help: str) -> Callable[[F], F]:
+    """`TASK...`, `--timeout` and the cluster: the command gets `names`, `timeout` and `target`."""
+
+    def with_options(command: F) -> F:
+        names = click.argument("names", metavar="TASK...", nargs=-1, required=True, shell_complete=task_names)
+        return names(timeout_option(timeout_help)(target_options(command)))
+
+    return with_options
+
+
+def each(names: Iterable[str], action: Callable[[str], None], *, left: str) -> int:
+    """Carry an action out for each name; 1 if any failed, each failure told.
+
+    Where someone, or the time, breaks a wait off, `left` is said of what goes on, and the code is that of the wait.
+    """
+    from ips_flows.cli.following import Left  # noqa: PLC0415
+
     code = 0
     for name in dict.fromkeys(names):
         try:
@@ -17,4 +39,7 @@ def each(names: Iterable[str], action: Callable[[str], None]) -> int:
         except IpsFlowError as error:
             failure(error.message, error.hint)
             code = 1
+        except Left as stopped:
+            say(left)
+            return stopped.code
     return code
