@@ -1,9 +1,19 @@
-"""What all unit tests share: generated examples are the same in every run, and few."""
+"""What unit tests share: an API server, a task's stage, and generated examples that are the same in every run."""
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
+
+from ips_flows.kube import Kube
+from tests.fakes.apiserver import ApiServer, running
+from tests.unit.rights import granted, needed
+from tests.unit.stage import Stage
 
 set_hypothesis_home_dir("/tmp/ips-flow-hypothesis")  # noqa: S108  (outside the work tree)
 settings.register_profile(
@@ -17,3 +27,25 @@ settings.register_profile(
 # `--hypothesis-profile searching` looks for more, elsewhere each time.
 settings.register_profile("searching", max_examples=2000, deadline=None, database=None)
 settings.load_profile("fixed")
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    """An API server that holds nothing but the settings."""
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def kube(server: ApiServer, tmp_path: Path) -> Kube:
+    """A connection to that server."""
+    return Kube.connect(str(server.kubeconfig(tmp_path)))
+
+
+@pytest.fixture
+def stage(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """A task on that server, for its driver, which may do no more than its Role grants."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield Stage(server, tmp_path, monkeypatch)
+    signal.signal(signal.SIGTERM, before)
+    assert needed(server.calls) <= granted("ips-flow-drive")

@@ -100,6 +100,10 @@ class Stage:
             process.kill()
             process.communicate()
 
+    def passes(self) -> int:
+        """How often drivers have looked at their Job so far."""
+        return sum(call.startswith("GET") and "/jobs/" in call for call in self.server.calls)
+
     @contextlib.contextmanager
     def meanwhile(self, act: Callable[[], None]) -> Iterator[None]:
         """Do something beside the step; its failure fails the test."""

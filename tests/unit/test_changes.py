@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -15,23 +14,12 @@ from ips_flows.kube import Kube
 from ips_flows.queue import reprioritize
 from ips_flows.request import merge_overrides
 from ips_flows.results import ImageResult, NodeResult, Result, Skip
-from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import AT, Argo, failed, pulled
 from tests.unit.samples import group_plan
 
 LEFT_OUT = NodeResult((ImageResult(Result.SKIPPED, Skip.CORDONED),), AT)
 NOT_REACHED = NodeResult((ImageResult(Result.SKIPPED, Skip.NOT_REACHED),), AT)
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with running() as one:
-        yield one
-
-
-@pytest.fixture
-def kube(server: ApiServer, tmp_path: Path) -> Kube:
-    return Kube.connect(str(server.kubeconfig(tmp_path)))
 
 
 def made(server: ApiServer, kube: Kube, name: str = "a", **fields: object) -> Argo:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,11 +67,6 @@ def server(installed: dict[Any, Any]) -> Iterator[ApiServer]:
         one.put("nodes", node("n1"), namespace="")
         one.put("nodes", node("n2"), namespace="")
         yield one
-
-
-@pytest.fixture
-def kube(server: ApiServer, tmp_path: Path) -> Kube:
-    return Kube.connect(str(server.kubeconfig(tmp_path)))
 
 
 def findings(kube: Kube) -> dict[str, Finding]:

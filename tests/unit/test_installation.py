@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,11 +25,6 @@ def server() -> Iterator[ApiServer]:
         one.documents[POLICIES] = {"resources": [{"name": "mutatingadmissionpolicies"}]}
         one.put("namespaces", {"metadata": {"name": "warm"}}, namespace="")
         yield one
-
-
-@pytest.fixture
-def kube(server: ApiServer, tmp_path: Path) -> Kube:
-    return Kube.connect(str(server.kubeconfig(tmp_path)))
 
 
 def put(kube: Kube, namespace: str = "warm", **options: Any) -> list[str]:

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ips_flows import errors
 from ips_flows.kube import Kube, core, jobs, workflows
-from tests.fakes.apiserver import ApiServer, running
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with running() as one:
-        yield one
-
-
-@pytest.fixture
-def kube(server: ApiServer, tmp_path: Path) -> Kube:
-    return Kube.connect(str(server.kubeconfig(tmp_path)))
+from tests.fakes.apiserver import ApiServer
 
 
 def test_paths_are_those_of_the_api() -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from ips_flows.errors import ConflictError, UnavailableError
 from ips_flows.kube import Kube
 from ips_flows.server.lease import Lease
-from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.apiserver import ApiServer
 
 
 class Clock:
@@ -21,17 +18,6 @@ class Clock:
     def __call__(self) -> float:
         """The time."""
         return self.now
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with running() as one:
-        yield one
-
-
-@pytest.fixture
-def kube(server: ApiServer, tmp_path: Path) -> Kube:
-    return Kube.connect(str(server.kubeconfig(tmp_path)))
 
 
 def candidate(kube: Kube, name: str, clock: Clock) -> Lease:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,8 @@ from ips_flows.cli import main
 from ips_flows.kube import Kube
 from ips_flows.queue import read_queue, reprioritize
 from ips_flows.request import merge_overrides
-from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, pulled
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with running() as one:
-        yield one
 
 
 @pytest.fixture

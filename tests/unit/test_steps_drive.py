@@ -28,23 +28,12 @@ from steps import drive, podwatch, record
 from steps.attempt import Attempt
 from steps.footing import LostFootingError
 from steps.witness import PodWitness
-from tests.fakes.apiserver import running
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.rights import EXECUTOR, granted, needed
 from tests.unit.samples import GOOD, OTHER, WORKER
 from tests.unit.stage import TASK, Stage, terminate
 
 PULLED = ImageResult(Result.PULLED, seconds=0.07, bytes=4196390)
-
-
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    before = signal.getsignal(signal.SIGTERM)
-    with running() as server:
-        one = Stage(server, tmp_path, monkeypatch)
-        yield one
-        signal.signal(signal.SIGTERM, before)
-        assert needed(server.calls) <= granted("ips-flow-drive")
 
 
 def job_name(stage: Stage, attempt: int = 0) -> str:
@@ -118,16 +107,13 @@ def test_the_window_is_never_exceeded(stage: Stage, window: int) -> None:
     stage.planned(GOOD, nodes=nodes, window=window)
     first = {(node, GOOD): Play.PULLED for node in nodes[:window]}
 
-    def passes() -> int:
-        return sum(call.startswith("GET") and "/jobs/" in call for call in stage.server.calls)
-
     def look() -> None:
         cluster.wait_for(lambda: cluster.pulling()[:window] == nodes[window : 2 * window])
         cluster.wait_for(lambda: any(pod["spec"].get("schedulingGates") for pod in cluster.objects("pods")))
         for _ in range(2):  # the driver looks again, with a gated pod at hand
-            seen = passes()
+            seen = stage.passes()
             stage.server.change("pods", cluster.objects("pods")[-1]["metadata"]["name"], {})
-            cluster.wait_for(lambda seen=seen: passes() > seen)  # type: ignore[misc]
+            cluster.wait_for(lambda seen=seen: stage.passes() > seen)  # type: ignore[misc]
         cluster.release()
 
     with Cluster(stage.server, nodes, {GOOD: Play.SLOW}, on=first) as cluster, stage.meanwhile(look):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +12,7 @@ from ips_flows.report import GroupProgress
 from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result
 from steps import record
 from steps.witness import stored_chunks
-from tests.fakes.apiserver import running
 from tests.fakes.cluster import Cluster, Play
-from tests.unit.rights import granted, needed
 from tests.unit.samples import GOOD, OTHER
 from tests.unit.stage import TASK, Stage
 
@@ -26,24 +21,10 @@ PULLED = NodeResult((ImageResult(Result.PULLED),), AT)
 LOST = NodeResult((ImageResult(Result.FAILED, Failure.NOT_FOUND, "not found"),), AT)
 
 
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    before = signal.getsignal(signal.SIGTERM)
-    with running() as server:
-        one = Stage(server, tmp_path, monkeypatch)
-        yield one
-        signal.signal(signal.SIGTERM, before)
-        assert needed(server.calls) <= granted("ips-flow-drive")
-
-
-def passes(stage: Stage) -> int:
-    return sum(call.startswith("GET") and "/jobs/" in call for call in stage.server.calls)
-
-
 def some_passes(stage: Stage, cluster: Cluster) -> None:
     """Let the driver look twice more."""
-    seen = passes(stage)
-    cluster.wait_for(lambda: passes(stage) >= seen + 2)
+    seen = stage.passes()
+    cluster.wait_for(lambda: stage.passes() >= seen + 2)
 
 
 def progress(stage: Stage, attempt: int = 0) -> GroupProgress:

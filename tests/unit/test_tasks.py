@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,19 +11,8 @@ from ips_flows import errors, follow, streams, tasks
 from ips_flows.kube import Kube
 from ips_flows.request import merge_overrides
 from ips_flows.task import Task
-from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with running() as one:
-        yield one
-
-
-@pytest.fixture
-def kube(server: ApiServer, tmp_path: Path) -> Kube:
-    return Kube.connect(str(server.kubeconfig(tmp_path)))
 
 
 def submit(kube: Kube, image: str = "busybox:1", **fields: object) -> Task:
