@@ -182,6 +182,18 @@ def test_one_loss_too_many(cluster: Cluster, name: str) -> None:
     assert "lost no node" in refused.err
 
 
+def test_the_breaker(cluster: Cluster, name: str) -> None:
+    """When a whole first window brings no image to any node, the other nodes are left alone, and that is said."""
+    first, *others = cluster.nodes
+    text = request(name=name, images=[missing(cluster, name)], batchSize=1)
+    with cluster.watch_pulls(name) as watch:
+        assert cluster.flow("run", "-", text=text).code == 1
+    assert len(let_go(watch)) == 1
+    task = audit(cluster, name, window=1, watch=watch)
+    reasons = {node: one["reason"] for node in cluster.nodes for one in task["nodeStatuses"][node].values()}
+    assert reasons == {first: "NotFound", **dict.fromkeys(others, "BreakerOpen")}
+
+
 def test_a_barrier_between_batches(cluster: Cluster, name: str) -> None:
     """No node starts while another one of the batch before it pulls, as the pods themselves show."""
     size = max(1, len(cluster.nodes) - 1)
