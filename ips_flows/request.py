@@ -210,12 +210,23 @@ def merge_overrides(text: str | None, source: str, overrides: Mapping[str, Any])
 
 
 def from_form(parameters: Mapping[str, str]) -> PrewarmRequest:
-    """Read the plain parameters of the Argo UI's form; an empty one means the default."""
+    """Read the plain parameters of the Argo UI's form; an empty one means the default.
+
+    A field may go by its name in the form or by its wire name, but not by both at once.
+    """
     filled = {name: text for name, text in parameters.items() if text.strip() and name != "request"}
-    given = {_FORM_FIELDS.get(name, name): text for name, text in filled.items()}
     names = {field: name for name, field in _FORM_FIELDS.items()}
+    doubled = {
+        field: name for field, name in names.items() if field != name and {field, name} <= filled.keys()
+    }
+    fields = {name: _FORM_FIELDS.get(name, name) for name in filled}
+    given = {field: filled[name] for name, field in fields.items() if field not in doubled}
     document = Document(data={})
     _replace(document, "form", given, dict.fromkeys(given, "form"), names)
+    for field, name in doubled.items():
+        message = f"given twice, as {name} and as {field}; allowed: one of them"
+        document.problems.append(Problem("form", 0, 0, name, message))
+        document.spoilt.add((field,))
     return _validated(document, "form", names)
 
 

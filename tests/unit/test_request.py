@@ -480,6 +480,18 @@ def test_problems_of_the_form() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "text"), [("batch-size", "batchSize", "3"), ("task-timeout", "timeout", "1h")]
+)
+def test_a_field_of_the_form_under_both_its_names(name: str, field: str, text: str) -> None:
+    """Neither of two values is taken for the other, whichever comes first; an empty one is none."""
+    for pair in ({name: text, field: "x"}, {field: "x", name: text}, {field: text, name: text}):
+        assert complaints(from_form, {"images": "a", **pair}) == [
+            f"form: {name}: given twice, as {name} and as {field}; allowed: one of them"
+        ]
+    assert from_form({"images": "a", name: text, field: " "}) == from_form({"images": "a", field: text})
+
+
 def test_schema() -> None:
     """The schema has every field by its wire name, with its bounds, and accepts plain images."""
     schema = json_schema()
