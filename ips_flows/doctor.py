@@ -21,13 +21,12 @@ from ips_flows.jobgroup import keeps_image_volume, probe_job
 from ips_flows.kube import Json, Kube, core, jobs, workflows
 from ips_flows.manifests import PRIORITY, load, path_of
 from ips_flows.nodes import lacks_image_volumes, read_node
-from ips_flows.server.lease import holder_of, lease_path
+from ips_flows.server.lease import SILENT_SECONDS, holder_of, lease_path, silence
 from ips_flows.turns import limit_of
 
 Level = Literal["ok", "warn", "fail"]
 
 _OLDEST_ARGO = (4, 0)
-_KEEPER_SILENT_SECONDS = 60.0
 _STOCK_IMAGES_LISTED = 50  # the kubelet's default nodeStatusMaxImages
 _VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
 # What a person needs for the verbs of the command line: (API group, resource, verbs)
@@ -289,11 +288,10 @@ def _keeper(kube: Kube, namespace: str) -> Finding:
         lease = kube.get(lease_path(namespace))
     except NotFoundError:
         return Finding("warn", "keeper", f"none runs: {lost}", mend)
-    holder, renewed = holder_of(lease), str(lease["spec"].get("renewTime") or "")
-    if not holder or not renewed:
+    holder, silent = holder_of(lease), silence(lease, clock.now())
+    if silent is None:
         return Finding("warn", "keeper", f"none holds the Lease: {lost}", mend)
-    silent = (clock.now() - clock.parse(renewed)).total_seconds()
-    if silent > _KEEPER_SILENT_SECONDS:
+    if silent > SILENT_SECONDS:
         return Finding("warn", "keeper", f"{holder} fell silent {silent:.0f} s ago: {lost}", mend)
     return Finding("ok", "keeper", f"{holder} holds the Lease")
 

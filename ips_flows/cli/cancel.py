@@ -28,6 +28,7 @@ def cancel_command(
     """
     from ips_flows import tasks  # noqa: PLC0415
     from ips_flows.cli import following  # noqa: PLC0415
+    from ips_flows.cli.lines import Lines  # noqa: PLC0415
     from ips_flows.cli.tables import summary_line  # noqa: PLC0415
 
     kube, namespace = target.connect()
@@ -37,7 +38,7 @@ def cancel_command(
         if not wait:
             put(f"task {name} {'cancelled' if found.shutdown == 'Terminate' else 'is being cancelled'}")
             return
-        ended = following.to_the_end(kube, namespace, name, timeout=timeout, quiet=True)
+        ended = following.to_the_end(kube, namespace, name, timeout=timeout, view=Lines())
         put(f"task {name} {summary_line(ended)}")
 
     left = "the tasks end without this command; `ips-flow list` shows when"

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
 import click
 
 from ips_flows.cli.narration import put, say
 from ips_flows.cli.options import Target, example
 from ips_flows.cli.several import each, several_options
 
+if TYPE_CHECKING:
+    from ips_flows.kube import Kube
+    from ips_flows.task import Task
+
+# What a keeper needs: a minute that Argo's own last step has, a look, and a Job, perhaps on a node without our image.
+_KEEPER_SECONDS = 150.0
+
 
 @click.command("delete", epilog=example("ips-flow delete nightly"))
-@click.option("--now", is_flag=True, help="Do not wait for a running task to stop and record its end first.")
-@several_options("How long to wait for a running task to stop  [exit code 124].")
+@click.option("--now", is_flag=True, help="Do not wait for a task to stop and its end to be recorded first.")
+@several_options("How long to wait for the recorded end of a task  [exit code 124].")
 @click.pass_context
 def delete_command(
     context: click.Context,
@@ -27,26 +38,47 @@ def delete_command(
     A task that has not ended is cancelled first.
     """
     from ips_flows import task, tasks  # noqa: PLC0415
-    from ips_flows.cli import following  # noqa: PLC0415
-    from ips_flows.errors import TaskEndedError  # noqa: PLC0415
 
     kube, namespace = target.connect()
 
     def delete(name: str) -> None:
         found = task.read(tasks.workflow(kube, namespace, name))
-        if not found.ended and not now:
-            say(f"{name}: has not ended: cancelling it first")
-            try:
-                tasks.cancel(kube, namespace, name)
-            except TaskEndedError:
-                pass  # by itself, at this moment
-            else:
-                following.to_the_end(kube, namespace, name, timeout=timeout, quiet=True)
+        if not now:
+            _await_record(kube, namespace, found, timeout)
         if not tasks.delete(kube, namespace, found):
             raise tasks.not_found(namespace, name)
         put(f"task {name} deleted")
 
-    left = (
-        "cancelled, but not deleted; delete again when `ips-flow list` shows that it has ended, or with --now"
-    )
+    left = "not deleted: its end is not recorded yet; delete again when it is, or with --now"
     context.exit(each(names, delete, left=left))
+
+
+def _await_record(kube: Kube, namespace: str, found: Task, timeout: float | None) -> None:
+    """Wait until the end of a task is recorded, having cancelled one that has not ended.
+
+    Raises following.Left after `timeout` seconds, and at Ctrl-C. One whose last step was lost has its verdict from a
+    keeper; where none is there, or none comes, what is known is deleted as it is.
+    """
+    from ips_flows import tasks  # noqa: PLC0415
+    from ips_flows.cli import following  # noqa: PLC0415
+    from ips_flows.cli.lines import Lines, Silence  # noqa: PLC0415
+    from ips_flows.conventions import LABEL_VERDICT  # noqa: PLC0415
+    from ips_flows.errors import TaskEndedError  # noqa: PLC0415
+    from ips_flows.server.lease import keeper_works  # noqa: PLC0415
+
+    name, began = found.name, time.monotonic()
+    if not found.ended:
+        say(f"{name}: has not ended: cancelling it first")
+        with suppress(TaskEndedError):  # by itself, at this moment
+            tasks.cancel(kube, namespace, name)
+        found = following.to_the_end(kube, namespace, name, timeout=timeout, view=Lines())
+    if LABEL_VERDICT in found.labels or found.shutdown == "Terminate":  # that runs no last step
+        return
+    if not keeper_works(kube, namespace):
+        say(f"{name}: has ended without a verdict, and no keeper is there to write it: deleting it as it is")
+        return
+    say(f"{name}: has ended without a verdict: the keeper has {_KEEPER_SECONDS:.0f} s to write it")
+    left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
+    found = following.to_the_end(kube, namespace, name, timeout=left, view=Silence(), grace=_KEEPER_SECONDS)
+    if LABEL_VERDICT not in found.labels:
+        say(f"{name}: the keeper wrote no verdict: deleting it as it is")

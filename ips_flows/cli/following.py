@@ -10,7 +10,7 @@ from typing import Protocol
 from ips_flows.cli.lines import Lines
 from ips_flows.cli.narration import is_terminal, say
 from ips_flows.cli.options import Target
-from ips_flows.follow import follow
+from ips_flows.follow import VERDICT_GRACE, follow
 from ips_flows.kube import Kube
 from ips_flows.task import Task
 
@@ -41,23 +41,31 @@ class Left(Exception):  # noqa: N818  (no error: the task goes on without us)
         self.code = code
 
 
-def to_the_end(kube: Kube, namespace: str, name: str, *, timeout: float | None, quiet: bool = False) -> Task:
-    """Show a task until it has ended.
+def to_the_end(
+    kube: Kube,
+    namespace: str,
+    name: str,
+    *,
+    timeout: float | None,
+    view: Display | None = None,
+    grace: float = VERDICT_GRACE,
+) -> Task:
+    """Show a task until it has ended, in `view` or the usual one; its verdict is awaited `grace` seconds more.
 
     Raises Left after `timeout` seconds, or when someone presses Ctrl-C; the task goes on.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     last: Task | None = None
-    with display(quiet=quiet) as view:
-        states = follow(kube, namespace, name, narrate=view.note, tick=_TICK_SECONDS)
+    with view or display() as shown:
+        states = follow(kube, namespace, name, narrate=shown.note, grace=grace, tick=_TICK_SECONDS)
         with closing(states):
             try:
                 for seen in states:
                     if seen is None:
-                        view.tick()
+                        shown.tick()
                     else:
                         last = seen
-                        view.update(seen)
+                        shown.update(seen)
                     if deadline is not None and time.monotonic() >= deadline and not (last and last.ended):
                         raise Left(TIMED_OUT)
             except KeyboardInterrupt:
@@ -80,9 +88,9 @@ def exit_code(task: Task) -> int:
     return _EXIT_CODES[task.status]
 
 
-def display(*, quiet: bool = False) -> Display:
+def display() -> Display:
     """A live view where someone watches a terminal, else lines."""
-    if not quiet and is_terminal(sys.stderr) and is_terminal(sys.stdout):
+    if is_terminal(sys.stderr) and is_terminal(sys.stdout):
         from ips_flows.cli.live import LiveView, usable  # noqa: PLC0415  (rich)
 
         if usable():

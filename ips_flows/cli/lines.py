@@ -99,3 +99,10 @@ class Lines:
     def note(self, text: str) -> None:
         """A word about the connection."""
         say(text)
+
+
+class Silence(Lines):
+    """Says nothing of the task, only a word about the connection."""
+
+    def update(self, task: Task) -> None:
+        """What the task does is no news here."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from ips_flows import clock
-from ips_flows.errors import ConflictError, NotFoundError
+from ips_flows.errors import ConflictError, ForbiddenError, NotFoundError
 from ips_flows.kube import Json, Kube
 
 NAME = "ips-keeper"
 SECONDS = 15.0
+SILENT_SECONDS = (
+    60.0  # without a renewal, then nobody counts on its holder; clocks may differ by most of that
+)
 _FRESH = (
     2 / 3
 )  # the part of the Lease's time for which its holder trusts it: clocks and calls take their share
@@ -26,6 +30,23 @@ def lease_path(namespace: str, name: str = NAME) -> str:
 def holder_of(lease: Json) -> str:
     """Who holds a Lease by its own word; '' when it was given back."""
     return str((lease.get("spec") or {}).get("holderIdentity") or "")
+
+
+def silence(lease: Json, now: datetime) -> float | None:
+    """For how many seconds the holder of a Lease has not renewed it, by its clock and ours; None without a holder."""
+    renewed = str((lease.get("spec") or {}).get("renewTime") or "")
+    if not holder_of(lease) or not renewed:
+        return None
+    return (now - clock.parse(renewed)).total_seconds()
+
+
+def keeper_works(kube: Kube, namespace: str) -> bool:
+    """Whether a keeper of the namespace holds the Lease, and renewed it a moment ago; False where that can't be read."""
+    try:
+        silent = silence(kube.get(lease_path(namespace)), clock.now())
+    except (NotFoundError, ForbiddenError):
+        return False
+    return silent is not None and silent <= SILENT_SECONDS
 
 
 class Lease:

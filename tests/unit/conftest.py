@@ -43,6 +43,14 @@ def kube(server: ApiServer, tmp_path: Path) -> Kube:
 
 
 @pytest.fixture
+def shell(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that leads the command line to that server."""
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
+    for name in ("IPS_FLOW_NAMESPACE", "K8S_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def stage(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A task on that server, for its driver, which may do no more than its Role grants."""
     before = signal.getsignal(signal.SIGTERM)

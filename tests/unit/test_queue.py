@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -14,15 +13,6 @@ from ips_flows.queue import read_queue, reprioritize
 from ips_flows.request import merge_overrides
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, pulled
-
-
-@pytest.fixture
-def kube(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kube:
-    file = str(server.kubeconfig(tmp_path))
-    monkeypatch.setenv("KUBECONFIG", file)
-    for name in ("IPS_FLOW_NAMESPACE", "K8S_NAMESPACE"):
-        monkeypatch.delenv(name, raising=False)
-    return Kube.connect(file)
 
 
 def submit(kube: Kube, name: str, priority: int = 5) -> None:
@@ -127,6 +117,7 @@ def test_run_refuses_an_unusable_limit(server: ApiServer, kube: Kube, limit: str
     assert not [key for key in server.store.objects if key[0] == "workflows"]
 
 
+@pytest.mark.usefixtures("shell")
 def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str]) -> None:
     """`queue` prints the queue as data and its state as narration; `reprioritize` says the new place."""
     assert main.run(["queue"]) == 0

@@ -1,0 +1,167 @@
+"""`ips-flow delete` of a task whose last step was lost: who is waited for, for how long, and what is said."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+
+from ips_flows import clock
+from ips_flows.cli import delete, following
+from ips_flows.cli.main import run
+from tests.fakes.apiserver import ApiServer
+from tests.fakes.argo import Argo, pulled
+
+pytestmark = pytest.mark.usefixtures("shell")
+
+ALONE = "a: has ended without a verdict, and no keeper is there to write it: deleting it as it is\n"
+WAITING = "a: has ended without a verdict: the keeper has 150 s to write it\n"
+
+
+def submitted(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> Argo:
+    assert run(["run", "--image", "busybox:1", "--name", "a", "--detach"]) == 0
+    capsys.readouterr()
+    return Argo(server, "a")
+
+
+def ended(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> Argo:
+    """A task that ended, while its last step was lost."""
+    argo = submitted(server, capsys)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 1})
+    argo.phase("Succeeded")
+    return argo
+
+
+def keeper(server: ApiServer, holder: str = "server-1", silent: float = 0.0) -> None:
+    renewed = clock.stamp(clock.now() - timedelta(seconds=silent))
+    spec = {"holderIdentity": holder, "renewTime": renewed}
+    server.put("leases", {"metadata": {"name": "ips-keeper"}, "spec": spec})
+
+
+@contextmanager
+def soon(act: Callable[[], object]) -> Iterator[None]:
+    """Do something while the command waits."""
+    timer = threading.Timer(0.5, act)
+    timer.start()
+    yield
+    timer.join()
+
+
+def is_there(server: ApiServer) -> bool:
+    return ("workflows", "warm", "a") in server.store.objects
+
+
+def test_the_keepers_verdict_is_awaited(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a keeper works, a task is deleted only when it has its verdict, and so its notice."""
+    argo = ended(server, capsys)
+    keeper(server)
+    there: list[bool] = []
+
+    def write() -> None:
+        there.append(is_there(server))
+        argo.verdict({"n1": pulled()})
+
+    with soon(write):
+        assert run(["delete", "a"]) == 0
+    assert capsys.readouterr() == ("task a deleted\n", WAITING)
+    assert (there, is_there(server)) == ([True], False)
+
+
+def test_a_cancelled_task_whose_last_step_is_lost(
+    server: ApiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After Argo's end and the time of its own last step the keeper has its turn."""
+    argo = submitted(server, capsys)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 1})
+    keeper(server)
+    first = iter([0.1])
+    to_the_end = following.to_the_end
+    monkeypatch.setattr(
+        following,
+        "to_the_end",
+        lambda *names, **options: to_the_end(*names, **{"grace": next(first, 150.0), **options}),
+    )
+
+    def changed(kind: str, item: dict[str, object]) -> None:
+        if kind == "workflows" and "shutdown" in item["spec"]:  # type: ignore[operator]
+            server.on_change = None
+            argo.phase("Failed")
+            threading.Timer(0.5, argo.verdict, ({},), {"stopped": True}).start()
+
+    server.on_change = changed
+    assert run(["delete", "a"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "task a deleted\n"
+    assert err.startswith("a: has not ended: cancelling it first\n")
+    assert err.endswith(WAITING)
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda _: None,
+        lambda server: keeper(server, silent=120),
+        lambda server: keeper(server, holder=""),
+        lambda server: server.forbid("GET .*/leases/", "get", "leases", "coordination.k8s.io"),
+    ],
+    ids=["none", "a silent one", "one that went", "one that can not be seen"],
+)
+def test_without_a_keeper_nobody_is_waited_for(
+    server: ApiServer, capsys: pytest.CaptureFixture[str], prepare: Callable[[ApiServer], None]
+) -> None:
+    """Then no verdict will come, and that is said."""
+    ended(server, capsys)
+    prepare(server)
+    assert run(["delete", "a"]) == 0
+    assert capsys.readouterr() == ("task a deleted\n", ALONE)
+
+
+def test_a_keeper_that_writes_nothing(
+    server: ApiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait has an end, and the task is deleted all the same."""
+    monkeypatch.setattr(delete, "_KEEPER_SECONDS", 0.2)
+    ended(server, capsys)
+    keeper(server)
+    assert run(["delete", "a"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "task a deleted\n"
+    assert err.endswith("a: the keeper wrote no verdict: deleting it as it is\n")
+
+
+def test_the_time_of_the_command_counts(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--timeout` ends this wait as any other: exit 124, and the task is still there."""
+    ended(server, capsys)
+    keeper(server)
+    assert run(["delete", "a", "--timeout", "1s"]) == 124
+    left = "not deleted: its end is not recorded yet; delete again when it is, or with --now\n"
+    assert capsys.readouterr() == ("", WAITING + left)
+    assert is_there(server)
+
+
+@pytest.mark.parametrize(("pending", "arguments"), [(True, []), (False, ["--now"])])
+def test_who_need_not_wait(
+    server: ApiServer, capsys: pytest.CaptureFixture[str], *, pending: bool, arguments: list[str]
+) -> None:
+    """A task that never began has no last step, and with --now nothing is waited for."""
+    if pending:
+        argo = submitted(server, capsys)
+
+        def changed(kind: str, item: dict[str, object]) -> None:
+            if kind == "workflows" and "shutdown" in item["spec"]:  # type: ignore[operator]
+                server.on_change = None
+                argo.phase("Failed")
+
+        server.on_change = changed
+    else:
+        ended(server, capsys)
+    keeper(server)
+    assert run(["delete", "a", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert out == "task a deleted\n"
+    assert "verdict" not in err
