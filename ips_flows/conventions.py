@@ -48,16 +48,21 @@ DEFAULT_WORKER_IMAGE = "busybox:1.37-musl"
 DEFAULT_MAX_CONCURRENT_TASKS = 3
 DEFAULT_KEEP_DAYS = 7
 
+_WHOLE = 40  # up to this length the name of a task stands whole in the names of its objects
+_CUT = 30  # so much of a longer one does
 _NOT_LABEL_VALUE = re.compile(r"[^A-Za-z0-9]+$")
 
 
 def base_name(task: str, uid: str) -> str:
-    """The stem of the names of all objects of a task: its name cut to 40 characters and 6 hex of its uid.
+    """The stem of the names of all objects of a task: its name and 6 hex of its uid, at most 47 characters.
 
-    `-g<i>-a<n>` and a pod index behind it still fit into 63 characters, and are one DNS label: a Workflow that
-    was not made by us may have dots in its name, which a pod's host name may not.
+    Of a name longer than 40 characters it is the first 30 and 16 hex: many tasks may begin alike, such as the runs
+    of a CronWorkflow, and then only the uid tells them apart. `-g<i>-a<n>` and a pod index behind it still fit into
+    63 characters, and are one DNS label: a Workflow that was not made by us may have dots in its name, which a
+    pod's host name may not.
     """
-    return f"{task[:40].replace('.', '-').rstrip('-')}-{uid.replace('-', '')[:6]}"
+    kept, digits = (len(task), 6) if len(task) <= _WHOLE else (_CUT, 16)
+    return f"{task[:kept].replace('.', '-').rstrip('-')}-{uid.replace('-', '')[:digits]}"
 
 
 def group_name(task: str, uid: str, group: int) -> str:

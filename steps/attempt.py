@@ -73,7 +73,7 @@ class Attempt:
 
 
 def _own_map(footing: Footing, name: str) -> Json:
-    """A ConfigMap of this task: its name holds but six digits of the task's uid, its label all."""
+    """A ConfigMap of this task: its name holds but the first digits of the task's uid, its label all."""
     found = footing.kube.get(core(footing.namespace, "configmaps", name))
     if found["metadata"]["labels"].get(LABEL_WORKFLOW_UID) != footing.uid:
         raise LostFootingError(f"ConfigMap {name} belongs to another task")
