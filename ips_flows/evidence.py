@@ -1,13 +1,11 @@
 """Evidence: what shows that an image is on a node, and why it is not. An exit code alone shows nothing.
 
-Everything here reads stored pods, events and nodes; sources of the texts are the kubelet's image manager
-(`Successfully pulled image "X" in 70ms (…). Image size: 4196390 bytes.`) and containerd's and CRI-O's errors.
+Everything here reads stored pods, events and nodes. What events and errors say is read elsewhere.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +14,8 @@ from ips_flows.conventions import ANNOTATION_ENDED
 from ips_flows.images import Reference, parse_reference
 from ips_flows.nodes import Node
 from ips_flows.plan import GroupPlan, PlannedNode
+from ips_flows.pullerrors import PERMANENT, classify
+from ips_flows.pullevents import Told, pulled_event, tell
 from ips_flows.results import MESSAGE_LIMIT, Failure, ImageResult, Result
 
 WORKER_CONTAINER = "worker"
@@ -41,51 +41,6 @@ _NOT_RUNNABLE_REASONS = (
     "RunContainerError",
     "StartError",
 )
-_PERMANENT = (Failure.NOT_FOUND, Failure.UNAUTHORIZED, Failure.WRONG_PLATFORM, Failure.INVALID_IMAGE)
-
-# The first pattern that is found decides, so the special ones stand before the general ones.
-_CLASSES: Sequence[tuple[Failure, re.Pattern[str]]] = [
-    (failure, re.compile(pattern, re.IGNORECASE))
-    for failure, pattern in (
-        (Failure.NO_SPACE, r"no space left on device|disk quota exceeded"),
-        (Failure.RATE_LIMITED, r"\b429\b|toomanyrequests|too many requests|rate limit"),
-        (
-            Failure.WRONG_PLATFORM,
-            r"no match for platform|no matching manifest|no image found .* for architecture",
-        ),
-        (
-            Failure.UNAUTHORIZED,
-            (
-                r"\b401\b|\b403\b|unauthorized|forbidden|authorization failed|authentication required|no basic auth"
-                r"|access denied|access to the resource is denied|insufficient_scope"
-            ),
-        ),
-        (
-            Failure.REGISTRY_UNAVAILABLE,
-            (
-                r"connection refused|connection reset|no such host|i/o timeout|tls handshake|x509:|no route to host"
-                r"|network is unreachable|server misbehaving|unexpected eof|: eof\b|deadline ?exceeded|timeout awaiting"
-                r"|server closed"
-                r"|\b50[0234]\b|client.timeout|http: server gave http response to https client|short read"
-            ),
-        ),
-        (
-            Failure.NOT_FOUND,
-            r"not found|manifest unknown|name unknown|name_unknown|manifest_unknown|does not exist",
-        ),
-        (
-            Failure.INVALID_IMAGE,
-            (
-                r"invalid reference|invalidimagename|couldn't parse image|failed to parse|unsupported media ?type"
-                r"|unexpected media ?type|digest mismatch|unexpected commit digest|failed to extract|archive/tar"
-            ),
-        ),
-    )
-]
-_PULLED = re.compile(r"Successfully pulled image .*? in (?P<took>[0-9a-zµ.]+)", re.DOTALL)
-_SIZE = re.compile(r"Image size: (?P<bytes>\d+) bytes")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|µs|us|ns)")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 
 
 def container_name(index: int) -> str:
@@ -144,16 +99,6 @@ def is_terminal(pod: Mapping[str, Any]) -> bool:
     return (pod.get("status") or {}).get("phase") in TERMINAL_PHASES
 
 
-def classify(message: str, *names: str) -> Failure:
-    """The class of a pull error, by the texts of containerd, CRI-O and registries.
-
-    `names` are those of images, which have no say in it: an image may be called `forbidden:401`.
-    """
-    for name in names:
-        message = message.replace(name, "")
-    return next((failure for failure, pattern in _CLASSES if pattern.search(message)), Failure.UNKNOWN)
-
-
 @dataclass(slots=True)
 class Sightings:
     """How often a container was seen to fail for good. Kept by a driver, in memory: losing it only delays."""
@@ -183,7 +128,7 @@ class Sightings:
         once = [name for name, count in tries.items() if count == 1]
         if any(at - self._first[pod["metadata"]["uid"], name] < _BACK_OFF_SECONDS for name in once):
             return False
-        told = _tell(events()) if once else []
+        told = tell(events()) if once else []
         return all(
             sum(one.count for one in told if one.failed_to_pull(_container_image(pod, name))) >= 2
             for name in once
@@ -194,7 +139,7 @@ class Sightings:
         key = (pod["metadata"]["uid"], name)
         if seen.ended or seen.reason in _NOT_RUNNABLE_REASONS:
             return 2
-        if seen.reason not in _PULL_REASONS or classify(_words(seen), *_image_names(pod)) not in _PERMANENT:
+        if seen.reason not in _PULL_REASONS or classify(_words(seen), *_image_names(pod)) not in PERMANENT:
             self._first.pop(key, None)
             return 0
         if seen.reason != self._last.get(key) and seen.reason != "ImagePullBackOff":
@@ -217,17 +162,17 @@ def image_results(
 
     `node` is the pod's node as it is now, if it is there.
     """
-    case = _Case(plan, planned, pod, _tell(events), look(pod), node, why or why_ended(pod))
+    case = _Case(plan, planned, pod, tell(events), look(pod), node, why or why_ended(pod))
     return tuple(case.result(index) for index in range(len(plan.images)))
 
 
 def lacks_word(plan: GroupPlan, pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the kubelet has not yet told of some image that is on the node: its events come a little late."""
-    told = _tell(events)
+    told = tell(events)
     seen = look(pod)
     return any(
         seen.get(container_name(index), Seen()).started
-        and _pulled_event(parse_reference(image.image), told) is None
+        and pulled_event(parse_reference(image.image), told) is None
         for index, image in enumerate(plan.images)
     )
 
@@ -239,7 +184,7 @@ class _Case:
     plan: GroupPlan
     planned: PlannedNode
     pod: Mapping[str, Any]
-    told: Sequence[_Told]
+    told: Sequence[Told]
     seen: Mapping[str, Seen]
     node: Node | None
     why: str
@@ -253,7 +198,7 @@ class _Case:
         digest = _digest_of(seen.image_id) if self.plan.mode == "container" else seen.digest or None
         digest = digest or reference.digest or (held.digest if held else None)
         size = held.bytes if held else None
-        event = _pulled_event(reference, self.told)
+        event = pulled_event(reference, self.told)
         if event is not None and event.took is None:
             return ImageResult(Result.PRESENT, digest=digest, tries=tries)
         if event is not None:
@@ -341,54 +286,6 @@ def _digest_of(image_id: str) -> str | None:
     return digest if "@" in image_id and digest.startswith("sha256:") else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """An event of a pod. `took` is seconds, None for an image that was present already."""
-
-    reason: str
-    text: str
-    count: int
-    took: float | None
-    size: int | None
-
-    def failed_to_pull(self, reference: Reference) -> bool:
-        """Whether this tells that the image could not be pulled."""
-        return self.reason == "Failed" and _names(self.text, reference, "pull image ")
-
-
-def _tell(events: Iterable[Mapping[str, Any]]) -> list[_Told]:
-    """The events in the order of time; of one second, real pulls stand before `already present`."""
-    told: list[tuple[str, int, _Told]] = []
-    for event in events:
-        text = str(event.get("message") or "")
-        pulled = _PULLED.search(text)
-        size = _SIZE.search(text)
-        one = _Told(
-            reason=event.get("reason") or "",
-            text=text,
-            count=int((event.get("series") or {}).get("count") or event.get("count") or 1),
-            took=_seconds(pulled["took"]) if pulled else None,
-            size=int(size["bytes"]) if size else None,
-        )
-        when = event.get("firstTimestamp") or event.get("eventTime") or ""
-        told.append((when, 0 if pulled else 1, one))
-    return [one for _, _, one in sorted(told, key=lambda row: row[:2])]
-
-
-def _pulled_event(reference: Reference, told: Sequence[_Told]) -> _Told | None:
-    return next(
-        (one for one in told if one.reason == "Pulled" and _names(one.text, reference, "mage ")), None
-    )
-
-
-def _names(text: str, reference: Reference, before: str) -> bool:
-    """Whether a text names the image, as it was written or with the tag that the kubelet adds."""
-    return any(
-        f'{before}"{name}"' in text
-        for name in (reference.text, f"{reference.text}:latest", reference.canonical)
-    )
-
-
 def _spellings(reference: Reference) -> tuple[str, ...]:
     """How an image is named in errors: by its references, and in the registry's URLs. The longest stand first."""
     manifest = f"{reference.repository}/manifests/{reference.digest or reference.tag or 'latest'}"
@@ -415,7 +312,3 @@ def _image_names(pod: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(
         name for text in dict.fromkeys(filter(None, written)) for name in _spellings(parse_reference(text))
     )
-
-
-def _seconds(text: str) -> float:
-    return round(sum(float(amount) * _UNITS[unit] for amount, unit in _DURATION.findall(text)), 3)

@@ -10,12 +10,12 @@ from ips_flows.evidence import (
     ENDED_SETTLED,
     ENDED_TIMEOUT,
     Sightings,
-    classify,
     image_results,
     lacks_word,
     note,
 )
 from ips_flows.nodes import read_node
+from ips_flows.pullerrors import classify
 from ips_flows.results import Failure, ImageResult, Result, essence
 from tests.unit.samples import (
     DIGEST,
