@@ -94,9 +94,14 @@ def for_ended(workflow: Json, job: Json | None, now: datetime) -> Decision:
     if not may_need_finish(workflow["metadata"]) or not is_finished(workflow):
         return Decision(Do.DONE)
     ended = str((workflow.get("status") or {}).get("finishedAt") or "")
-    if ended and _age(ended, now) < GRACE_SECONDS:
+    if ended and _age(ended, now) < _grace(workflow):
         return Decision(Do.WAIT)
     return _next_try(job, now)
+
+
+def _grace(workflow: Json) -> float:
+    """How long Argo's own exit handler is waited for: of a terminated Workflow Argo runs none."""
+    return 0.0 if (workflow.get("spec") or {}).get("shutdown") == "Terminate" else GRACE_SECONDS
 
 
 def for_deleted(deleted_at: str, *, left: bool, job: Json | None, now: datetime) -> Decision:
