@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from ips_flows.conventions import CONFIG_MAP
@@ -14,6 +12,9 @@ from tests.cluster.conftest import Cluster
 from tests.cluster.test_warming import request, tagged
 
 pytestmark = pytest.mark.alone
+
+# What a pull from a registry that never answers ends with: whichever loses its patience first, we or the runtime.
+_UNANSWERED = ("Timeout", "RegistryUnavailable")
 
 
 @pytest.fixture
@@ -31,10 +32,6 @@ def other_than_driver(cluster: Cluster, name: str) -> str:
     return free
 
 
-def results_on(task: Any, node: str, images: list[str]) -> list[tuple[str, str | None]]:
-    return [(one["result"], one["reason"]) for one in (task["nodeStatuses"][node][name] for name in images)]
-
-
 @pytest.mark.long
 def test_a_node_dies_in_the_middle(cluster: Cluster, slow: tuple[str, list[str]]) -> None:
     """Images of a node that dies are lost as NodeLost or Timeout; the other node's stand."""
@@ -43,9 +40,10 @@ def test_a_node_dies_in_the_middle(cluster: Cluster, slow: tuple[str, list[str]]
     with faults.away(victim):
         assert cluster.flow("wait", name).code == 1
         task = cluster.task(name)
-    assert task["nodeStatuses"][victim][images[1]]["reason"] in ("NodeLost", "Timeout")
+    assert task["nodeStatuses"][victim][images[1]]["reason"] in ("NodeLost", *_UNANSWERED)
     other = next(node for node in cluster.nodes if node != victim)
-    assert results_on(task, other, images) == [("pulled", None), ("failed", "Timeout")]
+    assert task["nodeStatuses"][other][images[0]]["result"] == "pulled"
+    assert task["nodeStatuses"][other][images[1]]["reason"] in _UNANSWERED
     audit(cluster, name)
 
 
@@ -58,9 +56,10 @@ def test_the_drivers_own_node_dies(cluster: Cluster, slow: tuple[str, list[str]]
         waited = cluster.flow("wait", name, seconds=500)
         assert waited.code == 1, waited.err
         task = cluster.task(name)
-    assert task["nodeStatuses"][victim][images[1]]["reason"] in ("NodeLost", "Timeout")
+    assert task["nodeStatuses"][victim][images[1]]["reason"] in ("NodeLost", *_UNANSWERED)
     other = next(node for node in cluster.nodes if node != victim)
-    assert results_on(task, other, images) == [("pulled", None), ("failed", "Timeout")]
+    assert task["nodeStatuses"][other][images[0]]["result"] == "pulled"
+    assert task["nodeStatuses"][other][images[1]]["reason"] in _UNANSWERED
     audit(cluster, name)
 
 
@@ -74,7 +73,7 @@ def test_a_kubelet_stops_for_a_while(cluster: Cluster, slow: tuple[str, list[str
     assert cluster.flow("wait", name).code == 1
     task = audit(cluster, name)
     assert {task["nodeStatuses"][node][images[0]]["result"] for node in cluster.nodes} == {"pulled"}
-    assert {one["reason"] for one in task["failedNodeDetails"]} == {"Timeout"}
+    assert {one["reason"] for one in task["failedNodeDetails"]} <= set(_UNANSWERED)
 
 
 @pytest.mark.long
