@@ -71,9 +71,9 @@ def test_a_terminated_task_is_not_left_to_argo() -> None:
     """Argo runs no exit handler of a Workflow that was terminated, so there is nothing to wait for."""
     found = workflow(ended=1)
     found["spec"]["shutdown"] = "Stop"
-    assert for_ended(found, None, NOW) == Decision(Do.WAIT)
+    assert upkeep.for_ended(found, None, NOW) == Decision(Do.WAIT)
     found["spec"]["shutdown"] = "Terminate"
-    assert for_ended(found, None, NOW) == Decision(Do.START, 1)
+    assert upkeep.for_ended(found, None, NOW) == Decision(Do.START, 1)
 
 
 def test_a_job_that_is_being_deleted_is_waited_for() -> None:
