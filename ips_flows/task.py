@@ -1,7 +1,4 @@
-"""A task as people and programs see it: a pure reading of its Workflow, its Jobs' progress and its results.
-
-The shape of `to_json` is the contract of the command line's `-o json` and of the REST API.
-"""
+"""A task as people and programs see it: a pure reading of its Workflow, its Jobs' progress and its results."""
 
 from __future__ import annotations
 
@@ -46,7 +43,6 @@ Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 STATUSES: tuple[Status, ...] = ("pending", "running", "completed", "failed", "cancelled")
 LABEL_PHASE = "workflows.argoproj.io/phase"  # set by Argo as soon as it has seen the Workflow
-BRIEF_FAILURES = 20
 
 _BY_PHASE: dict[str, Status] = {
     "": "pending",
@@ -256,106 +252,6 @@ def all_failures(
         latest[group.group] = group
     lines += [line for group in latest.values() for line in group.failures if line.node not in known]
     return tuple(lines)
-
-
-def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
-    """The task as the API shows it. `brief` is for lists: no node statuses, at most 20 failures."""
-    request, progress = task.request, task.progress
-    eta = estimate(task, now)
-    failures = task.failures[:BRIEF_FAILURES] if brief else task.failures
-    document: Json = {
-        "taskId": task.name,
-        "namespace": task.namespace,
-        "uid": task.uid,
-        "status": task.status,
-        "priority": task.priority,
-        "queuePosition": task.queue_position,
-        "images": list(task.images),
-        "batchSize": request.get("batchSize", 10),
-        "window": task.window,
-        "nodeSelector": request.get("nodeSelector") or {},
-        "progress": {
-            "totalNodes": progress.total,
-            "completedNodes": progress.completed,
-            "failedNodes": progress.failed,
-            "currentBatch": progress.current_batch,
-            "totalBatches": progress.total_batches,
-            "percentage": 100 if task.plan and not progress.to_do else progress.percentage,
-        },
-        "waves": [
-            {
-                "name": wave.name,
-                "nodes": wave.nodes,
-                "completedNodes": wave.done,
-                "pullingNodes": wave.pulling,
-                "failedNodes": wave.failed,
-            }
-            for wave in task.waves
-        ],
-        "failedNodeDetails": [
-            {
-                "nodeName": line.node,
-                "image": line.image,
-                "reason": line.reason,
-                "message": line.message,
-                "timestamp": line.at,
-            }
-            for line in failures
-        ],
-        "skippedNodes": task.skipped,
-        "mode": task.plan.mode if task.plan else None,
-        "maxRetries": request.get("maxRetries", 0),
-        "retryCount": task.retry_count,
-        "retryStrategy": request.get("retryStrategy", "linear"),
-        "retryDelay": request.get("retryDelay", 30),
-        "retryHistory": [_attempt(one) for one in task.attempts],
-        "nextRetryAt": clock.stamp(task.retrying.at) if task.retrying else None,
-        "webhookUrl": request.get("webhookUrl"),
-        "createdAt": task.created_at or None,
-        "startedAt": task.started_at or None,
-        "finishedAt": task.finished_at or None,
-        "estimatedCompletion": clock.stamp(eta) if eta else None,
-        "message": task.message or None,
-        "errorMessage": (task.message or None) if task.status in ("failed", "cancelled") else None,
-        "summary": task.verdict.summary.model_dump(by_alias=True)
-        if task.verdict and task.verdict.summary
-        else None,
-    }
-    if not brief:
-        document["drift"] = (
-            {name: list(seen) for name, seen in task.verdict.drift.items()} if task.verdict else {}
-        )
-        document["nodeStatuses"] = _node_statuses(task)
-    return document
-
-
-def _attempt(attempt: Attempt) -> Json:
-    return {
-        "wave": attempt.wave,
-        "attempt": attempt.attempt + 1,
-        "startedAt": attempt.started_at or None,
-        "finishedAt": attempt.ended_at or None,
-        "nodes": attempt.nodes,
-        "failedNodes": attempt.failed,
-        "failures": attempt.failures,
-        "nextDelaySeconds": attempt.next_delay,
-    }
-
-
-def _node_statuses(task: Task) -> Json:
-    return {
-        node: {
-            name: {
-                "result": image.result.value,
-                "reason": image.reason or None,
-                "seconds": image.seconds,
-                "bytes": image.bytes,
-                "digest": image.digest,
-            }
-            for name, image in zip(task.images, result.images, strict=False)
-        }
-        for node, result in sorted((task.results or {}).items())
-    }
 
 
 def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: bool) -> str:

@@ -12,7 +12,8 @@ from ips_flows import clock
 from ips_flows.cli import tables
 from ips_flows.cli.narration import is_terminal, put, say
 from ips_flows.legible import legible, legible_json
-from ips_flows.task import Task, to_json
+from ips_flows.task import Task
+from ips_flows.taskjson import to_json
 
 _LINES_SHOWN = 60
 

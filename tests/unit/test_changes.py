@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from ips_flows import clock, errors, task, tasks
+from ips_flows import clock, errors, tasks
 from ips_flows.changes import retry, retry_name, scale
 from ips_flows.conventions import LABEL_KIND, LABEL_WORKFLOW_UID
 from ips_flows.kube import Kube
 from ips_flows.queue import reprioritize
 from ips_flows.request import merge_overrides
 from ips_flows.results import ImageResult, NodeResult, Result, Skip
+from ips_flows.taskjson import to_json
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import AT, Argo, failed, pulled
 from tests.unit.samples import group_plan
@@ -125,7 +126,7 @@ def test_a_new_window_is_an_annotation(server: ApiServer, kube: Kube) -> None:
     argo.planned(waves={"wave-1": 50})
     assert scale(kube, "warm", "a", "10%").window == 5
     assert server.get("workflows", "a")["metadata"]["annotations"]["ips-flow.io/batch-size"] == "10%"
-    assert task.to_json(tasks.get(kube, "warm", "a"), clock.now())["window"] == 5
+    assert to_json(tasks.get(kube, "warm", "a"), clock.now())["window"] == 5
     assert scale(kube, "warm", "a", "0").window == 0
 
 
@@ -173,7 +174,7 @@ def test_the_history_is_shown_while_it_waits_and_at_the_end(server: ApiServer, k
     server.change("workflows", "a", {"metadata": {"annotations": {"ips-flow.io/plan": plan.to_json()}}})
     lost = NodeResult(failed().images, now)
     argo.results({"n1": NodeResult(pulled().images, now), "n2": lost})
-    document = task.to_json(tasks.get(kube, "warm", "a"), clock.now())
+    document = to_json(tasks.get(kube, "warm", "a"), clock.now())
     assert document["retryHistory"] == [
         {
             "wave": "wave-1",

@@ -12,6 +12,7 @@ from ips_flows import task
 from ips_flows.progress import Progress, WaveProgress, wave_progress
 from ips_flows.report import FailureLine, GroupProgress, PlanSummary, WaveSummary, judge
 from ips_flows.results import ImageResult, NodeResult, Result
+from ips_flows.taskjson import to_json
 
 AT = "2026-01-31T12:00:00Z"
 NOW = datetime(2026, 1, 31, 12, 2, tzinfo=UTC)
@@ -143,7 +144,7 @@ def test_the_percentage_is_100_only_when_all_is_done(completed: int, total: int,
 def test_a_warm_cluster_is_at_100_percent() -> None:
     """Where nothing is to do the percentage is 100 and there are no batches."""
     seen = task.read(workflow("Running", annotations={"ips-flow.io/plan": plan(waves=(), warm=3).to_json()}))
-    assert task.to_json(seen, NOW)["progress"] == {
+    assert to_json(seen, NOW)["progress"] == {
         "totalNodes": 3,
         "completedNodes": 3,
         "failedNodes": 0,
@@ -242,7 +243,7 @@ def test_a_failure_without_a_verdict_says_what_to_do(phase: str, said: str, erro
     """The step's own word counts first; Argo's message comes with what a person can do."""
     annotations = {"ips-flow.io/error": error} if error else {}
     seen = task.read(workflow(phase, message=said, annotations=annotations))
-    document = task.to_json(seen, NOW)
+    document = to_json(seen, NOW)
     assert (document["status"], document["errorMessage"]) == ("failed", message)
 
 
@@ -251,7 +252,7 @@ def test_json_has_the_shape_of_the_contract() -> None:
     results = {"a": PULLED, "b": FAILED}
     the_plan = plan(waves=(2,), warm=0)
     seen = task.read(workflow("Failed", annotations=verdict_annotation(the_plan, results)), results=results)
-    assert task.to_json(seen, NOW) == {
+    assert to_json(seen, NOW) == {
         "taskId": "nightly",
         "namespace": "warm",
         "uid": "u-1",
@@ -337,10 +338,10 @@ def test_lists_are_brief() -> None:
     seen = task.read(
         workflow("Failed", annotations=verdict_annotation(plan(waves=(30,)), results)), results=results
     )
-    brief = task.to_json(seen, NOW, brief=True)
+    brief = to_json(seen, NOW, brief=True)
     assert "nodeStatuses" not in brief
     assert len(brief["failedNodeDetails"]) == 20
-    assert len(task.to_json(seen, NOW)["failedNodeDetails"]) == 30
+    assert len(to_json(seen, NOW)["failedNodeDetails"]) == 30
 
 
 def test_a_task_of_the_ui_form_is_read_from_its_plain_arguments() -> None:
