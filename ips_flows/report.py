@@ -151,6 +151,7 @@ class Verdict(StoredRecord):
     losses_allowed: int = 0
     drift: dict[str, tuple[str, ...]] = {}  # reference → different digests that nodes hold for it
     retries: tuple[Attempt, ...] = ()  # the attempts of waves that were tried again
+    notify: bool = False  # a webhook is owed a notice
 
 
 def failure_lines(
@@ -200,11 +201,13 @@ def judge(
     seconds: float,
     waves: Sequence[Collection[str]] = (),
     retries: Sequence[Attempt] = (),
+    notify: bool = False,
 ) -> Verdict:
     """The verdict of a task, from what is on the nodes and nothing else.
 
     `stopped` is whether someone asked the Workflow to stop; a task whose every image was in place by then
-    is completed all the same. `error` is why there is no plan. `waves` are the nodes of each wave.
+    is completed all the same. `error` is why there is no plan. `waves` are the nodes of each wave, `notify` is
+    whether the request names a webhook.
     """
     summary = summarize(plan, results, seconds) if plan else None
     status: FinalStatus
@@ -228,6 +231,7 @@ def judge(
         losses_allowed=plan.losses_allowed if plan else 0,
         drift=drift(plan.images, results) if plan else {},
         retries=tuple(retries),
+        notify=notify,
     )
 
 

@@ -1,0 +1,129 @@
+"""Which addresses a webhook may be sent to, from values alone."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from ips_flows.notify.targets import RefusedError, Rules, endpoint, judge, networks, shown
+
+API = frozenset({endpoint("10.96.0.1", 443), endpoint("192.0.2.7", 6443), endpoint("2001:db8::7", 6443)})
+
+
+def judged(address: str, port: int = 80, allowed: str = "") -> str:
+    """What is said of one address; '' when it may be connected to."""
+    rules = Rules(networks(allowed)[0], API)
+    try:
+        target = judge(f"http://hooks.example:{port}/x", rules, lambda _host, _port: [address])
+    except RefusedError as error:
+        return str(error)
+    assert target.addresses == (address,)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("127.0.0.1", "loopback"),
+        ("127.255.255.254", "loopback"),
+        ("::1", "loopback"),
+        ("0.0.0.0", "unspecified"),  # noqa: S104
+        ("0.1.2.3", "unspecified"),
+        ("::", "unspecified"),
+        ("169.254.169.254", "link-local"),
+        ("fe80::1", "link-local"),
+        ("fe80::1%eth0", "link-local"),
+        ("224.0.0.1", "multicast"),
+        ("239.255.255.255", "multicast"),
+        ("ff02::1", "multicast"),
+        ("255.255.255.255", "broadcast"),
+        ("::ffff:127.0.0.1", "loopback (127.0.0.1 inside)"),
+        ("::ffff:169.254.169.254", "link-local (169.254.169.254 inside)"),
+        ("::ffff:0:127.0.0.1", "loopback (127.0.0.1 inside)"),
+        ("::127.0.0.1", "loopback (127.0.0.1 inside)"),
+        ("::ffff:0.0.0.0", "unspecified (0.0.0.0 inside)"),
+        ("64:ff9b::7f00:1", "loopback (127.0.0.1 inside)"),
+        ("64:ff9b::a9fe:a9fe", "link-local (169.254.169.254 inside)"),
+        ("64:ff9b:1:a9fe:a9:fe00::", "link-local (169.254.169.254 inside)"),
+        ("64:ff9b:1::a9fe:a9fe", "unspecified (0.0.0.0 inside)"),
+        ("2002:7f00:1::", "loopback (127.0.0.1 inside)"),
+        ("2002:a9fe:a9fe::1", "link-local (169.254.169.254 inside)"),
+        ("2001:0:102:304::80ff:fffe", "loopback (127.0.0.1 inside)"),
+        ("2002:e000:1::", "multicast (224.0.0.1 inside)"),
+    ],
+)
+def test_special_addresses_are_refused(address: str, kind: str) -> None:
+    """Whatever form they come in."""
+    said = f"http://hooks.example has the address {address}, which is {kind}, and not in webhook-allowed-networks"
+    assert judged(address) == said
+
+
+@pytest.mark.parametrize(
+    "address", ["10.201.0.1", "192.168.1.1", "203.0.113.9", "fd00::1", "2001:db8::1", "2002:cb00:7109::"]
+)
+def test_others_are_not(address: str) -> None:
+    """Private networks are where receivers live."""
+    assert judged(address) == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "refused"),
+    [
+        ("10.96.0.1", 443, True),
+        ("10.96.0.1", 80, False),
+        ("192.0.2.7", 6443, True),
+        ("192.0.2.7", 5000, False),
+        ("2001:db8::7", 6443, True),
+        ("::ffff:10.96.0.1", 443, True),
+        ("64:ff9b::a60:1", 443, True),
+    ],
+)
+def test_the_api_server_is_an_address_and_a_port(address: str, port: int, refused: bool) -> None:
+    """Another program on its machine may well be a receiver."""
+    assert ("the API server" in judged(address, port)) == refused
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed", "fits"),
+    [
+        ("127.0.0.1", "127.0.0.0/8", True),
+        ("127.0.0.1", " 10.0.0.0/8 ,127.0.0.1/32,", True),
+        ("::ffff:127.0.0.1", "127.0.0.0/8", True),
+        ("127.0.0.1", "10.0.0.0/8", False),
+        ("::1", "127.0.0.0/8", False),
+        ("10.96.0.1", "10.96.0.0/12", True),
+    ],
+)
+def test_what_is_allowed_all_the_same(address: str, allowed: str, fits: bool) -> None:
+    """The setting's word counts for the address itself, and for one that it carries inside."""
+    assert (judged(address, 443, allowed) == "") == fits
+
+
+def test_the_setting() -> None:
+    """CIDRs and single addresses with commas between; what is neither is told."""
+    known, unknown = networks("10.0.0.0/8, ::1, 10.0.0.1/8, localhost,, *")
+    assert known == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128"))
+    assert unknown == ("10.0.0.1/8", "localhost", "*")
+    assert networks("") == ((), ())
+
+
+def test_a_host_without_addresses() -> None:
+    """It can't be called."""
+    with pytest.raises(OSError, match="no address"):
+        judge("http://hooks.example/", Rules(), lambda _host, _port: [])
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("https://hooks.example/T0/B0/x?token=1#f", "https://hooks.example"),
+        ("https://me:pw@hooks.example:443/x", "https://hooks.example"),
+        ("http://hooks.example:443/", "http://hooks.example:443"),
+        ("http://[::1]:8080/é", "http://[::1]:8080"),
+        ("http://h:99999/", "a URL that can't be read"),
+    ],
+)
+def test_what_a_log_may_say_of_a_url(url: str, text: str) -> None:
+    """Scheme and host: path and query are often the password."""
+    assert shown(url) == text
