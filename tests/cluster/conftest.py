@@ -21,6 +21,7 @@ from ips_flows.conventions import LABEL_KIND, LABEL_TASK_NAME
 from ips_flows.kube import Kube, core, jobs, workflows
 from tests.cluster import processes
 from tests.cluster.watching import TaskWatch
+from tests.fakes.registry import FaultyRegistry, faulty_registry
 from tests.fakes.tarpit import Tarpit
 
 LOCAL = Path(__file__).resolve().parents[2] / "deploy" / "local"
@@ -233,6 +234,44 @@ def name(request: pytest.FixtureRequest) -> str:
     """A task name that no other test has."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())
     return f"{words[:30].strip('-')}-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def registry(cluster: Cluster) -> Iterator[FaultyRegistry]:
+    """A registry in front of the real one that misbehaves on order."""
+    with faulty_registry("10.201.0.1", FREE_PORTS, cluster.registry) as running:
+        yield running
+
+
+def via(registry: FaultyRegistry, reference: str) -> str:
+    """The same image by the way of the faulty registry."""
+    return f"{registry.address}/{reference.partition('@')[0].partition('/')[2]}"
+
+
+@dataclass(frozen=True)
+class SlowTask:
+    """A task in the middle of its pulls: `there` is on the nodes already, `held` comes when it is released."""
+
+    name: str
+    there: str
+    held: str
+    registry: FaultyRegistry
+
+    def release(self) -> None:
+        """Let the registry answer from now on."""
+        self.registry.misbehave("none")
+
+
+@pytest.fixture
+def slow(cluster: Cluster, name: str, registry: FaultyRegistry) -> SlowTask:
+    """A task of which every node has one image, and waits for the other one."""
+    there = cluster.push(f"tests/{name}:1").partition("@")[0]
+    held = via(registry, cluster.push(f"tests/{name}-held:1"))
+    registry.misbehave("held")
+    cluster.submit(json.dumps({"name": name, "images": [there, held], "nodeTimeout": "5m", "timeout": "10m"}))
+    cluster.await_pulling(name)
+    cluster.await_that(lambda: all(there in cluster.on_node(node) for node in cluster.nodes), 60)
+    return SlowTask(name, there, held, registry)
 
 
 @pytest.fixture

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ips_flows.conventions import CONFIG_MAP
 from ips_flows.kube import core
 from tests.cluster import faults
 from tests.cluster.audit import audit
-from tests.cluster.conftest import FREE_PORTS, Cluster
+from tests.cluster.conftest import Cluster, via
 from tests.cluster.test_warming import request, tagged
-from tests.fakes.registry import FaultyRegistry, faulty_registry
-
-
-@pytest.fixture
-def registry(cluster: Cluster) -> Iterator[FaultyRegistry]:
-    """A registry in front of the real one that misbehaves on order."""
-    with faulty_registry("10.201.0.1", FREE_PORTS, cluster.registry) as running:
-        yield running
-
-
-def via(registry: FaultyRegistry, reference: str) -> str:
-    """The same image by the way of the faulty registry."""
-    return f"{registry.address}/{tagged(reference).partition('/')[2]}"
+from tests.fakes.registry import FaultyRegistry
 
 
 @pytest.mark.parametrize(("fault", "reason"), [("401", "Unauthorized"), ("404", "NotFound")])

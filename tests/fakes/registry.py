@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-Fault = Literal["none", "401", "404", "429", "500", "truncated"]
+Fault = Literal["none", "401", "404", "429", "500", "truncated", "held"]
 
 _BODIES = {
     "401": '{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}',
@@ -23,6 +23,7 @@ class FaultyRegistry:
     """Passes every request on to `upstream` (`host:port`), unless `fault` says otherwise.
 
     `left` is for how many answers the fault lasts; None: for ever. `asked` counts the manifests asked for.
+    `held` keeps who asks waiting until the next order.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -31,18 +32,20 @@ class FaultyRegistry:
         self.asked = 0
         self._fault: Fault = "none"
         self._left: int | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def misbehave(self, fault: Fault, left: int | None = None) -> None:
         """From now on answer so, or so many times."""
         with self._lock:
             self._fault, self._left = fault, left
+            self._lock.notify_all()
 
     def next_fault(self, path: str) -> Fault:
         """The fault of the next answer. Blobs are truncated, everything else concerns manifests."""
         with self._lock:
             manifest = "/manifests/" in path
             self.asked += manifest
+            self._lock.wait_for(lambda: self._fault != "held" or not manifest)
             applies = "/blobs/" in path if self._fault == "truncated" else manifest
             if not applies or self._left == 0:
                 return "none"
@@ -66,6 +69,7 @@ def faulty_registry(host: str, ports: Iterable[int], upstream: str) -> Iterator[
     try:
         yield registry
     finally:
+        registry.misbehave("none")
         server.shutdown()
         server.server_close()
         thread.join(5)
