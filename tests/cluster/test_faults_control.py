@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from ips_flows.kube import core
 from tests.cluster import faults, processes
 from tests.cluster.audit import audit
 from tests.cluster.conftest import Cluster, SlowTask
@@ -60,7 +61,12 @@ def test_a_control_part_is_away_for_a_while(
 def test_a_watch_that_is_answered_with_410(cluster: Cluster, slow: SlowTask) -> None:
     """A driver whose watch starts from a version that the API server has forgotten looks anew, and goes on."""
     (driver,) = processes.drivers(slow.name)
-    with faults.frozen_before_its_watch(cluster, driver), faults.away("apiserver"):
-        pass  # an API server that has just started knows no history
+    maps = core(cluster.namespace, "configmaps")
+    with faults.frozen_before_its_watch(cluster, driver):
+        # Something is written after the driver's look: an API server that has just started knows no earlier history.
+        cluster.kube.create(maps, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": slow.name}})
+        cluster.kube.delete(f"{maps}/{slow.name}")
+        with faults.away("apiserver"):
+            pass
     assert_nothing_lost(cluster, slow)
     assert "too old resource version" in cluster.flow("logs", slow.name).out
