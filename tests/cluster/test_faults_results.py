@@ -9,33 +9,36 @@ import pytest
 from ips_flows.kube import workflows
 from tests.cluster import faults
 from tests.cluster.audit import audit, await_marks
-from tests.cluster.conftest import Cluster
+from tests.cluster.conftest import Cluster, SlowTask
 from tests.cluster.test_warming import request, tagged
 
 
 @pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["quota", "rights"])
-def test_results_that_cannot_be_written(cluster: Cluster, name: str, how: str) -> None:
+def test_results_that_cannot_be_written(cluster: Cluster, slow: SlowTask, how: str) -> None:
     """Nothing is called completed, the logs have the truth; once results can be written, the keeper writes it."""
-    image = tagged(cluster.push(f"tests/{name}:1"))
-    cluster.submit(request(name=name, images=[image]))
-    cluster.await_driver(name)
+    name = slow.name
     with ExitStack() as broken:
         if how == "quota":
             broken.enter_context(faults.without_room_for_results(cluster, name))
         else:
             for step in ("drive", "finish"):
                 broken.enter_context(faults.without_right(cluster, step, "configmaps", "create"))
-        outcome = cluster.flow("wait", name)
-        assert outcome.code == 1, outcome.err
+        slow.release()
+        waited = cluster.flow("wait", name)
+        assert waited.code == 1, waited.err
         task = cluster.task(name)
         assert task["status"] == "failed"
         assert "without a verdict" in task["errorMessage"]
         said = {"quota": "exceeded quota", "rights": "may not create configmaps"}[how]
         assert said in cluster.flow("logs", name).out
     await_marks(cluster, name)
-    assert audit(cluster, name)["status"] == "completed"
+    task = audit(cluster, name)
+    assert task["status"] == "completed"
+    assert {one["result"] for images in task["nodeStatuses"].values() for one in images.values()} == {
+        "pulled"
+    }
 
 
 def test_one_name_twice_at_the_same_moment(cluster: Cluster, name: str) -> None:
