@@ -38,12 +38,6 @@ from ips_flows.labels import is_label_key
 
 PullPolicy = Literal["IfNotPresent", "Always"]
 
-_NOT_YET = {  # fields that are validated but not acted upon; each goes when it gets its life
-    "webhook_url",
-    "webhook_secret_name",
-    "webhook_format",
-}
-
 # Argo keeps a Workflow's arguments twice in an object that it wants below 1 MiB.
 _LARGEST_STORED = 448 * 1024
 _TOO_LARGE = "allowed: at most 448 KiB as JSON; list fewer nodes, or select them by label"
@@ -65,6 +59,9 @@ _FORM_FIELDS = {  # parameters of the WorkflowTemplate that the Argo UI's form s
     "max-retries": "maxRetries",
     "retry-strategy": "retryStrategy",
     "retry-delay": "retryDelay",
+    "webhook-url": "webhookUrl",
+    "webhook-secret-name": "webhookSecretName",
+    "webhook-format": "webhookFormat",
     "node-timeout": "nodeTimeout",
     "task-timeout": "timeout",
 }
@@ -335,16 +332,8 @@ def _validated(document: Document, source: str, names: Mapping[str, str] | None 
         request = PrewarmRequest.model_validate(data)
     except ValidationError as error:
         explain(complaints, error, data, _schema())
-    _refuse_not_yet(complaints, data)
     if request is not None and (size := len(json.dumps(canonical_json(request)))) > _LARGEST_STORED:
         complaints.add((), f"got a request of {size // 1024} KiB; {_TOO_LARGE}")
     if request is None or complaints.found:
         raise complaints.error()
     return request
-
-
-def _refuse_not_yet(complaints: Complaints, data: Mapping[str, Any]) -> None:
-    for name, field in PrewarmRequest.model_fields.items():
-        wire = field.alias or name
-        if name in _NOT_YET and not complaints.has(wire) and data.get(wire, field.default) != field.default:
-            complaints.add((wire,), "not supported by this version yet; leave it out")

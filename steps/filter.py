@@ -10,6 +10,7 @@ from ips_flows import clock
 from ips_flows.conventions import (
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
+    ANNOTATION_WEBHOOK,
     CONFIG_MAP,
     LABEL_KIND,
     LABEL_WORKFLOW_UID,
@@ -27,6 +28,7 @@ from ips_flows.jobgroup import (
 )
 from ips_flows.kube import core, jobs
 from ips_flows.nodes import read_node
+from ips_flows.notice import Webhook
 from ips_flows.plan import Plan, make_plan
 from ips_flows.report import PlanSummary
 from ips_flows.request import PrewarmRequest
@@ -81,7 +83,9 @@ def _plan(footing: Footing, request: PrewarmRequest, priority: int) -> PlanSumma
     _tell(plan)
     _store(footing, plan)
     summary = plan.summary.model_copy(update={"priority": priority})  # the one in force
-    kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
+    webhook = Webhook.of(request)  # a task of the form has it in no annotation yet
+    told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
+    kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json(), **told}}})
     return summary
 
 

@@ -1,4 +1,7 @@
-"""finish: the exit handler. Folds what is known, writes the verdict once, and cleans up."""
+"""finish: the exit handler. Folds what is known, writes the verdict once, cleans up, and tells whoever wants to know.
+
+Its stages are: await the drivers, fold, verdict, clean, notice. The last three leave a mark each.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from ips_flows.conventions import (
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
     ANNOTATION_VERDICT,
+    ANNOTATION_WEBHOOK,
     LABEL_ATTEMPT,
     LABEL_GROUP,
     LABEL_KIND,
@@ -25,6 +29,7 @@ from ips_flows.errors import ConflictError, GoneError, NotFoundError, Unavailabl
 from ips_flows.evidence import ENDED_CANCELLED, is_terminal
 from ips_flows.jobgroup import index_of, is_gated, read_index, results_map
 from ips_flows.kube import Json, core, jobs
+from ips_flows.notice import is_open
 from ips_flows.plan import GroupPlan
 from ips_flows.report import PlanSummary, Verdict, judge
 from ips_flows.results import (
@@ -39,6 +44,7 @@ from ips_flows.results import (
     split,
 )
 from ips_flows.retries import history, recorded_attempts
+from steps import notice
 from steps.footing import Footing, LostFootingError, is_stopped, say, start
 from steps.witness import PodWitness, stored_chunks
 
@@ -62,7 +68,7 @@ def run(footing: Footing, _arguments: Sequence[str]) -> int:
 
 
 def _finish(footing: Footing) -> int:
-    """Finish a task; of one whose Workflow was deleted there is nothing to judge, only to clean up."""
+    """Finish a task; of one whose Workflow was deleted there is nothing to judge, only to clean up and to tell."""
     try:
         return _stages(footing)
     except (NotFoundError, LostFootingError):
@@ -70,6 +76,7 @@ def _finish(footing: Footing) -> int:
             raise
     say("the Workflow was deleted: deleting what is left of it")
     _clean(footing, "plan", "index", "results")
+    notice.tell_of_deleted(footing)
     return 0
 
 
@@ -84,15 +91,18 @@ def _is_deleted(footing: Footing) -> bool:
 def _stages(footing: Footing) -> int:
     """Every stage leaves a mark, and one that has its mark is skipped: it can be run again at any time."""
     workflow = footing.workflow()
-    annotations = workflow["metadata"].get("annotations") or {}
+    annotations = dict(workflow["metadata"].get("annotations") or {})
     if ANNOTATION_VERDICT not in annotations:
         _await_drivers(footing)
         verdict = _write_verdict(footing, _gather(footing, workflow))
+        annotations[ANNOTATION_VERDICT] = verdict.to_json()
         say(f"{verdict.status}: {verdict.message}")
     if ANNOTATION_CLEANED not in annotations:
         _clean(footing, "plan", "index")
         stamp = clock.stamp(clock.now())
         footing.kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_CLEANED: stamp}}})
+    if is_open(annotations, clock.now()):
+        notice.tell(footing)
     return 0
 
 
@@ -215,6 +225,7 @@ def _write_verdict(footing: Footing, gathered: _Gathered) -> Verdict:
         plan = PlanSummary.from_json(annotations[ANNOTATION_PLAN]) if ANNOTATION_PLAN in annotations else None
         started_at = workflow["status"]["startedAt"]
         at = clock.stamp(clock.now())
+        webhook = notice.webhook_of(workflow)
         verdict = judge(
             plan,
             results,
@@ -226,10 +237,13 @@ def _write_verdict(footing: Footing, gathered: _Gathered) -> Verdict:
             seconds=clock.between(started_at, at),
             waves=gathered.waves,
             retries=history(plan, attempts, ended=True),
+            notify=webhook is not None,
         )
+        # The webhook too: whoever deletes the task before its notice leaves no more of it than the metadata.
+        told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
         metadata = {
             "resourceVersion": workflow["metadata"]["resourceVersion"],
-            "annotations": {ANNOTATION_VERDICT: verdict.to_json()},
+            "annotations": {ANNOTATION_VERDICT: verdict.to_json(), **told},
             "labels": {LABEL_VERDICT: verdict.status},
         }
         try:

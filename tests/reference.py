@@ -70,12 +70,8 @@ def _verbs() -> str:
 
 
 def _fields() -> str:
-    models = request.PrewarmRequest.model_fields
-    not_yet = {models[name].alias or name for name in request._NOT_YET}
     fields = request.json_schema()["properties"].items()
-    rows = [
-        (f"`{name}`", _default(field), field["description"]) for name, field in fields if name not in not_yet
-    ]
+    rows = [(f"`{name}`", _default(field), field["description"]) for name, field in fields]
     return _table(("field", "default", "allowed"), rows)
 
 

@@ -30,7 +30,6 @@ def _flag(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, cls=RequestOption, **settings)
 
 
-# Hidden are the flags of fields that a request may not set yet.
 _OPTIONS = (
     _flag("--image", "image", multiple=True, metavar="IMAGE", help="An image; repeatable."),
     _flag("--batch-size", metavar="N|N%", help="How many nodes may pull at once."),
@@ -51,11 +50,9 @@ _OPTIONS = (
         "--retry-strategy", metavar="NAME", help="How that wait grows: linear (not at all) or exponential."
     ),
     _flag("--retry-delay", metavar="SECONDS", help="The wait before a retry: 1 to 300."),
-    _flag("--webhook-url", hidden=True, metavar="URL", help="Who is told of the end."),
-    _flag(
-        "--webhook-secret-name", hidden=True, metavar="NAME", help="The Secret with the webhook's URL or key."
-    ),
-    _flag("--webhook-format", hidden=True, metavar="NAME", help="json, cloudevents, slack or dingtalk."),
+    _flag("--webhook-url", metavar="URL", help="Who is told of the end."),
+    _flag("--webhook-secret-name", metavar="NAME", help="The Secret with the webhook's URL or key."),
+    _flag("--webhook-format", metavar="NAME", help="json, cloudevents, slack or dingtalk."),
     _flag("--pull-secrets", multiple=True, metavar="NAMES", help="Image pull Secrets of the namespace."),
     _flag("--pull-policy", metavar="NAME", help="IfNotPresent or Always."),
     _flag("--waves", multiple=True, metavar="SIZES", help='Cumulative sizes, such as "1,10%,100%".'),

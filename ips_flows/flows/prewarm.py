@@ -85,6 +85,13 @@ _FORM: Sequence[tuple[str, str, str]] = (
         "linear: the same delay each time; exponential: twice as long each time, at most 10m",
     ),
     ("retry-delay", "30", "Seconds before the first retry: 1-300"),
+    ("webhook-url", "", "Who is told of the end: an http or https URL"),
+    (
+        "webhook-secret-name",
+        "",
+        "A Secret labelled ips-flow.io/webhook=true with the webhook's url, secret, or both",
+    ),
+    ("webhook-format", "json", "json, cloudevents, slack or dingtalk"),
     ("node-timeout", "10m", "How long one node may take"),
     ("task-timeout", "2h", "How long the whole task may take"),
 )

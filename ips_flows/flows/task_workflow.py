@@ -11,10 +11,12 @@ from ips_flows.conventions import (
     ANNOTATION_REQUEST_HASH,
     ANNOTATION_RETRY_OF,
     ANNOTATION_TITLE,
+    ANNOTATION_WEBHOOK,
     LABEL_TASK,
     TEMPLATE_PREWARM,
 )
 from ips_flows.images import parse_reference
+from ips_flows.notice import Webhook
 from ips_flows.request import PrewarmRequest, canonical_json, request_hash
 from ips_flows.turns import shown
 
@@ -26,6 +28,7 @@ def task_workflow(
     request: PrewarmRequest, *, name: str, namespace: str, retry_of: str = ""
 ) -> dict[str, Any]:
     """The manifest to create. The request goes in whole, as canonical JSON."""
+    webhook = Webhook.of(request)
     workflow = Workflow(
         name=name,
         namespace=namespace,
@@ -34,6 +37,7 @@ def task_workflow(
             ANNOTATION_REQUEST_HASH: request_hash(request),
             ANNOTATION_TITLE: _title(request),
             **({ANNOTATION_RETRY_OF: retry_of} if retry_of else {}),
+            **({ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}),
             **shown(images=len(request.images), priority=request.priority, batch_size=request.batch_size),
         },
         workflow_template_ref=WorkflowTemplateRef(name=TEMPLATE_PREWARM),

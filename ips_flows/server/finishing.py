@@ -1,26 +1,40 @@
-"""The objects that the keeper makes: the Job that runs `steps.finish`, and the copy of a deleted Workflow."""
+"""The objects between keeper and `steps.finish`: the Job that runs it, the copy of a deleted Workflow, its notices."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ips_flows.conventions import LABEL_KIND, LABEL_STEP, LABEL_WORKFLOW_UID, PREFIX
-from ips_flows.jobgroup import USER, owner, workflow_owner
+from ips_flows.conventions import (
+    ANNOTATION_CLEANED,
+    ANNOTATION_NOTICE,
+    ANNOTATION_VERDICT,
+    ANNOTATION_WEBHOOK,
+    LABEL_KIND,
+    LABEL_STEP,
+    LABEL_WORKFLOW_UID,
+    PREFIX,
+)
+from ips_flows.jobgroup import USER, config_map, owner, workflow_owner
+from ips_flows.notice import Notice, recorded
 from ips_flows.server.upkeep import ANNOTATION_TRY
 
 Json = dict[str, Any]
 
 KIND_FINISH = "finish"
 KIND_DELETED = "deleted"
+KIND_NOTICE = "notice"
 ANNOTATION_DELETED = PREFIX + "deleted"  # on copies: when the Workflow was seen to be gone
 COPY_CHARACTERS = 64_000
 
 _COMMAND = ["python", "-m", "steps.finish"]
 _LIFE_SECONDS = 600
-# Longer than the longest back-off: a failed Job is there to be counted when the next one is due.
-_KEPT_SECONDS = 900
+# Longer than the longest pause, that between two tries of a notice: a Job is there to be counted when the next one
+# is due.
+_KEPT_SECONDS = 2700
+# What of a task's annotations its notice needs; all others are kept where there is room.
+_NEEDED = (ANNOTATION_WEBHOOK, ANNOTATION_VERDICT, ANNOTATION_CLEANED, ANNOTATION_NOTICE)
 _TEMPORARY = "/tmp"  # noqa: S108  (an emptyDir: the root is read-only)
 
 
@@ -117,10 +131,15 @@ def copy_of(metadata: Json, at: str) -> Json:
     kept: Json = {
         key: metadata[key] for key in ("name", "namespace", "uid", "creationTimestamp") if key in metadata
     }
-    for key in ("labels", "annotations"):
-        fuller = kept | {key: metadata.get(key) or {}}
-        if len(json.dumps(fuller)) <= COPY_CHARACTERS:
-            kept = fuller
+    annotations = metadata.get("annotations") or {}
+    needed = {key: annotations[key] for key in _NEEDED if key in annotations}
+    for more in (
+        {"annotations": needed},
+        {"labels": metadata.get("labels") or {}},
+        {"annotations": annotations},
+    ):
+        if len(json.dumps(kept | more)) <= COPY_CHARACTERS:
+            kept |= more
     uid = metadata["uid"]
     return {
         "apiVersion": "v1",
@@ -138,3 +157,25 @@ def read_copy(copy: Json) -> tuple[Json, str]:
     """The metadata in a copy, and when its Workflow was seen to be gone."""
     metadata: Json = json.loads(copy["data"]["metadata.json"])
     return metadata, str(copy["metadata"]["annotations"][ANNOTATION_DELETED])
+
+
+def notice_map(uid: str, made: Notice, owner_reference: Json) -> Json:
+    """The ConfigMap that records one round of the notice of a deleted task; it goes when the copy goes."""
+    return config_map(
+        f"ips-notice-{uid}-{made.rounds}",
+        labels={LABEL_KIND: KIND_NOTICE, LABEL_WORKFLOW_UID: uid},
+        owner_reference=owner_reference,
+        data={"notice.json": made.to_json()},
+    )
+
+
+def latest_notice(maps: Iterable[Json]) -> dict[str, str]:
+    """What the notices of deleted tasks came to, by uid, as they were written: the settled or else the last round."""
+    found: dict[str, tuple[tuple[bool, int], str]] = {}
+    for one in maps:
+        uid, text = one["metadata"]["labels"][LABEL_WORKFLOW_UID], str(one["data"]["notice.json"])
+        known = recorded({ANNOTATION_NOTICE: text})
+        rank = (known is None or known.final, known.rounds if known else 0)
+        if uid not in found or rank > found[uid][0]:
+            found[uid] = (rank, text)
+    return {uid: text for uid, (_, text) in found.items()}

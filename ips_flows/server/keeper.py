@@ -1,7 +1,8 @@
 """The keeper: finishes what Argo's exit handler could not, tidies up after deleted tasks, frees stuck step pods.
 
-Two threads: one keeps the Lease, one follows the Workflows and acts while the Lease is held. What is to be done is
-decided in `upkeep`; whatever is done twice, by a second keeper or after a restart, has the same effect as once.
+What `finish` could not bring about may be a notice that nobody took: then it is run again, too. Two threads: one
+keeps the Lease, one follows the Workflows and acts while the Lease is held. What is to be done is decided in
+`upkeep`; whatever is done twice, by a second keeper or after a restart, has the same effect as once.
 """
 
 from __future__ import annotations
@@ -9,13 +10,21 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from ips_flows import clock
-from ips_flows.conventions import LABEL_KIND, LABEL_STEP, LABEL_TASK, LABEL_WORKFLOW_UID, TEMPLATE_PREWARM
+from ips_flows.conventions import (
+    ANNOTATION_NOTICE,
+    LABEL_KIND,
+    LABEL_STEP,
+    LABEL_TASK,
+    LABEL_WORKFLOW_UID,
+    TEMPLATE_PREWARM,
+)
 from ips_flows.errors import ApiError, ConflictError, NotFoundError
 from ips_flows.kube import Json, Kube, core, jobs, workflows
 from ips_flows.server import finishing, upkeep
-from ips_flows.server.finishing import KIND_DELETED, KIND_FINISH, copy_name, job_name
+from ips_flows.server.finishing import KIND_DELETED, KIND_FINISH, KIND_NOTICE, copy_name, job_name
 from ips_flows.server.journal import tell, warn
 from ips_flows.server.lease import Lease
 from ips_flows.server.upkeep import Decision, Do, Ledger
@@ -166,15 +175,17 @@ class Keeper:
         room = _MOST_JOBS - sum(not upkeep.is_over(job) for job in found.values())
         for metadata in due:
             name, uid = metadata["name"], metadata["uid"]
+            job = found.get(job_name(uid))
+            if upkeep.next_try(metadata, job, clock.now()).do is Do.WAIT:
+                continue  # whatever its Workflow says
             try:
                 workflow = self._kube.get(workflows(self._namespace, name))
             except NotFoundError:
                 continue
             if workflow["metadata"]["uid"] != uid:
                 continue
-            job = found.get(job_name(uid))
             decision = upkeep.for_ended(workflow, job, clock.now())
-            if decision.do is Do.START:
+            if decision.do in (Do.START, Do.REPLACE):
                 if room <= 0:
                     return
                 room -= 1
@@ -202,12 +213,20 @@ class Keeper:
         copies = list(
             self._kube.list(core(self._namespace, "configmaps"), labels=f"{LABEL_KIND}={KIND_DELETED}")
         )
-        found = self._finish_jobs() if copies else {}
+        if not copies:
+            return
+        # The Jobs before the notices: one that has ended by then has left its record.
+        found, notices = self._finish_jobs(), self._notices()
         for copy in copies:
             metadata, at = finishing.read_copy(copy)
             uid = metadata["uid"]
+            if uid in notices:
+                known = metadata.get("annotations") or {}
+                metadata = metadata | {"annotations": known | {ANNOTATION_NOTICE: notices[uid]}}
             job = found.get(job_name(uid))
-            decision = upkeep.for_deleted(at, left=self._anything_left(uid), job=job, now=clock.now())
+            decision = upkeep.for_deleted(
+                metadata, at, left=partial(self._anything_left, uid), job=job, now=clock.now()
+            )
             if decision.do is Do.DONE and self.lease.held:
                 self._kube.delete(
                     core(self._namespace, "configmaps", copy_name(uid)), uid=copy["metadata"]["uid"]
@@ -225,7 +244,7 @@ class Keeper:
         name, uid = metadata["name"], metadata["uid"]
         if decision.do is Do.REPLACE and job:
             self._kube.delete(jobs(self._namespace, job_name(uid)), uid=job["metadata"]["uid"])
-            tell("a finish Job did not do its work", task=name, uid=uid, tries=decision.number - 1)
+            tell("a finish Job left something undone", task=name, uid=uid, tries=decision.number - 1)
         elif decision.do is not Do.START:
             return
         image = finishing.finish_image(spec) or self._template_image()
@@ -246,6 +265,11 @@ class Keeper:
     def _finish_jobs(self) -> dict[str, Json]:
         listed = self._kube.list(jobs(self._namespace), labels=f"{LABEL_KIND}={KIND_FINISH}")
         return {job["metadata"]["name"]: job for job in listed}
+
+    def _notices(self) -> dict[str, str]:
+        """What became of the notices of deleted tasks, by uid."""
+        maps = self._kube.list(core(self._namespace, "configmaps"), labels=f"{LABEL_KIND}={KIND_NOTICE}")
+        return finishing.latest_notice(maps)
 
     def _anything_left(self, uid: str) -> bool:
         """Whether Jobs or records of a task are there that garbage collection should have taken."""

@@ -5,13 +5,13 @@ Nothing here is remembered from one decision to the next but in `Ledger`, which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from ips_flows import clock
+from ips_flows import clock, notice
 from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_VERDICT, PREFIX
 from ips_flows.task import is_finished
 
@@ -29,13 +29,13 @@ class Do(StrEnum):
 
     WAIT = "wait"
     START = "start"
-    REPLACE = "replace"  # delete the one that failed; a later look starts the next one
+    REPLACE = "replace"  # delete the one that left something undone; a later look starts the next one
     DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, and for START the number of the try."""
+    """What to do, and for START and REPLACE the number of the try."""
 
     do: Do
     number: int = 0
@@ -48,6 +48,7 @@ class Ledger:
     tasks: dict[str, Json] = field(default_factory=dict)
     deleted: dict[str, Json] = field(default_factory=dict)
     listed: bool = False
+    now: Callable[[], datetime] = clock.now
 
     def replace(self, items: Iterable[Json]) -> None:
         """Take in a whole list: what was known and is not in it was deleted meanwhile."""
@@ -67,36 +68,47 @@ class Ledger:
             self.tasks[metadata["uid"]] = metadata
 
     def _bury(self, metadata: Json) -> None:
-        if lacks_mark(metadata):
+        if lacks_mark(metadata, self.now()):
             self.deleted[metadata["uid"]] = metadata
 
     def due(self) -> list[Json]:
-        """The tasks that have ended and lack a mark, the oldest first."""
-        found = [one for one in self.tasks.values() if may_need_finish(one)]
+        """The tasks that have ended and lack a mark for which something can be done now, the oldest first."""
+        now = self.now()
+        found = [one for one in self.tasks.values() if may_need_finish(one, now) and not rests(one, now)]
         return sorted(found, key=lambda one: str(one.get("creationTimestamp") or ""))
 
 
-def lacks_mark(metadata: Mapping[str, Any]) -> bool:
+def lacks_mark(metadata: Mapping[str, Any], now: datetime) -> bool:
     """Whether `finish` has something left to do for a task."""
     annotations = metadata.get("annotations") or {}
-    return not {ANNOTATION_VERDICT, ANNOTATION_CLEANED} <= annotations.keys()
+    return not _is_judged(annotations) or notice.is_open(annotations, now)
 
 
-def may_need_finish(metadata: Json) -> bool:
+def may_need_finish(metadata: Json, now: datetime) -> bool:
     """Whether a task, by its metadata alone, has ended with a mark missing."""
     return (
-        lacks_mark(metadata) and not metadata.get("deletionTimestamp") and is_finished({"metadata": metadata})
+        lacks_mark(metadata, now)
+        and not metadata.get("deletionTimestamp")
+        and is_finished({"metadata": metadata})
     )
+
+
+def rests(metadata: Mapping[str, Any], now: datetime) -> bool:
+    """Whether nothing but a notice is missing, and its next try is not due yet."""
+    annotations = metadata.get("annotations") or {}
+    known = notice.recorded(annotations)
+    return _is_judged(annotations) and known is not None and not known.final and now < notice.due_at(known)
 
 
 def for_ended(workflow: Json, job: Json | None, now: datetime) -> Decision:
     """What to do about a task whose Workflow is there. A finish that runs or waits its turn is left alone."""
-    if not may_need_finish(workflow["metadata"]) or not is_finished(workflow):
+    metadata = workflow["metadata"]
+    if not may_need_finish(metadata, now) or not is_finished(workflow):
         return Decision(Do.DONE)
     ended = str((workflow.get("status") or {}).get("finishedAt") or "")
     if ended and _age(ended, now) < _grace(workflow):
         return Decision(Do.WAIT)
-    return _next_try(job, now)
+    return next_try(metadata, job, now)
 
 
 def _grace(workflow: Json) -> float:
@@ -104,13 +116,28 @@ def _grace(workflow: Json) -> float:
     return 0.0 if (workflow.get("spec") or {}).get("shutdown") == "Terminate" else GRACE_SECONDS
 
 
-def for_deleted(deleted_at: str, *, left: bool, job: Json | None, now: datetime) -> Decision:
-    """What to do about a task whose Workflow was deleted; `left` is whether anything of it is still there."""
-    if not left:
+def for_deleted(
+    metadata: Json, deleted_at: str, *, left: Callable[[], bool], job: Json | None, now: datetime
+) -> Decision:
+    """What to do about a task whose Workflow was deleted.
+
+    `left` says whether anything of it is still there; it is asked only where that matters.
+    """
+    annotations = metadata.get("annotations") or {}
+    owed = notice.is_open(annotations, now, deleted_at)
+    if not owed and not left():
         return Decision(Do.DONE)
     if _age(deleted_at, now) < COLLECTION_SECONDS:
         return Decision(Do.WAIT)
-    return _next_try(job, now)
+    return _next_notice(job, now, notice.recorded(annotations)) if owed else _next_try(job, now)
+
+
+def next_try(metadata: Mapping[str, Any], job: Json | None, now: datetime) -> Decision:
+    """What to do about the finish Job of an ended task that lacks a mark, by its metadata and that Job alone."""
+    annotations = metadata.get("annotations") or {}
+    if not _is_judged(annotations):
+        return _next_try(job, now)
+    return _next_notice(job, now, notice.recorded(annotations))
 
 
 def is_over(job: Json) -> bool:
@@ -153,6 +180,31 @@ def _next_try(job: Json | None, now: datetime) -> Decision:
     return Decision(Do.REPLACE, number + 1)
 
 
+def _next_notice(job: Json | None, now: datetime, known: notice.Notice | None) -> Decision:
+    """As above, where nothing but the notice is missing: its pauses are minutes, not seconds.
+
+    A Job that succeeded and recorded nothing, as an old image does, is waited for as long as its number says.
+    """
+    if known is not None and now < notice.due_at(known):
+        return Decision(Do.WAIT)
+    if job is None:
+        return Decision(Do.START, known.rounds + 1 if known else 1)
+    ended = _ended_at(job)
+    if ended is None or not _succeeded(job):
+        return _next_try(job, now)
+    made = str(job["metadata"].get("creationTimestamp") or ended)
+    in_vain = known is None or clock.parse(known.last) < clock.parse(made)
+    if in_vain and _age(ended, now) < notice.pause(number_of(job)):
+        return Decision(Do.WAIT)
+    leaving = job["metadata"].get("deletionTimestamp")
+    return Decision(Do.WAIT) if leaving else Decision(Do.REPLACE, number_of(job) + 1)
+
+
+def _is_judged(annotations: Mapping[str, Any]) -> bool:
+    """Whether a task has its verdict, and nothing of it is left."""
+    return {ANNOTATION_VERDICT, ANNOTATION_CLEANED} <= annotations.keys()
+
+
 def number_of(job: Json) -> int:
     """Which try a finish Job is, from 1."""
     text = str((job["metadata"].get("annotations") or {}).get(ANNOTATION_TRY) or "")
@@ -160,9 +212,20 @@ def number_of(job: Json) -> int:
 
 
 def _ended_at(job: Json) -> str | None:
+    end = _end_of(job)
+    return str(end.get("lastTransitionTime") or job["metadata"]["creationTimestamp"]) if end else None
+
+
+def _succeeded(job: Json) -> bool:
+    end = _end_of(job)
+    return end is not None and end["type"] == "Complete"
+
+
+def _end_of(job: Json) -> Json | None:
+    """The condition that says how a Job ended."""
     for condition in (job.get("status") or {}).get("conditions") or ():
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return str(condition.get("lastTransitionTime") or job["metadata"]["creationTimestamp"])
+            return dict(condition)
     return None
 
 

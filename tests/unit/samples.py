@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -167,3 +168,9 @@ def pulled(image: str, took: str = "1.5s", size: int = 4196390) -> dict[str, Any
 def present(image: str) -> dict[str, Any]:
     """The kubelet's word that an image was there."""
     return event("Pulled", f'Container image "{image}" already present on machine', at="2026-01-01T00:00:06Z")
+
+
+def webhook_secret(name: str, *, label: str = "true", **values: str) -> dict[str, Any]:
+    """A Secret for webhooks that holds these values."""
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {"metadata": {"name": name, "labels": {"ips-flow.io/webhook": label}}, "data": data}

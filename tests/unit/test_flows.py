@@ -250,6 +250,9 @@ def test_every_field_of_the_form_is_understood(template: Any) -> None:
         "max-retries": "2",
         "retry-strategy": "exponential",
         "retry-delay": "5",
+        "webhook-url": "https://hooks.example/x",
+        "webhook-secret-name": "hook",
+        "webhook-format": "slack",
         "node-timeout": "1m",
         "task-timeout": "1h",
     }
@@ -260,6 +263,8 @@ def test_every_field_of_the_form_is_understood(template: Any) -> None:
     assert (request.include_cordoned, request.timeout_seconds) == (True, 3600)
     assert (request.max_retries, request.retry_strategy, request.retry_delay) == (2, "exponential", 5)
     assert (request.order, request.max_failed_nodes) == ("batch", "5%")
+    assert (request.webhook_url, request.webhook_secret_name) == ("https://hooks.example/x", "hook")
+    assert request.webhook_format == "slack"
 
 
 def test_the_cap_of_the_delays() -> None:

@@ -93,10 +93,16 @@ def test_settings_survive_an_upgrade(server: ApiServer, kube: Kube) -> None:
     assert settings(server) == {
         "max-concurrent-tasks": "7",
         "worker-image": "busybox:1.37-musl",
+        "webhook-allowed-networks": "",
         "mine": "x",
     }
     put(kube, settings={"worker-image": "w"})
-    assert settings(server) == {"max-concurrent-tasks": "7", "worker-image": "w", "mine": "x"}
+    assert settings(server) == {
+        "max-concurrent-tasks": "7",
+        "worker-image": "w",
+        "webhook-allowed-networks": "",
+        "mine": "x",
+    }
 
 
 def test_two_namespaces(server: ApiServer, kube: Kube) -> None:

@@ -11,16 +11,20 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock
+from ips_flows import clock, notice
 from ips_flows.conventions import (
     ANNOTATION_CLEANED,
+    ANNOTATION_NOTICE,
     ANNOTATION_PLAN,
     ANNOTATION_VERDICT,
+    ANNOTATION_WEBHOOK,
     LABEL_TASK,
     LABEL_WORKFLOW_UID,
 )
 from ips_flows.kube import Kube
 from ips_flows.manifests import COMPONENTS, load
+from ips_flows.notice import Notice, Webhook
+from ips_flows.notify.delivery import Means
 from ips_flows.report import Verdict
 from ips_flows.results import Chunk, ImageResult, NodeResult, Result
 from ips_flows.server import keeper as module
@@ -28,8 +32,10 @@ from ips_flows.server import upkeep
 from ips_flows.server.finishing import copy_of, finish_job
 from ips_flows.server.keeper import Keeper, Pace
 from steps import finish
+from steps import notice as notice_step
 from steps.footing import Footing
 from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.receiver import Receiver, Reply, receiving
 from tests.unit import samples
 from tests.unit.rights import needed
 from tests.unit.samples import GOOD
@@ -41,12 +47,16 @@ QUICK = Pace(tick=0.01, look=0.02, pods=0.02, relist=0.5, lease=0.1, stale=5.0, 
 
 
 class Jobs:
-    """What Kubernetes does with finish Jobs: runs each once, and says how it ended. `fail` makes the next ones fail."""
+    """What Kubernetes does with finish Jobs: runs each once, and says how it ended.
+
+    `fail` makes the next ones fail; an `old` image knows no notices.
+    """
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.started: list[str] = []
         self.fail = 0
+        self.old = False
         self._seen: set[str] = set()
         stage.server.on_change = self._changed
 
@@ -66,6 +76,8 @@ class Jobs:
         if self.fail:
             self.fail -= 1
             condition = "Failed"
+        elif self.old:
+            condition = "Complete"
         else:
             assert finish.run(Footing(self.stage.kube, task, uid), ()) == 0
             condition = "Complete"
@@ -175,12 +187,13 @@ def test_a_task_whose_finish_pod_was_lost_is_finished(
     assert job["metadata"]["ownerReferences"][0]["uid"] == stage.uid
 
 
-@pytest.mark.parametrize("mark", [ANNOTATION_VERDICT, ANNOTATION_CLEANED])
+@pytest.mark.parametrize("mark", [ANNOTATION_VERDICT, ANNOTATION_CLEANED, ANNOTATION_NOTICE])
 def test_finish_killed_before_a_mark(
-    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], mark: str
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver, mark: str
 ) -> None:
     """Whatever stage finish was killed before, the keeper's completes it, with the verdict there already is."""
     planned(stage)
+    tells(stage, receiver)
     patch = Kube.patch
 
     class KilledError(BaseException):
@@ -198,9 +211,11 @@ def test_finish_killed_before_a_mark(
     end(stage)
     Jobs(stage)
     keep()
-    until(server, lambda: marked(stage))
+    until(server, lambda: marked(stage) and told(stage) is not None)
     assert len(verdicts(server)) == 1
     assert set(stage.results()) == {"n1"}
+    assert set(receiver.ids) == verdicts(server)
+    assert len(receiver.received) == (2 if mark == ANNOTATION_NOTICE else 1)  # it was sent, and nobody knows
 
 
 def test_a_task_that_ended_just_now_is_left_to_argo(
@@ -360,6 +375,191 @@ def test_a_deletion_that_a_dead_keeper_recorded(
     until(
         server, lambda: not [k for k in server.store.objects if k[0] == "configmaps" and k[2] != "ips-config"]
     )
+
+
+@pytest.fixture
+def receiver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """A receiver that webhooks may reach; rounds follow one another at once."""
+    monkeypatch.setattr(notice, "PAUSES", (0.0,))
+    monkeypatch.setattr(notice_step, "MEANS", Means(sleep=lambda _seconds: None))
+    networks = {"webhook-allowed-networks": "127.0.0.0/8"}
+    stage.server.change("configmaps", "ips-config", {"data": networks})
+    with receiving() as one:
+        yield one
+
+
+def tells(stage: Stage, receiver: Receiver) -> None:
+    """The task wants this receiver told, by its request and by its metadata, as `run` submits it."""
+    request = f'{{"images":["{GOOD}"],"webhookUrl":"{receiver.url}"}}'
+    annotations = {ANNOTATION_WEBHOOK: Webhook(url=receiver.url).to_json()}
+    parameters = [{"name": "request", "value": request}]
+    stage.workflow(
+        {"metadata": {"annotations": annotations}, "spec": {"arguments": {"parameters": parameters}}}
+    )
+
+
+def told(stage: Stage) -> Notice | None:
+    return notice.recorded(stage.annotations())
+
+
+def test_a_notice_that_a_lost_finish_owed(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
+) -> None:
+    """It is sent once, with the verdict's id."""
+    planned(stage)
+    tells(stage, receiver)
+    end(stage)
+    jobs = Jobs(stage)
+    keep()
+    until(server, lambda: told(stage) is not None)
+    assert [(set(receiver.ids), receiver.events[0][1])] == [(verdicts(server), "task.completed")]
+    assert len(receiver.received) == 1
+    assert jobs.started == ["1"]
+
+
+def test_an_undelivered_notice_is_sent_again_until_it_is_taken(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
+) -> None:
+    """Argo's own finish found nobody there; each Job is another round of the same notice."""
+    planned(stage)
+    tells(stage, receiver)
+    receiver.will(*[Reply(503)] * 10)
+    assert finish.run(stage.footing, ()) == 0
+    end(stage)
+    jobs = Jobs(stage)
+    keep()
+    until(server, lambda: bool((made := told(stage)) and made.final))
+    made = told(stage)
+    assert made
+    assert (made.outcome, made.rounds, made.tries) == ("delivered", 3, 11)
+    assert len(set(receiver.ids)) == 1
+    assert jobs.started == ["2", "3"]
+    assert len(verdicts(server)) == 1
+
+
+def test_between_two_rounds_nothing_is_asked(
+    stage: Stage,
+    server: ApiServer,
+    keep: Callable[..., Keeper],
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A notice that waits for its next try costs neither Jobs nor looks at its Workflow."""
+    monkeypatch.setattr(notice, "PAUSES", (60.0,))
+    planned(stage)
+    tells(stage, receiver)
+    receiver.otherwise = Reply(503)
+    assert finish.run(stage.footing, ()) == 0
+    end(stage)
+    Jobs(stage)
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    calls = len(server.calls)
+    until(server, lambda: sum("kind%3Ddeleted" in call for call in server.calls[calls:]) > 5)
+    assert finish_jobs(server) == []
+    assert not any(TASK in call for call in server.calls[calls:])
+    # Its time comes.
+    monkeypatch.setattr(notice, "PAUSES", (0.0,))
+    receiver.otherwise = Reply(200)
+    until(server, lambda: bool((made := told(stage)) and made.final))
+
+
+def test_an_image_that_knows_no_notices(
+    stage: Stage,
+    server: ApiServer,
+    keep: Callable[..., Keeper],
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its Job succeeds and tells nobody; the next one comes after a pause of minutes, not at once."""
+    monkeypatch.setattr(notice, "PAUSES", (60.0,))
+    planned(stage)
+    tells(stage, receiver)
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as inner:
+        inner.setattr(notice_step, "tell", killed)
+        with pytest.raises(KilledError):
+            finish.run(stage.footing, ())
+    end(stage)
+    jobs = Jobs(stage)
+    jobs.old = True
+    keep()
+    until(server, lambda: jobs.started == ["1"] and upkeep.is_over(finish_jobs(server)[0]))
+    calls = len(server.calls)
+    until(server, lambda: sum("kind%3Dfinish" in call for call in server.calls[calls:]) > 5)
+    assert jobs.started == ["1"]
+    assert not any(TASK in call for call in server.calls[calls:])
+    monkeypatch.setattr(notice, "PAUSES", (0.0,))
+    jobs.old = False
+    until(server, lambda: told(stage) is not None)
+    assert jobs.started == ["1", "2"]
+    assert len(receiver.received) == 1
+
+
+def deleted_maps(server: ApiServer, prefix: str) -> list[str]:
+    names = [key[2] for key in server.store.objects if key[0] == "configmaps"]
+    return [name for name in names if name.startswith(prefix)]
+
+
+@pytest.mark.parametrize("down_for", [0, 6])
+def test_a_deleted_task_is_told_once(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver, down_for: int
+) -> None:
+    """Nobody wrote its verdict: one event task.cancelled, whose id follows from the task; then the copy goes."""
+    planned(stage)
+    tells(stage, receiver)
+    made = stage.workflow()["metadata"]["creationTimestamp"]
+    receiver.will(*[Reply(500)] * down_for)
+    jobs = Jobs(stage)
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    server.remove("workflows", TASK)
+    until(server, lambda: any(call.startswith("DELETE") and "ips-deleted-" in call for call in server.calls))
+    assert receiver.events == [(f"{stage.uid}-{made}-cancelled", "task.cancelled")]
+    assert len(receiver.received) == down_for + 1
+    assert len(jobs.started) == (2 if down_for else 1)
+    assert deleted_maps(server, "ips-deleted-") == []
+    records = [server.get("configmaps", name) for name in deleted_maps(server, "ips-notice-")]
+    assert {one["metadata"]["ownerReferences"][0]["name"] for one in records} == {f"ips-deleted-{stage.uid}"}
+
+
+def test_a_task_deleted_after_its_verdict(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
+) -> None:
+    """What was still owed is told as the verdict said it, under its id."""
+    planned(stage)
+    tells(stage, receiver)
+    receiver.will(*[Reply(500)] * 4)
+    assert finish.run(stage.footing, ()) == 0
+    Jobs(stage)
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    server.remove("workflows", TASK)
+    until(server, lambda: any(call.startswith("DELETE") and "ips-deleted-" in call for call in server.calls))
+    assert set(receiver.ids) == verdicts(server)
+    assert [event for _, event in receiver.events] == ["task.completed"]
+
+
+def test_a_task_deleted_after_its_notice(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
+) -> None:
+    """Nothing is owed any more, so nothing is remembered."""
+    planned(stage)
+    tells(stage, receiver)
+    assert finish.run(stage.footing, ()) == 0
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    server.remove("workflows", TASK)
+    calls = len(server.calls)
+    until(server, lambda: sum("kind%3Ddeleted" in call for call in server.calls[calls:]) > 3)
+    assert not any(call.startswith("POST /api/v1") for call in server.calls)
+    assert len(receiver.received) == 1
 
 
 @pytest.mark.usefixtures("stage")

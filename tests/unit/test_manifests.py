@@ -122,6 +122,7 @@ def test_settings() -> None:
     defaults = {
         "max-concurrent-tasks": str(DEFAULT_MAX_CONCURRENT_TASKS),
         "worker-image": DEFAULT_WORKER_IMAGE,
+        "webhook-allowed-networks": "",
     }
     assert settings["data"] == defaults
     (settings,) = of_kind("ConfigMap", settings={"worker-image": "w"})
@@ -149,20 +150,27 @@ def test_every_service_account_is_there() -> None:
     }
     assert bound == {(name, name) for name in steps}
     assert {one["metadata"]["name"] for one in of_kind("Role")} == steps
-    (nodes,) = of_kind("ClusterRoleBinding")
-    assert {subject["name"] for subject in nodes["subjects"]} == steps
+    shared = {
+        one["metadata"]["name"]: {subject["name"] for subject in one["subjects"]}
+        for one in of_kind("ClusterRoleBinding")
+    }
+    assert shared == {"ips-flow-nodes": steps, "ips-flow-apiserver": {"ips-flow-finish"}}
 
 
 @pytest.mark.parametrize("kind", ["Role", "ClusterRole"])
 def test_no_right_is_unlimited(kind: str) -> None:
-    """No star, no Secrets, no other namespace's objects, nothing on nodes but reading."""
+    """No star, no other namespace's objects; Secrets for finish alone, of nodes and the like no more than reading."""
     for role in of_kind(kind):
         for rule in role["rules"]:
-            assert set(rule) == {"apiGroups", "resources", "verbs"}
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
-            assert not {"secrets", "pods/exec", "serviceaccounts/token"} & set(rule["resources"])
-            if kind == "ClusterRole":
-                assert (rule["resources"], rule["verbs"]) == (["nodes"], ["get", "list"])
+            assert not {"pods/exec", "serviceaccounts/token"} & set(rule["resources"])
+            if "secrets" in rule["resources"]:
+                assert (role["metadata"]["name"], rule["verbs"]) == ("ips-flow-finish", ["get"])
+            if kind == "ClusterRole" and rule["resources"] != ["nodes"]:
+                assert (rule["resources"], rule["resourceNames"]) == (["endpointslices"], ["kubernetes"])
+                assert rule["verbs"] == ["get"]
+            elif kind == "ClusterRole":
+                assert rule["verbs"] == ["get", "list"]
 
 
 def test_the_pull_pods_talk_to_no_api() -> None:

@@ -10,14 +10,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ips_flows import request as module
 from ips_flows.errors import BadRequestError
 from ips_flows.images import parse_reference
 from ips_flows.labels import is_label_key, is_label_value
 from ips_flows.request import PrewarmRequest, canonical_json, from_canonical, parse_request, request_hash
 from ips_flows.selectors import parse_selector
-
-NOT_YET: set[str] = getattr(module, "_NOT_YET", set())
 
 # -- requests ----------------------------------------------------------------------------------------------
 
@@ -76,7 +73,7 @@ FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
 LIVING = {
     field.alias or name: FIELDS[field.alias or name]
     for name, field in PrewarmRequest.model_fields.items()
-    if name != "images" and name not in NOT_YET
+    if name != "images"
 }
 documents = st.fixed_dictionaries(
     {"images": st.lists(image_specs, min_size=1, max_size=4, unique_by=identity)}, optional=LIVING

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +91,6 @@ batch-size: 3
 nodeSelector: {a: yes, b: 1, "c d": x, e: "{{x}}"}
 nodeTimeout: 3h
 batchSize: 5000
-webhookFormat: slack
 """
     assert complaints(parse_request, text, "images.yaml") == [
         'images.yaml:3:5: images[1]: got the number 1.0; allowed: text; put it in quotes: "1.0"',
@@ -114,7 +112,6 @@ webhookFormat: slack
         'images.yaml:10:14: nodeTimeout: got "3h"; allowed: at most timeout, which is "2h"',
         "images.yaml:11:1: batchSize: duplicate key; it stands in line 7 already; allowed: each key once",
         'images.yaml:11:12: batchSize: got 5000; allowed: a number from 1 to 1000, or a percentage such as "10%"',
-        "images.yaml:12:16: webhookFormat: not supported by this version yet; leave it out",
     ]
 
 
@@ -251,23 +248,6 @@ def test_reserved_label_keys(key: str) -> None:
         f'f:2:10: labels["{key}"]: got "{key}"; allowed: a label key of your own;'
         " those of kubernetes.io, k8s.io, argoproj.io, ips-flow.io are reserved"
     )
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "webhookUrl: https://x.io/hook",
-        "webhookSecretName: hook",
-        "webhookFormat: slack",
-    ],
-)
-def test_fields_without_life(line: str) -> None:
-    """A field that nothing acts upon yet is refused when it is set, and welcome at its default."""
-    field = line.partition(":")[0]
-    [message] = complaints(parse_request, f"images: [b]\n{line}", "f")
-    assert message.endswith(f": {field}: not supported by this version yet; leave it out")
-    default = PrewarmRequest(images=("b",)).model_dump(by_alias=True)[field]
-    assert parse_request(json.dumps({"images": ["b"], field: default})) == parse_request("[b]")
 
 
 @pytest.mark.parametrize(
@@ -458,6 +438,9 @@ def test_form() -> None:
         "pull-policy": "Always",
         "pull-secrets": "s1,s2",
         "waves": "1, 10%, 100%",
+        "webhook-url": "https://hooks.example/x?a=1,2",
+        "webhook-secret-name": "hook",
+        "webhook-format": "slack",
         "node-timeout": "5m",
         "task-timeout": "1h",
         "request": "",
@@ -465,7 +448,8 @@ def test_form() -> None:
     assert from_form(parameters) == parse_request(
         "{images: [busybox, nginx:1.29], batchSize: 20, nodeSelector: {a: b, c: d}, selector: 'disk in (x, y)',"
         " nodes: [n1, n2, n3], includeCordoned: true, pullPolicy: Always, pullSecrets: [s1, s2],"
-        " waves: [1, 10%, 100%], nodeTimeout: 5m, timeout: 1h}"
+        " waves: [1, 10%, 100%], webhookUrl: 'https://hooks.example/x?a=1,2', webhookSecretName: hook,"
+        " webhookFormat: slack, nodeTimeout: 5m, timeout: 1h}"
     )
 
 

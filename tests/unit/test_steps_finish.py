@@ -387,6 +387,9 @@ def test_the_role_grants_what_finish_does_and_no_more(stage: Stage) -> None:
     plan = announced(stage, "n1", "n2")
     put_job(stage, plan)
     driver_pod(stage, "Running")
+    parameters = [{"name": "images", "value": GOOD}, {"name": "webhook-secret-name", "value": "none"}]
+    stage.workflow({"spec": {"arguments": {"parameters": parameters}}})
+    stage.server.put("secrets", samples.webhook_secret("none", url="http://127.0.0.1:1/"))
     with Cluster(stage.server, ["n1", "n2"]) as cluster:
         let_go(cluster, "n1")
         cluster.wait_for(lambda: "n1" in cluster.ended)

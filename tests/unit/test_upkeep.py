@@ -8,14 +8,22 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock
-from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_VERDICT
+from ips_flows import clock, notice
+from ips_flows.conventions import (
+    ANNOTATION_CLEANED,
+    ANNOTATION_NOTICE,
+    ANNOTATION_VERDICT,
+    ANNOTATION_WEBHOOK,
+)
+from ips_flows.notice import Notice, Outcome, Webhook
 from ips_flows.server import finishing, upkeep
 from ips_flows.server.upkeep import ANNOTATION_TRY, Decision, Do, Ledger
 from tests.unit.samples import node
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DONE = {ANNOTATION_VERDICT: "{}", ANNOTATION_CLEANED: "x"}
+WEBHOOK = {ANNOTATION_WEBHOOK: Webhook(url="http://hooks.example/").to_json()}
+MINUTE, DAY = 60.0, 86_400.0
 
 
 def ago(seconds: float) -> str:
@@ -37,11 +45,37 @@ def workflow(
     return {"metadata": metadata, "status": status, "spec": {}}
 
 
-def job(condition: str = "", *, ended: float = 0, number: int = 1) -> dict[str, Any]:
+def owing(judged: float = 600, record: Notice | None = None, *, notify: bool = True) -> dict[str, str]:
+    """The annotations of a task that was judged so long ago and owes a notice, and what is recorded of that."""
+    verdict = json.dumps({"status": "failed", "at": ago(judged), "notify": notify})
+    told = {ANNOTATION_NOTICE: record.to_json()} if record else {}
+    return {ANNOTATION_VERDICT: verdict, ANNOTATION_CLEANED: "x", **told}
+
+
+def sent(
+    last: float, rounds: int = 1, outcome: Outcome = "undelivered", not_before: float | None = None
+) -> Notice:
+    """A notice whose last round ended so long ago."""
+    return Notice(
+        id="i",
+        event="task.failed",
+        outcome=outcome,
+        rounds=rounds,
+        first=ago(last),
+        last=ago(last),
+        not_before="" if not_before is None else ago(not_before),
+    )
+
+
+def job(
+    condition: str = "", *, ended: float = 0, number: int = 1, made: float | None = None
+) -> dict[str, Any]:
     conditions = (
         [{"type": condition, "status": "True", "lastTransitionTime": ago(ended)}] if condition else []
     )
     metadata = {"name": "j", "uid": "j", "annotations": {ANNOTATION_TRY: str(number)}}
+    if made is not None:
+        metadata["creationTimestamp"] = ago(made)
     return {"metadata": metadata, "status": {"conditions": conditions}}
 
 
@@ -76,6 +110,127 @@ def test_a_terminated_task_is_not_left_to_argo() -> None:
     assert upkeep.for_ended(found, None, NOW) == Decision(Do.START, 1)
 
 
+@pytest.mark.parametrize(
+    ("annotations", "its_job", "expected"),
+    [
+        # owed and never tried
+        (owing(), None, Decision(Do.START, 1)),
+        (owing(notify=False), None, Decision(Do.DONE)),
+        (owing(), job(), Decision(Do.WAIT)),
+        (owing(), job("Failed", ended=9), Decision(Do.WAIT)),
+        (owing(), job("Failed", ended=10), Decision(Do.REPLACE, 2)),
+        (owing(DAY), None, Decision(Do.DONE)),
+        # settled
+        (owing(record=sent(300, outcome="delivered")), None, Decision(Do.DONE)),
+        (owing(record=sent(300, outcome="gone")), None, Decision(Do.DONE)),
+        (owing(record=sent(300, outcome="refused")), None, Decision(Do.DONE)),
+        # undelivered by Argo's own finish
+        (owing(record=sent(59)), None, Decision(Do.WAIT)),
+        (owing(record=sent(60)), None, Decision(Do.START, 2)),
+        # undelivered by Jobs: the pause counts from the last try
+        (owing(record=sent(119, 2)), job("Complete", ended=118, made=130), Decision(Do.WAIT)),
+        (owing(record=sent(120, 2)), job("Complete", ended=119, made=130), Decision(Do.REPLACE, 2)),
+        (owing(record=sent(29 * MINUTE, 40)), None, Decision(Do.WAIT)),
+        (owing(record=sent(30 * MINUTE, 40)), None, Decision(Do.START, 41)),
+        (owing(record=sent(600, 2)), job(), Decision(Do.WAIT)),
+        (owing(record=sent(600, 2)), job("Failed", ended=5, made=60), Decision(Do.WAIT)),
+        (owing(record=sent(600, 2)), job("Failed", ended=10, made=60), Decision(Do.REPLACE, 2)),
+        # as long as the receiver wants
+        (owing(record=sent(120, not_before=-30)), None, Decision(Do.WAIT)),
+        (owing(record=sent(120, not_before=1)), None, Decision(Do.START, 2)),
+        # an image that knows no notices: its Jobs succeed and record nothing
+        (owing(), job("Complete", ended=59, made=70), Decision(Do.WAIT)),
+        (owing(), job("Complete", ended=60, made=70), Decision(Do.REPLACE, 2)),
+        (owing(), job("Complete", ended=119, number=2, made=130), Decision(Do.WAIT)),
+        (owing(), job("Complete", ended=29 * MINUTE, number=9, made=1800), Decision(Do.WAIT)),
+        (owing(record=sent(9000)), job("Complete", ended=1199, number=5, made=1210), Decision(Do.WAIT)),
+        (owing(record=sent(9000)), job("Complete", ended=1200, number=5, made=1210), Decision(Do.REPLACE, 6)),
+        # somebody's or a newer program's record
+        (owing() | {ANNOTATION_NOTICE: "?"}, None, Decision(Do.DONE)),
+        (owing() | {ANNOTATION_NOTICE: '{"v": 99}'}, None, Decision(Do.DONE)),
+        # no day is over before the verdict is complete
+        ({ANNOTATION_VERDICT: owing(2 * DAY)[ANNOTATION_VERDICT]}, None, Decision(Do.START, 1)),
+    ],
+)
+def test_an_owed_notice(annotations: Any, its_job: Any, expected: Decision) -> None:
+    """It is tried again after growing pauses for a day; what else is missing goes by the shorter ones."""
+    assert upkeep.for_ended(workflow(ended=9000, annotations=annotations), its_job, NOW) == expected
+
+
+def test_the_pauses_between_two_rounds() -> None:
+    """1, 2, 5, 10, 20 and then always 30 minutes: about fifty in a day."""
+    assert [notice.pause(rounds) / MINUTE for rounds in range(8)] == [1, 1, 2, 5, 10, 20, 30, 30]
+    at, rounds = 0.0, 1
+    while at < DAY:
+        at += notice.pause(rounds)
+        rounds += 1
+    assert rounds == 53
+
+
+def test_what_waits_for_its_next_try_is_not_looked_at() -> None:
+    """A receiver that is down for a day costs no call every few seconds."""
+    ledger = Ledger(now=lambda: NOW)
+    ledger.replace(
+        [
+            workflow("never", annotations=owing()),
+            workflow("resting", annotations=owing(record=sent(59))),
+            workflow("due", annotations=owing(record=sent(60))),
+            workflow("delivered", annotations=owing(record=sent(60, outcome="delivered"))),
+            workflow("unclean", annotations={ANNOTATION_VERDICT: owing()[ANNOTATION_VERDICT]}),
+        ]
+    )
+    assert sorted(metadata["name"] for metadata in ledger.due()) == ["due", "never", "unclean"]
+    for name, record in (("resting", sent(59)), ("delivered", sent(60, outcome="delivered"))):
+        ledger.change(workflow(name, annotations=owing(record=record)), gone=True)
+    assert [metadata["name"] for metadata in ledger.deleted.values()] == ["resting"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "deleted", "its_job", "expected"),
+    [
+        ({}, 30, None, Decision(Do.DONE)),
+        (WEBHOOK, 19, None, Decision(Do.WAIT)),
+        (WEBHOOK, 20, None, Decision(Do.START, 1)),
+        (WEBHOOK, 30, job(), Decision(Do.WAIT)),
+        (WEBHOOK, DAY, None, Decision(Do.DONE)),
+        (WEBHOOK | {ANNOTATION_NOTICE: sent(9, outcome="delivered").to_json()}, 30, None, Decision(Do.DONE)),
+        (WEBHOOK | {ANNOTATION_NOTICE: sent(59).to_json()}, 90, None, Decision(Do.WAIT)),
+        (
+            WEBHOOK | {ANNOTATION_NOTICE: sent(60).to_json()},
+            90,
+            job("Complete", ended=58, made=70),
+            Decision(Do.REPLACE, 2),
+        ),
+        (WEBHOOK | owing(), 30, None, Decision(Do.START, 1)),
+        (WEBHOOK | owing(DAY), 30, None, Decision(Do.DONE)),
+        (WEBHOOK | owing(notify=False), 30, None, Decision(Do.DONE)),
+        (owing(), 30, None, Decision(Do.DONE)),  # nobody knows any more whom to tell
+    ],
+)
+def test_the_notice_of_a_deleted_task(
+    annotations: Any, deleted: float, its_job: Any, expected: Decision
+) -> None:
+    """It is owed by the verdict, or because there is none; for a day, like any other."""
+    metadata = workflow(annotations=annotations)["metadata"]
+    decided = upkeep.for_deleted(metadata, ago(deleted), left=lambda: False, job=its_job, now=NOW)
+    assert decided == expected
+
+
+def test_the_latest_round_of_a_deleted_task() -> None:
+    """That which settled it, else the last; others' are kept apart."""
+    made = [
+        finishing.notice_map("u", sent(60, 2), {}),
+        finishing.notice_map("u", sent(90, 1), {}),
+        finishing.notice_map("w", sent(9, 1, "delivered"), {}),
+        finishing.notice_map("w", sent(5, 2), {}),
+    ]
+    assert [one["metadata"]["name"] for one in made][:2] == ["ips-notice-u-2", "ips-notice-u-1"]
+    found = {uid: Notice.from_json(text) for uid, text in finishing.latest_notice(made).items()}
+    assert (found["u"].rounds, found["w"].outcome) == (2, "delivered")
+    strange = [*made, made[0] | {"data": {"notice.json": '{"v": 99}'}}]
+    assert finishing.latest_notice(strange)["u"] == '{"v": 99}'
+
+
 def test_a_job_that_is_being_deleted_is_waited_for() -> None:
     """Its name is not free yet."""
     leaving = job("Failed", ended=100)
@@ -84,12 +239,12 @@ def test_a_job_that_is_being_deleted_is_waited_for() -> None:
 
 
 def test_the_back_off_is_bounded() -> None:
-    """It doubles from 10 s up to 5 minutes, and a failed Job lives longer than that, so that it is counted."""
+    """It doubles from 10 s up to 5 minutes; a Job lives longer than any pause, so that it is counted."""
     pauses = [upkeep.backoff(number) for number in range(1, 9)]
     assert pauses == [10, 20, 40, 80, 160, 300, 300, 300]
     assert upkeep.backoff(10_000) == 300
     made = finishing.finish_job("t", "u", image="i", number=1, owner_reference={})
-    assert made["spec"]["ttlSecondsAfterFinished"] > upkeep.LONGEST_BACKOFF_SECONDS
+    assert made["spec"]["ttlSecondsAfterFinished"] > max(upkeep.LONGEST_BACKOFF_SECONDS, *notice.PAUSES)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +260,16 @@ def test_the_back_off_is_bounded() -> None:
 )
 def test_a_deleted_task(deleted: float, left: bool, its_job: Any, expected: Do) -> None:
     """Garbage collection goes first; only what it leaves behind is worth a Job."""
-    assert upkeep.for_deleted(ago(deleted), left=left, job=its_job, now=NOW).do is expected
+    metadata = workflow()["metadata"]
+    decided = upkeep.for_deleted(metadata, ago(deleted), left=lambda: left, job=its_job, now=NOW)
+    assert decided.do is expected
 
 
 def test_what_is_due() -> None:
     """Tasks that have ended and lack a mark, the oldest first; those that are being deleted are left to it."""
     leaving = workflow("d")
     leaving["metadata"]["deletionTimestamp"] = ago(1)
-    ledger = Ledger()
+    ledger = Ledger(now=lambda: NOW)
     ledger.replace(
         [
             workflow("young", ended=70),
@@ -129,7 +286,7 @@ def test_deletions_are_noticed_in_a_watch_and_in_a_new_list() -> None:
     """Also those that happened while nobody watched, and where the name was taken again; finished tasks are no loss."""
     again = workflow("b")
     again["metadata"]["uid"] = "another"
-    ledger = Ledger()
+    ledger = Ledger(now=lambda: NOW)
     ledger.replace([workflow("a"), workflow("b"), workflow("c", annotations=DONE), workflow("e")])
     ledger.change(workflow("a"), gone=True)
     ledger.replace([again, workflow("e")])
@@ -179,6 +336,9 @@ def test_a_copy_fits_into_a_config_map() -> None:
     kept, at = finishing.read_copy(copy)
     assert (kept["name"], kept["uid"], at) == ("warm-x", "warm-x-uid", ago(0))
     assert "ownerReferences" not in copy["metadata"]
+    large = workflow(annotations={"x": "y" * 100_000, **WEBHOOK, **DONE})["metadata"]
+    kept = finishing.read_copy(finishing.copy_of(large, ago(0)))[0]
+    assert kept["annotations"] == WEBHOOK | DONE  # what the notice needs
     small = workflow(annotations={"x": "y"})["metadata"]
     assert finishing.read_copy(finishing.copy_of(small, ago(0)))[0] == small
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import given
 
-from ips_flows.conventions import ANNOTATION_TITLE
+from ips_flows.conventions import ANNOTATION_TITLE, ANNOTATION_WEBHOOK
 from ips_flows.flows.task_workflow import task_workflow
 from ips_flows.jobgroup import pull_pod
 from ips_flows.nodes import pod_tolerations
@@ -64,7 +64,12 @@ def test_workflows(document: dict[str, Any]) -> None:
     assert made["spec"] == usual["spec"]
     assert {key: made["metadata"]["labels"][key] for key in request.labels} == request.labels
     assert set(made["metadata"]["labels"]) - set(request.labels) == set(usual["metadata"]["labels"])
-    assert set(made["metadata"]["annotations"]) == set(usual["metadata"]["annotations"])
+    assert set(made["metadata"]["annotations"]) - {ANNOTATION_WEBHOOK} == set(
+        usual["metadata"]["annotations"]
+    )
+    webhook = json.loads(made["metadata"]["annotations"].get(ANNOTATION_WEBHOOK, "{}"))
+    assert webhook.get("url", "") == request.webhook_url
+    assert webhook.get("secretName", "") == request.webhook_secret_name
     assert made["metadata"]["annotations"][ANNOTATION_TITLE].isprintable()
 
 
