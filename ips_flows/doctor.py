@@ -12,6 +12,7 @@ from ips_flows.conventions import (
     ANNOTATION_VERSION,
     CONFIG_MAP,
     LIMIT_KEY,
+    NETWORKS_KEY,
     PRIORITY_CLASS,
     TEMPLATE_PREWARM,
 )
@@ -21,6 +22,7 @@ from ips_flows.jobgroup import keeps_image_volume, probe_job
 from ips_flows.kube import Json, Kube, core, jobs, workflows
 from ips_flows.manifests import PRIORITY, load, path_of
 from ips_flows.nodes import lacks_image_volumes, read_node
+from ips_flows.notify.targets import networks
 from ips_flows.server.lease import SILENT_SECONDS, holder_of, lease_path, silence
 from ips_flows.turns import limit_of
 
@@ -51,13 +53,17 @@ class Finding:
 
 
 class Right(NamedTuple):
-    """Something that a user (empty: whoever asks) may or may not do. `resource` may have a `/subresource`."""
+    """Something that a user (empty: whoever asks) may or may not do. `resource` may have a `/subresource`.
+
+    `name` is that of the one object that it is about, where a Role names it.
+    """
 
     namespace: str
     group: str
     resource: str
     verb: str
     user: str = ""
+    name: str = ""
 
 
 def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
@@ -191,6 +197,11 @@ def _settings(kube: Kube, namespace: str) -> Finding:
         return Finding("fail", "settings", f"{LIMIT_KEY} of {CONFIG_MAP} {got}, not a number from 1", mend)
     if not data.get("worker-image"):
         return Finding("fail", "settings", f"worker-image of {CONFIG_MAP} is missing", mend)
+    unknown = networks(str(data.get(NETWORKS_KEY) or ""))[1]
+    if unknown:
+        message = f"{NETWORKS_KEY} of {CONFIG_MAP}: {unknown[0]!r} is no network, so it allows nothing"
+        mend = f"kubectl -n {namespace} edit configmap {CONFIG_MAP}: networks such as 10.0.0.0/8, with commas between"
+        return Finding("warn", "settings", message, mend)
     return Finding("ok", "settings", f"{limit} tasks at once, worker image {data['worker-image']}")
 
 
@@ -268,6 +279,9 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
             for resource in rule["resources"]
             for verb in rule["verbs"]
         ] + [Right("", "", "nodes", verb, user) for verb in ("get", "list")]
+        if account == "ips-flow-finish":
+            group, resource = "discovery.k8s.io", "endpointslices"
+            rights.append(Right("default", group, resource, "get", user, "kubernetes"))
         missing += [
             f"{account} may not {right.verb} {right.resource}"
             for right in rights
@@ -304,6 +318,7 @@ def _allowed(kube: Kube, right: Right) -> bool:
         "resource": name,
         "subresource": sub,
         "verb": right.verb,
+        "name": right.name,
     }
     spec: Json = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}
     kind = "SelfSubjectAccessReview"

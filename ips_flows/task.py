@@ -15,6 +15,7 @@ from ips_flows.conventions import (
     ANNOTATION_BATCH_SIZE,
     ANNOTATION_COLUMNS,
     ANNOTATION_ERROR,
+    ANNOTATION_NOTICE,
     ANNOTATION_PLAN,
     ANNOTATION_PROGRESS,
     ANNOTATION_REQUEST_HASH,
@@ -23,6 +24,7 @@ from ips_flows.conventions import (
     LABEL_VERDICT,
 )
 from ips_flows.errors import BadRequestError, NewerFormatError
+from ips_flows.notice import Notice
 from ips_flows.progress import Progress, WaveProgress, count, wave_progress
 from ips_flows.report import (
     Attempt,
@@ -88,6 +90,7 @@ class Task:
     finished_at: str = ""
     plan: PlanSummary | None = None
     verdict: Verdict | None = None
+    notice: Notice | None = None  # what became of it, where the verdict owes one
     waves: tuple[WaveProgress, ...] = ()
     progress: Progress = field(default_factory=Progress)
     failures: tuple[FailureLine, ...] = ()
@@ -206,6 +209,7 @@ def read(
         finished_at=verdict.at if verdict else (argo.get("finishedAt") or "") if ended else "",
         plan=plan,
         verdict=verdict,
+        notice=_record(Notice, workflow, ANNOTATION_NOTICE),
         waves=waves,
         progress=count(plan, verdict, waves, ended=ended),
         failures=all_failures(plan, groups, results),

@@ -67,6 +67,7 @@ def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
         "retryHistory": [_attempt(one) for one in task.attempts],
         "nextRetryAt": clock.stamp(task.retrying.at) if task.retrying else None,
         "webhookUrl": request.get("webhookUrl"),
+        "notice": _notice(task),
         "createdAt": task.created_at or None,
         "startedAt": task.started_at or None,
         "finishedAt": task.finished_at or None,
@@ -83,6 +84,19 @@ def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
         )
         document["nodeStatuses"] = _node_statuses(task)
     return document
+
+
+def _notice(task: Task) -> Json | None:
+    """What became of the notice; null where none is owed, `pending` while none was tried."""
+    if task.verdict is None or not task.verdict.notify:
+        return None
+    told = task.notice
+    return {
+        "outcome": told.outcome if told else "pending",
+        "reason": (told.reason or None) if told else None,
+        "tries": told.tries if told else 0,
+        "lastAt": told.last if told else None,
+    }
 
 
 def _attempt(attempt: Attempt) -> Json:

@@ -96,6 +96,8 @@ def put_task(task: Task, output: str) -> None:
         say(tables.retry_words(task.retrying, now))
     if task.message and not wide:
         say(f"{tables.shown_status(task)}: {task.message}")
+    if notice := tables.notice_line(task):
+        say(notice)
 
 
 def put_end(task: Task, output: str) -> None:

@@ -244,6 +244,19 @@ def attempt_table(task: Task) -> str:
     return table(header, rows) if rows else ""
 
 
+def notice_line(task: Task) -> str:
+    """What became of the notice to the webhook; empty where none is owed."""
+    if task.verdict is None or not task.verdict.notify:
+        return ""
+    told = task.notice
+    if told is None:
+        return "notice: not sent yet"
+    tries = f"{told.tries} {'try' if told.tries == 1 else 'tries'}"
+    to = f" to {told.target}" if told.target else ""
+    why = f": {told.reason}" if told.reason else ""
+    return legible(f"notice: {told.outcome}{to} after {tries}, last at {told.last}{why}")
+
+
 def skipped_line(task: Task) -> str:
     """Which nodes were left out, and why; empty when none was."""
     total = sum(task.skipped.values())

@@ -21,6 +21,7 @@ POLICIES = "/apis/admissionregistration.k8s.io/v1"
 KNOWS_POLICIES = {"resources": [{"name": "mutatingadmissionpolicies"}]}
 LOST = "tasks of Argo's submit form wait at priority 0, behind all others, and no priority is held to 1-10"
 UNKEPT = "tasks whose exit handler is lost stay without a verdict"
+FINISH = "system:serviceaccount:warm:ips-flow-finish"
 DEPLOYMENTS = "/apis/apps/v1/deployments"
 
 
@@ -196,6 +197,12 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             "worker-image of ips-config is missing",
         ),
         (
+            change("configmaps", "ips-config", {"data": {"webhook-allowed-networks": "10.0.0.0/8, lan"}}),
+            "warn",
+            "settings",
+            "webhook-allowed-networks of ips-config: 'lan' is no network, so it allows nothing",
+        ),
+        (
             answers(POLICIES, {"resources": []}),
             "warn",
             "priority policy",
@@ -254,6 +261,12 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             "fail",
             "steps' rights",
             "ips-flow-filter may not get nodes, ips-flow-filter may not list nodes",
+        ),
+        (
+            may_not(resource="endpointslices", namespace="default", name="kubernetes", user=FINISH),
+            "fail",
+            "steps' rights",
+            "ips-flow-finish may not get endpointslices",
         ),
         (
             lambda server: server.put("nodes", node("n2", kubelet="v1.34.1"), namespace=""),

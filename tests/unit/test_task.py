@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from ips_flows import task
+from ips_flows.cli import tables
+from ips_flows.notice import Notice
 from ips_flows.progress import Progress, WaveProgress, wave_progress
 from ips_flows.report import FailureLine, GroupProgress, PlanSummary, WaveSummary, judge
 from ips_flows.results import ImageResult, NodeResult, Result
@@ -290,6 +292,7 @@ def test_json_has_the_shape_of_the_contract() -> None:
         "retryHistory": [],
         "nextRetryAt": None,
         "webhookUrl": None,
+        "notice": None,
         "createdAt": AT,
         "startedAt": AT,
         "finishedAt": "2026-01-31T12:01:00Z",
@@ -389,3 +392,57 @@ def test_a_broken_annotation_is_none(broken: str) -> None:
         workflow("Running", annotations={"ips-flow.io/plan": broken, "ips-flow.io/verdict": broken})
     )
     assert (seen.status, seen.plan, seen.verdict) == ("running", None, None)
+
+
+def owing(**record: Any) -> task.Task:
+    """A completed task that owes a notice, and what is recorded of that."""
+    the_plan, results = plan(waves=(1,)), {"a": PULLED}
+    said = judge(
+        the_plan, results, stopped=False, error="", uid="u-1", started_at=AT, at=AT, seconds=1, notify=True
+    )
+    annotations = {"ips-flow.io/verdict": said.to_json()}
+    if record:
+        made = Notice(id=said.event_id, event="task.completed", first=AT, last=AT, **record)
+        annotations["ips-flow.io/notice"] = made.to_json()
+    return task.read(workflow("Succeeded", annotations=annotations))
+
+
+def test_the_notice_of_a_task() -> None:
+    """What became of it; pending while nobody has tried."""
+    pending = {"outcome": "pending", "reason": None, "tries": 0, "lastAt": None}
+    assert to_json(owing(), NOW)["notice"] == pending
+    seen = owing(
+        outcome="undelivered", status=502, reason="HTTP 502", target="https://hooks.example", tries=4
+    )
+    told = {"outcome": "undelivered", "reason": "HTTP 502", "tries": 4, "lastAt": AT}
+    assert to_json(seen, NOW)["notice"] == told
+    assert to_json(seen, NOW, brief=True)["notice"] == told
+
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        ({}, "notice: not sent yet"),
+        (
+            {"outcome": "delivered", "status": 204, "target": "https://hooks.example", "tries": 1},
+            f"notice: delivered to https://hooks.example after 1 try, last at {AT}",
+        ),
+        (
+            {"outcome": "undelivered", "reason": "Secret hook of namespace warm does not exist"},
+            f"notice: undelivered after 0 tries, last at {AT}: Secret hook of namespace warm does not exist",
+        ),
+        (
+            {"outcome": "refused", "reason": "\x1b[2J", "target": "http://x"},
+            f"notice: refused to http://x after 0 tries, last at {AT}: \\x1b[2J",
+        ),
+    ],
+)
+def test_the_notice_as_a_line(record: dict[str, Any], line: str) -> None:
+    """One line for people."""
+    assert tables.notice_line(owing(**record)) == line
+
+
+def test_a_task_that_owes_no_notice_says_nothing_of_one() -> None:
+    """Neither as JSON nor as a line."""
+    seen = task.read(workflow("Running"))
+    assert (to_json(seen, NOW)["notice"], tables.notice_line(seen)) == (None, "")
