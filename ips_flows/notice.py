@@ -75,6 +75,12 @@ class Notice(StoredRecord):
         """Whether nothing more is to be done."""
         return self.outcome != "undelivered"
 
+    @property
+    def words(self) -> str:
+        """`undelivered to https://hooks.example after 4 tries`."""
+        to = f" to {self.target}" if self.target else ""
+        return f"{self.outcome}{to} after {self.tries} {'try' if self.tries == 1 else 'tries'}"
+
 
 def event_of(status: str) -> str:
     """The name of the event of an end: `task.completed`, `task.failed` or `task.cancelled`."""

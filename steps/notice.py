@@ -181,7 +181,7 @@ def _round(footing: Footing, webhook: Webhook, event: Event, before: Notice | No
         not_before=found.not_before,
     )
     why = f": {made.reason}" if made.reason else ""
-    say(f"notice {made.event} {made.outcome} to {target or 'nobody'} after {made.tries} tries{why}")
+    say(f"notice {made.event} {made.words}{why}")
     return made
 
 

@@ -251,10 +251,8 @@ def notice_line(task: Task) -> str:
     told = task.notice
     if told is None:
         return "notice: not sent yet"
-    tries = f"{told.tries} {'try' if told.tries == 1 else 'tries'}"
-    to = f" to {told.target}" if told.target else ""
     why = f": {told.reason}" if told.reason else ""
-    return legible(f"notice: {told.outcome}{to} after {tries}, last at {told.last}{why}")
+    return legible(f"notice: {told.words}, last at {told.last}{why}")
 
 
 def skipped_line(task: Task) -> str:

@@ -401,7 +401,7 @@ def test_nothing_secret_is_logged(
     assert step.run(stage.footing, ()) == 0
     said = capsys.readouterr().out + stage.annotations()[ANNOTATION_NOTICE]
     assert "t0ps3cret" not in said
-    assert f"undelivered to http://127.0.0.1:{receiver.port} after 1 tries" in said
+    assert f"undelivered to http://127.0.0.1:{receiver.port} after 1 try: HTTP 302" in said
 
 
 def test_a_task_of_the_form(stage: Stage, receiver: Receiver) -> None:

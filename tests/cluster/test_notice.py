@@ -1,0 +1,191 @@
+"""Notices on the real cluster: each end is told once, under one id, whoever brings it about."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from ips_flows.conventions import ANNOTATION_NOTICE, ANNOTATION_VERDICT
+from ips_flows.kube import core, workflows
+from ips_flows.server.finishing import copy_name
+from tests.cluster.audit import audit, await_marks
+from tests.cluster.conftest import Cluster
+from tests.cluster.faults import kill_step
+from tests.cluster.test_warming import request, tagged
+from tests.fakes.receiver import Receiver, Reply, receiving
+
+HOST = "10.201.0.1"  # the machine, as pods see it
+KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+_LATER_SECONDS = 240  # a pause of a minute, a round of the keeper, a pod, and as much again
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that pods reach."""
+    with receiving(HOST) as one:
+        yield one
+
+
+def event_id(cluster: Cluster, name: str) -> str:
+    """The id that the verdict gives to its event."""
+    annotations = cluster.workflow(name)["metadata"]["annotations"]
+    return str(json.loads(annotations[ANNOTATION_VERDICT])["eventId"])
+
+
+def notice(cluster: Cluster, name: str) -> Any:
+    """What is recorded of the notice so far."""
+    annotations = cluster.workflow(name)["metadata"].get("annotations") or {}
+    return json.loads(annotations.get(ANNOTATION_NOTICE, "{}"))
+
+
+def assert_told(cluster: Cluster, name: str, receiver: Receiver, status: str) -> Any:
+    """One event with one id, that of the only verdict; the task as the receiver got it."""
+    await_marks(cluster, name)
+    assert audit(cluster, name)["status"] == status
+    assert receiver.events == [(event_id(cluster, name), f"task.{status}")]
+    assert cluster.task(name)["notice"]["outcome"] == "delivered"
+    return receiver.received[-1].json()["task"]
+
+
+def test_a_completed_task_is_told(cluster: Cluster, name: str, receiver: Receiver) -> None:
+    """URL and key come from a Secret; the signature is good, and the task in it is the one that `get` shows."""
+    data = {"url": receiver.url, "secret": KEY}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": {"ips-flow.io/webhook": "true"}},
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+    cluster.kube.create(core(cluster.namespace, "secrets"), secret)
+    try:
+        image = tagged(cluster.push(f"tests/{name}:1"))
+        cluster.submit(request(name=name, images=[image], webhookSecretName=name))
+        told = assert_told(cluster, name, receiver, "completed")
+    finally:
+        cluster.kube.delete(core(cluster.namespace, "secrets", name))
+    assert len(receiver.received) == 1
+    assert told["nodeStatuses"] == cluster.task(name)["nodeStatuses"]
+    (one,) = receiver.received
+    Webhook(KEY).verify(one.body, dict(one.headers))
+    shown = cluster.flow("get", name)
+    assert f"notice: delivered to http://{HOST}:{receiver.port} after 1 try" in shown.err
+    logs = cluster.flow("logs", name)
+    assert "t0ps3cret" not in shown.out + shown.err + logs.out + logs.err
+
+
+def test_a_failed_task_is_told(cluster: Cluster, name: str, receiver: Receiver) -> None:
+    """Also where the receiver says 503 first: the same id again."""
+    receiver.will(Reply(503), Reply(429, {"Retry-After": "1"}))
+    missing = f"{cluster.registry}/tests/{name}-missing:1"
+    cluster.submit(request(name=name, images=[missing], webhookUrl=receiver.url))
+    told = assert_told(cluster, name, receiver, "failed")
+    assert {one["reason"] for one in told["failedNodeDetails"]} == {"NotFound"}
+    assert len(receiver.received) == 3
+    assert cluster.task(name)["notice"]["tries"] == 3
+
+
+def test_a_cancelled_task_is_told(cluster: Cluster, name: str, receiver: Receiver, tarpit: str) -> None:
+    """Once, though it was running."""
+    cluster.submit(request(name=name, images=[f"{tarpit}/slow:1"], webhookUrl=receiver.url))
+    cluster.await_pulling(name)
+    assert cluster.flow("cancel", name).code == 0
+    assert_told(cluster, name, receiver, "cancelled")
+    assert len(receiver.received) == 1
+
+
+def test_the_api_server_is_not_called(cluster: Cluster, name: str) -> None:
+    """Neither by its Service nor by an endpoint; the task is completed all the same."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+    found = cluster.kube.get(path)
+    address, port = found["endpoints"][0]["addresses"][0], found["ports"][0]["port"]
+    cluster.submit(request(name=name, images=[image], webhookUrl=f"https://{address}:{port}/api"))
+    await_marks(cluster, name)
+    task = audit(cluster, name)
+    assert (task["status"], task["notice"]["outcome"], task["notice"]["tries"]) == ("completed", "refused", 0)
+    assert "is the API server" in task["notice"]["reason"]
+
+
+@pytest.mark.long
+def test_a_receiver_that_is_down_while_finish_runs(cluster: Cluster, name: str) -> None:
+    """The keeper delivers what Argo's own finish could not, under the same id."""
+    with receiving(HOST) as away:
+        port, url = away.port, away.url
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    cluster.submit(request(name=name, images=[image], webhookUrl=url))
+    await_marks(cluster, name)
+    first = notice(cluster, name)
+    assert (first["outcome"], first["tries"]) == ("undelivered", 4)
+    assert first["reason"].endswith("connection refused")
+    with receiving(HOST, (port,)) as back:
+        cluster.await_that(
+            lambda: notice(cluster, name)["outcome"] == "delivered",
+            _LATER_SECONDS,
+            lambda: f"{name}: {notice(cluster, name)}",
+        )
+        assert_told(cluster, name, back, "completed")
+        assert len(back.received) == 1
+    assert notice(cluster, name)["id"] == first["id"]
+
+
+@pytest.mark.long
+def test_a_slow_receiver_holds_nothing_up(cluster: Cluster, name: str, receiver: Receiver) -> None:
+    """A receiver that never answers has 45 s; then the Workflow ends, with the verdict that it had."""
+    receiver.otherwise = Reply(silent=True)
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    cluster.submit(request(name=name, images=[image], webhookUrl=receiver.url))
+    await_marks(cluster, name)
+    assert audit(cluster, name)["status"] == "completed"
+    assert notice(cluster, name)["outcome"] == "undelivered"
+    assert 4 <= len(receiver.received) <= 5
+    receiver.ended.set()  # wake those that hang
+    receiver.otherwise = Reply(204)
+    cluster.await_that(lambda: notice(cluster, name)["outcome"] == "delivered", _LATER_SECONDS)
+    assert receiver.events == [(event_id(cluster, name), "task.completed")]
+
+
+@pytest.mark.alone
+@pytest.mark.long
+def test_finish_is_killed_while_it_sends(cluster: Cluster, name: str, receiver: Receiver) -> None:
+    """What was sent and not recorded is sent again, with nothing in it that looks like a second event."""
+    receiver.otherwise = Reply(silent=True)
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    cluster.submit(request(name=name, images=[image], webhookUrl=receiver.url))
+    cluster.await_that(lambda: bool(receiver.received), 120, lambda: "nothing was sent")
+    assert kill_step("finish", name)
+    receiver.ended.set()
+    receiver.otherwise = Reply(204)
+    assert_told(cluster, name, receiver, "completed")
+    assert len(receiver.received) >= 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("propagation", ["Background", "Orphan"])
+def test_a_workflow_deleted_while_it_runs(
+    cluster: Cluster, name: str, receiver: Receiver, tarpit: str, propagation: str
+) -> None:
+    """The keeper tells it as cancelled, once, and then forgets it."""
+    cluster.submit(request(name=name, images=[f"{tarpit}/slow:1"], webhookUrl=receiver.url))
+    cluster.await_pulling(name)
+    metadata = cluster.workflow(name)["metadata"]
+    uid, made = metadata["uid"], metadata["creationTimestamp"]
+    cluster.kube.delete(workflows(cluster.namespace, name), propagation=propagation)
+    cluster.await_that(lambda: bool(receiver.received), _LATER_SECONDS, lambda: f"{name}: nothing was told")
+
+    def forgotten() -> bool:
+        maps = cluster.kube.list(
+            core(cluster.namespace, "configmaps"),
+            labels=f"ips-flow.io/workflow-uid={uid}",
+            metadata_only=True,
+        )
+        return not list(maps)
+
+    cluster.await_that(forgotten, 120, lambda: f"{copy_name(uid)}, a notice or results are still there")
+    cluster.await_nothing_left(name, 90)
+    assert receiver.events == [(f"{uid}-{made}-cancelled", "task.cancelled")]
+    assert len(receiver.received) == 1
