@@ -25,7 +25,7 @@ from ips_flows.conventions import (
     LABEL_WORKFLOW_UID,
     base_name,
 )
-from ips_flows.errors import ConflictError, GoneError, NotFoundError, UnavailableError
+from ips_flows.errors import ConflictError, ForbiddenError, GoneError, NotFoundError, UnavailableError
 from ips_flows.evidence import ENDED_CANCELLED, is_terminal
 from ips_flows.jobgroup import index_of, is_gated, read_index, results_map
 from ips_flows.kube import Json, core, jobs
@@ -51,17 +51,20 @@ from steps.witness import PodWitness, stored_chunks
 _DRIVERS_SECONDS = 40.0
 _CLEAN_SECONDS = 30.0
 _PATIENCE_SECONDS = 120.0
+_REFUSED_SECONDS = 15.0  # an API server that has just started knows no rights yet
 _RETRY_SECONDS = 2.0
 
 
 def run(footing: Footing, _arguments: Sequence[str]) -> int:
-    """Argo does not retry an exit handler, so an API that does not answer is asked again for a while."""
-    end = time.monotonic() + _PATIENCE_SECONDS
+    """Argo does not retry an exit handler, so an API that does not answer, or refuses, is asked again for a while."""
+    since: float | None = None
     while True:
         try:
             return _finish(footing)
-        except (UnavailableError, GoneError) as error:
-            if time.monotonic() > end:
+        except (UnavailableError, GoneError, ForbiddenError) as error:
+            at = time.monotonic()
+            since = since or at
+            if at - since > (_REFUSED_SECONDS if isinstance(error, ForbiddenError) else _PATIENCE_SECONDS):
                 raise
             say(f"the API does not answer, trying again: {error.message}")
             time.sleep(_RETRY_SECONDS)

@@ -16,7 +16,7 @@ from ips_flows.conventions import (
     LABEL_VERDICT,
     attempt_name,
 )
-from ips_flows.errors import UnavailableError
+from ips_flows.errors import ForbiddenError, UnavailableError
 from ips_flows.jobgroup import config_map, index_data, job, owner, task_labels
 from ips_flows.kube import Kube
 from ips_flows.plan import GroupPlan
@@ -362,9 +362,9 @@ def test_a_driver_that_hangs_is_not_awaited_for_ever(
     assert verdict_of(stage).status == "failed"
 
 
-@pytest.mark.parametrize("status", [503, 0])
+@pytest.mark.parametrize("status", [503, 0, 403])
 def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None:
-    """Argo does not retry an exit handler, so finish asks again itself."""
+    """Argo does not retry an exit handler, so finish asks again itself: one that has just started may refuse all."""
     plan = announced(stage, "n1")
     put_job(stage, plan)
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
@@ -376,10 +376,13 @@ def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None
 
 def test_an_api_server_that_never_comes_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience ends."""
-    monkeypatch.setattr(step, "_PATIENCE_SECONDS", 0.0)
-    stage.server.fail(".", 503)
-    with pytest.raises(UnavailableError):
-        step.run(stage.footing, ())
+    for name in ("_PATIENCE_SECONDS", "_REFUSED_SECONDS"):
+        monkeypatch.setattr(step, name, 0.0)
+    for status, error in ((503, UnavailableError), (403, ForbiddenError)):
+        stage.server.faults.clear()
+        stage.server.fail(".", status)
+        with pytest.raises(error):
+            step.run(stage.footing, ())
 
 
 def test_the_role_grants_what_finish_does_and_no_more(stage: Stage) -> None:
