@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ips_flows.conventions import LABEL_WORKFLOW_UID
+from ips_flows.conventions import ANNOTATION_VERDICT, LABEL_WORKFLOW_UID
 from ips_flows.errors import ApiError
 from ips_flows.kube import core
 from tests.cluster import faults
@@ -28,6 +28,7 @@ from tests.cluster.conftest import FREE_PORTS, Cluster
 from tests.cluster.mishaps import MISHAPS
 from tests.cluster.test_warming import tagged
 from tests.cluster.watching import TaskWatch
+from tests.fakes.receiver import Receiver, Reply, receiving
 from tests.fakes.registry import Fault, FaultyRegistry, faulty_registry
 from tests.fakes.tarpit import Tarpit
 
@@ -55,6 +56,15 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     faults: int = 0
+
+
+@dataclass(frozen=True)
+class Peers:
+    """What the nodes and the tasks speak with: a registry that never answers, one that stumbles, a webhook's receiver."""
+
+    tarpit: str
+    registry: FaultyRegistry
+    receiver: Receiver
 
 
 class Soak:
@@ -104,9 +114,7 @@ class Soak:
                 deleted = what == "deleted" and one.name == victim
                 try:
                     status = (
-                        self._check_deleted(one.name)
-                        if deleted
-                        else self._check(one, watches[one.name], what)
+                        self._check_deleted(one) if deleted else self._check(one, watches[one.name], what)
                     )
                 except (AssertionError, ApiError, subprocess.SubprocessError, KeyError, ValueError) as error:
                     status = "WRONG"
@@ -150,6 +158,9 @@ class Soak:
         }
         if dice.random() < 0.3:
             fields["waves"] = [1, "100%"]
+        if dice.random() < 0.5:
+            fields["webhookUrl"] = f"http://{_GATEWAY}:{self._receiver.port}/{name}"
+            self._receiver.will(*[Reply(503)] * dice.choice([0, 0, 1]))
         return Asked(name, fields, good)
 
     def _check(self, asked: Asked, watch: TaskWatch, what: str) -> str:
@@ -163,9 +174,20 @@ class Soak:
         assert status == "completed" or waited.code != 0, f"wait said 0, the task is {status}"
         if asked.good and MISHAPS[what].harmless:
             assert status == "completed", task["errorMessage"]
+        if "webhookUrl" in asked.fields:
+            verdict = json.loads(
+                self._cluster.workflow(asked.name)["metadata"]["annotations"][ANNOTATION_VERDICT]
+            )
+            assert self._told(asked.name) == {(verdict["eventId"], f"task.{status}")}, self._told(asked.name)
         return status
 
-    def _check_deleted(self, name: str) -> str:
+    def _told(self, name: str) -> set[tuple[str, str]]:
+        """The events that a task's receiver was told of: id and event."""
+        received = list(self._receiver.received)
+        return {(one.id, one.json()["event"]) for one in received if one.path == f"/{name}"}
+
+    def _check_deleted(self, asked: Asked) -> str:
+        name = asked.name
         self._cluster.await_no_pods(name, _GONE_SECONDS)
         self._cluster.await_nothing_left(name, _FORGOTTEN_SECONDS)
 
@@ -178,6 +200,7 @@ class Soak:
             )
 
         self._cluster.await_that(forgotten, _FORGOTTEN_SECONDS, lambda: "a deleted task is still remembered")
+        assert len(self._told(name)) == ("webhookUrl" in asked.fields), self._told(name)
         return "deleted"
 
     def _await_whole(self) -> None:
@@ -237,8 +260,9 @@ def main() -> int:
     with (
         Tarpit(_GATEWAY, FREE_PORTS) as tarpit,
         faulty_registry(_GATEWAY, FREE_PORTS, cluster.registry) as registry,
+        receiving(_GATEWAY) as receiver,
     ):
-        soak = Soak(cluster, options.seed, options.keep, tarpit, registry)
+        soak = Soak(cluster, options.seed, options.keep, Peers(tarpit, registry, receiver))
         for number in count(options.first):
             if time.monotonic() - began >= options.minutes * 60 or soak.tasks >= options.tasks:
                 break
