@@ -70,14 +70,13 @@ class Peers:
 class Soak:
     """One soak: its cluster, its dice, and what has happened so far."""
 
-    def __init__(
-        self, cluster: Cluster, seed: str, keep: Path, tarpit: str, registry: FaultyRegistry
-    ) -> None:
+    def __init__(self, cluster: Cluster, seed: str, keep: Path, peers: Peers) -> None:
         self._cluster = cluster
         self._seed = seed
         self._keep = keep
-        self._tarpit = tarpit
-        self._registry = registry
+        self._tarpit = peers.tarpit
+        self._registry = peers.registry
+        self._receiver = peers.receiver
         self._mishaps = self._deck()
         self.tallies: dict[str, Tally] = {}
         self.tasks = 0
