@@ -67,7 +67,7 @@ def history(
     *,
     ended: bool = False,
 ) -> tuple[Attempt, ...]:
-    """The attempts of the waves that were tried again, or are to be; in order.
+    """The attempts of the waves that were tried again, or were to be; in order.
 
     `groups` is what the drivers say on their Jobs; of the latest attempt of a wave it counts until the task's end,
     since not all of it may be stored.
@@ -87,7 +87,7 @@ def history(
         if one.ended_at and one.failed and one.attempt < plan.max_retries and (follows or not ended):
             wait = delay(plan.retry_strategy, plan.retry_delay, one.attempt + 1)
             shown.append(one.model_copy(update={"next_delay": wait}))
-        elif one.attempt:
+        elif one.attempt or (ended and one.failed):
             shown.append(one)
     return tuple(shown)
 

@@ -71,6 +71,12 @@ def test_a_task_without_retries_has_no_history() -> None:
     assert history(None, ()) == ()
 
 
+def test_a_task_that_ends_before_its_next_attempt() -> None:
+    """What was to be tried again, and was cancelled, is told without a delay behind it."""
+    (first,) = history(plan(), recorded_attempts([FIRST]), ended=True)
+    assert (first.attempt, first.failed, first.next_delay) == (0, 1, None)
+
+
 def test_no_delay_follows_the_last_attempt() -> None:
     """Once the retries are used up, or the task has ended, no next attempt is announced."""
     chunks = [Chunk(0, number, {"n2": BAD}, STARTED) for number in range(3)]
