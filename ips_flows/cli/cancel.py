@@ -33,13 +33,21 @@ def cancel_command(
 
     kube, namespace = target.connect()
 
+    stopping: list[str] = []
+
     def cancel(name: str) -> None:
         found = tasks.cancel(kube, namespace, name)
+        stopping.append(name)
         if not wait:
             put(f"task {name} {'cancelled' if found.shutdown == 'Terminate' else 'is being cancelled'}")
-            return
+
+    def await_end(name: str) -> None:
         ended = following.to_the_end(kube, namespace, name, timeout=timeout, view=Lines())
         put(f"task {name} {summary_line(ended)}")
 
     left = "the tasks end without this command; `ips-flow list` shows when"
-    context.exit(each(names, cancel, left=left))
+    # All are stopped before any is waited for: else one that waits in the queue starts in the meantime.
+    code = each(names, cancel, left=left)
+    if wait:
+        code = each(stopping, await_end, left=left) or code
+    context.exit(code)

@@ -32,8 +32,7 @@ def limit(cluster: Cluster, number: int) -> None:
 
 def submit(cluster: Cluster, name: str, image: str, priority: int = 5) -> None:
     text = request(name=name, images=[image], priority=priority, nodeTimeout="5m")
-    submitted = cluster.flow("run", "-", "--detach", text=text)
-    assert submitted.code == 0, submitted.err
+    cluster.submit(text)
 
 
 def order(cluster: Cluster) -> list[str]:
@@ -53,8 +52,9 @@ def busy(cluster: Cluster, name: str, tarpit: str) -> Iterator[tuple[str, str]]:
     submit(cluster, holder, image, priority=10)
     cluster.await_that(lambda: running(cluster) == {holder}, 60, lambda: f"runs: {running(cluster)}")
     yield holder, image
-    for task in [*reversed(order(cluster)), *running(cluster)]:
-        cluster.flow("cancel", task, "--wait")
+    left = [*reversed(order(cluster)), *running(cluster)]
+    if left:
+        cluster.flow("cancel", *left, "--wait")
 
 
 def test_tasks_wait_in_order_and_reprioritize_sorts_anew(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -139,3 +140,26 @@ def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[
     said = capsys.readouterr()
     assert "a usable max-concurrent-tasks" in said.out
     assert "no task can start: `ips-flow doctor -n warm` says why" in said.err
+
+
+@pytest.mark.usefixtures("shell")
+def test_several_are_stopped_before_any_is_waited_for(
+    server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the end of the first one would start the next, which is to be cancelled as well."""
+    for name in ("a", "b"):
+        submit(kube, name)
+
+    def end_when_all_are_stopped(kind: str, _item: Any) -> None:
+        found = [server.get("workflows", name) for name in ("a", "b")]
+        if kind == "workflows" and all(one["spec"].get("shutdown") for one in found):
+            server.on_change = lambda *_: None
+            for name in ("a", "b"):
+                Argo(server, name).phase("Succeeded")
+
+    server.on_change = end_when_all_are_stopped
+    assert main.run(["cancel", "a", "b", "--wait", "--timeout", "20s"]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "task a cancelled",
+        "task b cancelled",
+    ]
