@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ips_flows import clock, taskjson, tasks
 from ips_flows.conventions import LABEL_KIND, LABEL_TASK_NAME
 from ips_flows.kube import Kube, core, jobs, workflows
 from tests.cluster import processes
@@ -104,8 +105,8 @@ class Cluster:
         )
 
     def task(self, name: str) -> Any:
-        """The task as JSON."""
-        return self.flow("get", name, "-o", "json", seconds=_ASK_SECONDS).json()
+        """The task as `get -o json` prints it, without a program started each time that a test looks."""
+        return taskjson.to_json(tasks.get(self.kube, self.namespace, name), clock.now())
 
     def submit(self, text: str) -> None:
         """Submit a request and leave it to itself."""

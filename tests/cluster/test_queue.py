@@ -10,6 +10,7 @@ import pytest
 
 from ips_flows.conventions import CONFIG_MAP, LIMIT_KEY
 from ips_flows.kube import core, workflows
+from ips_flows.queue import read_queue
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_lifecycle import _submit_form
 from tests.cluster.test_warming import request, tagged
@@ -40,7 +41,7 @@ def order(cluster: Cluster) -> list[str]:
 
 
 def running(cluster: Cluster) -> set[str]:
-    return set(cluster.flow("queue", "-o", "json").json()["running"])
+    return set(read_queue(cluster.kube, cluster.namespace).running)
 
 
 @pytest.fixture
