@@ -12,6 +12,7 @@ from tests.cluster import faults, processes
 from tests.cluster.conftest import Cluster
 
 _STEP_SECONDS = 60.0  # how long a step to be broken is awaited; a task may have none any more
+_LAST_STEP_SECONDS = 500.0  # the same for the last one, which comes when a task has used up its time
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def _driver_frozen(cluster: Cluster, task: str, dice: Random) -> None:
 
 
 def _finish_killed(cluster: Cluster, task: str, dice: Random) -> None:
-    if _await_step(cluster, "finish", task, 2 * _STEP_SECONDS):
+    if _await_step(cluster, "finish", task, _LAST_STEP_SECONDS):
         faults.outage(dice.uniform(0, 3))  # somewhere in its work
         faults.kill_step("finish", task)
 

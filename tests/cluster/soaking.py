@@ -140,7 +140,7 @@ class Soak:
             images.insert(dice.randrange(len(images) + 1), f"{self._tarpit}/{name}:1")
             good = False
         if dice.random() < 0.2:
-            self._registry.misbehave(dice.choice(_FAULTY), left=dice.randint(1, 6))
+            self._registry.misbehave(dice.choice(_FAULTY), left=dice.randint(1, 3))
             images[0] = f"{self._registry.address}/{images[0].partition('/')[2]}"
         fields: dict[str, Any] = {
             "images": images,
@@ -152,8 +152,8 @@ class Soak:
             "retryDelay": dice.randint(1, 4),
             "maxFailedNodes": dice.choice([0, 0, 1, "50%"]),
             "pullPolicy": dice.choice(["IfNotPresent", "IfNotPresent", "Always"]),
-            "nodeTimeout": "90s" if good else f"{dice.randint(15, 40)}s",
-            "timeout": "5m" if good else f"{dice.randint(90, 150)}s",
+            "nodeTimeout": "150s" if good else f"{dice.randint(15, 40)}s",
+            "timeout": "8m" if good else f"{dice.randint(90, 150)}s",
         }
         if dice.random() < 0.3:
             fields["waves"] = [1, "100%"]
