@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -27,6 +29,29 @@ settings.register_profile(
 # `--hypothesis-profile searching` looks for more, elsewhere each time.
 settings.register_profile("searching", max_examples=2000, deadline=None, database=None)
 settings.load_profile("fixed")
+
+_ON_A_SERVER = {"server", "kube", "shell", "stage"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """Tests that need an API server are not measured, nor the processes that they start: it takes twice the time.
+
+    Branches are asked of the pure modules, which tests reach with values alone.
+    """
+    measured = Coverage.current()
+    if (
+        measured is None
+        or not isinstance(item, pytest.Function)
+        or _ON_A_SERVER.isdisjoint(item.fixturenames)
+    ):
+        return (yield)
+    measured.stop()
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # `start` sets it again
+    try:
+        return (yield)
+    finally:
+        measured.start()
 
 
 @pytest.fixture

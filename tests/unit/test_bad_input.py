@@ -56,6 +56,11 @@ def kubeconfig(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> P
     return server.kubeconfig(tmp_path_factory.mktemp("kube"))
 
 
+@pytest.fixture(scope="module")
+def kube(kubeconfig: Path) -> Kube:
+    return Kube.connect(str(kubeconfig))
+
+
 @pytest.fixture
 def cli(
     server: ApiServer, kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -73,14 +78,14 @@ def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
 
 
-def filtered(server: ApiServer, kubeconfig: Path, parameters: Mapping[str, object]) -> str:
+def filtered(server: ApiServer, kube: Kube, parameters: Mapping[str, object]) -> str:
     """What filter says of a Workflow with these parameters, on the Workflow itself; it plans nothing."""
     entries = [{"name": name, "value": value} for name, value in parameters.items()]
     workflow = server.put(
         "workflows", {"metadata": {"name": "bad"}, "spec": {"arguments": {"parameters": entries}}}
     )
     before = len(server.calls)
-    assert step.run(Footing(Kube.connect(str(kubeconfig)), "bad", workflow["metadata"]["uid"]), ()) == 1
+    assert step.run(Footing(kube, "bad", workflow["metadata"]["uid"]), ()) == 1
     assert [call.split()[0] for call in server.calls[before:]] == ["GET", "PATCH"]
     annotations = server.get("workflows", "bad")["metadata"]["annotations"]
     server.remove("workflows", "bad")
@@ -133,10 +138,10 @@ def test_from_a_file(cli: ApiServer, capsys: pytest.CaptureFixture[str], sent: s
 
 @rows([row for row in DOCUMENTS if row[1].strip()])
 def test_as_the_argument_of_a_workflow(
-    server: ApiServer, kubeconfig: Path, capsys: pytest.CaptureFixture[str], sent: str, said: str
+    server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str], sent: str, said: str
 ) -> None:
     """What is submitted past the command line is refused by filter, in the same words, and nothing is planned."""
-    assert filtered(server, kubeconfig, {"request": sent, "images": "busybox"}) == by("request", said)
+    assert filtered(server, kube, {"request": sent, "images": "busybox"}) == by("request", said)
     assert capsys.readouterr().out == printed(by("request", said))
 
 
@@ -153,9 +158,9 @@ def test_flags(
 
 
 @rows(FORMS)
-def test_the_form(server: ApiServer, kubeconfig: Path, sent: Mapping[str, object], said: str) -> None:
+def test_the_form(server: ApiServer, kube: Kube, sent: Mapping[str, object], said: str) -> None:
     """A bad field of the Argo UI's form is named as the form names it."""
-    assert filtered(server, kubeconfig, {"request": "", **sent}) == said
+    assert filtered(server, kube, {"request": "", **sent}) == said
 
 
 @pytest.mark.parametrize(
@@ -193,8 +198,8 @@ def test_a_file_name_that_acts(cli: ApiServer, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == printed(said)
 
 
-def test_ten_thousand_problems_fit_into_an_annotation(server: ApiServer, kubeconfig: Path) -> None:
+def test_ten_thousand_problems_fit_into_an_annotation(server: ApiServer, kube: Kube) -> None:
     """Of a request with problems without end the first are told, and how many more there are."""
     names = [f"N{number}{'x' * 60}" for number in range(9_999)]
-    said = filtered(server, kubeconfig, {"request": json.dumps({"images": ["busybox"], "nodes": names})})
+    said = filtered(server, kube, {"request": json.dumps({"images": ["busybox"], "nodes": names})})
     assert said.split("\n")[-1] == "request: and 9979 more problems"
