@@ -23,6 +23,7 @@ OWN_DIRECTORIES = (
     "/var/log/containers",
 )
 OWN_RUNTIME_DIRECTORY = "/run/containerd"
+_BOOTED = b"containerd successfully booted"
 
 
 class Node:
@@ -212,15 +213,35 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
         mounts = Path("/proc/self/mountinfo").read_text()
         return all(f" {path} " in mounts for path in (self.network_namespace, self.mount_namespace))
 
+    def start(self) -> bool:
+        """Start what of the node does not run; return whether anything was done."""
+        containerd, kubelet = self.daemons()
+        since = containerd.log.stat().st_size if containerd.log.exists() else 0
+        changed = processes.ensure(containerd)
+        if changed:
+            await_condition(
+                f"containerd of {self.name} has booted",
+                lambda: self.responds(containerd.log, since),
+                seconds=30,
+                log=containerd.log,
+                abandon=lambda: processes.death(containerd.name),
+            )
+        return processes.ensure(kubelet) or changed
+
     def forget_past_socket(self) -> None:
         """Remove the socket of a containerd that was killed, so that nothing waits on it."""
         record = processes.read(f"{self.name}-containerd")
         if record is None or not record.alive():
             self.socket.unlink(missing_ok=True)
 
-    def responds(self) -> bool:
-        """Say whether containerd answers on its socket."""
-        return self.socket.is_socket()
+    def responds(self, log: Path, since: int) -> bool:
+        """Say whether containerd has booted, by what it logged since that position.
+
+        Its socket is there earlier, and a kubelet that finds the rest "not initialized yet" ends for good.
+        """
+        with log.open("rb") as stream:
+            stream.seek(since)
+            return self.socket.is_socket() and _BOOTED in stream.read()
 
 
 def _large_machine() -> bool:
@@ -261,16 +282,7 @@ def start(numbers: list[int]) -> None:
             network.connect(number)
             node.configure()
             node.forget_past_socket()
-            containerd, kubelet = node.daemons()
-            changed |= processes.ensure(containerd)
-            await_condition(
-                f"containerd of {node.name} listens",
-                node.responds,
-                seconds=30,
-                log=containerd.log,
-                abandon=lambda name=containerd.name: processes.death(name),  # type: ignore[misc]
-            )
-            changed |= processes.ensure(kubelet)
+            changed |= node.start()
         if not changed:
             current.says("all run")
 
