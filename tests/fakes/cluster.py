@@ -32,8 +32,27 @@ class Play(StrEnum):
     PULLED = "pulled"
     PRESENT = "present"
     MISSING = "missing"  # the registry has no such manifest
+    NO_SPACE = "no space"  # the node's disk is full
+    AWAY = "away"  # nobody listens where the registry was, until `release` is called
     SLOW = "slow"  # pulled as soon as `release` is called
     NEVER = "never"  # it pulls for ever
+
+
+# What containerd says of a pull that fails.
+_WORDS = {
+    Play.MISSING: (
+        'rpc error: code = NotFound desc = failed to pull and unpack image "{image}": failed to resolve '
+        'reference "{image}": {image}: not found'
+    ),
+    Play.NO_SPACE: (
+        'failed to pull and unpack image "{image}": failed to copy: write '
+        "/var/lib/containerd/io.containerd.content.v1.content/ingest/4f/data: no space left on device"
+    ),
+    Play.AWAY: (
+        'failed to pull and unpack image "{image}": failed to resolve reference "{image}": failed to do request: '
+        'Head "https://{image}": dial tcp 10.0.0.1:5000: connect: connection refused'
+    ),
+}
 
 
 @dataclass(slots=True)
@@ -92,7 +111,7 @@ class Cluster:
         self._stopping = True
         with self.server.store.changed:
             self.server.store.changed.notify_all()
-        self._thread.join(5)
+        self._thread.join(60)
         if self._error:
             raise self._error
 
@@ -100,12 +119,14 @@ class Cluster:
         """Let the slow pulls come to their end."""
         self._released.set()
 
-    def wait_for(self, holds: Callable[[], Any], seconds: float = 10.0) -> None:
+    def wait_for(self, holds: Callable[[], Any], seconds: float = 60.0) -> None:
         """Wait until something holds; it is asked after every change, and now and then."""
         changed = self.server.store.changed
         end = time.monotonic() + seconds
         with changed:
             while not holds():
+                if self._error:
+                    raise self._error
                 assert time.monotonic() < end, "it never came to that"
                 changed.wait(2 * _TICK_SECONDS)
 
@@ -118,10 +139,45 @@ class Cluster:
         """The nodes for which a pod was let go that has not ended."""
         return [_target(pod) for pod in self.objects("pods") if _is_let_go(pod) and not _is_ended(pod)]
 
+    def bound(self) -> list[str]:
+        """Those of them to which the scheduler has bound it by now."""
+        waiting = [pod for pod in self.objects("pods") if _is_let_go(pod) and not _is_ended(pod)]
+        return [pod["spec"]["nodeName"] for pod in waiting if "nodeName" in pod["spec"]]
+
+    def told(self, node: str) -> list[str]:
+        """The reasons of the events of the pods that are on a node."""
+        there = {
+            pod["metadata"]["uid"] for pod in self.objects("pods") if pod["spec"].get("nodeName") == node
+        }
+        return [
+            event["reason"] for event in self.objects("events") if event["involvedObject"]["uid"] in there
+        ]
+
+    def pods_made(self) -> list[str]:
+        """The pull pods that there ever were."""
+        return [
+            item["metadata"]["name"]
+            for _, event, kind, item in list(self.server.store.history)
+            if kind == "pods" and event == "ADDED" and INDEX in item["metadata"].get("annotations", {})
+        ]
+
     def node_lost(self, name: str, *, since: str = "2026-01-01T00:00:00Z") -> None:
         """The node's kubelet falls silent."""
         self.silent.add(name)
-        condition = {"type": "Ready", "status": "Unknown", "lastTransitionTime": since}
+        self._ready(name, "Unknown", since)
+
+    def node_back(self, name: str) -> None:
+        """The node's kubelet is heard again."""
+        self.silent.discard(name)
+        self._ready(name, "True", clock.stamp(clock.now()))
+
+    def node_gone(self, name: str) -> None:
+        """The node leaves the cluster, and nobody looks after its pods any more."""
+        self.silent.add(name)
+        self.server.remove("nodes", name, namespace="")
+
+    def _ready(self, name: str, status: str, since: str) -> None:
+        condition = {"type": "Ready", "status": status, "lastTransitionTime": since}
         self.server.change("nodes", name, {"status": {"conditions": [condition]}}, namespace="")
 
     # -- controllers
@@ -145,7 +201,8 @@ class Cluster:
 
     def _tick(self) -> None:
         for job in self.objects("jobs"):
-            self._control(job)
+            if job["spec"].get("completionMode") == "Indexed":  # the others are no business of these nodes
+                self._control(job)
         for pod in self.objects("pods"):
             if not _is_ended(pod) and _is_let_go(pod):
                 self._schedule(pod)
@@ -243,22 +300,18 @@ class Cluster:
         elif play is Play.PRESENT:
             self._event(pod, "Pulled", f'Container image "{image}" already present on machine')
             container.ended = True
-        elif play is Play.MISSING:
-            self._fail(pod, container, took)
+        elif play in _WORDS and not (play is Play.AWAY and self._released.is_set()):
+            self._fail(pod, container, _WORDS[play].format(image=image), took)
         elif (play is Play.PULLED and took > _STEP_SECONDS) or (
-            play is Play.SLOW and self._released.is_set()
+            play in (Play.SLOW, Play.AWAY) and self._released.is_set()
         ):
             text = f'Successfully pulled image "{image}" in 70ms (70ms including waiting). Image size: 4196390 bytes.'
             self._event(pod, "Pulled", text)
             container.ended = True
 
-    def _fail(self, pod: Json, container: _Container, took: float) -> None:
+    def _fail(self, pod: Json, container: _Container, words: str, took: float) -> None:
         """ErrImagePull and ImagePullBackOff by turns, as long as the pod lives."""
         image = container.image
-        words = (
-            f'rpc error: code = NotFound desc = failed to pull and unpack image "{image}": failed to resolve '
-            f'reference "{image}": {image}: not found'
-        )
         turn = int(took / _STEP_SECONDS)
         if turn % 2:
             container.waiting = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,14 +17,16 @@ from typing import Any
 import pytest
 
 from ips_flows import clock
-from ips_flows.conventions import group_name
+from ips_flows.conventions import ANNOTATION_PLAN, ANNOTATION_VERDICT, CONFIG_MAP, LABEL_TASK, group_name
 from ips_flows.jobgroup import config_map, results_map, task_labels, workflow_owner
 from ips_flows.kube import Kube
 from ips_flows.plan import GroupPlan
+from ips_flows.report import Verdict
 from ips_flows.results import Chunk, NodeResult, decode, fold
 from steps import drive, filter, finish, witness  # noqa: A004  (the step's name)
 from steps.footing import Footing
 from tests.fakes.apiserver import ApiServer
+from tests.fakes.cluster import Cluster
 from tests.unit import samples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +43,11 @@ class Stage:
         self.kubeconfig = server.kubeconfig(folder)
         self.monkeypatch = monkeypatch
         self.kube = Kube.connect(str(self.kubeconfig))
-        workflow = {"metadata": {"name": TASK}, "spec": {}, "status": {"startedAt": clock.stamp(clock.now())}}
+        workflow = {
+            "metadata": {"name": TASK, "labels": {LABEL_TASK: "true"}},
+            "spec": {},
+            "status": {"startedAt": clock.stamp(clock.now())},
+        }
         self.uid = server.put("workflows", workflow)["metadata"]["uid"]
         self.footing = Footing(self.kube, TASK, self.uid)
         self.outputs = folder / "outputs"
@@ -74,6 +81,32 @@ class Stage:
         self.server.put("configmaps", stored)
         return plan
 
+    def asks(self, **fields: Any) -> None:
+        """Give the task a request, let Argo run it, and plan it."""
+        request = [{"name": "request", "value": json.dumps(fields)}]
+        labels = {"workflows.argoproj.io/phase": "Running"}
+        self.workflow(
+            {
+                "metadata": {"labels": labels},
+                "spec": {"arguments": {"parameters": request}},
+                "status": {"phase": "Running"},
+            }
+        )
+        self.server.change("configmaps", CONFIG_MAP, {"data": {"worker-image": samples.WORKER}})
+        assert filter.run(self.footing, ()) == 0
+
+    def announced(self, *images: str, nodes: Sequence[str], losses: int = 0, retries: int = 0) -> GroupPlan:
+        """Store the plan of one group, and its summary on the Workflow."""
+        plan = self.planned(*images, nodes=nodes, losses_allowed=losses, max_retries=retries)
+        changes = {"images": images, "max_retries": retries, "deadline": plan.deadline}
+        summary = samples.summary(eligible=len(nodes), losses=losses).model_copy(update=changes)
+        self.workflow({"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
+        return plan
+
+    def verdict(self) -> Verdict:
+        """What finish wrote."""
+        return Verdict.from_json(self.annotations()[ANNOTATION_VERDICT])
+
     def recorded(self, name: str, chunk: Chunk) -> None:
         """Store results, as a driver does."""
         self.server.put("configmaps", results_map(name, TASK, self.uid, chunk))
@@ -104,6 +137,13 @@ class Stage:
         """How often drivers have looked at their Job so far."""
         return sum(call.startswith("GET") and "/jobs/" in call for call in self.server.calls)
 
+    def looks(self, cluster: Cluster, times: int = 3) -> None:
+        """Let the driver look so many times more, with a pod each time that has changed in nothing."""
+        for _ in range(times):
+            seen = self.passes()
+            self.server.change("pods", cluster.objects("pods")[-1]["metadata"]["name"], {})
+            cluster.wait_for(lambda seen=seen: self.passes() > seen)  # type: ignore[misc]
+
     @contextlib.contextmanager
     def meanwhile(self, act: Callable[[], None]) -> Iterator[None]:
         """Do something beside the step; its failure fails the test."""
@@ -120,9 +160,14 @@ class Stage:
         try:
             yield
         finally:
-            thread.join(10)
+            thread.join(60)
             if failed:
                 raise failed[0]
+            assert not thread.is_alive(), "what should happen meanwhile goes on and on"
+
+    def finish(self) -> int:
+        """Run finish here, and return its exit code."""
+        return finish.run(self.footing, ())
 
     def results(self) -> Mapping[str, NodeResult]:
         """What is recorded of each node; read past the API, so that it counts for no step."""

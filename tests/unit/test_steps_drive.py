@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,24 +168,12 @@ def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
         return item
 
     stage.server.admit = strip
+    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 0.0)  # no word will come
     stage.planned(GOOD, nodes=["n1"])
     with Cluster(stage.server, ["n1"]) as cluster:
         assert stage.drive() == 1
     assert cluster.ended["n1"]["status"]["phase"] == "Succeeded"
     assert results_of(stage, "n1") == [(Result.FAILED, Failure.UNKNOWN)]
-
-
-def test_a_pod_that_nobody_places(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pod that stays unbound is ended by us, with the scheduler's words."""
-    monkeypatch.setattr(podwatch, "_UNBOUND_SECONDS", 0.0)
-    stage.planned(GOOD, nodes=["n1"])
-    with Cluster(stage.server, []) as cluster:
-        cluster.unplaceable.add("n1")
-        stage.server.put("nodes", {"metadata": {"name": "n1"}}, namespace="")
-        cluster.wait_for(lambda: cluster.objects("nodes"))
-        assert stage.drive() == 1
-    (image,) = stage.results()["n1"].images
-    assert image.reason == Failure.UNSCHEDULABLE
 
 
 def test_a_silent_kubelet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,27 +220,6 @@ def test_a_kubelet_that_hangs_in_a_pull(stage: Stage, monkeypatch: pytest.Monkey
         cluster.hanging.add("n1")
         assert stage.drive() == 1
     assert results_of(stage, "n1") == [(Result.FAILED, Failure.TIMEOUT)]
-
-
-def test_a_watch_that_starts_too_late(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Where the API server has forgotten what the driver looked at last, the driver looks again."""
-    stage.planned(GOOD, nodes=["n1"])
-    watch = Kube.watch
-    forgotten: list[int] = []
-
-    def late(self: Kube, path: str, **options: Any) -> Iterator[Any]:
-        if not forgotten:
-            stage.server.forget_history()
-            forgotten.append(1)
-        return watch(self, path, **options)
-
-    monkeypatch.setattr(Kube, "watch", late)
-    with Cluster(stage.server, ["n1"]):
-        assert stage.drive() == 0
-    assert "too old resource version" in capsys.readouterr().out
-    assert stage.results()["n1"].images == (PULLED,)
 
 
 def test_the_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,7 +335,7 @@ def test_an_evicted_driver_and_its_successor(stage: Stage) -> None:
         with stage.driver("driver-1") as process:
             cluster.wait_for(lambda: "n1" in cluster.ended and "n3" in cluster.pulling())
             process.send_signal(signal.SIGTERM)
-            said, _ = process.communicate(timeout=10)
+            said, _ = process.communicate(timeout=60)
         assert process.returncode == 4, said
         assert "the next driver takes over" in said
         uid = job_of(stage)["metadata"]["uid"]
@@ -378,29 +344,6 @@ def test_an_evicted_driver_and_its_successor(stage: Stage) -> None:
     assert job_of(stage)["metadata"]["uid"] == uid
     assert job_of(stage)["metadata"]["annotations"][ANNOTATION_EPOCH] == "2"
     assert cluster.most_pulling == 2
-
-
-def test_a_frozen_driver_finds_its_job_taken(stage: Stage) -> None:
-    """A second driver adopts the Job in a new epoch; the first, when it wakes, touches nothing and exits 4."""
-    nodes = ["n1", "n2"]
-    stage.planned(GOOD, nodes=nodes, window=1)
-    with Cluster(stage.server, nodes, {GOOD: Play.SLOW}) as cluster, stage.driver("driver-1") as frozen:
-        cluster.wait_for(lambda: progress_of(stage).pulling == 1)
-        frozen.send_signal(signal.SIGSTOP)
-        cluster.release()
-        assert stage.drive(me="driver-2") == 0
-        patches = [call for call in stage.server.calls if call.startswith(("PATCH", "POST", "DELETE"))]
-        frozen.send_signal(signal.SIGCONT)
-        said, _ = frozen.communicate(timeout=10)
-        assert frozen.returncode == 4, said
-        assert "is driven by driver-2 now" in said
-    assert patches == [call for call in stage.server.calls if call.startswith(("PATCH", "POST", "DELETE"))]
-    annotations = job_of(stage)["metadata"]["annotations"]
-    assert (annotations[ANNOTATION_HOLDER], annotations[ANNOTATION_EPOCH]) == ("driver-2", "2")
-    # n2 was gated when the Job was adopted, n1 was not.
-    epochs = {node: pod["metadata"]["annotations"][ANNOTATION_EPOCH] for node, pod in cluster.ended.items()}
-    assert epochs == {"n1": "0", "n2": "2"}
-    assert cluster.most_pulling == 1
 
 
 def test_a_driver_frozen_just_before_it_ungates(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,7 +376,7 @@ def test_a_job_changes_while_it_is_adopted(
     expected: str,
 ) -> None:
     """The Job controller's writes do not keep a driver from adopting a Job; another driver's do."""
-    stage.planned(GOOD, nodes=["n1"], seconds=5)
+    stage.planned(GOOD, nodes=["n1"])
     patch = Kube.patch
     late = [meanwhile]
 
@@ -442,15 +385,16 @@ def test_a_job_changes_while_it_is_adopted(
             stage.server.change("jobs", job_name(stage), {"metadata": {"annotations": late.pop()}})
         return patch(self, path, body, **options)
 
-    with Cluster(stage.server, ["n1"], {GOOD: Play.NEVER}) as cluster:
+    with Cluster(stage.server, ["n1"], {GOOD: Play.SLOW}) as cluster:
         with stage.driver("driver-1") as lost:
             cluster.wait_for(cluster.pulling)
             lost.kill()
             lost.wait()
+        cluster.release()
         monkeypatch.setattr(Kube, "patch", overtaken)
         said = ""
         try:
-            assert stage.drive(me="driver-2") == 1
+            assert stage.drive(me="driver-2") == 0
         except LostFootingError as error:
             said = error.message
     assert expected in said + capsys.readouterr().out
@@ -606,7 +550,7 @@ def test_an_unforeseen_error_is_no_failed_attempt(stage: Stage) -> None:
     name = f"{TASK}-{stage.uid.replace('-', '')[:6]}-g{plan.group}"
     stage.server.change("configmaps", name, {"binaryData": {"plan.json.gz": "bm90IGd6aXA="}})
     with stage.driver("driver-1") as process:
-        said, _ = process.communicate(timeout=10)
+        said, _ = process.communicate(timeout=60)
     assert process.returncode == 70, said
     assert "BadGzipFile" in said
 
@@ -614,7 +558,7 @@ def test_an_unforeseen_error_is_no_failed_attempt(stage: Stage) -> None:
 def test_an_api_error_is_no_failed_attempt(stage: Stage) -> None:
     """A plan that can't be read makes the driver exit 4 with one line that says why."""
     with stage.driver("driver-1") as process:
-        said, _ = process.communicate(timeout=10)
+        said, _ = process.communicate(timeout=60)
     assert process.returncode == 4
     assert said.startswith("error: ")
     assert "not found" in said
@@ -626,15 +570,14 @@ def test_the_role_grants_what_a_driver_does_and_no_more(
 ) -> None:
     """Over all paths – results stored, pods deleted, ended and failed, a stop – every right is used."""
     monkeypatch.setattr(record, "_PERSIST_SECONDS", 0.0)
-    monkeypatch.setattr(podwatch, "_UNBOUND_SECONDS", 0.0)
     nodes = ["n1", "n2", "n3", "n4"]
     stage.planned(GOOD, nodes=nodes, window=3)
     stage.server.put("nodes", {"metadata": {"name": "n3"}}, namespace="")
 
     def stop() -> None:
-        cluster.wait_for(
-            lambda: {"n1", "n2", "n3"} <= set(cluster.ended) and cluster.pulling() == ["n4"], seconds=5
-        )
+        cluster.wait_for(lambda: {"n1", "n2"} <= set(cluster.ended) and cluster.bound() == ["n4"])
+        monkeypatch.setattr(podwatch, "_UNBOUND_SECONDS", 0.0)
+        cluster.wait_for(lambda: "n3" in cluster.ended)
         stage.workflow({"spec": {"shutdown": "Stop"}})
         terminate()
 
