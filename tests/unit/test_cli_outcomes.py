@@ -645,26 +645,6 @@ def test_a_run_to_the_end(server: ApiServer, capsys: pytest.CaptureFixture[str])
     assert last == "completed: every image is on 1 of 1 nodes – 1 pulled, 4.0 MB in 12 s"
 
 
-def test_a_running_task_is_stopped_before_it_is_deleted(
-    server: ApiServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`delete` cancels first, waits for the recorded end, and then deletes."""
-    argo = submitted(server)
-    argo.phase("Running")
-    argo.planned(waves={"wave-1": 1})
-
-    def changed(kind: str, item: dict[str, object]) -> None:
-        if kind == "workflows" and "shutdown" in item["spec"]:  # type: ignore[operator]
-            server.on_change = None
-            argo.verdict({}, stopped=True)
-
-    server.on_change = changed
-    capsys.readouterr()
-    assert run(["delete", "a"]) == 0
-    assert capsys.readouterr().out == "task a deleted\n"
-    assert ("workflows", "warm", "a") not in server.store.objects
-
-
 def test_logs_come_in_order_with_their_step(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Each line begins with its step; steps come as they ran; the lines of Argo's executor are left out."""
     argo = completed(server)
