@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -163,3 +164,65 @@ def test_several_are_stopped_before_any_is_waited_for(
         "task a cancelled",
         "task b cancelled",
     ]
+
+
+class Semaphore:
+    """Argo's controller, as far as it starts what waits: by priority, then by age, up to the limit of the settings."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+        self.started: list[str] = []
+
+    def tasks(self, phase: str) -> list[Any]:
+        """The Workflows in a phase, by name."""
+        return [
+            item
+            for key, item in sorted(self._server.store.objects.items())
+            if key[0] == "workflows" and (item.get("status") or {}).get("phase", "Pending") == phase
+        ]
+
+    def start(self) -> list[str]:
+        """Start what there is room for; the names of all that run then."""
+        limit = int(self._server.get("configmaps", "ips-config")["data"]["max-concurrent-tasks"])
+        waiting = sorted(
+            self.tasks("Pending"),
+            key=lambda one: (-one["spec"]["priority"], one["metadata"]["creationTimestamp"]),
+        )
+        for one in waiting[: max(0, limit - len(self.tasks("Running")))]:
+            self.started.append(one["metadata"]["name"])
+            Argo(self._server, self.started[-1]).phase("Running")
+        return [one["metadata"]["name"] for one in self.tasks("Running")]
+
+
+def test_twenty_tasks_of_mixed_priorities(server: ApiServer, kube: Kube) -> None:
+    """With three slots all twenty start, none twice, by priority and then by age, and never more than three run.
+
+    The queue tells beforehand in which order, and who runs, also while the limit changes.
+    """
+    dice = random.Random(7)  # noqa: S311  (no secret)
+    argo = Semaphore(server)
+    server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "1"}})
+    submit(kube, "holder", 10)
+    assert argo.start() == ["holder"]
+    made = {f"t{number:02}": dice.randint(1, 10) for number in range(20)}
+    for second, (name, priority) in enumerate(made.items()):
+        submit(kube, name, priority)
+        created = f"2026-01-01T00:00:{second:02}Z"
+        server.change("workflows", name, {"metadata": {"creationTimestamp": created}})
+    expected = order(kube)
+    assert expected == sorted(made, key=lambda name: (-made[name], name))
+    assert argo.start() == ["holder"]
+    server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "3"}})
+    most = 0
+    while running := argo.start():
+        queue = read_queue(kube, "warm")
+        assert sorted(queue.running) == running
+        assert [turn.task for turn in queue.turns] == expected[len(argo.started) - 1 :]
+        most = max(most, len(running))
+        one = Argo(server, dice.choice(running))
+        one.planned(waves={"wave-1": 1})
+        one.verdict({"n": pulled()})
+        one.phase("Succeeded")
+    assert argo.started == ["holder", *expected]
+    assert most == 3
+    assert {one.status for one in tasks.list_tasks(kube, "warm")} == {"completed"}

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from ips_flows import clock, tasks
+from ips_flows.cli.main import run
 from ips_flows.conventions import ANNOTATION_BATCH_SIZE, ANNOTATION_PROGRESS, attempt_name
+from ips_flows.flows.prewarm import prewarm_template
 from ips_flows.report import GroupProgress
 from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result
+from ips_flows.taskjson import to_json
 from steps import record
 from steps.witness import stored_chunks
 from tests.fakes.cluster import Cluster, Play
@@ -21,15 +25,19 @@ PULLED = NodeResult((ImageResult(Result.PULLED),), AT)
 LOST = NodeResult((ImageResult(Result.FAILED, Failure.NOT_FOUND, "not found"),), AT)
 
 
-def some_passes(stage: Stage, cluster: Cluster) -> None:
-    """Let the driver look twice more."""
-    seen = stage.passes()
-    cluster.wait_for(lambda: stage.passes() >= seen + 2)
-
-
 def progress(stage: Stage, attempt: int = 0) -> GroupProgress:
     job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, attempt))
     return GroupProgress.from_json(job["metadata"]["annotations"][ANNOTATION_PROGRESS])
+
+
+def windows(stage: Stage) -> list[int | None]:
+    """The windows that the driver has told of so far."""
+    texts = [
+        (item["metadata"].get("annotations") or {}).get(ANNOTATION_PROGRESS)
+        for _, _, kind, item in list(stage.server.store.history)
+        if kind == "jobs"
+    ]
+    return [GroupProgress.from_json(text).window for text in texts if text]
 
 
 def scale(stage: Stage, size: str) -> None:
@@ -113,6 +121,77 @@ def test_results_say_when_their_attempt_began(stage: Stage) -> None:
     assert chunk.started == job["metadata"]["creationTimestamp"] == progress(stage).started
 
 
+def argos_delays(stage: Stage) -> list[int]:
+    """The seconds that Argo waits before each retry, by the template's back-off and what filter hands to it."""
+    templates = prewarm_template().to_dict()["spec"]["templates"]
+    (strategy,) = [one["retryStrategy"] for one in templates if one["name"] == "attempt"]
+    handed = {f"{{{{inputs.parameters.{file.name}}}}}": file.read_text() for file in stage.outputs.iterdir()}
+    backoff = strategy["backoff"]
+    first, factor = int(handed[backoff["duration"]].removesuffix("s")), int(handed[backoff["factor"]])
+    cap = 60 * int(backoff["cap"].removesuffix("m"))
+    return [min(cap, first * factor**number) for number in range(int(handed[strategy["limit"]]))]
+
+
+def assert_delays(stage: Stage, expected: list[int], **asked: Any) -> None:
+    """The delays are those that Argo keeps; the history tells of every attempt, while it waits and at the end."""
+    nodes = ["n1", "n2"]
+
+    def told() -> Any:
+        return to_json(tasks.get(stage.kube, "warm", TASK), clock.now())
+
+    with Cluster(stage.server, nodes, {GOOD: Play.MISSING}):
+        stage.asks(images=[GOOD], maxRetries=len(expected), timeout="7d", **asked)
+        assert argos_delays(stage) == expected
+        for number, delay in enumerate(expected):
+            assert stage.drive(number) == 1
+            task = told()
+            assert clock.between(task["retryHistory"][-1]["finishedAt"], task["nextRetryAt"]) == delay
+        assert stage.drive(len(expected)) == 1
+        assert told()["nextRetryAt"] is None
+        assert stage.finish() == 0
+    history = told()["retryHistory"]
+    assert [(one["attempt"], one["failedNodes"], one["nextDelaySeconds"]) for one in history] == [
+        (number, len(nodes), delay) for number, delay in enumerate([*expected, None], 1)
+    ]
+    assert {tuple(one["failures"].items()) for one in history} == {(("NotFound", len(nodes)),)}
+    assert told()["retryCount"] == len(expected)
+
+
+def test_linear_delays(whole: Stage) -> None:
+    """The delay is the same each time; the history tells of every attempt, while it waits and at the end."""
+    assert_delays(whole, [5, 5], retryStrategy="linear", retryDelay=5)
+
+
+def test_exponential_delays(whole: Stage) -> None:
+    """The delay doubles from the one that was asked for."""
+    assert_delays(whole, [2, 4, 8], retryStrategy="exponential", retryDelay=2)
+
+
+def test_delays_are_capped(whole: Stage) -> None:
+    """No delay is longer than the template's cap of 10 minutes, where doubling would give 20."""
+    assert_delays(whole, [300, 600, 600], retryStrategy="exponential", retryDelay=300)
+
+
+@pytest.mark.usefixtures("shell")
+def test_losses_within_the_limit(whole: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """A task that loses no more nodes than it may is completed, and every output says what it lost."""
+    plays = {("n1", OTHER): Play.PRESENT, ("n2", OTHER): Play.MISSING}
+    with Cluster(whole.server, ["n1", "n2"], on=plays):
+        whole.asks(images=[GOOD, OTHER], maxFailedNodes=1)
+        assert whole.drive() == 0
+        assert whole.finish() == 0
+    capsys.readouterr()
+    words = "1 of 2 nodes lost (1 allowed)"
+    assert run(["wait", TASK]) == 0
+    assert f"completed: {words} – " in capsys.readouterr().out
+    assert run(["get", TASK]) == 0
+    assert words in capsys.readouterr().err
+    assert run(["get", TASK, "-o", "json"]) == 0
+    task = json.loads(capsys.readouterr().out)
+    assert (task["status"], task["message"]) == ("completed", f"completed, {words}")
+    assert task["progress"]["failedNodes"] == 1
+
+
 # -- batches
 
 
@@ -123,7 +202,7 @@ def test_a_strict_barrier_between_batches(stage: Stage) -> None:
 
     def look() -> None:
         cluster.wait_for(lambda: "n0" in cluster.ended)
-        some_passes(stage, cluster)
+        stage.looks(cluster)
         assert cluster.pulling() == ["n1"]
         cluster.release()
 
@@ -137,30 +216,36 @@ def test_a_strict_barrier_between_batches(stage: Stage) -> None:
 # -- a window that changes
 
 
-def test_a_pause_and_going_on(stage: Stage) -> None:
-    """With window 0 nothing starts and what pulls goes on; another window lets the rest go."""
+def test_scale_and_pause(stage: Stage) -> None:
+    """A pause starts nothing and ends nothing; a larger window takes effect at once; a smaller one ends no pull."""
     nodes = [f"n{number}" for number in range(6)]
-    stage.planned(GOOD, nodes=nodes, window=2)
+    stage.planned(GOOD, nodes=nodes, window=1)
 
     def look() -> None:
-        cluster.wait_for(lambda: len(cluster.pulling()) == 2)
+        cluster.wait_for(lambda: cluster.pulling() == ["n0"])
         scale(stage, "0")
-        cluster.wait_for(lambda: "window" in said() and progress(stage).window == 0)
-        cluster.release()
-        cluster.wait_for(lambda: len(cluster.ended) == 2)
-        some_passes(stage, cluster)
+        stage.looks(cluster)
+        assert windows(stage)[-1] == 0
+        assert cluster.pulling() == ["n0"]
+        cluster.on["n0", GOOD] = Play.PULLED
+        cluster.wait_for(lambda: "n0" in cluster.ended)
+        stage.looks(cluster)
         assert cluster.pulling() == []
+        scale(stage, "4")
+        stage.looks(cluster, 1)
+        cluster.wait_for(lambda: cluster.pulling() == nodes[1:5])
         scale(stage, "1")
-
-    def said() -> Any:
-        job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))
-        return json.loads(job["metadata"]["annotations"].get(ANNOTATION_PROGRESS, "{}"))
+        stage.looks(cluster)
+        assert windows(stage)[-1] == 1
+        assert cluster.pulling() == nodes[1:5]
+        cluster.release()
 
     stage.monkeypatch.setattr(record, "_PROGRESS_SECONDS", 0.0)
     with Cluster(stage.server, nodes, {GOOD: Play.SLOW}) as cluster, stage.meanwhile(look):
         assert stage.drive() == 0
     assert set(cluster.ended) == set(nodes)
-    assert cluster.most_pulling == 2
+    assert len(cluster.pods_made()) == len(nodes)
+    assert cluster.most_pulling == 4
     assert progress(stage).window == 1
 
 
@@ -192,7 +277,7 @@ def test_after_a_shrink_nothing_starts_until_fewer_pull(stage: Stage) -> None:
     def look() -> None:
         cluster.wait_for(lambda: len(cluster.pulling()) == 4 and set(nodes[:4]) <= set(cluster.ended))
         scale(stage, "2")
-        some_passes(stage, cluster)
+        stage.looks(cluster)
         assert len(cluster.pulling()) == 4
         cluster.most_pulling = 0
         cluster.on[nodes[-1], GOOD] = Play.SLOW
