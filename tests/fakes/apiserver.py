@@ -151,6 +151,14 @@ class ApiServer:
             f'"{resource}" in API group "{group}" in the namespace "{namespace}"',
         )
 
+    def await_call(self, pattern: str, seconds: float = 60.0) -> None:
+        """Wait until a call whose `METHOD path` matches the pattern has come."""
+        expression, end = re.compile(pattern), time.monotonic() + seconds
+        with self.store.changed:
+            while not any(expression.search(call) for call in list(self.calls)):
+                assert time.monotonic() < end, self.calls[-20:]
+                self.store.changed.wait(0.01)  # calls that change nothing are not told of
+
     def put(self, kind: str, item: Json, namespace: str = "warm") -> Json:
         """Create or replace an object as is, with a new version."""
         item = copy.deepcopy(item)

@@ -179,11 +179,11 @@ class Argo:
             self.namespace,
         )
 
-    def wait_for(self, holds: Callable[[Json], bool], seconds: float = 10.0) -> None:
+    def wait_for(self, holds: Callable[[Json], bool], seconds: float = 60.0) -> None:
         """Wait until the Workflow is as wanted."""
         store = self.server.store
         with store.changed:
-            store.changed.wait_for(
+            assert store.changed.wait_for(
                 lambda: holds(store.objects["workflows", self.namespace, self.name]), timeout=seconds
             )
 

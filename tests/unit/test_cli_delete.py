@@ -43,12 +43,17 @@ def keeper(server: ApiServer, holder: str = "server-1", silent: float = 0.0) -> 
 
 
 @contextmanager
-def soon(act: Callable[[], object]) -> Iterator[None]:
-    """Do something while the command waits."""
-    timer = threading.Timer(0.5, act)
-    timer.start()
+def when_asked(server: ApiServer, call: str, act: Callable[[], object]) -> Iterator[None]:
+    """Do something as soon as the command has made a call, and goes on."""
+
+    def wait() -> None:
+        server.await_call(call)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
     yield
-    timer.join()
+    thread.join()
 
 
 def is_there(server: ApiServer) -> bool:
@@ -65,7 +70,7 @@ def test_the_keepers_verdict_is_awaited(server: ApiServer, capsys: pytest.Captur
         there.append(is_there(server))
         argo.verdict({"n1": pulled()})
 
-    with soon(write):
+    with when_asked(server, "GET .*/workflows.*watch=true", write):
         assert run(["delete", "a"]) == 0
     assert capsys.readouterr() == ("task a deleted\n", WAITING)
     assert (there, is_there(server)) == ([True], False)
@@ -91,10 +96,10 @@ def test_a_cancelled_task_whose_last_step_is_lost(
         if kind == "workflows" and "shutdown" in item["spec"]:  # type: ignore[operator]
             server.on_change = None
             argo.phase("Failed")
-            threading.Timer(0.5, argo.verdict, ({},), {"stopped": True}).start()
 
     server.on_change = changed
-    assert run(["delete", "a"]) == 0
+    with when_asked(server, "GET .*/leases/", lambda: argo.verdict({}, stopped=True)):
+        assert run(["delete", "a"]) == 0
     out, err = capsys.readouterr()
     assert out == "task a deleted\n"
     assert err.startswith("a: has not ended: cancelling it first\n")

@@ -110,7 +110,7 @@ def test_ctrl_c_ends_a_real_process_with_130(server: ApiServer) -> None:
             break
     process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
-    assert process.wait(10) == 130
+    assert process.wait(60) == 130
     assert rest == (
         "interrupted: task a goes on\n"
         "  follow it:  ips-flow wait a -n warm\n"
@@ -144,7 +144,7 @@ def test_a_watched_list_shows_changes(server: ApiServer, capsys: pytest.CaptureF
     Argo(server, "a").phase("Running")
     lines.append(process.stdout.readline())
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
     assert [line.split()[:3] for line in lines] == [
         ["NAMESPACE", "NAME", "STATUS"],

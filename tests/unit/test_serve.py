@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -51,13 +52,21 @@ class Served:
             return [line for line in self.lines if line["message"] == message]
 
         with self._told:
-            assert self._told.wait_for(found, timeout=20), self.lines
+            assert self._told.wait_for(found, timeout=60), self.lines
             return found()[0]
+
+    def await_ready(self, server: ApiServer) -> None:
+        """Until it says that it is ready: which is only asked for, so it is asked now and then."""
+        end = time.monotonic() + 60
+        while self.get("/readyz")[0] != 200:
+            assert time.monotonic() < end, self.lines
+            with server.store.changed:
+                server.store.changed.wait(0.05)
 
     def get(self, path: str) -> tuple[int, dict[str, str]]:
         """Status and body of an answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
@@ -95,15 +104,13 @@ def test_it_serves_and_drains(server: ApiServer, tmp_path: Path) -> None:
     """It is ready when it has listed the Workflows; SIGTERM gives the Lease back and exits 0; the log is JSON lines."""
     with serving(server, tmp_path) as served:
         served.await_line("holds the Lease")
-        with server.store.changed:
-            while served.get("/readyz")[0] != 200:
-                assert server.store.changed.wait(5)
+        served.await_ready(server)
         for path in ("/health", "/healthz", "/readyz"):
             assert served.get(path) == (200, {"status": "ok"})
         assert served.get("/docs")[0] == 404
         assert server.get("leases", "ips-keeper")["spec"]["holderIdentity"]
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(20) == 0
+        assert served.process.wait(60) == 0
         assert served.await_line("ended")
     assert server.get("leases", "ips-keeper")["spec"]["holderIdentity"] == ""
     assert all({"time", "level", "message"} <= line.keys() for line in served.lines)

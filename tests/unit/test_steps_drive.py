@@ -538,7 +538,7 @@ def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
         put("events", *held[0])
 
     stage.monkeypatch.setattr(stage.server, "put", hold_back)
-    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 5.0)
+    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 60.0)
     with Cluster(stage.server, ["n1"]) as cluster, stage.meanwhile(send_late):
         assert stage.drive() == 0
     assert stage.results()["n1"].images == (PULLED,)
