@@ -204,7 +204,9 @@ class _Case:
         if event is not None:
             size = event.size if event.size is not None else size
             return ImageResult(Result.PULLED, seconds=event.took, bytes=size, digest=digest, tries=tries)
-        if self._started_from_it(index, seen) or held is not None:
+        if self._started_from_it(index, seen) or (
+            held is not None and self._list_counts(index, seen, refused=tries > 0)
+        ):
             if index in self.planned.present:
                 return ImageResult(Result.PRESENT, digest=digest, tries=tries)
             return ImageResult(Result.PULLED, bytes=size, digest=digest, tries=tries)
@@ -215,6 +217,19 @@ class _Case:
         if self.plan.mode == "container":
             return bool(seen.image_id)
         return seen.started and _mounts(self.pod, index) == self.plan.images[index].image
+
+    def _list_counts(self, index: int, seen: Seen, *, refused: bool) -> bool:
+        """Whether the node's list may speak for an image: it names removed images, and old ones of a moved tag."""
+        image = self.plan.images[index]
+        if image.pull_policy == "Always" and index in self.planned.present:
+            return False
+        if seen.reason in _PULL_REASONS:  # the kubelet's last word
+            return self._blames_worker(parse_reference(image.image), _words(seen))
+        return seen.reason in _NOT_RUNNABLE_REASONS or seen.started or not refused
+
+    def _blames_worker(self, reference: Reference, words: str) -> bool:
+        """Whether what kept a volume-mode container waiting is our own image."""
+        return self.plan.mode == "volume" and self.plan.worker_image in words and reference.text not in words
 
     def _failure(self, reference: Reference, seen: Seen) -> tuple[Failure, str]:
         """The class of a missing image, and the original message."""
@@ -227,7 +242,7 @@ class _Case:
             return Failure.WORKER_IMAGE, _words(worker)
         if seen.reason in _PULL_REASONS:
             words = _words(seen)
-            if self.plan.mode == "volume" and self.plan.worker_image in words and reference.text not in words:
+            if self._blames_worker(reference, words):
                 return Failure.WORKER_IMAGE, words
             return classify(words, *_spellings(reference)), words
         failed = [one.text for one in self.told if one.failed_to_pull(reference)]

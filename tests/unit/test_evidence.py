@@ -141,6 +141,45 @@ def test_our_own_worker_image_is_not_blamed_on_the_users(mode: str) -> None:
     assert (result.reason, result.message) == (Failure.WORKER_IMAGE, words)
 
 
+@pytest.mark.parametrize("mode", ["volume", "container"])
+@pytest.mark.parametrize("overwritten", [False, True])
+def test_a_refused_image_is_not_there_whatever_the_node_lists(mode: str, *, overwritten: bool) -> None:
+    """A node lists an image for a while after it was removed: the kubelet, which looked itself, counts more."""
+    plan = group_plan(OTHER, mode=mode, present=(0,))  # type: ignore[arg-type]
+    status = (
+        {"name": "image-0", "state": {"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}}}
+        if overwritten
+        else waiting("image-0", "ImagePullBackOff", NOT_FOUND)
+    )
+    told = [event("Failed", f'Failed to pull image "{OTHER}": {OTHER}: not found', count=2)]
+    ended = pod(plan, [status], phase="Failed")
+    (result,) = image_results(plan, plan.nodes[0], ended, told, read_node(node(images=[held(OTHER)])))
+    assert (result.result, result.reason) == (Result.FAILED, Failure.NOT_FOUND)
+
+
+def test_a_node_with_every_image_is_not_blamed_for_our_worker_image() -> None:
+    """Where the worker image could not be pulled, the node's list is still evidence for the user's."""
+    plan = group_plan(GOOD)
+    bad = pod(plan, [waiting("image-0", "ErrImagePull", f'failed to pull "{WORKER}": not found')])
+    (result,) = image_results(plan, plan.nodes[0], bad, [], read_node(node(images=[held(GOOD)])))
+    assert result.result is Result.PULLED
+
+
+@pytest.mark.parametrize(("was_there", "expected"), [((), Result.PULLED), ((0,), Result.FAILED)])
+def test_what_was_there_before_does_not_show_that_it_was_checked_again(
+    was_there: tuple[int, ...], expected: Result
+) -> None:
+    """`Always` asks for more than an image of that name: one that the plan saw already is no evidence of a pull."""
+    plan = group_plan(GOOD, mode="container", present=was_there)
+    always = plan.images[0].model_copy(update={"pull_policy": "Always"})
+    plan = plan.model_copy(update={"images": (always,)})
+    hangs = pod(plan, [waiting("image-0", "ContainerCreating")])
+    (result,) = image_results(
+        plan, plan.nodes[0], hangs, [], read_node(node(images=[held(GOOD)])), why=ENDED_TIMEOUT
+    )
+    assert result.result is expected
+
+
 def test_reasons_that_we_gave_are_kept() -> None:
     """A pod that no kubelet could end carries our own reason."""
     plan = group_plan(GOOD)
