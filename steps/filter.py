@@ -55,7 +55,7 @@ def run(footing: Footing, _arguments: Sequence[str]) -> int:
             summary = _plan(footing, request, priority_of(workflow))
     except (BadRequestError, NewerFormatError, NotInstalledError, PlanError) as error:
         say_error(error)
-        footing.kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_ERROR: error.message}}})
+        footing.mark({ANNOTATION_ERROR: error.message})
         return EXIT_NO_PLAN
     _write_outputs(request, summary)
     report_progress(summary.warm, summary.eligible)
@@ -85,7 +85,7 @@ def _plan(footing: Footing, request: PrewarmRequest, priority: int) -> PlanSumma
     summary = plan.summary.model_copy(update={"priority": priority})  # the one in force
     webhook = Webhook.of(request)  # a task of the form has it in no annotation yet
     told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
-    kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json(), **told}}})
+    footing.mark({ANNOTATION_PLAN: summary.to_json(), **told})
     return summary
 
 

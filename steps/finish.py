@@ -102,8 +102,7 @@ def _stages(footing: Footing) -> int:
         say(f"{verdict.status}: {verdict.message}")
     if ANNOTATION_CLEANED not in annotations:
         _clean(footing, "plan", "index")
-        stamp = clock.stamp(clock.now())
-        footing.kube.patch(footing.path, {"metadata": {"annotations": {ANNOTATION_CLEANED: stamp}}})
+        footing.mark({ANNOTATION_CLEANED: clock.stamp(clock.now())})
     if is_open(annotations, clock.now()):
         notice.tell(footing)
     return 0

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from ips_flows.conventions import ANNOTATION_VERDICT
-from ips_flows.errors import IpsFlowError
+from ips_flows.errors import ConflictError, IpsFlowError
 from ips_flows.kube import Json, Kube, workflows
 from ips_flows.legible import legible
 from ips_flows.request import PrewarmRequest, from_canonical, from_form
@@ -22,6 +22,8 @@ from ips_flows.request import PrewarmRequest, from_canonical, from_form
 # Everything above 1 makes Argo replace the pod without counting an attempt.
 EXIT_LOST = 4
 EXIT_CRASHED = 70
+
+_MARK_TRIES = 20
 
 
 class LostFootingError(IpsFlowError):
@@ -54,6 +56,19 @@ class Footing:
         if workflow["metadata"]["uid"] != self.uid:
             raise LostFootingError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
         return workflow
+
+    def mark(self, annotations: Mapping[str, str]) -> None:
+        """Write annotations on the task's Workflow, and on no other that has its name by now."""
+        for last in (*[False] * _MARK_TRIES, True):
+            version = self.workflow()["metadata"]["resourceVersion"]
+            metadata = {"resourceVersion": version, "annotations": dict(annotations)}
+            try:
+                self.kube.patch(self.path, {"metadata": metadata})
+            except ConflictError:  # Argo's controller wrote in between
+                if last:
+                    raise
+            else:
+                return
 
 
 def is_stopped(workflow: Mapping[str, Any]) -> bool:

@@ -11,16 +11,17 @@ import pytest
 
 from ips_flows.conventions import ANNOTATION_ERROR, ANNOTATION_PLAN, ANNOTATION_VERDICT
 from ips_flows.flows.prewarm import prewarm_template
+from ips_flows.kube import Kube
 from ips_flows.plan import GroupPlan
 from ips_flows.report import PlanSummary
 from ips_flows.request import PrewarmRequest, from_form
 from ips_flows.results import Result, Skip
 from steps import filter as step
-from steps.footing import read_request
+from steps.footing import LostFootingError, read_request
 from tests.fakes.apiserver import running
 from tests.unit.rights import EXECUTOR, granted, needed
 from tests.unit.samples import GOOD, OTHER, WORKER, held, node
-from tests.unit.stage import Stage
+from tests.unit.stage import TASK, Stage
 
 
 @pytest.fixture
@@ -203,6 +204,24 @@ def test_an_api_server_that_drops_image_volumes(stage: Stage) -> None:
         "the API server does not store image volumes",
     )
     assert not [key for key in stage.server.store.objects if key[0] == "jobs"]
+
+
+@pytest.mark.parametrize("document", [request(), request(nodes=["n3"])])
+def test_a_workflow_replaced_while_it_was_planned(stage: Stage, document: str) -> None:
+    """Neither plan nor error gets onto a new Workflow of that name."""
+    ask(stage, request=document)
+    listed = Kube.list
+
+    def replaced_then(self: Kube, path: str, **chosen: Any) -> Any:
+        if path == "/api/v1/nodes":
+            stage.server.remove("workflows", TASK)
+            stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})
+        return listed(self, path, **chosen)
+
+    stage.monkeypatch.setattr(Kube, "list", replaced_then)
+    with pytest.raises(LostFootingError, match="was replaced"):
+        step.run(stage.footing, ())
+    assert not stage.annotations()
 
 
 def test_a_stopped_task_is_not_planned(stage: Stage) -> None:

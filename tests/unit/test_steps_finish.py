@@ -324,6 +324,43 @@ def test_a_workflow_deleted_in_the_middle(stage: Stage, monkeypatch: pytest.Monk
     assert kinds(stage) == []
 
 
+def test_a_workflow_replaced_while_its_jobs_go(stage: Stage) -> None:
+    """No mark gets onto a new Workflow of that name: its own finish would skip what is marked."""
+    plan = announced(stage, "n1")
+    put_job(stage, plan)
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
+
+    delete_all = Kube.delete_all
+
+    def replaced_then(self: Kube, path: str, *, labels: str) -> None:
+        delete_all(self, path, labels=labels)
+        if stage.workflow()["metadata"]["uid"] == stage.uid:
+            stage.server.remove("workflows", TASK)
+            stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})
+
+    stage.monkeypatch.setattr(Kube, "delete_all", replaced_then)
+    assert step.run(stage.footing, ()) == 0
+    assert not stage.annotations()
+
+
+def test_a_mark_is_written_although_argo_writes_too(stage: Stage) -> None:
+    """The mark carries the version that was read; a conflict means reading again."""
+    announced(stage, "n1")
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
+    patch = Kube.patch
+    late: list[Any] = []
+
+    def after_a_write(self: Kube, path: str, body: Any, **options: Any) -> Any:
+        if ANNOTATION_CLEANED in body["metadata"]["annotations"] and not late:
+            late.append(stage.workflow({"spec": {"shutdown": "Stop"}}))
+        return patch(self, path, body, **options)
+
+    stage.monkeypatch.setattr(Kube, "patch", after_a_write)
+    assert step.run(stage.footing, ()) == 0
+    assert late
+    assert ANNOTATION_CLEANED in stage.annotations()
+
+
 def driver_pod(stage: Stage, phase: str) -> None:
     labels = {"workflows.argoproj.io/workflow": TASK, "ips-flow.io/step": "drive"}
     stage.server.put(
