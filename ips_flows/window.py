@@ -17,7 +17,8 @@ class Standing:
     `pulling` counts pods that were let go and have not ended, those told to end included.
     `gated` are the indexes whose pods wait at the gate. `ended` counts nodes with a result, `reached` those
     of them that hold at least one image of the task. `barrier` is for batches with a strict barrier between
-    them: how many nodes had started when the present window came into force; None: nodes roll.
+    them: how many nodes had started when the present window came into force; None: nodes roll. `awaited` counts
+    pods that have ended and have no result yet.
     """
 
     window: int
@@ -26,6 +27,7 @@ class Standing:
     ended: int
     reached: int
     barrier: int | None = None
+    awaited: int = 0
 
 
 def breaker_open(standing: Standing) -> bool:
@@ -52,7 +54,7 @@ def _left_of_batch(standing: Standing, barrier: int) -> int:
     ended = standing.ended - barrier
     if ended < 0 or not standing.window:
         return 0
-    started = ended + standing.pulling
+    started = ended + standing.awaited + standing.pulling
     return (ended // standing.window + 1) * standing.window - started
 
 

@@ -144,7 +144,7 @@ class Driver:
             say(f"window {self._window} → {window}" if window else f"window {self._window} → 0: paused")
             self._window, self._barrier = window, None
         if self._plan.order == "batch" and self._barrier is None:
-            self._barrier = len(self._record) + pulling
+            self._barrier = len(self._record) + self._watch.awaited + pulling
         pods = parallelism(window, len(self._attempt.nodes)) if window else 0
         if pods > current["spec"]["parallelism"]:
             self._job.raise_parallelism(pods)
@@ -165,6 +165,7 @@ class Driver:
             ended=len(self._record),
             reached=self._record.reached,
             barrier=self._barrier,
+            awaited=self._watch.awaited,
         )
 
     def _let_go(self, gated: Mapping[int, Json], indexes: Sequence[int]) -> int:

@@ -53,6 +53,7 @@ class PodWatch:
         self._record = record
         self._witness = PodWitness(attempt.footing, attempt.plan)
         self._memory = _Memory()
+        self.awaited = 0  # pods that had ended at the last look and have no result yet
 
     @property
     def expecting(self) -> bool:
@@ -62,13 +63,14 @@ class PodWatch:
     def look_at(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
         """Record what has ended, end what must; returns the gated pods by index, and how many pull."""
         gated: dict[int, Json] = {}
-        pulling = 0
+        pulling = self.awaited = 0
         at = time.monotonic()
         for pod in pods:
             index = index_of(pod)
             if is_terminal(pod):
                 if index not in self._record:
                     self._record_ended(index, pod)
+                    self.awaited += index not in self._record
             elif is_gated(pod):
                 gated[index] = pod
             else:

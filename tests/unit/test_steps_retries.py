@@ -213,6 +213,31 @@ def test_a_strict_barrier_between_batches(stage: Stage) -> None:
     assert set(cluster.ended) == set(nodes)
 
 
+def test_a_node_whose_events_are_late_still_belongs_to_its_batch(stage: Stage) -> None:
+    """A pod that has ended and has no result yet leaves no room for a node of the next batch."""
+    nodes = ["n0", "n1", "n2"]
+    stage.planned(GOOD, nodes=nodes, window=2, order="batch")
+    put = stage.server.put
+
+    def lose(kind: str, item: Any, namespace: str = "warm") -> Any:
+        lost = kind == "events" and "-0-" in item["involvedObject"]["name"]
+        return item if lost else put(kind, item, namespace)
+
+    def look() -> None:
+        cluster.wait_for(lambda: "n0" in cluster.ended)
+        some_passes(stage, cluster)
+        pulling = cluster.pulling()
+        cluster.release()
+        assert not stage.results()
+        assert pulling == ["n1"]
+
+    stage.monkeypatch.setattr(stage.server, "put", lose)
+    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 1.0)
+    with Cluster(stage.server, nodes, on={("n1", GOOD): Play.SLOW}) as cluster, stage.meanwhile(look):
+        assert stage.drive() == 0
+    assert set(cluster.ended) == set(nodes)
+
+
 # -- a window that changes
 
 
