@@ -12,7 +12,7 @@ from ips_flows import clock
 from ips_flows.conventions import ANNOTATION_EPOCH, ANNOTATION_HOLDER, ANNOTATION_PROGRESS, LABEL_WORKFLOW_UID
 from ips_flows.errors import ConflictError, InvalidError, NotFoundError
 from ips_flows.jobgroup import end_bound, end_unbound, is_gated, job, pod_epoch, take_over, ungate
-from ips_flows.kube import Json, jobs
+from ips_flows.kube import Json, PatchKind, jobs
 from steps.attempt import Attempt
 from steps.footing import LostFootingError, say
 
@@ -142,17 +142,23 @@ class HeldJob:
 
     def end_bound(self, pod: Mapping[str, Any], why: str) -> None:
         """Tell the kubelet to end a pod, for one of ENDED_*."""
-        with suppress(NotFoundError):  # someone else was quicker
-            self._kube.patch(self._pod(pod), end_bound(pod, why))
+        self._patch_as_seen(pod, self._pod(pod), end_bound(pod, why))
 
     def fail_unbound(self, pod: Mapping[str, Any], reason: str, message: str) -> None:
         """End a pod that no kubelet will end."""
-        with suppress(NotFoundError):
-            self._kube.patch(self._pod(pod) + "/status", end_unbound(reason, message), kind="strategic")
+        self._patch_as_seen(pod, self._pod(pod) + "/status", end_unbound(reason, message), kind="strategic")
 
     def delete_pod(self, pod: Mapping[str, Any]) -> None:
         """Delete a pod of which nothing more is to be learnt."""
         self._kube.delete(self._pod(pod))
+
+    def _patch_as_seen(
+        self, pod: Mapping[str, Any], path: str, patch: Json, *, kind: PatchKind = "merge"
+    ) -> None:
+        """Patch a pod as it was read; one that has changed since, or is gone, is for the next look."""
+        metadata = {**patch.get("metadata", {}), "resourceVersion": pod["metadata"]["resourceVersion"]}
+        with suppress(NotFoundError, ConflictError):
+            self._kube.patch(path, {**patch, "metadata": metadata}, kind=kind)
 
     def _patch_gated(self, pod: Mapping[str, Any], patch: list[Json]) -> bool:
         """Patch a pod that waits at the gate; one that another driver took over answers 422."""

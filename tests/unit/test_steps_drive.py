@@ -176,6 +176,28 @@ def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
     assert results_of(stage, "n1") == [(Result.FAILED, Failure.UNKNOWN)]
 
 
+def test_a_pod_that_is_placed_just_before_it_is_given_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a driver decided of a pod counts only for the pod as it was: a node that pulls by now is no lost one."""
+    monkeypatch.setattr(podwatch, "_UNBOUND_SECONDS", 0.0)
+    stage.planned(GOOD, nodes=["n1"])
+    patch = Kube.patch
+
+    def placed_first(self: Kube, path: str, body: Any, **options: Any) -> Any:
+        if path.endswith("/status") and "n1" in cluster.unplaceable:
+            cluster.unplaceable.clear()
+            (pod,) = cluster.objects("pods")
+            stage.server.change("pods", pod["metadata"]["name"], {"spec": {"nodeName": "n1"}})
+        return patch(self, path, body, **options)
+
+    monkeypatch.setattr(Kube, "patch", placed_first)
+    with Cluster(stage.server, ["n1"]) as cluster:
+        cluster.unplaceable.add("n1")
+        assert stage.drive() == 0
+    assert results_of(stage, "n1") == [(Result.PULLED, "")]
+
+
 def test_a_silent_kubelet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod on a node that was lost is ended by us, and the node counts as lost."""
     monkeypatch.setattr(podwatch, "_NODE_CHECK_SECONDS", 0.0)
