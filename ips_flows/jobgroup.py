@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 USER = 65532
 # How much longer than `nodeTimeout` a pod lives when no driver ends it.
-_POD_SLACK_SECONDS = 60
+POD_SLACK_SECONDS = 60
 _JOB_KEPT_SECONDS = 3600
 _SHARED = "/ips"
 _CONTAINER_SECURITY: Json = {
@@ -144,7 +144,7 @@ def pull_pod(plan: GroupPlan) -> Json:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "priorityClassName": PRIORITY_CLASS,
-        "activeDeadlineSeconds": plan.node_timeout + _POD_SLACK_SECONDS,
+        "activeDeadlineSeconds": plan.node_timeout + POD_SLACK_SECONDS,
         # A kubelet never breaks off a pull, so a pod that pulls would stay Terminating until its registry answers.
         "terminationGracePeriodSeconds": 0,
         "tolerations": list(plan.tolerations),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from ips_flows import clock
@@ -52,6 +52,17 @@ class Attempt:
             )
         planned = {node.name: node for node in plan.nodes}
         return cls(footing, plan, number, name, owned_by, [planned[node] for node in read_index(index)])
+
+    @property
+    def earlier(self) -> list[Self]:
+        """The attempts of the group before this one, as far as their names and labels go."""
+        footing, group = self.footing, self.plan.group
+        return [
+            replace(
+                self, number=number, name=attempt_name(footing.task, footing.uid, group, number), nodes=()
+            )
+            for number in range(self.number)
+        ]
 
     @property
     def pods(self) -> str:

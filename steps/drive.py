@@ -12,6 +12,7 @@ from typing import Any
 from ips_flows.conventions import ANNOTATION_BATCH_SIZE
 from ips_flows.errors import GoneError, NotFoundError, UnavailableError
 from ips_flows.evidence import ENDED_CANCELLED, ENDED_TIMEOUT
+from ips_flows.jobgroup import POD_SLACK_SECONDS
 from ips_flows.kube import Json
 from ips_flows.report import unbearable
 from ips_flows.results import FILTER_GROUP, Failure, ImageResult, Result, Skip, fold
@@ -19,7 +20,7 @@ from ips_flows.window import Standing, breaker_open, parallelism, resized, start
 from steps.attempt import Attempt
 from steps.footing import EXIT_LOST, Footing, LostFootingError, is_over, is_stopped, say, start
 from steps.heldjob import HeldJob
-from steps.podwatch import PodWatch
+from steps.podwatch import PodWatch, is_pulling
 from steps.record import Record
 from steps.witness import stored_chunks
 
@@ -70,10 +71,13 @@ class Driver:
         self._job = HeldJob(attempt)
         self._record = Record(attempt, self._job)
         self._watch = PodWatch(attempt, self._job, self._record)
+        self._earlier: list[HeldJob] = []
+        self._earlier_until = 0.0
 
     def run(self) -> int:
         """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
         if self._record.left:
+            self._fence_earlier()
             self._job.take(self._window)
         silent_since: float | None = None
         while self._record.left:
@@ -114,6 +118,7 @@ class Driver:
         gated, pulling = self._watch.look_at(pods)
         self._resize(current, pulling)
         self._watch.find_lost(pods, current)
+        pulling += self._pulling_earlier()
         standing = self._standing(gated, pulling)
         if breaker_open(standing) and not pulling:
             self._open_breaker()
@@ -122,6 +127,19 @@ class Driver:
         self._record.persist_when_due(pods)
         self._record.show(pulling=pulling, window=self._window)
         return version
+
+    def _fence_earlier(self) -> None:
+        """An attempt all of whose drivers were lost may have left pods that pull, and others at the gate."""
+        self._earlier = [job for job in map(HeldJob, self._attempt.earlier) if job.fence()]
+        self._earlier_until = time.monotonic() + self._plan.node_timeout + POD_SLACK_SECONDS
+
+    def _pulling_earlier(self) -> int:
+        """How many pods of earlier attempts still pull: they fill the window for as long as a pod may live."""
+        if time.monotonic() > self._earlier_until:
+            self._earlier = []
+        pulling = {job: sum(is_pulling(pod) for pod in job.pods()[0]) for job in self._earlier}
+        self._earlier = [job for job, count in pulling.items() if count]
+        return sum(pulling.values())
 
     def _without_job(self, version: str, error: NotFoundError) -> str:
         if self._attempt.seconds_left() <= 0:

@@ -39,8 +39,7 @@ class HeldJob:
         """
         attempt = self._attempt
         if attempt.seconds_left() <= 0:
-            with suppress(NotFoundError):
-                self._adopt()
+            self.fence()
             return
         body = job(
             attempt.plan,
@@ -59,6 +58,14 @@ class HeldJob:
         else:
             self.started = made["metadata"]["creationTimestamp"]
             say(f"Job {attempt.name}: {len(attempt.nodes)} nodes, at most {window} at once")
+
+    def fence(self) -> bool:
+        """Adopt the Job if it is there, so that no other driver lets its pods go; False where there is none."""
+        try:
+            self._adopt()
+        except NotFoundError:
+            return False
+        return True
 
     def check(self) -> Json:
         """The Job as it is now; LostFootingError when another driver holds it, NotFoundError when it is gone.

@@ -141,6 +141,11 @@ class PodWatch:
         return (clock.now() - clock.parse(started)).total_seconds()
 
 
+def is_pulling(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod was let go and has not ended."""
+    return not is_terminal(pod) and not is_gated(pod)
+
+
 def _unschedulable_message(pod: Mapping[str, Any]) -> str:
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return next(

@@ -9,7 +9,13 @@ import pytest
 
 from ips_flows import clock, tasks
 from ips_flows.cli.main import run
-from ips_flows.conventions import ANNOTATION_BATCH_SIZE, ANNOTATION_PROGRESS, attempt_name
+from ips_flows.conventions import (
+    ANNOTATION_BATCH_SIZE,
+    ANNOTATION_EPOCH,
+    ANNOTATION_HOLDER,
+    ANNOTATION_PROGRESS,
+    attempt_name,
+)
 from ips_flows.flows.prewarm import prewarm_template
 from ips_flows.report import GroupProgress
 from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result
@@ -190,6 +196,43 @@ def test_losses_within_the_limit(whole: Stage, capsys: pytest.CaptureFixture[str
     task = json.loads(capsys.readouterr().out)
     assert (task["status"], task["message"]) == ("completed", f"completed, {words}")
     assert task["progress"]["failedNodes"] == 1
+
+
+def test_what_an_attempt_left_pulling_fills_the_window_of_the_next(stage: Stage) -> None:
+    """When all drivers of an attempt were lost, its pods still pull: they count, and nobody lets more of them go."""
+    nodes = ["n0", "n1", "n2", "n3"]
+    stage.planned(GOOD, nodes=nodes, window=2, max_retries=1)
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        name = attempt_name(TASK, stage.uid, 0, 1)
+        cluster.wait_for(lambda: any(job["metadata"]["name"] == name for job in cluster.objects("jobs")))
+        some_passes(stage, cluster)
+        seen.append(cluster.pulling())
+        cluster.release()
+
+    with Cluster(stage.server, nodes, {GOOD: Play.SLOW}) as cluster:
+        with stage.driver("driver-1"):
+            cluster.wait_for(lambda: len(cluster.pulling()) == 2, 30)
+        with stage.meanwhile(look):
+            assert stage.drive(1, me="driver-2") == 0
+    assert seen == [["n0", "n1"]]
+    assert cluster.most_pulling == 2
+    before = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))["metadata"]["annotations"]
+    assert (before[ANNOTATION_HOLDER], before[ANNOTATION_EPOCH]) == ("driver-2", "2")
+
+
+def test_a_pod_that_an_attempt_left_behind_is_not_awaited_for_ever(stage: Stage) -> None:
+    """A silent kubelet never ends it: past the time that a pod may take it fills no place any more."""
+    stage.planned(GOOD, nodes=["n0", "n1"], window=1, max_retries=1)
+    with Cluster(stage.server, ["n0", "n1"], {GOOD: Play.SLOW}) as cluster:
+        with stage.driver("driver-1"):
+            cluster.wait_for(lambda: cluster.pulling() == ["n0"], 30)
+        cluster.silent.add("n0")
+        cluster.release()
+        stage.recorded("r0", Chunk(0, 0, {"n0": PULLED}))
+        stage.monkeypatch.setattr("steps.drive.POD_SLACK_SECONDS", -600)
+        assert stage.drive(1) == 0
 
 
 # -- batches
