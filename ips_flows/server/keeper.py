@@ -21,7 +21,7 @@ from ips_flows.conventions import (
     LABEL_WORKFLOW_UID,
     TEMPLATE_PREWARM,
 )
-from ips_flows.errors import ApiError, ConflictError, NotFoundError
+from ips_flows.errors import ApiError, ConflictError, NotFoundError, UnavailableError
 from ips_flows.kube import Json, Kube, core, jobs, workflows
 from ips_flows.server import finishing, upkeep
 from ips_flows.server.finishing import KIND_DELETED, KIND_FINISH, KIND_NOTICE, copy_name, job_name
@@ -185,18 +185,13 @@ class Keeper:
             if workflow["metadata"]["uid"] != uid:
                 continue
             decision = upkeep.for_ended(workflow, job, clock.now())
-            if decision.do in (Do.START, Do.REPLACE):
-                if room <= 0:
-                    return
-                room -= 1
+            starts = decision.do in (Do.START, Do.REPLACE)
+            if starts and room <= 0:
+                return
             stored = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec")
-            self._carry_out(
-                decision,
-                job,
-                metadata,
-                finishing.task_owner(workflow["metadata"]),
-                stored or workflow["spec"],
-            )
+            owner = finishing.task_owner(workflow["metadata"])
+            if self._carry_out(decision, job, metadata, owner, stored or workflow["spec"]):
+                room -= starts
 
     def _tidy_deleted(self) -> None:
         for uid, metadata in list(self._ledger.deleted.items()):
@@ -237,8 +232,20 @@ class Keeper:
 
     def _carry_out(
         self, decision: Decision, job: Json | None, metadata: Json, owner: Json, spec: Json | None
+    ) -> bool:
+        """Start or replace the finish Job of a task; False where the cluster refuses that, which is only told."""
+        try:
+            self._replace(decision, job, metadata, owner, spec)
+        except UnavailableError:
+            raise
+        except ApiError as error:  # one task must not keep those that come after it waiting
+            warn(f"finish Job refused: {error.message}", task=metadata["name"], uid=metadata["uid"])
+            return False
+        return True
+
+    def _replace(
+        self, decision: Decision, job: Json | None, metadata: Json, owner: Json, spec: Json | None
     ) -> None:
-        """Start or replace the finish Job of a task."""
         if not self.lease.held:
             return
         name, uid = metadata["name"], metadata["uid"]

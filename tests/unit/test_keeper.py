@@ -34,7 +34,7 @@ from ips_flows.server.keeper import Keeper, Pace
 from steps import finish
 from steps import notice as notice_step
 from steps.footing import Footing
-from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.apiserver import ApiServer, _StatusError, running
 from tests.fakes.receiver import Receiver, Reply, receiving
 from tests.unit import samples
 from tests.unit.rights import needed
@@ -599,6 +599,29 @@ def test_a_keeper_that_comes_late_starts_few_jobs(
     one = keep()
     until(server, lambda: one.lease.held and sum("kind%3Dfinish" in call for call in server.calls) > 5)
     assert len(finish_jobs(server)) == 2
+
+
+def test_a_job_that_the_cluster_refuses_keeps_no_other_task_waiting(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An admission policy may refuse the old image of some tasks for ever: those after them are finished."""
+    monkeypatch.setattr(module, "_MOST_JOBS", 1)
+    planned(stage)
+    end(stage)
+    workflow = stage.workflow()
+    for number in range(2):
+        old = {"name": f"old-{number}", "uid": f"old-{number}", "creationTimestamp": AT, "annotations": {}}
+        server.put("workflows", workflow | {"metadata": workflow["metadata"] | old})
+
+    def refuse(kind: str, item: Any) -> Any:
+        if kind == "jobs" and item["metadata"]["name"].startswith("ips-finish-old"):
+            raise _StatusError(403, "Forbidden", "admission webhook denied the request: old image")
+        return item
+
+    server.admit = refuse
+    Jobs(stage)
+    keep()
+    until(server, lambda: marked(stage), 5)
 
 
 def test_the_role_grants_what_the_keeper_does_and_no_more(
