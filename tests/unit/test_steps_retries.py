@@ -207,7 +207,7 @@ def test_what_an_attempt_left_pulling_fills_the_window_of_the_next(stage: Stage)
     def look() -> None:
         name = attempt_name(TASK, stage.uid, 0, 1)
         cluster.wait_for(lambda: any(job["metadata"]["name"] == name for job in cluster.objects("jobs")))
-        some_passes(stage, cluster)
+        stage.looks(cluster)
         seen.append(cluster.pulling())
         cluster.release()
 
@@ -268,7 +268,7 @@ def test_a_node_whose_events_are_late_still_belongs_to_its_batch(stage: Stage) -
 
     def look() -> None:
         cluster.wait_for(lambda: "n0" in cluster.ended)
-        some_passes(stage, cluster)
+        stage.looks(cluster)
         pulling = cluster.pulling()
         cluster.release()
         assert not stage.results()
