@@ -41,7 +41,7 @@ def startable(standing: Standing) -> Sequence[int]:
         return ()
     if standing.reached == 0:
         # The first window is a probe: until one node holds an image, not a node more than it is let go.
-        free = standing.window - standing.pulling - standing.ended
+        free = standing.window - standing.pulling - standing.awaited - standing.ended
     else:
         free = standing.window - standing.pulling
     if standing.barrier is not None:

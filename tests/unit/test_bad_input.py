@@ -86,7 +86,8 @@ def filtered(server: ApiServer, kube: Kube, parameters: Mapping[str, object]) ->
     )
     before = len(server.calls)
     assert step.run(Footing(kube, "bad", workflow["metadata"]["uid"]), ()) == 1
-    assert [call.split()[0] for call in server.calls[before:]] == ["GET", "PATCH"]
+    # The second look makes sure that it is still that Workflow which is marked.
+    assert [call.split()[0] for call in server.calls[before:]] == ["GET", "GET", "PATCH"]
     annotations = server.get("workflows", "bad")["metadata"]["annotations"]
     server.remove("workflows", "bad")
     assert set(annotations) == {ANNOTATION_ERROR}

@@ -32,6 +32,7 @@ def test_free_places_go_to_the_lowest_indexes(now: Standing, expected: list[int]
 def test_the_first_window_is_a_probe() -> None:
     """Until a node holds an image, a failed node's place is not given away."""
     assert list(startable(standing(gated=(2, 3), pulling=1, ended=1, reached=0))) == []
+    assert list(startable(standing(gated=(2, 3), pulling=1, awaited=1, reached=0))) == []
 
 
 def test_the_breaker_opens_after_a_whole_window_without_an_image() -> None:
