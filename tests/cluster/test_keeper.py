@@ -49,10 +49,12 @@ LOST_BEFORE = (  # a right that finish lacks in this stage, and whether the verd
 @pytest.mark.long
 def test_finish_is_lost_in_each_stage(cluster: Cluster, name: str) -> None:
     """The keeper completes what is missing; a verdict that was there already stays the only one."""
-    image = tagged(cluster.push(f"tests/{name}:1"))
     lost: dict[str, dict[str, str]] = {}
     for number, (resource, verb, judged) in enumerate(LOST_BEFORE):
         task = f"{name}-{number}"
+        image = tagged(
+            cluster.push(f"tests/{task}:1")
+        )  # of its own, or a warm task would leave no Job to delete
         with without_right(cluster, "finish", resource, verb):
             submit(cluster, task, image)
             await_argos_end(cluster, task)
