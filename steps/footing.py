@@ -23,7 +23,7 @@ from ips_flows.request import PrewarmRequest, from_canonical, from_form
 EXIT_LOST = 4
 EXIT_CRASHED = 70
 
-_MARK_TRIES = 20
+_AMEND_TRIES = 20
 
 
 class LostFootingError(IpsFlowError):
@@ -59,8 +59,16 @@ class Footing:
 
     def mark(self, annotations: Mapping[str, str]) -> None:
         """Write annotations on the task's Workflow, and on no other that has its name by now."""
-        for last in (*[False] * _MARK_TRIES, True):
-            version = self.workflow()["metadata"]["resourceVersion"]
+        self.amend(lambda _workflow: annotations)
+
+    def amend(self, change: Callable[[Json], Mapping[str, str] | None]) -> None:
+        """Write the annotations that `change` makes of the task's Workflow as it is; None leaves it."""
+        for last in (*[False] * _AMEND_TRIES, True):
+            workflow = self.workflow()
+            annotations = change(workflow)
+            if annotations is None:
+                return
+            version = workflow["metadata"]["resourceVersion"]
             metadata = {"resourceVersion": version, "annotations": dict(annotations)}
             try:
                 self.kube.patch(self.path, {"metadata": metadata})

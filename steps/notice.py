@@ -53,7 +53,6 @@ from steps.witness import stored_chunks
 
 MEANS = Means()  # how deliveries reach the world
 _RECORD_SECONDS = 120.0
-_RECORD_TRIES = 20
 _RETRY_SECONDS = 2.0
 _DELETED = "the Workflow was deleted before its verdict"
 
@@ -251,23 +250,12 @@ def _api_server(footing: Footing) -> Iterable[tuple[Address, int]]:
 
 def _record(footing: Footing, made: Notice) -> None:
     """Write the third mark; one that is settled stays as it is."""
-    for last in (*[False] * _RECORD_TRIES, True):
-        workflow = footing.workflow()
-        annotations = workflow["metadata"].get("annotations") or {}
-        there = notice.recorded(annotations)
-        if there is not None and there.final:
-            return
-        metadata = {
-            "resourceVersion": workflow["metadata"]["resourceVersion"],
-            "annotations": {ANNOTATION_NOTICE: made.to_json()},
-        }
-        try:
-            footing.kube.patch(footing.path, {"metadata": metadata})
-        except ConflictError:  # Argo's controller wrote in between
-            if last:
-                raise
-        else:
-            return
+
+    def mark(workflow: Json) -> dict[str, str] | None:
+        there = notice.recorded(workflow["metadata"].get("annotations") or {})
+        return None if there is not None and there.final else {ANNOTATION_NOTICE: made.to_json()}
+
+    footing.amend(mark)
 
 
 def _persistently(write: Callable[[], None]) -> None:

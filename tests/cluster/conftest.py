@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ips_flows import clock, taskjson, tasks
-from ips_flows.conventions import LABEL_KIND, LABEL_TASK_NAME
+from ips_flows.conventions import LABEL_KIND, LABEL_TASK_NAME, LABEL_WORKFLOW_UID
 from ips_flows.kube import Kube, core, jobs, workflows
 from tests.cluster import processes
 from tests.cluster.watching import TaskWatch
@@ -182,6 +182,15 @@ class Cluster:
             return not {"jobs", "pods"} & self.left_of(task).keys()
 
         self.await_that(gone, seconds, lambda: f"left of {task}: {self.left_of(task)}")
+
+    def await_forgotten(self, uid: str, seconds: float) -> None:
+        """Until no ConfigMap of a deleted task is left: neither records, nor its copy, nor a notice."""
+        path, labels = core(self.namespace, "configmaps"), f"{LABEL_WORKFLOW_UID}={uid}"
+        self.await_that(
+            lambda: not _names(self.kube, path, labels),
+            seconds,
+            lambda: f"left of {uid}: {_names(self.kube, path, labels)}",
+        )
 
     def await_that(
         self, condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str] = lambda: ""

@@ -6,7 +6,7 @@ import pytest
 
 from ips_flows.conventions import ANNOTATION_VERDICT
 from ips_flows.kube import core, jobs, workflows
-from ips_flows.server.finishing import copy_name, job_name
+from ips_flows.server.finishing import job_name
 from ips_flows.server.lease import holder_of, lease_path
 from tests.cluster.audit import audit, await_marks, marks
 from tests.cluster.conftest import Cluster
@@ -104,13 +104,4 @@ def test_a_workflow_deleted_while_it_runs(cluster: Cluster, name: str, tarpit: s
     cluster.await_pulling(name)
     cluster.kube.delete(workflows(cluster.namespace, name), propagation=propagation)
     cluster.await_nothing_left(name, 40 if propagation == "Background" else 90)
-
-    def forgotten() -> bool:
-        maps = cluster.kube.list(
-            core(cluster.namespace, "configmaps"),
-            labels=f"ips-flow.io/workflow-uid={uid}",
-            metadata_only=True,
-        )
-        return not list(maps)
-
-    cluster.await_that(forgotten, 90, lambda: f"{copy_name(uid)} or results are still there")
+    cluster.await_forgotten(uid, 90)

@@ -12,7 +12,6 @@ from standardwebhooks import Webhook
 
 from ips_flows.conventions import ANNOTATION_NOTICE, ANNOTATION_VERDICT
 from ips_flows.kube import core, workflows
-from ips_flows.server.finishing import copy_name
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.faults import kill_step
@@ -176,16 +175,7 @@ def test_a_workflow_deleted_while_it_runs(
     uid, made = metadata["uid"], metadata["creationTimestamp"]
     cluster.kube.delete(workflows(cluster.namespace, name), propagation=propagation)
     cluster.await_that(lambda: bool(receiver.received), _LATER_SECONDS, lambda: f"{name}: nothing was told")
-
-    def forgotten() -> bool:
-        maps = cluster.kube.list(
-            core(cluster.namespace, "configmaps"),
-            labels=f"ips-flow.io/workflow-uid={uid}",
-            metadata_only=True,
-        )
-        return not list(maps)
-
-    cluster.await_that(forgotten, 120, lambda: f"{copy_name(uid)}, a notice or results are still there")
+    cluster.await_forgotten(uid, 120)
     cluster.await_nothing_left(name, 90)
     assert receiver.events == [(f"{uid}-{made}-cancelled", "task.cancelled")]
     assert len(receiver.received) == 1

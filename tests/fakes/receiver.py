@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.binding import first_free
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -88,7 +90,7 @@ def receiving(
     class Handler(_Handler):
         to = receiver
 
-    server = _bind(host, ports, Handler)
+    server = first_free(ports, lambda port: _Server((host, port), Handler))
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.daemon_threads = True
@@ -123,15 +125,6 @@ def certificate(folder: Path, name: str = "hooks.example") -> tuple[ssl.SSLConte
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
         """Connections that are cut are what tests are about."""
-
-
-def _bind(host: str, ports: Iterable[int], handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
-    for port in ports:
-        try:
-            return _Server((host, port), handler)
-        except OSError:  # in use
-            continue
-    raise OSError("no free port")
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+from tests.fakes.binding import first_free
+
 Fault = Literal["none", "401", "404", "429", "500", "truncated", "held"]
 
 _BODIES = {
@@ -62,7 +64,7 @@ def faulty_registry(host: str, ports: Iterable[int], upstream: str) -> Iterator[
     class Handler(_Handler):
         faulty = registry
 
-    server = _bind(host, ports, Handler)
+    server = first_free(ports, lambda port: ThreadingHTTPServer((host, port), Handler))
     registry.address = f"{host}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -73,15 +75,6 @@ def faulty_registry(host: str, ports: Iterable[int], upstream: str) -> Iterator[
         server.shutdown()
         server.server_close()
         thread.join(5)
-
-
-def _bind(host: str, ports: Iterable[int], handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
-    for port in ports:
-        try:
-            return ThreadingHTTPServer((host, port), handler)
-        except OSError:  # in use
-            continue
-    raise OSError("no free port")
 
 
 class _Handler(BaseHTTPRequestHandler):

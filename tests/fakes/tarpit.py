@@ -6,6 +6,8 @@ import socket
 import threading
 from collections.abc import Iterable
 
+from tests.fakes.binding import first_free
+
 
 class Tarpit:
     """Listens on the first free port of those given; the context gives `host:port`."""
@@ -16,7 +18,7 @@ class Tarpit:
         self._held: list[socket.socket] = []
 
     def __enter__(self) -> str:
-        self._listener = self._bind()
+        self._listener = first_free(self._ports, self._bind)
         self._thread = threading.Thread(target=self._hold, daemon=True)
         self._thread.start()
         return f"{self._host}:{self._listener.getsockname()[1]}"
@@ -29,18 +31,16 @@ class Tarpit:
         for connection in self._held:
             connection.close()
 
-    def _bind(self) -> socket.socket:
-        for port in self._ports:
-            listener = socket.socket()
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind((self._host, port))
-            except OSError:
-                listener.close()
-                continue
-            listener.listen()
-            return listener
-        raise OSError("no free port")
+    def _bind(self, port: int) -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._host, port))
+        except OSError:
+            listener.close()
+            raise
+        listener.listen()
+        return listener
 
     def _hold(self) -> None:
         while True:

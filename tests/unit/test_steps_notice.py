@@ -180,30 +180,8 @@ def test_after_a_day_it_is_given_up(stage: Stage, receiver: Receiver) -> None:
     assert receiver.received == []
 
 
-def test_killed_between_send_and_record(stage: Stage, receiver: Receiver) -> None:
-    """The next life can't know that it was sent: it sends again, and the id says that it is the same."""
-    asks(stage, webhookUrl=receiver.url)
-    patch = Kube.patch
-
-    def killed(self: Kube, path: str, body: Any, **options: Any) -> Any:
-        if ANNOTATION_NOTICE in (body.get("metadata", {}).get("annotations") or {}):
-            raise KilledError
-        return patch(self, path, body, **options)
-
-    with pytest.MonkeyPatch.context() as inner:
-        inner.setattr(Kube, "patch", killed)
-        with pytest.raises(KilledError):
-            step.run(stage.footing, ())
-    assert ANNOTATION_NOTICE not in stage.annotations()
-    assert step.run(stage.footing, ()) == 0
-    assert receiver.ids == [verdict(stage).event_id] * 2
-    assert recorded(stage).tries == 1
-
-
-@pytest.mark.parametrize("mark", [ANNOTATION_VERDICT, ANNOTATION_CLEANED])
-def test_killed_before_an_earlier_mark(stage: Stage, receiver: Receiver, mark: str) -> None:
-    """Nothing was sent by then; the next life sends once."""
-    asks(stage, webhookUrl=receiver.url)
+def run_and_be_killed_before(stage: Stage, mark: str) -> None:
+    """A life of finish that ends just before it writes a mark."""
     patch = Kube.patch
 
     def killed(self: Kube, path: str, body: Any, **options: Any) -> Any:
@@ -215,6 +193,23 @@ def test_killed_before_an_earlier_mark(stage: Stage, receiver: Receiver, mark: s
         inner.setattr(Kube, "patch", killed)
         with pytest.raises(KilledError):
             step.run(stage.footing, ())
+
+
+def test_killed_between_send_and_record(stage: Stage, receiver: Receiver) -> None:
+    """The next life can't know that it was sent: it sends again, and the id says that it is the same."""
+    asks(stage, webhookUrl=receiver.url)
+    run_and_be_killed_before(stage, ANNOTATION_NOTICE)
+    assert ANNOTATION_NOTICE not in stage.annotations()
+    assert step.run(stage.footing, ()) == 0
+    assert receiver.ids == [verdict(stage).event_id] * 2
+    assert recorded(stage).tries == 1
+
+
+@pytest.mark.parametrize("mark", [ANNOTATION_VERDICT, ANNOTATION_CLEANED])
+def test_killed_before_an_earlier_mark(stage: Stage, receiver: Receiver, mark: str) -> None:
+    """Nothing was sent by then; the next life sends once."""
+    asks(stage, webhookUrl=receiver.url)
+    run_and_be_killed_before(stage, mark)
     assert receiver.received == []
     assert step.run(stage.footing, ()) == 0
     assert receiver.ids == [verdict(stage).event_id]
