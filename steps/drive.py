@@ -153,7 +153,7 @@ class Driver:
         self._watch.give_up(pods, ENDED_TIMEOUT)
         timeout = ImageResult(Result.FAILED, Failure.TIMEOUT, "the task's time was up")
         for index in self._record.left:
-            self._record.add_alike(index, timeout)
+            self._record.add_untried(index, timeout)
 
     def _resize(self, current: Mapping[str, Any], pulling: int) -> None:
         """Take in a window that was changed meanwhile. The Job's parallelism only ever rises."""

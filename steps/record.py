@@ -10,7 +10,7 @@ from ips_flows import clock
 from ips_flows.evidence import is_terminal
 from ips_flows.jobgroup import index_of, results_map
 from ips_flows.report import FailureLine, GroupProgress, failure_lines
-from ips_flows.results import Chunk, ImageResult, NodeResult, Result, same_for_all, split
+from ips_flows.results import Chunk, ImageResult, NodeResult, Result, fold, same_for_all, split
 from ips_flows.retries import by_class
 from steps.attempt import Attempt
 from steps.footing import report_progress, say
@@ -30,6 +30,7 @@ class Record:
         self._job = job
         self._results: dict[int, NodeResult] = {}
         self._chunks = 0
+        self._before: dict[str, NodeResult] = {}
         self._reached_before = 0
         self._failures: list[FailureLine] = []
         self._progress = ""
@@ -42,14 +43,15 @@ class Record:
         """What a previous life recorded is not done again."""
         group, number = self._attempt.plan.group, self._attempt.number
         index = {node.name: place for place, node in enumerate(self._attempt.nodes)}
-        reached = set()
-        for chunk in stored_chunks(self._attempt.footing):
-            if chunk.group == group and chunk.attempt < number:
-                reached |= {name for name, node in chunk.nodes.items() if _reached(node)}
-            if (chunk.group, chunk.attempt) == (group, number):
+        stored = [chunk for chunk in stored_chunks(self._attempt.footing) if chunk.group == group]
+        for chunk in stored:
+            if chunk.attempt == number:
                 self._chunks += 1
                 self._results.update({index[name]: node for name, node in chunk.nodes.items()})
+        earlier = [chunk for chunk in stored if chunk.attempt < number]
+        self._before = fold(earlier)
         # A wave that had images somewhere is no typo: its breaker stays shut when it is tried again.
+        reached = {name for chunk in earlier for name, node in chunk.nodes.items() if _reached(node)}
         self._reached_before = len(reached)
 
     def __contains__(self, index: int) -> bool:
@@ -81,6 +83,14 @@ class Record:
         """Record the same for every image of a node."""
         images = len(self._attempt.plan.images)
         self._add(index, same_for_all(images, result, clock.stamp(clock.now())))
+
+    def add_untried(self, index: int, result: ImageResult) -> None:
+        """Record a node that this attempt did not touch: images that an earlier one brought are still there."""
+        before = self._before.get(self._attempt.nodes[index].name)
+        if before is None:
+            self.add_alike(index, result)
+        else:
+            self.add(index, tuple(image if image.ok else result for image in before.images))
 
     def _add(self, index: int, result: NodeResult) -> None:
         node = self._attempt.nodes[index].name

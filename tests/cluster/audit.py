@@ -52,7 +52,7 @@ def audit(cluster: Cluster, name: str, *, window: int = 10, watch: TaskWatch | N
     if request is not None:
         assert took <= request.timeout_seconds + _OVERTIME_SECONDS
     if watch is not None:
-        assert watch.most_at_once <= window
+        assert watch.most_at_once <= window, f"{watch.most_at_once} pulled at once\n{watch.story()}"
         assert len(watch.verdicts) <= 1, list(watch.verdicts)
     return task
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ips_flows.conventions import ANNOTATION_NOTICE, ANNOTATION_VERDICT, LABEL_TASK_NAME
 from ips_flows.errors import ApiError
+from ips_flows.evidence import why_ended
 from ips_flows.kube import Kube, core, workflows
 
 _BEAT_SECONDS = 0.5
@@ -61,6 +62,15 @@ class TaskWatch:
     def names(self) -> set[str]:
         """All pull pods that there ever were."""
         return {pod["metadata"]["name"] for pod in self.seen}
+
+    def story(self) -> str:
+        """Every state of the pull pods as it was told, a line each; `+` marks those that pulled."""
+        return "\n".join(
+            f"{'+' if _pulls(pod) else '-'} {pod['metadata']['resourceVersion']} {pod['metadata']['name']} "
+            f"{pod['status']['phase']} {pod['status'].get('reason', '')} "
+            f"{'ended by us' if why_ended(pod) else ''} {pod['metadata'].get('deletionTimestamp', '')}"
+            for pod in self.seen
+        )
 
     def _run(self, chosen: _Chosen) -> None:
         while not self._stop.is_set():

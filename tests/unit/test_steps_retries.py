@@ -65,6 +65,18 @@ def test_an_image_that_appears_between_attempts(stage: Stage) -> None:
     assert all(node.ok for node in stage.results().values())
 
 
+def test_what_an_attempt_brought_outlives_one_without_time(stage: Stage) -> None:
+    """An attempt that the task's time does not reach says nothing against images that are there."""
+    stage.planned(GOOD, OTHER, nodes=["n1"], max_retries=1, seconds=-5)
+    half = NodeResult((ImageResult(Result.PULLED), ImageResult(Result.FAILED, Failure.NOT_FOUND, "no")), AT)
+    stage.recorded("before-r0", Chunk(0, 0, {"n1": half}))
+    assert stage.drive(1) == 1
+    assert [(one.result, one.reason) for one in stage.results()["n1"].images] == [
+        (Result.PULLED, ""),
+        (Result.FAILED, Failure.TIMEOUT),
+    ]
+
+
 @pytest.mark.parametrize(("attempt", "code"), [(0, 1), (1, 1), (2, 0)])
 def test_retries_are_spent_before_losses_are_allowed(stage: Stage, attempt: int, code: int) -> None:
     """A loss that is allowed counts as one only on the last attempt."""
