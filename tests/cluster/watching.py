@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from ips_flows.conventions import ANNOTATION_NOTICE, ANNOTATION_VERDICT, LABEL_TASK_NAME
 from ips_flows.errors import ApiError
-from ips_flows.evidence import why_ended
+from ips_flows.evidence import is_terminal, why_ended
+from ips_flows.jobgroup import is_gated
 from ips_flows.kube import Kube, core, workflows
 
 _BEAT_SECONDS = 0.5
@@ -41,6 +42,7 @@ class TaskWatch:
     breaks: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
     _now: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _ended: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
         follow = [
@@ -107,7 +109,11 @@ class TaskWatch:
         self._now[pod["metadata"]["name"]] = pod
         if gone:
             self._now.pop(pod["metadata"]["name"])
-        self.most_at_once = max(self.most_at_once, sum(_pulls(other) for other in self._now.values()))
+        if is_terminal(pod):
+            # For good: a kubelet that is late takes back, for a moment, the end that the driver wrote down.
+            self._ended.add(pod["metadata"]["name"])
+        pulling = sum(_pulls(other) for name, other in self._now.items() if name not in self._ended)
+        self.most_at_once = max(self.most_at_once, pulling)
 
     def _take_workflow(self, workflow: dict[str, Any]) -> None:
         annotations = workflow["metadata"].get("annotations") or {}
@@ -117,4 +123,4 @@ class TaskWatch:
 
 
 def _pulls(pod: Mapping[str, Any]) -> bool:
-    return not pod["spec"].get("schedulingGates") and pod["status"]["phase"] not in ("Succeeded", "Failed")
+    return not is_gated(pod) and not is_terminal(pod)
