@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,9 @@ from ips_flows.conventions import ANNOTATION_NOTICE, ANNOTATION_VERDICT
 from ips_flows.kube import core, workflows
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster
-from tests.cluster.faults import kill_step
+from tests.cluster.faults import kill_step, shut_down
 from tests.cluster.test_warming import request, tagged
-from tests.fakes.receiver import Receiver, Reply, receiving
+from tests.fakes.receiver import Receiver, Reply, certificate, receiving
 
 HOST = "10.201.0.1"  # the machine, as pods see it
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -88,13 +89,43 @@ def test_a_failed_task_is_told(cluster: Cluster, name: str, receiver: Receiver) 
     assert cluster.task(name)["notice"]["tries"] == 3
 
 
-def test_a_cancelled_task_is_told(cluster: Cluster, name: str, receiver: Receiver, tarpit: str) -> None:
-    """Once, though it was running."""
+@pytest.mark.parametrize("how", ["Stop", "Terminate"])
+def test_a_cancelled_task_is_told(
+    cluster: Cluster, name: str, receiver: Receiver, tarpit: str, how: str
+) -> None:
+    """Once, though it was running; by the keeper where Argo runs no exit handler."""
     cluster.submit(request(name=name, images=[f"{tarpit}/slow:1"], webhookUrl=receiver.url))
     cluster.await_pulling(name)
-    assert cluster.flow("cancel", name).code == 0
+    shut_down(cluster, name, how)
     assert_told(cluster, name, receiver, "cancelled")
     assert len(receiver.received) == 1
+
+
+def test_a_receiver_that_is_gone(cluster: Cluster, name: str, receiver: Receiver) -> None:
+    """After 410 nobody sends anything more, and the task is what it was."""
+    receiver.otherwise = Reply(410)
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    cluster.submit(request(name=name, images=[image], webhookUrl=receiver.url))
+    await_marks(cluster, name)
+    assert audit(cluster, name)["status"] == "completed"
+    assert (notice(cluster, name)["outcome"], len(receiver.received)) == ("gone", 1)
+
+
+@pytest.mark.parametrize("what", ["redirect", "certificate"])
+def test_a_receiver_that_can_not_be_told(cluster: Cluster, name: str, tmp_path: Path, what: str) -> None:
+    """A redirect is not followed, a certificate that nobody vouches for is no receiver; the task says why."""
+    tls = certificate(tmp_path)[0] if what == "certificate" else None
+    with receiving(HOST) as other, receiving(HOST, tls=tls) as receiver:
+        receiver.otherwise = Reply(307, {"Location": other.url})
+        image = tagged(cluster.push(f"tests/{name}:1"))
+        cluster.submit(request(name=name, images=[image], webhookUrl=receiver.url))
+        await_marks(cluster, name)
+        assert audit(cluster, name)["status"] == "completed"
+        assert other.received == []
+        told = cluster.task(name)["notice"]
+    assert told["outcome"] == "undelivered"
+    assert ("a redirect" if what == "redirect" else "TLS: self-signed certificate") in told["reason"]
+    assert cluster.flow("delete", name).code == 0  # else the keeper would try for a day
 
 
 def test_the_api_server_is_not_called(cluster: Cluster, name: str) -> None:

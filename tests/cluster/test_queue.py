@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ips_flows.conventions import CONFIG_MAP, LIMIT_KEY
+from ips_flows.conventions import ANNOTATION_VERDICT, CONFIG_MAP, LIMIT_KEY
 from ips_flows.kube import core, workflows
 from ips_flows.queue import read_queue
+from tests.cluster.audit import await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_lifecycle import _submit_form
 from tests.cluster.test_warming import request, tagged
+from tests.fakes.receiver import receiving
 
 pytestmark = pytest.mark.alone
 
@@ -108,6 +111,19 @@ def test_a_cancelled_pending_task_ends_without_a_start(
     assert cluster.task(first)["status"] == "cancelled"
     assert cluster.left_of(first) == {}
     assert order(cluster) == [second]
+
+
+def test_a_cancelled_pending_task_is_told(cluster: Cluster, name: str, busy: tuple[str, str]) -> None:
+    """Though none of its steps ever ran, its receiver hears of its end once."""
+    _, image = busy
+    with receiving("10.201.0.1") as receiver:
+        cluster.submit(request(name=name, images=[image], webhookUrl=receiver.url))
+        cluster.await_that(lambda: order(cluster) == [name], 30, lambda: f"queue: {order(cluster)}")
+        assert cluster.flow("cancel", name, "--wait").code == 0
+        await_marks(cluster, name)
+    verdict = json.loads(cluster.workflow(name)["metadata"]["annotations"][ANNOTATION_VERDICT])
+    assert receiver.events == [(verdict["eventId"], "task.cancelled")]
+    assert len(receiver.received) == 1
 
 
 def test_the_form_queues_by_its_priority(cluster: Cluster, name: str, busy: tuple[str, str]) -> None:
