@@ -101,9 +101,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         connection = http.client.HTTPConnection(self.faulty.upstream, timeout=30)
         passed = {key: value for key, value in self.headers.items() if key.lower() in ("accept", "range")}
-        connection.request(self.command, self.path, headers=passed)
-        response = connection.getresponse()
-        body = response.read()
+        try:
+            connection.request(self.command, self.path, headers=passed)
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException):  # the registry behind it is away, so this one is
+            connection.close()
+            self.close_connection = True
+            return
         self.send_response(response.status)
         kept = ("content-type", "docker-content-digest", "content-range", "accept-ranges")
         headers = {key: value for key, value in response.getheaders() if key.lower() in kept}
