@@ -22,6 +22,12 @@ ANNOTATION_TITLE = "workflows.argoproj.io/title"
 ANNOTATION_DESCRIPTION = "workflows.argoproj.io/description"
 ANNOTATION_COLUMNS = PREFIX + "columns"  # what `list` shows, as JSON
 
+# On CronWorkflows, and on the Workflows that Argo makes of them
+LABEL_CRON_WORKFLOW = "workflows.argoproj.io/cron-workflow"
+ANNOTATION_DUE = "workflows.argoproj.io/scheduled-time"
+LABEL_SCHEDULE = PREFIX + "schedule"  # "true" on every CronWorkflow that is a schedule
+ANNOTATION_LATELY = PREFIX + "lately"  # schedule.Lately as JSON: what explains its missed runs
+
 LABEL_STEP = PREFIX + "step"  # on step pods: filter, drive or finish
 ANNOTATION_VERSION = PREFIX + "version"  # on what `install` puts into a cluster
 

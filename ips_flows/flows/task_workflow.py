@@ -28,25 +28,42 @@ def task_workflow(
     request: PrewarmRequest, *, name: str, namespace: str, retry_of: str = ""
 ) -> dict[str, Any]:
     """The manifest to create. The request goes in whole, as canonical JSON."""
-    webhook = Webhook.of(request)
     workflow = Workflow(
         name=name,
         namespace=namespace,
-        labels={**request.labels, LABEL_TASK: "true"},
+        labels=task_labels(request),
         annotations={
-            ANNOTATION_REQUEST_HASH: request_hash(request),
-            ANNOTATION_TITLE: _title(request),
+            **task_annotations(request),
             **({ANNOTATION_RETRY_OF: retry_of} if retry_of else {}),
-            **({ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}),
-            **shown(images=len(request.images), priority=request.priority, batch_size=request.batch_size),
         },
         workflow_template_ref=WorkflowTemplateRef(name=TEMPLATE_PREWARM),
         priority=request.priority,
-        active_deadline_seconds=request.timeout_seconds + _SLACK_SECONDS,
+        active_deadline_seconds=workflow_seconds(request),
         arguments=[Parameter(name="request", value=canonical_json(request))],
     )
     manifest: dict[str, Any] = workflow.to_dict()
     return manifest
+
+
+def task_labels(request: PrewarmRequest) -> dict[str, str]:
+    """The labels of a task's Workflow."""
+    return {**request.labels, LABEL_TASK: "true"}
+
+
+def task_annotations(request: PrewarmRequest) -> dict[str, str]:
+    """The annotations of a task's Workflow that come from its request."""
+    webhook = Webhook.of(request)
+    return {
+        ANNOTATION_REQUEST_HASH: request_hash(request),
+        ANNOTATION_TITLE: _title(request),
+        **({ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}),
+        **shown(images=len(request.images), priority=request.priority, batch_size=request.batch_size),
+    }
+
+
+def workflow_seconds(request: PrewarmRequest) -> int:
+    """How long the Workflow of a task may live."""
+    return request.timeout_seconds + _SLACK_SECONDS
 
 
 def _title(request: PrewarmRequest) -> str:

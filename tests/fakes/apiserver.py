@@ -40,6 +40,7 @@ _BUILT_IN_GROUPS = (
 KINDS = {
     "workflows": "Workflow",
     "workflowtemplates": "WorkflowTemplate",
+    "cronworkflows": "CronWorkflow",
     "jobs": "Job",
     "configmaps": "ConfigMap",
     "pods": "Pod",

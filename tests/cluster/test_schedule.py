@@ -1,0 +1,118 @@
+"""Schedules on the real controller: what it makes of a CronWorkflow, minute after minute."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ips_flows.kube import workflows
+from tests.cluster import faults
+from tests.cluster.audit import audit, await_marks
+from tests.cluster.conftest import Cluster
+from tests.cluster.test_warming import request, tagged
+
+_MINUTE = 60 + 30  # and what Argo and a loaded machine take on top
+
+
+def schedule(cluster: Cluster, name: str) -> Any:
+    """A schedule with its runs, as `history` prints it."""
+    return cluster.flow("schedule", "history", name, "-o", "json").json()
+
+
+def runs(cluster: Cluster, name: str) -> list[Any]:
+    """The runs of which something came, the oldest first."""
+    return [one for one in reversed(schedule(cluster, name)["runs"]) if one["taskId"]]
+
+
+@pytest.fixture
+def every_minute(cluster: Cluster, name: str) -> Iterator[tuple[str, str]]:
+    """A schedule that is due every minute: its name, and its image."""
+    name = name[:41].rstrip("-")
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    document = json.loads(request(images=[image], priority=9))
+    document.pop("name", None)
+    made = cluster.flow("schedule", "create", name, "-", "--cron", "* * * * *", text=json.dumps(document))
+    assert made.code == 0, made.err
+    yield name, image
+    cluster.flow("schedule", "delete", name)
+
+
+def test_a_schedule_makes_tasks_until_it_is_deleted(cluster: Cluster, every_minute: tuple[str, str]) -> None:
+    """Argo makes its task in time, with its priority; by hand comes another one, for which all is warm already."""
+    name, image = every_minute
+    cluster.await_that(lambda: bool(runs(cluster, name)), _MINUTE, lambda: f"{schedule(cluster, name)}")
+    assert cluster.flow("schedule", "suspend", name).code == 0
+    first = runs(cluster, name)[0]["taskId"]
+    assert cluster.flow("wait", first).code == 0
+    await_marks(cluster, first)
+    task = audit(cluster, first)
+    assert (task["status"], task["priority"], task["images"]) == ("completed", 9, [image])
+    for node in cluster.nodes:
+        cluster.await_listed(node, image)
+    by_hand = cluster.flow("schedule", "run", name, "-o", "json")
+    assert by_hand.code == 0, by_hand.err
+    again = by_hand.json()
+    assert (again["status"], again["summary"]["warm"]) == ("completed", len(cluster.nodes))
+    assert cluster.pods_made(again["taskId"]) == 0
+    assert runs(cluster, name)[-1] | {"dueAt": None} == runs(cluster, name)[-1]
+    assert cluster.flow("schedule", "delete", name).code == 0
+    assert {cluster.task(one)["status"] for one in (first, again["taskId"])} == {"completed"}
+
+
+@pytest.mark.alone
+@pytest.mark.long
+def test_a_node_that_joins_later_is_warmed_by_the_next_run(
+    cluster: Cluster, every_minute: tuple[str, str]
+) -> None:
+    """What was not there in one minute is warmed in one of the next; a time out of use is explained."""
+    name, image = every_minute
+    late = cluster.nodes[-1]
+    with faults.without_node_object(cluster, late):
+        cluster.await_that(lambda: bool(runs(cluster, name)), _MINUTE)
+        first = runs(cluster, name)[0]["taskId"]
+        assert cluster.flow("wait", first).code == 0
+        assert set(cluster.task(first)["nodeStatuses"]) == set(cluster.nodes) - {late}
+    assert image not in cluster.on_node(late)
+
+    def warmed() -> bool:
+        tasks = [cluster.task(one["taskId"]) for one in runs(cluster, name)]
+        return any(
+            task["nodeStatuses"].get(late, {}).get(image, {}).get("result") == "pulled"
+            for task in tasks
+            if task["status"] == "completed"
+        )
+
+    cluster.await_that(warmed, 4 * _MINUTE, lambda: f"{schedule(cluster, name)}")
+    assert image in cluster.on_node(late)
+    assert cluster.flow("schedule", "suspend", name).code == 0
+    suspended = len(runs(cluster, name))
+    cluster.await_that(
+        lambda: any(one["message"] == "suspended" for one in schedule(cluster, name)["runs"]), 3 * _MINUTE
+    )
+    assert len(runs(cluster, name)) <= suspended + 1  # one may have been made at that very moment
+
+
+@pytest.mark.long
+def test_a_task_that_is_not_over_keeps_the_next_one_out(cluster: Cluster, name: str, tarpit: str) -> None:
+    """With `forbid`, the default; the history says which task it was."""
+    name = name[:41].rstrip("-")
+    document = {"images": [f"{tarpit}/slow:1"], "timeout": "10m"}
+    made = cluster.flow("schedule", "create", name, "-", "--cron", "* * * * *", text=json.dumps(document))
+    assert made.code == 0, made.err
+    try:
+        cluster.await_that(
+            lambda: any("was not over" in (one["message"] or "") for one in schedule(cluster, name)["runs"]),
+            4 * _MINUTE,
+            lambda: f"{schedule(cluster, name)}",
+        )
+        (only,) = runs(cluster, name)
+        missed = [one for one in schedule(cluster, name)["runs"] if not one["taskId"]]
+        assert {one["message"] for one in missed} == {f"{only['taskId']} was not over"}
+    finally:
+        cluster.flow("schedule", "delete", name)
+        for one in list(cluster.kube.list(workflows(cluster.namespace), metadata_only=True)):
+            if one["metadata"]["name"].startswith(f"{name}-"):
+                cluster.flow("cancel", one["metadata"]["name"], "--wait")
