@@ -45,6 +45,7 @@ ANNOTATION_ENDED = PREFIX + "ended"  # on pods: what was seen before the driver 
 SCHEDULING_GATE = PREFIX + "window"
 
 TEMPLATE_PREWARM = "ips-prewarm"
+TEMPLATE_SUBMIT = "ips-submit"
 CONFIG_MAP = "ips-config"
 LIMIT_KEY = "max-concurrent-tasks"  # in ips-config: how many tasks run at once
 NETWORKS_KEY = "webhook-allowed-networks"  # in ips-config: CIDRs that webhooks may reach all the same

@@ -81,7 +81,7 @@ def _set_template(template: Json, image: str, keep_seconds: int | None) -> None:
     for entry in template["spec"]["templates"]:
         if "container" in entry:
             entry["container"]["image"] = image
-    if keep_seconds is not None:
+    if keep_seconds is not None and "ttlStrategy" in template["spec"]:
         template["spec"]["ttlStrategy"]["secondsAfterCompletion"] = keep_seconds
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from typing import Protocol
 
 from ips_flows.cli.lines import Lines
 from ips_flows.cli.narration import is_terminal, say
 from ips_flows.cli.options import Target
+from ips_flows.cli.pipelines import fold
 from ips_flows.follow import VERDICT_GRACE, follow
 from ips_flows.kube import Kube
 from ips_flows.task import Task
@@ -49,17 +51,21 @@ def to_the_end(
     timeout: float | None,
     view: Display | None = None,
     grace: float = VERDICT_GRACE,
+    ready: Callable[[], None] | None = None,
 ) -> Task:
     """Show a task until it has ended, in `view` or the usual one; its verdict is awaited `grace` seconds more.
 
-    Raises Left after `timeout` seconds, or when someone presses Ctrl-C; the task goes on.
+    Raises Left after `timeout` seconds, or when someone presses Ctrl-C; the task goes on. `ready` is called where
+    an interrupt is waited for from then on.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     last: Task | None = None
-    with view or display() as shown:
+    with view or display(f"task {name}") as shown:
         states = follow(kube, namespace, name, narrate=shown.note, grace=grace, tick=_TICK_SECONDS)
         with closing(states):
             try:
+                if ready:
+                    ready()
                 for seen in states:
                     if seen is None:
                         shown.tick()
@@ -88,11 +94,11 @@ def exit_code(task: Task) -> int:
     return _EXIT_CODES[task.status]
 
 
-def display() -> Display:
-    """A live view where someone watches a terminal, else lines."""
+def display(title: str) -> Display:
+    """A live view where someone watches a terminal, else lines; in a CI system's log, folded under a title."""
     if is_terminal(sys.stderr) and is_terminal(sys.stdout):
         from ips_flows.cli.live import LiveView, usable  # noqa: PLC0415  (rich)
 
         if usable():
             return LiveView()
-    return Lines()
+    return Lines(fold(title))

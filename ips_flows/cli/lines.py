@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from ips_flows.cli.narration import say
+from ips_flows.cli.narration import mark, say
+from ips_flows.cli.pipelines import Fold
 from ips_flows.cli.tables import counts, cut, shown_status, window_words
 from ips_flows.legible import legible
 from ips_flows.progress import WaveProgress
@@ -76,16 +77,20 @@ def failure_line(line: FailureLine) -> str:
 class Lines:
     """Prints what changes, on stderr."""
 
-    def __init__(self) -> None:
+    def __init__(self, fold: Fold | None = None) -> None:
         self._before: Task | None = None
+        self._fold = fold
 
     def __enter__(self) -> Self:
+        if self._fold:
+            mark(self._fold.begin)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is open."""
+        if self._fold:
+            mark(self._fold.end)
 
     def update(self, task: Task) -> None:
         """Take in a new state of the task."""

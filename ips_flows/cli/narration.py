@@ -20,6 +20,11 @@ def say(text: str, *, mark: str = "") -> None:
     click.echo(mark + legible(text, keep=_OURS), err=True)
 
 
+def mark(text: str) -> None:
+    """A line of our own for the program that shows a log, with its escapes, though it is no terminal."""
+    click.echo(text, err=True, color=True)
+
+
 def put(text: str, *, mark: str = "") -> None:
     """Data, behind a mark of our own that may be coloured."""
     click.echo(mark + legible(text, keep=_OURS))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from ips_flows.cli.options import Target, example, output_option, target_options, timeout_option
+from ips_flows.cli.options import Target, example, target_options
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
+from ips_flows.cli.submitted import Manner, follow_options, submit_and_follow
 
 
 @click.command(
@@ -21,12 +24,22 @@ from ips_flows.cli.request_options import RequestCommand, overrides_of, read_tex
 )
 @click.argument("file", required=False)
 @request_options
-@click.option("--detach", is_flag=True, help="Submit only; do not follow.")
 @click.option(
     "--dry-run", is_flag=True, help="Print the Workflow that would be submitted, and submit nothing."
 )
-@timeout_option("Stop following after this long; the task goes on  [exit code 124].")
-@output_option()
+@click.option(
+    "--request",
+    "inline",
+    envvar="IPS_FLOW_REQUEST",
+    metavar="TEXT",
+    help="The request itself, instead of FILE, also from IPS_FLOW_REQUEST.",
+)
+@click.option(
+    "--name-from",
+    metavar="TEXT",
+    help="Name the task after a text: run again with the same text, it is found again.",
+)
+@follow_options
 @target_options
 @click.pass_context
 def run_command(
@@ -35,10 +48,10 @@ def run_command(
     *,
     target: Target,
     file: str | None,
-    detach: bool,
+    inline: str | None,
+    name_from: str | None,
     dry_run: bool,
-    timeout: float | None,
-    output: str,
+    manner: Manner,
     **fields: Any,
 ) -> None:
     """Submit the request in FILE (YAML or JSON; - is stdin) and follow it to its end.
@@ -46,7 +59,17 @@ def run_command(
     Each flag under "Request" overrides the field of that name in FILE; with --image no FILE is needed.
     """
     overrides = overrides_of(fields)
-    text, source = read_text(file, sys.stdin, needed="images" not in overrides)
+    if name_from is not None:
+        if "name" in overrides:
+            raise click.UsageError("--name and --name-from both name the task: give one of them")
+        overrides["name"] = _named_after(name_from)
+    text: str | None
+    if inline is not None and (file is None or _typed(context, "inline")):
+        if file is not None:
+            raise click.UsageError("FILE and --request are both a request: give one of them")
+        text, source = inline, "--request"
+    else:
+        text, source = read_text(file, sys.stdin, needed="images" not in overrides)
 
     from ips_flows.request import merge_overrides  # noqa: PLC0415  (pydantic)
 
@@ -57,10 +80,20 @@ def run_command(
         return
 
     from ips_flows import tasks  # noqa: PLC0415
-    from ips_flows.cli.submitted import carry_on  # noqa: PLC0415
 
-    submission = tasks.submit(kube, namespace, request)
-    context.exit(carry_on(kube, target, namespace, submission, detach=detach, timeout=timeout, output=output))
+    context.exit(
+        submit_and_follow(kube, target, namespace, lambda: tasks.submit(kube, namespace, request), manner)
+    )
+
+
+def _typed(context: click.Context, name: str) -> bool:
+    """Whether an option was given as a flag, not by the environment."""
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _named_after(text: str) -> str:
+    """A task's name that depends on a text alone, and that no two texts share."""
+    return "from-" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
 def _print_workflow(request: Any, namespace: str) -> None:

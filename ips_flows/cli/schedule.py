@@ -14,9 +14,9 @@ from ips_flows.cli.options import (
     example,
     output_option,
     target_options,
-    timeout_option,
 )
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
+from ips_flows.cli.submitted import Manner, follow_options, submit_and_follow
 
 _NAME = click.argument("name", metavar="SCHEDULE")
 _NAMES = click.argument("names", metavar="SCHEDULE...", nargs=-1, required=True)
@@ -166,21 +166,17 @@ def history_command(*, target: Target, name: str, output: str) -> None:
 
 @schedule_command.command("run", epilog=example("ips-flow schedule run nightly"))
 @_NAME
-@click.option("--detach", is_flag=True, help="Submit only; do not follow.")
-@timeout_option("Stop following after this long; the task goes on  [exit code 124].")
-@output_option()
+@follow_options
 @target_options
 @click.pass_context
-def run_command(
-    context: click.Context, /, *, target: Target, name: str, detach: bool, timeout: float | None, output: str
-) -> None:
+def run_command(context: click.Context, /, *, target: Target, name: str, manner: Manner) -> None:
     """Make a task of a schedule now and follow it to its end."""
     from ips_flows import schedules  # noqa: PLC0415
-    from ips_flows.cli.submitted import carry_on  # noqa: PLC0415
 
     kube, namespace = target.connect()
-    submission = schedules.run(kube, namespace, name)
-    context.exit(carry_on(kube, target, namespace, submission, detach=detach, timeout=timeout, output=output))
+    context.exit(
+        submit_and_follow(kube, target, namespace, lambda: schedules.run(kube, namespace, name), manner)
+    )
 
 
 @schedule_command.command("suspend", epilog=example("ips-flow schedule suspend nightly"))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ips_flows.cli.completing import task_names
 from ips_flows.cli.options import Target, example, output_option, target_options, timeout_option
+from ips_flows.cli.pipelines import junit_option, write_junit
+
+if TYPE_CHECKING:
+    from ips_flows.task import Task
 
 
 @click.command("wait", epilog=example("ips-flow wait nightly --timeout 30m"))
 @click.argument("names", metavar="TASK...", nargs=-1, required=True, shell_complete=task_names)
 @timeout_option("Stop waiting after this long; the tasks go on  [exit code 124].")
+@junit_option
 @output_option()
 @target_options
 @click.pass_context
@@ -23,6 +30,7 @@ def wait_command(
     target: Target,
     names: tuple[str, ...],
     timeout: float | None,
+    junit: Path | None,
     output: str,
 ) -> None:
     """Follow tasks to their end, one after another.
@@ -36,13 +44,17 @@ def wait_command(
     kube, namespace = target.connect()
     deadline = None if timeout is None else time.monotonic() + timeout
     codes = set()
+    known: list[Task] = []
     for name in names:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             ended = following.to_the_end(kube, namespace, name, timeout=left)
         except following.Left as stopped:
             following.goes_on(stopped, target, namespace, name, timeout)
+            write_junit(junit, known)
             context.exit(stopped.code)
-        out.put_end(tasks.with_results(kube, ended), output)
+        known.append(tasks.with_results(kube, ended))
+        out.put_end(known[-1], output)
         codes.add(following.exit_code(ended))
+    write_junit(junit, known)
     context.exit(next((code for code in (1, 3) if code in codes), 0))

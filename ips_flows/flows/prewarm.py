@@ -15,24 +15,16 @@ The steps get the Workflow's name and uid, a wave's name and the number of the a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from hera.workflows import Container, EmptyDirVolume, Parameter, RetryStrategy, Step, Steps, WorkflowTemplate
 from hera.workflows.models import (
     Backoff,
-    Capabilities,
     ConfigMapKeySelector,
     ContinueOn,
     IntOrString,
-    PodSecurityContext,
-    Quantity,
-    ResourceRequirements,
-    SeccompProfile,
-    SecurityContext,
     SemaphoreRef,
     Synchronization,
-    Toleration,
     TTLStrategy,
     ValueFrom,
     WorkflowMetadata,
@@ -50,11 +42,10 @@ from ips_flows.conventions import (
     LABEL_TASK,
     TEMPLATE_PREWARM,
 )
-from ips_flows.jobgroup import USER
+from ips_flows.flows.pods import TMP, executor_security, pod_security, restricted, short_tolerations, small
 from ips_flows.retries import CAP_SECONDS
 
 _FILTER_OUTPUTS = ("waves", "retries", "delay", "factor", "timeout")
-_TMP = "/tmp"  # noqa: S108  (an emptyDir of the step pod: its root is read-only)
 # Argo replaces a step pod that was lost or lost its footing: exit codes above 1 are ours for that.
 _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 1"
 _BACKOFF_CAP = f"{CAP_SECONDS // 60}m"
@@ -121,22 +112,16 @@ def prewarm_template(*, backoff_cap: str = _BACKOFF_CAP) -> WorkflowTemplate:
         ),
         ttl_strategy=TTLStrategy(seconds_after_completion=DEFAULT_KEEP_DAYS * 86400),
         workflow_metadata=WorkflowMetadata(labels={LABEL_TASK: "true"}),
-        security_context=PodSecurityContext(
-            run_as_non_root=True,
-            run_as_user=USER,
-            run_as_group=USER,
-            fs_group=USER,
-            seccomp_profile=SeccompProfile(type="RuntimeDefault"),
-        ),
-        pod_spec_patch=_executor_security(),
-        tolerations=_short_tolerations(),
+        security_context=pod_security(),
+        pod_spec_patch=executor_security(),
+        tolerations=short_tolerations(),
     ) as template:
         lost = RetryStrategy(
             limit="5", retry_policy="Always", expression=_LOST, backoff=Backoff(duration="1s", factor=_int(1))
         )
         step_filter = _step("filter", retry=lost)
         step_filter.outputs = [
-            Parameter(name=name, value_from=ValueFrom(path=f"{_TMP}/outputs/{name}"))
+            Parameter(name=name, value_from=ValueFrom(path=f"{TMP}/outputs/{name}"))
             for name in _FILTER_OUTPUTS
         ]
         step_drive = _step("drive", extra=("wave", "attempt"), retry=lost)
@@ -199,48 +184,10 @@ def _step(
         labels={LABEL_STEP: module},
         service_account_name=f"ips-flow-{module}",
         retry_strategy=retry,
-        security_context=_restricted(),
-        resources=ResourceRequirements(
-            requests={"cpu": Quantity(root="20m"), "memory": Quantity(root="64Mi")}
-        ),
-        volumes=[EmptyDirVolume(name="tmp", mount_path=_TMP)],
+        security_context=restricted(),
+        resources=small(),
+        volumes=[EmptyDirVolume(name="tmp", mount_path=TMP)],
     )
-
-
-def _restricted() -> SecurityContext:
-    return SecurityContext(
-        allow_privilege_escalation=False,
-        read_only_root_filesystem=True,
-        capabilities=Capabilities(drop=["ALL"]),
-    )
-
-
-def _executor_security() -> str:
-    """On a stock Argo, `init` and `wait` get a restricted securityContext only by a patch."""
-    security = {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "runAsNonRoot": True,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    return json.dumps(
-        {
-            "initContainers": [{"name": "init", "securityContext": security}],
-            "containers": [{"name": "wait", "securityContext": security}],
-        },
-        separators=(",", ":"),
-    )
-
-
-def _short_tolerations() -> list[Toleration]:
-    """A step on a lost node is replaced after 30 s, not after Kubernetes' 300."""
-    return [
-        Toleration(
-            key=f"node.kubernetes.io/{key}", operator="Exists", effect="NoExecute", toleration_seconds=30
-        )
-        for key in ("not-ready", "unreachable")
-    ]
 
 
 def _inputs(names: Sequence[str]) -> list[Parameter]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import yaml
 
 from ips_flows.flows.prewarm import prewarm_template
+from ips_flows.flows.submit import submit_template
 
 _HEADER = "# Rendered by `ips-flow render`; do not edit by hand.\n"
 
 
 def render_all() -> dict[str, str]:
     """The files of `templates/` by name."""
-    files = {"ips-prewarm.yaml": _text(prewarm_template().to_dict())}
+    files = {
+        "ips-prewarm.yaml": _text(prewarm_template().to_dict()),
+        "ips-submit.yaml": _text(submit_template().to_dict()),
+    }
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

@@ -86,7 +86,11 @@ def test_all_is_well(server: ApiServer, kube: Kube) -> None:
         ("ok", "settings", "3 tasks at once, worker image busybox:1.37-musl"),
         ("ok", "priority policy", "every way to submit a task gives it its priority, within 1-10"),
         ("ok", "priority class", "ips-flow-pull, value -10, never pre-empts"),
-        ("ok", "service accounts", "ips-flow-drive, ips-flow-filter, ips-flow-finish, ips-flow-pull"),
+        (
+            "ok",
+            "service accounts",
+            "ips-flow-drive, ips-flow-filter, ips-flow-finish, ips-flow-pull, ips-flow-submit",
+        ),
         ("ok", "your rights", "every verb of ips-flow"),
         ("ok", "steps' rights", "each step may do what it must"),
         ("ok", "keeper", "server-1 holds the Lease"),

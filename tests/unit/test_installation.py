@@ -75,11 +75,12 @@ def test_the_second_time_nothing_changes(server: ApiServer, kube: Kube) -> None:
 
 
 def test_an_upgrade_changes_what_differs(server: ApiServer, kube: Kube) -> None:
-    """Another image is another template, and nothing else."""
+    """Another image is other templates, and nothing else."""
     put(kube)
     said = put(kube, image="registry.example:5000/flow:2", keep_seconds=60)
     assert [line for line in said if not line.endswith(" unchanged")] == [
-        "workflowtemplate/ips-prewarm configured"
+        "workflowtemplate/ips-prewarm configured",
+        "workflowtemplate/ips-submit configured",
     ]
     template = server.get("workflowtemplates", "ips-prewarm")
     assert template["spec"]["ttlStrategy"]["secondsAfterCompletion"] == 60

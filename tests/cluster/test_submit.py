@@ -1,0 +1,93 @@
+"""`ips-submit` on the real controller: a task as a step of someone else's Workflow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ips_flows.kube import core, workflows
+from tests.cluster.audit import audit, await_marks
+from tests.cluster.conftest import Cluster
+from tests.cluster.test_warming import tagged
+
+_SECONDS = 180
+
+
+def outer(cluster: Cluster, name: str, request: Any) -> None:
+    """A Workflow of someone else, with one step that warms."""
+    arguments = [{"name": "request", "value": json.dumps(request)}, {"name": "key", "value": "warm"}]
+    step = {
+        "name": "warm",
+        "templateRef": {"name": "ips-submit", "template": "submit"},
+        "arguments": {"parameters": arguments},
+    }
+    spec = {"entrypoint": "main", "templates": [{"name": "main", "steps": [[step]]}]}
+    cluster.kube.create(
+        workflows(cluster.namespace), {"kind": "Workflow", "metadata": {"name": name}, "spec": spec}
+    )
+
+
+def task_of(cluster: Cluster, image: str) -> str:
+    """The task that came of it, known by its image; there is only one."""
+
+    def names() -> list[str]:
+        return [
+            one["taskId"]
+            for one in cluster.flow("list", "-o", "json").json()["tasks"]
+            if one["images"] == [image]
+        ]
+
+    cluster.await_that(lambda: bool(names()), _SECONDS, lambda: "no task came")
+    (name,) = names()
+    return str(name)
+
+
+def ended(cluster: Cluster, name: str) -> str:
+    """The phase in which the outer Workflow ended."""
+    return str(cluster.ended_workflow(name)["status"]["phase"])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_step_ends_as_its_task_does(cluster: Cluster, name: str, *, there: bool) -> None:
+    """Succeeded with a completed task, failed with a failed one."""
+    image = f"{cluster.registry}/tests/{name}:1"
+    if there:
+        assert tagged(cluster.push(f"tests/{name}:1")) == image
+    outer(cluster, name, {"images": [image]})
+    task = task_of(cluster, image)
+    assert ended(cluster, name) == ("Succeeded" if there else "Failed")
+    await_marks(cluster, task)
+    assert audit(cluster, task)["status"] == ("completed" if there else "failed")
+
+
+def test_a_stop_of_the_outer_workflow_cancels_the_task(cluster: Cluster, name: str, tarpit: str) -> None:
+    """Whatever ends the step ends what it asked for."""
+    image = f"{tarpit}/{name}:1"
+    outer(cluster, name, {"images": [image]})
+    task = task_of(cluster, image)
+    cluster.await_pulling(task)
+    cluster.kube.patch(workflows(cluster.namespace, name), {"spec": {"shutdown": "Stop"}})
+    cluster.await_no_pods(task, 60)
+    await_marks(cluster, task)
+    assert audit(cluster, task)["status"] == "cancelled"
+    assert ended(cluster, name) == "Failed"
+
+
+def test_a_submit_pod_that_is_lost_finds_its_task_again(cluster: Cluster, name: str, tarpit: str) -> None:
+    """Its successor follows the task that is there, and submits no second one."""
+    image = f"{tarpit}/{name}:1"
+    outer(cluster, name, {"images": [image], "nodeTimeout": "45s"})
+    task = task_of(cluster, image)
+    cluster.await_pulling(task)
+    path = core(cluster.namespace, "pods")
+    labels = f"workflows.argoproj.io/workflow={name}"
+    (pod,) = [one["metadata"]["name"] for one in cluster.kube.list(path, labels=labels, metadata_only=True)]
+    cluster.kube.delete(core(cluster.namespace, "pods", pod), grace_seconds=0)
+    assert ended(cluster, name) == "Failed"
+    assert task_of(cluster, image) == task
+    await_marks(cluster, task)
+    assert audit(cluster, task)["status"] == "failed"
+    retried = [one for one in cluster.workflow(name)["status"]["nodes"].values() if one["type"] == "Pod"]
+    assert len(retried) == 2

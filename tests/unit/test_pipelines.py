@@ -1,0 +1,258 @@
+"""What the command line does for pipelines: exit codes, folded logs, reports, a cancel when the job is ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ips_flows.cli import pipelines
+from ips_flows.cli.main import run
+from ips_flows.flows.submit import submit_template
+from tests.fakes.apiserver import ApiServer, Fault
+from tests.fakes.argo import Argo, failed, on_submit, pulled
+from tests.unit.rights import EXECUTOR, granted, needed
+from tests.unit.test_cli_main import ROOT, program
+
+pytestmark = pytest.mark.usefixtures("shell")
+RUN = ("run", "--image", "busybox:1", "--name", "a")
+
+
+def completes(argo: Argo) -> None:
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 1})
+    argo.results({"n1": pulled()})
+    argo.verdict({"n1": pulled()})
+    argo.phase("Succeeded")
+
+
+def fails(argo: Argo) -> None:
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 1})
+    argo.results({"n1": failed()})
+    argo.verdict({"n1": failed()})
+    argo.phase("Failed")
+
+
+# -- folds
+
+
+@pytest.mark.parametrize(
+    ("environment", "begin", "end"),
+    [
+        ({"GITHUB_ACTIONS": "true"}, "::group::task a\n", "::endgroup::\n"),
+        ({"GITLAB_CI": "true"}, ":ips_flow\r\x1b[0Ktask a\n", ":ips_flow\r\x1b[0K\n"),
+    ],
+)
+def test_what_is_followed_is_folded(
+    server: ApiServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    begin: str,
+    end: str,
+) -> None:
+    """The lines of the task stand between the marks, its end behind them."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    on_submit(server, completes)
+    assert run(list(RUN)) == 0
+    err = capsys.readouterr().err
+    assert err.index(begin) < err.index("a: planned 1 node") < err.index(end)
+    assert err.endswith(end)
+
+
+def test_elsewhere_nothing_is_folded() -> None:
+    """A variable that says something else is no CI system."""
+    assert pipelines.fold("t", {"GITHUB_ACTIONS": "false", "CI": "true"}) is None
+
+
+# -- reports
+
+
+def test_a_report_of_a_followed_task(
+    server: ApiServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A folder that is not there is made; `wait` writes one of several tasks."""
+    on_submit(server, fails)
+    file = tmp_path / "reports" / "a.xml"
+    assert run([*RUN, "--junit", str(file)]) == 1
+    assert ET.parse(file).getroot().get("failures") == "1"  # noqa: S314  (ours)
+    on_submit(server, completes)
+    assert run(["run", "--image", "busybox:1", "--name", "b"]) == 0
+    assert run(["wait", "a", "b", "--junit", str(file)]) == 1
+    root = ET.parse(file).getroot()  # noqa: S314  (ours)
+    assert [suite.get("name") for suite in root] == ["a", "b"]
+    assert run(["wait", "b", "--junit", str(file)]) == 0
+    capsys.readouterr()
+    assert run(["wait", "b", "--junit", "/proc/nowhere/x.xml"]) == 2
+    assert "--junit /proc/nowhere/x.xml: can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", [("--junit", "x.xml"), ("--cancel-on-exit",)])
+def test_who_does_not_follow_has_no_use_for_it(
+    capsys: pytest.CaptureFixture[str], flag: tuple[str, ...]
+) -> None:
+    """It is said before anything is submitted."""
+    assert run([*RUN, "--detach", *flag]) == 2
+    assert f"--detach leaves the task to itself, so {flag[0]} has nothing to do" in capsys.readouterr().err
+
+
+# -- exit codes
+
+
+def test_get_exits_like_run(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """124 while the task goes on; without the flag 0 whatever the task is."""
+    assert run([*RUN, "--detach"]) == 0
+    assert run(["get", "a", "--exit-code"]) == 124
+    fails(Argo(server, "a"))
+    assert run(["get", "a", "--exit-code"]) == 1
+    assert run(["get", "a", "--exit-code", "-w"]) == 1
+    assert run(["get", "a"]) == 0
+    capsys.readouterr()
+
+
+# -- the request from elsewhere
+
+
+def test_a_request_in_the_environment(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `ips-submit` hands it over; its errors say where it stands. A FILE goes before it."""
+    monkeypatch.setenv("IPS_FLOW_REQUEST", json.dumps({"images": ["busybox:1"], "priority": 7}))
+    assert run(["run", "--detach", "--name-from", "uid/key"]) == 0
+    (name,) = [key[2] for key in server.store.objects if key[0] == "workflows"]
+    assert name.startswith("from-")
+    assert server.get("workflows", name)["spec"]["priority"] == 7
+    assert run(["run", "--detach", "--name-from", "uid/key"]) == 0
+    assert run(["run", "--detach", "--name-from", "uid/other"]) == 0
+    assert len([key for key in server.store.objects if key[0] == "workflows"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "--request", "images: [A]"), "--request:1:10"),
+        (("run", "x.yaml", "--request", "images: [a]"), "give one of them"),
+        (("run", "--image", "a", "--name", "x", "--name-from", "y"), "give one of them"),
+    ],
+)
+def test_requests_that_are_refused(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    """Two of one thing, and what is no request."""
+    assert run(list(words)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_role_of_submit_grants_what_it_does_and_no_more(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Submit, follow, find again, cancel: each right of the step's ServiceAccount is used, and no other is needed."""
+    words = submit_template().to_dict()["spec"]["templates"][0]["container"]
+    monkeypatch.setenv("IPS_FLOW_REQUEST", '{"images": ["busybox:1"]}')
+    monkeypatch.setenv("IPS_FLOW_NAMESPACE", "warm")
+    command = [*words["command"], *words["args"]][1:]
+    on_submit(server, completes)
+    assert run(command) == 0
+    assert run(command) == 0
+    monkeypatch.setenv("IPS_FLOW_REQUEST", '{"images": ["busybox:2"]}')
+    process = subprocess.Popen(
+        program(*command[:-1], "another"),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stderr
+    for line in process.stderr:
+        if "in the queue" in line:
+            break
+    process.terminate()
+    server.await_call("PATCH .*/workflows/from-")
+    process.kill()
+    process.communicate()
+    assert needed(server.calls) | EXECUTOR == granted("ips-flow-submit")
+
+
+# -- an end from outside
+
+
+@contextmanager
+def following(*flags: str) -> Iterator[subprocess.Popen[str]]:
+    """`run` in a process of its own, which follows a task that waits."""
+    process = subprocess.Popen(
+        program(*RUN, *flags),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs with SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    try:
+        assert process.stderr
+        for line in process.stderr:
+            if "in the queue" in line:
+                break
+        yield process
+    finally:
+        process.kill()
+        process.wait(60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_is_ended_cancels_its_task(server: ApiServer, number: signal.Signals) -> None:
+    """With --cancel-on-exit: the task is cancelled, its end is told, and the code is 3."""
+    with following("--cancel-on-exit") as process:
+        process.send_signal(number)
+        argo = Argo(server, "a")
+        argo.wait_for(lambda workflow: workflow["spec"].get("shutdown") == "Terminate")
+        argo.verdict({}, stopped=True)
+        argo.phase("Failed")
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "this command is to end, so task a is cancelled" in err
+    assert "cancelled" in out
+
+
+def test_a_task_that_was_faster_than_its_cancel(server: ApiServer) -> None:
+    """Its true end counts."""
+
+    def completed_meanwhile(method: str, path: str) -> bool:
+        if method != "PATCH" or "/workflows/a" not in path:
+            return False
+        completes(Argo(server, "a"))
+        return True
+
+    with following("--cancel-on-exit") as process:
+        conflict = {
+            "kind": "Status",
+            "status": "Failure",
+            "reason": "Conflict",
+            "message": "it changed",
+            "code": 409,
+        }
+        server.faults.append(Fault(completed_meanwhile, 409, conflict, 1))
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "task a was faster: it has ended" in err
+
+
+def test_an_end_before_there_is_a_task_waits_for_it() -> None:
+    """What was submitted at that very moment is not forgotten: the interrupt comes when it can be cancelled."""
+    with pipelines.ending(wanted=True) as end:
+        signal.raise_signal(signal.SIGTERM)
+        assert end.came
+        with pytest.raises(KeyboardInterrupt):
+            end.ready()
+    with pipelines.ending(wanted=True) as end:
+        end.ready()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
