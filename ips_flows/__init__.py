@@ -1,3 +1,25 @@
-"""IPS Flow warms container images on Kubernetes nodes with Argo Workflows, and proves it per node and image."""
+"""IPS Flow warms container images on Kubernetes nodes with Argo Workflows, and proves it per node and image.
+
+As a library: `PrewarmRequest` is what is asked for, `submit` makes a task of it, `wait` awaits its end; see `api`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ips_flows.api import submit, wait
+    from ips_flows.request import PrewarmRequest
 
 __version__ = "0.1.0"
+__all__ = ["PrewarmRequest", "__version__", "submit", "wait"]
+
+_HOMES = {"PrewarmRequest": "ips_flows.request", "submit": "ips_flows.api", "wait": "ips_flows.api"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what the library offers when it is used: the command line's `--help` needs none of it."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -75,6 +75,10 @@ class TaskEndedError(IpsFlowError):
         self.status = status
 
 
+class WaitTimeoutError(IpsFlowError):
+    """A task has not ended in the time there was; it goes on."""
+
+
 class TaskStartedError(IpsFlowError):
     """The task waits no longer, so its place in the queue can't be changed."""
 
