@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from ips_flows.kube import core, workflows
+from ips_flows.kube import core, jobs, workflows
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_warming import tagged
 
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 _SECONDS = 180
 
 
@@ -44,6 +47,20 @@ def task_of(cluster: Cluster, image: str) -> str:
     return str(name)
 
 
+def example(cluster: Cluster, file: str, image: str, name: str) -> Any:
+    """An example as it stands, with the names of this cluster in it."""
+    content = (EXAMPLES / file).read_text(encoding="utf-8")
+    template = cluster.kube.get(workflows(cluster.namespace, "ips-submit", "workflowtemplates"))
+    ours = template["spec"]["templates"][0]["container"]["image"]
+    content = content.replace("registry.example.com/team/app:1.2", image).replace(
+        "image: ips-flow:0.1.0", f"image: {ours}"
+    )
+    document = yaml.safe_load(content)
+    document["metadata"].pop("generateName", None)
+    document["metadata"] |= {"name": name, "namespace": cluster.namespace}
+    return document
+
+
 def ended(cluster: Cluster, name: str) -> str:
     """The phase in which the outer Workflow ended."""
     return str(cluster.ended_workflow(name)["status"]["phase"])
@@ -60,6 +77,32 @@ def test_a_step_ends_as_its_task_does(cluster: Cluster, name: str, *, there: boo
     assert ended(cluster, name) == ("Succeeded" if there else "Failed")
     await_marks(cluster, task)
     assert audit(cluster, task)["status"] == ("completed" if there else "failed")
+
+
+def test_the_example_of_an_outer_workflow(cluster: Cluster, name: str) -> None:
+    """It warms, and then goes on."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    cluster.kube.create(workflows(cluster.namespace), example(cluster, "outer-workflow.yaml", image, name))
+    assert ended(cluster, name) == "Succeeded"
+    assert all(image in cluster.on_node(node) for node in cluster.nodes)
+    audit(cluster, task_of(cluster, image))
+
+
+def test_the_example_of_a_presync_hook(cluster: Cluster, name: str) -> None:
+    """The Job completes when the images are there."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    cluster.kube.create(jobs(cluster.namespace), example(cluster, "argocd-presync.yaml", image, name))
+    path = jobs(cluster.namespace, name)
+    cluster.await_that(
+        lambda: bool(cluster.kube.get(path).get("status", {}).get("completionTime")),
+        _SECONDS,
+        lambda: f"{cluster.kube.get(path).get('status')}",
+    )
+    assert all(image in cluster.on_node(node) for node in cluster.nodes)
+    task = task_of(cluster, image)
+    await_marks(cluster, task)
+    assert audit(cluster, task)["status"] == "completed"
+    cluster.kube.delete(path)
 
 
 def test_a_stop_of_the_outer_workflow_cancels_the_task(cluster: Cluster, name: str, tarpit: str) -> None:
