@@ -123,6 +123,7 @@ def up(*, nodes: int | None, fake_nodes: int | None, take_over: bool, with_produ
     kubenode.await_ready(numbers)
     if with_product:
         product.ensure()
+        say(f"the server: {product.server_address()}")
     say(f'up after {time.monotonic() - began:.1f} s; use it with: eval "$({short(layout.LOCAL / "env")})"')
 
 
@@ -234,6 +235,8 @@ def status() -> bool:
     if current.fake_nodes:
         good &= simulated_ready >= current.fake_nodes
         print(f"{'simulated nodes':22} {simulated_ready} of {current.fake_nodes} Ready")
+    if product.INSTALLED.is_file():
+        print(f"{'server':22} {product.server_address() or 'not ready'}")
     return good
 
 

@@ -153,6 +153,21 @@ def ensure_installed(tag: str) -> None:
         current.says(wanted["image"])
 
 
+def server_address() -> str:
+    """Return where the server answers; empty while no pod of it is ready. There is no kube-proxy: it is a pod's own."""
+    found = kubectl(
+        *("--namespace", layout.NAMESPACE, "get", "endpointslices", "--ignore-not-found", "-o", "json"),
+        *("-l", "kubernetes.io/service-name=ips-flow-server"),
+    )
+    ready = [
+        f"http://{endpoint['addresses'][0]}:{one['ports'][0]['port']}"
+        for one in json.loads(found or "{}").get("items", [])
+        for endpoint in one.get("endpoints") or ()
+        if endpoint["conditions"].get("ready")
+    ]
+    return ready[0] if ready else ""
+
+
 def _namespace_exists() -> bool:
     return bool(kubectl("get", "namespace", layout.NAMESPACE, "--ignore-not-found", "-o", "name").strip())
 
