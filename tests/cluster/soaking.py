@@ -186,8 +186,12 @@ class Soak:
         return {(one.id, one.json()["event"]) for one in received if one.path == f"/{name}"}
 
     def _check_deleted(self, asked: Asked) -> str:
-        name = asked.name
+        name, owed = asked.name, int("webhookUrl" in asked.fields)
         self._cluster.await_no_pods(name, _GONE_SECONDS)
+        # Before anything is forgotten: until the keeper has seen the deletion there is nothing to forget either.
+        self._cluster.await_that(
+            lambda: len(self._told(name)) >= owed, _FORGOTTEN_SECONDS, lambda: "nobody was told of it"
+        )
         self._cluster.await_nothing_left(name, _FORGOTTEN_SECONDS)
 
         def forgotten() -> bool:
@@ -199,7 +203,7 @@ class Soak:
             )
 
         self._cluster.await_that(forgotten, _FORGOTTEN_SECONDS, lambda: "a deleted task is still remembered")
-        assert len(self._told(name)) == ("webhookUrl" in asked.fields), self._told(name)
+        assert len(self._told(name)) == owed, self._told(name)
         return "deleted"
 
     def _await_whole(self) -> None:
