@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ips_flows.cli.narration import say
 from ips_flows.cli.options import Target, example, output_option, target_options, timeout_option
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
+from ips_flows.cli.survey_options import insecure_option, wishes_of
+from ips_flows.errors import PlanError, UsageError
+
+if TYPE_CHECKING:
+    from ips_flows.kube import Kube
+    from ips_flows.request import PrewarmRequest
 
 
 @click.command(
@@ -25,6 +32,9 @@ from ips_flows.cli.request_options import RequestCommand, overrides_of, read_tex
 @click.option(
     "--dry-run", is_flag=True, help="Print the Workflow that would be submitted, and submit nothing."
 )
+@click.option("--plan", is_flag=True, help="Look first as `plan` does, and submit nothing that would fail.")
+@click.option("--pin", is_flag=True, help="Replace tags by the digests that they have now.")
+@insecure_option
 @timeout_option("Stop following after this long; the task goes on  [exit code 124].")
 @output_option()
 @target_options
@@ -37,6 +47,9 @@ def run_command(
     file: str | None,
     detach: bool,
     dry_run: bool,
+    plan: bool,
+    pin: bool,
+    insecure_registry: tuple[str, ...],
     timeout: float | None,
     output: str,
     **fields: Any,
@@ -45,6 +58,11 @@ def run_command(
 
     Each flag under "Request" overrides the field of that name in FILE; with --image no FILE is needed.
     """
+    if insecure_registry and not (plan or pin):
+        raise UsageError(
+            "--insecure-registry says how `run` asks a registry, which it does only with --plan or --pin",
+            hint="How the nodes ask it is a setting of their container runtime.",
+        )
     overrides = overrides_of(fields)
     text, source = read_text(file, sys.stdin, needed="images" not in overrides)
 
@@ -52,6 +70,8 @@ def run_command(
 
     request = merge_overrides(text, source, overrides)
     kube, namespace = target.connect()
+    if plan or pin:
+        request = _looked_at(kube, namespace, request, insecure_registry, plan=plan, pin=pin)
     if dry_run:
         _print_workflow(request, namespace)
         return
@@ -61,6 +81,32 @@ def run_command(
 
     submission = tasks.submit(kube, namespace, request)
     context.exit(carry_on(kube, target, namespace, submission, detach=detach, timeout=timeout, output=output))
+
+
+def _looked_at(
+    kube: Kube, namespace: str, request: PrewarmRequest, insecure: tuple[str, ...], *, plan: bool, pin: bool
+) -> PrewarmRequest:
+    """The request to submit. Raises PlanError where a task would fail, or a tag has no digest."""
+    from ips_flows.cli import forecasts  # noqa: PLC0415
+    from ips_flows.cli.plan import tell_pins  # noqa: PLC0415
+    from ips_flows.forecast.survey import Observer  # noqa: PLC0415  (requests)
+
+    observer = Observer(kube, namespace, request, wishes_of(insecure))
+    if pin:
+        pinned = observer.pinned(request)
+        request = pinned.request
+        tell_pins(pinned)
+    if plan:
+        forecast = observer.forecast(request)
+        for concern in forecast.concerns:
+            first, *rest = forecasts.concern_lines(concern)
+            say("\n".join([f"{concern.level}: {first}", *(f"  {line}" for line in rest)]))
+        if forecast.fails:
+            raise PlanError(
+                f"nothing was submitted: {forecasts.verdict_line(forecast.concerns)}",
+                hint="`ips-flow plan` shows the whole picture; without --plan the task is submitted all the same.",
+            )
+    return request
 
 
 def _print_workflow(request: Any, namespace: str) -> None:
