@@ -44,7 +44,7 @@ def estimate(forecast: Forecast) -> str:
         rate += f" and {human_bytes(forecast.pace.registry)}/s in all"
     return (
         f"{least}{human_bytes(forecast.bytes)} on {len(busy)} node{'' if len(busy) == 1 else 's'},"
-        f" at most {human_bytes(each)} on one{shared}; {least}{human_seconds(forecast.seconds)} at {rate}"
+        f" at most {human_bytes(each)} on one{shared}; {least or 'about '}{human_seconds(forecast.seconds)} at {rate}"
     )
 
 

@@ -114,9 +114,9 @@ class Weights:
         alone, whole = 0, True
         for offer in offers:
             content = offer.contents.get(architecture) if isinstance(offer, Offer) else None
-            if content is None:
+            if isinstance(offer, Refusal) and not offer.certain:
                 whole = False
-            else:
+            if content is not None:
                 blobs |= content.blobs
                 alone += content.bytes
         size = sum(blobs.values())

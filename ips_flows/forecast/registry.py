@@ -36,8 +36,7 @@ _HUB = "registry-1.docker.io"
 _LARGEST = 4 * 1024 * 1024  # of a manifest or config, as registries and runtimes have it
 _PIECE = 64 * 1024
 _TIMEOUT = (5.0, 15.0)  # to connect, and for each piece
-_TRIES = 4
-_PAUSES = (0.5, 1.0, 2.0)
+_PAUSES = (0.5, 1.0, 2.0)  # before another try
 _BY_STATUS = {
     401: Failure.UNAUTHORIZED,
     403: Failure.UNAUTHORIZED,
@@ -215,24 +214,19 @@ class Repository:
 
     def _asked(self, url: str, accept: str) -> _Answer:
         """One answer; 429, 5xx and broken connections are tried again while there is time."""
-        for number in range(_TRIES):
-            last = number == _TRIES - 1
+        pauses = iter(_PAUSES)
+        while True:
+            pause = next(pauses, None)
             try:
                 answer = self._answer(url, accept)
-            except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
-                # A name that is not known and a certificate that is not trusted stay so.
-                hopeless = isinstance(error, requests.exceptions.SSLError) or "NameResolution" in str(error)
-                if last or hopeless or not self._pause(_PAUSES[number]):
+            except (requests.RequestException, HTTPError) as error:
+                if pause is None or not _passing(error) or not self._pause(pause):
                     raise _unreachable(url, error) from error
                 continue
-            except requests.RequestException as error:
-                raise _unreachable(url, error) from error
             if answer.status != 429 and answer.status < 500:
                 return answer
-            wait = max(self._wished(answer), 0.0 if last else _PAUSES[number])
-            if last or not self._pause(wait):
+            if pause is None or not self._pause(max(pause, self._wished(answer))):
                 return answer
-        raise AssertionError  # the last try returns or raises
 
     def _answer(self, url: str, accept: str) -> _Answer:
         with self._session.get(
@@ -324,6 +318,14 @@ def _words(answer: _Answer) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         told = " ".join(answer.body[:MESSAGE_LIMIT].decode("utf-8", "replace").split())
     return f"HTTP {answer.status}" + (f": {told[:MESSAGE_LIMIT]}" if told else "")
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the same may do soon: a name that nobody knows and a certificate that is not trusted stay so."""
+    broken = isinstance(error, requests.ConnectionError | requests.Timeout | HTTPError)
+    return (
+        broken and not isinstance(error, requests.exceptions.SSLError) and "NameResolution" not in str(error)
+    )
 
 
 def _unreachable(url: str, error: Exception) -> RefusedError:
