@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
+import requests
+
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -80,6 +82,27 @@ def index(*images: tuple[str, Ware], media_type: str = OCI_INDEX) -> Ware:
         entries.append(one.descriptor(**({"platform": told} if platform else {})))
     document = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
     return Ware(media_type, json.dumps(document).encode(), tuple(one for _, one in images))
+
+
+def push(address: str, repository: str, tag: str, ware: Ware, auth: tuple[str, str] | None = None) -> str:
+    """Push an image with all that belongs to it to a real registry over plain HTTP; its reference."""
+    for part in ware.parts:
+        if part.parts:
+            push(address, repository, part.digest, part, auth)
+            continue
+        started = requests.post(f"http://{address}/v2/{repository}/blobs/uploads/", auth=auth, timeout=10)
+        location = started.headers["Location"]
+        put = requests.put(location, params={"digest": part.digest}, data=part.body, auth=auth, timeout=10)
+        assert put.status_code == 201, put.text
+    put = requests.put(
+        f"http://{address}/v2/{repository}/manifests/{tag}",
+        data=ware.body,
+        headers={"Content-Type": ware.media_type},
+        auth=auth,
+        timeout=10,
+    )
+    assert put.status_code == 201, put.text
+    return f"{address}/{repository}:{tag}"
 
 
 @dataclass

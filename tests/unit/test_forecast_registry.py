@@ -25,7 +25,7 @@ from ips_flows.forecast.registry import Cache, Means, Repository, is_plain
 from ips_flows.images import parse_reference
 from ips_flows.results import Failure
 from tests.fakes import hub as fake
-from tests.fakes.hub import Hub, Ware
+from tests.fakes.hub import Hub, Ware, push
 from tests.fakes.tarpit import Tarpit
 
 ROBOT = ("robot", "local-only")
@@ -64,27 +64,6 @@ def docker_registry(folder: Path, htpasswd: str = "") -> Iterator[str]:
 
 def _patience() -> Retry:
     return Retry(total=40, backoff_factor=0.02, backoff_max=0.3)
-
-
-def push(address: str, repository: str, tag: str, ware: Ware, auth: tuple[str, str] | None = None) -> str:
-    """Push an image with all that belongs to it; its reference."""
-    for part in ware.parts:
-        if part.parts:
-            push(address, repository, part.digest, part, auth)
-            continue
-        started = requests.post(f"http://{address}/v2/{repository}/blobs/uploads/", auth=auth, timeout=10)
-        location = started.headers["Location"]
-        put = requests.put(location, params={"digest": part.digest}, data=part.body, auth=auth, timeout=10)
-        assert put.status_code == 201, put.text
-    put = requests.put(
-        f"http://{address}/v2/{repository}/manifests/{tag}",
-        data=ware.body,
-        headers={"Content-Type": ware.media_type},
-        auth=auth,
-        timeout=10,
-    )
-    assert put.status_code == 201, put.text
-    return f"{address}/{repository}:{tag}"
 
 
 @pytest.fixture(scope="module")
