@@ -27,7 +27,7 @@ class Concern:
 # Beside the classes of failure: what each word means.
 KINDS = {
     "Unverified": "whether the image is there for the nodes can't be told from here",
-    "Unsuited": "the image stands alone, made for another platform: nodes fetch it, but nothing in it runs there",
+    "Unsuited": "the image stands alone, made for another platform: nodes may fetch it, but can't run it",
     "NoImage": "it is another artifact in an image's wrapping, such as a chart",
     "Elsewhere": "layers come from another place than the registry, which was not asked",
     "Stale": "nodes hold another content under this tag than the registry, and `IfNotPresent` leaves it so",

@@ -144,9 +144,7 @@ def _of_contents(survey: Survey, nodes: Sequence[NodeForecast]) -> Iterator[Conc
         alien = [node.name for node in fetching if (content := of(node.name)) and content.made_for]
         if alien:
             content = of(alien[0])
-            message = (
-                f"it is made for {content.made_for if content else ''}: it gets there, but can't run there"
-            )
+            message = f"it is made for {content.made_for if content else ''} alone: nodes may fetch it, but can't run it"
             yield _about("Unsuited", message, alien, image=spec.image)
         elsewhere = max((content.elsewhere for node in fetching if (content := of(node.name))), default=0)
         if elsewhere:

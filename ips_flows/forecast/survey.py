@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from ips_flows import clock, planning
 from ips_flows.conventions import SERVICE_ACCOUNT_PULL
@@ -14,6 +12,7 @@ from ips_flows.forecast import credentials as creds
 from ips_flows.forecast import pinning
 from ips_flows.forecast.concerns import Concern
 from ips_flows.forecast.credentials import Credential
+from ips_flows.forecast.crew import side_by_side
 from ips_flows.forecast.disk import Disk, read_disk
 from ips_flows.forecast.facts import Facts, read_facts
 from ips_flows.forecast.forecast import Forecast, Survey
@@ -28,11 +27,6 @@ from ips_flows.nodes import Node, read_node, references
 from ips_flows.plan import Plan, make_plan
 from ips_flows.request import PrewarmRequest
 from ips_flows.results import Failure
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-_AT_ONCE = 8  # questions to registries, and to kubelets
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,16 +196,6 @@ def read_wallet(kube: Kube, namespace: str, names: Sequence[str]) -> Wallet:
         except ValueError as error:
             concerns.append(Concern("warning", "PullSecret", f"Secret {name}: {error}"))
     return Wallet(found, concerns, whole)
-
-
-def side_by_side(ask: Callable[[T], R], questions: Sequence[T]) -> list[R]:
-    """The answers to questions that are asked a few at a time; the first error is raised."""
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="survey") as pool:
-        try:
-            return list(pool.map(ask, questions))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _questions(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +20,14 @@ from ips_flows.cli.forecasts import concern_lines
 from ips_flows.cli.main import run
 from ips_flows.cli.survey_options import Bandwidth, Host
 from ips_flows.forecast.concerns import Concern
+from ips_flows.forecast.crew import side_by_side
 from ips_flows.plan import GroupPlan
 from ips_flows.report import PlanSummary
 from steps import filter as step
 from tests.fakes import hub as fake
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.hub import Hub, Ware
+from tests.fakes.tarpit import Tarpit
 from tests.unit.samples import held, node
 from tests.unit.stage import Stage
 
@@ -476,6 +482,43 @@ def test_no_text_of_others_moves_the_terminal(flow: Shell, world: World) -> None
     assert "\x1b" not in said.out
     assert "\nerror: forged" not in said.out
     assert said.out.count("\\x1b[2Jgone") == 1
+
+
+def test_ctrl_c_while_a_registry_is_silent(server: ApiServer, tmp_path: Path) -> None:
+    """It ends the command at once, whatever it waits for."""
+    with Tarpit("127.0.0.1", [0]) as address:
+        data = {"worker-image": f"{address}/worker:1", "max-concurrent-tasks": "3"}
+        server.put("configmaps", {"metadata": {"name": "ips-config"}, "data": data})
+        server.put("nodes", node("node1"), namespace="")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ips_flows.cli.main", "plan", "--image", f"{address}/app:1"],
+            env={**os.environ, "KUBECONFIG": str(server.kubeconfig(tmp_path))},
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (may be ignored)
+        )
+        try:
+            server.await_call("/serviceaccounts/")  # the last that is asked before registries are
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_a_bug_while_others_are_asked() -> None:
+    """What goes wrong in a thread is raised where the answer is wanted, and no more is asked."""
+    asked: list[int] = []
+
+    def ask(number: int) -> int:
+        asked.append(number)
+        return 1 // number
+
+    assert side_by_side(ask, [1, 2]) == [1, 0]
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(ask, [0])
+    assert side_by_side(ask, []) == []
 
 
 def test_a_concern_of_one_node_and_of_none() -> None:

@@ -190,7 +190,9 @@ def test_an_image_for_another_platform_that_stands_alone() -> None:
     alone = Offer("sha256:0", [ARM], {"amd64": Content("sha256:0", {"l": 1}, 1, made_for=ARM)})
     found = forecast([machine("a")], alone)
     assert told(found) == [("warning", "Unsuited", GOOD, 1, "a")]
-    assert found.concerns[0].message == "it is made for linux/arm64: it gets there, but can't run there"
+    assert (
+        found.concerns[0].message == "it is made for linux/arm64 alone: nodes may fetch it, but can't run it"
+    )
 
 
 def test_artifacts_and_layers_from_elsewhere() -> None:
