@@ -106,6 +106,7 @@ def _looked_at(
                 f"nothing was submitted: {forecasts.verdict_line(forecast.concerns)}",
                 hint="`ips-flow plan` shows the whole picture; without --plan the task is submitted all the same.",
             )
+        say(f"plan: {forecasts.verdict_line(forecast.concerns)}")
     return request
 
 

@@ -34,8 +34,8 @@ def to_json(forecast: Forecast) -> Json:
             "bytes": forecast.bytes,
             "complete": forecast.whole,
             "seconds": None if forecast.seconds is None else round(forecast.seconds, 1),
-            "bandwidth": forecast.pace.node,
-            "registryBandwidth": forecast.pace.registry,
+            "bandwidth": round(forecast.pace.node),
+            "registryBandwidth": None if forecast.pace.registry is None else round(forecast.pace.registry),
         },
     }
 

@@ -432,6 +432,9 @@ def test_run_looks_first(world: World, flow: Shell) -> None:
     )
     assert said.code == 0
     assert "warning: PullSecret: Secret empty: it has neither" in said.err
+    assert (
+        "\nplan: nothing that would fail a task: 1 warning\ntask b submitted in namespace warm\n" in said.err
+    )
     arguments = world.server.get("workflows", "b")["spec"]["arguments"]["parameters"]
     request = json.loads(arguments[0]["value"])
     assert request["images"] == [f"{world.app}@{world.digest(world.app)}"]

@@ -33,8 +33,11 @@ FOREVER = Means(seconds=30.0)
 
 
 @contextmanager
-def docker_registry(folder: Path, htpasswd: str = "") -> Iterator[str]:
-    """A registry of Debian's as a process of its own: `host:port`."""
+def docker_registry(folder: Path, htpasswd: str = "", *, certificate: bool = False) -> Iterator[str]:
+    """A registry of Debian's as a process of its own: `host:port`.
+
+    With a certificate, for registry.test, it speaks TLS, and the certificate is in `tls.pem` of the folder.
+    """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -47,6 +50,16 @@ def docker_registry(folder: Path, htpasswd: str = "") -> Iterator[str]:
     if htpasswd:
         (folder / "htpasswd").write_text(htpasswd)
         configuration["auth"] = {"htpasswd": {"realm": "private", "path": str(folder / "htpasswd")}}
+    scheme, trusted = "http", ""
+    if certificate:
+        scheme, trusted = "https", str(folder / "tls.pem")
+        made = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=registry.test"
+        names = ["-addext", "subjectAltName=DNS:registry.test,IP:127.0.0.1"]
+        key = str(folder / "tls.key")
+        subprocess.run(
+            [*made.split(), *names, "-keyout", key, "-out", trusted], check=True, capture_output=True
+        )
+        configuration["http"]["tls"] = {"certificate": trusted, "key": key}
     file = folder / "registry.yml"
     file.write_text(json.dumps(configuration))
     process = subprocess.Popen(
@@ -54,8 +67,9 @@ def docker_registry(folder: Path, htpasswd: str = "") -> Iterator[str]:
     )
     try:
         session = requests.Session()
-        session.mount("http://", requests.adapters.HTTPAdapter(max_retries=_patience()))
-        assert session.get(f"http://{address}/v2/", timeout=10).status_code in (200, 401)
+        session.mount(f"{scheme}://", requests.adapters.HTTPAdapter(max_retries=_patience()))
+        there = session.get(f"{scheme}://{address}/v2/", timeout=10, verify=trusted or True)
+        assert there.status_code in (200, 401)
         yield address
     finally:
         process.kill()
@@ -410,6 +424,21 @@ def test_plain_http_only_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) ->
         )
         for named in (address, "registry.test"):
             assert isinstance(ask(f"{address}/app:1", "amd64", insecure={named}), Offer)
+
+
+def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate of nobody known is refused, unless REQUESTS_CA_BUNDLE vouches for it; plain HTTP is no way in."""
+    with docker_registry(tmp_path, certificate=True) as there, known_as(monkeypatch, "registry.test"):
+        address = there.replace("127.0.0.1", "registry.test")
+        failure, certain, message = refused(f"{address}/app:1")
+        assert (failure, certain) == (Failure.REGISTRY_UNAVAILABLE, False)
+        assert message.startswith(f"TLS with {address} fails: ")
+        assert "certificate verify failed" in message
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "tls.pem"))
+        assert refused(f"{address}/app:1")[:2] == (Failure.NOT_FOUND, True)
+        failure, certain, message = refused(f"{address}/app:1", insecure={address})
+        assert (failure, certain) == (Failure.UNKNOWN, False)
+        assert message == "HTTP 400: Client sent an HTTP request to an HTTPS server."
 
 
 def test_which_registries_are_plain() -> None:
