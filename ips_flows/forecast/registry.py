@@ -275,14 +275,15 @@ class Repository:
 
 
 def is_plain(host: str, insecure: Collection[str]) -> bool:
-    """Whether a registry speaks plain HTTP: those of this machine, as containerd has it, and those that were named."""
-    if host in insecure:
+    """Whether a registry speaks plain HTTP: those on ports of this machine, as in containerd, and those named."""
+    parts = urlsplit(f"//{host}")
+    name = parts.hostname or ""
+    if host in insecure or name in insecure:
         return True
-    name = urlsplit(f"//{host}").hostname or ""
-    if name in insecure or name == "localhost":
-        return True
+    if parts.port in (None, 443):
+        return False
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
 

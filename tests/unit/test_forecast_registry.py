@@ -442,12 +442,12 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_which_registries_are_plain() -> None:
-    """Those of this machine, in every notation, and those that were named."""
-    assert all(
-        is_plain(host, ())
-        for host in ("localhost", "localhost:5000", "127.0.0.1:1", "127.9.9.9", "[::1]:5000")
-    )
-    assert not any(is_plain(host, ("b:5000",)) for host in ("a.example", "10.0.0.1:5000", "b", "b:5001"))
+    """Those on ports of this machine, in every notation, and those that were named, with a port or for all."""
+    ours = ("localhost:5000", "127.0.0.1:1", "127.9.9.9:80", "[::1]:5000")
+    assert all(is_plain(host, ()) for host in ours)
+    assert all(is_plain(host, ("a.example", "b:5000")) for host in ("a.example", "a.example:1", "b:5000"))
+    others = ("localhost", "localhost:443", "10.0.0.1:5000", "b", "b:5001")
+    assert not any(is_plain(host, ("b:5000",)) for host in others)
 
 
 def test_docker_hub_is_asked_where_it_answers() -> None:
