@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_ASCII = re.compile(r"[\x20-\x7e]*")
+_UNUSUAL = re.compile(r"[^\x20-\x7e]")  # all that is not seen at once to be harmless
 
 
 def legible(text: str, *, keep: str = "") -> str:
@@ -16,14 +16,22 @@ def legible(text: str, *, keep: str = "") -> str:
 
     `keep` are such characters that stay as they are, for texts whose lines are ours.
     """
-    if _ASCII.fullmatch(text):
-        return text
-    return "".join(one if one.isprintable() or one in keep else _escaped(one) for one in text)
+
+    def shown(match: re.Match[str]) -> str:
+        one = match[0]
+        return one if one.isprintable() or one in keep else _escaped(one)
+
+    return _UNUSUAL.sub(shown, text)
 
 
 def legible_json(document: str) -> str:
     r"""A JSON document, as it is but for such characters inside its texts: there they are `\u001b` and the like."""
-    return "".join(one if one.isprintable() or one == "\n" else _json_escape(one) for one in document)
+
+    def shown(match: re.Match[str]) -> str:
+        one = match[0]
+        return one if one.isprintable() or one == "\n" else _json_escape(one)
+
+    return _UNUSUAL.sub(shown, document)
 
 
 def _escaped(character: str) -> str:

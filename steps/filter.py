@@ -11,7 +11,6 @@ from ips_flows.conventions import (
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
     ANNOTATION_WEBHOOK,
-    CONFIG_MAP,
     LABEL_KIND,
     LABEL_WORKFLOW_UID,
     base_name,
@@ -20,16 +19,15 @@ from ips_flows.conventions import (
 from ips_flows.errors import BadRequestError, NewerFormatError, NotInstalledError, PlanError
 from ips_flows.jobgroup import (
     config_map,
-    keeps_image_volume,
-    probe_job,
     results_map,
     task_labels,
     workflow_owner,
 )
-from ips_flows.kube import core, jobs
+from ips_flows.kube import core
 from ips_flows.nodes import read_node
 from ips_flows.notice import Webhook
 from ips_flows.plan import Plan, make_plan
+from ips_flows.planning import image_volumes_kept, worker_image
 from ips_flows.report import PlanSummary
 from ips_flows.request import PrewarmRequest
 from ips_flows.results import split
@@ -64,21 +62,17 @@ def run(footing: Footing, _arguments: Sequence[str]) -> int:
 
 def _plan(footing: Footing, request: PrewarmRequest, priority: int) -> PlanSummary:
     kube = footing.kube
-    worker_image = _worker_image(footing)
+    worker = worker_image(kube, footing.namespace)
     # What a filter before us wrote and did not live to announce.
     leftovers = f"{LABEL_WORKFLOW_UID}={footing.uid},{LABEL_KIND} in (plan,results)"
     kube.delete_all(core(footing.namespace, "configmaps"), labels=leftovers)
 
-    def image_volumes_kept() -> bool:
-        probe = probe_job(request.images[0].image, worker_image)
-        return keeps_image_volume(kube.create(jobs(footing.namespace), probe, dry_run=True))
-
     plan = make_plan(
         request,
         (read_node(node) for node in kube.list("/api/v1/nodes")),
-        worker_image=worker_image,
+        worker_image=worker,
         started=clock.now(),
-        image_volumes_kept=image_volumes_kept,
+        image_volumes_kept=lambda: image_volumes_kept(kube, footing.namespace, request, worker),
     )
     _tell(plan)
     _store(footing, plan)
@@ -87,16 +81,6 @@ def _plan(footing: Footing, request: PrewarmRequest, priority: int) -> PlanSumma
     told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
     footing.mark({ANNOTATION_PLAN: summary.to_json(), **told})
     return summary
-
-
-def _worker_image(footing: Footing) -> str:
-    settings = footing.kube.get(core(footing.namespace, "configmaps", CONFIG_MAP)).get("data") or {}
-    image = settings.get("worker-image")
-    if not image:
-        raise NotInstalledError(
-            f"ConfigMap {CONFIG_MAP} of namespace {footing.namespace} names no worker-image"
-        )
-    return str(image)
 
 
 def _store(footing: Footing, plan: Plan) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ips_flows import request
 from ips_flows.cli.main import VERBS, Verbs, cli
+from ips_flows.forecast.concerns import KINDS
 from ips_flows.results import Failure, Skip
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -48,6 +49,7 @@ def parts() -> dict[str, str]:
         "verbs": _verbs(),
         "fields": _fields(),
         "failures": _table(("class", "meaning"), [(f"`{one}`", _FAILURES[one]) for one in Failure]),
+        "concerns": _table(("warning", "meaning"), [(f"`{kind}`", text) for kind, text in KINDS.items()]),
         "skips": _table(("reason", "meaning"), [(f"`{one}`", _SKIPS[one]) for one in Skip]),
     }
 

@@ -29,6 +29,7 @@ class Verb(NamedTuple):
 # The order of the help page. A verb whose module does not exist is not there.
 VERBS: dict[str, Verb] = {
     "run": Verb("Submit a request and follow it to its end.", "Tasks"),
+    "plan": Verb("Show what a request would do now, and what stands against it; change nothing.", "Tasks"),
     "list": Verb("Show the tasks.", "Tasks"),
     "get": Verb("Show a task and what became of each image on each node.", "Tasks"),
     "wait": Verb("Follow tasks to their end.", "Tasks"),

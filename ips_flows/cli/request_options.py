@@ -94,13 +94,13 @@ def overrides_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_text(file: str | None, stdin: TextIO, *, needed: bool) -> tuple[str | None, str]:
+def read_text(file: str | None, stdin: TextIO, *, needed: bool, verb: str = "run") -> tuple[str | None, str]:
     """The text of a request and what its errors call it; no text where flags are enough."""
     if file is None:
         if needed:
             raise UsageError(
-                "nothing to run: neither FILE nor --image was given",
-                hint="Name a request file, - for stdin, or an image: `ips-flow run --image busybox:1.37`.",
+                f"nothing to {verb}: neither FILE nor --image was given",
+                hint=f"Name a request file, - for stdin, or an image: `ips-flow {verb} --image busybox:1.37`.",
             )
         return None, _NO_TEXT
     shown = legible(file)
@@ -108,7 +108,7 @@ def read_text(file: str | None, stdin: TextIO, *, needed: bool) -> tuple[str | N
         if is_terminal(stdin):
             raise UsageError(
                 "stdin is a terminal, so - has nothing to read",
-                hint="Pipe a request into it: `ips-flow run - < images.yaml`.",
+                hint=f"Pipe a request into it: `ips-flow {verb} - < images.yaml`.",
             )
         return _decoded(stdin.buffer.read(_LARGEST), "stdin"), "stdin"
     try:

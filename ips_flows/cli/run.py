@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from ips_flows.cli.narration import say
 from ips_flows.cli.options import Target, example, target_options
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.submitted import Manner, follow_options, submit_and_follow
+from ips_flows.cli.survey_options import insecure_option, wishes_of
+from ips_flows.errors import PlanError, UsageError
+
+if TYPE_CHECKING:
+    from ips_flows.kube import Kube
+    from ips_flows.request import PrewarmRequest
 
 
 @click.command(
@@ -39,6 +46,9 @@ from ips_flows.cli.submitted import Manner, follow_options, submit_and_follow
     metavar="TEXT",
     help="Name the task after a text: run again with the same text, it is found again.",
 )
+@click.option("--plan", is_flag=True, help="Look first as `plan` does, and submit nothing that would fail.")
+@click.option("--pin", is_flag=True, help="Replace tags by the digests that they have now.")
+@insecure_option
 @follow_options
 @target_options
 @click.pass_context
@@ -51,6 +61,9 @@ def run_command(
     inline: str | None,
     name_from: str | None,
     dry_run: bool,
+    plan: bool,
+    pin: bool,
+    insecure_registry: tuple[str, ...],
     manner: Manner,
     **fields: Any,
 ) -> None:
@@ -58,6 +71,11 @@ def run_command(
 
     Each flag under "Request" overrides the field of that name in FILE; with --image no FILE is needed.
     """
+    if insecure_registry and not (plan or pin):
+        raise UsageError(
+            "--insecure-registry says how `run` asks a registry, which it does only with --plan or --pin",
+            hint="How the nodes ask it is a setting of their container runtime.",
+        )
     overrides = overrides_of(fields)
     if name_from is not None:
         if "name" in overrides:
@@ -75,6 +93,8 @@ def run_command(
 
     request = merge_overrides(text, source, overrides)
     kube, namespace = target.connect()
+    if plan or pin:
+        request = _looked_at(kube, namespace, request, insecure_registry, plan=plan, pin=pin)
     if dry_run:
         _print_workflow(request, namespace)
         return
@@ -94,6 +114,33 @@ def _typed(context: click.Context, name: str) -> bool:
 def _named_after(text: str) -> str:
     """A task's name that depends on a text alone, and that no two texts share."""
     return "from-" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
+
+
+def _looked_at(
+    kube: Kube, namespace: str, request: PrewarmRequest, insecure: tuple[str, ...], *, plan: bool, pin: bool
+) -> PrewarmRequest:
+    """The request to submit. Raises PlanError where a task would fail, or a tag has no digest."""
+    from ips_flows.cli import forecasts  # noqa: PLC0415
+    from ips_flows.cli.plan import tell_pins  # noqa: PLC0415
+    from ips_flows.forecast.survey import Observer  # noqa: PLC0415  (requests)
+
+    observer = Observer(kube, namespace, request, wishes_of(insecure))
+    if pin:
+        pinned = observer.pinned(request)
+        request = pinned.request
+        tell_pins(pinned)
+    if plan:
+        forecast = observer.forecast(request)
+        for concern in forecast.concerns:
+            first, *rest = forecasts.concern_lines(concern)
+            say("\n".join([f"{concern.level}: {first}", *(f"  {line}" for line in rest)]))
+        if forecast.fails:
+            raise PlanError(
+                f"nothing was submitted: {forecasts.verdict_line(forecast.concerns)}",
+                hint="`ips-flow plan` shows the whole picture; without --plan the task is submitted all the same.",
+            )
+        say(f"plan: {forecasts.verdict_line(forecast.concerns)}")
+    return request
 
 
 def _print_workflow(request: Any, namespace: str) -> None:

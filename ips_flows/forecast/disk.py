@@ -1,0 +1,48 @@
+"""The disk that images lie on, by a kubelet's own word, against what is to come.
+
+A node keeps an image compressed and unpacked. How large it is unpacked no registry tells; `GROWTH` is the usual factor
+for both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GROWTH = 3
+_STOCK_HIGH_PERCENT = 85  # the kubelet's default imageGCHighThresholdPercent
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """`free` and `capacity` in bytes; above `high` percent the kubelet removes images that no pod uses."""
+
+    free: int
+    capacity: int
+    high: int = _STOCK_HIGH_PERCENT
+
+
+def read_disk(summary: Mapping[str, Any], configuration: Mapping[str, Any]) -> Disk | None:
+    """The disk of images, by a kubelet's `stats/summary` and `configz`; None where it is not told.
+
+    containerd's images lie on what the summary calls the image file system, else on the node's.
+    """
+    node = summary.get("node") or {}
+    told = (node.get("runtime") or {}).get("imageFs") or node.get("fs") or {}
+    free, capacity = told.get("availableBytes"), told.get("capacityBytes")
+    if not isinstance(free, int) or not isinstance(capacity, int) or capacity <= 0:
+        return None
+    high = (configuration.get("kubeletconfig") or {}).get("imageGCHighThresholdPercent")
+    return Disk(free, capacity, high if isinstance(high, int) else _STOCK_HIGH_PERCENT)
+
+
+def overflows(disk: Disk, compressed: int) -> bool:
+    """Whether not even the compressed bytes have room."""
+    return compressed > disk.free
+
+
+def wakes_collection(disk: Disk, compressed: int) -> bool:
+    """Whether the kubelet would begin to remove images. At 100 percent it never does."""
+    used = disk.capacity - disk.free + GROWTH * compressed
+    return disk.high < 100 and used * 100 > disk.high * disk.capacity

@@ -1,0 +1,61 @@
+"""How long a task would take at a given bandwidth: nodes in the plan's order, in its waves and its window."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+# The Job controller spends two writes on a pod, and a stock one makes 20 a second.
+PODS_A_SECOND = 10
+# A pod needs about a second for itself, however little it pulls.
+POD_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Bytes a second: of each node, and of the registry for all nodes together (None: as much as they take)."""
+
+    node: float
+    registry: float | None = None
+
+    def rate(self, pulling: int) -> float:
+        """What each of so many nodes gets."""
+        return self.node if self.registry is None else min(self.node, self.registry / max(1, pulling))
+
+
+def node_seconds(pace: Pace, size: int, pulling: int) -> float:
+    """The seconds of one node that fetches so many bytes while so many nodes pull."""
+    return POD_SECONDS + size / pace.rate(pulling)
+
+
+def task_seconds(
+    pace: Pace, waves: Sequence[Sequence[int]], window: int, order: Literal["rolling", "batch"]
+) -> float:
+    """The seconds of a task whose waves fetch so many bytes on each node."""
+    total = 0.0
+    for wave in waves:
+        pulling = min(window, len(wave))
+        seconds = [node_seconds(pace, size, pulling) for size in wave]
+        if order == "batch":
+            batches = (seconds[start : start + window] for start in range(0, len(seconds), window))
+            total += sum(_rolling(batch, window) for batch in batches)
+        else:
+            total += _rolling(seconds, window)
+    return total
+
+
+def feedable(mean_seconds: float) -> int:
+    """The largest window that stock controllers keep full, where a node takes so many seconds."""
+    return max(1, int(PODS_A_SECOND * mean_seconds))
+
+
+def _rolling(seconds: Sequence[float], window: int) -> float:
+    """The end of the last node, where the next one starts as soon as one has ended and its pod is made."""
+    ends: list[float] = []
+    for number, one in enumerate(seconds):
+        made = number / PODS_A_SECOND
+        free = heapq.heappop(ends) if len(ends) >= window else 0.0
+        heapq.heappush(ends, max(made, free) + one)
+    return max(ends, default=0.0)

@@ -1,0 +1,57 @@
+"""Platforms of images and nodes, matched as containerd does it (github.com/containerd/platforms)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+_ALIASES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "i386": "386",
+    "i686": "386",
+    "armhf": "arm",
+    "armel": "arm",
+}
+_PLAIN_VARIANTS = {("amd64", "v1"), ("arm64", "v8"), ("arm64", "v8.0")}
+_ARM = ("v8", "v7", "v6", "v5")
+# What runs on a node of an architecture, the best first. A Node tells no variant, so that of `arm` is taken as the
+# newest, and amd64 and arm64 as the oldest.
+_RUNS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "amd64": (("amd64", ""), ("386", "")),
+    "arm64": (("arm64", ""), *(("arm", variant) for variant in _ARM)),
+    "arm": tuple(("arm", variant) for variant in _ARM[1:]),
+}
+
+
+class Platform(NamedTuple):
+    """An operating system, an architecture in Go's words, and a variant such as `v7`, where there is one."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
+
+
+def read_platform(document: Mapping[str, Any]) -> Platform:
+    """The platform that an entry of an index, or the config of an image, tells; normalised."""
+    os, architecture = (str(document.get(name) or "").lower() for name in ("os", "architecture"))
+    architecture = _ALIASES.get(architecture, architecture)
+    variant = str(document.get("variant") or "").lower()
+    if variant[:1].isdigit():
+        variant = f"v{variant}"
+    if architecture == "arm" and not variant:
+        variant = "v7"
+    if (architecture, variant) in _PLAIN_VARIANTS:
+        variant = ""
+    return Platform(os, architecture, variant)
+
+
+def fitness(architecture: str, offered: Platform) -> int | None:
+    """How well an image suits Linux nodes of an architecture: 0 is best, None is not at all."""
+    runs = _RUNS.get(architecture, ((architecture, ""),))
+    kind = (offered.architecture, offered.variant)
+    return runs.index(kind) if offered.os == "linux" and kind in runs else None

@@ -1,0 +1,124 @@
+"""How quick `ips-flow plan` is: `python -m tests.scale.plan [--nodes 5000] [--images 10]`.
+
+It needs no cluster: nodes are those of the fake API server, images those of a registry in memory, both in this process,
+so that time and memory of the command are its own. Each node lists 50 images, as many as a stock kubelet does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.fakes import hub as fake
+from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.hub import Hub, Ware
+
+_LISTED = 50
+_GOAL_SECONDS, _GOAL_MEGABYTES = 10.0, 250.0
+_ARCHITECTURES = ("amd64", "arm64")
+
+
+def main() -> None:
+    """Measure, print a line a figure; exits 1 where a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=10)
+    wanted = parser.parse_args()
+    with running() as server, fake.hub("token") as hub, tempfile.TemporaryDirectory() as folder:
+        images = [hub.put(f"team/app{number}", "1", made(number)) for number in range(wanted.images)]
+        worker = hub.put("ips/worker", "1", made(99))
+        settings = {"worker-image": worker, "max-concurrent-tasks": "3"}
+        server.put("configmaps", {"metadata": {"name": "ips-config"}, "data": settings})
+        fill(server, hub, images, wanted.nodes)
+        kubeconfig = str(server.kubeconfig(Path(folder)))
+        seconds, processor, megabytes, document = planned(kubeconfig, images)
+    figures = f"{seconds:.2f} s ({processor:.2f} s of them its own processor time), {megabytes:.0f} MB"
+    print(f"ips-flow plan, {wanted.nodes} nodes × {wanted.images} images: {figures}")
+    print(f"questions: {len(server.calls)} to the API server, {len(hub.asked)} to the registry")
+    nodes = document["nodes"].values()
+    print(
+        f"nodes: {document['warmNodes']} warm, {document['toDoNodes']} to do, {len(document['problems'])} problems"
+    )
+    lost = seconds > _GOAL_SECONDS or megabytes > _GOAL_MEGABYTES or len(nodes) != wanted.nodes
+    sys.exit(1 if lost else 0)
+
+
+def made(number: int) -> Ware:
+    """An image of eight layers for two platforms; five of them are those of every image."""
+    layers = [fake.layer(2000 + one, f"shared{one}") for one in range(5)]
+    layers += [fake.layer(3000 + one, f"{number}-{one}") for one in range(3)]
+    return fake.index(
+        *((f"linux/{one}", fake.image(*layers, platform=f"linux/{one}")) for one in _ARCHITECTURES)
+    )
+
+
+def fill(server: ApiServer, hub: Hub, images: list[str], count: int) -> None:
+    """Nodes each of which has some of the images, so that what they lack differs."""
+    others = [
+        {
+            "names": [
+                f"registry.example/other/service-{one}@sha256:{one:064x}",
+                f"registry.example/other/service-{one}:1",
+            ]
+        }
+        for one in range(_LISTED)
+    ]
+    for number in range(count):
+        there = [image for bit, image in enumerate(images) if number >> bit & 1]
+        listed = [entry(hub, image) for image in there]
+        raw: dict[str, Any] = {
+            "metadata": {
+                "name": f"node-{number:05}",
+                "labels": {
+                    "kubernetes.io/os": "linux",
+                    "kubernetes.io/arch": _ARCHITECTURES[number % 2],
+                    **{f"example.com/label-{one}": f"value-{one}" for one in range(20)},
+                },
+                "annotations": {f"example.com/annotation-{one}": "x" * 100 for one in range(5)},
+            },
+            "spec": {},
+            "status": {
+                "conditions": [
+                    {"type": "Ready", "status": "True"},
+                    {"type": "DiskPressure", "status": "False"},
+                ],
+                "allocatable": {"ephemeral-storage": "95551679124"},
+                "nodeInfo": {"kubeletVersion": "v1.36.3", "containerRuntimeVersion": "containerd://2.3.7"},
+                "images": [{**one, "sizeBytes": 12345678} for one in (listed + others)[:_LISTED]],
+            },
+        }
+        server.put("nodes", raw, namespace="")
+
+
+def entry(hub: Hub, image: str) -> dict[str, Any]:
+    """An image as a node lists it."""
+    name, _, tag = image.removeprefix(f"{hub.address}/").partition(":")
+    return {"names": [f"{hub.address}/{name}@{hub.wares[name, tag].digest}", image]}
+
+
+def planned(kubeconfig: str, images: list[str]) -> tuple[float, float, float, Any]:
+    """Run the command: its seconds, those of the processor, its largest size in MB, and what it printed."""
+    flags = [flag for image in images for flag in ("--image", image)]
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "ips_flows.cli.main", "plan", *flags, "--batch-size", "1000", "-o", "json"],
+        env={**os.environ, "KUBECONFIG": kubeconfig},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds = time.monotonic() - start
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    main()
