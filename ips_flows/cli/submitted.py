@@ -20,10 +20,12 @@ def carry_on(
     detach: bool,
     timeout: float | None,
     output: str,
+    told: bool = False,
 ) -> int:
-    """Follow a task to its end, unless it is left alone; the exit code."""
+    """Follow a task to its end, unless it is left alone; the exit code. `told`: its submission has been said."""
     name = submission.task.name
-    _say_submitted(submission, namespace)
+    if not told:
+        say_submitted(submission, namespace)
     if detach:
         if output == "table":
             put(f"task {name} {'submitted' if submission.created else 'unchanged'}")
@@ -43,7 +45,8 @@ def carry_on(
     return following.exit_code(ended)
 
 
-def _say_submitted(submission: Submission, namespace: str) -> None:
+def say_submitted(submission: Submission, namespace: str) -> None:
+    """Say that a task was submitted, or was there already."""
     if submission.created:
         say(f"task {submission.task.name} submitted in namespace {namespace}")
     else:
