@@ -190,15 +190,19 @@ def _of_owner(use: Use, of: Extract, known: _Named | None) -> Use:
 
 def _summed(uses: Iterable[Use]) -> Iterator[Use]:
     """Uses with those that differ in nothing but the pod made one."""
-    counts: dict[Use, Pods] = {}
+    same: dict[tuple[object, ...], list[Use]] = {}
     for use in uses:
-        key = replace(use, pods=None)
-        before = counts.get(key, 0)
-        if isinstance(before, int) and isinstance(use.pods, int):
-            counts[key] = before + use.pods
-        else:
-            counts[key] = use.pods if key not in counts or before == use.pods else None
-    return (replace(use, pods=pods) for use, pods in counts.items())
+        key = (use.image, use.policy, use.place, use.placements, use.secrets)
+        same.setdefault(key, []).append(use)
+    for first, *others in same.values():
+        yield replace(first, pods=_sum([first.pods, *(one.pods for one in others)])) if others else first
+
+
+def _sum(counts: list[Pods]) -> Pods:
+    numbers = [count for count in counts if isinstance(count, int)]
+    if len(numbers) == len(counts):
+        return sum(numbers)
+    return counts[0] if len(set(counts)) == 1 else None
 
 
 def _with_secrets(use: Use, accounts: Mapping[Owner, tuple[str, ...]]) -> Use:
@@ -206,7 +210,8 @@ def _with_secrets(use: Use, accounts: Mapping[Owner, tuple[str, ...]]) -> Use:
     if use.secrets:
         return use
     account = Owner(use.place.namespace, "ServiceAccount", use.account or "default")
-    return replace(use, secrets=accounts.get(account, ()))
+    secrets = accounts.get(account)
+    return replace(use, secrets=secrets) if secrets else use
 
 
 def _unread(objects: Iterable[Extract]) -> Iterator[Remark]:
@@ -231,7 +236,7 @@ def _of_shape(shape: Shape, spec: Mapping[str, Any], uses: list[Use], remarks: l
     ignored = []
     for place, image, policy in _images(spec, shape.place):
         reference = _parsed(image) if isinstance(image, str) else None
-        if isinstance(image, str) and _matches(image, reference, globs):
+        if globs and isinstance(image, str) and _matches(image, reference, globs):
             ignored.append(_identity(image))
         elif isinstance(reference, ImageReference) and image != _BY_INJECTION:
             if placements:
@@ -249,9 +254,7 @@ def _images(spec: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, Any,
 
     def at(one: Mapping[str, Any], kind: str) -> Place:
         part = f"{kind} {one.get('name') or '?'}"
-        return replace(
-            place, part=f"{place.part}, {part}" if place.part else part, line=line_of(one, place.line)
-        )
+        return place.at(f"{place.part}, {part}" if place.part else part, line_of(one, place.line))
 
     for key, kind in CONTAINERS.items():
         for one in mappings(spec.get(key)):

@@ -23,6 +23,11 @@ class Place:
     name: str = ""
     part: str = ""
 
+    def at(self, part: str, line: int) -> Place:
+        """A part of what stands here."""
+        # Not `replace`, which takes five times as long: every container of every pod has one.
+        return Place(self.source, line, self.namespace, self.kind, self.name, part)
+
     def __str__(self) -> str:
         """`Deployment/web, container app (chart.yaml:12)`."""
         space = f"{self.namespace}/" if self.namespace else ""

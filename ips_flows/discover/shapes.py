@@ -72,12 +72,13 @@ def mappings(value: Any) -> list[Json]:
 def named(content: Json, place: Place) -> Place:
     """A place with the kind and name of an object."""
     metadata = mapping(content.get("metadata"))
-    return replace(
-        place,
-        kind=_text(content.get("kind")),
-        name=_text(metadata.get("name")) or _text(metadata.get("generateName")),
-        namespace=_text(metadata.get("namespace")) or place.namespace,
-        line=line_of(content, place.line),
+    return Place(
+        place.source,
+        line_of(content, place.line),
+        _text(metadata.get("namespace")) or place.namespace,
+        _text(content.get("kind")),
+        _text(metadata.get("name")) or _text(metadata.get("generateName")),
+        place.part,
     )
 
 
@@ -116,7 +117,7 @@ class _Walk:
             if _is_pod_spec(value):
                 owner = chain.holders[-1]
                 yield Shape(
-                    replace(place, line=line_of(value, place.line)),
+                    place.at(place.part, line_of(value, place.line)),
                     value,
                     (annotations_of(chain.holders[0]), annotations_of(owner)),
                     chain.pods(place.kind),
