@@ -137,7 +137,7 @@ def placements_of(spec: Mapping[str, Any]) -> tuple[tuple[Placement, ...], list[
     if name := spec.get("nodeName"):
         base.name("node name", "In", [name])
     alternatives = _alternatives(spec, base)
-    tolerations = _tolerations(spec.get("tolerations"), remarks)
+    tolerations = _tolerations(spec.get("tolerations"), remarks, unscheduled=bool(spec.get("nodeName")))
     found = [
         replace(one.placement, tolerations=tolerations) for one in alternatives if one.placement is not None
     ]
@@ -252,9 +252,12 @@ def _alternatives(spec: Mapping[str, Any], base: _Nodes) -> list[_Nodes]:
     return found
 
 
-def _tolerations(entries: Any, remarks: list[str]) -> frozenset[Tolerated] | None:
-    """The tolerations that decide where a pod may land; None is all taints."""
-    found = set()
+def _tolerations(entries: Any, remarks: list[str], *, unscheduled: bool) -> frozenset[Tolerated] | None:
+    """The tolerations that decide where a pod may land; None is all taints.
+
+    What goes to its node `unscheduled` is kept off by no taint for the scheduler.
+    """
+    found = {Tolerated("", "Exists", "", "NoSchedule")} if unscheduled else set()
     for entry in _mappings(entries):
         key, operator = entry.get("key") or "", entry.get("operator") or "Equal"
         value, effect = entry.get("value") or "", entry.get("effect") or ""

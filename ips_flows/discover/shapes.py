@@ -120,7 +120,7 @@ class _Walk:
                     place.at(place.part, line_of(value, place.line)),
                     value,
                     (annotations_of(chain.holders[0]), annotations_of(owner)),
-                    chain.pods(place.kind),
+                    chain.pods(place.kind, value),
                 )
                 if not chain.custom:
                     return
@@ -185,8 +185,9 @@ class _Walk:
         """The pods of objects that a step creates."""
         for found in read_manifests(manifest, place.source):
             if isinstance(found, Remark):
-                if "image" in manifest:
-                    yield Remark(place, f"its manifest: {found.text}", missing=True)
+                text = "it is filled in later" if "{{" in manifest else found.text
+                if "image" in manifest or "{{" in manifest:
+                    yield Remark(place, f"its manifest can't be read: {text}", missing=True)
             else:
                 inner = replace(place, part="")
                 for part in self.of_object(dict(found.content), inner, depth + 1):
@@ -203,7 +204,7 @@ class _Chain:
     def below(self, holder: Json) -> _Chain:
         return _Chain(self.custom, (*self.holders, holder))
 
-    def pods(self, kind: str) -> Pods:
+    def pods(self, kind: str, spec: Json) -> Pods:
         """How many pods there are of a spec below these."""
         innermost = self.holders[-2] if len(self.holders) > 1 else {}
         if kind == "DaemonSet":
@@ -216,7 +217,9 @@ class _Chain:
             parallel = _number(innermost.get("parallelism", 1))
             needed = _number(innermost.get("completions", parallel))
             return None if parallel is None or needed is None else min(parallel, needed)
-        said = [one[key] for one in self.holders for key in ("replicas", "parallelism") if key in one]
+        said = [
+            one[key] for one in (*self.holders, spec) for key in ("replicas", "parallelism") if key in one
+        ]
         return _number(said[0]) if len(said) == 1 else None
 
 
