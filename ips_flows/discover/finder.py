@@ -253,7 +253,7 @@ def _images(spec: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, Any,
     """Place, image and pull policy of each container and each image volume."""
 
     def at(one: Mapping[str, Any], kind: str) -> Place:
-        part = f"{kind} {one.get('name') or '?'}"
+        part = f"{kind} {one['name']}" if one.get("name") else kind
         return place.at(f"{place.part}, {part}" if place.part else part, line_of(one, place.line))
 
     for key, kind in CONTAINERS.items():

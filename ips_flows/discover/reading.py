@@ -26,6 +26,13 @@ class Located(dict[Any, Any]):
 
     line = 0
 
+    @classmethod
+    def of(cls, content: Mapping[str, Any], line: int) -> Located:
+        """A mapping that was put together, and the line of what it was made of."""
+        made = cls(content)
+        made.line = line
+        return made
+
 
 class Manifest(NamedTuple):
     """A document of a stream, or an item of a list in it."""
@@ -38,6 +45,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """Reads plain values, in C where PyYAML was built so; a date stays the text that it is."""
 
     first_line = 1
+    one_line = False
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -48,7 +56,7 @@ _Loader.yaml_implicit_resolvers = {
 
 def _located(loader: Any, node: yaml.MappingNode) -> Iterator[Located]:
     made = Located()
-    made.line = loader.first_line + node.start_mark.line
+    made.line = loader.first_line + (0 if loader.one_line else node.start_mark.line)
     yield made
     made.update(loader.construct_mapping(node))
 
@@ -56,26 +64,29 @@ def _located(loader: Any, node: yaml.MappingNode) -> Iterator[Located]:
 _Loader.add_constructor("tag:yaml.org,2002:map", _located)
 
 
-def read_manifests(text: str, source: str) -> Iterator[Manifest | Remark]:
-    """The objects of a text; the items of lists one by one. What is no object, or no text, is a remark."""
+def read_manifests(text: str, source: str, *, line: int = 0) -> Iterator[Manifest | Remark]:
+    """The objects of a text; the items of lists one by one. What is no object, or no text, is a remark.
+
+    `line` is where all of it stands, if it is a value in another text.
+    """
     text = text.removeprefix("\ufeff")
     documents = _json_documents(text)
     if documents is not None:
         for document in documents:
-            yield from _objects(document, Place(source))
+            yield from _objects(document, Place(source, line))
         return
     starts = [0, *(match.start() for match in _SEPARATOR.finditer(text)), len(text)]
-    line = 1
+    at = line or 1
     for start, end in pairwise(starts):
         chunk = text[start:end]
         if any(_says_something(one) for one in chunk.splitlines()):
-            yield from _yaml_objects(chunk, source, line)
-        line += chunk.count("\n")
+            yield from _yaml_objects(chunk, source, at, one_line=bool(line))
+        at += 0 if line else chunk.count("\n")
 
 
 def line_of(value: Any, otherwise: int) -> int:
     """The line where a mapping begins, where that is known."""
-    return value.line if isinstance(value, Located) else otherwise
+    return (isinstance(value, Located) and value.line) or otherwise
 
 
 def _json_documents(text: str) -> list[Any] | None:
@@ -100,25 +111,21 @@ def _says_something(line: str) -> bool:
     return text not in ("", "...") and text[0] not in "#%"
 
 
-def _yaml_objects(chunk: str, source: str, line: int) -> Iterator[Manifest | Remark]:
-    lines = len(chunk) - len(chunk.lstrip("\n"))
+def _yaml_objects(chunk: str, source: str, line: int, *, one_line: bool) -> Iterator[Manifest | Remark]:
+    lines = 0 if one_line else len(chunk) - len(chunk.lstrip("\n"))
     try:
         loader = _Loader(chunk)
-        loader.first_line = line
-        documents = []
-        while loader.check_data():
-            documents.append(loader.get_data())
+        loader.first_line, loader.one_line = line, one_line
+        document = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        at = Place(source, line + (mark.line if mark else 0))
+        at = Place(source, line if one_line or mark is None else line + mark.line)
         what = f"not valid YAML: {error.problem or error.context}"
         yield Remark(at, f"{what}; {_TEMPLATE}" if _BRACES in chunk else what, missing=True)
-        return
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        what = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        what = " ".join(str(error).split())
         yield Remark(Place(source, line + lines), f"not valid YAML: {what}", missing=True)
-        return
-    for document in documents:
+    else:
         yield from _objects(document, Place(source, line_of(document, line + lines)))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ips_flows.discover.found import EACH_NODE, Place, Pods, Remark
-from ips_flows.discover.reading import line_of, read_manifests
+from ips_flows.discover.reading import Located, line_of, read_manifests
 
 Json = Mapping[str, Any]
 
@@ -104,7 +104,7 @@ class _Walk:
         rest = {key: value for key, value in content.items() if key not in ("metadata", "status")}
         yield from self._inside(rest, place, _Chain(custom, (content,)), depth)
 
-    def _inside(self, value: Any, place: Place, chain: _Chain, depth: int) -> Iterator[Part]:
+    def _inside(self, value: Json | list[Any], place: Place, chain: _Chain, depth: int) -> Iterator[Part]:
         self._visited += 1
         if self._visited > _MOST_VALUES or depth > _DEEPEST:
             most = f"{_MOST_VALUES} values" if self._visited > _MOST_VALUES else f"{_DEEPEST} levels"
@@ -112,28 +112,27 @@ class _Walk:
         if isinstance(value, list):
             for item in value:
                 yield from self._one(item, place, chain, depth + 1)
-        elif isinstance(value, Mapping):
-            within = value
-            if _is_pod_spec(value):
-                owner = chain.holders[-1]
-                yield Shape(
-                    place.at(place.part, line_of(value, place.line)),
-                    value,
-                    (annotations_of(chain.holders[0]), annotations_of(owner)),
-                    chain.pods(place.kind, value),
-                )
-                if not chain.custom:
-                    return
-                within = {key: one for key, one in value.items() if key not in (*CONTAINERS, "volumes")}
-            image = within.get("image")
-            if chain.custom and isinstance(image, str) and image:
-                yield Remark(
-                    replace(place, line=line_of(value, place.line)),
-                    f"image: {image} stands outside of a pod template, so it is not taken;"
-                    " if pods run it, name it with --image",
-                )
-            for item in within.values():
-                yield from self._one(item, place, chain.below(value), depth + 1)
+            return
+        within = value
+        if _is_pod_spec(value):
+            yield Shape(
+                place.at(place.part, line_of(value, place.line)),
+                value,
+                (annotations_of(chain.holders[0]), annotations_of(chain.holders[-1])),
+                chain.pods(place.kind, value),
+            )
+            if not chain.custom:
+                return
+            within = {key: one for key, one in value.items() if key not in (*CONTAINERS, "volumes")}
+        image = within.get("image")
+        if chain.custom and isinstance(image, str) and image:
+            yield Remark(
+                replace(place, line=line_of(value, place.line)),
+                f"image: {image} stands outside of a pod template, so it is not taken;"
+                " if pods run it, name it with --image",
+            )
+        for item in within.values():
+            yield from self._one(item, place, chain.below(value), depth + 1)
 
     def _one(self, value: Any, place: Place, chain: _Chain, depth: int) -> Iterator[Part]:
         if _is_object(value):
@@ -177,21 +176,21 @@ class _Walk:
             steps = [step for group in groups for step in mappings(group)] if isinstance(groups, list) else []
             for step in [*steps, *mappings(mapping(template.get("dag")).get("tasks"))]:
                 if isinstance(step.get("inline"), Mapping):
-                    yield from self._templates([{"name": step.get("name"), **step["inline"]}], depth + 1)
+                    inline = {"name": step.get("name"), **step["inline"]}
+                    line = line_of(step["inline"], 0)
+                    yield from self._templates([Located.of(inline, line)], depth + 1)
                 elif isinstance(step.get("templateRef"), Mapping):
                     yield {"templateRef": step["templateRef"]}
 
     def _embedded(self, manifest: str, place: Place, depth: int) -> Iterator[Part]:
         """The pods of objects that a step creates."""
-        for found in read_manifests(manifest, place.source):
+        for found in read_manifests(manifest, place.source, line=place.line):
             if isinstance(found, Remark):
                 text = "it is filled in later" if "{{" in manifest else found.text
                 if "image" in manifest or "{{" in manifest:
                     yield Remark(place, f"its manifest can't be read: {text}", missing=True)
             else:
-                inner = replace(place, part="")
-                for part in self.of_object(dict(found.content), inner, depth + 1):
-                    yield replace(part, place=replace(part.place, line=place.line))
+                yield from self.of_object(found.content, replace(place, part=""), depth + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +238,9 @@ def _is_object(value: Any) -> bool:
 def _as_pod_spec(spec: Json, defaults: Json, template: Json, whole: Json) -> dict[str, Any]:
     """An Argo template as a pod's spec; an empty one if it runs no pod of its own."""
     containers: list[Json] = [
-        {"name": "main", **mapping(defaults.get(kind)), **template[kind]}
+        Located.of(
+            {"name": "main", **mapping(defaults.get(kind)), **template[kind]}, line_of(template[kind], 0)
+        )
         for kind in ("container", "script")
         if isinstance(template.get(kind), Mapping)
     ]
