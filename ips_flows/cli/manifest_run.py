@@ -46,7 +46,8 @@ def requests_of(manifests: Sequence[str], overrides: Mapping[str, Any]) -> list[
     if len(requests) > 1:
         say(f"{len(requests)} tasks, since a task has one set of nodes and at most 50 images:")
         for one in wanted:
-            say(f"  {len(one.images)} images on nodes {one.placement}")
+            count = len(one.images)
+            say(f"  {count} {'image' if count == 1 else 'images'} on nodes {one.placement}")
     return requests
 
 

@@ -444,11 +444,12 @@ def test_a_workflow_with_little_in_it() -> None:
       workflowTemplateRef: {}
       templates:
         - {name: main, steps: [[{name: a, template: b}], nothing]}
+        - {name: made, resource: {action: get, manifest: "kind: ["}}
         - {name: b, podSpecPatch: '{"priority": 1}', suspend: {}}
         - {name: c, container: {image: "a:1"}, volumes: [{name: v, emptyDir: {}}]}
     """
     found = read(text.replace("\n    ", "\n"), "x")
-    assert [str(use.place) for use in found.uses] == ["Workflow/w, template c, container main (x:11)"]
+    assert [str(use.place) for use in found.uses] == ["Workflow/w, template c, container main (x:12)"]
     assert [str(one) for one in found.remarks] == [
         "Workflow/w (x:2): podSpecPatch is not read: it may change images and nodes"
     ]
