@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ips_flows.cli.tables import NOTHING, table
+from ips_flows.cli.tables import NOTHING, fitted
 from ips_flows.discover.wanted import Image, pods_text
 
 _MOST_USES = 2
+_CUT = ({"USED BY": 24, "NODES": 24}, {"IMAGE": 32, "USED BY": 12, "NODES": 12})
 
 
-def image_table(images: Sequence[Image], *, wide: bool) -> str:
-    """An image a line: how many pods, on which nodes, for whom."""
+def image_table(images: Sequence[Image], *, wide: bool, width: int | None = None) -> str:
+    """An image a line: how many pods, on which nodes, for whom; as wide as a terminal, where that is given."""
     header = ["IMAGE", "PODS", "NODES", "USED BY"]
     if wide:
         header[2:2] = ["POLICY", "PULL SECRETS"]
@@ -21,7 +22,7 @@ def image_table(images: Sequence[Image], *, wide: bool) -> str:
         if wide:
             row[2:2] = [image.policy, ",".join(image.secrets) or NOTHING]
         rows.append(row)
-    return table(header, rows)
+    return fitted(header, rows, None if wide else width, _CUT)
 
 
 def _nodes(image: Image) -> str:

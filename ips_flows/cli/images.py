@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,7 +106,7 @@ def _narrate(found: Findings) -> None:
 
 def _put(found: Findings, output: str) -> None:
     from ips_flows.cli.image_tables import image_table  # noqa: PLC0415
-    from ips_flows.cli.narration import put  # noqa: PLC0415
+    from ips_flows.cli.narration import is_terminal, put  # noqa: PLC0415
     from ips_flows.cli.output import put_document  # noqa: PLC0415
     from ips_flows.discover.wanted import findings_json, images_of  # noqa: PLC0415
 
@@ -117,7 +119,8 @@ def _put(found: Findings, output: str) -> None:
         for image in images:
             put(image.text)
     elif images:
-        put(image_table(images, wide=output == "wide"))
+        width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
+        put(image_table(images, wide=output == "wide", width=width))
 
 
 def _put_request(found: Findings) -> None:

@@ -192,7 +192,7 @@ def _summed(uses: Iterable[Use]) -> Iterator[Use]:
     """Uses with those that differ in nothing but the pod made one."""
     same: dict[tuple[object, ...], list[Use]] = {}
     for use in uses:
-        key = (use.image, use.policy, use.place, use.placements, use.secrets)
+        key = (use.image, use.policy, use.place, use.placements, use.secrets, use.again)
         same.setdefault(key, []).append(use)
     for first, *others in same.values():
         yield replace(first, pods=_sum([first.pods, *(one.pods for one in others)])) if others else first
@@ -233,15 +233,16 @@ def _of_shape(shape: Shape, spec: Mapping[str, Any], uses: list[Use], remarks: l
     secrets = tuple(_secrets(spec.get("imagePullSecrets")))
     account = str(spec.get("serviceAccountName") or "")
     globs = [glob for one in shape.annotations for glob in _globs(one)]
-    ignored = []
+    ignored, seen = [], set[str]()
     for place, image, policy in _images(spec, shape.place):
         reference = _parsed(image) if isinstance(image, str) else None
         if globs and isinstance(image, str) and _matches(image, reference, globs):
             ignored.append(_identity(image))
         elif isinstance(reference, ImageReference) and image != _BY_INJECTION:
             if placements:
-                how = _policy(policy, reference)
-                uses.append(Use(reference, how, shape.pods, place, placements, secrets, account))
+                how, again = _policy(policy, reference), reference.identity in seen
+                seen.add(reference.identity)
+                uses.append(Use(reference, how, shape.pods, place, placements, secrets, account, again))
         elif image:
             remarks.append(Remark(place, _unusable(image, reference), missing=True))
         else:

@@ -44,7 +44,8 @@ class Use:
     """A use of an image: by which pods, how many of them, and where they may land.
 
     `policy` is the pull policy that the kubelet will follow; `secrets` are the pod's own pull Secrets, `account`
-    the ServiceAccount whose Secrets count where the pod has none.
+    the ServiceAccount whose Secrets count where the pod has none. `again`: another container of the same pods
+    uses the image too, and counts them.
     """
 
     reference: Reference
@@ -54,6 +55,7 @@ class Use:
     placements: tuple[Placement, ...]
     secrets: tuple[str, ...] = ()
     account: str = ""
+    again: bool = False
 
     @property
     def image(self) -> str:

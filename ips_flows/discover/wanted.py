@@ -54,7 +54,7 @@ class Image:
     @property
     def pods(self) -> int | None:
         """How many pods use it, beside those on each node; None where nobody can say."""
-        counts = [use.pods for use in self.uses if use.pods != EACH_NODE]
+        counts = [use.pods for use in self.uses if use.pods != EACH_NODE and not use.again]
         return None if None in counts else sum(one for one in counts if isinstance(one, int))
 
     @property

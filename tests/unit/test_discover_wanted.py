@@ -237,6 +237,16 @@ def test_how_many_pods_in_words(pods: list[Any], text: str) -> None:
     assert pods_text(image) == text
 
 
+def test_pods_are_counted_once() -> None:
+    """Pods with an image in two containers are counted once for it."""
+    containers = [
+        {"name": name, "image": image} for name, image in (("a", "x:1"), ("b", "docker.io/library/x:1"))
+    ]
+    pod = {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": containers}}
+    (image,) = images_of(read(json.dumps([pod, pod]), "f").uses)
+    assert (image.pods, len(image.uses)) == (2, 2)
+
+
 def test_findings_as_json() -> None:
     """Images name their placements by index; remarks say whether an image is missing."""
     text = json.dumps(
