@@ -16,7 +16,7 @@ from ips_flows.discover.placement import Placement, placements_of
 from ips_flows.discover.reading import line_of
 from ips_flows.discover.shapes import (
     CONTAINERS,
-    Reference,
+    Referral,
     Shape,
     annotations_of,
     mapping,
@@ -25,8 +25,7 @@ from ips_flows.discover.shapes import (
     shapes,
 )
 from ips_flows.fields import shown
-from ips_flows.images import Reference as ImageReference
-from ips_flows.images import parse_reference
+from ips_flows.images import Reference, parse_reference
 from ips_flows.labels import is_dns_name
 
 IGNORE = PREFIX + "ignore"  # "true" on an object or a pod template: none of its images
@@ -58,7 +57,7 @@ class Extract:
     owner: Owner | None = None
     uses: tuple[Use, ...] = ()
     remarks: tuple[Remark, ...] = ()
-    references: tuple[Reference, ...] = ()
+    referrals: tuple[Referral, ...] = ()
     left_out: str = ""
     secrets: tuple[str, ...] | None = None  # of a ServiceAccount
     ignored: int = 0  # images
@@ -99,20 +98,20 @@ def extract(content: Mapping[str, Any], place: Place) -> Extract:
         return Extract(itself, remarks=(Remark(place, text, missing=True),))
     uses: list[Use] = []
     remarks: list[Remark] = []
-    references: list[Reference] = []
+    referrals: list[Referral] = []
     ignored: list[str] = []
     for part in shapes(content, place):
         if isinstance(part, Remark):
             remarks.append(part)
-        elif isinstance(part, Reference):
-            references.append(part)
+        elif isinstance(part, Referral):
+            referrals.append(part)
         elif any(_ignores(one) for one in part.annotations):
             ignored += (_identity(image) for _, image, _ in _images(part.spec, place) if image)
         else:
             ignored += _of_shape(part, _movable(part.spec, content, owner), uses, remarks)
     names = frozenset((*ignored, *(use.reference.identity for use in uses)))
     return Extract(
-        itself, owner, tuple(uses), tuple(remarks), tuple(references), ignored=len(ignored), names=names
+        itself, owner, tuple(uses), tuple(remarks), tuple(referrals), ignored=len(ignored), names=names
     )
 
 
@@ -217,10 +216,10 @@ def _with_secrets(use: Use, accounts: Mapping[Owner, tuple[str, ...]]) -> Use:
 def _unread(objects: Iterable[Extract]) -> Iterator[Remark]:
     there = {(one.itself.kind, one.itself.name) for one in objects}
     for one in objects:
-        for reference in one.references:
-            if (reference.kind, reference.name) not in there:
-                text = f"it uses {reference.kind} {reference.name}, which was not among what was read"
-                yield Remark(reference.place, text)
+        for referral in one.referrals:
+            if (referral.kind, referral.name) not in there:
+                text = f"it uses {referral.kind} {referral.name}, which was not among what was read"
+                yield Remark(referral.place, text)
 
 
 def _of_shape(shape: Shape, spec: Mapping[str, Any], uses: list[Use], remarks: list[Remark]) -> list[str]:
@@ -238,7 +237,7 @@ def _of_shape(shape: Shape, spec: Mapping[str, Any], uses: list[Use], remarks: l
         reference = _parsed(image) if isinstance(image, str) else None
         if globs and isinstance(image, str) and _matches(image, reference, globs):
             ignored.append(_identity(image))
-        elif isinstance(reference, ImageReference) and image != _BY_INJECTION:
+        elif isinstance(reference, Reference) and image != _BY_INJECTION:
             if placements:
                 how, again = _policy(policy, reference), reference.identity in seen
                 seen.add(reference.identity)
@@ -265,7 +264,7 @@ def _images(spec: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, Any,
             yield at(one, "volume"), one["image"].get("reference"), one["image"].get("pullPolicy")
 
 
-def _policy(said: Any, reference: ImageReference) -> str:
+def _policy(said: Any, reference: Reference) -> str:
     """The pull policy that counts: the API server's default depends on the tag."""
     if said in _POLICIES:
         return str(said)
@@ -274,7 +273,7 @@ def _policy(said: Any, reference: ImageReference) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _parsed(image: str) -> ImageReference | str:
+def _parsed(image: str) -> Reference | str:
     """A reference, or why it is none."""
     try:
         return parse_reference(image)
@@ -284,10 +283,10 @@ def _parsed(image: str) -> ImageReference | str:
 
 def _identity(image: Any) -> str:
     reference = _parsed(image) if isinstance(image, str) else None
-    return reference.identity if isinstance(reference, ImageReference) else str(image)
+    return reference.identity if isinstance(reference, Reference) else str(image)
 
 
-def _unusable(image: Any, why: ImageReference | str | None) -> str:
+def _unusable(image: Any, why: Reference | str | None) -> str:
     if image == _BY_INJECTION:
         return 'image "auto" is filled in when the pod is made; name the image with --image'
     if isinstance(image, str) and "{{" in image:
@@ -322,9 +321,9 @@ def _globs(annotations: Mapping[str, Any]) -> list[str]:
     return [glob.strip() for glob in text.split(",") if glob.strip()] if isinstance(text, str) else []
 
 
-def _matches(image: str, reference: ImageReference | str | None, globs: Iterable[str]) -> bool:
+def _matches(image: str, reference: Reference | str | None, globs: Iterable[str]) -> bool:
     spellings = [image]
-    if isinstance(reference, ImageReference):
+    if isinstance(reference, Reference):
         spellings.append(reference.canonical)
     return any(fnmatchcase(spelling, glob) for glob in globs for spelling in spellings)
 

@@ -35,7 +35,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class Referral:
     """An object refers to templates of another one: (kind, name)."""
 
     place: Place
@@ -43,7 +43,7 @@ class Reference:
     name: str
 
 
-Part = Shape | Remark | Reference
+Part = Shape | Remark | Referral
 
 
 def shapes(content: Json, place: Place) -> Iterator[Part]:
@@ -144,7 +144,7 @@ class _Walk:
         spec = mapping(content.get("spec"))
         spec = mapping(spec.get("workflowSpec")) if place.kind == "CronWorkflow" else spec
         if "workflowTemplateRef" in spec:
-            yield from _reference(spec["workflowTemplateRef"], place)
+            yield from _referral(spec["workflowTemplateRef"], place)
         if _patches(spec):
             yield Remark(place, "podSpecPatch is not read: it may change images and nodes")
         about = (annotations_of(content), annotations_of({"metadata": spec.get("podMetadata")}))
@@ -153,7 +153,7 @@ class _Walk:
             name = _text(template.get("name"))
             at = replace(place, part=f"template {name}" if name else "", line=line_of(template, place.line))
             if isinstance(template.get("templateRef"), Mapping):
-                yield from _reference(template["templateRef"], at)
+                yield from _referral(template["templateRef"], at)
                 continue
             if _patches(template):
                 yield Remark(at, "podSpecPatch is not read: it may change images and nodes")
@@ -262,11 +262,11 @@ def _as_pod_spec(spec: Json, defaults: Json, template: Json, whole: Json) -> dic
     }
 
 
-def _reference(value: Any, place: Place) -> Iterator[Reference]:
+def _referral(value: Any, place: Place) -> Iterator[Referral]:
     name = _text(mapping(value).get("name"))
     if name:
         cluster = mapping(value).get("clusterScope") is True
-        yield Reference(place, "ClusterWorkflowTemplate" if cluster else "WorkflowTemplate", name)
+        yield Referral(place, "ClusterWorkflowTemplate" if cluster else "WorkflowTemplate", name)
 
 
 def _patches(value: Json) -> bool:
