@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,9 @@ _MOST_VALUES = 500_000
 _REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController")
 _WORKFLOWS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
 _OF_CHARTS = ("HelmRelease", "HelmChart", "Application", "ApplicationSet", "Kustomization")
+_FILLED_IN = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
+_HOLDING = ("spec", "template", "jobTemplate", *CONTAINERS, "volumes")
 _PLACING = ("image", "nodeSelector", "affinity", "tolerations", "nodeName")
 
 
@@ -94,13 +98,14 @@ class _Walk:
 
     def of_object(self, content: Json, place: Place, depth: int = 0) -> Iterator[Part]:
         place = named(content, place)
-        group = _text(content.get("apiVersion")).rpartition("/")[0]
+        version = _text(content.get("apiVersion"))
+        group = version.rpartition("/")[0]
         if group == "argoproj.io" and place.kind in _WORKFLOWS:
             yield from self._workflow(content, place, depth)
             return
         if "." in group and place.kind in _OF_CHARTS:
             yield Remark(place, "its images are known only when it is rendered; give what it renders instead")
-        custom = "." in group and not group.endswith(".k8s.io")
+        custom = not version or ("." in group and not group.endswith(".k8s.io"))
         rest = {key: value for key, value in content.items() if key not in ("metadata", "status")}
         yield from self._inside(rest, place, _Chain(custom, (content,)), depth)
 
@@ -113,6 +118,7 @@ class _Walk:
             for item in value:
                 yield from self._one(item, place, chain, depth + 1)
             return
+        yield from _left_open(value, place)
         within = value
         if _is_pod_spec(value):
             yield Shape(
@@ -143,6 +149,7 @@ class _Walk:
     def _workflow(self, content: Json, place: Place, depth: int) -> Iterator[Part]:
         spec = mapping(content.get("spec"))
         spec = mapping(spec.get("workflowSpec")) if place.kind == "CronWorkflow" else spec
+        yield from _left_open(spec, place)
         if "workflowTemplateRef" in spec:
             yield from _referral(spec["workflowTemplateRef"], place)
         if _patches(spec):
@@ -155,6 +162,7 @@ class _Walk:
             if isinstance(template.get("templateRef"), Mapping):
                 yield from _referral(template["templateRef"], at)
                 continue
+            yield from _left_open(template, at)
             if _patches(template):
                 yield Remark(at, "podSpecPatch is not read: it may change images and nodes")
             whole = {**defaults, **template}
@@ -184,7 +192,11 @@ class _Walk:
 
     def _embedded(self, manifest: str, place: Place, depth: int) -> Iterator[Part]:
         """The pods of objects that a step creates."""
-        for found in read_manifests(manifest, place.source, line=place.line):
+        objects = list(read_manifests(manifest, place.source, line=place.line))
+        if "{{" in manifest and any(isinstance(one, Remark) for one in objects):
+            # Argo fills in text, which need not be YAML before.
+            objects = list(read_manifests(_FILLED_IN.sub(_as_text, manifest), place.source, line=place.line))
+        for found in objects:
             if isinstance(found, Remark):
                 text = "it is filled in later" if "{{" in manifest else found.text
                 if "image" in manifest or "{{" in manifest:
@@ -224,6 +236,17 @@ class _Chain:
 
 def _is_pod_spec(value: Json) -> bool:
     return any("image" in one or "name" in one for key in CONTAINERS for one in mappings(value.get(key)))
+
+
+def _left_open(value: Json, place: Place) -> Iterator[Remark]:
+    """What should hold pods, or say where they land, and is yet to be filled in as a whole."""
+    for keys, missing in ((_HOLDING, True), (_PLACING[1:], False)):
+        for key in keys:
+            found = value.get(key)
+            texts = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str)]
+            if any("{{" in text for text in texts):
+                at = place.at(place.part, line_of(value, place.line))
+                yield Remark(at, f"{key} is a template that has not been filled in", missing=missing)
 
 
 def _is_object(value: Any) -> bool:
@@ -267,6 +290,11 @@ def _referral(value: Any, place: Place) -> Iterator[Referral]:
     if name:
         cluster = mapping(value).get("clusterScope") is True
         yield Referral(place, "ClusterWorkflowTemplate" if cluster else "WorkflowTemplate", name)
+
+
+def _as_text(match: re.Match[str]) -> str:
+    """Something to be filled in as a text that YAML can read, and that is no label, number or image."""
+    return "_{{" + _NOT_PLAIN.sub(" ", match[1]) + "}}_"
 
 
 def _patches(value: Json) -> bool:

@@ -236,7 +236,7 @@ def test_workflows() -> None:
             True,
         ),
         (
-            f"{TEMPLATE} apply-template (workflows:49): its manifest can't be read: it is filled in later",
+            "Pod/ci/? (workflows:49): spec is a template that has not been filled in",
             True,
         ),
         (
@@ -387,6 +387,32 @@ def test_pods_of_one_owner_are_counted_together() -> None:
     assert rows(found) == [("ray:2", 3, "IfNotPresent", "any", "", "RayCluster/ray, container w (pods.json)")]
 
 
+@pytest.mark.parametrize(
+    ("kind", "replicas", "pods"),
+    [
+        ("DaemonSet", (1, 1), EACH_NODE),
+        ("Deployment", (1, 2), 3),
+        ("Deployment", (1, "x"), None),
+        ("Deployment", ("x", "x"), None),
+    ],
+)
+def test_two_objects_of_one_name(kind: str, replicas: tuple[Any, Any], pods: Any) -> None:
+    """Uses that differ in nothing are one, and their pods are added up as far as they are known."""
+    both = [
+        {
+            "apiVersion": "apps/v1",
+            "kind": kind,
+            "spec": {
+                "replicas": count,
+                "template": {"spec": {"containers": [{"name": "a", "image": "a:1"}]}},
+            },
+        }
+        for count in replicas
+    ]
+    (use,) = read(json.dumps(both), "x").uses
+    assert use.pods == pods
+
+
 def test_mishaps() -> None:
     """What can't be used is told at its place, and the rest is taken all the same."""
     found = read_file("mishaps")
@@ -445,14 +471,93 @@ def test_a_workflow_with_little_in_it() -> None:
       templates:
         - {name: main, steps: [[{name: a, template: b}], nothing]}
         - {name: made, resource: {action: get, manifest: "kind: ["}}
+        - {name: open, tolerations: "{{ t }}", suspend: {}}
+        - {name: odd, resource: {action: get, manifest: "{{ if }}: ["}}
         - {name: b, podSpecPatch: '{"priority": 1}', suspend: {}}
         - {name: c, container: {image: "a:1"}, volumes: [{name: v, emptyDir: {}}]}
     """
     found = read(text.replace("\n    ", "\n"), "x")
-    assert [str(use.place) for use in found.uses] == ["Workflow/w, template c, container main (x:12)"]
+    assert [str(use.place) for use in found.uses] == ["Workflow/w, template c, container main (x:14)"]
     assert [str(one) for one in found.remarks] == [
-        "Workflow/w (x:2): podSpecPatch is not read: it may change images and nodes"
+        "Workflow/w (x:2): podSpecPatch is not read: it may change images and nodes",
+        "Workflow/w, template open (x:11): tolerations is a template that has not been filled in",
+        "Workflow/w, template odd (x:12): its manifest can't be read: it is filled in later",
     ]
+
+
+def test_a_manifest_that_is_filled_in() -> None:
+    """What a step creates is read although some of it is filled in later; an image so is told."""
+    text = """
+    apiVersion: argoproj.io/v1alpha1
+    kind: Workflow
+    metadata: {name: w}
+    spec:
+      templates:
+        - name: create
+          resource:
+            manifest: |
+              apiVersion: kubeflow.org/v1
+              kind: TFJob
+              metadata: {name: train}
+              spec:
+                replicas: {{=asInt(inputs.parameters.count)}}
+                template:
+                  metadata:
+                    labels:
+                      workflow: {{workflow.name}}
+                  spec:
+                    nodeSelector:
+                      pool: {{inputs.parameters["pool"]}}
+                    containers:
+                      - name: train
+                        image: registry.example.com/train:1
+                      - name: side
+                        image: registry.example.com/side:{{workflow.parameters.tag}}
+    """
+    found = read(text.replace("\n    ", "\n"), "x")
+    assert rows(found) == [
+        (
+            "registry.example.com/train:1",
+            None,
+            "IfNotPresent",
+            "any",
+            "",
+            "TFJob/train, container train (x:7)",
+        )
+    ]
+    assert [str(one) for one in found.remarks] == [
+        (
+            'TFJob/train (x:7): node selector: pool: got "_{{inputs.parameters pool }}_", which is no label value:'
+            " nodes are not narrowed by it"
+        ),
+        (
+            'TFJob/train, container side (x:7): image "registry.example.com/side:_{{workflow.parameters.tag}}_"'
+            " is a template that has not been filled in"
+        ),
+    ]
+
+
+def test_what_is_left_open() -> None:
+    """A part of a pod that is yet to be filled in as a whole is told; an image is missing only if it may hold one."""
+    spec = {
+        "nodeSelector": "{{ a }}",
+        "containers": [{"name": "a", "image": "a:1"}, "{{ b }}"],
+        "initContainers": "nothing",
+    }
+    assert [(str(one), one.missing) for one in read(deployment(spec), "x").remarks] == [
+        ("Deployment/d (x): containers is a template that has not been filled in", True),
+        ("Deployment/d (x): nodeSelector is a template that has not been filled in", False),
+    ]
+
+
+def test_an_object_without_a_version() -> None:
+    """What is of no kind that is known is looked through for images all the same."""
+    found = read("kind: Workflow\nspec: {templates: [{container: {image: a:1}}]}\n", "x")
+    (only,) = found.remarks
+    assert str(only) == (
+        "Workflow/? (x:2): image: a:1 stands outside of a pod template, so it is not taken;"
+        " if pods run it, name it with --image"
+    )
 
 
 @pytest.mark.parametrize(
