@@ -18,7 +18,7 @@ CONTAINERS = {
     "ephemeralContainers": "ephemeral container",
 }
 _DEEPEST = 100
-_MOST_VALUES = 500_000
+_MOST_VALUES = 200_000
 _REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController")
 _WORKFLOWS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
 _OF_CHARTS = ("HelmRelease", "HelmChart", "Application", "ApplicationSet", "Kustomization")
