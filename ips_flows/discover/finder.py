@@ -268,7 +268,7 @@ def _policy(said: Any, reference: Reference) -> str:
     """The pull policy that counts: the API server's default depends on the tag."""
     if said in _POLICIES:
         return str(said)
-    moving = not reference.pinned and reference.tag in (None, "latest")
+    moving = reference.tag == "latest" or (reference.tag is None and not reference.pinned)
     return "Always" if moving else "IfNotPresent"
 
 

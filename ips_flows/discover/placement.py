@@ -40,6 +40,11 @@ class Tolerated(NamedTuple):
     value: str
     effect: str
 
+    def __str__(self) -> str:
+        """`key=value:Effect`, as kubectl writes taints; `*` is any key."""
+        value = f"={self.value}" if self.operator == "Equal" else ""
+        return (self.key or "*") + value + (f":{self.effect}" if self.effect else "")
+
     def covers(self, other: Tolerated) -> bool:
         """Whether all taints that the other one tolerates are tolerated by this one too."""
         if self.effect not in ("", other.effect):
@@ -94,13 +99,14 @@ class Placement:
         return found
 
     def __str__(self) -> str:
-        """The nodes in a few words: `disk=ssd,zone in (a,b)`, or `any`."""
+        """The nodes in a few words: `disk=ssd,zone in (a,b)`, or `any (tolerates all)`."""
         parts = [f"{key}={value}" for key, value in sorted(self.labels)] + sorted(self.requirements)
         if self.nodes is not None:
             parts.append("name in (" + ",".join(sorted(self.nodes)) + ")")
         if self.excluded:
             parts.append("name notin (" + ",".join(sorted(self.excluded)) + ")")
-        return ",".join(parts) or "any"
+        taints = ",".join(map(str, sorted(self.tolerations or ()))) if self.tolerations is not None else "all"
+        return (",".join(parts) or "any") + (f" (tolerates {taints})" if taints else "")
 
 
 def joined(placements: Iterable[Placement]) -> Placement:
@@ -166,17 +172,14 @@ class _Nodes:
         """Narrow by a condition on labels."""
         listed = values if isinstance(values, list) else []
         wants_values = operator in ("In", "NotIn")
-        if operator in ("Gt", "Lt"):
-            self._remarks.append(
-                f"{where}: {key} {operator} {listed[0] if listed else ''}: a request has no such condition,"
-                " so nodes are not narrowed by it"
-            )
-            return
-        if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-            self.unfit(f"{where}: {key}: got the operator {shown(operator)}")
-            return
         if not isinstance(key, str) or not is_label_key(key):
             self.unfit(f"{where}: got {shown(key)}, which is no label key")
+            return
+        if operator in ("Gt", "Lt"):
+            self.unfit(f"{where}: {key} {operator} {shown(listed[0] if listed else None)}: not in a request")
+            return
+        if not wants_values and operator not in ("Exists", "DoesNotExist"):
+            self.unfit(f"{where}: {key}: got the operator {shown(operator)}")
             return
         if wants_values and not listed:
             self.unfit(f"{where}: {key} {operator}: got no values")
@@ -272,7 +275,7 @@ def _tolerations(entries: Any, remarks: list[str], *, unscheduled: bool) -> froz
             or not is_label_value(value)
         ):
             remarks.append(
-                f"toleration {shown(key)} {operator} {shown(value)}: a request can't say it,"
+                f"toleration {shown(key)} {shown(operator)} {shown(value)}: a request can't say it,"
                 " so nodes with such a taint are left out"
             )
             continue

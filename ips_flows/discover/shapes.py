@@ -9,6 +9,7 @@ from typing import Any
 
 from ips_flows.discover.found import EACH_NODE, Place, Pods, Remark
 from ips_flows.discover.reading import Located, line_of, read_manifests
+from ips_flows.fields import shown
 
 Json = Mapping[str, Any]
 
@@ -134,7 +135,7 @@ class _Walk:
         if chain.custom and isinstance(image, str) and image:
             yield Remark(
                 replace(place, line=line_of(value, place.line)),
-                f"image: {image} stands outside of a pod template, so it is not taken;"
+                f"image {shown(image)} stands outside of a pod template, so it is not taken;"
                 " if pods run it, name it with --image",
             )
         for item in within.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ips_flows.discover.finder import Findings
@@ -186,8 +186,13 @@ def _asks(image: Image) -> bool:
 
 
 def _widest(placements: Sequence[Placement]) -> list[Placement]:
-    """Those that no other one covers."""
-    return [one for one in placements if not any(other != one and other.covers(one) for other in placements)]
+    """The same nodes in fewer placements: named nodes together, and none that another one covers."""
+    merged: dict[Placement, frozenset[str] | None] = {}
+    for one in placements:
+        rest = one if one.nodes is None else replace(one, nodes=frozenset())
+        merged[rest] = None if one.nodes is None else (merged.get(rest) or frozenset()) | one.nodes
+    found = [replace(rest, nodes=nodes) for rest, nodes in merged.items()]
+    return [one for one in found if not any(other != one and other.covers(one) for other in found)]
 
 
 def _parts(images: list[Image]) -> Iterator[tuple[Image, ...]]:

@@ -114,10 +114,10 @@ def test_tables_and_lists(capsys: pytest.CaptureFixture[str]) -> None:
     """The other formats tell the same, for people and for programs."""
     assert run(["images", "both.yaml", "-o", "table"]) == 0
     assert capsys.readouterr().out == (
-        "IMAGE                          PODS        NODES      USED BY\n"
-        "registry.example.com/web:1     3           disk=ssd   Deployment/web\n"
-        "registry.example.com/agent:1   each node   any        DaemonSet/agent\n"
-        "busybox:1.37                   each node   any        DaemonSet/agent\n"
+        "IMAGE                          PODS        NODES                 USED BY\n"
+        "registry.example.com/web:1     3           disk=ssd              Deployment/web\n"
+        "registry.example.com/agent:1   each node   any (tolerates all)   DaemonSet/agent\n"
+        "busybox:1.37                   each node   any (tolerates all)   DaemonSet/agent\n"
     )
     assert run(["images", "web.yaml", "-o", "wide"]) == 0
     assert capsys.readouterr().out == (
@@ -372,7 +372,7 @@ def test_a_task_for_each_set_of_nodes(
     assert got.err.splitlines()[:5] == [
         "2 tasks, since a task has one set of nodes and at most 50 images:",
         "  1 image on nodes disk=ssd",
-        "  2 images on nodes any",
+        "  2 images on nodes any (tolerates all)",
         "task shop-1 submitted in namespace warm",
         "task shop-2 submitted in namespace warm",
     ]

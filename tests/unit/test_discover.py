@@ -15,8 +15,9 @@ from ips_flows.discover.reading import read_manifests
 FILES = Path(__file__).parent / "manifests"
 PINNED = "registry.k8s.io/ingress-nginx/controller:v1.14.0@sha256:" + "a" * 64
 GPU = (
-    "gpu.example.com/model in (b200,h100) or"
+    "gpu.example.com/model in (b200,h100) (tolerates gpu.example.com/gpu:NoSchedule) or"
     " !gpu.example.com/off,feature.example.com/pci-10de.present,zone!=x"
+    " (tolerates gpu.example.com/gpu:NoSchedule)"
 )
 TEMPLATE = "WorkflowTemplate/ci/build, template"
 
@@ -70,12 +71,19 @@ def test_a_chart() -> None:
         "Job/edge/edge-admission-create, container",
     )
     assert rows(found) == [
-        (PINNED, 2, "IfNotPresent", "pool=edge", "edge-registry", f"{controller} controller (ingress:50)"),
+        (
+            PINNED,
+            2,
+            "IfNotPresent",
+            "pool=edge (tolerates edge-only:NoSchedule)",
+            "edge-registry",
+            f"{controller} controller (ingress:50)",
+        ),
         (
             "registry.example.com:5000/edge/exporter",
             2,
             "Always",
-            "pool=edge",
+            "pool=edge (tolerates edge-only:NoSchedule)",
             "edge-registry",
             f"{controller} exporter (ingress:54)",
         ),
@@ -115,7 +123,7 @@ def test_nodes_of_certain_kinds() -> None:
             "gpu.example.com/agent:1",
             EACH_NODE,
             "IfNotPresent",
-            "any",
+            "any (tolerates all)",
             "",
             "DaemonSet/gpu/agent, container agent (nodes:42)",
         ),
@@ -123,7 +131,7 @@ def test_nodes_of_certain_kinds() -> None:
             "gpu.example.com/check:1",
             EACH_NODE,
             "IfNotPresent",
-            "any",
+            "any (tolerates all)",
             "",
             "DaemonSet/gpu/agent, container check (nodes:43)",
         ),
@@ -131,7 +139,7 @@ def test_nodes_of_certain_kinds() -> None:
             "gpu.example.com/burn-in:2",
             1,
             "IfNotPresent",
-            "name in (node-7)",
+            "name in (node-7) (tolerates *:NoSchedule)",
             "",
             "Pod/gpu/pinned, container main (nodes:62)",
         ),
@@ -147,8 +155,8 @@ def test_nodes_of_certain_kinds() -> None:
     assert [(str(one), one.missing) for one in found.remarks] == [
         (
             (
-                "DaemonSet/gpu/gpu-driver (nodes:10): node affinity: gpu.example.com/memory Gt 40:"
-                " a request has no such condition, so nodes are not narrowed by it"
+                'DaemonSet/gpu/gpu-driver (nodes:10): node affinity: gpu.example.com/memory Gt "40":'
+                " not in a request: nodes are not narrowed by it"
             ),
             False,
         ),
@@ -172,8 +180,8 @@ def test_nodes_of_certain_kinds() -> None:
 def test_workflows() -> None:
     """Of Argo's kinds each template is a pod; what is filled in later is told, not guessed."""
     found = read_file("workflows")
-    usual = (None, "IfNotPresent", "disk=ssd", "ci-registry")
-    always = (None, "Always", "disk=ssd", "ci-registry")
+    usual = (None, "IfNotPresent", "disk=ssd (tolerates ci)", "ci-registry")
+    always = (None, "Always", "disk=ssd (tolerates ci)", "ci-registry")
     rules = "registry.example.com/ci/rules:7"
     assert rows(found) == [
         ("curlimages/curl:8.16.0", *always, f"{TEMPLATE} notify, container main (workflows:21)"),
@@ -186,7 +194,7 @@ def test_workflows() -> None:
             "python:3.13-slim",
             None,
             "IfNotPresent",
-            "disk=ssd,pool=test",
+            "disk=ssd,pool=test (tolerates ci)",
             "ci-registry",
             f"{TEMPLATE} test, container main (workflows:28)",
         ),
@@ -194,7 +202,7 @@ def test_workflows() -> None:
             rules,
             None,
             "IfNotPresent",
-            "disk=ssd,pool=test",
+            "disk=ssd,pool=test (tolerates ci)",
             "ci-registry",
             f"{TEMPLATE} test, volume rules (workflows:13)",
         ),
@@ -287,8 +295,8 @@ def test_custom_kinds() -> None:
     beside = "stands outside of a pod template, so it is not taken; if pods run it, name it with --image"
     assert [str(one) for one in found.remarks] == [
         "Prometheus/monitoring/main, container prometheus (custom:24): it has no image",
-        ("Prometheus/monitoring/main (custom:19): image: quay.io/prometheus/prometheus:v3.7.0 " + beside),
-        f"Task/ci/build (custom:63): image: gcr.io/kaniko-project/executor:v1.24.0 {beside}",
+        'Prometheus/monitoring/main (custom:19): image "quay.io/prometheus/prometheus:v3.7.0" ' + beside,
+        f'Task/ci/build (custom:63): image "gcr.io/kaniko-project/executor:v1.24.0" {beside}',
         (
             "HelmRelease/flux/chart (custom:65): its images are known only when it is rendered;"
             " give what it renders instead"
@@ -313,14 +321,14 @@ def test_what_runs() -> None:
             "registry.example.com/logs:1",
             EACH_NODE,
             "IfNotPresent",
-            "any",
+            "any (tolerates all)",
             "DaemonSet/shop/logs, container logs (live:69)",
         ),
         (
             "registry.k8s.io/etcd:3.6.4-0",
             1,
             "IfNotPresent",
-            "name in (cp1)",
+            "name in (cp1) (tolerates all)",
             "Pod/shop/etcd-cp1, container etcd (live:98)",
         ),
         ("busybox:1.37", 1, "Never", "any", "Pod/shop/debug, container debug (live:108)"),
@@ -356,7 +364,7 @@ def test_what_runs() -> None:
             "registry.example.com/mesh:1",
             1,
             "IfNotPresent",
-            "any",
+            "any (tolerates all)",
             "DaemonSet/shop/logs, container mesh (live:86)",
         ),
         (
@@ -452,8 +460,8 @@ def test_mishaps() -> None:
         f'node affinity: zone: got the operator "Near": {narrowed}',
         f'node affinity: got the field "metadata.uid": {narrowed}',
         f'node affinity: got "Exists" for the name of a node: {narrowed}',
-        f'toleration "a b" Exists "": {left_out}',
-        f'toleration "size" Gt "5": {left_out}',
+        f'toleration "a b" "Exists" "": {left_out}',
+        f'toleration "size" "Gt" "5": {left_out}',
         "Deployment/odd, container nothing (mishaps:22): it has no image",
         "StatefulSet/nowhere (mishaps:45): its node affinity has no term that a node could match",
     ]
@@ -555,7 +563,7 @@ def test_an_object_without_a_version() -> None:
     found = read("kind: Workflow\nspec: {templates: [{container: {image: a:1}}]}\n", "x")
     (only,) = found.remarks
     assert str(only) == (
-        "Workflow/? (x:2): image: a:1 stands outside of a pod template, so it is not taken;"
+        'Workflow/? (x:2): image "a:1" stands outside of a pod template, so it is not taken;'
         " if pods run it, name it with --image"
     )
 

@@ -173,7 +173,7 @@ def labels(**pairs: str) -> Placement:
     ("spec", "text", "fields"),
     [
         ({}, "any", {"tolerations": []}),
-        ({"tolerations": [{"operator": "Exists"}]}, "any", {}),
+        ({"tolerations": [{"operator": "Exists"}]}, "any (tolerates all)", {}),
         (
             {"nodeSelector": {"kubernetes.io/os": "linux", "disk": "ssd"}},
             "disk=ssd",
@@ -181,7 +181,7 @@ def labels(**pairs: str) -> Placement:
         ),
         (
             {"nodeName": "n1", "tolerations": [{"operator": "Exists", "effect": "NoExecute"}]},
-            "name in (n1)",
+            "name in (n1) (tolerates all)",
             {"nodes": ["n1"]},
         ),
         (
@@ -197,7 +197,7 @@ def labels(**pairs: str) -> Placement:
                     {"key": "b", "value": "y"},
                 ]
             },
-            "any",
+            "any (tolerates a,b=y)",
             {"tolerations": [{"key": "a", "operator": "Exists"}, {"key": "b", "value": "y"}]},
         ),
     ],

@@ -21,9 +21,10 @@ from ips_flows.discover.wanted import (
     request_text,
 )
 from ips_flows.images import parse_reference
+from ips_flows.nodes import Node
 from ips_flows.request import parse_request
 from tests.unit.test_discover import FILES, read, read_file
-from tests.unit.test_discover_placement import specs
+from tests.unit.test_discover_placement import eligible, nodes, specs
 
 NODES = [f"{file.stem}" for file in sorted(FILES.glob("*.yaml"))]
 
@@ -119,6 +120,25 @@ def test_what_is_printed_can_be_run(several: list[dict[str, Any]]) -> None:
             ]
             assert len(holders) >= 1
             assert all(set(use.secrets) <= set(one.secrets) for one in holders)
+
+
+@given(st.lists(objects, min_size=1, max_size=2), st.lists(nodes, min_size=1, max_size=4))
+def test_images_go_where_their_pods_may_land(several: list[dict[str, Any]], places: list[Node]) -> None:
+    """The requests warm an image on a node if, and only if, one of its pods may land there."""
+    uses = read(json.dumps(several), "f").uses
+    requests = by_placement(uses)
+    for image in images_of(uses):
+        mine = [one.placement for one in requests if image.canonical in {it.canonical for it in one.images}]
+        for at in places:
+            wanted = any(eligible(one, at) for one in image.placements)
+            assert any(eligible(one, at) for one in mine) == wanted
+
+
+def test_named_nodes_go_together() -> None:
+    """Pods that are bound to nodes by name, as static ones are, make one request for all those nodes."""
+    uses = [use(image, Placement(nodes=frozenset({name}))) for image in ("a", "b") for name in ("n1", "n2")]
+    (wanted,) = by_placement(uses)
+    assert (wanted.fields()["nodes"], wanted.fields()["images"]) == (["n1", "n2"], ["a", "b"])
 
 
 @pytest.mark.parametrize("name", NODES)
