@@ -1,17 +1,23 @@
-"""The workloads of a cluster, read page by page for the images in them."""
+"""The workloads of a cluster, read page by page for the images in them, and what it knows of pulls."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ips_flows.discover.finder import Extract, Finder, extract
 from ips_flows.discover.found import Place, Remark
+from ips_flows.discover.suggest import Pulls, pulls_of
 from ips_flows.errors import ForbiddenError, GoneError, NotFoundError, UsageError
-from ips_flows.kube import Json, Kube
+from ips_flows.kube import Json, Kube, core
+from ips_flows.nodes import Node, read_node
 from ips_flows.tasks import check_namespace
 
+T = TypeVar("T")
+
 _ARGO = "/apis/argoproj.io/v1alpha1"
+_MOST_LISTED = 50  # images of a node, by a stock kubelet: the largest ones
 # Pods that have ended start no more; the server leaves them out.
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -71,7 +77,23 @@ def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequen
             finder.take(one)
 
 
-def _again_if_expired(read: Callable[[], Iterator[Extract]]) -> list[Extract]:
+def read_pulls(kube: Kube, namespace: str) -> dict[str, Pulls]:
+    """What the events of a namespace (of all, when it is empty) tell of pulls; the API keeps them for an hour."""
+    return pulls_of(_again_if_expired(lambda: kube.list(core(namespace, "events"), fields="reason=Pulled")))
+
+
+def read_nodes(kube: Kube) -> tuple[list[Node], int]:
+    """The nodes of the cluster with what they hold, and how many of them may hold more than they list."""
+
+    def read() -> Iterator[tuple[Node, bool]]:
+        for one in kube.list(core("", "nodes"), page=100):
+            yield read_node(one), len(one["status"].get("images") or ()) == _MOST_LISTED
+
+    found = _again_if_expired(read)
+    return [node for node, _ in found], sum(full for _, full in found)
+
+
+def _again_if_expired(read: Callable[[], Iterator[T]]) -> list[T]:
     """A whole list; read once more if it expired half-way."""
     try:
         return list(read())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ips_flows.cli.tables import NOTHING, fitted
+from ips_flows.cli.tables import NOTHING, fitted, human_seconds
+from ips_flows.discover.suggest import Suggestion
 from ips_flows.discover.wanted import Image, pods_text
 
 _MOST_USES = 2
@@ -23,6 +24,21 @@ def image_table(images: Sequence[Image], *, wide: bool, width: int | None = None
             row[2:2] = [image.policy, ",".join(image.secrets) or NOTHING]
         rows.append(row)
     return fitted(header, rows, None if wide else width, _CUT)
+
+
+def suggestion_table(found: Sequence[Suggestion], *, wide: bool, width: int | None = None) -> str:
+    """An image a line: how many nodes lack it, what a pull takes, and what is saved in all."""
+    rows = [
+        [
+            one.image.text,
+            f"{len(one.lacking)} of {one.eligible}",
+            ("~" if one.estimated and one.seconds is not None else "") + human_seconds(one.seconds),
+            human_seconds(one.saved),
+            _users(one.image, limit=None if wide else _MOST_USES),
+        ]
+        for one in found
+    ]
+    return fitted(["IMAGE", "LACK IT", "A PULL", "SAVES", "USED BY"], rows, None if wide else width, _CUT)
 
 
 def _nodes(image: Image) -> str:

@@ -14,6 +14,7 @@ from ips_flows.errors import UsageError
 
 if TYPE_CHECKING:
     from ips_flows.discover.finder import Findings
+    from ips_flows.kube import Kube
 
 _REMARKS_SHOWN = 20
 
@@ -36,6 +37,11 @@ _REMARKS_SHOWN = 20
     help="Workloads of this custom kind too, such as rollouts.argoproj.io; repeatable.",
 )
 @click.option(
+    "--suggest",
+    is_flag=True,
+    help="Which of these some nodes lack, ranked by the seconds that pods would not wait.",
+)
+@click.option(
     "--split",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
@@ -53,6 +59,7 @@ def images_command(
     workloads: bool,
     all_namespaces: bool,
     kinds: tuple[str, ...],
+    suggest: bool,
     split: Path | None,
     output: str,
 ) -> None:
@@ -68,6 +75,8 @@ def images_command(
             "nothing to look into: neither SOURCE nor --workloads was given",
             hint="Name files, - for stdin, or a namespace: `ips-flow images --workloads -n shop`.",
         )
+    if suggest and (split is not None or not (workloads or all_namespaces)):
+        raise UsageError("--suggest goes with --workloads or -A, and prints a table or JSON")
     if kinds and not (workloads or all_namespaces):
         raise UsageError("--kind goes with --workloads or -A")
     from ips_flows.cli.manifest_sources import read_sources  # noqa: PLC0415  (PyYAML)
@@ -75,14 +84,18 @@ def images_command(
 
     finder = Finder()
     read_sources(sources, finder)
-    if workloads or all_namespaces:
+    reached = target.connect() if workloads or all_namespaces else None
+    if reached:
         from ips_flows.workloads import read_workloads  # noqa: PLC0415  (kubernetes)
 
-        kube, namespace = target.connect()
+        kube, namespace = reached
         read_workloads(kube, "" if all_namespaces else namespace, finder, custom=kinds)
     found = finder.findings()
     _narrate(found)
-    if split is not None:
+    if suggest and reached:
+        kube, namespace = reached
+        _put_suggestions(found, kube, "" if all_namespaces else namespace, output)
+    elif split is not None:
         _write(found, split)
     else:
         _put(found, output)
@@ -106,7 +119,7 @@ def _narrate(found: Findings) -> None:
 
 def _put(found: Findings, output: str) -> None:
     from ips_flows.cli.image_tables import image_table  # noqa: PLC0415
-    from ips_flows.cli.narration import is_terminal, put  # noqa: PLC0415
+    from ips_flows.cli.narration import put  # noqa: PLC0415
     from ips_flows.cli.output import put_document  # noqa: PLC0415
     from ips_flows.discover.wanted import findings_json, images_of  # noqa: PLC0415
 
@@ -119,8 +132,40 @@ def _put(found: Findings, output: str) -> None:
         for image in images:
             put(image.text)
     elif images:
-        width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
-        put(image_table(images, wide=output == "wide", width=width))
+        put(image_table(images, wide=output == "wide", width=_width()))
+
+
+def _put_suggestions(found: Findings, kube: Kube, namespace: str, output: str) -> None:
+    from ips_flows.cli.image_tables import suggestion_table  # noqa: PLC0415
+    from ips_flows.cli.narration import put, say  # noqa: PLC0415
+    from ips_flows.cli.output import put_document  # noqa: PLC0415
+    from ips_flows.discover.suggest import suggestion_json, suggestions  # noqa: PLC0415
+    from ips_flows.discover.wanted import images_of  # noqa: PLC0415
+    from ips_flows.workloads import read_nodes, read_pulls  # noqa: PLC0415
+
+    pulls = read_pulls(kube, namespace)
+    nodes, full = read_nodes(kube)
+    if full:
+        say(
+            f"note: {full} of {len(nodes)} nodes list exactly 50 images, as stock kubelets do: they may hold more"
+        )
+    ranked = suggestions(images_of(found.uses), nodes, pulls)
+    if output in ("json", "yaml"):
+        put_document({"suggestions": [suggestion_json(one) for one in ranked]}, output)
+    elif output == "name":
+        for one in ranked:
+            put(one.image.text)
+    elif ranked:
+        put(suggestion_table(ranked, wide=output == "wide", width=_width()))
+    else:
+        say("every node has the images of the pods that may land on it")
+
+
+def _width() -> int | None:
+    """The columns of a terminal; None where nobody watches."""
+    from ips_flows.cli.narration import is_terminal  # noqa: PLC0415
+
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 def _put_request(found: Findings) -> None:
