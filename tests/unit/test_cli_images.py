@@ -330,6 +330,22 @@ def test_workloads(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> Non
     assert "missing: CronJob/warm/?: not read, since me may not list" in capsys.readouterr().err
 
 
+def test_a_pipe(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `images -` prints, `run -` takes as it is."""
+    stdin(monkeypatch, CHART + AGENT)
+    assert run(["images", "-"]) == 0
+    stdin(monkeypatch, capsys.readouterr().out)
+    assert run(["run", "-", "--name", "piped", "--detach"]) == 0
+    (parameter,) = server.get("workflows", "piped")["spec"]["arguments"]["parameters"]
+    assert [spec.image for spec in from_canonical(parameter["value"]).images] == [
+        "registry.example.com/web:1",
+        "registry.example.com/agent:1",
+        "busybox:1.37",
+    ]
+
+
 def test_one_task(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Pods that all land on the same nodes make one task for those; flags count as well."""
     assert run(["run", "--manifest", "web.yaml", "--name", "web", "--priority", "8", "--detach"]) == 0
