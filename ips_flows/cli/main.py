@@ -41,6 +41,7 @@ VERBS: dict[str, Verb] = {
     "cancel": Verb("Stop tasks; what is on the nodes stays there.", "Tasks"),
     "delete": Verb("Delete tasks and their records.", "Tasks"),
     "schedule": Verb("Submit a request again and again, at the times of a cron expression.", "Tasks"),
+    "images": Verb("Find the images that manifests or workloads need, as a request.", "Tasks"),
     "install": Verb("Install IPS Flow into a namespace.", "Cluster"),
     "uninstall": Verb("Remove IPS Flow from a namespace.", "Cluster"),
     "doctor": Verb("Check that everything is there, and say how to mend what is not.", "Cluster"),

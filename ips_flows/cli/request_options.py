@@ -110,10 +110,10 @@ def read_text(file: str | None, stdin: TextIO, *, needed: bool, verb: str = "run
                 "stdin is a terminal, so - has nothing to read",
                 hint=f"Pipe a request into it: `ips-flow {verb} - < images.yaml`.",
             )
-        return _decoded(stdin.buffer.read(_LARGEST), "stdin"), "stdin"
+        return decoded(stdin.buffer.read(_LARGEST), "stdin"), "stdin"
     try:
         with Path(file).open("rb") as handle:
-            return _decoded(handle.read(_LARGEST), shown), file
+            return decoded(handle.read(_LARGEST), shown), file
     except FileNotFoundError as error:
         raise UsageError(
             f"{shown}: there is no such file", hint=f"Files are looked for in {Path.cwd()}."
@@ -125,7 +125,8 @@ def read_text(file: str | None, stdin: TextIO, *, needed: bool, verb: str = "run
         raise UsageError(f"{shown}: can't be read: {reason}") from error
 
 
-def _decoded(data: bytes, source: str) -> str:
+def decoded(data: bytes, source: str) -> str:
+    """Bytes as text; where they are none, an error that says which one."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

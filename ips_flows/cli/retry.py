@@ -22,4 +22,4 @@ def retry_command(context: click.Context, /, *, target: Target, name: str, manne
     from ips_flows.changes import retry  # noqa: PLC0415
 
     kube, namespace = target.connect()
-    context.exit(submit_and_follow(kube, target, namespace, lambda: retry(kube, namespace, name), manner))
+    context.exit(submit_and_follow(kube, target, namespace, [lambda: retry(kube, namespace, name)], manner))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from ips_flows.cli.narration import say
+from ips_flows.cli.narration import put, say
 from ips_flows.cli.options import Target, example, target_options
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.submitted import Manner, follow_options, submit_and_follow
@@ -27,9 +29,17 @@ if TYPE_CHECKING:
     epilog=example(
         "ips-flow run images.yaml --batch-size 20",
         "ips-flow run --image busybox:1.37 --image redis:8 --name nightly --detach",
+        "helm template my-chart | ips-flow run --manifest -",
     ),
 )
 @click.argument("file", required=False)
+@click.option(
+    "--manifest",
+    "manifests",
+    multiple=True,
+    metavar="FILE",
+    help="Warm what these manifests need, where their pods may land; - is stdin; repeatable.",
+)
 @request_options
 @click.option(
     "--dry-run", is_flag=True, help="Print the Workflow that would be submitted, and submit nothing."
@@ -58,6 +68,7 @@ def run_command(
     *,
     target: Target,
     file: str | None,
+    manifests: tuple[str, ...],
     inline: str | None,
     name_from: str | None,
     dry_run: bool,
@@ -70,6 +81,7 @@ def run_command(
     """Submit the request in FILE (YAML or JSON; - is stdin) and follow it to its end.
 
     Each flag under "Request" overrides the field of that name in FILE; with --image no FILE is needed.
+    --manifest takes Kubernetes manifests as `ips-flow images` does, and makes a task for each set of nodes.
     """
     if insecure_registry and not (plan or pin):
         raise UsageError(
@@ -81,29 +93,48 @@ def run_command(
         if "name" in overrides:
             raise click.UsageError("--name and --name-from both name the task: give one of them")
         overrides["name"] = _named_after(name_from)
+    requests = _requests(context, file, inline, manifests, overrides)
+    kube, namespace = target.connect()
+    if plan or pin:
+        requests = [
+            _looked_at(kube, namespace, one, insecure_registry, plan=plan, pin=pin) for one in requests
+        ]
+    if dry_run:
+        _print_workflows(requests, namespace)
+        return
+
+    from ips_flows import tasks  # noqa: PLC0415
+
+    submits = [partial(tasks.submit, kube, namespace, one) for one in requests]
+    context.exit(submit_and_follow(kube, target, namespace, submits, manner))
+
+
+def _requests(
+    context: click.Context,
+    file: str | None,
+    inline: str | None,
+    manifests: tuple[str, ...],
+    overrides: dict[str, Any],
+) -> list[PrewarmRequest]:
+    """The request that was given in one way or another; of manifests one for each set of nodes."""
+    if inline is not None and not _typed(context, "inline") and (file is not None or manifests):
+        inline = None  # the environment says what is meant where nothing else does
+    if manifests:
+        if file is not None or inline is not None or "images" in overrides:
+            raise UsageError("--manifest says which images; it does not go with FILE, --request or --image")
+        from ips_flows.cli.manifest_run import requests_of  # noqa: PLC0415  (pydantic)
+
+        return requests_of(manifests, overrides)
     text: str | None
-    if inline is not None and (file is None or _typed(context, "inline")):
+    if inline is not None:
         if file is not None:
             raise click.UsageError("FILE and --request are both a request: give one of them")
         text, source = inline, "--request"
     else:
         text, source = read_text(file, sys.stdin, needed="images" not in overrides)
-
     from ips_flows.request import merge_overrides  # noqa: PLC0415  (pydantic)
 
-    request = merge_overrides(text, source, overrides)
-    kube, namespace = target.connect()
-    if plan or pin:
-        request = _looked_at(kube, namespace, request, insecure_registry, plan=plan, pin=pin)
-    if dry_run:
-        _print_workflow(request, namespace)
-        return
-
-    from ips_flows import tasks  # noqa: PLC0415
-
-    context.exit(
-        submit_and_follow(kube, target, namespace, lambda: tasks.submit(kube, namespace, request), manner)
-    )
+    return [merge_overrides(text, source, overrides)]
 
 
 def _typed(context: click.Context, name: str) -> bool:
@@ -143,9 +174,13 @@ def _looked_at(
     return request
 
 
-def _print_workflow(request: Any, namespace: str) -> None:
+def _print_workflows(requests: Sequence[Any], namespace: str) -> None:
     from ips_flows.cli.output import put_document  # noqa: PLC0415
     from ips_flows.flows.task_workflow import task_workflow  # noqa: PLC0415
     from ips_flows.tasks import generated_name  # noqa: PLC0415
 
-    put_document(task_workflow(request, name=request.name or generated_name(), namespace=namespace), "yaml")
+    for request in requests:
+        if len(requests) > 1:
+            put("---")
+        name = request.name or generated_name()
+        put_document(task_workflow(request, name=name, namespace=namespace), "yaml")

@@ -175,7 +175,7 @@ def run_command(context: click.Context, /, *, target: Target, name: str, manner:
 
     kube, namespace = target.connect()
     context.exit(
-        submit_and_follow(kube, target, namespace, lambda: schedules.run(kube, namespace, name), manner)
+        submit_and_follow(kube, target, namespace, [lambda: schedules.run(kube, namespace, name)], manner)
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,70 +69,114 @@ def follow_options(command: F) -> F:
 
 
 def submit_and_follow(
-    kube: Kube, target: Target, namespace: str, submit: Callable[[], Submission], manner: Manner
+    kube: Kube, target: Target, namespace: str, submits: Sequence[Callable[[], Submission]], manner: Manner
 ) -> int:
-    """Submit a task and follow it to its end, unless it is left alone; the exit code."""
+    """Submit tasks, then follow one after another to its end, unless they are left alone; the exit code.
+
+    Of several tasks it is 1 if one failed, else 3 if one was cancelled.
+    """
     with ending(wanted=manner.cancel_on_exit) as end:
-        return _carry_on(kube, target, namespace, submit(), manner, end)
+        submissions = []
+        for submit in submits:
+            submissions.append(submit())
+            _say_submitted(submissions[-1], namespace)
+        if manner.detach:
+            for one in submissions:
+                _leave(one, target, namespace, manner)
+            return 0
+        return _follow(kube, target, namespace, submissions, manner, end)
 
 
-def _carry_on(
-    kube: Kube, target: Target, namespace: str, submission: Submission, manner: Manner, end: Ending
+def _leave(submission: Submission, target: Target, namespace: str, manner: Manner) -> None:
+    from ips_flows.cli import output as out  # noqa: PLC0415
+
+    name = submission.task.name
+    if manner.output == "table":
+        put(f"task {name} {'submitted' if submission.created else 'unchanged'}")
+    else:
+        out.put_task(submission.task, manner.output)
+    say(f"follow it:  ips-flow wait {name} {target.flags(namespace)}")
+
+
+def _follow(
+    kube: Kube,
+    target: Target,
+    namespace: str,
+    submissions: Sequence[Submission],
+    manner: Manner,
+    end: Ending,
 ) -> int:
     from ips_flows import tasks  # noqa: PLC0415
     from ips_flows.cli import following  # noqa: PLC0415
     from ips_flows.cli import output as out  # noqa: PLC0415
 
-    name = submission.task.name
-    _say_submitted(submission, namespace)
-    if manner.detach:
-        if manner.output == "table":
-            put(f"task {name} {'submitted' if submission.created else 'unchanged'}")
-        else:
-            out.put_task(submission.task, manner.output)
-        say(f"follow it:  ips-flow wait {name} {target.flags(namespace)}")
-        return 0
-    ended: Task | None
-    try:
-        ended = following.to_the_end(
-            kube, namespace, name, timeout=manner.timeout, ready=end.ready if manner.cancel_on_exit else None
-        )
-    except following.Left as left:
-        if not manner.cancel_on_exit or left.code != following.INTERRUPTED:
-            following.goes_on(left, target, namespace, name, manner.timeout)
-            return left.code
-        ended = _cancelled(kube, namespace, name)
-        if ended is None:
-            return _CANCELLED
-    whole = tasks.with_results(kube, ended)
-    write_junit(manner.junit, [whole])
-    out.put_end(whole, manner.output)
-    if not submission.created and ended.status != "completed":
-        say("This was the task of an earlier run; try its nodes again:")
-        say(f"  ips-flow retry {name} {target.flags(namespace)}")
-    return following.exit_code(ended)
+    deadline = None if manner.timeout is None else time.monotonic() + manner.timeout
+    known: list[Task] = []
+    code = 0
+
+    def told(submission: Submission, ended: Task) -> None:
+        known.append(tasks.with_results(kube, ended))
+        out.put_end(known[-1], manner.output)
+        if not submission.created and ended.status != "completed":
+            say("This was the task of an earlier run; try its nodes again:")
+            say(f"  ips-flow retry {ended.name} {target.flags(namespace)}")
+
+    for number, submission in enumerate(submissions):
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready = end.ready if manner.cancel_on_exit else None
+        try:
+            told(
+                submission,
+                following.to_the_end(kube, namespace, submission.task.name, timeout=left, ready=ready),
+            )
+        except following.Left as stopped:
+            others = submissions[number:]
+            if manner.cancel_on_exit and stopped.code == following.INTERRUPTED:
+                ends = _cancel(kube, namespace, [one.task.name for one in others])
+                code = _CANCELLED if None in ends else 0
+                for one, task in zip(others, ends, strict=True):
+                    if task is not None:
+                        told(one, task)
+            else:
+                following.goes_on(stopped, target, namespace, submission.task.name, manner.timeout)
+                names = " ".join(one.task.name for one in others[1:])
+                if names:
+                    say(f"  and the others:  ips-flow wait {names} {target.flags(namespace)}")
+                code = stopped.code
+            break
+    write_junit(manner.junit, known)
+    if code not in (0, _CANCELLED):
+        return code
+    codes = {code, *(following.exit_code(one) for one in known)}
+    return next((one for one in (1, _CANCELLED) if one in codes), 0)
 
 
-def _cancelled(kube: Kube, namespace: str, name: str) -> Task | None:
-    """Cancel a task because we are to end; the task, if it ends before us."""
+def _cancel(kube: Kube, namespace: str, names: Sequence[str]) -> list[Task | None]:
+    """Cancel tasks because we are to end; each with its end, if that comes before ours."""
     from ips_flows import tasks  # noqa: PLC0415
     from ips_flows.cli import following  # noqa: PLC0415
     from ips_flows.cli.lines import Lines  # noqa: PLC0415
     from ips_flows.errors import TaskEndedError  # noqa: PLC0415
 
-    say(f"this command is to end, so task {name} is cancelled")
-    try:
-        tasks.cancel(kube, namespace, name)
-    except TaskEndedError:
-        say(f"task {name} was faster: it has ended")
-    try:
-        return following.to_the_end(kube, namespace, name, timeout=_LAST_WORDS_SECONDS, view=Lines())
-    except following.Left:
-        say(f"task {name} ends without this command")
-        return None
-    except IpsFlowError as error:
-        say(f"task {name} is cancelled; its end can't be followed: {error.message}")
-        return None
+    for name in names:
+        say(f"this command is to end, so task {name} is cancelled")
+        try:
+            tasks.cancel(kube, namespace, name)
+        except TaskEndedError:
+            say(f"task {name} was faster: it has ended")
+    until = time.monotonic() + _LAST_WORDS_SECONDS
+    ends: list[Task | None] = []
+    for name in names:
+        left = max(0.0, until - time.monotonic())
+        try:
+            ends.append(following.to_the_end(kube, namespace, name, timeout=left, view=Lines()))
+        except following.Left:
+            say(f"task {name} ends without this command")
+            ends.append(None)
+        except IpsFlowError as error:
+            say(f"task {name} is cancelled; its end can't be followed: {error.message}")
+            ends.append(None)
+    return ends
 
 
 def _say_submitted(submission: Submission, namespace: str) -> None:

@@ -75,8 +75,8 @@ def field_selects(selector: str, item: Json) -> bool:
     for term in filter(None, selector.split(",")):
         path, _, wanted = term.partition("=")
         value: Any = item
-        for part in path.split("."):
+        for part in path.rstrip("!").split("."):
             value = (value or {}).get(part)
-        if (value or "") != wanted.lstrip("="):
+        if ((value or "") == wanted.lstrip("=")) == path.endswith("!"):
             return False
     return True

@@ -1,0 +1,1 @@
+"""Which images Kubernetes objects name, and on which nodes their pods may land: objects in, requests out."""

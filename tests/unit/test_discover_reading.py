@@ -1,0 +1,82 @@
+"""Streams of manifests as objects with their lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from ips_flows.discover.found import Remark
+from ips_flows.discover.reading import Located, line_of, read_manifests
+
+
+def names(text: str) -> list[tuple[object, int]]:
+    """`a` of each object and its line; of a remark its text."""
+    found = read_manifests(text, "f")
+    return [(one.text if isinstance(one, Remark) else one.content.get("a"), one.place.line) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ("# nothing\n---\n...\n%YAML 1.2\n---\n", []),
+        ("a: 1\n", [(1, 1)]),
+        ("\ufeffa: 1", [(1, 1)]),
+        ("# of whom\n\na: 1\n---\n# Source: x\na: 2\n--- # third\na: 3\n", [(1, 3), (2, 6), (3, 8)]),
+        ("a: 1\r\n---\r\na: 2\r\n", [(1, 1), (2, 3)]),
+        ("--- {a: 1}\n---\n\n\na: 2\n", [(1, 1), (2, 5)]),
+        ("a: |\n  ---\n  text\nb: ---x\n", [("---\ntext\n", 1)]),
+        ("- a: 1\n- - a: 2\n", [(1, 1), (2, 2)]),
+        ("kind: List\nitems:\n  - a: 1\n  - kind: PodList\n    items:\n      - a: 2\n", [(1, 3), (2, 6)]),
+        ("kind: List\nitems: nothing\n", [(None, 1)]),
+        ("a: 1\n...\n---\na: 2\n", [(1, 1), (2, 4)]),
+        ("a: &x 1\nb: *x\n", [(1, 1)]),
+        ("base: &b {a: 1}\n<<: *b\n", [(1, 1)]),
+        ("a: 2026-01-01\n", [("2026-01-01", 1)]),
+        ("&x [*x, {a: 1}]\n", [(1, 1)]),
+        ('{"a": 1}', [(1, 0)]),
+        ('{"a": 1}\n{"a": 2}\n[{"a": 3}, null]\n', [(1, 0), (2, 0), (3, 0)]),
+        ('{"a": 1}\n---\n{"a": 2}\n', [(1, 1), (2, 3)]),
+        ("text\n---\na: 1\n", [("no Kubernetes object: it is no mapping", 1), (1, 3)]),
+        ("a: [\n---\na: 2\n", [("not valid YAML: did not find expected node content", 2), (2, 3)]),
+        ("a: !Ref b\n", [("not valid YAML: could not determine a constructor for the tag '!Ref'", 1)]),
+        ("\n\na: !!int x\n", [("not valid YAML: invalid literal for int() with base 10: 'x'", 3)]),
+    ],
+)
+def test_a_stream(text: str, found: list[tuple[object, int]]) -> None:
+    """Each document is read by itself, with its line, or told of."""
+    assert names(text) == found
+
+
+def test_control_characters_are_told() -> None:
+    """What YAML forbids costs its document alone."""
+    first, second = read_manifests("a: \x00\n---\na: 2\n", "f")
+    assert isinstance(first, Remark)
+    assert first.missing
+    assert not isinstance(second, Remark)
+
+
+def test_deep_nesting_is_told() -> None:
+    """A document that nests without end is no crash."""
+    (only,) = read_manifests("a: " + "[" * 5000 + "]" * 5000, "f")
+    assert isinstance(only, Remark)
+    assert (only.text, only.missing) == ("not valid YAML: exceeded maximum nesting depth", True)
+
+
+def test_a_text_inside_another_one() -> None:
+    """All of a manifest that is a value stands where the value does."""
+    found = list(read_manifests("\n\na: 1\n---\na: 2\n---\n{\n", "f", line=7))
+    assert [one.place.line for one in found] == [7, 7, 7]
+    (only,) = read_manifests('{"a": 1}', "f", line=7)
+    assert only.place.line == 7
+
+
+def test_lines_of_mappings() -> None:
+    """Every mapping knows its line; what was put together knows the line that it was given."""
+    (one,) = read_manifests("a:\n  b:\n    c: 1\n", "f")
+    assert not isinstance(one, Remark)
+    assert [line_of(one.content, 9), line_of(one.content["a"], 9), line_of(one.content["a"]["b"], 9)] == [
+        1,
+        2,
+        3,
+    ]
+    assert [line_of(Located.of({}, 4), 9), line_of(Located(), 9), line_of({}, 9)] == [4, 9, 9]
