@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -18,9 +17,10 @@ from ips_flows.flows.task_workflow import task_workflow
 from ips_flows.kube import jobs, workflows
 from ips_flows.request import parse_request
 from tests.cluster.audit import audit
-from tests.cluster.conftest import LOCAL, Cluster
+from tests.cluster.conftest import Cluster, via
 from tests.cluster.test_warming import request, tagged
 from tests.cluster.watching import TaskWatch
+from tests.fakes.registry import FaultyRegistry
 
 _LATE_SECONDS = 4  # how much later than the delay Argo may start an attempt
 
@@ -140,15 +140,13 @@ def test_an_image_that_appears_between_two_attempts(cluster: Cluster, name: str)
 
 
 @pytest.mark.long
-def test_losses_within_the_limit(cluster: Cluster, name: str) -> None:
+def test_losses_within_the_limit(cluster: Cluster, name: str, registry: FaultyRegistry) -> None:
     """A task that loses no more nodes than it may is completed, and every output says what it lost."""
     lucky, *others = cluster.nodes
     good = tagged(cluster.push(f"tests/{name}:1"))
-    ready = tagged(cluster.push(f"tests/{name}-ready:1"))
-    absent = missing(cluster, name)
-    assert cluster.flow("run", "--image", ready, "--nodes", lucky, "--name", f"{name}-ready").code == 0
-    # The lucky node has the image under a name that the registry does not know.
-    subprocess.run([LOCAL / "ctr", lucky, "images", "tag", ready, absent], check=True, capture_output=True)
+    absent = via(registry, cluster.push(f"tests/{name}-absent:1"))
+    assert cluster.flow("run", "--image", absent, "--nodes", lucky, "--name", f"{name}-first").code == 0
+    registry.misbehave("404")  # from now on the lucky node alone has it
     cluster.await_listed(lucky, absent)
     lost = len(others)
     text = request(name=name, images=[good, absent], maxFailedNodes=lost)

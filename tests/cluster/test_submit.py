@@ -26,10 +26,13 @@ def outer(cluster: Cluster, name: str, request: Any) -> None:
         "templateRef": {"name": "ips-submit", "template": "submit"},
         "arguments": {"parameters": arguments},
     }
-    spec = {"entrypoint": "main", "templates": [{"name": "main", "steps": [[step]]}]}
-    cluster.kube.create(
-        workflows(cluster.namespace), {"kind": "Workflow", "metadata": {"name": name}, "spec": spec}
-    )
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": name},
+        "spec": {"entrypoint": "main", "templates": [{"name": "main", "steps": [[step]]}]},
+    }
+    cluster.kube.create(workflows(cluster.namespace), workflow)
 
 
 def task_of(cluster: Cluster, image: str) -> str:
