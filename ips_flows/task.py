@@ -171,7 +171,7 @@ def priority_of(workflow: Json) -> int:
     if "spec" in workflow:
         return int(workflow["spec"].get("priority") or 0)
     plan = _record(PlanSummary, workflow, ANNOTATION_PLAN)
-    return plan.priority if plan else int(_request(workflow).get("priority") or 5)
+    return plan.priority if plan else int(request_of(workflow).get("priority") or 5)
 
 
 def read(
@@ -202,7 +202,7 @@ def read(
         status=status,
         ended=ended,
         created_at=metadata.get("creationTimestamp") or "",
-        request=_request(workflow),
+        request=request_of(workflow),
         request_hash=_annotation(workflow, ANNOTATION_REQUEST_HASH),
         priority=priority_of(workflow),
         started_at=(verdict.started_at if verdict else "") or argo.get("startedAt") or "",
@@ -280,7 +280,7 @@ def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: 
     return f"the Workflow ended without a verdict: {said or phase_of(workflow)}; see `ips-flow logs`"
 
 
-def _request(workflow: Json) -> Json:
+def request_of(workflow: Json) -> Json:
     """The request of a Workflow: its argument, the UI form's plain arguments, or the columns of its metadata."""
     parameters = {
         one["name"]: one.get("value")

@@ -1,11 +1,14 @@
-"""Runs keeper and HTTP server together until SIGTERM or SIGINT, then lets both end what they have begun."""
+"""Runs keeper, mirror and HTTP server together until SIGTERM or SIGINT, then lets all end what they have begun."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 import signal
 import socket
+import threading
+from dataclasses import dataclass
 from types import FrameType
 
 import uvicorn
@@ -14,37 +17,116 @@ from ips_flows.errors import IpsFlowError
 from ips_flows.kube import Kube
 from ips_flows.server import journal
 from ips_flows.server.app import create_app
+from ips_flows.server.auth import ByKubernetes, Gate
+from ips_flows.server.frame import Frame, Served
 from ips_flows.server.keeper import Keeper, Pace
+from ips_flows.server.mirror import Mirror, Tempo
+from ips_flows.server.routes import Tasks
+from ips_flows.server.updates import Updates
 
 _DRAIN_SECONDS = 10
 
 
-def serve(kube: Kube, namespace: str, host: str, port: int, *, pace: Pace | None = None) -> None:
+@dataclass(slots=True)
+class _State:
+    """What probes are told: of keeper, mirror, and of an end that was asked for."""
+
+    keeper: Keeper
+    mirror: Mirror
+    draining: bool = False
+
+    def alive(self) -> bool:
+        return self.keeper.alive() and self.mirror.alive()
+
+    def not_ready(self) -> str:
+        if self.draining:
+            return "the server ends"
+        return self.keeper.not_ready() or self.mirror.not_ready()
+
+    def degraded(self) -> str:
+        return self.mirror.degraded()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which on SIGTERM says first that it is not ready, and after `linger` seconds accepts no more."""
+
+    def __init__(self, config: uvicorn.Config, state: _State, updates: Updates, linger: float) -> None:
+        super().__init__(config)
+        self._state = state
+        self._updates = updates
+        self._linger = linger
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """The first SIGTERM lets it linger; SIGINT, or a second one, ends it at once."""
+        if self._state.draining or sig != signal.SIGTERM or not self._linger:
+            self._state.draining = True
+            self._end()
+            return
+        self._state.draining = True
+        timer = threading.Timer(self._linger, self._end)
+        timer.daemon = True
+        timer.start()
+
+    def _end(self) -> None:
+        self._updates.close()
+        self.should_exit = True
+
+
+def serve(
+    kube: Kube,
+    namespace: str,
+    host: str,
+    port: int,
+    *,
+    gate: Gate | None = None,
+    linger: float = 0.0,
+    pace: Pace | None = None,
+    tempo: Tempo | None = None,
+) -> None:
     """Serve until asked to end. Raises IpsFlowError if the address can't be listened on; nothing runs then."""
     listener = _listen(host, port)
     journal.start()
     keeper = Keeper(kube, namespace, _identity(), pace=pace)
+    mirror = Mirror(kube, namespace, tempo=tempo)
+    state, updates = _State(keeper, mirror), Updates(mirror)
+    gate = gate or ByKubernetes(kube, namespace)
+    app = create_app(state, Tasks(kube, namespace, mirror, updates, gate).router())
+    framed = Frame(app, gate, draining=lambda: state.draining, served=_not_counted)
     config = uvicorn.Config(
-        create_app(keeper), log_config=None, access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS
+        framed,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
-    server = uvicorn.Server(config)
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        server.should_exit = True
-
-    # uvicorn has handlers of its own while it runs, and raises the signal again when it is done: ours takes it then.
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    server = _Server(config, state, updates, linger)
+    # uvicorn has handlers of its own while it runs; a signal before and after that has to end it, too.
+    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         keeper.start()
+        mirror.start()
+        threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         address = listener.getsockname()
         journal.tell("listening", host=address[0], port=address[1], namespace=namespace)
         server.run(sockets=[listener])
     finally:
+        mirror.stop()
         keeper.stop()
         listener.close()
         for number, handler in before.items():
             signal.signal(number, handler)
         journal.tell("ended")
+
+
+def _not_counted(_: Served) -> None:
+    """Nobody counts requests yet."""
+
+
+def _warm_up() -> None:
+    """What the first submit would wait for: hera takes a second to import."""
+    importlib.import_module("ips_flows.flows.task_workflow")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -53,7 +135,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen()
+        listener.listen(1024)
     except OSError as error:
         raise IpsFlowError(
             f"can't listen on {host}, port {port}: {error.strerror or error}",

@@ -173,5 +173,8 @@ def test_what_is_stuck_is_not_alive() -> None:
         def not_ready(self) -> str:
             return ""
 
+        def degraded(self) -> str:
+            return ""
+
     app = create_app(Stuck())
     assert [status_of(app, path) for path in ("/health", "/healthz", "/readyz")] == [503, 503, 200]

@@ -1,0 +1,136 @@
+"""The routes of tasks: what is asked is checked here, done by `tasks` and `changes`, and answered as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+
+from ips_flows import changes, clock, tasks
+from ips_flows.errors import UnavailableError
+from ips_flows.kube import Kube
+from ips_flows.request import parse_json
+from ips_flows.server import bodies
+from ips_flows.server.answers import encoded
+from ips_flows.server.auth import Gate, Verb
+from ips_flows.server.frame import USER
+from ips_flows.server.listing import Listing
+from ips_flows.server.mirror import Mirror
+from ips_flows.server.updates import Updates
+from ips_flows.task import Task
+from ips_flows.taskjson import to_json
+
+ROOT = "/api/v1/tasks"
+_JSON = "application/json"
+_AT_ONCE = 16  # calls of the API server that requests wait for
+_FRESH = {"Cache-Control": "no-store"}
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """The handlers. Whatever may wait runs in a thread; the list comes from the mirror."""
+
+    def __init__(self, kube: Kube, namespace: str, mirror: Mirror, updates: Updates, gate: Gate) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._mirror = mirror
+        self._updates = updates
+        self._gate = gate
+        self._listing = Listing()
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rest")
+
+    def router(self) -> APIRouter:
+        """All routes."""
+        router = APIRouter()
+        one = ROOT + "/{task_id}"
+        for path, method, handler in (
+            (ROOT, "GET", self.list),
+            (ROOT, "POST", self.submit),
+            (one, "GET", self.get),
+            (one, "DELETE", self.cancel),
+            (one + "/retry", "POST", self.retry),
+            (one + "/events", "GET", self.events),
+        ):
+            router.add_api_route(path, handler, methods=[method], response_model=None)
+        return router
+
+    async def list(self, request: Request) -> Response:
+        """A page of the tasks, newest first."""
+        await self._admit(request, "list")
+        why = self._mirror.not_ready()
+        if why:
+            raise UnavailableError(f"the tasks can't be listed at the moment: {why}", "Try again in a while.")
+        page = self._listing.page(self._mirror.view, request.scope["query_string"])
+        return Response(page, media_type=_JSON, headers=_FRESH)
+
+    async def submit(self, request: Request) -> Response:
+        """Make a task of a request."""
+        await self._admit(request, "create")
+        data = await bodies.read(request.headers, request.stream())
+
+        def make() -> tuple[tasks.Submission, bytes]:
+            made = tasks.submit(self._kube, self._namespace, parse_json(bodies.decoded(data), bodies.SOURCE))
+            return made, _document(made.task)
+
+        made, body = await self._do(make)
+        return _submitted(made, body)
+
+    async def get(self, request: Request, task_id: str) -> Response:
+        """One task, read anew, with what became of each image on each node."""
+        await self._admit(request, "get")
+        return await self._answer(lambda: tasks.get(self._kube, self._namespace, task_id))
+
+    async def cancel(self, request: Request, task_id: str) -> Response:
+        """Ask a task to stop."""
+        await self._admit(request, "delete")
+        return await self._answer(lambda: tasks.cancel(self._kube, self._namespace, task_id))
+
+    async def retry(self, request: Request, task_id: str) -> Response:
+        """Try an ended task again on the nodes that it lost."""
+        await self._admit(request, "create")
+
+        def make() -> tuple[tasks.Submission, bytes]:
+            made = changes.retry(self._kube, self._namespace, task_id)
+            return made, _document(made.task)
+
+        made, body = await self._do(make)
+        return _submitted(made, body)
+
+    async def events(self, request: Request, task_id: str) -> Response:
+        """A task's state, now and after each change, until it has ended."""
+        await self._admit(request, "get")
+        row = self._mirror.view.by_name.get(task_id)
+        if row is not None:
+            uid, first = row.uid, row.body()
+        else:  # it is gone, or so new that the mirror does not know it yet
+            seen = await self._do(lambda: tasks.get(self._kube, self._namespace, task_id))
+            uid, first = seen.uid, encoded(to_json(seen, clock.now(), brief=True))
+        return StreamingResponse(
+            self._updates.follow(task_id, uid, first),
+            media_type="text/event-stream",
+            headers={**_FRESH, "X-Accel-Buffering": "no"},
+        )
+
+    async def _admit(self, request: Request, verb: Verb) -> None:
+        request.scope[USER] = await self._gate.admit(request.headers, verb)
+
+    async def _answer(self, work: Callable[[], Task]) -> Response:
+        body = await self._do(lambda: _document(work()))
+        return Response(body, media_type=_JSON, headers=_FRESH)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _submitted(made: tasks.Submission, body: bytes) -> Response:
+    headers: dict[str, Any] = {**_FRESH, "Location": f"{ROOT}/{made.task.name}"}
+    return Response(body, 201 if made.created else 200, media_type=_JSON, headers=headers)
+
+
+def _document(task: Task) -> bytes:
+    return encoded(to_json(task, clock.now()))
