@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -35,34 +35,38 @@ class Condition(Protocol):
         ...
 
 
-def create_app(
-    condition: Condition, *routers: APIRouter, exposition: Callable[[], bytes] | None = None
-) -> FastAPI:
+class Part(Protocol):
+    """Some of the routes."""
+
+    def add_to(self, app: FastAPI) -> None:
+        """Serve them."""
+        ...
+
+
+def create_app(condition: Condition, *parts: Part, exposition: Callable[[], bytes] | None = None) -> FastAPI:
     """The application. `exposition` makes the text of /metrics."""
     app = FastAPI(title="IPS Flow", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.router.redirect_slashes = False
-    app.include_router(_health(condition))
+    _add_health(app, condition)
     if exposition:
-        app.include_router(_metrics(exposition))
-    for router in routers:
-        app.include_router(router)
+        _add_metrics(app, exposition)
+    for part in parts:
+        part.add_to(app)
     app.add_exception_handler(IpsFlowError, _on_error)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
     return app
 
 
-def _health(condition: Condition) -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/health")
-    @router.get("/healthz")
+def _add_health(app: FastAPI, condition: Condition) -> None:
+    @app.get("/health")
+    @app.get("/healthz")
     async def health() -> JSONResponse:
         """200 while the work goes on, else 503."""
         alive = condition.alive()
         return JSONResponse({"status": "ok" if alive else "stuck"}, 200 if alive else 503)
 
-    @router.get("/readyz")
+    @app.get("/readyz")
     async def ready() -> JSONResponse:
         """200 while in step with the API server, else 503 and why."""
         why, short = condition.not_ready(), condition.degraded()
@@ -70,18 +74,12 @@ def _health(condition: Condition) -> APIRouter:
             return JSONResponse({"status": "not ready", "reason": why}, 503)
         return JSONResponse({"status": "degraded", "reason": short} if short else {"status": "ok"})
 
-    return router
 
-
-def _metrics(exposition: Callable[[], bytes]) -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/metrics")
+def _add_metrics(app: FastAPI, exposition: Callable[[], bytes]) -> None:
+    @app.get("/metrics")
     def metrics() -> Response:
         """Prometheus' text."""
         return Response(exposition(), headers={"Content-Type": _EXPOSITION})
-
-    return router
 
 
 def _respond(request: Request, answer: Answer) -> Response:

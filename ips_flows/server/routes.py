@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from ips_flows import changes, clock, tasks
-from ips_flows.errors import UnavailableError
+from ips_flows.errors import NotFoundError, UnavailableError
 from ips_flows.kube import Kube
+from ips_flows.legible import legible
 from ips_flows.request import parse_json
 from ips_flows.server import bodies
 from ips_flows.server.answers import encoded
@@ -26,6 +28,7 @@ from ips_flows.taskjson import to_json
 
 ROOT = "/api/v1/tasks"
 _JSON = "application/json"
+_TASK_ID = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _AT_ONCE = 16  # calls of the API server that requests wait for
 _FRESH = {"Cache-Control": "no-store"}
 
@@ -44,9 +47,8 @@ class Tasks:
         self._listing = Listing()
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rest")
 
-    def router(self) -> APIRouter:
-        """All routes."""
-        router = APIRouter()
+    def add_to(self, app: FastAPI) -> None:
+        """Serve all routes."""
         one = ROOT + "/{task_id}"
         for path, method, handler in (
             (ROOT, "GET", self.list),
@@ -56,8 +58,7 @@ class Tasks:
             (one + "/retry", "POST", self.retry),
             (one + "/events", "GET", self.events),
         ):
-            router.add_api_route(path, handler, methods=[method], response_model=None)
-        return router
+            app.add_api_route(path, handler, methods=[method], response_model=None)
 
     async def list(self, request: Request) -> Response:
         """A page of the tasks, newest first."""
@@ -82,17 +83,17 @@ class Tasks:
 
     async def get(self, request: Request, task_id: str) -> Response:
         """One task, read anew, with what became of each image on each node."""
-        await self._admit(request, "get")
+        await self._admit(request, "get", task_id)
         return await self._answer(lambda: tasks.get(self._kube, self._namespace, task_id))
 
     async def cancel(self, request: Request, task_id: str) -> Response:
         """Ask a task to stop."""
-        await self._admit(request, "delete")
+        await self._admit(request, "delete", task_id)
         return await self._answer(lambda: tasks.cancel(self._kube, self._namespace, task_id))
 
     async def retry(self, request: Request, task_id: str) -> Response:
         """Try an ended task again on the nodes that it lost."""
-        await self._admit(request, "create")
+        await self._admit(request, "create", task_id)
 
         def make() -> tuple[tasks.Submission, bytes]:
             made = changes.retry(self._kube, self._namespace, task_id)
@@ -103,7 +104,7 @@ class Tasks:
 
     async def events(self, request: Request, task_id: str) -> Response:
         """A task's state, now and after each change, until it has ended."""
-        await self._admit(request, "get")
+        await self._admit(request, "get", task_id)
         row = self._mirror.view.by_name.get(task_id)
         if row is not None:
             uid, first = row.uid, row.body()
@@ -116,8 +117,11 @@ class Tasks:
             headers={**_FRESH, "X-Accel-Buffering": "no"},
         )
 
-    async def _admit(self, request: Request, verb: Verb) -> None:
+    async def _admit(self, request: Request, verb: Verb, task_id: str | None = None) -> None:
         request.scope[USER] = await self._gate.admit(request.headers, verb)
+        # The id becomes part of a path of the Kubernetes API, where `..` and `?` have a meaning.
+        if task_id is not None and not _TASK_ID.fullmatch(task_id):
+            raise NotFoundError(f"there is no task {legible(task_id[:253])}: that is no name of a Workflow")
 
     async def _answer(self, work: Callable[[], Task]) -> Response:
         body = await self._do(lambda: _document(work()))

@@ -17,7 +17,7 @@ from ips_flows.errors import IpsFlowError
 from ips_flows.kube import Kube
 from ips_flows.server import journal
 from ips_flows.server.app import create_app
-from ips_flows.server.auth import ByKubernetes, Gate
+from ips_flows.server.auth import Gate
 from ips_flows.server.frame import Frame, Served
 from ips_flows.server.keeper import Keeper, Pace
 from ips_flows.server.mirror import Mirror, Tempo
@@ -78,7 +78,7 @@ def serve(
     host: str,
     port: int,
     *,
-    gate: Gate | None = None,
+    gate: Gate,
     linger: float = 0.0,
     pace: Pace | None = None,
     tempo: Tempo | None = None,
@@ -89,8 +89,7 @@ def serve(
     keeper = Keeper(kube, namespace, _identity(), pace=pace)
     mirror = Mirror(kube, namespace, tempo=tempo)
     state, updates = _State(keeper, mirror), Updates(mirror)
-    gate = gate or ByKubernetes(kube, namespace)
-    app = create_app(state, Tasks(kube, namespace, mirror, updates, gate).router())
+    app = create_app(state, Tasks(kube, namespace, mirror, updates, gate))
     framed = Frame(app, gate, draining=lambda: state.draining, served=_not_counted)
     config = uvicorn.Config(
         framed,

@@ -341,12 +341,11 @@ class _Handler(BaseHTTPRequestHandler):
                 if self._fits(kind, namespace, item, of)
             ]
             version = str(self.api.store.version)
-            found = copy.deepcopy(found)
-        start = int(self.query.get("continue") or 0)
-        limit = int(self.query.get("limit") or 0) or len(found)
-        if self.api.page_limit:
-            limit = min(limit, self.api.page_limit)
-        page, rest = found[start : start + limit], found[start + limit :]
+            start = int(self.query.get("continue") or 0)
+            limit = int(self.query.get("limit") or 0) or len(found)
+            if self.api.page_limit:
+                limit = min(limit, self.api.page_limit)
+            page, rest = copy.deepcopy(found[start : start + limit]), found[start + limit :]
         metadata: Json = {"resourceVersion": version}
         if rest:
             metadata |= {"continue": str(start + limit), "remainingItemCount": len(rest)}
