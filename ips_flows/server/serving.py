@@ -21,6 +21,7 @@ from ips_flows.server.auth import Gate
 from ips_flows.server.frame import Frame, Served
 from ips_flows.server.keeper import Keeper, Pace
 from ips_flows.server.mirror import Mirror, Tempo
+from ips_flows.server.pages import Pages
 from ips_flows.server.routes import Tasks
 from ips_flows.server.updates import Updates
 
@@ -89,7 +90,7 @@ def serve(
     keeper = Keeper(kube, namespace, _identity(), pace=pace)
     mirror = Mirror(kube, namespace, tempo=tempo)
     state, updates = _State(keeper, mirror), Updates(mirror)
-    app = create_app(state, Tasks(kube, namespace, mirror, updates, gate))
+    app = create_app(state, Tasks(kube, namespace, mirror, updates, gate), Pages())
     framed = Frame(app, gate, draining=lambda: state.draining, served=_not_counted)
     config = uvicorn.Config(
         framed,
