@@ -23,6 +23,7 @@ GOOD_SECONDS, REFUSED_SECONDS = 10.0, 2.0
 MOST_REMEMBERED = 1000
 _LONGEST_TOKEN = 16_384
 _AT_ONCE = 8
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  (where to listen, and no name of a server)
 
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105  (a path)
 _ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -145,10 +146,14 @@ class ByKubernetes:
 
 
 class Open:
-    """Nobody is asked. Guards keep other sites' pages from using a browser that can reach the server."""
+    """Nobody is asked. Guards keep other sites' pages from using a browser that can reach the server.
 
-    def __init__(self, allowed_hosts: Iterable[str]) -> None:
-        self._allowed = frozenset(one.lower().strip("[]") for one in allowed_hosts)
+    Allowed are this machine's own names and `hosts`, of which 0.0.0.0 and :: are none.
+    """
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        named = (one.lower().strip("[]") for one in hosts)
+        self._allowed = frozenset(one for one in named if one not in _EVERYWHERE)
 
     def screen(self, method: str, headers: Mapping[str, str]) -> None:
         """The Host must be one of ours; a write is JSON, and from no other site's page."""

@@ -207,12 +207,12 @@ class Roster:
             self.leaving[uid] = item["metadata"]["name"]
 
     def _miss(self, uid: str) -> None:
-        """The tasks with a verdict lack one that was among them."""
-        item = self.incoming.pop(uid, None)
-        row = self._rows.get(uid)
-        name = row.name if row else item["metadata"]["name"] if item else ""
-        self._done.pop(uid, None)
-        self.leaving[uid] = name
+        """The tasks with a verdict lack one that may have been among them."""
+        item, shown = self.incoming.pop(uid, None), self._done.pop(uid, None)
+        if shown is not None:
+            self.leaving[uid] = self._rows[uid].name
+        elif item is not None:
+            self.leaving[uid] = item["metadata"]["name"]
 
     def _is_done(self, item: Json) -> None:
         uid, version = item["metadata"]["uid"], item["metadata"]["resourceVersion"]

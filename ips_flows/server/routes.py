@@ -20,7 +20,7 @@ from ips_flows.server import bodies
 from ips_flows.server.answers import encoded
 from ips_flows.server.auth import Gate, Verb
 from ips_flows.server.frame import USER
-from ips_flows.server.listing import Listing
+from ips_flows.server.listing import Listing, asked
 from ips_flows.server.mirror import Mirror
 from ips_flows.server.updates import Updates
 from ips_flows.task import Task
@@ -63,10 +63,12 @@ class Tasks:
     async def list(self, request: Request) -> Response:
         """A page of the tasks, newest first."""
         await self._admit(request, "list")
+        query = request.scope["query_string"]
         why = self._mirror.not_ready()
         if why:
+            asked(query)  # what is wrong with it is wrong now, too
             raise UnavailableError(f"the tasks can't be listed at the moment: {why}", "Try again in a while.")
-        page = self._listing.page(self._mirror.view, request.scope["query_string"])
+        page = self._listing.page(self._mirror.view, query)
         return Response(page, media_type=_JSON, headers=_FRESH)
 
     async def submit(self, request: Request) -> Response:

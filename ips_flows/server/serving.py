@@ -10,6 +10,7 @@ import socket
 import threading
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 
@@ -28,30 +29,45 @@ from ips_flows.server.updates import Updates
 _DRAIN_SECONDS = 10
 
 
+class Worker(Protocol):
+    """What goes on behind the server."""
+
+    def alive(self) -> bool:
+        """Whether it goes on."""
+        ...
+
+    def not_ready(self) -> str:
+        """Why it is not in step with the API server; '' when it is."""
+        ...
+
+
 @dataclass(slots=True)
-class _State:
+class State:
     """What probes are told: of keeper, mirror, and of an end that was asked for."""
 
-    keeper: Keeper
+    keeper: Worker
     mirror: Mirror
     draining: bool = False
 
     def alive(self) -> bool:
+        """Whether all goes on."""
         return self.keeper.alive() and self.mirror.alive()
 
     def not_ready(self) -> str:
+        """Why no request should come here; '' when it should."""
         if self.draining:
             return "the server ends"
         return self.keeper.not_ready() or self.mirror.not_ready()
 
     def degraded(self) -> str:
+        """What does not go as it should."""
         return self.mirror.degraded()
 
 
 class _Server(uvicorn.Server):
     """uvicorn, which on SIGTERM says first that it is not ready, and after `linger` seconds accepts no more."""
 
-    def __init__(self, config: uvicorn.Config, state: _State, updates: Updates, linger: float) -> None:
+    def __init__(self, config: uvicorn.Config, state: State, updates: Updates, linger: float) -> None:
         super().__init__(config)
         self._state = state
         self._updates = updates
@@ -89,14 +105,13 @@ def serve(
     journal.start()
     keeper = Keeper(kube, namespace, _identity(), pace=pace)
     mirror = Mirror(kube, namespace, tempo=tempo)
-    state, updates = _State(keeper, mirror), Updates(mirror)
-    app = create_app(state, Tasks(kube, namespace, mirror, updates, gate), Pages())
-    framed = Frame(app, gate, draining=lambda: state.draining, served=_not_counted)
+    state, updates = State(keeper, mirror), Updates(mirror)
     config = uvicorn.Config(
-        framed,
+        application(kube, namespace, state=state, updates=updates, gate=gate),
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=_DRAIN_SECONDS,
@@ -118,6 +133,12 @@ def serve(
         for number, handler in before.items():
             signal.signal(number, handler)
         journal.tell("ended")
+
+
+def application(kube: Kube, namespace: str, *, state: State, updates: Updates, gate: Gate) -> Frame:
+    """All that is served."""
+    app = create_app(state, Tasks(kube, namespace, state.mirror, updates, gate), Pages())
+    return Frame(app, gate, draining=lambda: state.draining, served=_not_counted)
 
 
 def _not_counted(_: Served) -> None:
