@@ -53,10 +53,10 @@ def serve_command(
     allowed_host: tuple[str, ...],
     linger: float,
 ) -> None:
-    """Serve a namespace: REST API, page, and the keeper, which finishes tasks whose last step was lost.
+    """Serve the REST API and the page, and finish tasks whose last step was lost.
 
-    Of several keepers one acts; all serve. /docs describes the API, /readyz tells how it is; the log is JSON, a line
-    an event.
+    All of this for one namespace. Of several servers all answer, and one finishes tasks. /docs describes the API,
+    /readyz tells how it is; the log is JSON, a line an event.
     """
     from importlib.util import find_spec  # noqa: PLC0415
 

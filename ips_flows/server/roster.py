@@ -110,13 +110,11 @@ class Roster:
 
     def unexplained(self) -> list[Task]:
         """The incoming tasks with failures that only their results tell."""
-        found = []
-        for uid, item in self.incoming.items():
-            if uid in self._facts:
-                seen = task.read({**item, **self._facts[uid]})
-                if not self._is_explained(seen):
-                    found.append(seen)
-        return found
+        return [
+            task.read({**item, **self._facts[uid]})
+            for uid, item in self.incoming.items()
+            if uid in self._facts  # of all else that is known it would be shown by now
+        ]
 
     def learn(self, workflow: Json) -> None:
         """Take in what a whole Workflow tells beyond its metadata."""

@@ -34,6 +34,7 @@ _BUILT_IN_GROUPS = (
     "authorization.k8s.io",
     "coordination.k8s.io",
     "discovery.k8s.io",
+    "networking.k8s.io",
     "rbac.authorization.k8s.io",
     "scheduling.k8s.io",
     "admissionregistration.k8s.io",

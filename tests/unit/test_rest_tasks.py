@@ -15,6 +15,7 @@ from ips_flows.taskjson import to_json
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 from tests.unit.rest import Rest, serving
+from tests.unit.rights import granted, needed
 
 ROOT = "/api/v1/tasks"
 GOOD = {"images": ["busybox:1"], "name": "a"}
@@ -24,6 +25,8 @@ GOOD = {"images": ["busybox:1"], "name": "a"}
 def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
     with serving(server, kube) as one:
         yield one
+    unread = {("", "namespaces", "get")}  # what it may not look at is taken to be there
+    assert needed(server.calls) - unread <= granted("ips-flow-server")
 
 
 def submit(kube: Kube, name: str, **fields: object) -> None:

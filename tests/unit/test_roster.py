@@ -185,6 +185,7 @@ def test_a_task_that_was_never_seen_live_is_read_first() -> None:
     """It is not shown with defaults that may be wrong."""
     roster = Roster()
     roster.replace(DONE, [done("a")])
+    assert roster.unexplained() == []
     assert roster.unknown() == {"uid-a": "a"}
     assert shown(roster).rows == ()
     roster.learn(workflow("b"))  # of no interest
@@ -199,6 +200,7 @@ def test_failures_are_read_once_for_each_verdict() -> None:
     roster.replace(LIVE, [live("good", phase="Running"), live("bad", phase="Running")])
     roster.view()
     roster.replace(DONE, [done("good"), done("bad", good=False)])
+    roster.change(DONE, done("stranger"))  # of whom not even the request is known
     (seen,) = roster.unexplained()
     assert seen.name == "bad"
     assert statuses(shown(roster)) == {"good": "completed", "bad": "running"}
