@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
@@ -22,6 +22,7 @@ from ips_flows.server.auth import Gate, Verb
 from ips_flows.server.frame import USER
 from ips_flows.server.listing import Listing, asked
 from ips_flows.server.mirror import Mirror
+from ips_flows.server.roster import View
 from ips_flows.server.updates import Updates
 from ips_flows.task import Task
 from ips_flows.taskjson import to_json
@@ -80,8 +81,7 @@ class Tasks:
             made = tasks.submit(self._kube, self._namespace, parse_json(bodies.decoded(data), bodies.SOURCE))
             return made, _document(made.task)
 
-        made, body = await self._do(make)
-        return _submitted(made, body)
+        return await self._submitted(make)
 
     async def get(self, request: Request, task_id: str) -> Response:
         """One task, read anew, with what became of each image on each node."""
@@ -91,7 +91,9 @@ class Tasks:
     async def cancel(self, request: Request, task_id: str) -> Response:
         """Ask a task to stop."""
         await self._admit(request, "delete", task_id)
-        return await self._answer(lambda: tasks.cancel(self._kube, self._namespace, task_id))
+        response = await self._answer(lambda: tasks.cancel(self._kube, self._namespace, task_id))
+        await self._updates.shown(lambda view: _is_cancelled(view, task_id))
+        return response
 
     async def retry(self, request: Request, task_id: str) -> Response:
         """Try an ended task again on the nodes that it lost."""
@@ -101,8 +103,7 @@ class Tasks:
             made = changes.retry(self._kube, self._namespace, task_id)
             return made, _document(made.task)
 
-        made, body = await self._do(make)
-        return _submitted(made, body)
+        return await self._submitted(make)
 
     async def events(self, request: Request, task_id: str) -> Response:
         """A task's state, now and after each change, until it has ended."""
@@ -129,13 +130,21 @@ class Tasks:
         body = await self._do(lambda: _document(work()))
         return Response(body, media_type=_JSON, headers=_FRESH)
 
+    async def _submitted(self, make: Callable[[], tuple[tasks.Submission, bytes]]) -> Response:
+        made, body = await self._do(make)
+        name, uid = made.task.name, made.task.uid
+        await self._updates.shown(lambda view: name in view.by_name and view.by_name[name].uid == uid)
+        headers = {**_FRESH, "Location": f"{ROOT}/{name}"}
+        return Response(body, 201 if made.created else 200, media_type=_JSON, headers=headers)
+
     async def _do(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
-def _submitted(made: tasks.Submission, body: bytes) -> Response:
-    headers: dict[str, Any] = {**_FRESH, "Location": f"{ROOT}/{made.task.name}"}
-    return Response(body, 201 if made.created else 200, media_type=_JSON, headers=headers)
+def _is_cancelled(view: View, name: str) -> bool:
+    """Whether a task is shown as asked to stop, or as ended, or not at all."""
+    row = view.by_name.get(name)
+    return row is None or row.ended or row.status == "cancelled"
 
 
 def _document(task: Task) -> bytes:

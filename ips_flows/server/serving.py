@@ -25,8 +25,10 @@ from ips_flows.server.mirror import Mirror, Tempo
 from ips_flows.server.pages import Pages
 from ips_flows.server.routes import Tasks
 from ips_flows.server.updates import Updates
+from ips_flows.streams import Event
 
-_DRAIN_SECONDS = 10
+_DRAIN_SECONDS = 15
+_IDLE_SECONDS = 65  # longer than proxies keep a connection: who closes it first must not be us
 
 
 class Worker(Protocol):
@@ -38,6 +40,22 @@ class Worker(Protocol):
 
     def not_ready(self) -> str:
         """Why it is not in step with the API server; '' when it is."""
+        ...
+
+
+class Metrics(Protocol):
+    """Who counts what the mirror sees and what is served."""
+
+    def take(self, collection: str, event: Event) -> None:
+        """An event of a collection of the mirror, in its thread."""
+        ...
+
+    def served(self, served: Served) -> None:
+        """A request that was answered."""
+        ...
+
+    def exposition(self) -> bytes:
+        """Prometheus' text, asked for in any thread."""
         ...
 
 
@@ -96,6 +114,7 @@ def serve(
     port: int,
     *,
     gate: Gate,
+    metrics: Metrics | None = None,
     linger: float = 0.0,
     pace: Pace | None = None,
     tempo: Tempo | None = None,
@@ -104,14 +123,15 @@ def serve(
     listener = _listen(host, port)
     journal.start()
     keeper = Keeper(kube, namespace, _identity(), pace=pace)
-    mirror = Mirror(kube, namespace, tempo=tempo)
+    mirror = Mirror(kube, namespace, [metrics] if metrics else [], tempo=tempo)
     state, updates = State(keeper, mirror), Updates(mirror)
     config = uvicorn.Config(
-        application(kube, namespace, state=state, updates=updates, gate=gate),
+        application(kube, namespace, state=state, updates=updates, gate=gate, metrics=metrics),
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=_IDLE_SECONDS,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=_DRAIN_SECONDS,
@@ -135,14 +155,25 @@ def serve(
         journal.tell("ended")
 
 
-def application(kube: Kube, namespace: str, *, state: State, updates: Updates, gate: Gate) -> Frame:
+def application(
+    kube: Kube,
+    namespace: str,
+    *,
+    state: State,
+    updates: Updates,
+    gate: Gate,
+    metrics: Metrics | None = None,
+) -> Frame:
     """All that is served."""
-    app = create_app(state, Tasks(kube, namespace, state.mirror, updates, gate), Pages())
-    return Frame(app, gate, draining=lambda: state.draining, served=_not_counted)
+    tasks = Tasks(kube, namespace, state.mirror, updates, gate)
+    app = create_app(state, tasks, Pages(), exposition=metrics.exposition if metrics else None)
+    return Frame(
+        app, gate, draining=lambda: state.draining, served=metrics.served if metrics else _not_counted
+    )
 
 
 def _not_counted(_: Served) -> None:
-    """Nobody counts requests yet."""
+    """Where nobody counts requests."""
 
 
 def _warm_up() -> None:

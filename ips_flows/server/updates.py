@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from ips_flows.server.mirror import Mirror
-from ips_flows.server.roster import Row
+from ips_flows.server.roster import Row, View
 
 HEARTBEAT_SECONDS = 15.0
 VERDICT_SECONDS = (
     300.0  # how long an ended task's verdict is waited for: without a keeper there may never be one
 )
+SHOWN_SECONDS = 2.0  # how long an answer waits for the mirror
 APPEAR_SECONDS = 10.0  # how long a task that is there may be missing in the mirror
 
 
@@ -31,6 +32,13 @@ class Updates:
         self._closing = True
         for wake in tuple(self._wakers):
             wake()
+
+    async def shown(self, holds: Callable[[View], bool], seconds: float = SHOWN_SECONDS) -> None:
+        """Until lists show what was just done, so that whoever did it finds it there; not for ever."""
+        end = time.monotonic() + seconds
+        with self._waking() as changed:
+            while not (self._closing or holds(self._mirror.view)) and time.monotonic() < end:
+                await self._pause(changed, end - time.monotonic())
 
     async def follow(self, name: str, uid: str, first: bytes) -> AsyncIterator[bytes]:
         """`task` with the task's JSON as lists have it, now and after each change; then `end` or `deleted`.

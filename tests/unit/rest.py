@@ -17,7 +17,7 @@ import uvicorn
 from ips_flows.kube import Kube
 from ips_flows.server.auth import ByKubernetes, Gate
 from ips_flows.server.mirror import Mirror, Tempo
-from ips_flows.server.serving import State, application
+from ips_flows.server.serving import Metrics, State, application
 from ips_flows.server.updates import Updates
 from tests.fakes.apiserver import ApiServer
 
@@ -128,13 +128,21 @@ def parsed(lines: Any) -> Iterator[tuple[str, Any]]:
 
 @contextlib.contextmanager
 def serving(
-    server: ApiServer, kube: Kube, gate: Gate | None = None, *, tempo: Tempo = QUICK, heartbeat: float = 15.0
+    server: ApiServer,
+    kube: Kube,
+    gate: Gate | None = None,
+    *,
+    metrics: Metrics | None = None,
+    tempo: Tempo = QUICK,
+    heartbeat: float = 15.0,
 ) -> Iterator[Rest]:
     """Serve a namespace; the list is there when this begins, if the API server is."""
     server.users[TOKEN] = {"username": "bob", "groups": ["team"]}
-    mirror = Mirror(kube, "warm", tempo=tempo)
+    mirror = Mirror(kube, "warm", [metrics] if metrics else [], tempo=tempo)
     state, updates = State(Well(), mirror), Updates(mirror, heartbeat=heartbeat)
-    app = application(kube, "warm", state=state, updates=updates, gate=gate or ByKubernetes(kube, "warm"))
+    app = application(
+        kube, "warm", state=state, updates=updates, gate=gate or ByKubernetes(kube, "warm"), metrics=metrics
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5

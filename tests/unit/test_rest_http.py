@@ -11,7 +11,9 @@ import pytest
 
 from ips_flows.kube import Kube
 from ips_flows.server import schemas
+from ips_flows.server.frame import Served
 from ips_flows.server.journal import JsonLines
+from ips_flows.streams import Event
 from tests.fakes.apiserver import ApiServer
 from tests.unit.rest import Rest, serving
 
@@ -142,3 +144,49 @@ def test_a_server_that_ends_says_so(rest: Rest) -> None:
     assert (ready.status, ready.json["reason"]) == (503, "the server ends")
     found = rest.get(ROOT)
     assert (found.status, found.headers["connection"]) == (200, "close")
+
+
+class Counter:
+    """Metrics that write down what they are told."""
+
+    def __init__(self) -> None:
+        self.collections: set[str] = set()
+        self.requests: list[tuple[str, str, int]] = []
+
+    def take(self, collection: str, event: Event) -> None:
+        """Remember where it came from."""
+        assert event
+        self.collections.add(collection)
+
+    def served(self, served: Served) -> None:
+        """Remember a request."""
+        assert served.seconds >= 0
+        self.requests.append((served.method, served.route, served.status))
+
+    def exposition(self) -> bytes:
+        """A text."""
+        return b"ips_test 1\n"
+
+
+def test_metrics_are_told_and_tell(server: ApiServer, kube: Kube) -> None:
+    """Of each request its route, never the task's name in it; their text is at /metrics, open to all."""
+    metrics = Counter()
+    with serving(server, kube, metrics=metrics) as rest:
+        rest.await_list(lambda _: True)
+        metrics.requests.clear()
+        rest.get(f"{ROOT}/nobody")
+        rest.get("/nowhere")
+        found = rest.call("GET", "/metrics", headers={"Authorization": None})
+        assert (found.status, found.body) == (200, b"ips_test 1\n")
+        assert found.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert metrics.collections == {"live", "done", "jobs", "results"}
+    assert metrics.requests == [
+        ("GET", f"{ROOT}/{{task_id}}", 404),
+        ("GET", "", 404),
+        ("GET", "/metrics", 200),
+    ]
+
+
+def test_without_metrics_there_is_no_such_route(rest: Rest) -> None:
+    """Nothing is made up."""
+    assert rest.get("/metrics").status == 404

@@ -65,6 +65,18 @@ def test_a_request_becomes_a_task_once(rest: Rest) -> None:
     assert other.json["error"] == "name a is taken in namespace warm by a task with another request"
 
 
+def test_who_has_done_something_finds_it_in_the_list(rest: Rest) -> None:
+    """At once, although lists come from memory."""
+    rest.await_list(lambda _: True)
+    for number in range(20):
+        name = f"t{number:02d}"
+        assert rest.call("POST", ROOT, {**GOOD, "name": name}).status == 201
+        assert rest.get(f"{ROOT}?status=pending").json["total"] == number + 1
+    for number in range(20):
+        assert rest.call("DELETE", f"{ROOT}/t{number:02d}").status == 200
+        assert rest.get(f"{ROOT}?status=cancelled").json["total"] == number + 1
+
+
 def test_a_task_reads_as_on_the_command_line(rest: Rest, server: ApiServer, kube: Kube) -> None:
     """One function makes the JSON: the same fields, the same values, node statuses included."""
     submit(kube, "a", webhookUrl="https://hooks.example.com/x", maxRetries=2)
