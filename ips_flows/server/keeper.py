@@ -112,6 +112,7 @@ class Keeper:
             labels=f"{LABEL_TASK}=true",
             metadata_only=True,
             relist_seconds=self._pace.relist,
+            page=100,  # whoever answers requests beside it waits no longer than for one page to be read
         )
         while not self._stop.is_set():
             try:

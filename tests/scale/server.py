@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ips_flows.conventions import LABEL_TASK
+from ips_flows.conventions import ANNOTATION_CLEANED, LABEL_TASK
 from ips_flows.flows.task_workflow import task_workflow
 from ips_flows.request import merge_overrides
 from tests.fakes.apiserver import ApiServer, running
@@ -76,6 +76,7 @@ def fill(server: ApiServer, count: int) -> None:
         argo.results(nodes)
         argo.verdict(nodes)
         argo.phase("Failed" if kind < 4 else "Succeeded")
+        server.change("workflows", name, {"metadata": {"annotations": {ANNOTATION_CLEANED: stamp}}})
 
 
 def measure(server: ApiServer, folder: Path, chosen: argparse.Namespace) -> None:
