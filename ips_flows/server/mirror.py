@@ -96,7 +96,8 @@ class Mirror:
         """Why what it shows is not what the API server knows; '' when it is."""
         missing = [name for name in COLLECTIONS if name not in self._listed]
         if missing:
-            return f"not listed yet: {', '.join(missing)}"
+            why = next((f" ({self._broken[name]})" for name in missing if name in self._broken), "")
+            return f"not listed yet: {', '.join(missing)}{why}"
         if not self._synced:
             return "the tasks were not all read yet"
         silent = time.monotonic() - min(self._heard.values())

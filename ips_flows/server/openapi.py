@@ -27,6 +27,7 @@ _ERRORS = {
     404: "There is no such task.",
     409: "The task, or its name, is not in the state that this needs.",
     413: "The body is larger than 1 MiB.",
+    415: "The body is compressed, or, with `--auth none`, not said to be JSON.",
     502: "The cluster refuses the server itself a right.",
     503: "The cluster does not answer at the moment, or lacks a part; `Retry-After` says when to try again.",
 }
@@ -121,7 +122,7 @@ def _submit() -> Json:
         "responses": {
             "201": _answer("The new task.", "Task"),
             "200": _answer("The task that exists: its name and its request are the same.", "Task"),
-            **_errors(400, 409, 413),
+            **_errors(400, 409, 413, 415),
         },
     }
 

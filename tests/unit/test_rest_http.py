@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -125,11 +126,16 @@ def test_what_nobody_thought_of(
 
 def test_a_list_is_not_made_up(server: ApiServer, kube: Kube) -> None:
     """While the tasks were never listed, the list is 503, and so is /readyz; the server lives."""
-    server.fail("GET .*/workflows", 403, "Forbidden", "no")
+    server.fail("GET .*/workflows", 403, "Forbidden", "no right")
     with serving(server, kube) as rest:
+        server.await_call("GET .*/workflows")
+        end = time.monotonic() + 30
+        while "no right" not in rest.get("/readyz").json["reason"]:
+            assert time.monotonic() < end
         found = rest.get(ROOT)
         assert (found.status, found.headers["retry-after"]) == (503, "5")
-        assert "not listed yet: " in found.json["error"]
+        assert "not listed yet: live, done" in found.json["error"]
+        assert "(no right)" in found.json["error"]
         ready = rest.get("/readyz")
         assert (ready.status, ready.json["status"]) == (503, "not ready")
         assert rest.get("/healthz").status == 200

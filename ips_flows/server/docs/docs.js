@@ -10,6 +10,11 @@ function make(tag, properties, ...children) {
   return element;
 }
 
+// A sentence with its `code` as such.
+function prose(text) {
+  return text.split("`").map((part, at) => (at % 2 ? make("code", { textContent: part }) : part));
+}
+
 function nameOf(ref) {
   return ref.split("/").pop();
 }
@@ -37,7 +42,7 @@ function bounds(schema) {
   if (schema.minimum !== undefined) told.push(`from ${schema.minimum}`);
   if (schema.maximum !== undefined) told.push(`to ${schema.maximum}`);
   if (schema.default !== undefined) told.push(`default ${JSON.stringify(schema.default)}`);
-  return told.join(" ");
+  return told.join(", ");
 }
 
 function table(head, rows) {
@@ -57,14 +62,14 @@ function responses(found) {
     ["status", "meaning", "body"],
     Object.entries(found).map(([status, one]) => {
       const [kind, content] = Object.entries(one.content || {})[0] || ["", {}];
-      return [status, one.description, content.schema && content.schema.$ref ? words(content.schema) : kind];
+      return [status, prose(one.description), content.schema && content.schema.$ref ? words(content.schema) : kind];
     }),
   );
 }
 
 function operation(path, method, one, shared) {
   const body = make("div", {});
-  if (one.description) body.append(make("p", { textContent: one.description }));
+  if (one.description) body.append(make("p", {}, ...prose(one.description)));
   const list = [...shared, ...(one.parameters || [])];
   if (list.length) body.append(parameters(list));
   if (one.requestBody) {
@@ -85,13 +90,13 @@ function operation(path, method, one, shared) {
 
 function shape(name, schema) {
   const body = make("div", {});
-  if (schema.description) body.append(make("p", { textContent: schema.description }));
+  if (schema.description) body.append(make("p", {}, ...prose(schema.description)));
   const whole = (schema.anyOf || []).find((one) => one.properties) || schema;
   const required = new Set(whole.required || []);
   const rows = Object.entries(whole.properties || {}).map(([field, one]) => [
     make("code", { textContent: field }),
     words(one),
-    [required.has(field) ? "always; " : "", one.description || "", " ", bounds(one)].join("").replace(/; *$/, ""),
+    prose([required.has(field) ? "always" : "", one.description || "", bounds(one)].filter(Boolean).join("; ")),
   ]);
   body.append(rows.length ? table(["field", "type", ""], rows) : make("p", {}, ...words(schema)));
   return make("details", { id: `shape-${name}` }, make("summary", {}, make("code", { textContent: name })), body);
