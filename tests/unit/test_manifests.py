@@ -85,7 +85,9 @@ def test_the_server_is_restricted_and_small() -> None:
     labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert found["Service"]["spec"]["selector"].items() <= labels.items()
     assert found["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
-    for rule in found["Role"]["rules"]:
+    roles = [one for one in extra if one["kind"] == "Role"]
+    assert {one["metadata"]["name"] for one in roles} == {"ips-flow-server", "ips-flow-server-api"}
+    for rule in [rule for role in roles for rule in role["rules"]]:
         assert not {"*", "secrets", "pods/exec"} & {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
 
 

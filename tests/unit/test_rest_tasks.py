@@ -9,6 +9,7 @@ import pytest
 
 from ips_flows import clock, tasks
 from ips_flows.kube import Kube
+from ips_flows.manifests import SERVER, load
 from ips_flows.request import merge_overrides
 from ips_flows.server import schemas
 from ips_flows.taskjson import to_json
@@ -263,3 +264,32 @@ def test_a_request_larger_than_argo_takes(rest: Rest) -> None:
     found = rest.call("POST", ROOT, {**GOOD, "nodes": nodes})
     assert found.status == 400
     assert "allowed: at most 448 KiB as JSON" in found.json["details"][0]["message"]
+
+
+def test_the_role_grants_what_the_api_does_and_no_more(server: ApiServer, kube: Kube) -> None:
+    """Every right of its Role is used, and beside asking who calls no other is needed."""
+    with serving(server, kube) as rest:
+        rest.await_list(lambda _: True)
+        rest.call("POST", ROOT, GOOD)
+        ended(server, "a", good=False)
+        rest.await_list(lambda one: one["total"] == 1, "?status=failed")
+        rest.call("POST", f"{ROOT}/a/retry")
+        rest.get(f"{ROOT}/a-r1")
+        rest.call("DELETE", f"{ROOT}/a-r1")
+        rest.get(f"{ROOT}/nobody")
+        for kind in ("jobs", "configmaps", "workflows"):
+            server.await_call(f"GET .*/{kind}.watch=true")
+    roles = [one for one in load("warm", components=(SERVER,)) if one["kind"] == "Role"]
+    (role,) = [one for one in roles if one["metadata"]["name"] == "ips-flow-server-api"]
+    granted = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    reviews = {
+        ("authentication.k8s.io", "tokenreviews", "create"),
+        ("authorization.k8s.io", "subjectaccessreviews", "create"),
+    }
+    assert needed(server.calls) - {("", "namespaces", "get")} == granted | reviews

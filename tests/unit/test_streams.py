@@ -77,7 +77,7 @@ def test_an_endless_source_goes_on_by_lists(
     assert kinds(seen).count("Trouble") > 1
     assert set(kinds(seen)) == {"Listed", "Trouble"}
     server.faults.clear()
-    seen = [next(followed) for _ in range(6)]
+    seen = [next(followed) for _ in range(3)]
     assert kinds(seen).count("Recovered") == 1
     assert "Trouble" not in kinds(seen)[kinds(seen).index("Recovered") :]
 
