@@ -22,6 +22,7 @@ Path = tuple[str | int, ...]
 
 LARGEST = 1024 * 1024  # bytes
 _DEEPEST = 20
+_TOO_DEEP = f"got more than {_DEEPEST} levels of nesting; allowed: at most {_DEEPEST}"
 _MOST_VALUES = 50_000
 _LONGEST_SHOWN = 100  # characters of a key or a name in a message
 _LONGEST_INTEGER = 18  # digits; longer ones are only numbers that are too big
@@ -89,7 +90,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
 
-def read_document(text: str, source: str) -> Document:
+def read_document(text: str, source: str, *, only_json: bool = False) -> Document:
     """Read one YAML or JSON document. Raises BadRequestError where the text is no document at all."""
     text = text.removeprefix("\ufeff")
     if len(text) > LARGEST or len(text.encode("utf-8", "surrogatepass")) > LARGEST:
@@ -99,6 +100,9 @@ def read_document(text: str, source: str) -> Document:
         raise _fatal(
             source, *place, f"got the control character U+{ord(unprintable[0]):04X}; allowed: printable text"
         )
+    if only_json and text.strip():
+        _check_json(text, source)
+        return _Builder(source).build(_json_events(text))
     json_error = _json_error(text)
     if json_error is None:
         return _Builder(source).build(_json_events(text))
@@ -150,6 +154,21 @@ def _json_error(text: str) -> Exception | None:
     except (ValueError, RecursionError) as error:
         return error
     return None
+
+
+def _check_json(text: str, source: str) -> None:
+    """Raise BadRequestError, with the place, where a text is no JSON."""
+    try:
+        json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        message = f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}"
+        raise _fatal(source, error.lineno, error.colno, message) from error
+    except RecursionError as error:
+        raise _fatal(source, 0, 0, _TOO_DEEP) from error
+    except ValueError as error:  # NaN and Infinity, which JSON has not
+        place = next((match.start() for match in _JSON_TOKEN.finditer(text) if match[0] == str(error)), 0)
+        message = f"not valid JSON: got {error}; allowed: a number, or null"
+        raise _fatal(source, *_Lines(text).at(place), message) from error
 
 
 def _json_events(text: str) -> Iterator[_Event]:
@@ -297,12 +316,7 @@ class _Builder:
         self._store(value)
         if isinstance(value, dict | list):
             if len(self._stack) == _DEEPEST:
-                raise _fatal(
-                    self._source,
-                    event.line,
-                    event.column,
-                    f"got more than {_DEEPEST} levels of nesting; allowed: at most {_DEEPEST}",
-                )
+                raise _fatal(self._source, event.line, event.column, _TOO_DEEP)
             self._stack.append(_Frame(path, value))
 
     def _next_path(self) -> Path:

@@ -131,7 +131,7 @@ def uninstall(kube: Kube, namespace: str, *, cancel: bool, say: Say, timeout: fl
             say(f"{kind.lower()}/{name} kept: another namespace uses it")
         elif kube.delete(path):
             say(f"{kind.lower()}/{name} deleted")
-        elif name != SERVER_NAME:  # a server is there only where it was asked for
+        elif not name.startswith(SERVER_NAME):  # a server is there only where it was asked for
             say(f"{kind.lower()}/{name} was not there")
     if kube.delete(lease_path(namespace)):
         say(f"lease/{LEASE} deleted")

@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[str, str, bool]] = {
         False,
     ),
     "ConfigMap": ("/api/v1", "configmaps", True),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
     "Service": ("/api/v1", "services", True),
     "Deployment": ("/apis/apps/v1", "deployments", True),
     "WorkflowTemplate": ("/apis/argoproj.io/v1alpha1", "workflowtemplates", True),

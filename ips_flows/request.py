@@ -194,6 +194,11 @@ def parse_request(text: str, source: str = "<stdin>") -> PrewarmRequest:
     return _validated(_request_document(text, source), source)
 
 
+def parse_json(text: str, source: str) -> PrewarmRequest:
+    """Read a text that must be JSON, as `parse_request` does; the same error, also where it is YAML."""
+    return _validated(_request_document(text, source, only_json=True), source)
+
+
 def merge_overrides(text: str | None, source: str, overrides: Mapping[str, Any]) -> PrewarmRequest:
     """Read a text, if there is one, and let flags replace its fields, each as a whole.
 
@@ -270,9 +275,9 @@ def _schema() -> dict[str, Any]:
     return json_schema()
 
 
-def _request_document(text: str, source: str) -> Document:
+def _request_document(text: str, source: str, *, only_json: bool = False) -> Document:
     """A text's document, with a plain list taken as the list of images."""
-    document = read_document(text, source)
+    document = read_document(text, source, only_json=only_json)
     if isinstance(document.data, list):
         document.data = {"images": document.data}
         document.values = {("images", *path): place for path, place in document.values.items()}

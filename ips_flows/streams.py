@@ -10,7 +10,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -18,6 +18,7 @@ from ips_flows.errors import ApiError, GoneError, UnavailableError
 from ips_flows.kube import Json, Kube
 
 WATCH_SECONDS = 50.0
+PROBE_SECONDS = 5.0  # the first watch after trouble: that it ends well says that all is well
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 10.0
 PATIENCE = 300.0  # how long an API server may stay away before it is an error
@@ -33,6 +34,10 @@ class Source:
     metadata_only: bool = False
     keep_gone: bool = False  # a mirror of it remembers objects after they were deleted
     relist_seconds: float | None = None  # list it again that often, whatever the watch says
+    page: int = 500
+    extract: Callable[[Json], Json] | None = None  # what is kept and handed on of each object
+    mirrored: bool = True  # else whoever follows it keeps what is needed
+    endless: bool = False  # no error ends it: each is told as trouble, and the call made again
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +57,17 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """The API server can't be reached at the moment; it is tried again."""
+    """The collection can't be read at the moment; it is tried again."""
 
     error: ApiError
 
 
-Event = Listed | Changed | Trouble
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The collection is watched again, after trouble."""
+
+
+Event = Listed | Changed | Trouble | Recovered
 
 
 def changes(
@@ -66,45 +76,82 @@ def changes(
     """The collection once, then each change, until `stop` is set.
 
     A version that is too old means: list again. An API server that can't be reached is tried again with growing
-    pauses; after `patience` seconds without an answer its error is raised, any other error at once.
+    pauses; after `patience` seconds without an answer its error is raised, any other error at once, unless the
+    source is endless.
     """
-    version, relist_at = "", math.inf
+    course = _Course()
     pause, silent_since = FIRST_PAUSE, 0.0
     while not stop.is_set():
-        heard = False
+        course.heard = False
         try:
-            if not version or time.monotonic() >= relist_at:
-                version, items = _list(kube, source)
+            for event in _round(kube, source, course):
                 silent_since = 0.0
-                relist_at = time.monotonic() + (source.relist_seconds or math.inf)
-                yield Listed(items)
-            began = time.monotonic()
-            for event in kube.watch(
-                source.path,
-                resource_version=version,
-                seconds=min(WATCH_SECONDS, max(1.0, relist_at - time.monotonic())),
-                labels=source.labels,
-                fields=source.fields,
-                metadata_only=source.metadata_only,
-            ):
-                heard, pause, silent_since = True, FIRST_PAUSE, 0.0
-                version = event["object"]["metadata"]["resourceVersion"]
-                if event["type"] != "BOOKMARK":
-                    yield Changed(event["object"], gone=event["type"] == "DELETED")
+                yield event
                 if stop.is_set():
                     return
             silent_since = 0.0
-            heard = heard or time.monotonic() - began > 1
         except GoneError:
-            version = ""
-        except UnavailableError as error:
+            course.version = ""
+        except ApiError as error:
             silent_since = silent_since or time.monotonic()
-            if time.monotonic() - silent_since > patience:
+            if not _is_bearable(source, error, time.monotonic() - silent_since, patience):
                 raise
+            course.troubled = True
             yield Trouble(error)
-        if not heard:  # a server that ends every watch at once is not to be flooded
+        if course.heard:
+            pause = FIRST_PAUSE
+        else:  # a server that ends every watch at once is not to be flooded
             stop.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far a collection has been followed."""
+
+    version: str = ""
+    relist_at: float = math.inf
+    troubled: bool = False
+    heard: bool = False  # whether the latest watch had something to say
+
+
+def _round(kube: Kube, source: Source, course: _Course) -> Iterator[Event]:
+    """One list, where that is due, and one watch."""
+    if not course.version or time.monotonic() >= course.relist_at:
+        course.version, items = _list(kube, source)
+        course.relist_at = time.monotonic() + (source.relist_seconds or math.inf)
+        yield Listed(items)
+    began = time.monotonic()
+    longest = PROBE_SECONDS if course.troubled else WATCH_SECONDS
+    for event in _watched(kube, source, course.version, min(longest, max(1.0, course.relist_at - began))):
+        if course.troubled:
+            course.troubled = False
+            yield Recovered()
+        if event is None:
+            course.heard = course.heard or time.monotonic() - began > 1
+            return
+        course.heard = True
+        course.version = event["object"]["metadata"]["resourceVersion"]
+        if event["type"] != "BOOKMARK":
+            yield Changed(_extracted(source, event["object"]), gone=event["type"] == "DELETED")
+
+
+def _watched(kube: Kube, source: Source, version: str, seconds: float) -> Iterator[Json | None]:
+    """The events of one watch, and None when it has ended well."""
+    yield from kube.watch(
+        source.path,
+        resource_version=version,
+        seconds=seconds,
+        labels=source.labels,
+        fields=source.fields,
+        metadata_only=source.metadata_only,
+    )
+    yield None
+
+
+def _is_bearable(source: Source, error: ApiError, silent: float, patience: float) -> bool:
+    """Whether an error is told and the call made again."""
+    return source.endless or (isinstance(error, UnavailableError) and silent <= patience)
 
 
 @dataclass(slots=True)
@@ -126,7 +173,7 @@ class Mirror:
                 self.objects.pop(_key(item), None)
             case Changed(item):
                 self.objects[_key(item)] = item
-            case Trouble():
+            case Trouble() | Recovered():
                 return False
         return True
 
@@ -152,7 +199,8 @@ class Merge:
     def add(self, sources: Mapping[str, Source]) -> None:
         """Follow more collections, each under a name."""
         for name, source in sources.items():
-            self.mirrors[name] = Mirror(keep_gone=source.keep_gone)
+            if source.mirrored:
+                self.mirrors[name] = Mirror(keep_gone=source.keep_gone)
             threading.Thread(target=self._run, args=(name, source), name=f"watch-{name}", daemon=True).start()
 
     def next(self, seconds: float | None = None) -> tuple[str, Event] | None:
@@ -166,7 +214,8 @@ class Merge:
             return None
         if isinstance(event, Exception):
             raise event
-        self.mirrors[name].apply(event)
+        if name in self.mirrors:
+            self.mirrors[name].apply(event)
         return name, event
 
     def _run(self, name: str, source: Source) -> None:
@@ -181,11 +230,19 @@ def _list(kube: Kube, source: Source) -> tuple[str, tuple[Json, ...]]:
     items: list[Json] = []
     version = ""
     for page in kube.pages(
-        source.path, labels=source.labels, fields=source.fields, metadata_only=source.metadata_only
+        source.path,
+        labels=source.labels,
+        fields=source.fields,
+        metadata_only=source.metadata_only,
+        page=source.page,
     ):
-        items += page["items"]
+        items += [_extracted(source, item) for item in page["items"]]
         version = page["metadata"]["resourceVersion"]
     return version, tuple(items)
+
+
+def _extracted(source: Source, item: Json) -> Json:
+    return source.extract(item) if source.extract else item
 
 
 def _key(item: Json) -> str:

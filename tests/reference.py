@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from ips_flows import request
 from ips_flows.cli.main import VERBS, Verbs, cli
 from ips_flows.forecast.concerns import KINDS
@@ -47,6 +49,7 @@ def parts() -> dict[str, str]:
     """Name → text of each generated part."""
     return {
         "verbs": _verbs(),
+        "serve": _options("serve"),
         "fields": _fields(),
         "failures": _table(("class", "meaning"), [(f"`{one}`", _FAILURES[one]) for one in Failure]),
         "concerns": _table(("warning", "meaning"), [(f"`{kind}`", text) for kind, text in KINDS.items()]),
@@ -69,6 +72,19 @@ def _verbs() -> str:
     assert isinstance(cli, Verbs)
     there = cli.list_commands(None)  # type: ignore[arg-type]
     return _table(("verb", "what it does"), [(f"`{name}`", VERBS[name].help) for name in there])
+
+
+def _options(verb: str) -> str:
+    """The options of one verb, as its help page has them."""
+    assert isinstance(cli, Verbs)
+    context = click.Context(cli)
+    command = cli.get_command(context, verb)
+    assert command
+    records = [one.get_help_record(context) for one in command.params if isinstance(one, click.Option)]
+    return _table(
+        ("option", "meaning"),
+        [(f"`{names}`", " ".join(text.split())) for names, text in filter(None, records)],
+    )
 
 
 def _fields() -> str:

@@ -45,7 +45,7 @@ VERBS: dict[str, Verb] = {
     "install": Verb("Install IPS Flow into a namespace.", "Cluster"),
     "uninstall": Verb("Remove IPS Flow from a namespace.", "Cluster"),
     "doctor": Verb("Check that everything is there, and say how to mend what is not.", "Cluster"),
-    "serve": Verb("Run the keeper, which finishes tasks whose last step was lost.", "Cluster"),
+    "serve": Verb("Serve the REST API and the page, and finish tasks whose last step was lost.", "Cluster"),
     "render": Verb("Write the Argo templates as YAML.", "Other"),
     "completion": Verb("Print the completion script of a shell.", "Other"),
     "version": Verb("Show the versions of the program and of the templates.", "Other"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ips_flows.cli.options import Target, example, target_options
+from ips_flows.cli.options import Duration, Target, example, target_options
 
 
-@click.command("serve", epilog=example("ips-flow serve -n ips-flow --port 8080"))
+@click.command("serve", epilog=example("ips-flow serve -n ips-flow --port 8080 --auth none"))
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option(
     "--port",
@@ -18,15 +18,49 @@ from ips_flows.cli.options import Target, example, target_options
     metavar="N",
     help="On which port, also from SERVER_PORT; 0 is any free one.",
 )
+@click.option(
+    "--auth",
+    type=click.Choice(["kubernetes", "none"]),
+    default="kubernetes",
+    show_default=True,
+    help="Who decides what a caller may do: the cluster, by the caller's token, or nobody.",
+)
+@click.option(
+    "--allow-unauthenticated",
+    is_flag=True,
+    help="Let --auth none listen on other addresses than this machine's own.",
+)
+@click.option(
+    "--allowed-host",
+    multiple=True,
+    metavar="NAME",
+    help="Another name by which --auth none may be called; repeatable.",
+)
+@click.option(
+    "--linger",
+    type=Duration(),
+    default=0,
+    metavar="DURATION",
+    help="How long it still serves after SIGTERM, while /readyz says that it ends  [default: 0].",
+)
 @target_options
-def serve_command(target: Target, host: str, port: int) -> None:
-    """Run the keeper of a namespace: it finishes tasks whose last step was lost.
+def serve_command(
+    target: Target,
+    host: str,
+    port: int,
+    auth: str,
+    allow_unauthenticated: bool,
+    allowed_host: tuple[str, ...],
+    linger: float,
+) -> None:
+    """Serve the REST API and the page, and finish tasks whose last step was lost.
 
-    Of several at once one acts. /health, /healthz and /readyz tell how it is; the log is JSON, a line an event.
+    All of this for one namespace. Of several servers all answer, and one finishes tasks. /docs describes the API,
+    /readyz tells how it is; the log is JSON, a line an event.
     """
     from importlib.util import find_spec  # noqa: PLC0415
 
-    from ips_flows.errors import IpsFlowError  # noqa: PLC0415
+    from ips_flows.errors import IpsFlowError, UsageError  # noqa: PLC0415
 
     missing = [name for name in ("fastapi", "uvicorn") if not find_spec(name)]
     if missing:
@@ -34,7 +68,14 @@ def serve_command(target: Target, host: str, port: int) -> None:
             f"`ips-flow serve` needs packages that are not installed: {', '.join(missing)}",
             hint="Install the extra: pip install 'ips-flow[server]'.",
         )
+    from ips_flows.server.auth import ByKubernetes, Gate, Open, is_loopback  # noqa: PLC0415
     from ips_flows.server.serving import serve  # noqa: PLC0415
 
+    if auth == "none" and not is_loopback(host) and not allow_unauthenticated:
+        raise UsageError(
+            f"--auth none on {host} would let everybody in who can reach it",
+            hint="Listen on 127.0.0.1, leave --auth at kubernetes, or add --allow-unauthenticated.",
+        )
     kube, namespace = target.connect()
-    serve(kube, namespace, host, port)
+    gate: Gate = ByKubernetes(kube, namespace) if auth == "kubernetes" else Open((host, *allowed_host))
+    serve(kube, namespace, host, port, gate=gate, linger=linger)

@@ -1,13 +1,22 @@
-"""The routes of the server. It has no state of its own: what they tell comes from whoever is handed in."""
+"""The application: the routes put together, and what is answered where none fits."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from fastapi import APIRouter, FastAPI
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from ips_flows import __version__
+from ips_flows.errors import IpsFlowError
+from ips_flows.legible import legible
+from ips_flows.server.answers import Answer, to_error
+from ips_flows.server.frame import REQUEST_ID
+
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Condition(Protocol):
@@ -21,30 +30,89 @@ class Condition(Protocol):
         """Why it is not in step with the API server; '' when it is."""
         ...
 
+    def degraded(self) -> str:
+        """What does not go as it should although it is in step; '' when all does."""
+        ...
 
-def create_app(condition: Condition) -> FastAPI:
-    """The application: one router for each part."""
+
+class Part(Protocol):
+    """Some of the routes."""
+
+    def add_to(self, app: FastAPI) -> None:
+        """Serve them."""
+        ...
+
+
+def create_app(condition: Condition, *parts: Part, exposition: Callable[[], bytes] | None = None) -> FastAPI:
+    """The application. `exposition` makes the text of /metrics."""
     app = FastAPI(title="IPS Flow", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(_health(condition))
+    app.router.redirect_slashes = False
+    _add_health(app, condition)
+    if exposition:
+        _add_metrics(app, exposition)
+    for part in parts:
+        part.add_to(app)
+    app.add_exception_handler(IpsFlowError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
     return app
 
 
-def _health(condition: Condition) -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/health")
-    @router.get("/healthz")
-    def health() -> JSONResponse:
+def _add_health(app: FastAPI, condition: Condition) -> None:
+    @app.get("/health")
+    @app.get("/healthz")
+    async def health() -> JSONResponse:
         """200 while the work goes on, else 503."""
         alive = condition.alive()
         return JSONResponse({"status": "ok" if alive else "stuck"}, 200 if alive else 503)
 
-    @router.get("/readyz")
-    def ready() -> JSONResponse:
+    @app.get("/readyz")
+    async def ready() -> JSONResponse:
         """200 while in step with the API server, else 503 and why."""
-        why = condition.not_ready()
-        return JSONResponse(
-            {"status": "not ready", "reason": why} if why else {"status": "ok"}, 503 if why else 200
-        )
+        why, short = condition.not_ready(), condition.degraded()
+        if why:
+            return JSONResponse({"status": "not ready", "reason": why}, 503)
+        return JSONResponse({"status": "degraded", "reason": short} if short else {"status": "ok"})
 
-    return router
+
+def _add_metrics(app: FastAPI, exposition: Callable[[], bytes]) -> None:
+    @app.get("/metrics")
+    def metrics() -> Response:
+        """Prometheus' text."""
+        return Response(exposition(), headers={"Content-Type": _EXPOSITION})
+
+
+def _respond(request: Request, answer: Answer) -> Response:
+    body = answer.body(request.scope.get(REQUEST_ID, ""))
+    return Response(body, answer.status, media_type="application/json", headers=dict(answer.headers))
+
+
+async def _on_error(request: Request, error: Any) -> Response:
+    return _respond(request, to_error(error))
+
+
+async def _on_http(request: Request, error: Any) -> Response:
+    """No such route, or not by this method."""
+    text, headers = str(error.detail), dict(error.headers or {})
+    if error.status_code == 404:
+        text = f"there is nothing at {legible(request.url.path[:300])}"
+    elif error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+        text = f"{request.method} is not allowed here; allowed: {headers['Allow']}"
+    return _respond(request, Answer(error.status_code, {"error": text}, headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """What may be done with a path, of which each route knows a part."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
+
+
+async def _on_bug(request: Request, _: Any) -> Response:
+    """What we did not think of: the log has the trace, under the request's id."""
+    return _respond(
+        request, Answer(500, {"error": "this should not have happened; the server's log has more"})
+    )

@@ -28,7 +28,7 @@ from ips_flows.server.finishing import KIND_DELETED, KIND_FINISH, KIND_NOTICE, c
 from ips_flows.server.journal import tell, warn
 from ips_flows.server.lease import Lease
 from ips_flows.server.upkeep import Decision, Do, Ledger
-from ips_flows.streams import Listed, Merge, Source, Trouble
+from ips_flows.streams import Changed, Listed, Merge, Source, Trouble
 
 _MOST_JOBS = 10  # finish Jobs at once: a keeper that comes late must not flood the API server
 _REMEMBERED_SECONDS = 300.0  # how long a keeper that may not act remembers a deleted task
@@ -112,6 +112,7 @@ class Keeper:
             labels=f"{LABEL_TASK}=true",
             metadata_only=True,
             relist_seconds=self._pace.relist,
+            page=100,  # whoever answers requests beside it waits no longer than for one page to be read
         )
         while not self._stop.is_set():
             try:
@@ -136,7 +137,7 @@ class Keeper:
                 self._heard = time.monotonic()
                 if isinstance(event, Listed):
                     self._ledger.replace(event.items)
-                else:
+                elif isinstance(event, Changed):
                     self._ledger.change(event.item, gone=event.gone)
             if self._ledger.listed and time.monotonic() >= look_at:
                 self.round()

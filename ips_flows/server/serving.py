@@ -1,12 +1,16 @@
-"""Runs keeper and HTTP server together until SIGTERM or SIGINT, then lets both end what they have begun."""
+"""Runs keeper, mirror and HTTP server together until SIGTERM or SIGINT, then lets all end what they have begun."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 import signal
 import socket
+import threading
+from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 
@@ -14,37 +18,167 @@ from ips_flows.errors import IpsFlowError
 from ips_flows.kube import Kube
 from ips_flows.server import journal
 from ips_flows.server.app import create_app
+from ips_flows.server.auth import Gate
+from ips_flows.server.frame import Frame, Served
 from ips_flows.server.keeper import Keeper, Pace
+from ips_flows.server.mirror import Mirror, Tempo
+from ips_flows.server.pages import Pages
+from ips_flows.server.routes import Tasks
+from ips_flows.server.updates import Updates
+from ips_flows.streams import Event
 
-_DRAIN_SECONDS = 10
+_DRAIN_SECONDS = 15
+_IDLE_SECONDS = 65  # longer than proxies keep a connection: who closes it first must not be us
 
 
-def serve(kube: Kube, namespace: str, host: str, port: int, *, pace: Pace | None = None) -> None:
+class Worker(Protocol):
+    """What goes on behind the server."""
+
+    def alive(self) -> bool:
+        """Whether it goes on."""
+        ...
+
+    def not_ready(self) -> str:
+        """Why it is not in step with the API server; '' when it is."""
+        ...
+
+
+class Metrics(Protocol):
+    """Who counts what the mirror sees and what is served."""
+
+    def take(self, collection: str, event: Event) -> None:
+        """An event of a collection of the mirror, in its thread."""
+        ...
+
+    def served(self, served: Served) -> None:
+        """A request that was answered."""
+        ...
+
+    def exposition(self) -> bytes:
+        """Prometheus' text, asked for in any thread."""
+        ...
+
+
+@dataclass(slots=True)
+class State:
+    """What probes are told: of keeper, mirror, and of an end that was asked for."""
+
+    keeper: Worker
+    mirror: Mirror
+    draining: bool = False
+
+    def alive(self) -> bool:
+        """Whether all goes on."""
+        return self.keeper.alive() and self.mirror.alive()
+
+    def not_ready(self) -> str:
+        """Why no request should come here; '' when it should."""
+        if self.draining:
+            return "the server ends"
+        return self.keeper.not_ready() or self.mirror.not_ready()
+
+    def degraded(self) -> str:
+        """What does not go as it should."""
+        return self.mirror.degraded()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which on SIGTERM says first that it is not ready, and after `linger` seconds accepts no more."""
+
+    def __init__(self, config: uvicorn.Config, state: State, updates: Updates, linger: float) -> None:
+        super().__init__(config)
+        self._state = state
+        self._updates = updates
+        self._linger = linger
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """The first SIGTERM lets it linger; SIGINT, or a second one, ends it at once."""
+        if self._state.draining or sig != signal.SIGTERM or not self._linger:
+            self._state.draining = True
+            self._end()
+            return
+        self._state.draining = True
+        timer = threading.Timer(self._linger, self._end)
+        timer.daemon = True
+        timer.start()
+
+    def _end(self) -> None:
+        self._updates.close()
+        self.should_exit = True
+
+
+def serve(
+    kube: Kube,
+    namespace: str,
+    host: str,
+    port: int,
+    *,
+    gate: Gate,
+    metrics: Metrics | None = None,
+    linger: float = 0.0,
+    pace: Pace | None = None,
+    tempo: Tempo | None = None,
+) -> None:
     """Serve until asked to end. Raises IpsFlowError if the address can't be listened on; nothing runs then."""
     listener = _listen(host, port)
     journal.start()
     keeper = Keeper(kube, namespace, _identity(), pace=pace)
+    mirror = Mirror(kube, namespace, [metrics] if metrics else [], tempo=tempo)
+    state, updates = State(keeper, mirror), Updates(mirror)
     config = uvicorn.Config(
-        create_app(keeper), log_config=None, access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS
+        application(kube, namespace, state=state, updates=updates, gate=gate, metrics=metrics),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_IDLE_SECONDS,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
-    server = uvicorn.Server(config)
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        server.should_exit = True
-
-    # uvicorn has handlers of its own while it runs, and raises the signal again when it is done: ours takes it then.
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    server = _Server(config, state, updates, linger)
+    # uvicorn has handlers of its own while it runs; a signal before and after that has to end it, too.
+    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         keeper.start()
+        mirror.start()
+        threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         address = listener.getsockname()
         journal.tell("listening", host=address[0], port=address[1], namespace=namespace)
         server.run(sockets=[listener])
     finally:
+        mirror.stop()
         keeper.stop()
         listener.close()
         for number, handler in before.items():
             signal.signal(number, handler)
         journal.tell("ended")
+
+
+def application(
+    kube: Kube,
+    namespace: str,
+    *,
+    state: State,
+    updates: Updates,
+    gate: Gate,
+    metrics: Metrics | None = None,
+) -> Frame:
+    """All that is served."""
+    tasks = Tasks(kube, namespace, state.mirror, updates, gate)
+    app = create_app(state, tasks, Pages(), exposition=metrics.exposition if metrics else None)
+    return Frame(
+        app, gate, draining=lambda: state.draining, served=metrics.served if metrics else _not_counted
+    )
+
+
+def _not_counted(_: Served) -> None:
+    """Where nobody counts requests."""
+
+
+def _warm_up() -> None:
+    """What the first submit would wait for: hera takes a second to import."""
+    importlib.import_module("ips_flows.flows.task_workflow")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -53,7 +187,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen()
+        listener.listen(1024)
     except OSError as error:
         raise IpsFlowError(
             f"can't listen on {host}, port {port}: {error.strerror or error}",

@@ -30,9 +30,11 @@ _PATH = re.compile(
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?$"
 )
 _BUILT_IN_GROUPS = (
+    "authentication.k8s.io",
     "authorization.k8s.io",
     "coordination.k8s.io",
     "discovery.k8s.io",
+    "networking.k8s.io",
     "rbac.authorization.k8s.io",
     "scheduling.k8s.io",
     "admissionregistration.k8s.io",
@@ -82,6 +84,7 @@ class ApiServer:
         self.documents: dict[str, Json] = {}  # path → what a GET of it answers, where it is no object
         self.admit: Callable[[str, Json], Json] = lambda _kind, item: item  # what is stored of a new object
         self.may: Callable[[Json], bool] = lambda _spec: True  # answers access reviews
+        self.users: dict[str, Json] = {}  # token → who it is, for token reviews
         self.page_limit = 0  # a page never holds more, whatever the client asks
         self.on_change: Callable[[str, Json], None] | None = None
         self._closing = threading.Event()
@@ -395,6 +398,10 @@ class _Handler(BaseHTTPRequestHandler):
         item = json.loads(self.body)
         if kind in ("subjectaccessreviews", "selfsubjectaccessreviews"):
             self._send(201, item | {"status": {"allowed": self.api.may(item["spec"])}})
+            return
+        if kind == "tokenreviews":
+            user = self.api.users.get(item["spec"]["token"])
+            self._send(201, item | {"status": {"authenticated": True, "user": user} if user else {}})
             return
         metadata = item["metadata"]
         name = metadata.setdefault("name", metadata.get("generateName", "") + uuid.uuid4().hex[:5])

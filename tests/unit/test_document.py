@@ -128,3 +128,26 @@ def test_field_path() -> None:
     assert field_path(("images", 2, "pullPolicy")) == "images[2].pullPolicy"
     assert field_path(("nodeSelector", "kubernetes.io/os")) == 'nodeSelector["kubernetes.io/os"]'
     assert field_path(("a\nb",)) == '["a\\nb"]'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("images: [a]", "f:1:1: not valid JSON: expecting value"),
+        ('{"a": 1,\n "b": 2,}', "f:2:9: not valid JSON: expecting property name enclosed in double quotes"),
+        ('{"a": ["NaN",\n NaN]}', "f:2:2: not valid JSON: got NaN; allowed: a number, or null"),
+        ("[" * 100_000, "f: got more than 20 levels of nesting; allowed: at most 20"),
+        ("[" * 30 + "]" * 30, "f:1:21: got more than 20 levels of nesting; allowed: at most 20"),
+    ],
+)
+def test_no_json(text: str, message: str) -> None:
+    """Where only JSON will do, what is merely YAML is refused with its place."""
+    with pytest.raises(BadRequestError) as caught:
+        read_document(text, "f", only_json=True)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("text", "data"), [("", None), (" \n", None), ("5", 5), ('{"a": "é"}', {"a": "é"})])
+def test_only_json(text: str, data: object) -> None:
+    """JSON is read as ever, and an empty text is empty."""
+    assert read_document(text, "f", only_json=True).data == data

@@ -85,8 +85,41 @@ def test_the_server_is_restricted_and_small() -> None:
     labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert found["Service"]["spec"]["selector"].items() <= labels.items()
     assert found["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
-    for rule in found["Role"]["rules"]:
+    roles = [one for one in extra if one["kind"] == "Role"]
+    assert {one["metadata"]["name"] for one in roles} == {"ips-flow-server", "ips-flow-server-api"}
+    for rule in [rule for role in roles for rule in role["rules"]]:
         assert not {"*", "secrets", "pods/exec"} & {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+
+
+def test_the_server_is_replaced_without_a_gap() -> None:
+    """The new pod comes before the old one goes, which lingers and is given the time to end."""
+    (deployment,) = of_kind("Deployment", components=(SERVER,))
+    rolling = deployment["spec"]["strategy"]["rollingUpdate"]
+    assert (rolling["maxUnavailable"], rolling["maxSurge"]) == (0, 1)
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    lingers = container["args"][container["args"].index("--linger") + 1]
+    assert lingers == "10s"
+    assert pod["terminationGracePeriodSeconds"] > 10 + 15 + 30  # lingering, draining, the keeper's round
+    assert "--auth" not in container["args"]  # the default: the cluster decides
+
+
+def test_the_server_may_ask_who_calls() -> None:
+    """Beyond its namespace it reads nodes and asks for reviews, no more; one port of it can be reached."""
+    extra = [one for one in load("warm", components=(SERVER,)) if one not in load("warm")]
+    bound = {
+        one["metadata"]["name"]: one["roleRef"]["name"]
+        for one in extra
+        if one["kind"] == "ClusterRoleBinding"
+    }
+    assert bound == {"ips-flow-server": "ips-flow-nodes", "ips-flow-server-reviews": "ips-flow-server"}
+    (role,) = [one for one in extra if one["kind"] == "ClusterRole"]
+    assert [(rule["resources"], rule["verbs"]) for rule in role["rules"]] == [
+        (["tokenreviews"], ["create"]),
+        (["subjectaccessreviews"], ["create"]),
+    ]
+    (policy,) = [one for one in extra if one["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["ingress"] == [{"ports": [{"port": "http"}]}]
 
 
 def test_the_image_is_set_in_one_place() -> None:

@@ -1,0 +1,73 @@
+"""The answer to `GET /api/v1/tasks`: a page of the tasks, from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ips_flows.server.answers import RefusedError
+from ips_flows.server.roster import View
+from ips_flows.task import STATUSES
+
+DEFAULT_LIMIT, LARGEST_LIMIT = 10, 100
+_LARGEST_OFFSET = 1_000_000_000
+_MOST_KEPT = 200  # pages of one view
+
+
+class Listing:
+    """Pages of the latest view, kept as bytes until the view changes."""
+
+    def __init__(self) -> None:
+        self._view: View | None = None
+        self._pages: dict[bytes, bytes] = {}
+
+    def page(self, view: View, query: bytes) -> bytes:
+        """The JSON of the page that a query string asks for. Raises RefusedError."""
+        if view is not self._view:
+            self._view, self._pages = view, {}
+        found = self._pages.get(query)
+        if found is None:
+            found = _page(view, *asked(query))
+            if len(self._pages) < _MOST_KEPT:
+                self._pages[query] = found
+        return found
+
+
+def asked(query: bytes) -> tuple[str, int, int]:
+    """Status (or ''), limit and offset of a query string; others are not looked at."""
+    try:
+        given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=100))
+    except ValueError as error:
+        raise RefusedError(400, "the query string can't be read") from error
+    problems: list[dict[str, Any]] = []
+    status = given.get("status", "")
+    if status and status not in STATUSES:
+        allowed = f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}"
+        problems.append({"field": "status", "message": f"got {status[:100]!r}; allowed: {allowed}"})
+    limit = _number(given, "limit", DEFAULT_LIMIT, (1, LARGEST_LIMIT), problems)
+    offset = _number(given, "offset", 0, (0, _LARGEST_OFFSET), problems)
+    if problems:
+        message = "\n".join(f"{one['field']}: {one['message']}" for one in problems)
+        raise RefusedError(400, message, details=problems)
+    return status, limit, offset
+
+
+def _number(
+    given: dict[str, str], name: str, default: int, bounds: tuple[int, int], problems: list[dict[str, Any]]
+) -> int:
+    least, most = bounds
+    text = given.get(name, "")
+    if not text:
+        return default
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 12 else -1
+    if not least <= number <= most:
+        allowed = f"a number from {least} to {most}"
+        problems.append({"field": name, "message": f"got {text[:100]!r}; allowed: {allowed}"})
+    return number
+
+
+def _page(view: View, status: str, limit: int, offset: int) -> bytes:
+    rows: Sequence[Any] = view.of_status(status)
+    bodies = b",".join(row.body() for row in rows[offset : offset + limit])
+    return b'{"tasks":[%s],"total":%d,"limit":%d,"offset":%d}' % (bodies, len(rows), limit, offset)

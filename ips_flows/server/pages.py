@@ -1,0 +1,68 @@
+"""What browsers get: the page, and the description of the API, all from the package and under a strict policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+
+from ips_flows.server.answers import encoded
+from ips_flows.server.openapi import document
+
+_HERE = Path(__file__).parent
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": POLICY,
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",  # the ETag tells what is still the same after an upgrade
+}
+_DOCS = ("docs.css", "docs.js")
+
+
+class Pages:
+    """`/` and `/web/`, `/docs` and `/openapi.json`."""
+
+    def __init__(self, web: Path = _HERE / "web") -> None:
+        self._web = web
+
+    def add_to(self, app: FastAPI) -> None:
+        """Serve them."""
+        app.add_api_route("/", _to_the_page, response_model=None)
+        app.add_api_route("/web", _to_the_page, response_model=None)
+        app.add_api_route("/docs", _docs, response_model=None)
+        app.add_api_route("/docs/{name}", _docs, response_model=None)
+        app.add_api_route("/openapi.json", _openapi, response_model=None)
+        if self._web.is_dir():
+            app.mount("/web", _Guarded(directory=self._web, html=True))
+
+
+class _Guarded(StaticFiles):
+    """Files with the headers of a page."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """One file, or word that it has not changed."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_HEADERS)
+        return response
+
+
+async def _to_the_page() -> Response:
+    return RedirectResponse("/web/", 307)
+
+
+async def _docs(name: str = "index.html") -> Response:
+    if name != "index.html" and name not in _DOCS:
+        return RedirectResponse("/docs", 307)
+    return FileResponse(_HERE / "docs" / name, headers=dict(_HEADERS))
+
+
+async def _openapi() -> Response:
+    return Response(encoded(document()), media_type="application/json", headers={"Cache-Control": "no-cache"})

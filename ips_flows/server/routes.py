@@ -1,0 +1,151 @@
+"""The routes of tasks: what is asked is checked here, done by `tasks` and `changes`, and answered as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+
+from ips_flows import changes, clock, tasks
+from ips_flows.errors import NotFoundError, UnavailableError
+from ips_flows.kube import Kube
+from ips_flows.legible import legible
+from ips_flows.request import parse_json
+from ips_flows.server import bodies
+from ips_flows.server.answers import encoded
+from ips_flows.server.auth import Gate, Verb
+from ips_flows.server.frame import USER
+from ips_flows.server.listing import Listing, asked
+from ips_flows.server.mirror import Mirror
+from ips_flows.server.roster import View
+from ips_flows.server.updates import Updates
+from ips_flows.task import Task
+from ips_flows.taskjson import to_json
+
+ROOT = "/api/v1/tasks"
+_JSON = "application/json"
+_TASK_ID = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_AT_ONCE = 16  # calls of the API server that requests wait for
+_FRESH = {"Cache-Control": "no-store"}
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """The handlers. Whatever may wait runs in a thread; the list comes from the mirror."""
+
+    def __init__(self, kube: Kube, namespace: str, mirror: Mirror, updates: Updates, gate: Gate) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._mirror = mirror
+        self._updates = updates
+        self._gate = gate
+        self._listing = Listing()
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rest")
+
+    def add_to(self, app: FastAPI) -> None:
+        """Serve all routes."""
+        one = ROOT + "/{task_id}"
+        for path, method, handler in (
+            (ROOT, "GET", self.list),
+            (ROOT, "POST", self.submit),
+            (one, "GET", self.get),
+            (one, "DELETE", self.cancel),
+            (one + "/retry", "POST", self.retry),
+            (one + "/events", "GET", self.events),
+        ):
+            app.add_api_route(path, handler, methods=[method], response_model=None)
+
+    async def list(self, request: Request) -> Response:
+        """A page of the tasks, newest first."""
+        await self._admit(request, "list")
+        query = request.scope["query_string"]
+        why = self._mirror.not_ready()
+        if why:
+            asked(query)  # what is wrong with it is wrong now, too
+            raise UnavailableError(f"the tasks can't be listed at the moment: {why}", "Try again in a while.")
+        page = self._listing.page(self._mirror.view, query)
+        return Response(page, media_type=_JSON, headers=_FRESH)
+
+    async def submit(self, request: Request) -> Response:
+        """Make a task of a request."""
+        await self._admit(request, "create")
+        data = await bodies.read(request.headers, request.stream())
+
+        def make() -> tuple[tasks.Submission, bytes]:
+            made = tasks.submit(self._kube, self._namespace, parse_json(bodies.decoded(data), bodies.SOURCE))
+            return made, _document(made.task)
+
+        return await self._submitted(make)
+
+    async def get(self, request: Request, task_id: str) -> Response:
+        """One task, read anew, with what became of each image on each node."""
+        await self._admit(request, "get", task_id)
+        return await self._answer(lambda: tasks.get(self._kube, self._namespace, task_id))
+
+    async def cancel(self, request: Request, task_id: str) -> Response:
+        """Ask a task to stop."""
+        await self._admit(request, "delete", task_id)
+        response = await self._answer(lambda: tasks.cancel(self._kube, self._namespace, task_id))
+        await self._updates.shown(lambda view: _is_cancelled(view, task_id))
+        return response
+
+    async def retry(self, request: Request, task_id: str) -> Response:
+        """Try an ended task again on the nodes that it lost."""
+        await self._admit(request, "create", task_id)
+
+        def make() -> tuple[tasks.Submission, bytes]:
+            made = changes.retry(self._kube, self._namespace, task_id)
+            return made, _document(made.task)
+
+        return await self._submitted(make)
+
+    async def events(self, request: Request, task_id: str) -> Response:
+        """A task's state, now and after each change, until it has ended."""
+        await self._admit(request, "get", task_id)
+        row = self._mirror.view.by_name.get(task_id)
+        if row is not None:
+            uid, first = row.uid, row.body()
+        else:  # it is gone, or so new that the mirror does not know it yet
+            seen = await self._do(lambda: tasks.get(self._kube, self._namespace, task_id))
+            uid, first = seen.uid, encoded(to_json(seen, clock.now(), brief=True))
+        return StreamingResponse(
+            self._updates.follow(task_id, uid, first),
+            media_type="text/event-stream",
+            headers={**_FRESH, "X-Accel-Buffering": "no"},
+        )
+
+    async def _admit(self, request: Request, verb: Verb, task_id: str | None = None) -> None:
+        request.scope[USER] = await self._gate.admit(request.headers, verb)
+        # The id becomes part of a path of the Kubernetes API, where `..` and `?` have a meaning.
+        if task_id is not None and not _TASK_ID.fullmatch(task_id):
+            raise NotFoundError(f"there is no task {legible(task_id[:253])}: that is no name of a Workflow")
+
+    async def _answer(self, work: Callable[[], Task]) -> Response:
+        body = await self._do(lambda: _document(work()))
+        return Response(body, media_type=_JSON, headers=_FRESH)
+
+    async def _submitted(self, make: Callable[[], tuple[tasks.Submission, bytes]]) -> Response:
+        made, body = await self._do(make)
+        name, uid = made.task.name, made.task.uid
+        await self._updates.shown(lambda view: name in view.by_name and view.by_name[name].uid == uid)
+        headers = {**_FRESH, "Location": f"{ROOT}/{name}"}
+        return Response(body, 201 if made.created else 200, media_type=_JSON, headers=headers)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _is_cancelled(view: View, name: str) -> bool:
+    """Whether a task is shown as asked to stop, or as ended, or not at all."""
+    row = view.by_name.get(name)
+    return row is None or row.ended or row.status == "cancelled"
+
+
+def _document(task: Task) -> bytes:
+    return encoded(to_json(task, clock.now()))

@@ -1,0 +1,164 @@
+"""The server's application on a loopback port of this process, and a client that tells all of each answer."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from ips_flows.kube import Kube
+from ips_flows.server.auth import ByKubernetes, Gate
+from ips_flows.server.mirror import Mirror, Tempo
+from ips_flows.server.serving import Metrics, State, application
+from ips_flows.server.updates import Updates
+from tests.fakes.apiserver import ApiServer
+
+TOKEN = "bobs"  # noqa: S105
+QUICK = Tempo(tick=0.02)
+
+
+class Well:
+    """A keeper of which nothing is wanted."""
+
+    def alive(self) -> bool:
+        """It is."""
+        return True
+
+    def not_ready(self) -> str:
+        """It is."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.body)
+
+
+class Rest:
+    """The server that runs, and what a client of it does."""
+
+    def __init__(self, server: ApiServer, kube: Kube, mirror: Mirror, state: State, updates: Updates) -> None:
+        self.server, self.kube, self.mirror, self.state, self.updates = server, kube, mirror, state, updates
+        self.port = 0
+
+    def call(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str | None] | None = None
+    ) -> Reply:
+        """Ask; a body that is no bytes goes as JSON, a header None is left out, an iterator goes in chunks."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        data = (
+            body
+            if body is None or isinstance(body, bytes) or hasattr(body, "__next__")
+            else json.dumps(body).encode()
+        )
+        wanted: dict[str, str | None] = {"Authorization": f"Bearer {TOKEN}", **(headers or {})}
+        if body is not None and "Content-Type" not in wanted:
+            wanted["Content-Type"] = "application/json"
+        connection.request(
+            method,
+            path,
+            data,
+            {key: value for key, value in wanted.items() if value is not None},
+            encode_chunked=hasattr(body, "__next__"),
+        )
+        answer = connection.getresponse()
+        read = answer.read()
+        connection.close()
+        return Reply(answer.status, {key.lower(): value for key, value in answer.getheaders()}, read)
+
+    def get(self, path: str) -> Reply:
+        """Ask for what is there."""
+        return self.call("GET", path)
+
+    def await_list(self, holds: Callable[[Any], bool], query: str = "") -> Any:
+        """The list, as soon as it is as wanted."""
+        end = time.monotonic() + 30
+        changed = threading.Event()
+        with self.mirror.listening(changed.set):
+            while True:
+                found = self.get(f"/api/v1/tasks{query}")
+                if found.status == 200 and holds(found.json):
+                    return found.json
+                assert time.monotonic() < end, found.body
+                changed.wait(0.1)
+                changed.clear()
+
+    @contextlib.contextmanager
+    def events(self, name: str) -> Iterator[Iterator[tuple[str, Any]]]:
+        """The events of a task, kind and data; comments are left out."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(
+            "GET", f"/api/v1/tasks/{name}/events", headers={"Authorization": f"Bearer {TOKEN}"}
+        )
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        try:
+            yield parsed(answer)
+        finally:
+            connection.close()
+
+
+def parsed(lines: Any) -> Iterator[tuple[str, Any]]:
+    """Server-sent events, from lines of bytes."""
+    kind = ""
+    for line in lines:
+        if line.startswith(b"event: "):
+            kind = line[7:].strip().decode()
+        elif line.startswith(b"data: "):
+            yield kind, json.loads(line[6:])
+
+
+@contextlib.contextmanager
+def serving(
+    server: ApiServer,
+    kube: Kube,
+    gate: Gate | None = None,
+    *,
+    metrics: Metrics | None = None,
+    tempo: Tempo = QUICK,
+    heartbeat: float = 15.0,
+) -> Iterator[Rest]:
+    """Serve a namespace; the list is there when this begins, if the API server is."""
+    server.users[TOKEN] = {"username": "bob", "groups": ["team"]}
+    mirror = Mirror(kube, "warm", [metrics] if metrics else [], tempo=tempo)
+    state, updates = State(Well(), mirror), Updates(mirror, heartbeat=heartbeat)
+    app = application(
+        kube, "warm", state=state, updates=updates, gate=gate or ByKubernetes(kube, "warm"), metrics=metrics
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
+    )
+    web = uvicorn.Server(config)
+    thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, daemon=True)
+    rest = Rest(server, kube, mirror, state, updates)
+    rest.port = listener.getsockname()[1]
+    mirror.start()
+    thread.start()
+    try:
+        yield rest
+    finally:
+        updates.close()
+        web.should_exit = True
+        thread.join(30)
+        mirror.stop()
+        listener.close()
+        assert not thread.is_alive()

@@ -1,0 +1,130 @@
+"""Errors as answers, and pages of the list, from values alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ips_flows import errors
+from ips_flows.errors import IpsFlowError, Problem
+from ips_flows.request import parse_json
+from ips_flows.server.answers import Answer, RefusedError, encoded, to_error
+from ips_flows.server.listing import Listing, asked
+from ips_flows.server.openapi import REQUEST_EXAMPLE, document
+from ips_flows.server.roster import View
+from ips_flows.server.schemas import Error, schemas
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.BadRequestError([Problem("body", 1, 2, "images", "missing")]), 400),
+        (errors.UsageError("x"), 400),
+        (errors.NameTakenError("x"), 409),
+        (errors.TaskEndedError("x", "failed"), 409),
+        (errors.TaskNotEndedError("x"), 409),
+        (errors.NothingToRetryError("x"), 409),
+        (errors.NotInstalledError("x"), 503),
+        (errors.UnavailableError("x"), 503),
+        (errors.NotFoundError("x"), 404),
+        (errors.ConflictError("x"), 409),
+        (errors.InvalidError("x"), 400),
+        (errors.ForbiddenError("x"), 502),
+        (errors.UnauthorizedError("x"), 502),
+        (errors.NewerFormatError("x"), 500),
+        (errors.ApiError("x"), 500),
+        (RefusedError(418, "x"), 418),
+    ],
+)
+def test_each_error_has_a_status(error: IpsFlowError, status: int) -> None:
+    """The body has the shape of all errors; only 503 says when to try again."""
+    answer = to_error(error)
+    assert answer.status == status
+    assert ("Retry-After" in answer.headers) == (status == 503)
+    Error.model_validate_json(answer.body("an-id"))
+
+
+def test_what_an_error_tells() -> None:
+    """Message and hint, each field with its place, the true end, headers of a refusal; nothing that acts."""
+    bad = errors.BadRequestError(
+        [Problem("body", 3, 5, "images[0]", "got\x1b"), Problem("body", 0, 0, "", "missing")],
+        "Read the docs.",
+    )
+    assert json.loads(to_error(bad).body("i")) == {
+        "error": "body:3:5: images[0]: got\\x1b\nbody: missing",
+        "hint": "Read the docs.",
+        "details": [
+            {"field": "images[0]", "message": "got\\x1b", "line": 3, "column": 5},
+            {"field": "", "message": "missing", "line": 0, "column": 0},
+        ],
+        "requestId": "i",
+    }
+    assert to_error(errors.TaskEndedError("x", "failed")).document["status"] == "failed"
+    refused = RefusedError(401, "no", headers={"A": "b"}, details=[{"field": "f", "message": "m"}])
+    assert (to_error(refused).headers, to_error(refused).document["details"][0]["field"]) == ({"A": "b"}, "f")
+    assert Answer(200, {}).headers == {}
+
+
+def test_json_holds_what_utf_8_can_not() -> None:
+    """Half of a surrogate pair breaks no answer."""
+    assert encoded({"a": "\ud800é"}) == b'{"a":"\\ud800\xc3\xa9"}'
+
+
+class Row:
+    """A row that counts how often its JSON was made."""
+
+    def __init__(self, name: str, status: str = "pending") -> None:
+        self.name, self.status, self.made = name, status, 0
+
+    def body(self) -> bytes:
+        """Its JSON."""
+        self.made += 1
+        return b'"%s"' % self.name.encode()
+
+
+def test_pages_are_kept_until_the_view_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same question is answered once; another view anew; and not more is kept than fits."""
+    monkeypatch.setattr("ips_flows.server.listing._MOST_KEPT", 1)
+    rows: Any = (Row("a"), Row("b", "failed"))
+    listing, view = Listing(), View(rows)
+    whole = b'{"tasks":["a","b"],"total":2,"limit":10,"offset":0}'
+    assert [listing.page(view, b""), listing.page(view, b"")] == [whole, whole]
+    assert rows[0].made == 1
+    assert listing.page(view, b"status=failed&limit=1") == b'{"tasks":["b"],"total":1,"limit":1,"offset":0}'
+    assert listing.page(view, b"offset=1") == b'{"tasks":["b"],"total":2,"limit":10,"offset":1}'
+    assert len(listing._pages) == 1
+    assert listing.page(View(), b"") == b'{"tasks":[],"total":0,"limit":10,"offset":0}'
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (b"", ("", 10, 0)),
+        (b"status=&limit=&offset=", ("", 10, 0)),
+        (b"status=running&limit=100&offset=7&more=x", ("running", 100, 7)),
+        (b"limit=1&limit=2", ("", 2, 0)),
+    ],
+)
+def test_what_is_asked_for(query: bytes, found: tuple[str, int, int]) -> None:
+    """Empty is the default; what is not ours is not looked at."""
+    assert asked(query) == found
+
+
+@pytest.mark.parametrize(
+    "query",
+    [b"\xff", b"&".join(b"a=%d" % number for number in range(101)), b"limit=1234567890123", b"status=done"],
+)
+def test_a_query_that_can_not_be_read(query: bytes) -> None:
+    """400."""
+    with pytest.raises(RefusedError) as caught:
+        asked(query)
+    assert caught.value.status == 400
+
+
+def test_the_description_is_made_once() -> None:
+    """And of our shapes; its example is a good request."""
+    assert parse_json(encoded(REQUEST_EXAMPLE).decode(), "body").priority == 7
+    assert document() is document()
+    assert schemas().keys() < document()["components"]["schemas"].keys()

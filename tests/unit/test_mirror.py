@@ -1,0 +1,246 @@
+"""The mirror against an API server: what it reads, what it keeps, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ips_flows import clock, streams, tasks
+from ips_flows.kube import Kube, workflows
+from ips_flows.request import merge_overrides
+from ips_flows.server.essence import lean_workflow
+from ips_flows.server.mirror import Mirror, Tempo
+from ips_flows.server.roster import View
+from ips_flows.streams import Changed, Event, Listed
+from ips_flows.taskjson import to_json
+from tests.fakes.apiserver import ApiServer
+from tests.fakes.argo import Argo, failed, pulled
+from tests.unit.rights import granted, needed
+
+QUICK = Tempo(tick=0.02, relist=0.3)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the pauses."""
+    monkeypatch.setattr(streams, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(streams, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(streams, "PROBE_SECONDS", 1.0)
+
+
+class Witness:
+    """Writes down what the mirror gets."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Event]] = []
+
+    def take(self, collection: str, event: Event) -> None:
+        """Remember an event."""
+        self.told.append((collection, event))
+
+
+@contextmanager
+def mirroring(kube: Kube, *observers: Witness, tempo: Tempo = QUICK) -> Iterator[Mirror]:
+    mirror = Mirror(kube, "warm", observers, tempo=tempo)
+    mirror.start()
+    try:
+        yield mirror
+    finally:
+        mirror.stop()
+        assert not mirror.alive()
+
+
+def until(mirror: Mirror, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait for something that the mirror brings about."""
+    end = time.monotonic() + seconds
+    changed = threading.Event()
+    with mirror.listening(changed.set):
+        while not holds():
+            assert time.monotonic() < end, (mirror.not_ready(), mirror.degraded())
+            changed.wait(0.02)
+            changed.clear()
+
+
+def statuses(view: View) -> dict[str, str]:
+    return {row.name: row.status for row in view.rows}
+
+
+def submit(kube: Kube, name: str, **fields: Any) -> None:
+    tasks.submit(kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": name, **fields}))
+
+
+def ended(server: ApiServer, name: str, *, good: bool = True) -> None:
+    argo = Argo(server, name)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 2})
+    nodes = {"n1": pulled(), "n2": pulled() if good else failed()}
+    argo.results(nodes)
+    argo.verdict(nodes)
+
+
+def test_a_server_that_starts_knows_all(server: ApiServer, kube: Kube) -> None:
+    """A row says of each task what the command line says, whether it has ended, runs or waits."""
+    submit(kube, "bad", maxRetries=2, webhookUrl="https://hooks.example.com")
+    submit(kube, "runs")
+    submit(kube, "waits")
+    ended(server, "bad", good=False)
+    Argo(server, "runs").phase("Running")
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        rows = {row.name: row.body() for row in mirror.view.rows}
+    assert len(rows) == 3
+    for name, body in rows.items():
+        assert json.loads(body) == to_json(tasks.get(kube, "warm", name), clock.now(), brief=True)
+
+
+def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> None:
+    """A few one by one, many by pages; later lists are metadata alone."""
+    for number in range(25):
+        submit(kube, f"t{number:02d}")
+        ended(server, f"t{number:02d}", good=number > 0)
+    server.calls.clear()
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: len(mirror.view.rows) == 25)
+        relisted = len(server.calls)
+        end = time.monotonic() + 30
+        while sum("ips-flow.io%2Fverdict" in call for call in server.calls[relisted:]) < 6:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    whole = [call for call in server.calls if "limit=50" in call]
+    assert len(whole) == 1
+    assert not [call for call in server.calls if "/workflows/t" in call]
+    results = [call for call in server.calls if "results" in call and "workflow-uid" in call]
+    assert len(results) == 1  # only one task lost something
+
+
+def test_tasks_come_and_go(server: ApiServer, kube: Kube) -> None:
+    """What is submitted, ends or is deleted is so in the view, and none is missing in between."""
+    seen: list[dict[str, str]] = []
+    with mirroring(kube, tempo=Tempo(tick=0.02)) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        with mirror.listening(lambda: seen.append(statuses(mirror.view))):
+            submit(kube, "a")
+            until(mirror, lambda: statuses(mirror.view) == {"a": "pending"})
+            ended(server, "a")
+            until(mirror, lambda: statuses(mirror.view) == {"a": "completed"})
+            server.remove("workflows", "a")
+            until(mirror, lambda: statuses(mirror.view) == {})
+    order = [one.get("a", "gone") for one in seen]
+    assert order[-1] == "gone"
+    assert "gone" not in order[:-1]
+
+
+def test_many_deletions_are_seen_by_one_list(server: ApiServer, kube: Kube) -> None:
+    """Not by a look at each; only what is there all the same is looked at."""
+    for number in range(30):
+        submit(kube, f"t{number:02d}")
+    mirror = Mirror(kube, "warm")
+    roster = mirror._roster
+    roster.replace("live", [lean_workflow(one) for one in kube.list(workflows("warm"))])
+    for number in range(28):
+        server.remove("workflows", f"t{number:02d}")
+    roster.replace("live", [])
+    server.calls.clear()
+    mirror._look_after_leaving()
+    asked = [call.partition("?")[0].rpartition("/")[2] for call in server.calls]
+    assert sorted(asked) == ["t28", "t29", "workflows"]
+    view = roster.view()
+    assert view is not None
+    assert statuses(view) == {"t28": "pending", "t29": "pending"}
+
+
+def test_observers_get_every_event(server: ApiServer, kube: Kube) -> None:
+    """Of all four collections, lists and changes, without what only fills memory."""
+    submit(kube, "a")
+    server.change("workflows", "a", {"metadata": {"managedFields": [{"manager": "x"}]}})
+    witness = Witness()
+    with mirroring(kube, witness, tempo=Tempo(tick=0.02)) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        ended(server, "a")
+        until(mirror, lambda: statuses(mirror.view) == {"a": "completed"})
+
+        def all_told() -> bool:
+            kinds = {(name, type(event).__name__) for name, event in witness.told}
+            return {(name, "Changed") for name in ("live", "done", "results")} <= kinds
+
+        until(mirror, all_told)
+    assert {name for name, event in witness.told if isinstance(event, Listed)} == {
+        "live",
+        "done",
+        "jobs",
+        "results",
+    }
+    changed = [(name, event.item) for name, event in witness.told if isinstance(event, Changed)]
+    assert not [item for _, item in changed if "managedFields" in item["metadata"]]
+    assert [item["metadata"]["name"] for name, item in changed if name == "results"] == ["a-results-0"]
+    assert all(set(item) <= {"metadata", "kind", "apiVersion"} for name, item in changed if name != "live")
+    assert [item["status"]["phase"] for name, item in changed if name == "live" and item["status"]]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("GET .*/workflows.watch=true.*%21ips-flow.io%2Fverdict", "live"),
+        ("GET .*/jobs.watch=true", "jobs"),
+        ("GET .*/configmaps.watch=true", "results"),
+    ],
+)
+def test_a_watch_that_breaks(server: ApiServer, kube: Kube, pattern: str, name: str) -> None:
+    """It is listed instead, told as degraded, and not as unready; when the watch is back it says so."""
+    server.fail(pattern, 403, "Forbidden", "no watch")
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: name in mirror.broken and not mirror.not_ready())
+        assert set(mirror.broken) == {name}
+        assert mirror.degraded() == f"{name} can't be watched: no watch"
+        submit(kube, "a")
+        until(mirror, lambda: statuses(mirror.view) == {"a": "pending"})
+        server.faults.clear()
+        until(mirror, lambda: not mirror.broken)
+        assert mirror.degraded() == ""
+
+
+def test_an_api_server_that_is_away(server: ApiServer, kube: Kube) -> None:
+    """What was known stays; after a while without a word it is unready, and with the first word it is back."""
+    submit(kube, "a")
+    with mirroring(kube, tempo=Tempo(tick=0.02, relist=0.2, stale=1.5)) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        server.fail(".", 0)
+        with server.store.changed:
+            server.store.oldest = server.store.version + 1  # what is open breaks off, too
+            server.store.changed.notify_all()
+        until(mirror, lambda: "no word from the API server" in mirror.not_ready())
+        assert statuses(mirror.view) == {"a": "pending"}
+        assert mirror.alive()
+        server.faults.clear()
+        server.store.oldest = 0
+        until(mirror, lambda: not mirror.not_ready() and not mirror.degraded())
+
+
+def test_what_can_not_be_read_is_not_shown_wrong(server: ApiServer, kube: Kube) -> None:
+    """While the request of an ended task can't be read it is missing, not ready, and tried again."""
+    submit(kube, "a", maxRetries=4)
+    ended(server, "a")
+    server.fail("GET .*/workflows/a$", 500, "InternalError", "etcd is away")
+    with mirroring(kube) as mirror:
+        server.await_call("GET .*/workflows/a$")
+        assert mirror.not_ready()
+        assert statuses(mirror.view) == {}
+        server.faults.clear()
+        until(mirror, lambda: not mirror.not_ready())
+        assert b'"maxRetries":4' in mirror.view.by_name["a"].body()
+
+
+def test_its_rights_are_enough(server: ApiServer, kube: Kube) -> None:
+    """The ServiceAccount of the server may do all that the mirror does."""
+    submit(kube, "a")
+    ended(server, "a", good=False)
+    server.calls.clear()
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+    assert needed(server.calls) <= granted("ips-flow-server")

@@ -1,0 +1,119 @@
+"""Collections that are followed: what is handed on, and what trouble makes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ips_flows import streams
+from ips_flows.errors import ForbiddenError, UnavailableError
+from ips_flows.kube import Json, Kube, core
+from ips_flows.streams import Changed, Event, Listed, Merge, Recovered, Source, changes
+from tests.fakes.apiserver import ApiServer
+
+MAPS = core("warm", "configmaps")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the pauses."""
+    monkeypatch.setattr(streams, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(streams, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(streams, "PROBE_SECONDS", 0.1)
+
+
+@pytest.fixture
+def stop() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def name_only(item: Json) -> Json:
+    return {"metadata": {"name": item["metadata"]["name"]}}
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+def test_only_what_is_extracted_is_handed_on(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
+    """Of lists and of changes alike; pages are as small as asked."""
+    for name in ("a", "b", "c"):
+        server.put("configmaps", {"metadata": {"name": name}, "data": {"x": "y"}})
+    followed = changes(kube, Source(MAPS, extract=name_only, page=1), stop)
+    listed = next(followed)
+    assert isinstance(listed, Listed)
+    assert listed.items == tuple({"metadata": {"name": name}} for name in ("a", "b", "c", "ips-config"))
+    assert sum("limit=1" in call for call in server.calls) == 4
+    server.put("configmaps", {"metadata": {"name": "d"}, "data": {"x": "y"}})
+    assert next(followed) == Changed({"metadata": {"name": "d"}})
+    server.remove("configmaps", "d")
+    assert next(followed) == Changed({"metadata": {"name": "d"}}, gone=True)
+
+
+def test_a_collection_that_nobody_mirrors(server: ApiServer, kube: Kube) -> None:
+    """Its events come, and nothing is kept of them."""
+    server.put("configmaps", {"metadata": {"name": "a"}})
+    with Merge(kube) as merge:
+        merge.add({"maps": Source(MAPS, mirrored=False)})
+        told = merge.next(30)
+        assert told is not None
+        assert told[0] == "maps"
+        assert merge.mirrors == {}
+
+
+@pytest.mark.parametrize("fault", [(403, "Forbidden"), (500, "InternalError"), (404, "NotFound"), (0, "")])
+def test_an_endless_source_goes_on_by_lists(
+    server: ApiServer, kube: Kube, stop: threading.Event, fault: tuple[int, str]
+) -> None:
+    """Where it can't be watched it is listed again and again; that it can be is told once, without a change."""
+    server.fail("GET .*/configmaps.*watch=true", *fault)
+    followed = changes(kube, Source(MAPS, relist_seconds=0.05, endless=True), stop)
+    seen = [next(followed) for _ in range(10)]
+    assert kinds(seen).count("Listed") > 1
+    assert kinds(seen).count("Trouble") > 1
+    assert set(kinds(seen)) == {"Listed", "Trouble"}
+    server.faults.clear()
+    seen = [next(followed) for _ in range(3)]
+    assert kinds(seen).count("Recovered") == 1
+    assert "Trouble" not in kinds(seen)[kinds(seen).index("Recovered") :]
+
+
+def test_a_list_that_fails_is_tried_again(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
+    """Trouble comes before the first list, too."""
+    server.fail("GET .*/configmaps", 403, "Forbidden", times=2)
+    followed = changes(kube, Source(MAPS, endless=True), stop)
+    assert kinds([next(followed) for _ in range(4)]) == ["Trouble", "Trouble", "Listed", "Recovered"]
+
+
+def test_other_sources_end_by_errors(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
+    """A right that is missing at once, an API server that is away after a while."""
+    server.fail("GET .*/configmaps", 403, "Forbidden", times=1)
+    with pytest.raises(ForbiddenError):
+        next(changes(kube, Source(MAPS), stop))
+    server.fail("GET .*/configmaps", 500)
+    followed = changes(kube, Source(MAPS), stop, patience=0.05)
+    with pytest.raises(UnavailableError):
+        list(followed)
+
+
+def test_a_version_that_is_too_old_is_no_trouble(
+    server: ApiServer, kube: Kube, stop: threading.Event
+) -> None:
+    """It is listed anew, and nobody is told."""
+    followed = changes(kube, Source(MAPS, endless=True), stop)
+    assert isinstance(next(followed), Listed)
+    server.forget_history()
+    assert isinstance(next(followed), Listed)
+    server.put("configmaps", {"metadata": {"name": "a"}})
+    assert isinstance(next(followed), Changed)
+
+
+def test_recovery_changes_no_mirror(server: ApiServer) -> None:  # noqa: ARG001
+    """It says nothing of objects."""
+    mirror = streams.Mirror()
+    assert not mirror.apply(Recovered())
+    assert not mirror.listed
