@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ips_flows.manifests import COMPONENTS
+from ips_flows.manifests import COMPONENTS, SERVER_NAME
+from tests.reference import README
 from tests.unit.promql import complaints
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -385,3 +386,20 @@ def test_the_component_lists_every_file() -> None:
     for file in kustomization["resources"]:
         assert file.startswith(document(FOLDER / file)["kind"].lower() + "-")
     assert FOLDER.name not in COMPONENTS
+
+
+def test_the_readmes_scrape_config_is_one(tmp_path: Path) -> None:
+    """Prometheus takes it, but for how targets are found: Debian's was built without Kubernetes in it."""
+    (text,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    config = yaml.safe_load(text)
+    (job,) = config["scrape_configs"]
+    assert job["job_name"] == SERVER_NAME
+    assert job.pop("kubernetes_sd_configs") == [{"role": "endpoints", "namespaces": {"names": ["ips-flow"]}}]
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    checked = subprocess.run(
+        ["promtool", "check", "config", tmp_path / "prometheus.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
