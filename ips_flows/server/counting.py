@@ -8,7 +8,7 @@ that for a moment it may be in both, or in neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from ips_flows.report import PlanSummary, Summary
 from ips_flows.results import Chunk, Failure, Result
 from ips_flows.server import figures
 from ips_flows.server.batches import Batches
+from ips_flows.server.drivers import attempt_of, lost_drivers
 from ips_flows.server.figures import Figure
 from ips_flows.task import is_finished, phase_of, priority_of, status_of, verdict_of
 from ips_flows.window import resized
@@ -35,7 +36,6 @@ Json = dict[str, Any]
 
 LIVE, DONE, JOBS, RESULTS = figures.COLLECTIONS
 _TASKS = frozenset({LIVE, DONE})
-_FAILED_ATTEMPT = "1"  # the exit code of a driver that worked its Job to the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +230,13 @@ def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Told]:
         task.waited = True
         if not history:
             yield from _wait(workflow, argo["startedAt"])
-    for node_id, group, attempt in _lost_drivers(task, argo.get("nodes") or {}):
+    groups = {name: str(group) for group, (name, _) in enumerate(task.waves)}
+    for node_id, node in lost_drivers(argo.get("nodes") or {}).items():
+        wave, attempt = attempt_of(node)
+        if node_id in task.drivers or wave not in groups:
+            continue
         task.drivers |= {node_id}
-        if not history and (group, attempt) not in task.jobs:
+        if not history and (groups[wave], attempt) not in task.jobs:
             yield Told(figures.JOBS_MADE, ("failure",))
 
 
@@ -247,24 +251,6 @@ def _plan(task: _Task, workflow: Json) -> None:
     asked = resized(str(annotations.get(ANNOTATION_BATCH_SIZE) or ""), plan.eligible)
     task.window = asked or plan.window
     task.waves = tuple((wave.name, wave.nodes) for wave in plan.waves)
-
-
-def _lost_drivers(task: _Task, nodes: Mapping[str, Json]) -> Iterator[tuple[str, str, str]]:
-    """The drivers that ended without working their Job to its end: Argo's node id, group and attempt."""
-    groups = {name: str(group) for group, (name, _) in enumerate(task.waves)}
-    for node_id, node in nodes.items():
-        if node.get("type") != "Pod" or node.get("templateName") != "drive" or node_id in task.drivers:
-            continue
-        if node.get("phase") not in ("Failed", "Error"):
-            continue
-        if str((node.get("outputs") or {}).get("exitCode")) == _FAILED_ATTEMPT:
-            continue
-        given = {
-            one["name"]: str(one.get("value")) for one in (node.get("inputs") or {}).get("parameters") or ()
-        }
-        group = groups.get(given.get("wave", ""))
-        if group is not None:
-            yield node_id, group, given.get("attempt", "")
 
 
 def _end(task: _Task, workflow: Json, *, history: bool) -> Iterator[Told]:
@@ -307,8 +293,14 @@ def _verdict(task: _Task, workflow: Json) -> Iterator[Told]:
 def _wait(workflow: Json, started_at: str) -> Iterator[Told]:
     seconds = _between(str(workflow["metadata"].get("creationTimestamp") or ""), started_at)
     if seconds is not None:
-        priority = min(10, max(0, priority_of(workflow)))
-        yield Told(figures.QUEUE_SECONDS, (str(priority),), seconds)
+        yield Told(figures.QUEUE_SECONDS, (str(min(10, max(0, _priority(workflow)))),), seconds)
+
+
+def _priority(workflow: Json) -> int:
+    try:
+        return priority_of(workflow)
+    except (ValueError, TypeError):  # someone else's hand
+        return 0
 
 
 def _summary(summary: Summary) -> Iterator[Told]:

@@ -136,7 +136,7 @@ API_SECONDS = Figure(
 IN_STEP = Figure(
     "ips_mirror_in_step",
     "gauge",
-    "1 while a collection was listed and is watched, 0 while the API server does not answer.",
+    "1 while a collection was listed and is watched, 0 while it is listed now and then at best.",
     {"collection": COLLECTIONS},
 )
 SILENCE = Figure(

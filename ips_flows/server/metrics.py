@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from prometheus_client import (
@@ -31,7 +31,7 @@ from ips_flows.server import figures
 from ips_flows.server.counting import Counting, Told, Unread
 from ips_flows.server.figures import Figure
 from ips_flows.server.journal import warn
-from ips_flows.streams import Event, Listed, Trouble
+from ips_flows.streams import Changed, Event, Listed, Trouble
 
 # A series for the birth of each series doubles what is scraped, and says what process_start_time_seconds says.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -60,8 +60,8 @@ class Upkeep(Protocol):
 class Metrics:
     """The metrics of one server: `take` what the mirror hears, `request` what was answered, `exposition` for a scrape.
 
-    `routes` are the answers that the server knows beforehand: they exist from the start. Between `start` and `stop`
-    a thread reads each new ConfigMap of results once, for the durations of pulls and batches.
+    Between `start` and `stop` a thread reads each new ConfigMap of results once, for the durations of pulls and
+    batches.
     """
 
     def __init__(
@@ -70,7 +70,6 @@ class Metrics:
         namespace: str,
         upkeep: Upkeep | None = None,
         *,
-        routes: Collection[Route] = (),
         pauses: tuple[float, ...] = _PAUSES,
         monotonic: Callable[[], float] = time.monotonic,
         process: bool = True,
@@ -79,17 +78,15 @@ class Metrics:
         self._pauses, self._monotonic = pauses, monotonic
         self._counting, self._lock = Counting(), threading.Lock()
         self._heard = dict.fromkeys(figures.COLLECTIONS, monotonic())
-        self._in_step = dict.fromkeys(figures.COLLECTIONS, False)
-        self._routes = {(method, route) for method, route, _ in routes}
+        self._troubled = dict.fromkeys(figures.COLLECTIONS, False)
+        self._listed: set[str] = set()
+        self._routes: set[tuple[str, str]] = set()
         self._registry = CollectorRegistry()
         self._instruments = {
             figure.name: _instrument(figure, self._registry)
             for figure in figures.FIGURES
             if figure not in _AT_SCRAPE
         }
-        for method, route, code in routes:
-            for figure in (figures.API_REQUESTS, figures.API_SECONDS):
-                self._instruments[figure.name].labels(method, route, str(code))
         self._registry.register(_AtScrape(self._now))
         if process:
             ProcessCollector(registry=self._registry)
@@ -98,6 +95,13 @@ class Metrics:
         self._unread: queue.SimpleQueue[Unread | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read_results, name="results", daemon=True)
+
+    def expect(self, routes: Iterable[Route]) -> None:
+        """Name answers that the server can give: their series exist from now on. Other routes count as `other`."""
+        for method, route, code in routes:
+            self._routes.add((method, route))
+            for figure in (figures.API_REQUESTS, figures.API_SECONDS):
+                self._instruments[figure.name].labels(method, route, str(code))
 
     def start(self) -> None:
         """Begin to read results."""
@@ -113,16 +117,19 @@ class Metrics:
         """Take in what was heard of a collection; others than ours are nothing to us."""
         if collection not in self._heard:
             return
-        if isinstance(event, Trouble):
-            self._in_step[collection] = False
-            return
-        self._heard[collection] = self._monotonic()
-        self._in_step[collection] = True
+        told: list[Told] = []
+        self._troubled[collection] = isinstance(event, Trouble) or (
+            # A list does not mend a broken watch; a change, or the word that it is watched again, does.
+            isinstance(event, Listed) and self._troubled[collection]
+        )
+        if not isinstance(event, Trouble):
+            self._heard[collection] = self._monotonic()
         with self._lock:
             if isinstance(event, Listed):
+                self._listed.add(collection)
                 told = self._counting.listed(collection, event.items)
                 told.append(Told(figures.LISTS, (collection,)))
-            else:
+            elif isinstance(event, Changed):
                 told = self._counting.changed(collection, event.item, gone=event.gone)
             unread = self._counting.unread()
         self._tell(told)
@@ -130,7 +137,7 @@ class Metrics:
             self._unread.put(one)
 
     def request(self, method: str, route: str, code: int, seconds: float) -> None:
-        """Count an answer. `route` is the template, such as `/api/v1/tasks/{id}`; one not named at the start is other."""
+        """Count an answer. `route` is the template, such as `/api/v1/tasks/{id}`."""
         known = (method, route) in self._routes
         labels = (
             method if method in figures.METHODS else figures.OTHER,
@@ -160,7 +167,8 @@ class Metrics:
         yield figures.ACTIVE, (), active
         yield figures.PENDING, (), pending
         for collection in figures.COLLECTIONS:
-            yield figures.IN_STEP, (collection,), self._in_step[collection]
+            whole = collection in self._listed and not self._troubled[collection]
+            yield figures.IN_STEP, (collection,), whole
             yield figures.SILENCE, (collection,), max(0.0, self._monotonic() - self._heard[collection])
         yield figures.LEASE, (), self._upkeep.holds_lease if self._upkeep else False
         yield figures.FINISH_JOBS, (), self._upkeep.finish_jobs if self._upkeep else 0

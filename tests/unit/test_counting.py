@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ips_flows.conventions import ANNOTATION_VERDICT, LABEL_VERDICT
+from ips_flows.conventions import ANNOTATION_COLUMNS, ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_VERDICT
 from ips_flows.results import Chunk
 from ips_flows.server import figures
 from ips_flows.server.counting import DONE, JOBS, LIVE, RESULTS, Counting, Told, Unread
@@ -202,6 +202,15 @@ def test_the_wait_counts_when_argo_starts_a_task(priority: int | None, label: st
     assert figures_of(told) == {f"ips_queue_wait_seconds{{{label}}}": 40}
     assert one.changed(LIVE, live("a", priority=priority)) == []
     assert "ips_queue_wait_seconds" not in str(figures_of(one.changed(DONE, done("a"))))
+
+
+def test_a_priority_by_another_hand_is_none() -> None:
+    """Where neither a plan nor the columns of a task say it, as far as anyone can read them."""
+    item = done("a")
+    item["metadata"]["annotations"].pop(ANNOTATION_PLAN)
+    assert "ips_queue_wait_seconds{5}" in figures_of(counting().changed(DONE, item))
+    item["metadata"]["annotations"][ANNOTATION_COLUMNS] = '{"priority": "urgent"}'
+    assert "ips_queue_wait_seconds{0}" in figures_of(counting().changed(DONE, item))
 
 
 def test_a_task_that_never_ran_has_no_wait() -> None:

@@ -53,7 +53,9 @@ class Clock:
 
 def made(kube: Kube, **options: Any) -> Metrics:
     """The metrics of a server, without those of its process."""
-    return Metrics(kube, "warm", routes=ROUTES, process=False, **options)
+    metrics = Metrics(kube, "warm", process=False, **options)
+    metrics.expect(ROUTES)
+    return metrics
 
 
 def text(metrics: Metrics) -> str:
@@ -225,7 +227,9 @@ def test_how_the_mirror_is(kube: Kube) -> None:
         'ips_mirror_silence_seconds{collection="jobs"} 15.0',
         'ips_mirror_silence_seconds{collection="results"} 15.0',
     ]
-    tell(metrics, (DONE, Listed(())))
+    tell(metrics, (DONE, Listed(())))  # it is listed while it can't be watched
+    assert 'ips_mirror_in_step{collection="done"} 0.0' in text(metrics)
+    tell(metrics, (DONE, Changed(done("a"))))
     assert 'ips_mirror_in_step{collection="done"} 1.0' in text(metrics)
 
 
@@ -277,7 +281,7 @@ def test_open_metrics_where_it_is_asked_for(kube: Kube) -> None:
 @pytest.mark.parametrize("accept", ["", OPEN_METRICS])
 def test_promtool_has_no_complaint(kube: Kube, accept: str) -> None:
     """Names, units, help texts and types are as Prometheus wants them, those of the process included."""
-    metrics = Metrics(kube, "warm", routes=ROUTES)
+    metrics = Metrics(kube, "warm")
     tell(metrics, *first_lists(), (DONE, Changed(done("a", summary=counts()))))
     body = metrics.exposition(accept)[1]
     assert b"process_start_time_seconds" in body
