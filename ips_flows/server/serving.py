@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -16,10 +17,11 @@ import uvicorn
 from ips_flows.errors import IpsFlowError
 from ips_flows.kube import Kube
 from ips_flows.server import journal
-from ips_flows.server.app import create_app
+from ips_flows.server.app import answers, create_app
 from ips_flows.server.auth import Gate
 from ips_flows.server.frame import Frame, Served
 from ips_flows.server.keeper import Keeper, Pace
+from ips_flows.server.metrics import Metrics
 from ips_flows.server.mirror import Mirror, Tempo
 from ips_flows.server.pages import Pages
 from ips_flows.server.routes import Tasks
@@ -88,10 +90,13 @@ def serve(
     listener = _listen(host, port)
     journal.start()
     keeper = Keeper(kube, namespace, _identity(), pace=pace)
-    mirror = Mirror(kube, namespace, tempo=tempo)
+    metrics = Metrics(kube, namespace, keeper)
+    mirror = Mirror(kube, namespace, (metrics,), tempo=tempo)
     state, updates = _State(keeper, mirror), Updates(mirror)
-    app = create_app(state, Tasks(kube, namespace, mirror, updates, gate), Pages())
-    framed = Frame(app, gate, draining=lambda: state.draining, served=_not_counted)
+    parts = (Tasks(kube, namespace, mirror, updates, gate), Pages())
+    app = create_app(state, *parts, exposition=metrics.exposition)
+    metrics.expect(answers(app))
+    framed = Frame(app, gate, draining=lambda: state.draining, served=partial(_count, metrics))
     config = uvicorn.Config(
         framed,
         log_config=None,
@@ -106,6 +111,7 @@ def serve(
     before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         keeper.start()
+        metrics.start()
         mirror.start()
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         address = listener.getsockname()
@@ -113,6 +119,7 @@ def serve(
         server.run(sockets=[listener])
     finally:
         mirror.stop()
+        metrics.stop()
         keeper.stop()
         listener.close()
         for number, handler in before.items():
@@ -120,8 +127,8 @@ def serve(
         journal.tell("ended")
 
 
-def _not_counted(_: Served) -> None:
-    """Nobody counts requests yet."""
+def _count(metrics: Metrics, one: Served) -> None:
+    metrics.request(one.method, one.route, one.status, one.seconds)
 
 
 def _warm_up() -> None:

@@ -22,7 +22,7 @@ from ips_flows.server import figures
 from ips_flows.server.counting import DONE, JOBS, LIVE, RESULTS
 from ips_flows.server.figures import COLLECTIONS, FIGURES
 from ips_flows.server.metrics import Metrics
-from ips_flows.streams import Changed, Event, Listed, Merge, Source, Trouble
+from ips_flows.streams import Changed, Event, Listed, Merge, Recovered, Source, Trouble
 from tests.fakes.apiserver import ApiServer
 from tests.unit import keeping
 from tests.unit.measured import STARTED, counts, done, driver, job, live, node, notice, pulled
@@ -229,8 +229,9 @@ def test_how_the_mirror_is(kube: Kube) -> None:
     ]
     tell(metrics, (DONE, Listed(())))  # it is listed while it can't be watched
     assert 'ips_mirror_in_step{collection="done"} 0.0' in text(metrics)
-    tell(metrics, (DONE, Changed(done("a"))))
-    assert 'ips_mirror_in_step{collection="done"} 1.0' in text(metrics)
+    for mended in (Changed(done("a")), Recovered()):
+        tell(metrics, (DONE, Trouble(UnavailableError("no answer"))), (DONE, mended))
+        assert 'ips_mirror_in_step{collection="done"} 1.0' in text(metrics)
 
 
 def test_what_the_keeper_does(kube: Kube) -> None:
