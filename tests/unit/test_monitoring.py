@@ -116,6 +116,12 @@ CASES = (
         | one("ips_api_request_total", "0+99x40", method="GET", route="/api/v1/tasks", code="200"),
         "30m",
     ),
+    rests(  # a server that has just started says so to its probes
+        "IPSFlowAPIErrors",
+        one("ips_api_request_total", "0+90x40", method="GET", route="/readyz", code="503")
+        | one("ips_api_request_total", "0+9x40", method="GET", route="/api/v1/tasks", code="200"),
+        "30m",
+    ),
     fires("IPSFlowResultsUnread", one("ips_results_reads_total", "0x5 1x30", outcome="failed"), "10m"),
     rests(
         "IPSFlowResultsUnread",
