@@ -129,7 +129,7 @@ API_REQUESTS = Figure(
 API_SECONDS = Figure(
     "ips_api_request_duration_seconds",
     "histogram",
-    "How long an answer took, by the template of its route.",
+    "How long an answer took, by the template of its route. Live updates last as long as somebody looks.",
     {"method": (), "route": (), "code": ()},
     _API_BUCKETS,
 )
