@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from ips_flows import request
 from ips_flows.cli.main import VERBS, Verbs, cli
 from ips_flows.forecast.concerns import KINDS
 from ips_flows.results import Failure, Skip
+from ips_flows.server.figures import FAILURES, FIGURES, PRIORITIES
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+_RULES = ROOT / "deploy" / "components" / "monitoring" / "prometheusrule-ips-flow.yaml"
 _PART = "<!-- {mark} {name} -->"
 
 _FAILURES = {
@@ -53,6 +57,8 @@ def parts() -> dict[str, str]:
         "fields": _fields(),
         "failures": _table(("class", "meaning"), [(f"`{one}`", _FAILURES[one]) for one in Failure]),
         "concerns": _table(("warning", "meaning"), [(f"`{kind}`", text) for kind, text in KINDS.items()]),
+        "metrics": _metrics(),
+        "alerts": _alerts(),
         "skips": _table(("reason", "meaning"), [(f"`{one}`", _SKIPS[one]) for one in Skip]),
     }
 
@@ -91,6 +97,42 @@ def _fields() -> str:
     fields = request.json_schema()["properties"].items()
     rows = [(f"`{name}`", _default(field), field["description"]) for name, field in fields]
     return _table(("field", "default", "allowed"), rows)
+
+
+def _metrics() -> str:
+    rows = [
+        (
+            f"`{one.name}`",
+            one.kind,
+            "; ".join(_label(name, values) for name, values in one.labels.items()) or "–",
+            one.help,
+        )
+        for one in FIGURES
+    ]
+    return _table(("metric", "kind", "labels", "meaning"), rows)
+
+
+def _label(name: str, values: Sequence[str]) -> str:
+    if values == FAILURES:
+        return f"`{name}`: a [failure class](#results)"
+    if values == PRIORITIES:
+        return f"`{name}`: 0 to 10"
+    return f"`{name}`" + (f": {', '.join(values)}" if len(values) > 1 else "")
+
+
+def _alerts() -> str:
+    groups = yaml.safe_load(_RULES.read_text(encoding="utf-8"))["spec"]["groups"]
+    rows = [
+        (f"`{rule['alert']}`", rule["labels"]["severity"], _plain(rule["annotations"]["description"]))
+        for group in groups
+        for rule in group["rules"]
+    ]
+    return _table(("alert", "severity", "meaning"), rows)
+
+
+def _plain(text: str) -> str:
+    """A text of a rule without what Prometheus fills in."""
+    return re.sub(r"{{ \$(?:labels\.)?(\w+)[^}]*}}", r"*\1*", text)
 
 
 def _default(field: dict[str, Any]) -> str:

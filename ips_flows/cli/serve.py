@@ -72,7 +72,7 @@ def serve_command(
 
     from ips_flows.errors import IpsFlowError, UsageError  # noqa: PLC0415
 
-    missing = [name for name in ("fastapi", "uvicorn") if not find_spec(name)]
+    missing = [name for name in ("fastapi", "prometheus_client", "uvicorn") if not find_spec(name)]
     if missing:
         raise IpsFlowError(
             f"`ips-flow serve` needs packages that are not installed: {', '.join(missing)}",

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -16,7 +17,10 @@ from ips_flows.legible import legible
 from ips_flows.server.answers import Answer, to_error
 from ips_flows.server.frame import REQUEST_ID
 
-_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+_TROUBLE = (500, 503)  # what each route may answer as well
+_MADE = {("POST", "/api/v1/tasks"): 201, ("POST", "/api/v1/tasks/{task_id}/retry"): 201}
+
+Exposition = Callable[[str], tuple[str, bytes]]  # an Accept header → content type and text of /metrics
 
 
 class Condition(Protocol):
@@ -43,8 +47,8 @@ class Part(Protocol):
         ...
 
 
-def create_app(condition: Condition, *parts: Part, exposition: Callable[[], bytes] | None = None) -> FastAPI:
-    """The application. `exposition` makes the text of /metrics."""
+def create_app(condition: Condition, *parts: Part, exposition: Exposition | None = None) -> FastAPI:
+    """The application. `exposition` makes what /metrics answers."""
     app = FastAPI(title="IPS Flow", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.router.redirect_slashes = False
     _add_health(app, condition)
@@ -75,11 +79,23 @@ def _add_health(app: FastAPI, condition: Condition) -> None:
         return JSONResponse({"status": "degraded", "reason": short} if short else {"status": "ok"})
 
 
-def _add_metrics(app: FastAPI, exposition: Callable[[], bytes]) -> None:
+def answers(app: FastAPI) -> list[tuple[str, str, int]]:
+    """Method, template of the route and code of the answers that are to be counted from the start."""
+    return [
+        (method, route.path, code)
+        for route in app.routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods or ())
+        for code in (_MADE.get((method, route.path), 200), *_TROUBLE)
+    ]
+
+
+def _add_metrics(app: FastAPI, exposition: Exposition) -> None:
     @app.get("/metrics")
-    def metrics() -> Response:
-        """Prometheus' text."""
-        return Response(exposition(), headers={"Content-Type": _EXPOSITION})
+    def metrics(request: Request) -> Response:
+        """Prometheus' text, or OpenMetrics."""
+        content_type, body = exposition(request.headers.get("Accept", ""))
+        return Response(body, headers={"Content-Type": content_type})
 
 
 def _respond(request: Request, answer: Answer) -> Response:

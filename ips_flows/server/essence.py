@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ips_flows.server.drivers import lost_drivers
 from ips_flows.task import request_of
 
 Json = dict[str, Any]
@@ -44,5 +45,8 @@ def facts(workflow: Json) -> Json:
             **{key: spec[key] for key in _SPEC if key in spec},
             "arguments": {"parameters": [{"name": "request", "value": asked}]},
         },
-        "status": {key: status[key] for key in _STATUS if key in status},
+        "status": {
+            **{key: status[key] for key in _STATUS if key in status},
+            "nodes": lost_drivers(status.get("nodes") or {}),
+        },
     }

@@ -61,6 +61,7 @@ class Keeper:
         self._beat = time.monotonic()
         self._heard = -self._pace.stale
         self._pods_at = 0.0
+        self.finish_jobs = 0  # how many it has started
         self._threads = [
             threading.Thread(target=self._keep_lease, name="lease", daemon=True),
             threading.Thread(target=self._follow, name="keeper", daemon=True),
@@ -85,6 +86,11 @@ class Keeper:
         """Whether both threads run and the loop goes on."""
         running = all(thread.is_alive() for thread in self._threads)
         return running and time.monotonic() - self._beat < self._pace.stuck
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether it acts, and no other one."""
+        return self.lease.held
 
     def not_ready(self) -> str:
         """Why it is not in step with the API server; '' when it is."""
@@ -264,6 +270,7 @@ class Keeper:
             self._kube.create(jobs(self._namespace), body)
         except ConflictError:
             return  # the one before is still going, or another keeper was faster: the next round sees
+        self.finish_jobs += 1
         tell("started a finish Job", task=name, uid=uid, number=decision.number)
 
     def _template_image(self) -> str:

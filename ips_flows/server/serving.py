@@ -8,7 +8,9 @@ import secrets
 import signal
 import socket
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Protocol
 
@@ -18,15 +20,15 @@ from ips_flows import __version__
 from ips_flows.errors import IpsFlowError
 from ips_flows.kube import Kube
 from ips_flows.server import journal
-from ips_flows.server.app import create_app
+from ips_flows.server.app import answers, create_app
 from ips_flows.server.auth import Gate
 from ips_flows.server.frame import Frame, Served
 from ips_flows.server.keeper import Keeper, Pace
+from ips_flows.server.metrics import Metrics
 from ips_flows.server.mirror import Mirror, Tempo
 from ips_flows.server.pages import Pages
 from ips_flows.server.routes import Tasks
 from ips_flows.server.updates import Updates
-from ips_flows.streams import Event
 
 _DRAIN_SECONDS = 15
 _IDLE_SECONDS = 65  # longer than proxies keep a connection: who closes it first must not be us
@@ -44,19 +46,19 @@ class Worker(Protocol):
         ...
 
 
-class Metrics(Protocol):
-    """Who counts what the mirror sees and what is served."""
+class Counts(Protocol):
+    """Who counts what is served, and tells of it."""
 
-    def take(self, collection: str, event: Event) -> None:
-        """An event of a collection of the mirror, in its thread."""
+    def expect(self, routes: Iterable[tuple[str, str, int]]) -> None:
+        """Method, route and code of answers to tell of from the start."""
         ...
 
-    def served(self, served: Served) -> None:
+    def request(self, method: str, route: str, code: int, seconds: float) -> None:
         """A request that was answered."""
         ...
 
-    def exposition(self) -> bytes:
-        """Prometheus' text, asked for in any thread."""
+    def exposition(self, accept: str = "") -> tuple[str, bytes]:
+        """The content type and what /metrics answers, asked for in any thread."""
         ...
 
 
@@ -115,7 +117,6 @@ def serve(
     port: int,
     *,
     gate: Gate,
-    metrics: Metrics | None = None,
     argo_url: str = "",
     linger: float = 0.0,
     pace: Pace | None = None,
@@ -125,7 +126,8 @@ def serve(
     listener = _listen(host, port)
     journal.start()
     keeper = Keeper(kube, namespace, _identity(), pace=pace)
-    mirror = Mirror(kube, namespace, [metrics] if metrics else [], tempo=tempo)
+    metrics = Metrics(kube, namespace, keeper)
+    mirror = Mirror(kube, namespace, (metrics,), tempo=tempo)
     state, updates = State(keeper, mirror), Updates(mirror)
     config = uvicorn.Config(
         application(
@@ -145,6 +147,7 @@ def serve(
     before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         keeper.start()
+        metrics.start()
         mirror.start()
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         address = listener.getsockname()
@@ -152,6 +155,7 @@ def serve(
         server.run(sockets=[listener])
     finally:
         mirror.stop()
+        metrics.stop()
         keeper.stop()
         listener.close()
         for number, handler in before.items():
@@ -166,7 +170,7 @@ def application(
     state: State,
     updates: Updates,
     gate: Gate,
-    metrics: Metrics | None = None,
+    metrics: Counts | None = None,
     argo_url: str = "",
 ) -> Frame:
     """All that is served."""
@@ -180,13 +184,22 @@ def application(
         }
     )
     app = create_app(state, tasks, pages, exposition=metrics.exposition if metrics else None)
+    if metrics:
+        metrics.expect(answers(app))
     return Frame(
-        app, gate, draining=lambda: state.draining, served=metrics.served if metrics else _not_counted
+        app,
+        gate,
+        draining=lambda: state.draining,
+        served=partial(_count, metrics) if metrics else _not_counted,
     )
 
 
 def _not_counted(_: Served) -> None:
     """Where nobody counts requests."""
+
+
+def _count(metrics: Counts, one: Served) -> None:
+    metrics.request(one.method, one.route, one.status, one.seconds)
 
 
 def _warm_up() -> None:

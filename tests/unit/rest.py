@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
 from ips_flows.kube import Kube
 from ips_flows.server.auth import ByKubernetes, Gate
-from ips_flows.server.mirror import Mirror, Tempo
-from ips_flows.server.serving import Metrics, State, application
+from ips_flows.server.mirror import Mirror, Observer, Tempo
+from ips_flows.server.serving import Counts, State, application
 from ips_flows.server.updates import Updates
 from tests.fakes.apiserver import ApiServer
 
@@ -126,13 +126,17 @@ def parsed(lines: Any) -> Iterator[tuple[str, Any]]:
             yield kind, json.loads(line[6:])
 
 
+class Counting(Observer, Counts, Protocol):
+    """Who counts what the mirror sees and what is served."""
+
+
 @contextlib.contextmanager
 def serving(
     server: ApiServer,
     kube: Kube,
     gate: Gate | None = None,
     *,
-    metrics: Metrics | None = None,
+    metrics: Counting | None = None,
     tempo: Tempo = QUICK,
     heartbeat: float = 15.0,
 ) -> Iterator[Rest]:

@@ -6,13 +6,12 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from ips_flows.kube import Kube
 from ips_flows.server import schemas
-from ips_flows.server.frame import Served
 from ips_flows.server.journal import JsonLines
 from ips_flows.streams import Event
 from tests.fakes.apiserver import ApiServer
@@ -158,20 +157,25 @@ class Counter:
     def __init__(self) -> None:
         self.collections: set[str] = set()
         self.requests: list[tuple[str, str, int]] = []
+        self.expected: set[tuple[str, str]] = set()
 
     def take(self, collection: str, event: Event) -> None:
         """Remember where it came from."""
         assert event
         self.collections.add(collection)
 
-    def served(self, served: Served) -> None:
-        """Remember a request."""
-        assert served.seconds >= 0
-        self.requests.append((served.method, served.route, served.status))
+    def expect(self, routes: Iterable[tuple[str, str, int]]) -> None:
+        """Remember what may be asked."""
+        self.expected = {(method, route) for method, route, _ in routes}
 
-    def exposition(self) -> bytes:
+    def request(self, method: str, route: str, code: int, seconds: float) -> None:
+        """Remember a request."""
+        assert seconds >= 0
+        self.requests.append((method, route, code))
+
+    def exposition(self, accept: str = "") -> tuple[str, bytes]:
         """A text."""
-        return b"ips_test 1\n"
+        return f"text/{'plain' if 'plain' in accept else 'other'}", b"ips_test 1\n"
 
 
 def test_metrics_are_told_and_tell(server: ApiServer, kube: Kube) -> None:
@@ -182,9 +186,13 @@ def test_metrics_are_told_and_tell(server: ApiServer, kube: Kube) -> None:
         metrics.requests.clear()
         rest.get(f"{ROOT}/nobody")
         rest.get("/nowhere")
-        found = rest.call("GET", "/metrics", headers={"Authorization": None})
-        assert (found.status, found.body) == (200, b"ips_test 1\n")
-        assert found.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        found = rest.call("GET", "/metrics", headers={"Authorization": None, "Accept": "text/plain"})
+        assert (found.status, found.body, found.headers["content-type"]) == (
+            200,
+            b"ips_test 1\n",
+            "text/plain",
+        )
+    assert {("GET", f"{ROOT}/{{task_id}}"), ("POST", ROOT), ("GET", "/metrics")} <= metrics.expected
     assert metrics.collections == {"live", "done", "jobs", "results"}
     assert metrics.requests == [
         ("GET", f"{ROOT}/{{task_id}}", 404),

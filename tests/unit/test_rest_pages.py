@@ -93,7 +93,7 @@ def routes(app: FastAPI) -> set[tuple[str, str]]:
 def test_the_description_names_each_route() -> None:
     """And none that is not there."""
     parts: Any = Tasks(None, "warm", None, None, None)  # type: ignore[arg-type]
-    served = routes(create_app(None, parts, Pages(), exposition=lambda: b""))  # type: ignore[arg-type]
+    served = routes(create_app(None, parts, Pages(), exposition=lambda _: ("", b"")))  # type: ignore[arg-type]
     for_people = {
         ("/", "get"),
         ("/web", "get"),

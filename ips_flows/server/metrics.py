@@ -1,0 +1,259 @@
+"""The figures as Prometheus reads them: a registry of this server's own, fed by the mirror, the routes and the keeper."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ips_flows import results
+from ips_flows.errors import ApiError, NewerFormatError, UnavailableError
+from ips_flows.kube import Kube, core
+from ips_flows.results import Chunk
+from ips_flows.server import figures
+from ips_flows.server.counting import Counting, Told, Unread
+from ips_flows.server.figures import Figure
+from ips_flows.server.journal import warn
+from ips_flows.streams import Changed, Event, Listed, Trouble
+
+# A series for the birth of each series doubles what is scraped, and says what process_start_time_seconds says.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_PAUSES = (1.0, 5.0, 20.0, 60.0)  # seconds before stored results are asked for again
+# What the unpacking of a ConfigMap raises that someone else labelled as results.
+_NOT_OURS = (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error)
+
+Route = tuple[str, str, int]  # method, template of the route, code
+
+
+class Upkeep(Protocol):
+    """What a keeper tells of itself."""
+
+    @property
+    def finish_jobs(self) -> int:
+        """How many finish Jobs it has started."""
+        ...
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether it acts at this moment."""
+        ...
+
+
+class Metrics:
+    """The metrics of one server: `take` what the mirror hears, `request` what was answered, `exposition` for a scrape.
+
+    Between `start` and `stop` a thread reads each new ConfigMap of results once, for the durations of pulls and
+    batches.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        upkeep: Upkeep | None = None,
+        *,
+        pauses: tuple[float, ...] = _PAUSES,
+        monotonic: Callable[[], float] = time.monotonic,
+        process: bool = True,
+    ) -> None:
+        self._kube, self._namespace, self._upkeep = kube, namespace, upkeep
+        self._pauses, self._monotonic = pauses, monotonic
+        self._counting, self._lock = Counting(), threading.Lock()
+        self._heard = dict.fromkeys(figures.COLLECTIONS, monotonic())
+        self._troubled = dict.fromkeys(figures.COLLECTIONS, False)
+        self._listed: set[str] = set()
+        self._routes: set[tuple[str, str]] = set()
+        self._registry = CollectorRegistry()
+        self._instruments = {
+            figure.name: _instrument(figure, self._registry)
+            for figure in figures.FIGURES
+            if figure not in _AT_SCRAPE
+        }
+        self._registry.register(_AtScrape(self._now))
+        if process:
+            ProcessCollector(registry=self._registry)
+            PlatformCollector(registry=self._registry)
+            GCCollector(registry=self._registry)
+        self._unread: queue.SimpleQueue[Unread | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._reader = threading.Thread(target=self._read_results, name="results", daemon=True)
+
+    def expect(self, routes: Iterable[Route]) -> None:
+        """Name answers that the server can give: their series exist from now on. Other routes count as `other`."""
+        for method, route, code in routes:
+            self._routes.add((method, route))
+            for figure in (figures.API_REQUESTS, figures.API_SECONDS):
+                self._instruments[figure.name].labels(method, route, str(code))
+
+    def start(self) -> None:
+        """Begin to read results."""
+        self._reader.start()
+
+    def stop(self) -> None:
+        """End when what is being read was read."""
+        self._stop.set()
+        self._unread.put(None)
+        self._reader.join(10)
+
+    def take(self, collection: str, event: Event) -> None:
+        """Take in what was heard of a collection; others than ours are nothing to us."""
+        if collection not in self._heard:
+            return
+        told: list[Told] = []
+        self._troubled[collection] = isinstance(event, Trouble) or (
+            # A list does not mend a broken watch; a change, or the word that it is watched again, does.
+            isinstance(event, Listed) and self._troubled[collection]
+        )
+        if not isinstance(event, Trouble):
+            self._heard[collection] = self._monotonic()
+        with self._lock:
+            if isinstance(event, Listed):
+                self._listed.add(collection)
+                told = self._counting.listed(collection, event.items)
+                told.append(Told(figures.LISTS, (collection,)))
+            elif isinstance(event, Changed):
+                told = self._counting.changed(collection, event.item, gone=event.gone)
+            unread = self._counting.unread()
+        self._tell(told)
+        for one in unread:
+            self._unread.put(one)
+
+    def request(self, method: str, route: str, code: int, seconds: float) -> None:
+        """Count an answer. `route` is the template, such as `/api/v1/tasks/{id}`."""
+        known = (method, route) in self._routes
+        labels = (
+            method if method in figures.METHODS else figures.OTHER,
+            route if known else figures.OTHER,
+            str(code),
+        )
+        self._tell([Told(figures.API_REQUESTS, labels), Told(figures.API_SECONDS, labels, seconds)])
+
+    def exposition(self, accept: str = "") -> tuple[str, bytes]:
+        """Content type and text of all figures, as OpenMetrics where the `Accept` header asks for that."""
+        encode, content_type = choose_encoder(accept)
+        return content_type, encode(self._registry)
+
+    def _tell(self, told: Iterable[Told]) -> None:
+        for one in told:
+            instrument = self._instruments[one.figure.name]
+            child = instrument.labels(*one.labels) if one.labels else instrument
+            if isinstance(child, Counter):
+                child.inc(one.value)
+            else:
+                child.observe(one.value)
+
+    def _now(self) -> Iterator[tuple[Figure, tuple[str, ...], float]]:
+        """What is asked for when it is scraped."""
+        with self._lock:
+            active, pending = self._counting.active, self._counting.pending
+        yield figures.ACTIVE, (), active
+        yield figures.PENDING, (), pending
+        for collection in figures.COLLECTIONS:
+            whole = collection in self._listed and not self._troubled[collection]
+            yield figures.IN_STEP, (collection,), whole
+            yield figures.SILENCE, (collection,), max(0.0, self._monotonic() - self._heard[collection])
+        yield figures.LEASE, (), self._upkeep.holds_lease if self._upkeep else False
+        yield figures.FINISH_JOBS, (), self._upkeep.finish_jobs if self._upkeep else 0
+        yield figures.BUILD, figures.BUILD.labels["version"], 1
+
+    # -- results
+
+    def _read_results(self) -> None:
+        while (one := self._unread.get()) is not None and not self._stop.is_set():
+            try:
+                chunk = self._fetch(one)
+                with self._lock:
+                    told = self._counting.read(one, chunk) if chunk else []
+            except (ApiError, NewerFormatError) as error:
+                outcome, told = "failed", []
+                warn("stored results can't be read for the metrics", name=one.name, error=error.message)
+            except _NOT_OURS as error:
+                outcome, told = "failed", []
+                warn("stored results can't be read for the metrics", name=one.name, error=repr(error))
+            else:
+                outcome = "read" if chunk else "gone"
+            self._tell([*told, Told(figures.READS, (outcome,))])
+
+    def _fetch(self, one: Unread) -> Chunk | None:
+        """Stored results; None where they are gone. An API server that does not answer is asked a few times."""
+        for pause in itertools.chain(self._pauses, (None,)):
+            try:
+                return self._stored(one)
+            except UnavailableError:
+                if pause is None or self._stop.wait(pause):
+                    raise
+        raise AssertionError  # the last one returned or raised
+
+    def _stored(self, one: Unread) -> Chunk | None:
+        # A list, because the right to list is there already.
+        found = self._kube.list(core(self._namespace, "configmaps"), fields=f"metadata.name={one.name}")
+        for item in found:
+            if item["metadata"]["uid"] == one.uid:
+                return results.decode(item["binaryData"])
+        return None
+
+
+_AT_SCRAPE = (
+    figures.ACTIVE,
+    figures.PENDING,
+    figures.IN_STEP,
+    figures.SILENCE,
+    figures.LEASE,
+    figures.FINISH_JOBS,
+    figures.BUILD,
+)
+
+
+class _AtScrape(Collector):
+    """Figures that are asked for when they are read."""
+
+    def __init__(self, now: Callable[[], Iterable[tuple[Figure, tuple[str, ...], float]]]) -> None:
+        self._now = now
+
+    def describe(self) -> Iterable[Metric]:
+        """Their names, so that the registry takes no other one of the same name."""
+        return [_family(figure) for figure in _AT_SCRAPE]
+
+    def collect(self) -> Iterable[Metric]:
+        """Their values."""
+        families = {figure.name: _family(figure) for figure in _AT_SCRAPE}
+        for figure, labels, value in self._now():
+            families[figure.name].add_metric(labels, float(value))
+        return families.values()
+
+
+def _family(figure: Figure) -> CounterMetricFamily | GaugeMetricFamily:
+    kind = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
+    return kind(figure.name, figure.help, labels=tuple(figure.labels))
+
+
+def _instrument(figure: Figure, registry: CollectorRegistry) -> Counter | Histogram:
+    """A counter or histogram with every series that is known beforehand."""
+    labels = tuple(figure.labels)
+    made: Counter | Histogram
+    if figure.kind == "counter":
+        made = Counter(figure.name, figure.help, labels, registry=registry)
+    else:
+        made = Histogram(figure.name, figure.help, labels, registry=registry, buckets=figure.buckets)
+    if labels:
+        for values in itertools.product(*figure.labels.values()):
+            made.labels(*values)
+    return made

@@ -1,0 +1,68 @@
+"""Which metrics and labels a query names, compared with those that the server exposes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ips_flows.server.figures import FIGURES
+
+# What Prometheus itself adds, and what the libraries expose of the process.
+_TARGET = {"namespace", "pod", "job", "instance"}
+_FOREIGN = {"up": _TARGET, "process_resident_memory_bytes": _TARGET, "process_cpu_seconds_total": _TARGET}
+_WORDS = {
+    "by",
+    "on",
+    "and",
+    "or",
+    "unless",
+    "sum",
+    "max",
+    "min",
+    "rate",
+    "increase",
+    "histogram_quantile",
+    "absent",
+}
+_SELECTOR = re.compile(r'([a-zA-Z_:][\w:]*)\s*\{((?:[^{}"]|"[^"]*")*)\}')
+_MATCHER = re.compile(r'([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+_GROUPING = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
+_VARIABLE = re.compile(r"label_values\((.*),\s*(\w+)\)")  # what Grafana asks for the values of a variable
+_NAME = re.compile(r"(?<![\w$])[a-zA-Z_:][\w:]*")
+
+
+def exposed() -> dict[str, Mapping[str, tuple[str, ...]]]:
+    """Each name of a sample, and the values of its labels; none where the server names them when it starts."""
+    found: dict[str, Mapping[str, tuple[str, ...]]] = {
+        name: dict.fromkeys(labels, ()) for name, labels in _FOREIGN.items()
+    }
+    for figure in FIGURES:
+        labels = {**dict.fromkeys(_TARGET, ()), **figure.labels}
+        if figure.kind == "histogram":
+            found[f"{figure.name}_bucket"] = {**labels, "le": ()}
+            found[f"{figure.name}_sum"] = found[f"{figure.name}_count"] = labels
+        else:
+            found[figure.name] = labels
+    return found
+
+
+def complaints(query: str) -> list[str]:
+    """What a query asks for that nobody exposes: a metric, a label of it, a value of that."""
+    known = exposed()
+    query = _VARIABLE.sub(r"max by (\2) (\1)", query)
+    found = []
+    for name, matchers in _SELECTOR.findall(query):
+        for label, how, text in _MATCHER.findall(matchers):
+            values = known.get(name, {}).get(label)
+            if values is None:
+                found.append(f"{name} has no label {label}")
+            elif values and "$" not in text:
+                asked = text.split("|") if "~" in how else [text]
+                found += [f"{label} of {name} is never {one}" for one in asked if one not in values]
+    bare = _SELECTOR.sub(r"\1", query)
+    grouped = {one.strip() for group in _GROUPING.findall(bare) for one in group.split(",")}
+    metrics = set(_NAME.findall(re.sub(r"\[[^]]*\]", "", _GROUPING.sub("", bare)))) - _WORDS
+    found += [f"nobody exposes {name}" for name in sorted(metrics - known.keys())]
+    labels = set.intersection(*(set(known.get(name, {})) for name in metrics)) if metrics else set()
+    found += [f"{label} is no label of {', '.join(sorted(metrics))}" for label in sorted(grouped - labels)]
+    return found if metrics else [*found, "no metric at all"]
