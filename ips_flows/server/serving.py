@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import secrets
@@ -179,6 +180,9 @@ def _not_counted(_: Served) -> None:
 def _warm_up() -> None:
     """What the first submit would wait for: hera takes a second to import."""
     importlib.import_module("ips_flows.flows.task_workflow")
+    # What is there for good is not looked through again: a whole collection would keep every request waiting.
+    gc.collect()
+    gc.freeze()
 
 
 def _listen(host: str, port: int) -> socket.socket:
