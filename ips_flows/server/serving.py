@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import secrets
@@ -205,6 +206,9 @@ def _count(metrics: Counts, one: Served) -> None:
 def _warm_up() -> None:
     """What the first submit would wait for: hera takes a second to import."""
     importlib.import_module("ips_flows.flows.task_workflow")
+    # What is there for good is not looked through again: a whole collection would keep every request waiting.
+    gc.collect()
+    gc.freeze()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -203,6 +203,7 @@ def test_failures_as_lines() -> None:
         "NotFound",
         "manifest unknown",
     )
+    assert [one.image for one in failure_lines("n1", BAD_NODE, (OTHER,))] == []  # someone else's hand
     both = NodeResult((MISSING, MISSING), AT)
     assert [one.image for one in failure_lines("n1", both, (GOOD, OTHER), limit=1)] == [GOOD]
 
