@@ -1,0 +1,217 @@
+/** One task: live state, the grid, what failed and why, what was tried, and what can be done about it. */
+
+import { ApiError, cancel, retry, task as whole } from "./api.js";
+import { fill, h, mark, say } from "./dom.js";
+import { clock } from "./format.js";
+import { grid } from "./grid.js";
+import { t } from "./i18n.js";
+import { drift, facts, failures, notice, retries, skipped, timeline, waves } from "./panels.js";
+import { bar, confirm, emptyBar, notify, problem, progressText, section, status } from "./parts.js";
+import { isOver } from "./results.js";
+import { follow } from "./stream.js";
+import { tiles } from "./tiles.js";
+
+const WHOLE_SECONDS = 3; // results are stored at most every 30 s; asking for them costs more than the stream does
+
+export function detail(main, id, config) {
+  let task = null;
+  let stopped = false;
+  let asked = 0; // when the whole task was asked for last
+  let cost = 0;
+  let timer = 0;
+  let seen = new Date();
+  let busy = false;
+
+  const pill = h("span", {});
+  const live = h("span", { class: "live", role: "status" });
+  const buttons = h("div", { class: "actions" });
+  const error = h("p", { class: "wrong", role: "alert", hidden: true });
+  const message = h("p", { class: "message" });
+  const progress = emptyBar();
+  const told = h("p", { class: "told" });
+  const figures = h("dl", { class: "figures" });
+  const cells = grid();
+  const slots = Object.fromEntries(["waves", "failures", "retries", "drift", "timeline", "facts", "skipped", "notice"].map((name) => [name, h("div", { class: `slot ${name}` })]));
+  const state = h("div", { class: "card state" }, h("p", { class: "loading", role: "status" }, t("loading")));
+  const content = h(
+    "div",
+    { class: "detail", hidden: true },
+    h("div", { class: "card lead" }, message, progress, told, figures),
+    h(
+      "div",
+      { class: "columns" },
+      h("div", { class: "main" }, slots.failures, slots.drift, section(t("grid.title"), cells.element), slots.waves, slots.retries),
+      h("div", { class: "side" }, slots.timeline, slots.facts, slots.skipped, slots.notice),
+    ),
+  );
+  main.append(
+    h("nav", { class: "crumbs", "aria-label": t("detail.crumbs") }, h("a", { href: "#/tasks" }, `← ${t("title.tasks")}`)),
+    h("div", { class: "headline" }, h("h1", { class: "mono" }, id), pill, live, h("span", { class: "grow" }), buttons),
+    error,
+    state,
+    content,
+  );
+
+  function show() {
+    state.hidden = true;
+    content.hidden = false;
+    const ending = task.status === "cancelled" && !isOver(task);
+    status(pill, task.status, ending ? t("status.cancelling") : undefined);
+    say(message, task.message ?? "");
+    message.hidden = !task.message;
+    message.classList.toggle("bad", task.status === "failed");
+    bar(progress, task);
+    say(told, progressText(task));
+    tiles(figures, task);
+    cells.update(task);
+    fill(slots.waves, waves(task));
+    panel(slots.failures, failures, task);
+    fill(slots.retries, retries(task));
+    fill(slots.drift, drift(task));
+    fill(slots.timeline, timeline(task));
+    panel(slots.facts, facts, task);
+    fill(slots.skipped, skipped(task));
+    fill(slots.notice, notice(task));
+    actions();
+  }
+
+  /** A panel with parts that can be unfolded is made anew only when what it tells has changed. */
+  function panel(slot, make, of) {
+    const key = JSON.stringify([of.failedNodeDetails, of.summary?.failures, of.status, of.window, of.priority, of.mode]);
+    if (slot.dataset.told === key) return;
+    slot.dataset.told = key;
+    const open = new Set([...slot.querySelectorAll("details[open]")].map((one) => one.dataset.key));
+    fill(slot, make(of));
+    for (const one of slot.querySelectorAll("details")) if (open.has(one.dataset.key)) one.open = true;
+  }
+
+  function actions() {
+    const over = isOver(task);
+    const wanted = [
+      config.argoUrl && h("a", { class: "button", href: argoLink(), target: "_blank", rel: "noreferrer" }, t("detail.argo")),
+      over && task.status !== "completed" && h("button", { type: "button", "data-does": "retry", class: "primary", disabled: busy }, t("detail.retry")),
+      over && task.status === "completed" && task.progress.failedNodes > 0 && h("button", { type: "button", "data-does": "retry", disabled: busy }, t("detail.retry")),
+      !over && task.status !== "cancelled" && h("button", { type: "button", "data-does": "cancel", class: "danger", disabled: busy }, t("detail.cancel")),
+    ];
+    fill(buttons, ...wanted.filter(Boolean));
+  }
+
+  function argoLink() {
+    const base = config.argoUrl.replace(/\/+$/, "");
+    return `${base}/workflows/${encodeURIComponent(task.namespace)}/${encodeURIComponent(task.taskId)}`;
+  }
+
+  buttons.addEventListener("click", (event) => {
+    const does = event.target.closest("button")?.dataset.does;
+    if (does === "cancel") doCancel();
+    if (does === "retry") doRetry();
+  });
+
+  async function doCancel() {
+    if (!(await confirm(t("cancel.title", { task: id }), t("cancel.text"), t("cancel.yes")))) return;
+    await attempt(async () => {
+      take(await cancel(id));
+      notify(t("cancel.done", { task: id }));
+    });
+  }
+
+  async function doRetry() {
+    await attempt(async () => {
+      const made = await retry(id);
+      notify(t("retry.done", { task: made.taskId }));
+      window.location.hash = `#/tasks/${encodeURIComponent(made.taskId)}`;
+    });
+  }
+
+  /** Do what a button says, once at a time; a refusal is told beside it, in the server's words. */
+  async function attempt(does) {
+    busy = true;
+    error.hidden = true;
+    actions();
+    try {
+      await does();
+    } catch (problem) {
+      if (!(problem instanceof ApiError)) throw problem;
+      say(error, problem.message);
+      error.hidden = false;
+      refresh();
+    } finally {
+      busy = false;
+      if (task && !stopped) actions();
+    }
+  }
+
+  /** The stream tells a task without its nodes: what is known of these stays until the whole is asked for. */
+  function take(told) {
+    const before = task;
+    seen = new Date();
+    task = told.nodeStatuses ? told : { ...told, nodeStatuses: before?.nodeStatuses, drift: before?.drift, failedNodeDetails: longer(before, told) };
+    show();
+    const changed = !before || JSON.stringify([before.status, before.progress, before.finishedAt, before.retryHistory]) !== JSON.stringify([task.status, task.progress, task.finishedAt, task.retryHistory]);
+    if (!told.nodeStatuses && (changed || !task.nodeStatuses)) later();
+  }
+
+  /** A list cut to 20 does not replace one that told all. */
+  function longer(before, told) {
+    const known = before?.failedNodeDetails ?? [];
+    return told.failedNodeDetails.length < known.length && before.status === told.status ? known : told.failedNodeDetails;
+  }
+
+  /** Ask for the whole soon: at once after the end, else on a beat that what it costs makes slower. */
+  function later() {
+    const pause = Math.max(WHOLE_SECONDS * 1000, cost * 10);
+    const wait = isOver(task) ? 0 : Math.max(0, asked + pause - Date.now());
+    window.clearTimeout(timer);
+    timer = window.setTimeout(refresh, wait);
+  }
+
+  async function refresh() {
+    window.clearTimeout(timer);
+    asked = Date.now();
+    try {
+      const told = await whole(id);
+      cost = Date.now() - asked;
+      if (!stopped) take(told);
+    } catch (problem) {
+      if (!(problem instanceof ApiError)) throw problem;
+      if (!stopped && !task) failed(problem);
+    }
+  }
+
+  function failed(problem_) {
+    content.hidden = true;
+    state.hidden = false;
+    const gone = problem_.status === 404;
+    state.replaceChildren(problem(t(gone ? "error.gone" : "error.task"), problem_, gone ? null : refresh));
+    buttons.replaceChildren();
+    pill.className = "";
+    say(pill, "");
+  }
+
+  function connection(now) {
+    live.className = `live ${{ live: "on", lost: "lost" }[now] ?? ""}`;
+    say(live, now === "lost" ? t("live.lost", { at: clock(seen) }) : now === "live" ? t("live.live") : "");
+    mark(live, "title", t(`live.${now}Hint`));
+  }
+
+  const stream = follow(id, {
+    onTask: take,
+    onState: connection,
+    onError: (problem_) => {
+      connection("over");
+      failed(problem_);
+    },
+    isOver,
+  });
+  refresh();
+  const tick = window.setInterval(() => task && !document.hidden && show(), 5000);
+  return {
+    stop() {
+      stopped = true;
+      window.clearTimeout(timer);
+      window.clearInterval(tick);
+      stream.stop();
+      cells.stop();
+    },
+  };
+}

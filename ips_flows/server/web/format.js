@@ -1,0 +1,75 @@
+/** Numbers, sizes and times for people. What is not known is a dash, never 0. */
+
+import { locale, t } from "./i18n.js";
+
+const NONE = "–";
+
+export const number = (value) => new Intl.NumberFormat(locale()).format(value);
+
+export function bytes(value) {
+  if (value === null || value === undefined) return NONE;
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  const power = value < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
+  const scaled = value / 1000 ** power;
+  const digits = power && scaled < 10 ? 1 : 0;
+  return `${new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(scaled)} ${units[power]}`;
+}
+
+/** The seconds of one pull, with one digit after the point while that says something. */
+export function seconds(value) {
+  if (value === null || value === undefined) return NONE;
+  if (value >= 100) return duration(value);
+  return t("time.s", { s: new Intl.NumberFormat(locale(), { maximumFractionDigits: 1 }).format(value) });
+}
+
+/** A longer time, in its two largest units. */
+export function duration(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return NONE;
+  const whole = Math.max(0, Math.round(value));
+  const [d, hour, m, s] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60, whole % 60];
+  if (d) return t("time.dh", { d, h: hour });
+  if (hour) return t("time.hm", { h: hour, m });
+  if (m) return t("time.ms", { m, s });
+  return t("time.s", { s });
+}
+
+/** The seconds between two stamps; up to now where the second is missing. */
+export function between(from, to) {
+  if (!from) return null;
+  return ((to ? Date.parse(to) : Date.now()) - Date.parse(from)) / 1000;
+}
+
+/** When, as date and time of the reader's own zone. */
+export function moment(stamp) {
+  if (!stamp) return NONE;
+  return new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" }).format(new Date(stamp));
+}
+
+/** The time of day, with the date where that is another one. */
+export function clock(stamp) {
+  const at = new Date(stamp);
+  const today = at.toDateString() === new Date().toDateString();
+  return new Intl.DateTimeFormat(locale(), { ...(today ? { timeStyle: "medium" } : { dateStyle: "short", timeStyle: "short" }), hourCycle: "h23" }).format(at);
+}
+
+/** How long ago, or in how long. */
+export function ago(stamp) {
+  if (!stamp) return NONE;
+  const away = (Date.parse(stamp) - Date.now()) / 1000;
+  const relative = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" });
+  const size = Math.abs(away);
+  if (size < 60) return relative.format(Math.round(away), "second");
+  if (size < 3600) return relative.format(Math.round(away / 60), "minute");
+  if (size < 86400) return relative.format(Math.round(away / 3600), "hour");
+  return relative.format(Math.round(away / 86400), "day");
+}
+
+/** The last part of a reference: what tells images of one registry apart. A digest is cut. */
+export function shortImage(reference) {
+  const tail = reference.slice(reference.lastIndexOf("/") + 1);
+  const at = tail.indexOf("@sha256:");
+  return at < 0 ? tail : `${tail.slice(0, at)}@${tail.slice(at + 8, at + 16)}`;
+}
+
+/** A digest that fits into a line. */
+export const shortDigest = (digest) => (digest ? digest.slice(0, 19) : NONE);

@@ -1,0 +1,143 @@
+/** All nodes at a glance: a tile a node on one canvas, coloured by the worst of its images. */
+
+import { h, mark, say } from "./dom.js";
+import { number } from "./format.js";
+import { known, t } from "./i18n.js";
+
+const GAP = 2;
+const WORDS = { failed: "result.failed", skipped: "result.skipped", pulled: "result.pulled", present: "result.present", pulling: "result.pulling", waiting: "result.waiting", done: "result.done", unknown: "result.waiting" };
+
+/** The tiles; `onChoose(node)` is told of the one that was clicked, or entered with the keyboard. */
+export function mosaic(onChoose) {
+  const canvas = h("canvas", { class: "tiles", role: "img", tabindex: 0, onkeydown: key, onpointermove: hover, onpointerleave: leave, onclick: choose, onblur: leave, onfocus: () => point(at < 0 ? 0 : at) });
+  const tip = h("div", { class: "tip", role: "status", hidden: true });
+  const legend = h("ul", { class: "legend" });
+  const element = h("div", { class: "mosaic" }, h("div", { class: "frame" }, canvas, tip), legend);
+  let tiles = [];
+  let at = -1;
+  let shape = { columns: 1, size: 16 };
+
+  const resized = new ResizeObserver(draw);
+  resized.observe(element);
+  const scheme = window.matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", draw);
+
+  /** `rest` is how many nodes of which nothing is told yet are done, pull, and wait. */
+  function update(nodes, rest) {
+    const nameless = ["done", "pulling", "waiting"].flatMap((kind) => Array.from({ length: rest[kind] }, () => ({ kind })));
+    tiles = [...nodes.map((one) => ({ kind: one.worst, node: one })), ...nameless];
+    if (at >= tiles.length) leave();
+    const counts = new Map();
+    for (const { kind } of tiles) counts.set(WORDS[kind], (counts.get(WORDS[kind]) ?? 0) + 1);
+    const kinds = Object.keys(WORDS).filter((kind, index, all) => counts.has(WORDS[kind]) && all.findIndex((one) => WORDS[one] === WORDS[kind]) === index);
+    legend.replaceChildren(...kinds.map((kind) => h("li", { class: kind }, h("i", {}), `${t(WORDS[kind])} `, h("b", {}, number(counts.get(WORDS[kind]))))));
+    const all = kinds.map((kind) => `${t(WORDS[kind])} ${number(counts.get(WORDS[kind]))}`).join(t("comma"));
+    mark(canvas, "aria-label", t("mosaic.label", { all }));
+    draw();
+  }
+
+  function draw() {
+    const width = element.clientWidth;
+    if (!width || !tiles.length) return;
+    const size = tiles.length > 3000 ? 8 : tiles.length > 1000 ? 10 : tiles.length > 300 ? 13 : 18;
+    const columns = Math.max(1, Math.floor((width + GAP) / (size + GAP)));
+    const rows = Math.ceil(tiles.length / columns);
+    shape = { columns, size };
+    const ratio = window.devicePixelRatio || 1;
+    const height = rows * (size + GAP) - GAP;
+    canvas.width = width * ratio;
+    canvas.height = height * ratio;
+    canvas.style.setProperty("height", `${height}px`);
+    const brush = canvas.getContext("2d");
+    brush.scale(ratio, ratio);
+    const style = getComputedStyle(element);
+    const colours = Object.fromEntries(Object.keys(WORDS).map((kind) => [kind, style.getPropertyValue(`--tile-${kind}`)]));
+    const ink = style.getPropertyValue("--tile-ink");
+    tiles.forEach(({ kind }, index) => {
+      const [x, y] = place(index);
+      brush.fillStyle = colours[kind];
+      brush.fillRect(x, y, size, size);
+      // A failure is told by its form, too.
+      if (kind === "failed") {
+        brush.strokeStyle = ink;
+        brush.lineWidth = size > 10 ? 1.5 : 1;
+        brush.beginPath();
+        brush.moveTo(x + size * 0.3, y + size * 0.3);
+        brush.lineTo(x + size * 0.7, y + size * 0.7);
+        brush.moveTo(x + size * 0.7, y + size * 0.3);
+        brush.lineTo(x + size * 0.3, y + size * 0.7);
+        brush.stroke();
+      }
+    });
+    if (at >= 0) {
+      const [x, y] = place(at);
+      brush.strokeStyle = style.getPropertyValue("--text");
+      brush.lineWidth = 2;
+      brush.strokeRect(x + 1, y + 1, size - 2, size - 2);
+    }
+  }
+
+  const place = (index) => [(index % shape.columns) * (shape.size + GAP), Math.floor(index / shape.columns) * (shape.size + GAP)];
+
+  function point(index) {
+    if (index < 0 || index >= tiles.length) return;
+    at = index;
+    const { kind, node } = tiles[index];
+    say(tip, node ? described(node) : t("mosaic.nameless", { result: t(WORDS[kind]) }));
+    tip.hidden = false;
+    const [x, y] = place(index);
+    const left = Math.max(0, Math.min(x, element.clientWidth - tip.offsetWidth));
+    tip.style.setProperty("left", `${left}px`);
+    tip.style.setProperty("top", `${y + shape.size + 6}px`);
+    draw();
+  }
+
+  function leave() {
+    if (document.activeElement === canvas && at >= 0) return;
+    at = -1;
+    tip.hidden = true;
+    draw();
+  }
+
+  function under(event) {
+    const box = canvas.getBoundingClientRect();
+    const pitch = shape.size + GAP;
+    const column = Math.floor((event.clientX - box.left) / pitch);
+    return column < shape.columns ? Math.floor((event.clientY - box.top) / pitch) * shape.columns + column : -1;
+  }
+
+  function hover(event) {
+    const index = under(event);
+    if (index !== at) point(index);
+  }
+
+  function choose(event) {
+    const tile = tiles[under(event)];
+    if (tile?.node) onChoose(tile.node.node);
+  }
+
+  function key(event) {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -shape.columns, ArrowDown: shape.columns, Home: -at, End: tiles.length - 1 - at };
+    if (event.key === "Enter" && tiles[at]?.node) onChoose(tiles[at].node.node);
+    else if (event.key in steps) point(Math.max(0, Math.min(tiles.length - 1, at + steps[event.key])));
+    else return;
+    event.preventDefault();
+  }
+
+  return {
+    element,
+    update,
+    stop() {
+      resized.disconnect();
+      scheme.removeEventListener("change", draw);
+    },
+  };
+}
+
+function described({ node, cells, worst }) {
+  const bad = cells.filter((cell) => cell.result === "failed" || cell.result === "skipped");
+  const why = [...new Set(bad.map((cell) => known("reason", cell.reason ?? "Unknown")))].join(t("comma"));
+  const good = cells.length - bad.length;
+  const said = why ? `${t(WORDS[worst])} (${why})` : t(WORDS[worst]);
+  return t("mosaic.node", { node, result: said, good: number(good), all: number(cells.length) });
+}

@@ -1,0 +1,102 @@
+/** The live updates of one task: read while the page is looked at, taken up again after every break. */
+
+import { ApiError, events } from "./api.js";
+
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 10_000;
+const SILENCE = 60_000; // the server sends a comment more often than that
+
+/**
+ * Hands each task to `onTask`, tells `onState` of "live", "lost" and "over", and `onError` of a refusal that asking
+ * again won't mend. `isOver(task)` says after which task the end of the stream is its true end.
+ */
+export function follow(id, { onTask, onState, onError, isOver }) {
+  let reading = null;
+  let timer = 0;
+  let pause = FIRST_PAUSE;
+  let latest = null;
+  let stopped = false;
+
+  async function read() {
+    window.clearTimeout(timer);
+    reading?.abort();
+    const mine = new AbortController();
+    reading = mine;
+    try {
+      await through(mine);
+    } catch (error) {
+      const broken = [ApiError, TypeError, SyntaxError].some((kind) => error instanceof kind) || error.name === "AbortError";
+      if (!broken) throw error;
+      if (stopped || reading !== mine) return;
+      if ([401, 403, 404].includes(error.status)) {
+        reading = null;
+        onError(error);
+        return;
+      }
+    }
+    if (stopped || reading !== mine) return;
+    reading = null;
+    if (latest && isOver(latest)) {
+      onState("over");
+      return;
+    }
+    onState("lost");
+    timer = window.setTimeout(read, pause);
+    pause = Math.min(LONGEST_PAUSE, pause * 2);
+  }
+
+  async function through(mine) {
+    const reader = (await events(id, mine.signal)).getReader();
+    const decoder = new TextDecoder();
+    let rest = "";
+    for (;;) {
+      const silent = window.setTimeout(() => mine.abort(), SILENCE);
+      const { done, value } = await reader.read().finally(() => window.clearTimeout(silent));
+      if (done) return;
+      const blocks = (rest + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/);
+      rest = blocks.pop();
+      for (const data of blocks.map(dataOf).filter(Boolean)) {
+        pause = FIRST_PAUSE;
+        latest = JSON.parse(data);
+        onState("live");
+        onTask(latest);
+      }
+    }
+  }
+
+  // A hidden tab gives its connection back: a browser has six of them for one server.
+  function seen() {
+    if (document.visibilityState === "visible") {
+      if (!reading && !(latest && isOver(latest))) read();
+    } else {
+      window.clearTimeout(timer);
+      const left = reading;
+      reading = null;
+      left?.abort();
+    }
+  }
+
+  document.addEventListener("visibilitychange", seen);
+  window.addEventListener("online", seen);
+  if (document.visibilityState === "visible") read();
+  return {
+    stop() {
+      stopped = true;
+      window.clearTimeout(timer);
+      reading?.abort();
+      document.removeEventListener("visibilitychange", seen);
+      window.removeEventListener("online", seen);
+    },
+  };
+}
+
+/** The data of a block of `event:` and `data:` lines, if it tells of a task; comments have none. */
+function dataOf(block) {
+  const lines = block.split(/\r?\n/);
+  const kind = lines.find((line) => line.startsWith("event:"))?.slice(6).trim() ?? "message";
+  if (kind !== "task") return "";
+  return lines
+    .filter((line) => line.startsWith("data:"))
+    .map((line) => line.slice(5).replace(/^ /, ""))
+    .join("\n");
+}

@@ -1,0 +1,34 @@
+/** The figures of a task that are looked at first. */
+
+import { h, keyed, say } from "./dom.js";
+import { ago, between, bytes, duration, number } from "./format.js";
+import { t } from "./i18n.js";
+import { pullingNodes } from "./parts.js";
+
+/** Fill a description list with the figures that are known. */
+export function tiles(element, task) {
+  const { totalNodes, completedNodes, failedNodes, currentBatch, totalBatches, percentage } = task.progress;
+  const running = task.status === "running";
+  const shown = [
+    ["done", t("figure.of", { n: number(completedNodes), all: number(totalNodes) }), t("figure.percent", { n: number(percentage) })],
+    ["failed", number(failedNodes), "", failedNodes ? "bad" : ""],
+    running && ["pulling", number(pullingNodes(task)), task.window === 0 ? t("figure.paused") : task.window ? t("figure.window", { n: number(task.window) }) : ""],
+    totalBatches > 0 && ["batch", t("figure.of", { n: number(currentBatch), all: number(totalBatches) })],
+    task.summary && ["bytes", bytes(task.summary.bytes), t("figure.images", { n: number(task.summary.images.pulled ?? 0) })],
+    task.summary && task.summary.warm > 0 && ["warm", number(task.summary.warm)],
+    ["duration", duration(between(task.startedAt, task.finishedAt))],
+    running && task.estimatedCompletion && ["left", ago(task.estimatedCompletion)],
+    task.retryCount > 0 && ["tries", number(task.retryCount)],
+  ].filter(Boolean);
+  keyed(
+    element,
+    shown,
+    ([name]) => name,
+    ([name]) => h("div", {}, h("dt", {}, t(`figure.${name}`)), h("dd", {}, h("b", {}), h("small", {}))),
+    (one, [, value, beside = "", mood = ""]) => {
+      one.className = mood;
+      say(one.querySelector("b"), value);
+      say(one.querySelector("small"), beside);
+    },
+  );
+}
