@@ -51,7 +51,8 @@ function show({ anew = false } = {}) {
   page.view = next.open();
   if (moved) {
     window.scrollTo(0, 0);
-    main.focus({ preventScroll: true });
+    // A view that knows better where to begin has taken the focus already.
+    if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
   }
 }
 

@@ -31,7 +31,7 @@ export function detail(main, id, config) {
   const told = h("p", { class: "told" });
   const figures = h("dl", { class: "figures" });
   const cells = grid();
-  const slots = Object.fromEntries(["waves", "failures", "retries", "drift", "timeline", "facts", "skipped", "notice"].map((name) => [name, h("div", { class: `slot ${name}` })]));
+  const slots = Object.fromEntries(["waves", "failures", "retries", "drift", "timeline", "facts", "skipped", "notice"].map((name) => [name, h("div", { class: "slot", "data-of": name })]));
   const state = h("div", { class: "card state" }, h("p", { class: "loading", role: "status" }, t("loading")));
   const content = h(
     "div",

@@ -41,7 +41,7 @@ export function form(main) {
     const described = [hint && `${id}-hint`, `${id}-wrong`].filter(Boolean).join(" ");
     const control = make(kind, { id, name, "aria-describedby": described, "aria-required": name === "images" ? "true" : null, placeholder: standard ?? (has(`example.${name}`) ? t(`example.${name}`) : null) });
     controls.set(name, { control, wrong });
-    const words = h("label", { for: id }, t(`field.${name}`), h("code", {}, name));
+    const words = h("label", { for: id }, t(`field.${name}`), " ", h("code", {}, name));
     if (kind === "flag") return h("div", { class: `field flag ${name}` }, control, words, wrong, hint);
     return h("div", { class: `field ${Array.isArray(kind) ? "choice" : kind} ${name}` }, words, control, wrong, hint);
   }

@@ -278,7 +278,7 @@ export default {
   "field.webhookFormat": "Webhook format",
   "field.labels": "Labels of the task",
 
-  "hint.images": "One reference a line, 1 to 50, each with tag or digest.",
+  "hint.images": "One reference a line, 1 to 50. Without tag or digest it means :latest.",
   "hint.name": "Left out, one is made up.",
   "hint.pullPolicy": "Always asks the registry again whether a tag has moved.",
   "hint.pullSecrets": "Names of Secrets in the namespace, one a line. Never a password.",

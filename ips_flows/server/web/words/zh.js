@@ -276,7 +276,7 @@ export default {
   "field.webhookFormat": "Webhook 格式",
   "field.labels": "任务标签",
 
-  "hint.images": "每行一个镜像引用，1 至 50 个，须带标签或摘要。",
+  "hint.images": "每行一个镜像引用，1 至 50 个。不带标签或摘要时视为 :latest。",
   "hint.name": "留空则自动生成。",
   "hint.pullPolicy": "选择“总是”时会向仓库确认标签是否已变化。",
   "hint.pullSecrets": "命名空间内 Secret 的名称，每行一个。切勿填写密码。",

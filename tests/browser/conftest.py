@@ -1,0 +1,103 @@
+"""A server over the fake API server, and Chromium to look at it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from ips_flows import tasks
+from ips_flows.kube import Kube
+from ips_flows.request import merge_overrides
+from tests.browser.site import CHROMIUM, Site, Tab
+from tests.fakes.apiserver import ApiServer, running
+from tests.fakes.argo import Argo
+
+expect.set_options(timeout=20_000)  # two cores that do something else as well
+
+NewTab = Callable[..., Tab]
+Submit = Callable[..., Argo]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    """An API server with a namespace in which IPS Flow is installed."""
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def environment(server: ApiServer, tmp_path: Path) -> dict[str, str]:
+    """What leads `ips-flow serve` to that API server."""
+    return {"KUBECONFIG": str(server.kubeconfig(tmp_path)), "K8S_NAMESPACE": "warm"}
+
+
+@pytest.fixture
+def site(environment: dict[str, str]) -> Iterator[Site]:
+    """A server that asks for no token."""
+    one = Site(environment, "--auth", "none")
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def new_tab(chromium: Browser, site: Site) -> Iterator[NewTab]:
+    """Makes tabs of a language, a width and so on. At the end no console may have complained."""
+    made: list[Tab] = []
+
+    def make(**options: Any) -> Tab:
+        context = chromium.new_context(**{"locale": "en-GB", **options})
+        made.append(Tab(context.new_page(), site.url))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.page.context.close()
+    assert not [problem for one in made for problem in one.problems]
+
+
+@pytest.fixture
+def tab(new_tab: NewTab) -> Tab:
+    """One tab, in English."""
+    return new_tab()
+
+
+@pytest.fixture
+def submit(server: ApiServer, environment: dict[str, str]) -> Submit:
+    """Submits a task, and gives the hand that plays its life."""
+    kube = Kube.connect(environment["KUBECONFIG"])
+
+    def make(name: str, *images: str, **fields: Any) -> Argo:
+        overrides = {"images": list(images) or ["busybox:1"], "name": name, **fields}
+        tasks.submit(kube, "warm", merge_overrides(None, "flags", overrides))
+        return Argo(server, name)
+
+    return make
+
+
+@pytest.fixture
+def workflows(server: ApiServer) -> Callable[[], dict[str, Any]]:
+    """The Workflows that there are, by name."""
+
+    def read() -> dict[str, Any]:
+        return {name: item for (kind, _, name), item in list(server.store.objects.items()) if kind == "workflows"}
+
+    return read
+
+
+def words(text: str) -> re.Pattern[str]:
+    """A whole text, whatever the space around it."""
+    return re.compile(rf"^\s*{re.escape(text)}\s*$")

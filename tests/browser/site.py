@@ -1,0 +1,136 @@
+"""The page as a user has it: `ips-flow serve` as a process, and a tab of Chromium that looks at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request
+
+ROOT = Path(__file__).resolve().parents[2]
+WEB = ROOT / "ips_flows" / "server" / "web"
+CHROMIUM = "/usr/bin/chromium"
+# Chromium tells of every answer above 399, and of every connection that breaks, as an error of the page.
+_REFUSAL = re.compile(r"^Failed to load resource: .*?(?:status of (\d+)|(net::ERR_\w+))")
+_READY_SECONDS = 60
+
+
+class Site:
+    """A server on loopback that can be started anew under the same address."""
+
+    def __init__(self, environment: Mapping[str, str], *options: str) -> None:
+        self.environment = {**os.environ, **environment, "SERVER_PORT": "0"}
+        self.options = options
+        self.lines: list[Any] = []
+        self.start()
+
+    def start(self) -> None:
+        """Start it, under the address that it had."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ips_flows.cli.main", "serve", *self.options],
+            cwd=ROOT,
+            env=self.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        listening = threading.Event()
+        threading.Thread(target=self._read, args=(self._process, listening), daemon=True).start()
+        assert listening.wait(_READY_SECONDS), self.lines
+        self.environment["SERVER_PORT"] = str(self.port)
+
+    def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
+        assert process.stderr
+        for line in process.stderr:
+            self.lines.append(json.loads(line) if line.startswith("{") else line)
+            if isinstance(self.lines[-1], dict) and self.lines[-1]["message"] == "listening":
+                self.port = int(self.lines[-1]["port"])
+                listening.set()
+
+    def stop(self) -> None:
+        """Let it end, as Kubernetes does."""
+        self._process.terminate()
+        self._process.wait(60)
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+class Tab:
+    """A tab, and what its console said. What a test expects of refusals it names beforehand."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.problems: list[str] = []
+        self.asked: list[str] = []
+        self.expected: set[str] = set()
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
+        page.on("request", self._requested)
+
+    def expects(self, *refusals: str) -> None:
+        """Statuses (`404`) or broken connections (`net`) that are part of the test."""
+        self.expected |= set(refusals)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type not in ("error", "warning"):
+            return
+        refusal = _REFUSAL.match(message.text)
+        if refusal and (refusal[1] or "net") in self.expected:
+            return
+        if "net" in self.expected and "net::ERR_" in message.text:
+            return
+        self.problems.append(f"{message.type}: {message.text}")
+
+    def _requested(self, request: Request) -> None:
+        self.asked.append(request.url)
+
+    def open(self, route: str = "") -> None:
+        """Open the page, or another route of it, as a link would."""
+        self.page.goto(f"{self.url}/web/{'#/' + route if route else ''}")
+
+    def one(self, role: Any, name: str | re.Pattern[str], *, exact: bool = False) -> Locator:
+        """The control or the part of the page with this role and name."""
+        return self.page.get_by_role(role, name=name, exact=exact)
+
+    def sideways(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+    def rows(self) -> list[str]:
+        """The names of the tasks in the list."""
+        return self.page.locator("table.tasks .task a").all_inner_texts()
+
+    def until(self, holds: Callable[[], bool], otherwise: Callable[[], Any], seconds: float = 30) -> None:
+        """Until something holds that the page does not wait for by itself."""
+        for _ in range(int(seconds * 20)):
+            if holds():
+                return
+            self.page.wait_for_timeout(50)  # the page's own events run meanwhile
+        assert holds(), otherwise()
+
+
+def tab_through(page: Page, steps: int) -> Sequence[dict[str, str]]:
+    """Press Tab so many times: what has the focus each time, and how it shows it."""
+    seen = []
+    for _ in range(steps):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate(
+                """() => {
+                    const one = document.activeElement, style = getComputedStyle(one);
+                    return { tag: one.tagName, id: one.id, text: one.textContent.trim().slice(0, 40),
+                             outline: `${style.outlineStyle} ${style.outlineWidth}` };
+                }"""
+            )
+        )
+    return seen

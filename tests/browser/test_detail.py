@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from ips_flows.report import FailureLine
+from ips_flows.results import ImageResult, NodeResult, Result
+from tests.browser.conftest import Submit
+from tests.browser.site import Site, Tab
+from tests.fakes.apiserver import ApiServer
+from tests.fakes.argo import AT, Argo, failed, pulled
+
+DIGEST = "sha256:" + "a" * 64
+HTML = "<b>bold</b><img src=x onerror=window.broken=1>"
+ONE_OF_TWO = {"n1": pulled(), "n2": failed("NotFound", "no such tag")}
+
+
+def ends(argo: Argo, nodes: dict[str, NodeResult]) -> None:
+    argo.results(nodes)
+    argo.phase("Succeeded" if all(node.ok for node in nodes.values()) else "Failed")
+    argo.verdict(nodes)
+
+
+def test_a_task_is_watched_to_its_end(tab: Tab, submit: Submit) -> None:
+    """Queue, plan, progress and results appear by themselves, and the end takes the cancel button away."""
+    argo = submit("rollout")
+    tab.open("tasks/rollout")
+    expect(tab.page.get_by_text("number 1 in the queue")).to_be_visible()
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 3}, skipped={"Cordoned": 2})
+    argo.progress(done=1, pulling=2)
+    lead = tab.page.locator(".lead")
+    expect(lead.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "33")
+    expect(lead).to_contain_text("1 of 3 nodes")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    expect(tab.page.get_by_role("region", name="Nodes left out")).to_contain_text("2cordonedCordoned")
+    argo.results({"n1": pulled(seconds=2.5)})
+    argo.progress(done=2, pulling=1)
+    grid = tab.page.get_by_role("grid")
+    expect(grid.get_by_role("row", name="n1")).to_contain_text("2.5 s")
+    ends(argo, {"n1": pulled(), "n2": pulled(), "n3": pulled()})
+    expect(tab.page.locator(".headline .status")).to_have_text("completed")
+    expect(tab.page.get_by_text("every image is on 3 of 3 nodes")).to_be_visible()
+    expect(grid.get_by_role("row")).to_have_count(4)
+    expect(tab.one("button", "Cancel task")).to_have_count(0)
+    expect(tab.one("button", "Retry what failed")).to_have_count(0)
+    expect(tab.page.locator(".timeline")).to_contain_text("completed")
+
+
+def test_failures_are_explained(tab: Tab, submit: Submit) -> None:
+    """Grouped by class with what to do; messages are text, whatever is in them."""
+    images = ("busybox:1", "registry.example.com/app:2")
+    argo = submit("broken", *images)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 4}, images=images)
+    good = ImageResult(Result.PULLED, seconds=1.0, bytes=1000, digest=DIGEST)
+    missing = ImageResult(Result.FAILED, reason="NotFound", message="no such tag", tries=2)
+    strange = ImageResult(Result.FAILED, reason="Unauthorized", message=HTML, tries=2)
+    nodes = {
+        "n1": NodeResult((good, good), AT),
+        "n2": NodeResult((good, missing), AT),
+        "n3": NodeResult((good, missing), AT),
+        "n4": NodeResult((good, strange), AT),
+    }
+    ends(argo, nodes)
+    tab.open("tasks/broken")
+    expect(tab.page.get_by_text("3 of 4 nodes lack images; NotFound ×2, Unauthorized ×1")).to_be_visible()
+    panel = tab.page.get_by_role("region", name="What failed, and why")
+    first, second = panel.locator("details").all()
+    expect(first.locator("summary")).to_have_text("not foundNotFound2 images on 2 nodes")
+    expect(first).to_contain_text("The registry does not know this name")
+    expect(first).to_contain_text("on 2 nodes: n2 n3")
+    expect(first).to_contain_text("no such tag")
+    second.locator("summary").click()
+    expect(second).to_contain_text(HTML)
+    assert tab.page.locator("main img, main b b").count() == 0
+    assert tab.page.evaluate("window.broken") is None
+    expect(tab.page.get_by_role("grid").get_by_role("row", name="n4")).to_contain_text("unauthorized")
+
+
+def test_a_task_that_could_not_be_planned(tab: Tab, submit: Submit) -> None:
+    """The reason stands above all, and the empty grid says that there is nothing to tell."""
+    argo = submit("nowhere")
+    argo.phase("Running")
+    argo.no_plan("no eligible node among 3: Cordoned ×3")
+    argo.phase("Failed")
+    argo.verdict({}, error="no eligible node among 3: Cordoned ×3")
+    tab.open("tasks/nowhere")
+    expect(tab.page.get_by_text("no eligible node among 3: Cordoned ×3")).to_be_visible()
+    expect(tab.page.get_by_text("Nothing is told of single nodes yet.")).to_be_visible()
+    expect(tab.page.locator(".told").first).to_have_text("never planned")
+
+
+def test_cancel_asks_first(tab: Tab, submit: Submit, server: ApiServer) -> None:
+    """Nothing happens until it is confirmed; then the Workflow is stopped, and the page says so."""
+    argo = submit("long")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 2})
+    tab.open("tasks/long")
+    tab.one("button", "Cancel task").click()
+    dialog = tab.page.get_by_role("dialog", name="Cancel long?")
+    expect(dialog.get_by_role("button", name="No, go back")).to_be_focused()
+    tab.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert "shutdown" not in server.get("workflows", "long")["spec"]
+    expect(tab.one("button", "Cancel task")).to_be_focused()
+    tab.page.keyboard.press("Enter")
+    dialog.get_by_role("button", name="Cancel the task").click()
+    expect(tab.page.locator(".headline .status")).to_have_text("cancelling")
+    assert server.get("workflows", "long")["spec"]["shutdown"] == "Stop"
+    expect(tab.one("button", "Cancel task")).to_have_count(0)
+    argo.phase("Failed")
+    argo.verdict({}, stopped=True)
+    expect(tab.page.locator(".headline .status")).to_have_text("cancelled")
+
+
+def test_a_cancel_that_comes_too_late(tab: Tab, submit: Submit) -> None:
+    """The page says how the task has really ended."""
+    tab.expects("409")
+    argo = submit("quick")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 1})
+    tab.open("tasks/quick")
+    tab.one("button", "Cancel task").click()
+    ends(argo, {"n1": pulled()})
+    tab.page.get_by_role("dialog").get_by_role("button", name="Cancel the task").click()
+    expect(tab.page.get_by_role("alert")).to_contain_text("completed")
+    expect(tab.page.locator(".headline .status")).to_have_text("completed")
+
+
+def test_retry_leads_to_the_new_task(tab: Tab, submit: Submit, server: ApiServer) -> None:
+    """What failed is tried again as a task of its own."""
+    argo = submit("first")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 2})
+    ends(argo, ONE_OF_TWO)
+    tab.open("tasks/first")
+    tab.one("button", "Retry what failed").click()
+    expect(tab.one("heading", "first-r1")).to_be_visible()
+    assert tab.page.url.endswith("#/tasks/first-r1")
+    assert '"nodes":["n2"]' in server.get("workflows", "first-r1")["spec"]["arguments"]["parameters"][0]["value"]
+    tab.page.go_back()
+    expect(tab.one("heading", "first", exact=True)).to_be_visible()
+
+
+def test_a_task_that_is_not_there(tab: Tab) -> None:
+    """It is said, and the way back is there."""
+    tab.expects("404")
+    tab.open("tasks/gone")
+    expect(tab.page.get_by_role("heading", name="There is no such task")).to_be_visible()
+    tab.one("link", "← Tasks").click()
+    expect(tab.one("heading", "No tasks yet")).to_be_visible()
+
+
+def test_the_server_starts_anew_while_the_page_is_open(tab: Tab, site: Site, submit: Submit) -> None:
+    """The page says that it is cut off and since when, keeps what it knew, and is live again by itself."""
+    tab.expects("net")
+    argo = submit("rollout")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 4})
+    argo.progress(done=1)
+    tab.open("tasks/rollout")
+    bar = tab.page.locator(".lead").get_by_role("progressbar")
+    expect(bar).to_have_attribute("aria-valuenow", "25")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    site.stop()
+    expect(tab.page.get_by_text(re.compile("disconnected, as of .*; trying again"))).to_be_visible()
+    expect(bar).to_have_attribute("aria-valuenow", "25")
+    argo.progress(done=2)
+    site.start()
+    expect(bar).to_have_attribute("aria-valuenow", "50")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    site.stop()
+    tab.one("link", "← Tasks").click()
+    expect(tab.page.get_by_text("The server does not answer.")).to_be_visible()
+    site.start()
+    expect(tab.one("link", "rollout")).to_be_visible()
+
+
+def test_the_list_while_the_server_is_away(tab: Tab, site: Site, submit: Submit) -> None:
+    """What was known stays in sight with its age."""
+    tab.expects("net")
+    submit("waits")
+    tab.open()
+    expect(tab.one("link", "waits")).to_be_visible()
+    site.stop()
+    expect(tab.page.get_by_text(re.compile(r"As of \d.*The server does not answer"))).to_be_visible()
+    expect(tab.one("link", "waits")).to_be_visible()
+    site.start()
+    expect(tab.page.get_by_text("As of")).to_be_hidden()
+
+
+def test_thousands_of_cells(tab: Tab, submit: Submit) -> None:
+    """3,000 nodes with three images each: only rows in sight are in the page, and all can be reached by keyboard."""
+    images = ("busybox:1", "busybox:2", "busybox:3")
+    argo = submit("many", *images)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 3000}, images=images)
+    good = ImageResult(Result.PULLED, seconds=1.5, bytes=1000, digest=DIGEST)
+    bad = ImageResult(Result.FAILED, reason="NoSpace", message="disk full", tries=2)
+    nodes = {f"node-{n}": NodeResult((good, bad if n == 1234 else good, good), AT) for n in range(3000)}
+    argo.results(nodes)
+    argo.phase("Failed")
+    argo.verdict(nodes)
+    tab.open("tasks/many")
+    grid = tab.page.get_by_role("grid")
+    expect(grid).to_have_attribute("aria-rowcount", "3001")
+    assert tab.page.locator(".cells .cell").count() < 200
+    expect(grid.get_by_role("row").nth(1)).to_contain_text("node-1234")  # failures first
+    grid.focus()
+    tab.page.keyboard.press("Control+End")
+    expect(tab.page.locator(".inspector")).to_contain_text("node-2999 × busybox:3 · pulled · 1.5 s, 1 kB")
+    expect(grid.get_by_role("row", name="node-2999")).to_be_visible()
+    active = grid.get_attribute("aria-activedescendant")
+    assert active
+    expect(tab.page.locator(f"[id='{active}']")).to_have_class(re.compile("active"))
+    tab.page.keyboard.press("Control+Home")
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.keyboard.press("ArrowRight")
+    expect(tab.page.locator(".inspector")).to_contain_text("node-1234 × busybox:2 · failed: no space · disk full")
+    tab.one("button", "failed 1").click()
+    expect(grid).to_have_attribute("aria-rowcount", "2")
+    tab.one("button", "all 3,000").click()
+    tab.one("searchbox", "Search nodes").fill("node-299")
+    expect(grid).to_have_attribute("aria-rowcount", "12")
+    assert tab.page.locator(".cells .cell").count() < 200
+    # The slowest frame of a fast scroll through all of it: a smooth one takes 16 ms, a frozen one seconds.
+    tab.one("searchbox", "Search nodes").fill("")
+    slowest = grid.evaluate(
+        """async (grid) => {
+            let worst = 0;
+            for (let step = 0; step <= 60; step += 1) {
+                const begun = performance.now();
+                grid.scrollTop = (grid.scrollHeight * step) / 60;
+                await new Promise((next) => requestAnimationFrame(() => setTimeout(next)));
+                worst = Math.max(worst, performance.now() - begun);
+            }
+            return worst;
+        }"""
+    )
+    assert slowest < 500, slowest
+
+
+def test_all_nodes_at_a_glance(tab: Tab, submit: Submit) -> None:
+    """The tiles tell their counts in words, are walked by arrow keys, and Enter shows the node in the table."""
+    argo = submit("glance")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 30})
+    argo.results({f"n{n}": failed() if n == 3 else pulled() for n in range(20)})
+    argo.progress(done=20, failed=1, pulling=4)
+    tab.open("tasks/glance")
+    tiles = tab.page.get_by_role("img", name=re.compile("All nodes at a glance"))
+    expect(tiles).to_have_attribute("aria-label", re.compile("failed 1, pulled 19, pulling 4, waiting 5, done"))
+    tiles.focus()
+    tip = tab.page.locator(".tip")
+    expect(tip).to_have_text("n0: pulled, 1 of 1 images there")
+    for _ in range(3):
+        tab.page.keyboard.press("ArrowRight")
+    expect(tip).to_have_text("n3: failed (not found), 0 of 1 images there")
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator(".inspector")).to_contain_text("n3 × busybox:1 · failed: not found")
+    expect(tab.page.get_by_role("grid")).to_be_focused()
+
+
+def test_what_drivers_say_before_results_are_stored(tab: Tab, submit: Submit) -> None:
+    """A failure is explained as soon as the driver tells of it."""
+    argo = submit("early")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 2})
+    line = FailureLine(node="n2", image="busybox:1", reason="RateLimited", message="429", at=AT)
+    argo.progress(done=0, pulling=1, failed=1, failures=(line,))
+    tab.open("tasks/early")
+    panel = tab.page.get_by_role("region", name="What failed, and why")
+    expect(panel).to_contain_text("rate limited")
+    expect(panel).to_contain_text("Use a smaller batch size")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from ips_flows.report import FailureLine
+from tests.browser.conftest import Submit
+from tests.browser.site import Tab
+from tests.fakes.apiserver import ApiServer
+from tests.fakes.argo import failed, pulled
+
+
+def completed(submit: Submit, name: str, *images: str) -> None:
+    argo = submit(name, *images)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 1}, images=images or ("busybox:1",))
+    argo.results({"n1": pulled()})
+    argo.phase("Succeeded")
+    argo.verdict({"n1": pulled()})
+
+
+def test_without_tasks_it_says_what_to_do(tab: Tab) -> None:
+    """An empty namespace leads to the form, and names the command."""
+    tab.open()
+    expect(tab.page.get_by_role("heading", name="No tasks yet")).to_be_visible()
+    expect(tab.page.get_by_text("ips-flow run --image")).to_be_visible()
+    tab.page.locator("main .empty").get_by_role("link", name="New task").click()
+    expect(tab.one("heading", "New task")).to_be_visible()
+
+
+def test_bars_move_by_themselves(tab: Tab, submit: Submit) -> None:
+    """A task is seen to wait, to run, to fail in part and to end, without a reload; its status is a word."""
+    argo = submit("rollout")
+    tab.open()
+    row = tab.page.get_by_role("row", name=re.compile("rollout"))
+    expect(row).to_contain_text("pending")
+    expect(row).to_contain_text("number 1 in the queue")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 4})
+    argo.progress(done=1, pulling=2)
+    bar = row.get_by_role("progressbar")
+    expect(bar).to_have_attribute("aria-valuenow", "25")
+    expect(row).to_contain_text("running")
+    expect(row).to_contain_text("1 of 4 nodes")
+    line = FailureLine(node="n4", image="busybox:1", reason="NotFound", message="no", at="2026-01-31T12:00:00Z")
+    argo.progress(done=3, failed=1, failures=(line,))
+    expect(bar).to_have_attribute("aria-valuenow", "75")
+    expect(bar).to_have_attribute("aria-valuetext", "3 of 4 nodes, 1 failed")
+    nodes = {"n1": pulled(), "n2": pulled(), "n3": pulled(), "n4": failed()}
+    argo.results(nodes)
+    argo.phase("Failed")
+    argo.verdict(nodes)
+    expect(row.locator("td.status")).to_have_text("failed")
+
+
+def test_it_filters_by_status(tab: Tab, submit: Submit) -> None:
+    """The chosen filter is in the address, so that Back undoes it and a link keeps it."""
+    completed(submit, "good")
+    submit("waits")
+    tab.open()
+    expect(tab.page.locator("tbody tr")).to_have_count(2)
+    tab.one("link", "completed").click()
+    expect(tab.page.locator("tbody tr")).to_have_count(1)
+    assert tab.rows() == ["good"]
+    assert tab.page.url.endswith("#/tasks?status=completed")
+    expect(tab.one("link", "completed")).to_have_attribute("aria-current", "true")
+    tab.one("link", "failed").click()
+    expect(tab.page.get_by_text("No task fits.")).to_be_visible()
+    tab.page.go_back()
+    expect(tab.page.locator("tbody tr")).to_have_count(1)
+    tab.page.reload()
+    expect(tab.page.locator("tbody tr")).to_have_count(1)
+    assert tab.rows() == ["good"]
+
+
+def test_it_searches_names_and_images(tab: Tab, submit: Submit) -> None:
+    """A part of a name or of an image finds a task; `/` leads to the field; what fits nothing can be undone."""
+    submit("alpha", "registry.example.com/team/app:1")
+    submit("beta", "busybox:1")
+    tab.open()
+    expect(tab.page.locator("tbody tr")).to_have_count(2)
+    tab.page.keyboard.press("/")
+    tab.page.keyboard.type("TEAM/app")
+    expect(tab.page.locator("tbody tr")).to_have_count(1)
+    assert tab.rows() == ["alpha"]
+    search = tab.one("searchbox", "Search names and images")
+    expect(search).to_be_focused()
+    search.fill("bet")
+    expect(tab.page.locator("tbody tr .task a")).to_have_text(["beta"])
+    search.fill("nothing like it")
+    tab.one("link", "Show all tasks").click()
+    expect(tab.page.locator("tbody tr")).to_have_count(2)
+    expect(search).to_have_value("")
+
+
+def test_it_pages(tab: Tab, submit: Submit) -> None:
+    """Twenty at a time, newest first; a page behind the last one becomes the last one."""
+    for number in range(45):
+        submit(f"task-{number:02d}")
+    tab.open()
+    expect(tab.page.locator("tbody tr")).to_have_count(20)
+    expect(tab.page.get_by_text("1–20 of 45")).to_be_visible()
+    first = tab.rows()
+    tab.one("link", "Next").click()
+    expect(tab.page.get_by_text("21–40 of 45")).to_be_visible()
+    tab.one("link", "Next").click()
+    expect(tab.page.get_by_text("41–45 of 45")).to_be_visible()
+    expect(tab.one("link", "Next")).to_have_count(0)
+    assert not set(first) & set(tab.rows())
+    tab.open("tasks?page=99")
+    expect(tab.page.get_by_text("41–45 of 45")).to_be_visible()
+    tab.page.get_by_label("per page").select_option("50")
+    expect(tab.page.locator("tbody tr")).to_have_count(45)
+
+
+def test_a_hidden_tab_asks_nothing(tab: Tab, submit: Submit) -> None:
+    """While nobody looks no list is asked for; who looks again sees what is new at once."""
+    submit("first")
+    tab.open()
+    expect(tab.page.locator("tbody tr")).to_have_count(1)
+    see(tab, "hidden")
+    asked = len(tab.asked)
+    submit("second")
+    tab.page.wait_for_timeout(3500)  # longer than the pause between two questions
+    assert tab.asked[asked:] == []
+    see(tab, "visible")
+    expect(tab.page.locator("tbody tr")).to_have_count(2)
+
+
+def see(tab: Tab, state: str) -> None:
+    tab.page.evaluate(
+        """(state) => {
+            Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        state,
+    )
+
+
+def test_names_with_markup_are_text(tab: Tab, submit: Submit, server: ApiServer) -> None:
+    """What looks like HTML in an image is shown as it is, and nothing of it becomes an element."""
+    submit("sly")
+    request = '{"images":["<img src=x onerror=window.broken=1>"]}'
+    parameters = [{"name": "request", "value": request}]
+    server.change("workflows", "sly", {"spec": {"arguments": {"parameters": parameters}}})
+    tab.open()
+    expect(tab.page.get_by_text("<img src=x onerror=window.broken=1>")).to_be_visible()
+    assert tab.page.locator("main img").count() == 0
+    tab.one("link", "sly").click()
+    expect(tab.page.locator(".references").get_by_text("<img src=x onerror=window.broken=1>")).to_be_visible()
+    assert tab.page.locator("main img").count() == 0
+    assert tab.page.evaluate("window.broken") is None

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from ips_flows.results import ImageResult, NodeResult, Result
+from tests.browser.conftest import NewTab, Submit
+from tests.browser.site import Tab, tab_through
+from tests.fakes.argo import AT, failed, pulled
+
+LONG = "registry.example.com:5000/a-team-with-a-long-name/an-image-with-an-even-longer-name@sha256:" + "a" * 64
+VIEWS = ("tasks", "tasks?status=failed", "new", "tasks/broken", "tasks/waits", "tasks/nothing-of-this-name")
+
+
+@pytest.fixture
+def filled(submit: Submit) -> None:
+    """A task of each kind that has something to show, with names that are long."""
+    submit("waits", LONG)
+    images = (LONG, "busybox:1", "busybox:2", "busybox:3")
+    argo = submit("broken", *images, maxRetries="1")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 40}, images=images, skipped={"NotSelected": 3})
+    good = ImageResult(Result.PULLED, seconds=133.1, bytes=10**9)
+    bad = ImageResult(Result.FAILED, reason="NotFound", message=f"{LONG}: not found", tries=2)
+    node = "a-node-with-quite-a-long-name-in-some-zone.example.internal"
+    nodes = {f"{node}-{n}": NodeResult((bad if n % 7 == 3 else good, good, good, good), AT) for n in range(40)}
+    argo.results(nodes)
+    argo.phase("Failed")
+    argo.verdict(nodes)
+
+
+def settled(tab: Tab, view: str) -> None:
+    """Open a view, and wait until it shows what it has."""
+    tab.expects("404")
+    tab.open(view)
+    expect(tab.page.locator("main h1")).to_be_visible()
+    expect(tab.page.locator(".loading:visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_a_narrow_window(new_tab: NewTab, filled: None, locale: str) -> None:
+    """At 360 pixels no view has to be moved sideways, and every control is inside the window."""
+    tab = new_tab(viewport={"width": 360, "height": 740}, locale=locale)
+    for view in VIEWS:
+        settled(tab, view)
+        assert tab.sideways() <= 0, view
+        outside = tab.page.evaluate(
+            """() => [...document.querySelectorAll("main button, main a, main input, main select, main textarea")]
+                .filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > window.innerWidth + 1)
+                .map((one) => one.outerHTML)"""
+        )
+        assert outside == [], view
+
+
+def test_the_dark_theme(new_tab: NewTab, filled: None) -> None:
+    """Who prefers dark gets dark surfaces and light text."""
+    shades = {}
+    for scheme in ("light", "dark"):
+        tab = new_tab(color_scheme=scheme)
+        settled(tab, "tasks")
+        shades[scheme] = tab.page.evaluate(
+            """() => ["backgroundColor", "color"].map((name) => {
+                const [r, g, b] = getComputedStyle(document.body)[name].match(/\\d+/g).map(Number);
+                return (r + g + b) / 3;
+            })"""
+        )
+    assert shades["light"][0] > 200 > 60 > shades["light"][1]
+    assert shades["dark"][0] < 60 < 200 < shades["dark"][1]
+
+
+def test_the_language_of_the_browser(new_tab: NewTab, filled: None) -> None:
+    """Chinese where the browser asks for it; the switch stays over a reload; the document says its language."""
+    tab = new_tab(locale="zh-CN")
+    tab.open()
+    expect(tab.one("heading", "任务")).to_be_visible()
+    expect(tab.page.locator("html")).to_have_attribute("lang", "zh-CN")
+    expect(tab.page.get_by_role("row", name=re.compile("broken"))).to_contain_text("失败")
+    expect(tab.page.get_by_role("row", name=re.compile("waits"))).to_contain_text("排队第 1 位")
+    tab.one("link", "broken").click()
+    expect(tab.page.get_by_role("region", name="失败原因")).to_contain_text("镜像仓库中没有这个名称、标签或摘要")
+    tab.one("button", "English").click()
+    expect(tab.page.get_by_role("region", name="What failed, and why")).to_be_visible()
+    tab.page.reload()
+    expect(tab.page.get_by_role("region", name="What failed, and why")).to_be_visible()
+    expect(tab.page.locator("html")).to_have_attribute("lang", "en")
+    other = new_tab(locale="de-DE")
+    other.open()
+    expect(other.one("heading", "Tasks")).to_be_visible()
+
+
+def test_every_control_has_a_name(tab: Tab, filled: None) -> None:
+    """In each view, whatever takes part by keyboard or by ear has a role and a name."""
+    session = tab.page.context.new_cdp_session(tab.page)
+    kinds = {"button", "link", "textbox", "searchbox", "combobox", "checkbox", "grid", "progressbar", "table", "image"}
+    for view in VIEWS:
+        settled(tab, view)
+        for folded in tab.page.locator("details").all():
+            folded.evaluate("one => { one.open = true; }")
+        nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+        found = [
+            (one["role"]["value"], one.get("name", {}).get("value", ""))
+            for one in nodes
+            if not one["ignored"] and one["role"]["value"] in kinds
+        ]
+        assert len(found) > 5, view
+        assert [one for one in found if not one[1].strip()] == [], view
+        assert len([one for one in nodes if not one["ignored"] and one["role"]["value"] == "main"]) == 1
+
+
+def test_the_focus_can_be_seen(tab: Tab, filled: None) -> None:
+    """Whatever the Tab key reaches shows that it has the focus, and the first stop skips the header."""
+    for view in ("tasks", "tasks/broken"):
+        settled(tab, view)
+        tab.page.locator("body").evaluate("() => document.activeElement.blur()")
+        stops = tab_through(tab.page, 14)
+        unseen = [one for one in stops if one["outline"].startswith("none") or one["outline"].endswith(" 0px")]
+        assert [one for one in unseen if one["tag"] != "BODY"] == []  # behind the last stop the browser itself
+    tab.page.reload()
+    settled(tab, "tasks")
+    tab.page.keyboard.press("Tab")
+    expect(tab.page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    tab.page.keyboard.press("Enter")
+    assert tab.page.evaluate("document.activeElement.id") == "main"
+    assert "#main" not in tab.page.url
+
+
+def test_reduced_motion(new_tab: NewTab, submit: Submit) -> None:
+    """Who asks for less motion sees none."""
+    argo = submit("runs")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 2})
+    argo.progress(done=1, pulling=1)
+    moving = "() => document.getAnimations().filter((one) => one instanceof CSSAnimation).length"
+    for motion, moves in (("no-preference", True), ("reduce", False)):
+        tab = new_tab(reduced_motion=motion)
+        tab.open("tasks/runs")
+        expect(tab.page.locator(".bar .pulling")).to_be_visible()
+        assert (tab.page.evaluate(moving) > 0) is moves
+
+
+def test_back_goes_the_way_back(tab: Tab, filled: None) -> None:
+    """Each view is an address: Back, Forward and a pasted link lead to it."""
+    tab.open()
+    tab.one("link", "failed").click()
+    tab.one("link", "broken").click()
+    expect(tab.one("heading", "broken")).to_be_visible()
+    assert tab.page.title() == "broken · IPS Flow"
+    tab.page.go_back()
+    expect(tab.one("link", "failed")).to_have_attribute("aria-current", "true")
+    assert tab.page.title() == "Tasks · IPS Flow"
+    tab.page.go_back()
+    expect(tab.one("link", "all")).to_have_attribute("aria-current", "true")
+    tab.page.go_forward()
+    tab.page.go_forward()
+    expect(tab.one("heading", "broken")).to_be_visible()
+
+
+
+def test_a_wide_view_uses_its_room(new_tab: NewTab, submit: Submit) -> None:
+    """In a wide window the facts of a task stand beside its grid, in a narrow one below."""
+    argo = submit("small")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 2})
+    argo.results({"n1": pulled(), "n2": failed()})
+    argo.progress(done=1, failed=1)
+    for width, beside in ((1400, True), (700, False)):
+        tab = new_tab(viewport={"width": width, "height": 900})
+        settled(tab, "tasks/small")
+        grid, facts = (tab.page.get_by_role("region", name=name).bounding_box() for name in ("Nodes × images", "Request"))
+        assert grid
+        assert facts
+        assert (facts["x"] >= grid["x"] + grid["width"]) is beside

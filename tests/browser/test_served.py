@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from urllib.parse import urlsplit
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import NewTab, Submit
+from tests.browser.site import WEB, Site, Tab
+
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+
+
+def test_a_strict_policy(site: Site) -> None:
+    """The page may load from its own server alone; nothing inline, nothing in a frame."""
+    with urllib.request.urlopen(f"{site.url}/", timeout=30) as answer:  # the root leads there
+        assert urlsplit(answer.url).path == "/web/"
+        header = answer.headers["Content-Security-Policy"]
+    assert dict(one.strip().split(" ", 1) for one in header.split(";") if one.strip()) == POLICY
+
+
+def test_nothing_comes_from_elsewhere(tab: Tab, submit: Submit) -> None:
+    """Every request goes to the server of the page, whatever is looked at."""
+    submit("one")
+    tab.open()
+    tab.one("link", "one").click()
+    expect(tab.one("heading", "one")).to_be_visible()
+    tab.one("link", "New task").click()
+    expect(tab.page.get_by_label("Images", exact=False).first).to_be_visible()
+    assert {urlsplit(url).netloc for url in tab.asked} == {urlsplit(tab.url).netloc}
+
+
+def test_the_policy_is_kept(tab: Tab) -> None:
+    """An inline script and a style attribute that somebody brings in have no effect."""
+    tab.open()
+    expect(tab.one("heading", "No tasks yet")).to_be_visible()
+    tab.page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.broken = 1";
+            document.body.append(script);
+        }"""
+    )
+    assert tab.page.evaluate("window.broken") is None
+    assert [one for one in tab.problems if "Content Security Policy" in one]
+    tab.problems.clear()
+
+
+def test_no_code_makes_markup() -> None:
+    """No module can turn data into elements, or into code."""
+    forbidden = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|DOMParser|createContextualFragment"
+        r"|\beval\(|new Function|javascript:|setAttribute\(\"style|document\.cookie"
+    )
+    sources = sorted(WEB.rglob("*.js"))
+    assert len(sources) > 10
+    found = [f"{one.name}: {hit[0]}" for one in sources for hit in forbidden.finditer(one.read_text("utf-8"))]
+    assert found == []
+    markup = (WEB / "index.html").read_text("utf-8")
+    assert not re.search(r"\son\w+=|\sstyle=|<style|<script(?![^>]*\ssrc=)|https?://", markup)
+
+
+def test_all_words_are_there(new_tab: NewTab) -> None:
+    """Both languages have the same keys, of the same kind, and every key that the code names."""
+    tab = new_tab()
+    tab.open()
+    words = {
+        short: tab.page.evaluate(
+            """async (short) => Object.fromEntries(Object.entries((await import(`/web/words/${short}.js`)).default)
+                .map(([key, text]) => [key, typeof text]))""",
+            short,
+        )
+        for short in ("en", "zh")
+    }
+    assert words["en"] == words["zh"]
+    code = "\n".join(one.read_text("utf-8") for one in WEB.glob("*.js"))
+    named = set(re.findall(r"""\bt\(\s*"([^"]+)\"""", code))
+    assert len(named) > 60
+    assert named <= set(words["en"]), named - set(words["en"])
+    # A key that is put together has a beginning that the code names.
+    beginnings = tuple(set(re.findall(r"`([a-z]+)\.\$\{", code)) | set(re.findall(r"""known\("([a-z]+)\"""", code)))
+    quoted = set(re.findall(r'"([a-z]+(?:\.[A-Za-z]+)+)"', code))
+    idle = [key for key in words["en"] if key not in named | quoted and not key.startswith(beginnings)]
+    assert idle == []
+
+
+def test_config(site: Site) -> None:
+    """What the page asks first: whether a token is needed, and where the Argo UI is."""
+    with urllib.request.urlopen(f"{site.url}/web/config.json", timeout=30) as answer:
+        told = json.load(answer)
+    assert told["namespace"] == "warm"
+    assert told["auth"] == "none"
+    assert told["argoUrl"] is None
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", told["version"])

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.conftest import Submit
+from tests.browser.site import Site, Tab
+
+GOOD, BAD = "good.token", "bad.token"
+
+
+@pytest.fixture
+def guarded(environment: dict[str, str]) -> Iterator[Site]:
+    """A server that asks Kubernetes about tokens."""
+    one = Site(environment, "--auth", "kubernetes")
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def guarded_tab(chromium: Browser, guarded: Site) -> Iterator[Tab]:
+    """A tab that looks at it; refusals are part of each test."""
+    context = chromium.new_context(locale="en-GB")
+    one = Tab(context.new_page(), guarded.url)
+    one.expects("401", "403")
+    yield one
+    context.close()
+    assert one.problems == []
+
+
+def test_it_asks_for_a_token(guarded_tab: Tab, submit: Submit) -> None:
+    """Without a token nothing is asked of the API; a refused one is asked for again; a good one opens the same route."""
+    tab = guarded_tab
+    submit("secret")
+    tab.open("tasks/secret")
+    field = tab.page.get_by_label("Bearer token")
+    expect(field).to_be_focused()
+    assert not [url for url in tab.asked if "/api/" in url]
+    field.fill(BAD)
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.get_by_role("alert")).to_contain_text("The token was not accepted")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_value("")
+    field.fill(f"Bearer {GOOD}\n")
+    tab.page.keyboard.press("Enter")
+    expect(tab.one("heading", "secret")).to_be_visible()
+    expect(tab.page.get_by_text("number 1 in the queue")).to_be_visible()
+
+
+def test_the_token_stays_in_its_tab(guarded_tab: Tab, submit: Submit) -> None:
+    """A reload keeps it; no cookie and no other tab has it; it can be forgotten."""
+    tab = guarded_tab
+    submit("secret")
+    tab.open()
+    tab.page.get_by_label("Bearer token").fill(GOOD)
+    tab.one("button", "Use this token").click()
+    expect(tab.one("link", "secret")).to_be_visible()
+    tab.page.reload()
+    expect(tab.one("link", "secret")).to_be_visible()
+    assert tab.page.context.cookies() == []
+    assert tab.page.evaluate("Object.values(localStorage)") == []
+    assert not [url for url in tab.asked if GOOD in url]
+    other = tab.page.context.new_page()
+    other.goto(tab.page.url)
+    expect(other.get_by_label("Bearer token")).to_be_visible()
+    tab.one("button", "Forget token").click()
+    expect(tab.page.get_by_label("Bearer token")).to_be_focused()
+    expect(tab.one("link", "secret")).to_have_count(0)
+    assert tab.page.evaluate("sessionStorage.length") == 0
