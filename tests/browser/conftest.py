@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser
 
 from ips_flows import tasks
 from ips_flows.kube import Kube
 from ips_flows.request import merge_overrides
-from tests.browser.site import CHROMIUM, Site, Tab
+from tests.browser.site import Site, Tab, chromium_running
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo
-
-expect.set_options(timeout=20_000)  # two cores that do something else as well
 
 NewTab = Callable[..., Tab]
 Submit = Callable[..., Argo]
@@ -25,11 +22,9 @@ Submit = Callable[..., Argo]
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    """Debian's Chromium, one for all tests."""
+    with chromium_running() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -93,11 +88,8 @@ def workflows(server: ApiServer) -> Callable[[], dict[str, Any]]:
     """The Workflows that there are, by name."""
 
     def read() -> dict[str, Any]:
-        return {name: item for (kind, _, name), item in list(server.store.objects.items()) if kind == "workflows"}
+        return {
+            name: item for (kind, _, name), item in list(server.store.objects.items()) if kind == "workflows"
+        }
 
     return read
-
-
-def words(text: str) -> re.Pattern[str]:
-    """A whole text, whatever the space around it."""
-    return re.compile(rf"^\s*{re.escape(text)}\s*$")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "ips_flows" / "server" / "web"
@@ -117,6 +118,18 @@ class Tab:
                 return
             self.page.wait_for_timeout(50)  # the page's own events run meanwhile
         assert holds(), otherwise()
+
+
+@contextlib.contextmanager
+def chromium_running() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    expect.set_options(timeout=20_000)  # two cores that do something else as well
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 def tab_through(page: Page, steps: int) -> Sequence[dict[str, str]]:

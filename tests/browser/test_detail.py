@@ -139,7 +139,9 @@ def test_retry_leads_to_the_new_task(tab: Tab, submit: Submit, server: ApiServer
     tab.one("button", "Retry what failed").click()
     expect(tab.one("heading", "first-r1")).to_be_visible()
     assert tab.page.url.endswith("#/tasks/first-r1")
-    assert '"nodes":["n2"]' in server.get("workflows", "first-r1")["spec"]["arguments"]["parameters"][0]["value"]
+    assert (
+        '"nodes":["n2"]' in server.get("workflows", "first-r1")["spec"]["arguments"]["parameters"][0]["value"]
+    )
     tab.page.go_back()
     expect(tab.one("heading", "first", exact=True)).to_be_visible()
 
@@ -218,7 +220,9 @@ def test_thousands_of_cells(tab: Tab, submit: Submit) -> None:
     tab.page.keyboard.press("Control+Home")
     tab.page.keyboard.press("ArrowRight")
     tab.page.keyboard.press("ArrowRight")
-    expect(tab.page.locator(".inspector")).to_contain_text("node-1234 × busybox:2 · failed: no space · disk full")
+    expect(tab.page.locator(".inspector")).to_contain_text(
+        "node-1234 × busybox:2 · failed: no space · disk full"
+    )
     tab.one("button", "failed 1").click()
     expect(grid).to_have_attribute("aria-rowcount", "2")
     tab.one("button", "all 3,000").click()
@@ -251,7 +255,9 @@ def test_all_nodes_at_a_glance(tab: Tab, submit: Submit) -> None:
     argo.progress(done=20, failed=1, pulling=4)
     tab.open("tasks/glance")
     tiles = tab.page.get_by_role("img", name=re.compile("All nodes at a glance"))
-    expect(tiles).to_have_attribute("aria-label", re.compile("failed 1, pulled 19, pulling 4, waiting 5, done"))
+    expect(tiles).to_have_attribute(
+        "aria-label", re.compile("failed 1, pulled 19, pulling 4, waiting 5, done")
+    )
     tiles.focus()
     tip = tab.page.locator(".tip")
     expect(tip).to_have_text("n0: pulled, 1 of 1 images there")

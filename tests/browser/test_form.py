@@ -64,7 +64,7 @@ def test_every_field_arrives(tab: Tab, workflows: Workflows) -> None:
         "pullSecrets": "creds\nmore",
         "batchSize": "7",
         "priority": "2",
-        "waves": "1，10%，100%",
+        "waves": "1，10%，100%",  # noqa: RUF001  (as a Chinese keyboard has it)
         "nodeSelector": "disk=ssd\nzone = a",
         "selector": "!gpu",
         "nodes": "n1\nn2",

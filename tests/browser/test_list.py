@@ -43,7 +43,9 @@ def test_bars_move_by_themselves(tab: Tab, submit: Submit) -> None:
     expect(bar).to_have_attribute("aria-valuenow", "25")
     expect(row).to_contain_text("running")
     expect(row).to_contain_text("1 of 4 nodes")
-    line = FailureLine(node="n4", image="busybox:1", reason="NotFound", message="no", at="2026-01-31T12:00:00Z")
+    line = FailureLine(
+        node="n4", image="busybox:1", reason="NotFound", message="no", at="2026-01-31T12:00:00Z"
+    )
     argo.progress(done=3, failed=1, failures=(line,))
     expect(bar).to_have_attribute("aria-valuenow", "75")
     expect(bar).to_have_attribute("aria-valuetext", "3 of 4 nodes, 1 failed")

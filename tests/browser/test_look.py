@@ -10,7 +10,9 @@ from tests.browser.conftest import NewTab, Submit
 from tests.browser.site import Tab, tab_through
 from tests.fakes.argo import AT, failed, pulled
 
-LONG = "registry.example.com:5000/a-team-with-a-long-name/an-image-with-an-even-longer-name@sha256:" + "a" * 64
+LONG = (
+    "registry.example.com:5000/a-team-with-a-long-name/an-image-with-an-even-longer-name@sha256:" + "a" * 64
+)
 VIEWS = ("tasks", "tasks?status=failed", "new", "tasks/broken", "tasks/waits", "tasks/nothing-of-this-name")
 
 
@@ -25,7 +27,9 @@ def filled(submit: Submit) -> None:
     good = ImageResult(Result.PULLED, seconds=133.1, bytes=10**9)
     bad = ImageResult(Result.FAILED, reason="NotFound", message=f"{LONG}: not found", tries=2)
     node = "a-node-with-quite-a-long-name-in-some-zone.example.internal"
-    nodes = {f"{node}-{n}": NodeResult((bad if n % 7 == 3 else good, good, good, good), AT) for n in range(40)}
+    nodes = {
+        f"{node}-{n}": NodeResult((bad if n % 7 == 3 else good, good, good, good), AT) for n in range(40)
+    }
     argo.results(nodes)
     argo.phase("Failed")
     argo.verdict(nodes)
@@ -40,7 +44,8 @@ def settled(tab: Tab, view: str) -> None:
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_a_narrow_window(new_tab: NewTab, filled: None, locale: str) -> None:
+@pytest.mark.usefixtures("filled")
+def test_a_narrow_window(new_tab: NewTab, locale: str) -> None:
     """At 360 pixels no view has to be moved sideways, and every control is inside the window."""
     tab = new_tab(viewport={"width": 360, "height": 740}, locale=locale)
     for view in VIEWS:
@@ -54,7 +59,8 @@ def test_a_narrow_window(new_tab: NewTab, filled: None, locale: str) -> None:
         assert outside == [], view
 
 
-def test_the_dark_theme(new_tab: NewTab, filled: None) -> None:
+@pytest.mark.usefixtures("filled")
+def test_the_dark_theme(new_tab: NewTab) -> None:
     """Who prefers dark gets dark surfaces and light text."""
     shades = {}
     for scheme in ("light", "dark"):
@@ -66,11 +72,14 @@ def test_the_dark_theme(new_tab: NewTab, filled: None) -> None:
                 return (r + g + b) / 3;
             })"""
         )
-    assert shades["light"][0] > 200 > 60 > shades["light"][1]
-    assert shades["dark"][0] < 60 < 200 < shades["dark"][1]
+    assert shades["light"][0] > 200
+    assert shades["light"][1] < 60
+    assert shades["dark"][0] < 60
+    assert shades["dark"][1] > 200
 
 
-def test_the_language_of_the_browser(new_tab: NewTab, filled: None) -> None:
+@pytest.mark.usefixtures("filled")
+def test_the_language_of_the_browser(new_tab: NewTab) -> None:
     """Chinese where the browser asks for it; the switch stays over a reload; the document says its language."""
     tab = new_tab(locale="zh-CN")
     tab.open()
@@ -79,7 +88,9 @@ def test_the_language_of_the_browser(new_tab: NewTab, filled: None) -> None:
     expect(tab.page.get_by_role("row", name=re.compile("broken"))).to_contain_text("失败")
     expect(tab.page.get_by_role("row", name=re.compile("waits"))).to_contain_text("排队第 1 位")
     tab.one("link", "broken").click()
-    expect(tab.page.get_by_role("region", name="失败原因")).to_contain_text("镜像仓库中没有这个名称、标签或摘要")
+    expect(tab.page.get_by_role("region", name="失败原因")).to_contain_text(
+        "镜像仓库中没有这个名称、标签或摘要"
+    )
     tab.one("button", "English").click()
     expect(tab.page.get_by_role("region", name="What failed, and why")).to_be_visible()
     tab.page.reload()
@@ -90,10 +101,22 @@ def test_the_language_of_the_browser(new_tab: NewTab, filled: None) -> None:
     expect(other.one("heading", "Tasks")).to_be_visible()
 
 
-def test_every_control_has_a_name(tab: Tab, filled: None) -> None:
+@pytest.mark.usefixtures("filled")
+def test_every_control_has_a_name(tab: Tab) -> None:
     """In each view, whatever takes part by keyboard or by ear has a role and a name."""
     session = tab.page.context.new_cdp_session(tab.page)
-    kinds = {"button", "link", "textbox", "searchbox", "combobox", "checkbox", "grid", "progressbar", "table", "image"}
+    kinds = {
+        "button",
+        "link",
+        "textbox",
+        "searchbox",
+        "combobox",
+        "checkbox",
+        "grid",
+        "progressbar",
+        "table",
+        "image",
+    }
     for view in VIEWS:
         settled(tab, view)
         for folded in tab.page.locator("details").all():
@@ -109,14 +132,19 @@ def test_every_control_has_a_name(tab: Tab, filled: None) -> None:
         assert len([one for one in nodes if not one["ignored"] and one["role"]["value"] == "main"]) == 1
 
 
-def test_the_focus_can_be_seen(tab: Tab, filled: None) -> None:
+@pytest.mark.usefixtures("filled")
+def test_the_focus_can_be_seen(tab: Tab) -> None:
     """Whatever the Tab key reaches shows that it has the focus, and the first stop skips the header."""
     for view in ("tasks", "tasks/broken"):
         settled(tab, view)
         tab.page.locator("body").evaluate("() => document.activeElement.blur()")
         stops = tab_through(tab.page, 14)
-        unseen = [one for one in stops if one["outline"].startswith("none") or one["outline"].endswith(" 0px")]
-        assert [one for one in unseen if one["tag"] != "BODY"] == []  # behind the last stop the browser itself
+        unseen = [
+            one for one in stops if one["outline"].startswith("none") or one["outline"].endswith(" 0px")
+        ]
+        assert [
+            one for one in unseen if one["tag"] != "BODY"
+        ] == []  # behind the last stop the browser itself
     tab.page.reload()
     settled(tab, "tasks")
     tab.page.keyboard.press("Tab")
@@ -140,7 +168,8 @@ def test_reduced_motion(new_tab: NewTab, submit: Submit) -> None:
         assert (tab.page.evaluate(moving) > 0) is moves
 
 
-def test_back_goes_the_way_back(tab: Tab, filled: None) -> None:
+@pytest.mark.usefixtures("filled")
+def test_back_goes_the_way_back(tab: Tab) -> None:
     """Each view is an address: Back, Forward and a pasted link lead to it."""
     tab.open()
     tab.one("link", "failed").click()
@@ -157,7 +186,6 @@ def test_back_goes_the_way_back(tab: Tab, filled: None) -> None:
     expect(tab.one("heading", "broken")).to_be_visible()
 
 
-
 def test_a_wide_view_uses_its_room(new_tab: NewTab, submit: Submit) -> None:
     """In a wide window the facts of a task stand beside its grid, in a narrow one below."""
     argo = submit("small")
@@ -168,7 +196,9 @@ def test_a_wide_view_uses_its_room(new_tab: NewTab, submit: Submit) -> None:
     for width, beside in ((1400, True), (700, False)):
         tab = new_tab(viewport={"width": width, "height": 900})
         settled(tab, "tasks/small")
-        grid, facts = (tab.page.get_by_role("region", name=name).bounding_box() for name in ("Nodes × images", "Request"))
+        grid, facts = (
+            tab.page.get_by_role("region", name=name).bounding_box() for name in ("Nodes × images", "Request")
+        )
         assert grid
         assert facts
         assert (facts["x"] >= grid["x"] + grid["width"]) is beside

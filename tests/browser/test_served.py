@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import json
 import re
-import urllib.request
 from urllib.parse import urlsplit
 
+import requests
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NewTab, Submit
@@ -24,9 +23,9 @@ POLICY = {
 
 def test_a_strict_policy(site: Site) -> None:
     """The page may load from its own server alone; nothing inline, nothing in a frame."""
-    with urllib.request.urlopen(f"{site.url}/", timeout=30) as answer:  # the root leads there
-        assert urlsplit(answer.url).path == "/web/"
-        header = answer.headers["Content-Security-Policy"]
+    answer = requests.get(f"{site.url}/", timeout=30)  # the root leads there
+    assert urlsplit(answer.url).path == "/web/"
+    header = answer.headers["Content-Security-Policy"]
     assert dict(one.strip().split(" ", 1) for one in header.split(";") if one.strip()) == POLICY
 
 
@@ -89,7 +88,9 @@ def test_all_words_are_there(new_tab: NewTab) -> None:
     assert len(named) > 60
     assert named <= set(words["en"]), named - set(words["en"])
     # A key that is put together has a beginning that the code names.
-    beginnings = tuple(set(re.findall(r"`([a-z]+)\.\$\{", code)) | set(re.findall(r"""known\("([a-z]+)\"""", code)))
+    beginnings = tuple(
+        set(re.findall(r"`([a-z]+)\.\$\{", code)) | set(re.findall(r"""known\("([a-z]+)\"""", code))
+    )
     quoted = set(re.findall(r'"([a-z]+(?:\.[A-Za-z]+)+)"', code))
     idle = [key for key in words["en"] if key not in named | quoted and not key.startswith(beginnings)]
     assert idle == []
@@ -97,8 +98,7 @@ def test_all_words_are_there(new_tab: NewTab) -> None:
 
 def test_config(site: Site) -> None:
     """What the page asks first: whether a token is needed, and where the Argo UI is."""
-    with urllib.request.urlopen(f"{site.url}/web/config.json", timeout=30) as answer:
-        told = json.load(answer)
+    told = requests.get(f"{site.url}/web/config.json", timeout=30).json()
     assert told["namespace"] == "warm"
     assert told["auth"] == "none"
     assert told["argoUrl"] is None
