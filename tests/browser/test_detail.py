@@ -157,7 +157,7 @@ def test_a_task_that_is_not_there(tab: Tab) -> None:
 
 def test_the_server_starts_anew_while_the_page_is_open(tab: Tab, site: Site, submit: Submit) -> None:
     """The page says that it is cut off and since when, keeps what it knew, and is live again by itself."""
-    tab.expects("net")
+    tab.expects("net", "503")
     argo = submit("rollout")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 4})
@@ -182,7 +182,7 @@ def test_the_server_starts_anew_while_the_page_is_open(tab: Tab, site: Site, sub
 
 def test_the_list_while_the_server_is_away(tab: Tab, site: Site, submit: Submit) -> None:
     """What was known stays in sight with its age."""
-    tab.expects("net")
+    tab.expects("net", "503")
     submit("waits")
     tab.open()
     expect(tab.one("link", "waits")).to_be_visible()

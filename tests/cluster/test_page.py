@@ -109,7 +109,7 @@ def test_cancel_from_the_page(cluster: Cluster, tab: Tab, slow: SlowTask) -> Non
 
 def test_a_server_that_starts_anew(cluster: Cluster, site: Site, tab: Tab, slow: SlowTask) -> None:
     """The open page says that it is cut off, is live again by itself, and sees the end."""
-    tab.expects("net")
+    tab.expects("net", "503")
     tab.open(f"tasks/{slow.name}")
     status(tab, "running")
     expect(tab.page.get_by_text("live", exact=True)).to_be_visible()

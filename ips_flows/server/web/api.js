@@ -80,7 +80,8 @@ async function refusal(answer) {
   const text = await answer.text();
   try {
     const body = JSON.parse(text);
-    return new ApiError(answer.status, String(body.error ?? t("error.status", { status: answer.status })), body.details ?? []);
+    const told = [body.error ?? t("error.status", { status: answer.status }), body.hint].filter(Boolean);
+    return new ApiError(answer.status, told.join("\n"), body.details ?? []);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     return new ApiError(answer.status, t("error.status", { status: answer.status }));

@@ -201,7 +201,6 @@ export function detail(main, id, config) {
       connection("over");
       failed(problem_);
     },
-    isOver,
   });
   refresh();
   const tick = window.setInterval(() => task && !document.hidden && show(), 5000);

@@ -1,6 +1,7 @@
 /** The live updates of one task: read while the page is looked at, taken up again after every break. */
 
 import { ApiError, events } from "./api.js";
+import { t } from "./i18n.js";
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
@@ -8,13 +9,13 @@ const SILENCE = 60_000; // the server sends a comment more often than that
 
 /**
  * Hands each task to `onTask`, tells `onState` of "live", "lost" and "over", and `onError` of a refusal that asking
- * again won't mend. `isOver(task)` says after which task the end of the stream is its true end.
+ * again won't mend. Only the server's own word ends the stream; whatever else breaks it off is a break.
  */
-export function follow(id, { onTask, onState, onError, isOver }) {
+export function follow(id, { onTask, onState, onError }) {
   let reading = null;
   let timer = 0;
   let pause = FIRST_PAUSE;
-  let latest = null;
+  let over = false;
   let stopped = false;
 
   async function read() {
@@ -36,10 +37,7 @@ export function follow(id, { onTask, onState, onError, isOver }) {
     }
     if (stopped || reading !== mine) return;
     reading = null;
-    if (latest && isOver(latest)) {
-      onState("over");
-      return;
-    }
+    if (over) return;
     onState("lost");
     timer = window.setTimeout(read, pause);
     pause = Math.min(LONGEST_PAUSE, pause * 2);
@@ -55,19 +53,26 @@ export function follow(id, { onTask, onState, onError, isOver }) {
       if (done) return;
       const blocks = (rest + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/);
       rest = blocks.pop();
-      for (const data of blocks.map(dataOf).filter(Boolean)) {
-        pause = FIRST_PAUSE;
-        latest = JSON.parse(data);
-        onState("live");
-        onTask(latest);
-      }
+      blocks.map(eventOf).forEach(take);
+    }
+  }
+
+  function take({ kind, data }) {
+    pause = FIRST_PAUSE;
+    if (kind === "task") {
+      onState("live");
+      onTask(JSON.parse(data));
+    } else if (kind === "end" || kind === "deleted") {
+      over = true;
+      onState("over");
+      if (kind === "deleted") onError(new ApiError(404, t("error.deleted")));
     }
   }
 
   // A hidden tab gives its connection back: a browser has six of them for one server.
   function seen() {
     if (document.visibilityState === "visible") {
-      if (!reading && !(latest && isOver(latest))) read();
+      if (!reading && !over) read();
     } else {
       window.clearTimeout(timer);
       const left = reading;
@@ -90,13 +95,9 @@ export function follow(id, { onTask, onState, onError, isOver }) {
   };
 }
 
-/** The data of a block of `event:` and `data:` lines, if it tells of a task; comments have none. */
-function dataOf(block) {
+/** The event of a block of `event:` and `data:` lines; a comment, which shows that the server is there, has no kind. */
+function eventOf(block) {
   const lines = block.split(/\r?\n/);
-  const kind = lines.find((line) => line.startsWith("event:"))?.slice(6).trim() ?? "message";
-  if (kind !== "task") return "";
-  return lines
-    .filter((line) => line.startsWith("data:"))
-    .map((line) => line.slice(5).replace(/^ /, ""))
-    .join("\n");
+  const values = (name) => lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).replace(/^ /, ""));
+  return { kind: values("event").at(-1) ?? "", data: values("data").join("\n") };
 }

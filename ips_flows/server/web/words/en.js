@@ -26,6 +26,7 @@ export default {
   "error.start": "IPS Flow can't be reached",
   "error.list": "The tasks can't be shown",
   "error.task": "The task can't be shown",
+  "error.deleted": "It was deleted while this page showed it.",
   "error.gone": "There is no such task",
 
   "signin.title": "Token needed",

@@ -24,6 +24,7 @@ export default {
   "error.start": "无法连接 IPS Flow",
   "error.list": "无法显示任务列表",
   "error.task": "无法显示该任务",
+  "error.deleted": "它在本页显示期间已被删除。",
   "error.gone": "任务不存在",
 
   "signin.title": "需要令牌",
