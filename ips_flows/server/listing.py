@@ -12,6 +12,7 @@ from ips_flows.task import STATUSES
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 10, 100
 _LARGEST_OFFSET = 1_000_000_000
+_LONGEST_SEARCH = 1000
 _MOST_KEPT = 200  # pages of one view
 
 
@@ -34,8 +35,8 @@ class Listing:
         return found
 
 
-def asked(query: bytes) -> tuple[str, int, int]:
-    """Status (or ''), limit and offset of a query string; others are not looked at."""
+def asked(query: bytes) -> tuple[str, str, int, int]:
+    """Status and search (or ''), limit and offset of a query string; others are not looked at."""
     try:
         given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=100))
     except ValueError as error:
@@ -45,12 +46,16 @@ def asked(query: bytes) -> tuple[str, int, int]:
     if status and status not in STATUSES:
         allowed = f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}"
         problems.append({"field": "status", "message": f"got {status[:100]!r}; allowed: {allowed}"})
+    search = given.get("search", "").strip()
+    if len(search) > _LONGEST_SEARCH:
+        message = f"got {len(search)} characters; allowed: at most {_LONGEST_SEARCH}"
+        problems.append({"field": "search", "message": message})
     limit = _number(given, "limit", DEFAULT_LIMIT, (1, LARGEST_LIMIT), problems)
     offset = _number(given, "offset", 0, (0, _LARGEST_OFFSET), problems)
     if problems:
         message = "\n".join(f"{one['field']}: {one['message']}" for one in problems)
         raise RefusedError(400, message, details=problems)
-    return status, limit, offset
+    return status, search, limit, offset
 
 
 def _number(
@@ -67,7 +72,7 @@ def _number(
     return number
 
 
-def _page(view: View, status: str, limit: int, offset: int) -> bytes:
-    rows: Sequence[Any] = view.of_status(status)
+def _page(view: View, status: str, search: str, limit: int, offset: int) -> bytes:
+    rows: Sequence[Any] = view.found(status, search)
     bodies = b",".join(row.body() for row in rows[offset : offset + limit])
     return b'{"tasks":[%s],"total":%d,"limit":%d,"offset":%d}' % (bodies, len(rows), limit, offset)

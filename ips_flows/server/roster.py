@@ -29,7 +29,7 @@ COLLECTIONS = (LIVE, DONE, JOBS, RESULTS)
 class Row:
     """One task of a list. Its JSON is made when it is first asked for."""
 
-    __slots__ = ("_body", "_task", "created_at", "ended", "final", "name", "status", "uid")
+    __slots__ = ("_body", "_task", "_text", "created_at", "ended", "final", "name", "status", "uid")
 
     def __init__(self, workflow: Json, read: partial[Task]) -> None:
         metadata = workflow["metadata"]
@@ -41,15 +41,22 @@ class Row:
         self.ended = self.final or task.is_finished(workflow)
         self._task: partial[Task] | None = read
         self._body = b""
+        self._text = ""
 
     def body(self) -> bytes:
         """The task's JSON as lists have it."""
         read = self._task  # two threads may both come here; they come to the same
         if read is not None:
             document = to_json(read(), clock.now(), brief=True)
+            self._text = "\n".join((self.name, *document["images"])).casefold()
             self._body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
             self._task = None
         return self._body
+
+    def tells_of(self, part: str) -> bool:
+        """Whether this, in lower case, is a part of the name or of an image."""
+        self.body()
+        return part in self._text
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,11 @@ class View:
     def of_status(self, status: str) -> tuple[Row, ...]:
         """The tasks of one status; of any where it is empty."""
         return tuple(row for row in self.rows if row.status == status) if status else self.rows
+
+    def found(self, status: str, search: str) -> tuple[Row, ...]:
+        """The tasks of one status, with a text in their name or in an image; of any where these are empty."""
+        part, rows = search.casefold(), self.of_status(status)
+        return tuple(row for row in rows if row.tells_of(part)) if part else rows
 
 
 class Roster:
