@@ -132,7 +132,7 @@ def test_what_is_wrong_stands_at_the_field(tab: Tab, workflows: Workflows) -> No
     images = tab.page.locator("#field-images")
     expect(images).to_be_focused()
     told = {
-        "images": 'line 2: got "<img src=x onerror=alert(1)>"',
+        "images": 'line 3: got "<img src=x onerror=alert(1)>"',
         "priority": "got 11; allowed: a number from 1 to 10",
         "waves": "got 10%; allowed: more than the 50% before it",
         "retryDelay": 'got "soon"; allowed: a number of seconds from 1 to 300',

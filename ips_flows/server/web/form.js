@@ -119,7 +119,7 @@ export function form(main) {
         continue;
       }
       mark(found.control, "aria-invalid", "true");
-      const place = index === null || found.control.tagName !== "TEXTAREA" ? "" : t("form.line", { n: index + 1 });
+      const place = index === null || found.control.tagName !== "TEXTAREA" ? "" : t("form.line", { n: lineOf(found.control.value, index) });
       found.wrong.append(h("span", {}, place + message));
       found.wrong.hidden = false;
       const folded = found.control.closest("details");
@@ -134,4 +134,10 @@ export function form(main) {
   }
 
   return { stop() {} };
+}
+
+/** The line that an item stands in, counted from 1: empty lines make no items. */
+function lineOf(text, index) {
+  const filled = text.split("\n").flatMap((line, at) => (line.trim() ? [at + 1] : []));
+  return filled[index] ?? index + 1;
 }

@@ -4,7 +4,8 @@ import { h, mark, say } from "./dom.js";
 import { number } from "./format.js";
 import { known, t } from "./i18n.js";
 
-const GAP = 2;
+const SIZES = [18, 14, 11, 8, 6, 4]; // pixels of a tile: the largest that keeps all of them in sight
+const HIGH = 360;
 const WORDS = { failed: "result.failed", skipped: "result.skipped", pulled: "result.pulled", present: "result.present", pulling: "result.pulling", waiting: "result.waiting", done: "result.done", unknown: "result.waiting" };
 
 /** The tiles; `onChoose(node)` is told of the one that was clicked, or entered with the keyboard. */
@@ -15,7 +16,7 @@ export function mosaic(onChoose) {
   const element = h("div", { class: "mosaic" }, h("div", { class: "frame" }, canvas, tip), legend);
   let tiles = [];
   let at = -1;
-  let shape = { columns: 1, size: 16 };
+  let shape = { columns: 1, size: 16, pitch: 18 };
 
   const resized = new ResizeObserver(draw);
   resized.observe(element);
@@ -39,12 +40,10 @@ export function mosaic(onChoose) {
   function draw() {
     const width = element.clientWidth;
     if (!width || !tiles.length) return;
-    const size = tiles.length > 3000 ? 8 : tiles.length > 1000 ? 10 : tiles.length > 300 ? 13 : 18;
-    const columns = Math.max(1, Math.floor((width + GAP) / (size + GAP)));
-    const rows = Math.ceil(tiles.length / columns);
-    shape = { columns, size };
+    const size = SIZES.find((one) => heightOf(one, width) <= HIGH) ?? SIZES.at(-1);
+    const height = heightOf(size, width);
+    shape = { columns: columnsOf(size, width), size, pitch: pitchOf(size) };
     const ratio = window.devicePixelRatio || 1;
-    const height = rows * (size + GAP) - GAP;
     canvas.width = width * ratio;
     canvas.height = height * ratio;
     canvas.style.setProperty("height", `${height}px`);
@@ -58,7 +57,7 @@ export function mosaic(onChoose) {
       brush.fillStyle = colours[kind];
       brush.fillRect(x, y, size, size);
       // A failure is told by its form, too.
-      if (kind === "failed") {
+      if (kind === "failed" && size > 4) {
         brush.strokeStyle = ink;
         brush.lineWidth = size > 10 ? 1.5 : 1;
         brush.beginPath();
@@ -77,7 +76,10 @@ export function mosaic(onChoose) {
     }
   }
 
-  const place = (index) => [(index % shape.columns) * (shape.size + GAP), Math.floor(index / shape.columns) * (shape.size + GAP)];
+  const pitchOf = (size) => size + (size < 8 ? 1 : 2);
+  const columnsOf = (size, width) => Math.max(1, Math.floor((width + 2) / pitchOf(size)));
+  const heightOf = (size, width) => Math.ceil(tiles.length / columnsOf(size, width)) * pitchOf(size);
+  const place = (index) => [(index % shape.columns) * shape.pitch, Math.floor(index / shape.columns) * shape.pitch];
 
   function point(index) {
     if (index < 0 || index >= tiles.length) return;
@@ -101,9 +103,8 @@ export function mosaic(onChoose) {
 
   function under(event) {
     const box = canvas.getBoundingClientRect();
-    const pitch = shape.size + GAP;
-    const column = Math.floor((event.clientX - box.left) / pitch);
-    return column < shape.columns ? Math.floor((event.clientY - box.top) / pitch) * shape.columns + column : -1;
+    const column = Math.floor((event.clientX - box.left) / shape.pitch);
+    return column < shape.columns ? Math.floor((event.clientY - box.top) / shape.pitch) * shape.columns + column : -1;
   }
 
   function hover(event) {
