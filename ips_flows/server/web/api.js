@@ -6,12 +6,18 @@ import { keepToken, token } from "./memory.js";
 const BASE = "/api/v1/tasks";
 const REFUSED = new EventTarget();
 
-/** What went wrong: the HTTP status (0 without an answer), the server's words, and what it says of fields. */
+/** What went wrong: the HTTP status (0 without an answer), the server's words, what to do, and what it says of fields. */
 export class ApiError extends Error {
-  constructor(status, message, details = []) {
+  constructor(status, message, { details = [], hint = "" } = {}) {
     super(message);
     this.status = status;
     this.details = details;
+    this.hint = hint;
+  }
+
+  /** All of it that is for people. */
+  get words() {
+    return [this.message, this.hint].filter(Boolean).join("\n");
   }
 }
 
@@ -80,8 +86,7 @@ async function refusal(answer) {
   const text = await answer.text();
   try {
     const body = JSON.parse(text);
-    const told = [body.error ?? t("error.status", { status: answer.status }), body.hint].filter(Boolean);
-    return new ApiError(answer.status, told.join("\n"), body.details ?? []);
+    return new ApiError(answer.status, body.error ?? t("error.status", { status: answer.status }), { details: body.details, hint: body.hint });
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     return new ApiError(answer.status, t("error.status", { status: answer.status }));

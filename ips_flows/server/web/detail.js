@@ -132,7 +132,7 @@ export function detail(main, id, config) {
       await does();
     } catch (problem) {
       if (!(problem instanceof ApiError)) throw problem;
-      say(error, problem.message);
+      say(error, problem.words);
       error.hidden = false;
       refresh();
     } finally {

@@ -89,7 +89,7 @@ export function form(main) {
     clear();
     const own = problemsOf(draft).map(({ field, key, values }) => ({ field, message: t(key, values) }));
     if (own.length) {
-      explain(new ApiError(400, "", own));
+      explain(new ApiError(400, "", { details: own }));
       return;
     }
     submit.disabled = true;
@@ -108,7 +108,7 @@ export function form(main) {
 
   /** Each problem at its field; what belongs to none, and that there are some, stands above. */
   function explain(error) {
-    const details = error.status === 409 && !error.details.length ? [{ field: "name", message: error.message }] : error.details;
+    const details = error.status === 409 && !error.details.length ? [{ field: "name", message: error.words }] : error.details;
     const loose = [];
     let first = null;
     for (const { field, message } of details) {
@@ -127,7 +127,7 @@ export function form(main) {
       if (!first || found.control.compareDocumentPosition(first) & Node.DOCUMENT_POSITION_FOLLOWING) first = found.control;
     }
     const here = details.length - loose.length;
-    const title = here ? t("form.wrong", { n: here }) : error.message;
+    const title = here ? t("form.wrong", { n: here }) : error.words;
     summary.replaceChildren(h("p", {}, title), ...loose.filter((text) => text !== title).map((text) => h("p", {}, text)));
     summary.hidden = false;
     (first ?? summary).focus();

@@ -63,7 +63,7 @@ export function problem(title, error, again) {
     "div",
     { class: "card problem", role: "alert" },
     h("h2", {}, title),
-    h("p", {}, error.message),
+    h("p", {}, error.words),
     again && h("div", { class: "actions" }, h("button", { type: "button", onclick: again }, t("again"))),
   );
 }
