@@ -101,6 +101,12 @@ def _list() -> Json:
         "parameters": [
             {"name": "status", "in": "query", "schema": status},
             {
+                "name": "search",
+                "in": "query",
+                "description": "A part of the name or of an image, in any case.",
+                "schema": {"type": "string", "maxLength": 1000},
+            },
+            {
                 "name": "limit",
                 "in": "query",
                 "schema": {**whole, "minimum": 1, "maximum": 100, "default": 10},

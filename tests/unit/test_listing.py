@@ -1,0 +1,63 @@
+"""What `GET /api/v1/tasks` finds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from ips_flows.server.answers import RefusedError
+from ips_flows.server.listing import Listing
+from ips_flows.server.roster import JOBS, LIVE, Roster, View
+
+
+def workflow(name: str, *images: str, phase: str = "Pending") -> dict[str, Any]:
+    request = json.dumps({"images": images})
+    return {
+        "metadata": {"name": name, "uid": f"uid-{name}", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"arguments": {"parameters": [{"name": "request", "value": request}]}},
+        "status": {"phase": phase},
+    }
+
+
+def view() -> View:
+    roster = Roster()
+    roster.replace(
+        LIVE,
+        [
+            workflow("alpha", "registry.example.com/Team/app:1"),
+            workflow("beta", "busybox:1", "redis:8", phase="Running"),
+            workflow("redis-all", "busybox:2"),
+        ],
+    )
+    roster.replace(JOBS, [])
+    made = roster.view()
+    assert made
+    return made
+
+
+def found(**query: str) -> list[str]:
+    page = json.loads(Listing().page(view(), urlencode(query).encode()))
+    assert page["total"] == len(page["tasks"])
+    return [task["taskId"] for task in page["tasks"]]
+
+
+def test_it_searches_names_and_images() -> None:
+    """A part in any case fits; an empty search fits all; status and search both count."""
+    assert found() == found(search="") == found(search="  ") == ["alpha", "beta", "redis-all"]
+    assert found(search="REDIS") == ["beta", "redis-all"]
+    assert found(search="team/APP:1") == ["alpha"]
+    assert found(search="redis", status="running") == ["beta"]
+    assert found(search="nothing") == []
+
+
+def test_a_search_that_is_too_long() -> None:
+    """It is refused, with the field and what is allowed."""
+    with pytest.raises(RefusedError) as caught:
+        found(search="x" * 1001)
+    assert caught.value.status == 400
+    assert caught.value.details == [
+        {"field": "search", "message": "got 1001 characters; allowed: at most 1000"}
+    ]
