@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from ips_flows.cli.options import Duration, Target, example, target_options
@@ -37,6 +39,13 @@ from ips_flows.cli.options import Duration, Target, example, target_options
     help="Another name by which --auth none may be called; repeatable.",
 )
 @click.option(
+    "--argo-url",
+    envvar="ARGO_URL",
+    default="",
+    metavar="URL",
+    help="Where the Argo UI is, for the page to lead there; also from ARGO_URL.",
+)
+@click.option(
     "--linger",
     type=Duration(),
     default=0,
@@ -51,6 +60,7 @@ def serve_command(
     auth: str,
     allow_unauthenticated: bool,
     allowed_host: tuple[str, ...],
+    argo_url: str,
     linger: float,
 ) -> None:
     """Serve the REST API and the page, and finish tasks whose last step was lost.
@@ -76,6 +86,11 @@ def serve_command(
             f"--auth none on {host} would let everybody in who can reach it",
             hint="Listen on 127.0.0.1, leave --auth at kubernetes, or add --allow-unauthenticated.",
         )
+    if argo_url and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", argo_url):
+        raise UsageError(
+            f"--argo-url is {argo_url!r}, expected an http or https URL",
+            hint="Such as https://argo.example.com.",
+        )
     kube, namespace = target.connect()
     gate: Gate = ByKubernetes(kube, namespace) if auth == "kubernetes" else Open((host, *allowed_host))
-    serve(kube, namespace, host, port, gate=gate, linger=linger)
+    serve(kube, namespace, host, port, gate=gate, argo_url=argo_url, linger=linger)

@@ -32,7 +32,9 @@ _HOW = "Send a token of the cluster: `Authorization: Bearer $(kubectl create tok
 
 
 class Gate(Protocol):
-    """Decides on requests; raises RefusedError."""
+    """Decides on requests; raises RefusedError. `kind` is what `--auth` calls it."""
+
+    kind: Literal["kubernetes", "none"]
 
     def screen(self, method: str, headers: Mapping[str, str]) -> None:
         """Refuse what no page or program of ours sends."""
@@ -85,6 +87,8 @@ class Remembered:
 
 class ByKubernetes:
     """Bearer tokens, judged by TokenReview and SubjectAccessReview on the Workflows of the namespace."""
+
+    kind: Literal["kubernetes", "none"] = "kubernetes"
 
     def __init__(self, kube: Kube, namespace: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
@@ -150,6 +154,8 @@ class Open:
 
     Allowed are this machine's own names and `hosts`, of which 0.0.0.0 and :: are none.
     """
+
+    kind: Literal["kubernetes", "none"] = "none"
 
     def __init__(self, hosts: Iterable[str]) -> None:
         named = (one.lower().strip("[]") for one in hosts)

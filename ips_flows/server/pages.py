@@ -15,8 +15,8 @@ from ips_flows.server.openapi import document
 
 _HERE = Path(__file__).parent
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": POLICY,
@@ -28,9 +28,10 @@ _DOCS = ("docs.css", "docs.js")
 
 
 class Pages:
-    """`/` and `/web/`, `/docs` and `/openapi.json`."""
+    """`/` and `/web/`, `/docs` and `/openapi.json`. `config` is what the page has to know before it asks the API."""
 
-    def __init__(self, web: Path = _HERE / "web") -> None:
+    def __init__(self, web: Path = _HERE / "web", *, config: Mapping[str, str | None] | None = None) -> None:
+        self._config = encoded(dict(config)) if config else b""
         self._web = web
 
     def add_to(self, app: FastAPI) -> None:
@@ -40,8 +41,13 @@ class Pages:
         app.add_api_route("/docs", _docs, response_model=None)
         app.add_api_route("/docs/{name}", _docs, response_model=None)
         app.add_api_route("/openapi.json", _openapi, response_model=None)
+        if self._config:
+            app.add_api_route("/web/config.json", self._tell_config, response_model=None)
         if self._web.is_dir():
             app.mount("/web", _Guarded(directory=self._web, html=True))
+
+    async def _tell_config(self) -> Response:
+        return Response(self._config, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 class _Guarded(StaticFiles):

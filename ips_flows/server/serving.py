@@ -14,6 +14,7 @@ from typing import Protocol
 
 import uvicorn
 
+from ips_flows import __version__
 from ips_flows.errors import IpsFlowError
 from ips_flows.kube import Kube
 from ips_flows.server import journal
@@ -115,6 +116,7 @@ def serve(
     *,
     gate: Gate,
     metrics: Metrics | None = None,
+    argo_url: str = "",
     linger: float = 0.0,
     pace: Pace | None = None,
     tempo: Tempo | None = None,
@@ -126,7 +128,9 @@ def serve(
     mirror = Mirror(kube, namespace, [metrics] if metrics else [], tempo=tempo)
     state, updates = State(keeper, mirror), Updates(mirror)
     config = uvicorn.Config(
-        application(kube, namespace, state=state, updates=updates, gate=gate, metrics=metrics),
+        application(
+            kube, namespace, state=state, updates=updates, gate=gate, metrics=metrics, argo_url=argo_url
+        ),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -163,10 +167,19 @@ def application(
     updates: Updates,
     gate: Gate,
     metrics: Metrics | None = None,
+    argo_url: str = "",
 ) -> Frame:
     """All that is served."""
     tasks = Tasks(kube, namespace, state.mirror, updates, gate)
-    app = create_app(state, tasks, Pages(), exposition=metrics.exposition if metrics else None)
+    pages = Pages(
+        config={
+            "argoUrl": argo_url or None,
+            "namespace": namespace,
+            "auth": gate.kind,
+            "version": __version__,
+        }
+    )
+    app = create_app(state, tasks, pages, exposition=metrics.exposition if metrics else None)
     return Frame(
         app, gate, draining=lambda: state.draining, served=metrics.served if metrics else _not_counted
     )

@@ -3,9 +3,11 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+import pytest
 import requests
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
+from ips_flows.cli.main import run
 from tests.browser.conftest import NewTab, Submit
 from tests.browser.site import WEB, Site, Tab
 
@@ -103,3 +105,30 @@ def test_config(site: Site) -> None:
     assert told["auth"] == "none"
     assert told["argoUrl"] is None
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", told["version"])
+
+
+@pytest.mark.parametrize(("configured", "link"), [("https://argo.example.com/ui/", True), ("", False)])
+def test_the_argo_ui(
+    chromium: Browser, environment: dict[str, str], submit: Submit, configured: str, link: bool
+) -> None:
+    """A task leads to its Workflow in the Argo UI, where that is configured."""
+    submit("one")
+    site = Site({**environment, "ARGO_URL": configured}, "--auth", "none")
+    context = chromium.new_context(locale="en-GB")
+    try:
+        tab = Tab(context.new_page(), site.url)
+        tab.open("tasks/one")
+        expect(tab.one("button", "Cancel task")).to_be_visible()
+        links = tab.one("link", "Argo UI")
+        expect(links).to_have_count(int(link))
+        if link:
+            expect(links).to_have_attribute("href", "https://argo.example.com/ui/workflows/warm/one")
+    finally:
+        context.close()
+        site.stop()
+
+
+def test_an_argo_url_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a browser would run as code is refused at the start."""
+    assert run(["serve", "--argo-url", "javascript:alert(1)"]) == 2
+    assert "expected an http or https URL" in capsys.readouterr().err

@@ -7,13 +7,15 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Submit
 from tests.browser.site import Site, Tab
+from tests.fakes.apiserver import ApiServer
 
 GOOD, BAD = "good.token", "bad.token"
 
 
 @pytest.fixture
-def guarded(environment: dict[str, str]) -> Iterator[Site]:
+def guarded(server: ApiServer, environment: dict[str, str]) -> Iterator[Site]:
     """A server that asks Kubernetes about tokens."""
+    server.users[GOOD] = {"username": "ada"}
     one = Site(environment, "--auth", "kubernetes")
     yield one
     one.stop()
@@ -69,3 +71,38 @@ def test_the_token_stays_in_its_tab(guarded_tab: Tab, submit: Submit) -> None:
     expect(tab.page.get_by_label("Bearer token")).to_be_focused()
     expect(tab.one("link", "secret")).to_have_count(0)
     assert tab.page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_token_that_expires(guarded_tab: Tab, submit: Submit, server: ApiServer) -> None:
+    """When the cluster no longer knows the token the page asks again, and goes on where it was."""
+    tab = guarded_tab
+    submit("secret")
+    tab.open("tasks?status=pending")
+    tab.page.get_by_label("Bearer token").fill(GOOD)
+    tab.page.keyboard.press("Enter")
+    expect(tab.one("link", "secret")).to_be_visible()
+    server.users.clear()
+    expect(tab.page.get_by_label("Bearer token")).to_be_visible()
+    expect(tab.page.get_by_role("alert")).to_contain_text("has expired")
+    expect(tab.one("link", "secret")).to_have_count(0)
+    server.users["another.token"] = {"username": "ada"}
+    tab.page.get_by_label("Bearer token").fill("another.token")
+    tab.page.keyboard.press("Enter")
+    expect(tab.one("link", "secret")).to_be_visible()
+    assert tab.page.url.endswith("#/tasks?status=pending")
+
+
+def test_what_the_account_may_not_do(guarded_tab: Tab, submit: Submit, server: ApiServer) -> None:
+    """Who may read but not cancel is told so, in the words of the cluster's rules."""
+    tab = guarded_tab
+    submit("secret")
+    server.may = lambda spec: spec.get("resourceAttributes", {}).get("verb") != "delete"
+    tab.open("tasks/secret")
+    tab.page.get_by_label("Bearer token").fill(GOOD)
+    tab.page.keyboard.press("Enter")
+    tab.one("button", "Cancel task").click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="Cancel the task").click()
+    expect(tab.page.get_by_role("alert")).to_contain_text(
+        "ada may not delete workflows.argoproj.io in namespace warm"
+    )
+    assert "shutdown" not in server.get("workflows", "secret")["spec"]

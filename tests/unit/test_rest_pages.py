@@ -73,7 +73,7 @@ def test_files_of_the_page(
     web.mkdir()
     (web / "index.html").write_text("<!doctype html><title>x</title>")
     (tmp_path / "secret").write_text("secret")
-    monkeypatch.setattr("ips_flows.server.serving.Pages", lambda: Pages(web))
+    monkeypatch.setattr("ips_flows.server.serving.Pages", lambda **_: Pages(web))
     with serving(server, kube, Open(())) as rest:
         found = rest.get("/web/")
         assert (found.status, found.body) == (200, b"<!doctype html><title>x</title>")
