@@ -88,8 +88,9 @@ def test_a_task_that_could_not_be_planned(tab: Tab, submit: Submit) -> None:
     argo.verdict({}, error="no eligible node among 3: Cordoned ×3")
     tab.open("tasks/nowhere")
     expect(tab.page.get_by_text("no eligible node among 3: Cordoned ×3")).to_be_visible()
-    expect(tab.page.get_by_text("Nothing is told of single nodes yet.")).to_be_visible()
+    expect(tab.page.get_by_text("No node was touched.")).to_be_visible()
     expect(tab.page.locator(".told").first).to_have_text("never planned")
+    expect(tab.one("button", "Submit again")).to_be_visible()
 
 
 def test_cancel_asks_first(tab: Tab, submit: Submit, server: ApiServer) -> None:

@@ -68,7 +68,7 @@ async function ask(path, options = {}) {
   if (sent) headers.Authorization = `Bearer ${sent}`;
   let answer;
   try {
-    answer = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit", redirect: "error" });
+    answer = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, t("error.unreachable"));

@@ -89,7 +89,7 @@ export function detail(main, id, config) {
     const over = isOver(task);
     const wanted = [
       config.argoUrl && h("a", { class: "button", href: argoLink(), target: "_blank", rel: "noreferrer" }, t("detail.argo")),
-      over && task.status !== "completed" && h("button", { type: "button", "data-does": "retry", class: "primary", disabled: busy }, t("detail.retry")),
+      over && task.status !== "completed" && h("button", { type: "button", "data-does": "retry", class: "primary", disabled: busy }, t(task.progress.totalNodes ? "detail.retry" : "detail.anew")),
       over && task.status === "completed" && task.progress.failedNodes > 0 && h("button", { type: "button", "data-does": "retry", disabled: busy }, t("detail.retry")),
       !over && task.status !== "cancelled" && h("button", { type: "button", "data-does": "cancel", class: "danger", disabled: busy }, t("detail.cancel")),
     ];
@@ -143,6 +143,7 @@ export function detail(main, id, config) {
 
   /** The stream tells a task without its nodes: what is known of these stays until the whole is asked for. */
   function take(told) {
+    if (stopped) return;
     const before = task;
     seen = new Date();
     task = told.nodeStatuses ? told : { ...told, nodeStatuses: before?.nodeStatuses, drift: before?.drift, failedNodeDetails: longer(before, told) };
@@ -171,7 +172,7 @@ export function detail(main, id, config) {
     try {
       const told = await whole(id);
       cost = Date.now() - asked;
-      if (!stopped) take(told);
+      take(told);
     } catch (problem) {
       if (!(problem instanceof ApiError)) throw problem;
       if (!stopped && !task) failed(problem);

@@ -4,7 +4,7 @@ import { fresh, h, keyed, mark, say } from "./dom.js";
 import { bytes, number, seconds, shortDigest, shortImage } from "./format.js";
 import { known, t } from "./i18n.js";
 import { mosaic } from "./mosaic.js";
-import { countsOf, nodesOf } from "./results.js";
+import { countsOf, isOver, nodesOf } from "./results.js";
 
 const ROW = 34; // pixels; the style sheet has the same
 const BESIDE = 8; // rows kept above and below those in sight
@@ -17,6 +17,7 @@ export function grid() {
   let made = {}; // of what the nodes were made: sorting thousands anew each time is for nothing
   let shown = [];
   let images = [];
+  let why = ""; // why there is no node to show
   let kind = "all";
   let active = { row: 0, column: 0 };
   const id = fresh("grid");
@@ -34,7 +35,8 @@ export function grid() {
   );
   const nothing = h("p", { class: "empty", hidden: true });
   const told = h("p", { class: "inspector", id: `${id}-said`, role: "status" }, t("grid.hint"));
-  const element = h("div", { class: "grid" }, tiles.element, h("div", { class: "tools" }, filters, search), table, nothing, told);
+  const tools = h("div", { class: "tools" }, filters, search);
+  const element = h("div", { class: "grid" }, tiles.element, tools, table, nothing, told);
   const resized = new ResizeObserver(draw);
   resized.observe(table);
 
@@ -44,6 +46,7 @@ export function grid() {
       nodes = nodesOf(task);
     }
     images = task.images;
+    why = t(isOver(task) ? "grid.never" : task.status === "pending" ? "grid.pending" : "grid.none");
     const touched = nodes.filter((one) => !one.leftOut);
     tiles.update(touched, restOf(task, touched));
     tiles.element.hidden = task.progress.totalNodes < GLANCE;
@@ -78,7 +81,9 @@ export function grid() {
     active = { row: Math.min(active.row, Math.max(0, shown.length - 1)), column: Math.min(active.column, images.length) };
     table.hidden = shown.length === 0;
     nothing.hidden = shown.length > 0;
-    say(nothing, nodes.length ? t("grid.nothing") : t("grid.none"));
+    say(nothing, nodes.length ? t("grid.nothing") : why);
+    tools.hidden = nodes.length === 0;
+    told.hidden = shown.length === 0;
     mark(table, "aria-rowcount", shown.length + 1);
     body.style.setProperty("height", `${shown.length * ROW}px`);
     draw();

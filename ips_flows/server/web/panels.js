@@ -24,9 +24,15 @@ function reasons(counts) {
     "ul",
     { class: "reasons" },
     Object.entries(counts).map(([reason, count]) =>
-      h("li", {}, h("b", {}, number(count)), h("span", {}, known("reason", reason), reason !== known("reason", reason) && h("code", {}, reason)), has(`advice.${reason}`) && h("p", { class: "hint" }, t(`advice.${reason}`))),
+      h("li", {}, h("b", {}, number(count)), h("span", {}, known("reason", reason), reason !== known("reason", reason) && h("code", {}, reason)), leftOut(reason) && h("p", { class: "hint" }, leftOut(reason))),
     ),
   );
+}
+
+/** Why a plan leaves such nodes out, where there are words for it. */
+function leftOut(reason) {
+  const key = [`left.${reason}`, `advice.${reason}`].find(has);
+  return key ? t(key) : "";
 }
 
 /** The waves, where there are several or one is at work. */
@@ -46,7 +52,7 @@ export function failures(task) {
       h(
         "details",
         { class: "failure", "data-key": one.reason, open: index === 0 },
-        h("summary", {}, h("b", {}, known("reason", one.reason)), h("code", {}, one.reason), h("span", { class: "count" }, t("failures.count", { n: one.count, count: number(one.count), nodes: number(one.nodes) }))),
+        h("summary", {}, h("b", {}, known("reason", one.reason)), h("code", {}, one.reason), h("span", { class: "count" }, one.nodes ? t("failures.count", { n: one.count, count: number(one.count), nodes: number(one.nodes) }) : t("failures.images", { n: one.count, count: number(one.count) }))),
         has(`advice.${one.reason}`) && h("p", { class: "advice" }, t(`advice.${one.reason}`)),
         one.messages.slice(0, MOST_MESSAGES).map(({ image, message, nodes }) =>
           h("div", { class: "case" }, h("p", { class: "mono" }, image), message && h("blockquote", {}, message), h("p", { class: "nodes" }, t("failures.on", { n: nodes.length, count: number(nodes.length) }), h("span", { class: "mono" }, nodes.slice(0, MOST_NODES).map((node) => [h("span", {}, node), " "]), nodes.length > MOST_NODES ? `… +${number(nodes.length - MOST_NODES)}` : ""))),
@@ -103,7 +109,7 @@ export function facts(task) {
   const selector = Object.entries(task.nodeSelector ?? {}).map(([key, value]) => `${key}=${value}`);
   const items = [
     [t("field.priority"), number(task.priority)],
-    [t("field.batchSize"), String(task.batchSize) + (task.window !== null && String(task.window) !== String(task.batchSize) ? ` → ${number(task.window)}` : "")],
+    [t("field.batchSize"), String(task.batchSize) + (task.window !== null && String(task.window) !== String(task.batchSize) ? ` → ${task.window ? number(task.window) : t("figure.paused")}` : "")],
     [t("field.maxRetries"), task.maxRetries ? t(`facts.${task.retryStrategy}`, { n: number(task.maxRetries), pause: duration(task.retryDelay) }) : number(0)],
     selector.length > 0 && [t("field.nodeSelector"), selector.map((one) => h("code", {}, one))],
     task.mode && [t("facts.mode"), t(`mode.${task.mode}`)],

@@ -91,6 +91,7 @@ export default {
   "detail.argo": "Argo UI ↗",
   "detail.cancel": "Cancel task",
   "detail.retry": "Retry what failed",
+  "detail.anew": "Submit again",
   "cancel.title": ({ task }) => `Cancel ${task}?`,
   "cancel.text": "No further node starts. What is on the nodes stays there, and a pull that has begun may still end. This can't be undone.",
   "cancel.yes": "Cancel the task",
@@ -122,6 +123,8 @@ export default {
   "grid.hint": "Choose a cell to read all about it: click, or use the arrow keys.",
   "grid.nothing": "No node fits.",
   "grid.none": "Nothing is told of single nodes yet. Results are written about every half minute.",
+  "grid.pending": "The nodes are chosen when the task starts.",
+  "grid.never": "No node was touched.",
   "grid.took": ({ time, size }) => `${time}, ${size}`,
 
   "mosaic.label": ({ all }) => `All nodes at a glance: ${all}. The arrow keys go through them, Enter shows one in the table.`,
@@ -177,11 +180,13 @@ export default {
   "advice.NotSelected": "nodes, nodeSelector or selector of the request leave these nodes out.",
   "advice.Excluded": "The request names them in excludeNodes.",
   "advice.Virtual": "There is no image store behind them, as with virtual-kubelet or Fargate.",
+  "left.WrongPlatform": "These nodes don't run Linux.",
   "advice.BreakerOpen": "The first nodes got no image at all, so the others were not even tried.",
   "advice.NotReached": "The task ended before their turn.",
 
   "failures.title": "What failed, and why",
   "failures.count": ({ n, count, nodes }) => `${count} ${s(n, "image", "images")} on ${nodes} ${s(Number(nodes), "node", "nodes")}`,
+  "failures.images": ({ n, count }) => `${count} ${s(n, "image", "images")}`,
   "failures.on": ({ n, count }) => `on ${count} ${s(n, "node", "nodes")}: `,
   "failures.more": ({ n }) => `and ${n} more cases; ips-flow get -o json has all of them`,
 

@@ -89,6 +89,7 @@ export default {
   "detail.argo": "Argo 界面 ↗",
   "detail.cancel": "取消任务",
   "detail.retry": "重试失败的节点",
+  "detail.anew": "重新提交",
   "cancel.title": ({ task }) => `取消 ${task}？`,
   "cancel.text": "不会再有新的节点开始拉取。已在节点上的镜像会保留，已经开始的拉取可能仍会完成。此操作无法撤销。",
   "cancel.yes": "确认取消",
@@ -120,6 +121,8 @@ export default {
   "grid.hint": "点击单元格或用方向键选择，可查看详情。",
   "grid.nothing": "没有符合条件的节点。",
   "grid.none": "暂无各节点的结果。结果大约每半分钟写入一次。",
+  "grid.pending": "任务开始时才会选定节点。",
+  "grid.never": "没有对任何节点进行操作。",
   "grid.took": ({ time, size }) => `${time}，${size}`,
 
   "mosaic.label": ({ all }) => `节点总览：${all}。用方向键浏览，按回车在表格中查看。`,
@@ -175,11 +178,13 @@ export default {
   "advice.NotSelected": "请求的 nodes、nodeSelector 或 selector 没有选中这些节点。",
   "advice.Excluded": "请求在 excludeNodes 中排除了它们。",
   "advice.Virtual": "这些节点背后没有镜像存储，例如 virtual-kubelet 或 Fargate。",
+  "left.WrongPlatform": "这些节点运行的不是 Linux。",
   "advice.BreakerOpen": "第一批节点没有得到任何镜像，因此其余节点没有尝试。",
   "advice.NotReached": "任务在轮到它们之前已经结束。",
 
   "failures.title": "失败原因",
   "failures.count": ({ count, nodes }) => `${nodes} 个节点，${count} 个镜像次`,
+  "failures.images": ({ count }) => `${count} 个镜像次`,
   "failures.on": ({ count }) => `涉及 ${count} 个节点：`,
   "failures.more": ({ n }) => `另有 ${n} 种情况；用 ips-flow get -o json 可查看全部`,
 
