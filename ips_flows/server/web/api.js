@@ -47,7 +47,10 @@ export async function create(request) {
 
 /** The body of the live updates of a task, as a stream of bytes. */
 export async function events(id, signal) {
-  const answer = await ask(`${BASE}/${encodeURIComponent(id)}/events`, { signal, headers: { Accept: "text/event-stream" } });
+  const answer = await ask(`${BASE}/${encodeURIComponent(id)}/events`, {
+    signal,
+    headers: { Accept: "text/event-stream" },
+  });
   return answer.body;
 }
 
@@ -77,7 +80,9 @@ async function ask(path, options = {}) {
   const problem = await refusal(answer);
   if (answer.status === 401 && token() === sent) {
     keepToken(null);
-    REFUSED.dispatchEvent(new CustomEvent("refused", { detail: { again: Boolean(sent), message: problem.message } }));
+    REFUSED.dispatchEvent(
+      new CustomEvent("refused", { detail: { again: Boolean(sent), message: problem.message } }),
+    );
   }
   throw problem;
 }
@@ -86,7 +91,10 @@ async function refusal(answer) {
   const text = await answer.text();
   try {
     const body = JSON.parse(text);
-    return new ApiError(answer.status, body.error ?? t("error.status", { status: answer.status }), { details: body.details, hint: body.hint });
+    return new ApiError(answer.status, body.error ?? t("error.status", { status: answer.status }), {
+      details: body.details,
+      hint: body.hint,
+    });
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     return new ApiError(answer.status, t("error.status", { status: answer.status }));

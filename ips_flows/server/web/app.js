@@ -37,7 +37,9 @@ function decoded(text) {
 
 function show({ anew = false } = {}) {
   if (!page.config) return;
-  const next = page.wanted ? { name: "sign in", open: () => signIn(main, page.config, page.wanted, enter) } : route();
+  const next = page.wanted
+    ? { name: "sign in", open: () => signIn(main, page.config, page.wanted, enter) }
+    : route();
   document.title = `${next.title ?? t(`title.${next.name}`)} · IPS Flow`;
   head(next.name);
   if (page.view && page.name === next.name && !anew) {
@@ -66,9 +68,19 @@ function head(name) {
   const other = lang() === "en" ? "zh" : "en";
   fill(
     document.getElementById("top"),
-    h("a", { class: "brand", href: "#/tasks" }, h("img", { src: "icon.svg", alt: "", width: 24, height: 24 }), h("span", {}, "IPS Flow")),
+    h(
+      "a",
+      { class: "brand", href: "#/tasks" },
+      h("img", { src: "icon.svg", alt: "", width: 24, height: 24 }),
+      h("span", {}, "IPS Flow"),
+    ),
     page.config.namespace && h("span", { class: "chip", title: t("head.namespace") }, page.config.namespace),
-    h("nav", { "aria-label": t("head.nav") }, link("#/tasks", "head.tasks", name === "tasks"), link("#/new", "head.new", name === "new")),
+    h(
+      "nav",
+      { "aria-label": t("head.nav") },
+      link("#/tasks", "head.tasks", name === "tasks"),
+      link("#/new", "head.new", name === "new"),
+    ),
     h("span", { class: "grow" }),
     token() && h("button", { type: "button", class: "quiet", id: "sign-out" }, t("head.signout")),
     h("button", { type: "button", class: "quiet", id: "language", lang: other }, t("head.language")),

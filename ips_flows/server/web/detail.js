@@ -31,7 +31,12 @@ export function detail(main, id, config) {
   const told = h("p", { class: "told" });
   const figures = h("dl", { class: "figures" });
   const cells = grid();
-  const slots = Object.fromEntries(["waves", "failures", "retries", "drift", "timeline", "facts", "skipped", "notice"].map((name) => [name, h("div", { class: "slot", "data-of": name })]));
+  const slots = Object.fromEntries(
+    ["waves", "failures", "retries", "drift", "timeline", "facts", "skipped", "notice"].map((name) => [
+      name,
+      h("div", { class: "slot", "data-of": name }),
+    ]),
+  );
   const state = h("div", { class: "card state" }, h("p", { class: "loading", role: "status" }, t("loading")));
   const content = h(
     "div",
@@ -40,13 +45,33 @@ export function detail(main, id, config) {
     h(
       "div",
       { class: "columns" },
-      h("div", { class: "main" }, slots.failures, slots.drift, section(t("grid.title"), cells.element), slots.waves, slots.retries),
+      h(
+        "div",
+        { class: "main" },
+        slots.failures,
+        slots.drift,
+        section(t("grid.title"), cells.element),
+        slots.waves,
+        slots.retries,
+      ),
       h("div", { class: "side" }, slots.timeline, slots.facts, slots.skipped, slots.notice),
     ),
   );
   main.append(
-    h("nav", { class: "crumbs", "aria-label": t("detail.crumbs") }, h("a", { href: "#/tasks" }, `← ${t("title.tasks")}`)),
-    h("div", { class: "headline" }, h("h1", { class: "mono" }, id), pill, live, h("span", { class: "grow" }), buttons),
+    h(
+      "nav",
+      { class: "crumbs", "aria-label": t("detail.crumbs") },
+      h("a", { href: "#/tasks" }, `← ${t("title.tasks")}`),
+    ),
+    h(
+      "div",
+      { class: "headline" },
+      h("h1", { class: "mono" }, id),
+      pill,
+      live,
+      h("span", { class: "grow" }),
+      buttons,
+    ),
     error,
     state,
     content,
@@ -77,7 +102,14 @@ export function detail(main, id, config) {
 
   /** A panel with parts that can be unfolded is made anew only when what it tells has changed. */
   function panel(slot, make, of) {
-    const key = JSON.stringify([of.failedNodeDetails, of.summary?.failures, of.status, of.window, of.priority, of.mode]);
+    const key = JSON.stringify([
+      of.failedNodeDetails,
+      of.summary?.failures,
+      of.status,
+      of.window,
+      of.priority,
+      of.mode,
+    ]);
     if (slot.dataset.told === key) return;
     slot.dataset.told = key;
     const open = new Set([...slot.querySelectorAll("details[open]")].map((one) => one.dataset.key));
@@ -88,10 +120,26 @@ export function detail(main, id, config) {
   function actions() {
     const over = isOver(task);
     const wanted = [
-      config.argoUrl && h("a", { class: "button", href: argoLink(), target: "_blank", rel: "noreferrer" }, t("detail.argo")),
-      over && task.status !== "completed" && h("button", { type: "button", "data-does": "retry", class: "primary", disabled: busy }, t(task.progress.totalNodes ? "detail.retry" : "detail.anew")),
-      over && task.status === "completed" && task.progress.failedNodes > 0 && h("button", { type: "button", "data-does": "retry", disabled: busy }, t("detail.retry")),
-      !over && task.status !== "cancelled" && h("button", { type: "button", "data-does": "cancel", class: "danger", disabled: busy }, t("detail.cancel")),
+      config.argoUrl &&
+        h("a", { class: "button", href: argoLink(), target: "_blank", rel: "noreferrer" }, t("detail.argo")),
+      over &&
+        task.status !== "completed" &&
+        h(
+          "button",
+          { type: "button", "data-does": "retry", class: "primary", disabled: busy },
+          t(task.progress.totalNodes ? "detail.retry" : "detail.anew"),
+        ),
+      over &&
+        task.status === "completed" &&
+        task.progress.failedNodes > 0 &&
+        h("button", { type: "button", "data-does": "retry", disabled: busy }, t("detail.retry")),
+      !over &&
+        task.status !== "cancelled" &&
+        h(
+          "button",
+          { type: "button", "data-does": "cancel", class: "danger", disabled: busy },
+          t("detail.cancel"),
+        ),
     ];
     fill(buttons, ...wanted.filter(Boolean));
   }
@@ -146,16 +194,28 @@ export function detail(main, id, config) {
     if (stopped) return;
     const before = task;
     seen = new Date();
-    task = told.nodeStatuses ? told : { ...told, nodeStatuses: before?.nodeStatuses, drift: before?.drift, failedNodeDetails: longer(before, told) };
+    task = told.nodeStatuses
+      ? told
+      : {
+          ...told,
+          nodeStatuses: before?.nodeStatuses,
+          drift: before?.drift,
+          failedNodeDetails: longer(before, told),
+        };
     show();
-    const changed = !before || JSON.stringify([before.status, before.progress, before.finishedAt, before.retryHistory]) !== JSON.stringify([task.status, task.progress, task.finishedAt, task.retryHistory]);
+    const changed =
+      !before ||
+      JSON.stringify([before.status, before.progress, before.finishedAt, before.retryHistory]) !==
+        JSON.stringify([task.status, task.progress, task.finishedAt, task.retryHistory]);
     if (!told.nodeStatuses && (changed || !task.nodeStatuses)) later();
   }
 
   /** A list cut to 20 does not replace one that told all. */
   function longer(before, told) {
     const known = before?.failedNodeDetails ?? [];
-    return told.failedNodeDetails.length < known.length && before.status === told.status ? known : told.failedNodeDetails;
+    return told.failedNodeDetails.length < known.length && before.status === told.status
+      ? known
+      : told.failedNodeDetails;
   }
 
   /** Ask for the whole soon: at once after the end, else on a beat that what it costs makes slower. */

@@ -19,8 +19,20 @@ export function form(main) {
     h("h1", {}, t("title.new")),
     summary,
     SECTIONS.map(group),
-    h("details", { class: "card preview" }, h("summary", {}, t("form.preview")), h("p", { class: "hint" }, t("form.previewHint")), h("pre", { class: "command" }, preview)),
-    h("div", { class: "actions" }, submit, h("button", { type: "button", class: "quiet", onclick: reset }, t("form.reset")), h("a", { class: "button quiet", href: "#/tasks" }, t("form.back"))),
+    h(
+      "details",
+      { class: "card preview" },
+      h("summary", {}, t("form.preview")),
+      h("p", { class: "hint" }, t("form.previewHint")),
+      h("pre", { class: "command" }, preview),
+    ),
+    h(
+      "div",
+      { class: "actions" },
+      submit,
+      h("button", { type: "button", class: "quiet", onclick: reset }, t("form.reset")),
+      h("a", { class: "button quiet", href: "#/tasks" }, t("form.back")),
+    ),
   );
   main.append(element);
   changed();
@@ -31,7 +43,12 @@ export function form(main) {
     const rows = h("div", { class: "fields" }, fields.map(row));
     const title = t(`form.${name}`);
     if (open) return h("fieldset", { class: "card" }, h("legend", {}, title), rows);
-    return h("details", { class: "card", open: filled }, h("summary", {}, h("h2", {}, title), h("span", { class: "hint" }, t(`form.${name}Hint`))), rows);
+    return h(
+      "details",
+      { class: "card", open: filled },
+      h("summary", {}, h("h2", {}, title), h("span", { class: "hint" }, t(`form.${name}Hint`))),
+      rows,
+    );
   }
 
   function row([name, kind, standard]) {
@@ -39,26 +56,65 @@ export function form(main) {
     const hint = has(`hint.${name}`) ? h("p", { id: `${id}-hint`, class: "hint" }, t(`hint.${name}`)) : null;
     const wrong = h("p", { id: `${id}-wrong`, class: "wrong", hidden: true });
     const described = [hint && `${id}-hint`, `${id}-wrong`].filter(Boolean).join(" ");
-    const control = make(kind, { id, name, "aria-describedby": described, "aria-required": name === "images" ? "true" : null, placeholder: standard ?? (has(`example.${name}`) ? t(`example.${name}`) : null) });
+    const control = make(kind, {
+      id,
+      name,
+      "aria-describedby": described,
+      "aria-required": name === "images" ? "true" : null,
+      placeholder: standard ?? (has(`example.${name}`) ? t(`example.${name}`) : null),
+    });
     controls.set(name, { control, wrong });
     const words = h("label", { for: id }, t(`field.${name}`), " ", h("code", {}, name));
     if (kind === "flag") return h("div", { class: `field flag ${name}` }, control, words, wrong, hint);
-    return h("div", { class: `field ${Array.isArray(kind) ? "choice" : kind} ${name}` }, words, control, wrong, hint);
+    return h(
+      "div",
+      { class: `field ${Array.isArray(kind) ? "choice" : kind} ${name}` },
+      words,
+      control,
+      wrong,
+      hint,
+    );
   }
 
   function make(kind, attributes) {
     const value = draft[attributes.name];
     const plain = { autocomplete: "off", spellcheck: "false", autocapitalize: "off" };
     if (Array.isArray(kind)) {
-      return h("select", attributes, kind.map((one) => h("option", { value: one, selected: one === value }, has(`option.${one}`) ? t(`option.${one}`) : one)));
+      return h(
+        "select",
+        attributes,
+        kind.map((one) =>
+          h(
+            "option",
+            { value: one, selected: one === value },
+            has(`option.${one}`) ? t(`option.${one}`) : one,
+          ),
+        ),
+      );
     }
     if (kind === "flag") return h("input", { ...attributes, type: "checkbox", checked: Boolean(value) });
-    if (kind === "lines" || kind === "pairs") return h("textarea", { ...attributes, ...plain, rows: attributes.name === "images" ? 5 : 2 }, value ?? "");
-    return h("input", { ...attributes, ...plain, type: "text", inputmode: kind === "number" ? "numeric" : null, value });
+    if (kind === "lines" || kind === "pairs")
+      return h(
+        "textarea",
+        { ...attributes, ...plain, rows: attributes.name === "images" ? 5 : 2 },
+        value ?? "",
+      );
+    return h("input", {
+      ...attributes,
+      ...plain,
+      type: "text",
+      inputmode: kind === "number" ? "numeric" : null,
+      value,
+    });
   }
 
   function changed() {
-    draft = Object.fromEntries([...controls].map(([name, { control }]) => [name, control.type === "checkbox" ? control.checked : control.value]));
+    draft = Object.fromEntries(
+      [...controls].map(([name, { control }]) => [
+        name,
+        control.type === "checkbox" ? control.checked : control.value,
+      ]),
+    );
     say(preview, JSON.stringify(requestOf(draft), null, 2));
   }
 
@@ -108,7 +164,10 @@ export function form(main) {
 
   /** Each problem at its field; what belongs to none, and that there are some, stands above. */
   function explain(error) {
-    const details = error.status === 409 && !error.details.length ? [{ field: "name", message: error.words }] : error.details;
+    const details =
+      error.status === 409 && !error.details.length
+        ? [{ field: "name", message: error.words }]
+        : error.details;
     const loose = [];
     let first = null;
     for (const { field, message } of details) {
@@ -119,16 +178,23 @@ export function form(main) {
         continue;
       }
       mark(found.control, "aria-invalid", "true");
-      const place = index === null || found.control.tagName !== "TEXTAREA" ? "" : t("form.line", { n: lineOf(found.control.value, index) });
+      const place =
+        index === null || found.control.tagName !== "TEXTAREA"
+          ? ""
+          : t("form.line", { n: lineOf(found.control.value, index) });
       found.wrong.append(h("span", {}, place + message));
       found.wrong.hidden = false;
       const folded = found.control.closest("details");
       if (folded) folded.open = true;
-      if (!first || found.control.compareDocumentPosition(first) & Node.DOCUMENT_POSITION_FOLLOWING) first = found.control;
+      if (!first || found.control.compareDocumentPosition(first) & Node.DOCUMENT_POSITION_FOLLOWING)
+        first = found.control;
     }
     const here = details.length - loose.length;
     const title = here ? t("form.wrong", { n: here }) : error.words;
-    summary.replaceChildren(h("p", {}, title), ...loose.filter((text) => text !== title).map((text) => h("p", {}, text)));
+    summary.replaceChildren(
+      h("p", {}, title),
+      ...loose.filter((text) => text !== title).map((text) => h("p", {}, text)),
+    );
     summary.hidden = false;
     (first ?? summary).focus();
   }

@@ -26,7 +26,12 @@ export function seconds(value) {
 export function duration(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
   const whole = Math.max(0, Math.round(value));
-  const [d, hour, m, s] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60, whole % 60];
+  const [d, hour, m, s] = [
+    Math.floor(whole / 86400),
+    Math.floor(whole / 3600) % 24,
+    Math.floor(whole / 60) % 60,
+    whole % 60,
+  ];
   if (d) return t("time.dh", { d, h: hour });
   if (hour) return t("time.hm", { h: hour, m });
   if (m) return t("time.ms", { m, s });
@@ -42,14 +47,21 @@ export function between(from, to) {
 /** When, as date and time of the reader's own zone. */
 export function moment(stamp) {
   if (!stamp) return NONE;
-  return new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" }).format(new Date(stamp));
+  return new Intl.DateTimeFormat(locale(), {
+    dateStyle: "medium",
+    timeStyle: "medium",
+    hourCycle: "h23",
+  }).format(new Date(stamp));
 }
 
 /** The time of day, with the date where that is another one. */
 export function clock(stamp) {
   const at = new Date(stamp);
   const today = at.toDateString() === new Date().toDateString();
-  return new Intl.DateTimeFormat(locale(), { ...(today ? { timeStyle: "medium" } : { dateStyle: "short", timeStyle: "short" }), hourCycle: "h23" }).format(at);
+  return new Intl.DateTimeFormat(locale(), {
+    ...(today ? { timeStyle: "medium" } : { dateStyle: "short", timeStyle: "short" }),
+    hourCycle: "h23",
+  }).format(at);
 }
 
 /** How long ago, or in how long. */

@@ -24,12 +24,32 @@ export function grid() {
 
   const tiles = mosaic(choose);
   const filters = h("div", { class: "filters", role: "group", "aria-label": t("grid.filters") });
-  const search = h("input", { type: "search", placeholder: t("grid.search"), "aria-label": t("grid.search"), spellcheck: "false", autocomplete: "off", oninput: () => { sift(); } });
+  const search = h("input", {
+    type: "search",
+    placeholder: t("grid.search"),
+    "aria-label": t("grid.search"),
+    spellcheck: "false",
+    autocomplete: "off",
+    oninput: () => {
+      sift();
+    },
+  });
   const head = h("div", { class: "row head", role: "row", "aria-rowindex": 1 });
   const body = h("div", { class: "rows", role: "rowgroup" });
   const table = h(
     "div",
-    { class: "cells", role: "grid", tabindex: 0, "aria-label": t("grid.label"), "aria-describedby": `${id}-said`, onscroll: draw, onkeydown: key, onclick: click, onfocus: draw, onblur: draw },
+    {
+      class: "cells",
+      role: "grid",
+      tabindex: 0,
+      "aria-label": t("grid.label"),
+      "aria-describedby": `${id}-said`,
+      onscroll: draw,
+      onkeydown: key,
+      onclick: click,
+      onfocus: draw,
+      onblur: draw,
+    },
     h("div", { role: "rowgroup", class: "heads" }, head),
     body,
   );
@@ -53,12 +73,18 @@ export function grid() {
     table.style.setProperty("--images", images.length);
     table.classList.toggle("many", images.length > 8);
     mark(table, "aria-colcount", images.length + 1);
-    keyed(head, ["node", ...images.keys()], String, (one) => h("span", { role: "columnheader", class: one === "node" ? "name" : "image" }), (cell, one) => {
-      const name = one === "node" ? t("grid.node") : images[one];
-      say(cell, one === "node" ? name : shortImage(name));
-      mark(cell, "title", name);
-      mark(cell, "aria-label", name);
-    });
+    keyed(
+      head,
+      ["node", ...images.keys()],
+      String,
+      (one) => h("span", { role: "columnheader", class: one === "node" ? "name" : "image" }),
+      (cell, one) => {
+        const name = one === "node" ? t("grid.node") : images[one];
+        say(cell, one === "node" ? name : shortImage(name));
+        mark(cell, "title", name);
+        mark(cell, "aria-label", name);
+      },
+    );
     sift();
   }
 
@@ -69,16 +95,40 @@ export function grid() {
       filters,
       KINDS.filter((one) => one === "all" || counts[one]),
       (one) => one,
-      (one) => h("button", { type: "button", class: `pick ${one}`, onclick: () => { kind = one; table.scrollTop = 0; active.row = 0; sift(); } }),
+      (one) =>
+        h("button", {
+          type: "button",
+          class: `pick ${one}`,
+          onclick: () => {
+            kind = one;
+            table.scrollTop = 0;
+            active.row = 0;
+            sift();
+          },
+        }),
       (button, one) => {
-        say(button, `${t(one === "all" || one === "left" ? `grid.${one}` : `result.${one === "unknown" ? "waiting" : one}`)} ${number(counts[one] ?? 0)}`);
+        say(
+          button,
+          `${t(one === "all" || one === "left" ? `grid.${one}` : `result.${one === "unknown" ? "waiting" : one}`)} ${number(counts[one] ?? 0)}`,
+        );
         mark(button, "aria-pressed", kind === one ? "true" : "false");
       },
     );
     const text = search.value.trim().toLowerCase();
-    shown = nodes.filter((one) => (kind === "left" ? one.leftOut : !one.leftOut && (kind === "all" || one.worst === kind)) && one.node.toLowerCase().includes(text));
-    if (kind === "all") shown = [...shown.filter((one) => one.worst === "failed"), ...shown.filter((one) => one.worst !== "failed")];
-    active = { row: Math.min(active.row, Math.max(0, shown.length - 1)), column: Math.min(active.column, images.length) };
+    shown = nodes.filter(
+      (one) =>
+        (kind === "left" ? one.leftOut : !one.leftOut && (kind === "all" || one.worst === kind)) &&
+        one.node.toLowerCase().includes(text),
+    );
+    if (kind === "all")
+      shown = [
+        ...shown.filter((one) => one.worst === "failed"),
+        ...shown.filter((one) => one.worst !== "failed"),
+      ];
+    active = {
+      row: Math.min(active.row, Math.max(0, shown.length - 1)),
+      column: Math.min(active.column, images.length),
+    };
     table.hidden = shown.length === 0;
     nothing.hidden = shown.length > 0;
     say(nothing, nodes.length ? t("grid.nothing") : why);
@@ -96,7 +146,8 @@ export function grid() {
     keyed(body, rows, ({ one }) => one.node, makeRow, updateRow);
     const focused = document.activeElement === table;
     const chosen = focused ? document.getElementById(cellId(active)) : null;
-    for (const before of body.querySelectorAll(".active")) if (before !== chosen) before.classList.remove("active");
+    for (const before of body.querySelectorAll(".active"))
+      if (before !== chosen) before.classList.remove("active");
     chosen?.classList.add("active");
     mark(table, "aria-activedescendant", chosen?.id);
   }
@@ -116,7 +167,9 @@ export function grid() {
     mark(name, "title", one.node);
     while (row.children.length > one.cells.length + 1) row.lastChild.remove();
     one.cells.forEach((cell, at) => {
-      const box = row.children[at + 1] ?? row.appendChild(h("span", { role: "gridcell" }, h("i", { "aria-hidden": "true" }), h("span", {})));
+      const box =
+        row.children[at + 1] ??
+        row.appendChild(h("span", { role: "gridcell" }, h("i", { "aria-hidden": "true" }), h("span", {})));
       box.id = cellId({ row: index, column: at + 1 });
       const classes = `cell ${cell.result}${box.classList.contains("active") ? " active" : ""}`;
       if (box.className !== classes) box.className = classes;
@@ -127,7 +180,10 @@ export function grid() {
   }
 
   function move(row, column) {
-    active = { row: Math.max(0, Math.min(shown.length - 1, row)), column: Math.max(0, Math.min(images.length, column)) };
+    active = {
+      row: Math.max(0, Math.min(shown.length - 1, row)),
+      column: Math.max(0, Math.min(images.length, column)),
+    };
     const top = active.row * ROW;
     const view = table.clientHeight - ROW; // the head covers one row
     if (top < table.scrollTop) table.scrollTop = top;
@@ -175,7 +231,10 @@ export function grid() {
       sift();
     }
     table.focus({ preventScroll: true });
-    move(shown.findIndex((one) => one.node === node), 1);
+    move(
+      shown.findIndex((one) => one.node === node),
+      1,
+    );
   }
 
   return {
@@ -193,7 +252,10 @@ function restOf(task, told) {
   const left = Math.max(0, task.progress.totalNodes - told.length);
   const good = told.filter((one) => one.worst === "pulled" || one.worst === "present").length;
   const done = Math.min(left, Math.max(0, task.progress.completedNodes - good));
-  const pulling = Math.min(left - done, (task.waves ?? []).reduce((sum, wave) => sum + wave.pullingNodes, 0));
+  const pulling = Math.min(
+    left - done,
+    (task.waves ?? []).reduce((sum, wave) => sum + wave.pullingNodes, 0),
+  );
   return { done, pulling, waiting: left - done - pulling };
 }
 
@@ -205,10 +267,12 @@ function wordOf(cell) {
 
 function described(node, image, cell) {
   const parts = [`${node} × ${image}`];
-  if (cell.result === "failed" || cell.result === "skipped") parts.push(`${t(`result.${cell.result}`)}${t("colon")}${known("reason", cell.reason ?? "Unknown")}`);
+  if (cell.result === "failed" || cell.result === "skipped")
+    parts.push(`${t(`result.${cell.result}`)}${t("colon")}${known("reason", cell.reason ?? "Unknown")}`);
   else parts.push(t(`result.${cell.result === "unknown" ? "waiting" : cell.result}`));
   if (cell.message) parts.push(cell.message);
-  if (cell.result === "pulled") parts.push(t("grid.took", { time: seconds(cell.seconds), size: bytes(cell.bytes) }));
+  if (cell.result === "pulled")
+    parts.push(t("grid.took", { time: seconds(cell.seconds), size: bytes(cell.bytes) }));
   if (cell.digest) parts.push(shortDigest(cell.digest));
   return parts.join(" · ");
 }

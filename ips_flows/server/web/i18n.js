@@ -37,7 +37,8 @@ export const has = (key) => key in WORDS.en;
 export const lang = () => current;
 
 /** The locale for numbers and times: the reader's own kind of the language, where the browser names one. */
-export const locale = () => navigator.languages.find((one) => one.toLowerCase().split("-")[0] === current) ?? LOCALES[current];
+export const locale = () =>
+  navigator.languages.find((one) => one.toLowerCase().split("-")[0] === current) ?? LOCALES[current];
 
 /** Choose a language and remember it. */
 export function choose(short) {

@@ -37,7 +37,15 @@ export function list(main, query) {
   const table = h(
     "table",
     { class: "tasks", role: "table", "aria-label": t("title.tasks"), hidden: true },
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads.map((key) => h("th", { role: "columnheader", scope: "col", class: key }, t(`column.${key}`))))),
+    h(
+      "thead",
+      { role: "rowgroup" },
+      h(
+        "tr",
+        { role: "row" },
+        heads.map((key) => h("th", { role: "columnheader", scope: "col", class: key }, t(`column.${key}`))),
+      ),
+    ),
     body,
   );
   const state = h("div", { class: "state" }, loading());
@@ -48,12 +56,23 @@ export function list(main, query) {
     { id: "size", onchange: () => go({ size: Number(size.value), page: 1 }) },
     SIZES.map((one) => h("option", { value: one }, String(one))),
   );
-  const foot = h("div", { class: "foot", hidden: true }, count, pages, h("label", { class: "perpage", for: "size" }, t("list.size"), size));
+  const foot = h(
+    "div",
+    { class: "foot", hidden: true },
+    count,
+    pages,
+    h("label", { class: "perpage", for: "size" }, t("list.size"), size),
+  );
   main.append(
     h(
       "div",
       { class: "bare" },
-      h("div", { class: "headline" }, h("h1", {}, t("title.tasks")), h("a", { class: "button primary", href: "#/new" }, t("head.new"))),
+      h(
+        "div",
+        { class: "headline" },
+        h("h1", {}, t("title.tasks")),
+        h("a", { class: "button primary", href: "#/new" }, t("head.new")),
+      ),
       h("div", { class: "tools" }, filters, search),
       stale,
       h("div", { class: "card flush" }, table, state),
@@ -96,7 +115,15 @@ export function list(main, query) {
   async function ask(signal) {
     const asked = chosen;
     try {
-      const answer = await tasks({ status: asked.status, search: asked.search, limit: asked.size, offset: (asked.page - 1) * asked.size }, signal);
+      const answer = await tasks(
+        {
+          status: asked.status,
+          search: asked.search,
+          limit: asked.size,
+          offset: (asked.page - 1) * asked.size,
+        },
+        signal,
+      );
       answered = new Date();
       stale.hidden = true;
       show(answer, asked);
@@ -120,9 +147,14 @@ export function list(main, query) {
     if (!rows.length) fill(state, asked.status || asked.search ? nothingFits() : nothingYet());
     foot.hidden = rows.length === 0;
     const from = (asked.page - 1) * asked.size + 1;
-    say(count, t("list.range", { from: number(from), to: number(from + rows.length - 1), total: number(total) }));
+    say(
+      count,
+      t("list.range", { from: number(from), to: number(from + rows.length - 1), total: number(total) }),
+    );
     const step = (page, key, rel) =>
-      page >= 1 && page <= last ? h("a", { class: "button", rel, href: write({ ...asked, page }) }, t(key)) : h("span", { class: "button off", "aria-hidden": "true" }, t(key));
+      page >= 1 && page <= last
+        ? h("a", { class: "button", rel, href: write({ ...asked, page }) }, t(key))
+        : h("span", { class: "button off", "aria-hidden": "true" }, t(key));
     fill(pages, step(asked.page - 1, "list.previous", "prev"), step(asked.page + 1, "list.next", "next"));
   }
 
@@ -180,7 +212,8 @@ function write({ status, search, page, size }) {
 }
 
 function makeRow() {
-  const cell = (name, ...children) => h("td", { role: "cell", class: name, "data-label": t(`column.${name}`) }, ...children);
+  const cell = (name, ...children) =>
+    h("td", { role: "cell", class: name, "data-label": t(`column.${name}`) }, ...children);
   const row = h(
     "tr",
     { role: "row" },
@@ -196,7 +229,11 @@ function makeRow() {
 
 function updateRow(row, task) {
   const at = (selector) => row.querySelector(selector);
-  status(at(".status span"), task.status, task.status === "cancelled" && !task.finishedAt ? t("status.cancelling") : undefined);
+  status(
+    at(".status span"),
+    task.status,
+    task.status === "cancelled" && !task.finishedAt ? t("status.cancelling") : undefined,
+  );
   const link = at(".task a");
   mark(link, "href", `#/tasks/${encodeURIComponent(task.taskId)}`);
   say(link, task.taskId);
@@ -220,7 +257,12 @@ function loading() {
 }
 
 function nothingFits() {
-  return h("div", { class: "empty" }, h("p", {}, t("list.nothing")), h("a", { class: "button", href: "#/tasks" }, t("list.clear")));
+  return h(
+    "div",
+    { class: "empty" },
+    h("p", {}, t("list.nothing")),
+    h("a", { class: "button", href: "#/tasks" }, t("list.clear")),
+  );
 }
 
 function nothingYet() {

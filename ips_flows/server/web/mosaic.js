@@ -6,11 +6,30 @@ import { known, t } from "./i18n.js";
 
 const SIZES = [18, 14, 11, 8, 6, 4]; // pixels of a tile: the largest that keeps all of them in sight
 const HIGH = 360;
-const WORDS = { failed: "result.failed", skipped: "result.skipped", pulled: "result.pulled", present: "result.present", pulling: "result.pulling", waiting: "result.waiting", done: "result.done", unknown: "result.waiting" };
+const WORDS = {
+  failed: "result.failed",
+  skipped: "result.skipped",
+  pulled: "result.pulled",
+  present: "result.present",
+  pulling: "result.pulling",
+  waiting: "result.waiting",
+  done: "result.done",
+  unknown: "result.waiting",
+};
 
 /** The tiles; `onChoose(node)` is told of the one that was clicked, or entered with the keyboard. */
 export function mosaic(onChoose) {
-  const canvas = h("canvas", { class: "tiles", role: "img", tabindex: 0, onkeydown: key, onpointermove: hover, onpointerleave: leave, onclick: choose, onblur: leave, onfocus: () => point(at < 0 ? 0 : at) });
+  const canvas = h("canvas", {
+    class: "tiles",
+    role: "img",
+    tabindex: 0,
+    onkeydown: key,
+    onpointermove: hover,
+    onpointerleave: leave,
+    onclick: choose,
+    onblur: leave,
+    onfocus: () => point(at < 0 ? 0 : at),
+  });
   const tip = h("div", { class: "tip", role: "status", hidden: true });
   const legend = h("ul", { class: "legend" });
   const element = h("div", { class: "mosaic" }, h("div", { class: "frame" }, canvas, tip), legend);
@@ -25,13 +44,28 @@ export function mosaic(onChoose) {
 
   /** `rest` is how many nodes of which nothing is told yet are done, pull, and wait. */
   function update(nodes, rest) {
-    const nameless = ["done", "pulling", "waiting"].flatMap((kind) => Array.from({ length: rest[kind] }, () => ({ kind })));
+    const nameless = ["done", "pulling", "waiting"].flatMap((kind) =>
+      Array.from({ length: rest[kind] }, () => ({ kind })),
+    );
     tiles = [...nodes.map((one) => ({ kind: one.worst, node: one })), ...nameless];
     if (at >= tiles.length) leave();
     const counts = new Map();
     for (const { kind } of tiles) counts.set(WORDS[kind], (counts.get(WORDS[kind]) ?? 0) + 1);
-    const kinds = Object.keys(WORDS).filter((kind, index, all) => counts.has(WORDS[kind]) && all.findIndex((one) => WORDS[one] === WORDS[kind]) === index);
-    legend.replaceChildren(...kinds.map((kind) => h("li", { class: kind }, h("i", {}), `${t(WORDS[kind])} `, h("b", {}, number(counts.get(WORDS[kind]))))));
+    const kinds = Object.keys(WORDS).filter(
+      (kind, index, all) =>
+        counts.has(WORDS[kind]) && all.findIndex((one) => WORDS[one] === WORDS[kind]) === index,
+    );
+    legend.replaceChildren(
+      ...kinds.map((kind) =>
+        h(
+          "li",
+          { class: kind },
+          h("i", {}),
+          `${t(WORDS[kind])} `,
+          h("b", {}, number(counts.get(WORDS[kind]))),
+        ),
+      ),
+    );
     const all = kinds.map((kind) => `${t(WORDS[kind])} ${number(counts.get(WORDS[kind]))}`).join(t("comma"));
     mark(canvas, "aria-label", t("mosaic.label", { all }));
     draw();
@@ -50,7 +84,9 @@ export function mosaic(onChoose) {
     const brush = canvas.getContext("2d");
     brush.scale(ratio, ratio);
     const style = getComputedStyle(element);
-    const colours = Object.fromEntries(Object.keys(WORDS).map((kind) => [kind, style.getPropertyValue(`--tile-${kind}`)]));
+    const colours = Object.fromEntries(
+      Object.keys(WORDS).map((kind) => [kind, style.getPropertyValue(`--tile-${kind}`)]),
+    );
     const ink = style.getPropertyValue("--tile-ink");
     tiles.forEach(({ kind }, index) => {
       const [x, y] = place(index);
@@ -79,7 +115,10 @@ export function mosaic(onChoose) {
   const pitchOf = (size) => size + (size < 8 ? 1 : 2);
   const columnsOf = (size, width) => Math.max(1, Math.floor((width + 2) / pitchOf(size)));
   const heightOf = (size, width) => Math.ceil(tiles.length / columnsOf(size, width)) * pitchOf(size);
-  const place = (index) => [(index % shape.columns) * shape.pitch, Math.floor(index / shape.columns) * shape.pitch];
+  const place = (index) => [
+    (index % shape.columns) * shape.pitch,
+    Math.floor(index / shape.columns) * shape.pitch,
+  ];
 
   function point(index) {
     if (index < 0 || index >= tiles.length) return;
@@ -104,7 +143,9 @@ export function mosaic(onChoose) {
   function under(event) {
     const box = canvas.getBoundingClientRect();
     const column = Math.floor((event.clientX - box.left) / shape.pitch);
-    return column < shape.columns ? Math.floor((event.clientY - box.top) / shape.pitch) * shape.columns + column : -1;
+    return column < shape.columns
+      ? Math.floor((event.clientY - box.top) / shape.pitch) * shape.columns + column
+      : -1;
   }
 
   function hover(event) {
@@ -118,7 +159,14 @@ export function mosaic(onChoose) {
   }
 
   function key(event) {
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -shape.columns, ArrowDown: shape.columns, Home: -at, End: tiles.length - 1 - at };
+    const steps = {
+      ArrowLeft: -1,
+      ArrowRight: 1,
+      ArrowUp: -shape.columns,
+      ArrowDown: shape.columns,
+      Home: -at,
+      End: tiles.length - 1 - at,
+    };
     if (event.key === "Enter" && tiles[at]?.node) onChoose(tiles[at].node.node);
     else if (event.key in steps) point(Math.max(0, Math.min(tiles.length - 1, at + steps[event.key])));
     else return;

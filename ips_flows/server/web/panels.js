@@ -13,7 +13,30 @@ const table = (caption, heads, rows) =>
   h(
     "div",
     { class: "scroll", role: "region", tabindex: 0, "aria-label": caption },
-    h("table", {}, h("thead", {}, h("tr", {}, heads.map((key) => h("th", { scope: "col" }, t(key))))), h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell)))))),
+    h(
+      "table",
+      {},
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          heads.map((key) => h("th", { scope: "col" }, t(key))),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((cells) =>
+          h(
+            "tr",
+            {},
+            cells.map((cell) => h("td", {}, cell)),
+          ),
+        ),
+      ),
+    ),
   );
 
 const stamp = (value) => (value ? h("time", { datetime: value, title: moment(value) }, clock(value)) : "–");
@@ -24,7 +47,13 @@ function reasons(counts) {
     "ul",
     { class: "reasons" },
     Object.entries(counts).map(([reason, count]) =>
-      h("li", {}, h("b", {}, number(count)), h("span", {}, known("reason", reason), reason !== known("reason", reason) && h("code", {}, reason)), leftOut(reason) && h("p", { class: "hint" }, leftOut(reason))),
+      h(
+        "li",
+        {},
+        h("b", {}, number(count)),
+        h("span", {}, known("reason", reason), reason !== known("reason", reason) && h("code", {}, reason)),
+        leftOut(reason) && h("p", { class: "hint" }, leftOut(reason)),
+      ),
     ),
   );
 }
@@ -38,8 +67,21 @@ function leftOut(reason) {
 /** The waves, where there are several or one is at work. */
 export function waves(task) {
   if (!task.waves?.length || (task.waves.length === 1 && task.status !== "running")) return null;
-  const rows = task.waves.map((wave) => [wave.name, number(wave.nodes), number(wave.completedNodes), number(wave.pullingNodes), number(wave.failedNodes)]);
-  return section(t("waves.title"), table(t("waves.title"), ["waves.name", "waves.nodes", "waves.done", "waves.pulling", "waves.failed"], rows));
+  const rows = task.waves.map((wave) => [
+    wave.name,
+    number(wave.nodes),
+    number(wave.completedNodes),
+    number(wave.pullingNodes),
+    number(wave.failedNodes),
+  ]);
+  return section(
+    t("waves.title"),
+    table(
+      t("waves.title"),
+      ["waves.name", "waves.nodes", "waves.done", "waves.pulling", "waves.failed"],
+      rows,
+    ),
+  );
 }
 
 /** Failures by class: what each means, what to do, and where. */
@@ -52,12 +94,41 @@ export function failures(task) {
       h(
         "details",
         { class: "failure", "data-key": one.reason, open: index === 0 },
-        h("summary", {}, h("b", {}, known("reason", one.reason)), h("code", {}, one.reason), h("span", { class: "count" }, one.nodes ? t("failures.count", { n: one.count, count: number(one.count), nodes: number(one.nodes) }) : t("failures.images", { n: one.count, count: number(one.count) }))),
+        h(
+          "summary",
+          {},
+          h("b", {}, known("reason", one.reason)),
+          h("code", {}, one.reason),
+          h(
+            "span",
+            { class: "count" },
+            one.nodes
+              ? t("failures.count", { n: one.count, count: number(one.count), nodes: number(one.nodes) })
+              : t("failures.images", { n: one.count, count: number(one.count) }),
+          ),
+        ),
         has(`advice.${one.reason}`) && h("p", { class: "advice" }, t(`advice.${one.reason}`)),
         one.messages.slice(0, MOST_MESSAGES).map(({ image, message, nodes }) =>
-          h("div", { class: "case" }, h("p", { class: "mono" }, image), message && h("blockquote", {}, message), h("p", { class: "nodes" }, t("failures.on", { n: nodes.length, count: number(nodes.length) }), h("span", { class: "mono" }, nodes.slice(0, MOST_NODES).map((node) => [h("span", {}, node), " "]), nodes.length > MOST_NODES ? `… +${number(nodes.length - MOST_NODES)}` : ""))),
+          h(
+            "div",
+            { class: "case" },
+            h("p", { class: "mono" }, image),
+            message && h("blockquote", {}, message),
+            h(
+              "p",
+              { class: "nodes" },
+              t("failures.on", { n: nodes.length, count: number(nodes.length) }),
+              h(
+                "span",
+                { class: "mono" },
+                nodes.slice(0, MOST_NODES).map((node) => [h("span", {}, node), " "]),
+                nodes.length > MOST_NODES ? `… +${number(nodes.length - MOST_NODES)}` : "",
+              ),
+            ),
+          ),
         ),
-        one.messages.length > MOST_MESSAGES && h("p", { class: "hint" }, t("failures.more", { n: number(one.messages.length - MOST_MESSAGES) })),
+        one.messages.length > MOST_MESSAGES &&
+          h("p", { class: "hint" }, t("failures.more", { n: number(one.messages.length - MOST_MESSAGES) })),
       ),
     ),
   );
@@ -73,18 +144,48 @@ export function retries(task) {
     duration(one.finishedAt ? between(one.startedAt, one.finishedAt) : null),
     number(one.nodes),
     number(one.failedNodes),
-    Object.entries(one.failures).map(([reason, count]) => `${known("reason", reason)} ×${number(count)}`).join(t("comma")) || "–",
+    Object.entries(one.failures)
+      .map(([reason, count]) => `${known("reason", reason)} ×${number(count)}`)
+      .join(t("comma")) || "–",
     one.nextDelaySeconds === null ? "–" : duration(one.nextDelaySeconds),
   ]);
-  const heads = ["retries.wave", "retries.attempt", "retries.started", "retries.took", "retries.nodes", "retries.failed", "retries.classes", "retries.pause"];
-  return section(t("retries.title"), task.nextRetryAt && h("p", { class: "next" }, t("retries.next", { at: clock(task.nextRetryAt) })), rows.length ? table(t("retries.title"), heads, rows) : null);
+  const heads = [
+    "retries.wave",
+    "retries.attempt",
+    "retries.started",
+    "retries.took",
+    "retries.nodes",
+    "retries.failed",
+    "retries.classes",
+    "retries.pause",
+  ];
+  return section(
+    t("retries.title"),
+    task.nextRetryAt && h("p", { class: "next" }, t("retries.next", { at: clock(task.nextRetryAt) })),
+    rows.length ? table(t("retries.title"), heads, rows) : null,
+  );
 }
 
 /** References for which nodes hold different images. */
 export function drift(task) {
   const found = Object.entries(task.drift ?? {});
   if (!found.length) return null;
-  return section(t("drift.title"), h("p", { class: "advice" }, t("drift.advice")), found.map(([image, digests]) => h("div", { class: "case" }, h("p", { class: "mono" }, image), h("ul", {}, digests.map((digest) => h("li", { class: "mono" }, digest))))));
+  return section(
+    t("drift.title"),
+    h("p", { class: "advice" }, t("drift.advice")),
+    found.map(([image, digests]) =>
+      h(
+        "div",
+        { class: "case" },
+        h("p", { class: "mono" }, image),
+        h(
+          "ul",
+          {},
+          digests.map((digest) => h("li", { class: "mono" }, digest)),
+        ),
+      ),
+    ),
+  );
 }
 
 /** What happened when. */
@@ -92,7 +193,8 @@ export function timeline(task) {
   const steps = [["created", task.createdAt]];
   if (task.startedAt) steps.push(["started", task.startedAt]);
   for (const one of task.retryHistory ?? []) {
-    if (one.attempt > 1 && one.startedAt) steps.push(["attempt", one.startedAt, { wave: one.wave, n: one.attempt }]);
+    if (one.attempt > 1 && one.startedAt)
+      steps.push(["attempt", one.startedAt, { wave: one.wave, n: one.attempt }]);
   }
   if (task.nextRetryAt) steps.push(["retry", task.nextRetryAt]);
   if (task.estimatedCompletion && !isOver(task)) steps.push(["expected", task.estimatedCompletion]);
@@ -100,7 +202,18 @@ export function timeline(task) {
   if (task.notice?.lastAt) steps.push(["notice", task.notice.lastAt]);
   return section(
     t("timeline.title"),
-    h("ol", { class: "timeline" }, steps.map(([name, at, values]) => h("li", { class: name }, h("span", {}, t(`timeline.${name}`, values)), h("time", { datetime: at, title: moment(at) }, clock(at))))),
+    h(
+      "ol",
+      { class: "timeline" },
+      steps.map(([name, at, values]) =>
+        h(
+          "li",
+          { class: name },
+          h("span", {}, t(`timeline.${name}`, values)),
+          h("time", { datetime: at, title: moment(at) }, clock(at)),
+        ),
+      ),
+    ),
   );
 }
 
@@ -109,8 +222,19 @@ export function facts(task) {
   const selector = Object.entries(task.nodeSelector ?? {}).map(([key, value]) => `${key}=${value}`);
   const items = [
     [t("field.priority"), number(task.priority)],
-    [t("field.batchSize"), String(task.batchSize) + (task.window !== null && String(task.window) !== String(task.batchSize) ? ` → ${task.window ? number(task.window) : t("figure.paused")}` : "")],
-    [t("field.maxRetries"), task.maxRetries ? t(`facts.${task.retryStrategy}`, { n: number(task.maxRetries), pause: duration(task.retryDelay) }) : number(0)],
+    [
+      t("field.batchSize"),
+      String(task.batchSize) +
+        (task.window !== null && String(task.window) !== String(task.batchSize)
+          ? ` → ${task.window ? number(task.window) : t("figure.paused")}`
+          : ""),
+    ],
+    [
+      t("field.maxRetries"),
+      task.maxRetries
+        ? t(`facts.${task.retryStrategy}`, { n: number(task.maxRetries), pause: duration(task.retryDelay) })
+        : number(0),
+    ],
     selector.length > 0 && [t("field.nodeSelector"), selector.map((one) => h("code", {}, one))],
     task.mode && [t("facts.mode"), t(`mode.${task.mode}`)],
     task.webhookUrl && [t("field.webhookUrl"), h("span", { class: "mono break" }, task.webhookUrl)],
@@ -119,8 +243,16 @@ export function facts(task) {
   return section(
     t("facts.title"),
     h("h3", {}, t("facts.images", { n: task.images.length })),
-    h("ul", { class: "references" }, task.images.map((image) => h("li", { class: "mono break" }, image))),
-    h("dl", { class: "facts" }, items.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+    h(
+      "ul",
+      { class: "references" },
+      task.images.map((image) => h("li", { class: "mono break" }, image)),
+    ),
+    h(
+      "dl",
+      { class: "facts" },
+      items.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+    ),
   );
 }
 
@@ -134,5 +266,14 @@ export function skipped(task) {
 export function notice(task) {
   const told = task.notice;
   if (!told) return null;
-  return section(t("notice.title"), h("p", { class: `outcome ${told.outcome}` }, known("notice", told.outcome), told.tries ? t("notice.tries", { n: told.tries, count: number(told.tries) }) : ""), told.reason && h("p", { class: "hint" }, told.reason));
+  return section(
+    t("notice.title"),
+    h(
+      "p",
+      { class: `outcome ${told.outcome}` },
+      known("notice", told.outcome),
+      told.tries ? t("notice.tries", { n: told.tries, count: number(told.tries) }) : "",
+    ),
+    told.reason && h("p", { class: "hint" }, told.reason),
+  );
 }

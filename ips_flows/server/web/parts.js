@@ -11,7 +11,8 @@ export function status(element, value, word = known("status", value)) {
 }
 
 /** An empty bar; `bar` fills it. */
-export const emptyBar = () => h("div", { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 });
+export const emptyBar = () =>
+  h("div", { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 });
 
 /** Show how far a task is: what is done, what failed, what pulls, of all its nodes. */
 export function bar(element, task) {
@@ -42,7 +43,9 @@ export const pullingNodes = (task) => (task.waves ?? []).reduce((sum, wave) => s
 export function progressText(task) {
   const { totalNodes: total, completedNodes: done, failedNodes: failed } = task.progress;
   if (task.status === "pending") {
-    return task.queuePosition ? t("progress.queued", { n: number(task.queuePosition) }) : t("progress.pending");
+    return task.queuePosition
+      ? t("progress.queued", { n: number(task.queuePosition) })
+      : t("progress.pending");
   }
   if (!total) return task.status === "running" ? t("progress.planning") : t("progress.unplanned");
   const words = [t("progress.nodes", { done: number(done), total: number(total), all: total })];

@@ -6,15 +6,68 @@
  * percentage. Whatever can't be read is sent as it was typed: the server says what is wrong with it.
  */
 export const SECTIONS = [
-  { name: "what", open: true, fields: [["images", "lines"], ["name", "text"], ["pullPolicy", ["IfNotPresent", "Always"]], ["pullSecrets", "lines"]] },
-  { name: "pace", open: true, fields: [["batchSize", "size", "10"], ["priority", "number", "5"], ["waves", "sizes"], ["order", ["rolling", "batch"]]] },
-  { name: "where", fields: [["nodeSelector", "pairs"], ["selector", "text"], ["nodes", "lines"], ["excludeNodes", "lines"], ["includeCordoned", "flag"]] },
-  { name: "trouble", fields: [["maxRetries", "number", "0"], ["retryStrategy", ["linear", "exponential"]], ["retryDelay", "number", "30"], ["maxFailedNodes", "size", "0"], ["nodeTimeout", "text", "10m"], ["timeout", "text", "2h"]] },
-  { name: "notice", fields: [["webhookUrl", "text"], ["webhookSecretName", "text"], ["webhookFormat", ["json", "cloudevents", "slack", "dingtalk"]], ["labels", "pairs"]] },
+  {
+    name: "what",
+    open: true,
+    fields: [
+      ["images", "lines"],
+      ["name", "text"],
+      ["pullPolicy", ["IfNotPresent", "Always"]],
+      ["pullSecrets", "lines"],
+    ],
+  },
+  {
+    name: "pace",
+    open: true,
+    fields: [
+      ["batchSize", "size", "10"],
+      ["priority", "number", "5"],
+      ["waves", "sizes"],
+      ["order", ["rolling", "batch"]],
+    ],
+  },
+  {
+    name: "where",
+    fields: [
+      ["nodeSelector", "pairs"],
+      ["selector", "text"],
+      ["nodes", "lines"],
+      ["excludeNodes", "lines"],
+      ["includeCordoned", "flag"],
+    ],
+  },
+  {
+    name: "trouble",
+    fields: [
+      ["maxRetries", "number", "0"],
+      ["retryStrategy", ["linear", "exponential"]],
+      ["retryDelay", "number", "30"],
+      ["maxFailedNodes", "size", "0"],
+      ["nodeTimeout", "text", "10m"],
+      ["timeout", "text", "2h"],
+    ],
+  },
+  {
+    name: "notice",
+    fields: [
+      ["webhookUrl", "text"],
+      ["webhookSecretName", "text"],
+      ["webhookFormat", ["json", "cloudevents", "slack", "dingtalk"]],
+      ["labels", "pairs"],
+    ],
+  },
 ];
 
 const FIELDS = SECTIONS.flatMap((section) => section.fields);
-const READERS = { lines, pairs, sizes, size, number, flag: (value) => value || undefined, text: (value) => value.trim() || undefined };
+const READERS = {
+  lines,
+  pairs,
+  sizes,
+  size,
+  number,
+  flag: (value) => value || undefined,
+  text: (value) => value.trim() || undefined,
+};
 
 /** The request of what was typed: only what was filled in, so that the defaults are the server's. */
 export function requestOf(typed) {
@@ -45,7 +98,9 @@ export function problemsOf(typed) {
 /** The first part of a path such as `images[2]` or `nodeSelector.disk`, and the index where it has one. */
 export function fieldOf(path) {
   const match = /^([A-Za-z]+)(?:\[(\d+)\])?/.exec(path ?? "");
-  return match ? { name: match[1], index: match[2] === undefined ? null : Number(match[2]) } : { name: "", index: null };
+  return match
+    ? { name: match[1], index: match[2] === undefined ? null : Number(match[2]) }
+    : { name: "", index: null };
 }
 
 function chosen(value, options) {
@@ -53,7 +108,10 @@ function chosen(value, options) {
 }
 
 function lines(value) {
-  const found = value.split("\n").map((line) => line.trim()).filter(Boolean);
+  const found = value
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
   return found.length ? found : undefined;
 }
 

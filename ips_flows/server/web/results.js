@@ -1,7 +1,15 @@
 /** What became of each image on each node, made ready to be shown. A pure module. */
 
 // Why a plan leaves a node out; a node that was never reached is none of these.
-const LEFT_OUT = new Set(["NotReady", "Cordoned", "TaintNotTolerated", "NotSelected", "Excluded", "WrongPlatform", "Virtual"]);
+const LEFT_OUT = new Set([
+  "NotReady",
+  "Cordoned",
+  "TaintNotTolerated",
+  "NotSelected",
+  "Excluded",
+  "WrongPlatform",
+  "Virtual",
+]);
 const ORDER = ["failed", "skipped", "pulled", "present", "unknown"]; // the worst first
 
 /**
@@ -9,7 +17,9 @@ const ORDER = ["failed", "skipped", "pulled", "present", "unknown"]; // the wors
  * `{result, reason, message, seconds, bytes, digest}`, one an image.
  */
 export function nodesOf(task) {
-  const messages = new Map((task.failedNodeDetails ?? []).map((one) => [`${one.nodeName} ${one.image}`, one.message]));
+  const messages = new Map(
+    (task.failedNodeDetails ?? []).map((one) => [`${one.nodeName} ${one.image}`, one.message]),
+  );
   const names = new Intl.Collator("en", { numeric: true });
   return Object.entries(task.nodeStatuses ?? {})
     .map(([node, statuses]) => {
@@ -18,7 +28,13 @@ export function nodesOf(task) {
         return one ? { ...one, message: messages.get(`${node} ${image}`) ?? "" } : { result: "unknown" };
       });
       const worst = ORDER.find((result) => cells.some((cell) => cell.result === result)) ?? "unknown";
-      return { node, cells, worst, leftOut: cells.length > 0 && cells.every((cell) => cell.result === "skipped" && LEFT_OUT.has(cell.reason)) };
+      return {
+        node,
+        cells,
+        worst,
+        leftOut:
+          cells.length > 0 && cells.every((cell) => cell.result === "skipped" && LEFT_OUT.has(cell.reason)),
+      };
     })
     .sort((one, other) => names.compare(one.node, other.node));
 }
@@ -55,7 +71,11 @@ export function failuresOf(task) {
     classes.set(reason, one);
   }
   return [...classes.values()]
-    .map((one) => ({ ...one, nodes: one.nodes.size, messages: [...one.messages.values()].sort((a, b) => b.nodes.length - a.nodes.length) }))
+    .map((one) => ({
+      ...one,
+      nodes: one.nodes.size,
+      messages: [...one.messages.values()].sort((a, b) => b.nodes.length - a.nodes.length),
+    }))
     .sort((one, other) => other.count - one.count);
 }
 
@@ -63,4 +83,5 @@ export function failuresOf(task) {
 const generic = (message, node) => (message ?? "").replaceAll(node, "");
 
 /** Whether a task has its end; one that was cancelled is still ending until then. */
-export const isOver = (task) => ["completed", "failed", "cancelled"].includes(task.status) && Boolean(task.finishedAt);
+export const isOver = (task) =>
+  ["completed", "failed", "cancelled"].includes(task.status) && Boolean(task.finishedAt);

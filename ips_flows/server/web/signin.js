@@ -33,7 +33,11 @@ export function signIn(main, config, asked, entered) {
     entered();
   }
 
-  const said = h("p", { id: wrong, class: "wrong", role: "alert", hidden: !asked.again }, asked.again ? t("signin.refused", asked) : "");
+  const said = h(
+    "p",
+    { id: wrong, class: "wrong", role: "alert", hidden: !asked.again },
+    asked.again ? t("signin.refused", asked) : "",
+  );
   main.append(
     h(
       "form",
@@ -44,7 +48,11 @@ export function signIn(main, config, asked, entered) {
       field,
       said,
       h("p", { id: hint, class: "hint" }, t("signin.hint")),
-      h("pre", { class: "command" }, `kubectl create token SERVICEACCOUNT -n ${config.namespace || "NAMESPACE"}`),
+      h(
+        "pre",
+        { class: "command" },
+        `kubectl create token SERVICEACCOUNT -n ${config.namespace || "NAMESPACE"}`,
+      ),
       h("div", { class: "actions" }, h("button", { class: "primary" }, t("signin.enter"))),
     ),
   );

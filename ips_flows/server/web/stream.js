@@ -26,7 +26,9 @@ export function follow(id, { onTask, onState, onError }) {
     try {
       await through(mine);
     } catch (error) {
-      const broken = [ApiError, TypeError, SyntaxError].some((kind) => error instanceof kind) || error.name === "AbortError";
+      const broken =
+        [ApiError, TypeError, SyntaxError].some((kind) => error instanceof kind) ||
+        error.name === "AbortError";
       if (!broken) throw error;
       if (stopped || reading !== mine) return;
       if ([401, 403, 404].includes(error.status)) {
@@ -98,6 +100,9 @@ export function follow(id, { onTask, onState, onError }) {
 /** The event of a block of `event:` and `data:` lines; a comment, which shows that the server is there, has no kind. */
 function eventOf(block) {
   const lines = block.split(/\r?\n/);
-  const values = (name) => lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).replace(/^ /, ""));
+  const values = (name) =>
+    lines
+      .filter((line) => line.startsWith(`${name}:`))
+      .map((line) => line.slice(name.length + 1).replace(/^ /, ""));
   return { kind: values("event").at(-1) ?? "", data: values("data").join("\n") };
 }

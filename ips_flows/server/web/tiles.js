@@ -10,11 +10,28 @@ export function tiles(element, task) {
   const { totalNodes, completedNodes, failedNodes, currentBatch, totalBatches, percentage } = task.progress;
   const running = task.status === "running";
   const shown = [
-    totalNodes > 0 && ["done", t("figure.of", { n: number(completedNodes), all: number(totalNodes) }), t("figure.percent", { n: number(percentage) })],
+    totalNodes > 0 && [
+      "done",
+      t("figure.of", { n: number(completedNodes), all: number(totalNodes) }),
+      t("figure.percent", { n: number(percentage) }),
+    ],
     totalNodes > 0 && ["failed", number(failedNodes), "", failedNodes ? "bad" : ""],
-    running && totalNodes > 0 && ["pulling", number(pullingNodes(task)), task.window === 0 ? t("figure.paused") : task.window ? t("figure.window", { n: number(task.window) }) : ""],
+    running &&
+      totalNodes > 0 && [
+        "pulling",
+        number(pullingNodes(task)),
+        task.window === 0
+          ? t("figure.paused")
+          : task.window
+            ? t("figure.window", { n: number(task.window) })
+            : "",
+      ],
     totalBatches > 0 && ["batch", t("figure.of", { n: number(currentBatch), all: number(totalBatches) })],
-    task.summary && ["bytes", bytes(task.summary.bytes), t("figure.images", { n: number(task.summary.images.pulled ?? 0) })],
+    task.summary && [
+      "bytes",
+      bytes(task.summary.bytes),
+      t("figure.images", { n: number(task.summary.images.pulled ?? 0) }),
+    ],
     task.summary && task.summary.warm > 0 && ["warm", number(task.summary.warm)],
     ["duration", duration(between(task.startedAt, task.finishedAt))],
     running && task.estimatedCompletion && ["left", ago(task.estimatedCompletion)],

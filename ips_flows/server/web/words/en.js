@@ -20,7 +20,8 @@ export default {
   "title.new": "New task",
   "title.sign in": "Token needed",
 
-  "error.unreachable": "The server does not answer. Check that it runs and that your network reaches it; this page tries again.",
+  "error.unreachable":
+    "The server does not answer. Check that it runs and that your network reaches it; this page tries again.",
   "error.garbled": "The answer broke off, or was not JSON. Is there a proxy between?",
   "error.status": ({ status }) => `The server answered with status ${status} and no explanation.`,
   "error.start": "IPS Flow can't be reached",
@@ -30,7 +31,8 @@ export default {
   "error.gone": "There is no such task",
 
   "signin.title": "Token needed",
-  "signin.why": "This server lets Kubernetes decide who may see and start tasks. Paste a bearer token of your account.",
+  "signin.why":
+    "This server lets Kubernetes decide who may see and start tasks. Paste a bearer token of your account.",
   "signin.token": "Bearer token",
   "signin.refused": ({ message }) => `The token was not accepted: ${message}`,
   "signin.garbled": "That is no token: it holds characters that a token can't have.",
@@ -64,7 +66,8 @@ export default {
   "list.nothing": "No task fits.",
   "list.clear": "Show all tasks",
   "list.none": "No tasks yet",
-  "list.first": "Say which images belong on which nodes; here you then see them arrive. The command line does the same:",
+  "list.first":
+    "Say which images belong on which nodes; here you then see them arrive. The command line does the same:",
 
   "progress.label": ({ task }) => `Progress of ${task}`,
   "progress.queued": ({ n }) => `number ${n} in the queue`,
@@ -93,7 +96,8 @@ export default {
   "detail.retry": "Retry what failed",
   "detail.anew": "Submit again",
   "cancel.title": ({ task }) => `Cancel ${task}?`,
-  "cancel.text": "No further node starts. What is on the nodes stays there, and a pull that has begun may still end. This can't be undone.",
+  "cancel.text":
+    "No further node starts. What is on the nodes stays there, and a pull that has begun may still end. This can't be undone.",
   "cancel.yes": "Cancel the task",
   "cancel.done": ({ task }) => `${task} is being cancelled`,
   "retry.done": ({ task }) => `Submitted as ${task}`,
@@ -127,7 +131,8 @@ export default {
   "grid.never": "No node was touched.",
   "grid.took": ({ time, size }) => `${time}, ${size}`,
 
-  "mosaic.label": ({ all }) => `All nodes at a glance: ${all}. The arrow keys go through them, Enter shows one in the table.`,
+  "mosaic.label": ({ all }) =>
+    `All nodes at a glance: ${all}. The arrow keys go through them, Enter shows one in the table.`,
   "mosaic.node": ({ node, result, good, all }) => `${node}: ${result}, ${good} of ${all} images there`,
   "mosaic.nameless": ({ result }) => `A node of which no result is written yet: ${result}`,
 
@@ -161,22 +166,31 @@ export default {
   "reason.BreakerOpen": "left alone after a failed first window",
   "reason.NotReached": "not reached",
 
-  "advice.NotFound": "The registry does not know this name, tag or digest. Check the reference, and that it was pushed to the registry that the nodes ask.",
-  "advice.Unauthorized": "The registry wants credentials that the nodes don't have. Name an image pull Secret of the namespace in pullSecrets; some registries say this of a name that does not exist, too.",
-  "advice.RateLimited": "The registry asks for fewer pulls. Use a smaller batch size, a mirror, or credentials with a higher limit, then retry.",
-  "advice.RegistryUnavailable": "The nodes could not reach the registry, or it answered with an error of its own. Check its health, DNS and firewalls as seen from the nodes, then retry.",
+  "advice.NotFound":
+    "The registry does not know this name, tag or digest. Check the reference, and that it was pushed to the registry that the nodes ask.",
+  "advice.Unauthorized":
+    "The registry wants credentials that the nodes don't have. Name an image pull Secret of the namespace in pullSecrets; some registries say this of a name that does not exist, too.",
+  "advice.RateLimited":
+    "The registry asks for fewer pulls. Use a smaller batch size, a mirror, or credentials with a higher limit, then retry.",
+  "advice.RegistryUnavailable":
+    "The nodes could not reach the registry, or it answered with an error of its own. Check its health, DNS and firewalls as seen from the nodes, then retry.",
   "advice.NoSpace": "The disk of these nodes is full. Free some space, or give them more, then retry.",
-  "advice.WrongPlatform": "The image has no variant for the system or the processor of these nodes. Build it for them, or leave the nodes out.",
+  "advice.WrongPlatform":
+    "The image has no variant for the system or the processor of these nodes. Build it for them, or leave the nodes out.",
   "advice.InvalidImage": "What the registry sent is no image that the runtime can use. Push it anew.",
-  "advice.Timeout": "The pull was not over within nodeTimeout, or within the time of the task. Give it longer, or let fewer nodes pull at once.",
-  "advice.Unschedulable": "The pull pod found no room on the node within a minute: no pod slot, CPU or memory was free.",
+  "advice.Timeout":
+    "The pull was not over within nodeTimeout, or within the time of the task. Give it longer, or let fewer nodes pull at once.",
+  "advice.Unschedulable":
+    "The pull pod found no room on the node within a minute: no pod slot, CPU or memory was free.",
   "advice.NodeLost": "The node was silent or gone while it should have pulled. Retry when it is back.",
-  "advice.WorkerImage": "The nodes can't pull the small worker image of IPS Flow itself. Install with --worker-image and one that they can.",
+  "advice.WorkerImage":
+    "The nodes can't pull the small worker image of IPS Flow itself. Install with --worker-image and one that they can.",
   "advice.Cancelled": "The task was cancelled before this image was there.",
   "advice.Unknown": "The message below is all that is known. The events of the node may tell more.",
   "advice.NotReady": "The kubelet of these nodes does not report Ready.",
   "advice.Cordoned": "Cordoned nodes are left alone, unless the request says includeCordoned.",
-  "advice.TaintNotTolerated": "The request names tolerations, and they don't cover the taints of these nodes.",
+  "advice.TaintNotTolerated":
+    "The request names tolerations, and they don't cover the taints of these nodes.",
   "advice.NotSelected": "nodes, nodeSelector or selector of the request leave these nodes out.",
   "advice.Excluded": "The request names them in excludeNodes.",
   "advice.Virtual": "There is no image store behind them, as with virtual-kubelet or Fargate.",
@@ -185,7 +199,8 @@ export default {
   "advice.NotReached": "The task ended before their turn.",
 
   "failures.title": "What failed, and why",
-  "failures.count": ({ n, count, nodes }) => `${count} ${s(n, "image", "images")} on ${nodes} ${s(Number(nodes), "node", "nodes")}`,
+  "failures.count": ({ n, count, nodes }) =>
+    `${count} ${s(n, "image", "images")} on ${nodes} ${s(Number(nodes), "node", "nodes")}`,
   "failures.images": ({ n, count }) => `${count} ${s(n, "image", "images")}`,
   "failures.on": ({ n, count }) => `on ${count} ${s(n, "node", "nodes")}: `,
   "failures.more": ({ n }) => `and ${n} more cases; ips-flow get -o json has all of them`,
@@ -209,7 +224,8 @@ export default {
   "retries.pause": "Pause after",
 
   "drift.title": "Different images under one name",
-  "drift.advice": "These tags have moved: nodes hold different digests. Refer to the image by digest, or warm it with pull policy Always.",
+  "drift.advice":
+    "These tags have moved: nodes hold different digests. Refer to the image by digest, or warm it with pull policy Always.",
 
   "timeline.title": "Timeline",
   "timeline.created": "submitted",
@@ -255,7 +271,8 @@ export default {
   "form.previewHint": "ips-flow run - and POST /api/v1/tasks take the same.",
   "form.created": ({ task }) => `${task} was submitted`,
   "form.unchanged": ({ task }) => `${task} exists already, with this very request`,
-  "form.wrong": ({ n }) => `${n} ${s(n, "field needs", "problems need")} your attention; nothing was submitted.`,
+  "form.wrong": ({ n }) =>
+    `${n} ${s(n, "field needs", "problems need")} your attention; nothing was submitted.`,
   "form.line": ({ n }) => `line ${n}: `,
   "wrong.pair": ({ line }) => `got “${line}”; allowed: key=value`,
   "wrong.twice": ({ key }) => `the key “${key}” stands here twice; allowed: once`,
@@ -290,8 +307,10 @@ export default {
   "hint.pullSecrets": "Names of Secrets in the namespace, one a line. Never a password.",
   "hint.batchSize": "How many nodes pull at once: 1 to 1000, or a percentage.",
   "hint.priority": "1 to 10; 10 goes first.",
-  "hint.waves": "Cumulative sizes with commas between. Each wave starts when the one before has succeeded, so a first 1 is a canary.",
-  "hint.order": "Rolling: when a node has ended, the next one starts. Batch: all of a batch end before the next.",
+  "hint.waves":
+    "Cumulative sizes with commas between. Each wave starts when the one before has succeeded, so a first 1 is a canary.",
+  "hint.order":
+    "Rolling: when a node has ended, the next one starts. Batch: all of a batch end before the next.",
   "hint.nodeSelector": "key=value, one a line; all of them must fit.",
   "hint.selector": "A set-based selector, as kubectl -l takes it.",
   "hint.nodes": "Names, one a line.",

@@ -91,7 +91,8 @@ export default {
   "detail.retry": "重试失败的节点",
   "detail.anew": "重新提交",
   "cancel.title": ({ task }) => `取消 ${task}？`,
-  "cancel.text": "不会再有新的节点开始拉取。已在节点上的镜像会保留，已经开始的拉取可能仍会完成。此操作无法撤销。",
+  "cancel.text":
+    "不会再有新的节点开始拉取。已在节点上的镜像会保留，已经开始的拉取可能仍会完成。此操作无法撤销。",
   "cancel.yes": "确认取消",
   "cancel.done": ({ task }) => `正在取消 ${task}`,
   "retry.done": ({ task }) => `已提交为 ${task}`,
@@ -160,16 +161,20 @@ export default {
   "reason.NotReached": "未轮到",
 
   "advice.NotFound": "镜像仓库中没有这个名称、标签或摘要。请检查引用，并确认镜像已推送到节点所访问的仓库。",
-  "advice.Unauthorized": "镜像仓库要求凭据，而节点没有。请在 pullSecrets 中填写命名空间内的镜像拉取 Secret；有些仓库对不存在的镜像也会这样回答。",
+  "advice.Unauthorized":
+    "镜像仓库要求凭据，而节点没有。请在 pullSecrets 中填写命名空间内的镜像拉取 Secret；有些仓库对不存在的镜像也会这样回答。",
   "advice.RateLimited": "镜像仓库限制了拉取频率。请减小批次大小，使用镜像代理或限额更高的凭据，然后重试。",
-  "advice.RegistryUnavailable": "节点无法访问镜像仓库，或仓库自身出错。请从节点的角度检查仓库状态、DNS 和防火墙，然后重试。",
+  "advice.RegistryUnavailable":
+    "节点无法访问镜像仓库，或仓库自身出错。请从节点的角度检查仓库状态、DNS 和防火墙，然后重试。",
   "advice.NoSpace": "这些节点的磁盘已满。请清理或扩容后重试。",
-  "advice.WrongPlatform": "镜像没有适用于这些节点的操作系统或处理器架构的版本。请构建相应版本，或排除这些节点。",
+  "advice.WrongPlatform":
+    "镜像没有适用于这些节点的操作系统或处理器架构的版本。请构建相应版本，或排除这些节点。",
   "advice.InvalidImage": "仓库返回的内容不是运行时可用的镜像。请重新推送。",
   "advice.Timeout": "未能在 nodeTimeout 或任务时限内拉取完成。请延长时限，或减少同时拉取的节点数。",
   "advice.Unschedulable": "拉取 Pod 在一分钟内未能调度到节点：没有空余的 Pod 名额、CPU 或内存。",
   "advice.NodeLost": "节点在拉取期间失去响应或已不存在。待其恢复后重试。",
-  "advice.WorkerImage": "节点无法拉取 IPS Flow 自身的小型工作镜像。请用 --worker-image 指定节点可拉取的镜像重新安装。",
+  "advice.WorkerImage":
+    "节点无法拉取 IPS Flow 自身的小型工作镜像。请用 --worker-image 指定节点可拉取的镜像重新安装。",
   "advice.Cancelled": "任务在该镜像就绪之前已被取消。",
   "advice.Unknown": "已知信息仅有下面的消息。节点事件中可能有更多线索。",
   "advice.NotReady": "这些节点的 kubelet 未报告 Ready。",
@@ -207,7 +212,8 @@ export default {
   "retries.pause": "之后等待",
 
   "drift.title": "同名镜像不一致",
-  "drift.advice": "这些标签指向的镜像已变化：各节点上的摘要不同。请改用摘要引用，或以 Always 拉取策略重新预热。",
+  "drift.advice":
+    "这些标签指向的镜像已变化：各节点上的摘要不同。请改用摘要引用，或以 Always 拉取策略重新预热。",
 
   "timeline.title": "时间线",
   "timeline.created": "提交",
