@@ -101,13 +101,13 @@ def test_pages_are_kept_until_the_view_changes(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        (b"", ("", 10, 0)),
-        (b"status=&limit=&offset=", ("", 10, 0)),
-        (b"status=running&limit=100&offset=7&more=x", ("running", 100, 7)),
-        (b"limit=1&limit=2", ("", 2, 0)),
+        (b"", ("", "", 10, 0)),
+        (b"status=&search=&limit=&offset=", ("", "", 10, 0)),
+        (b"status=running&search=+a%2Fb+&limit=100&offset=7&more=x", ("running", "a/b", 100, 7)),
+        (b"limit=1&limit=2", ("", "", 2, 0)),
     ],
 )
-def test_what_is_asked_for(query: bytes, found: tuple[str, int, int]) -> None:
+def test_what_is_asked_for(query: bytes, found: tuple[str, str, int, int]) -> None:
     """Empty is the default; what is not ours is not looked at."""
     assert asked(query) == found
 
