@@ -20,7 +20,7 @@ def request_of(workflow: Any) -> Any:
 def test_a_task_is_created_by_keyboard_alone(tab: Tab, workflows: Workflows) -> None:
     """From the list to the new task without a mouse; its request is what was typed, and no more."""
     tab.open()
-    expect(tab.one("heading", "Tasks")).to_be_visible()
+    expect(tab.one("heading", "Tasks", exact=True)).to_be_visible()
     keyboard = tab.page.keyboard
     link = tab.page.get_by_role("navigation", name="Views").get_by_role("link", name="New task")
     for _ in range(10):

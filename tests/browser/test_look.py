@@ -83,7 +83,7 @@ def test_the_language_of_the_browser(new_tab: NewTab) -> None:
     """Chinese where the browser asks for it; the switch stays over a reload; the document says its language."""
     tab = new_tab(locale="zh-CN")
     tab.open()
-    expect(tab.one("heading", "任务")).to_be_visible()
+    expect(tab.one("heading", "任务", exact=True)).to_be_visible()
     expect(tab.page.locator("html")).to_have_attribute("lang", "zh-CN")
     expect(tab.page.get_by_role("row", name=re.compile("broken"))).to_contain_text("失败")
     expect(tab.page.get_by_role("row", name=re.compile("waits"))).to_contain_text("排队第 1 位")
@@ -98,7 +98,7 @@ def test_the_language_of_the_browser(new_tab: NewTab) -> None:
     expect(tab.page.locator("html")).to_have_attribute("lang", "en")
     other = new_tab(locale="de-DE")
     other.open()
-    expect(other.one("heading", "Tasks")).to_be_visible()
+    expect(other.one("heading", "Tasks", exact=True)).to_be_visible()
 
 
 @pytest.mark.usefixtures("filled")
