@@ -136,7 +136,7 @@ def test_kubernetes_says_who_may(
 ) -> None:
     """Reading, making and cancelling need the verbs on Workflows in the namespace, and nothing else helps."""
     caller = account(*verbs)
-    asked = (
+    asked: tuple[tuple[str, str, Any], ...] = (
         ("GET", "/api/v1/tasks", None),
         ("POST", "/api/v1/tasks", {}),
         ("DELETE", f"/api/v1/tasks/{name}", None),
