@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 from ips_flows import __version__, clock
@@ -20,7 +21,7 @@ from ips_flows.errors import ApiError, ForbiddenError, NotFoundError
 from ips_flows.installation import knows_policies
 from ips_flows.jobgroup import keeps_image_volume, probe_job
 from ips_flows.kube import Json, Kube, core, jobs, workflows
-from ips_flows.manifests import PRIORITY, load, path_of
+from ips_flows.manifests import PRIORITY, SERVER, SERVER_NAME, load, path_of
 from ips_flows.nodes import lacks_image_volumes, read_node
 from ips_flows.notify.targets import networks
 from ips_flows.server.lease import SILENT_SECONDS, holder_of, lease_path, silence
@@ -35,6 +36,7 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
 _USER_RIGHTS = (
     ("argoproj.io", "workflows", ("create", "get", "list", "watch", "patch", "delete")),
     ("argoproj.io", "workflowtemplates", ("get",)),
+    ("argoproj.io", "cronworkflows", ("create", "get", "list", "patch", "delete")),
     ("", "configmaps", ("get", "list")),
     ("batch", "jobs", ("list", "watch")),
     ("", "pods", ("list",)),
@@ -267,40 +269,46 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
 
 
 def _step_rights(kube: Kube, namespace: str) -> Finding:
-    """May each step's ServiceAccount do what its Role was made for?"""
-    missing = []
-    objects = load(namespace)
-    readers = {
-        subject["name"]
-        for found in objects
-        if (found["kind"], found["metadata"]["name"]) == ("ClusterRoleBinding", "ips-flow-nodes")
-        for subject in found["subjects"]
-    }
-    for role in (found for found in objects if found["kind"] == "Role"):
-        account = role["metadata"]["name"]
-        user = f"system:serviceaccount:{namespace}:{account}"
-        rights = [
-            Right(namespace, group, resource, verb, user)
-            for rule in role["rules"]
-            for group in rule["apiGroups"]
-            for resource in rule["resources"]
-            for verb in rule["verbs"]
-        ]
-        if account in readers:
-            rights += [Right("", "", "nodes", verb, user) for verb in ("get", "list")]
-        if account == "ips-flow-finish":
-            group, resource = "discovery.k8s.io", "endpointslices"
-            rights.append(Right("default", group, resource, "get", user, "kubernetes"))
-        missing += [
-            f"{account} may not {right.verb} {right.resource}"
-            for right in rights
-            if not _allowed(kube, right)
-        ]
+    """May the ServiceAccount of each step, and of the server if it is there, do what its Roles were made for?"""
+    server = _is_there(kube, f"/apis/apps/v1/namespaces/{namespace}/deployments/{SERVER_NAME}")
+    objects = load(namespace, components=(SERVER,) if server else ())
+    missing = [
+        f"{account} may not {right.verb} {right.resource}"
+        for account, right in _granted(objects, namespace)
+        if not _allowed(kube, right)
+    ]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         mend = f"ips-flow install -n {namespace} --image IMAGE"
         return Finding("fail", "steps' rights", ", ".join(missing[:3]) + more, mend)
-    return Finding("ok", "steps' rights", "each step may do what it must")
+    also = ", and so may the server" if server else ""
+    return Finding("ok", "steps' rights", f"each step may do what it must{also}")
+
+
+def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, Right]]:
+    """The rights that an installation gives: the ServiceAccount, and what it may do."""
+    roles = {(one["kind"], one["metadata"]["name"]): one for one in objects if one["kind"].endswith("Role")}
+    for binding in (one for one in objects if one["kind"] in ("RoleBinding", "ClusterRoleBinding")):
+        rules = roles[binding["roleRef"]["kind"], binding["roleRef"]["name"]]["rules"]
+        for subject, rule in product(binding["subjects"], rules):
+            account = subject["name"]
+            user = f"system:serviceaccount:{namespace}:{account}"
+            names = rule.get("resourceNames") or [""]
+            # What is granted for the whole cluster by name is an object of namespace default.
+            where = namespace if binding["kind"] == "RoleBinding" else "default" if names[0] else ""
+            for group, resource, verb, name in product(
+                rule["apiGroups"], rule["resources"], rule["verbs"], names
+            ):
+                yield account, Right(where, group, resource, verb, user, name)
+
+
+def _is_there(kube: Kube, path: str) -> bool:
+    """Whether an object can be seen."""
+    try:
+        kube.get(path, metadata_only=True)
+    except (NotFoundError, ForbiddenError):
+        return False
+    return True
 
 
 def _keeper(kube: Kube, namespace: str) -> Finding:

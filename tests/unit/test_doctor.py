@@ -105,6 +105,15 @@ def test_a_step_needs_no_more_than_it_was_given(server: ApiServer, kube: Kube) -
     assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
 
 
+def test_the_servers_rights_are_looked_at_where_it_runs(server: ApiServer, kube: Kube) -> None:
+    """By the Roles of its component; elsewhere nobody asks for them."""
+    may_not(resource="tokenreviews", user="system:serviceaccount:warm:ips-flow-server")(server)
+    assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
+    server.put("deployments", {"metadata": {"name": "ips-flow-server"}})
+    (found,) = [one for one in examine(kube, "warm") if one.subject == "steps' rights"]
+    assert (found.level, found.message) == ("fail", "ips-flow-server may not create tokenreviews")
+
+
 def change(
     kind: str, name: str, patch: dict[str, Any], namespace: str = "warm"
 ) -> Callable[[ApiServer], Any]:
