@@ -47,6 +47,7 @@ SCHEDULING_GATE = PREFIX + "window"
 TEMPLATE_PREWARM = "ips-prewarm"
 TEMPLATE_SUBMIT = "ips-submit"
 CONFIG_MAP = "ips-config"
+CONFIG_MAP_SETS = "ips-sets"  # sets of images that nodes are labelled for
 LIMIT_KEY = "max-concurrent-tasks"  # in ips-config: how many tasks run at once
 NETWORKS_KEY = "webhook-allowed-networks"  # in ips-config: CIDRs that webhooks may reach all the same
 LABEL_WEBHOOK = PREFIX + "webhook"  # "true" on Secrets that webhooks may use

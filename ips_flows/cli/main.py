@@ -46,6 +46,7 @@ VERBS: dict[str, Verb] = {
     "uninstall": Verb("Remove IPS Flow from a namespace.", "Cluster"),
     "doctor": Verb("Check that everything is there, and say how to mend what is not.", "Cluster"),
     "serve": Verb("Serve the REST API and the page, and finish tasks whose last step was lost.", "Cluster"),
+    "label": Verb("Label the nodes that hold sets of images.", "Cluster"),
     "render": Verb("Write the Argo templates as YAML.", "Other"),
     "completion": Verb("Print the completion script of a shell.", "Other"),
     "version": Verb("Show the versions of the program and of the templates.", "Other"),

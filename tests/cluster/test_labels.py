@@ -1,0 +1,94 @@
+"""Labels of warm nodes, with the real policy that holds who sets them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ips_flows.kube import core
+from tests.cluster.conftest import LOCAL, Cluster
+from tests.cluster.test_warming import tagged
+
+ACCOUNT = "system:serviceaccount:{}:ips-flow-labels"
+
+
+def kubectl(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
+    """What kubectl says."""
+    return subprocess.run(
+        ["kubectl", *words], env=cluster.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def component(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
+    """The component as its kustomization makes it, but for its pod: the test runs the program itself."""
+    folder = os.path.relpath(LOCAL.parent / "components" / "labels", tmp_path)
+    kustomization: dict[str, Any] = {
+        "namespace": cluster.namespace,
+        "components": [folder],
+        "patches": [
+            {
+                "target": {"kind": "Deployment", "name": "ips-flow-labels"},
+                "patch": '[{"op": "replace", "path": "/spec/replicas", "value": 0}]',
+            }
+        ],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    applied = kubectl(cluster, "apply", "-k", str(tmp_path))
+    assert applied.returncode == 0, applied.stderr
+    yield
+    kubectl(cluster, "delete", "-k", str(tmp_path), "--ignore-not-found")
+
+
+@pytest.mark.usefixtures("component")
+def test_warm_nodes_are_labelled_and_nothing_else_is_touched(
+    cluster: Cluster, name: str, tmp_path: Path
+) -> None:
+    """One node gets the set, and its label; when the image is gone, so is the label. The policy refuses all else."""
+    image = tagged(cluster.push(f"tests/{name}:1"))
+    warm, cold = cluster.nodes[:2]
+    key = f"ips-flow.io/{name}"
+    as_labeller = ("--as", ACCOUNT.format(cluster.namespace))
+
+    def label_of(node: str) -> str | None:
+        found: str | None = cluster.kube.get(core("", "nodes", node))["metadata"]["labels"].get(key)
+        return found
+
+    def may(*words: str) -> bool:
+        tried = kubectl(cluster, *as_labeller, *words)
+        assert tried.returncode == 0 or "ips-flow-labels" in tried.stderr, tried.stderr
+        return tried.returncode == 0
+
+    # A policy takes a moment to come into force.
+    cluster.await_that(lambda: not may("label", "node", warm, "foreign=x", "--dry-run=server"), 60)
+    assert may("label", "node", warm, f"{key}-try=x", "--dry-run=server")
+    assert not may("label", "node", warm, "kubernetes.io/hostname=x", "--overwrite", "--dry-run=server")
+    assert not may("label", "node", warm, "kubernetes.io/hostname-", "--dry-run=server")
+    assert not may("annotate", "node", warm, "ips-flow.io/x=y", "--dry-run=server")
+    assert not may("patch", "node", warm, "-p", '{"spec": {"unschedulable": true}}', "--dry-run=server")
+
+    assert cluster.flow("run", "--image", image, "--nodes", warm).code == 0
+    token = kubectl(cluster, "-n", cluster.namespace, "create", "token", "ips-flow-labels").stdout.strip()
+    config = yaml.safe_load(Path(cluster.environment["KUBECONFIG"]).read_text(encoding="utf-8"))
+    for user in config["users"]:
+        user["user"] = {"token": token}
+    kubeconfig = tmp_path / "labeller.kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
+    cluster.kube.patch(core(cluster.namespace, "configmaps", "ips-sets"), {"data": {name: f"- {image}\n"}})
+    process = cluster.start_flow("label", "-n", cluster.namespace, "--kubeconfig", str(kubeconfig))
+    try:
+        cluster.await_that(lambda: label_of(warm) is not None, 90, lambda: "the warm node is not labelled")
+        assert label_of(cold) is None
+        subprocess.run([LOCAL / "ctr", warm, "images", "rm", image], check=True, capture_output=True)
+        cluster.await_that(lambda: label_of(warm) is None, 400, lambda: "the label outlives its image")
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    assert "can't be labelled" not in said
