@@ -20,6 +20,7 @@ import pytest
 from ips_flows import clock, taskjson, tasks
 from ips_flows.conventions import LABEL_KIND, LABEL_TASK_NAME, LABEL_WORKFLOW_UID
 from ips_flows.kube import Kube, core, jobs, workflows
+from ips_flows.manifests import SERVER_NAME
 from tests.cluster import processes
 from tests.cluster.watching import TaskWatch
 from tests.fakes.registry import FaultyRegistry, faulty_registry
@@ -223,6 +224,17 @@ class Cluster:
             lambda: "finishedAt" in self.workflow(task)["status"], 120, lambda: f"{task} never ended"
         )
         return self.workflow(task)
+
+    def server_addresses(self) -> list[str]:
+        """Where the server listens, `host:port`: the ready endpoints of its Service, for there is no kube-proxy."""
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{self.namespace}/endpointslices"
+        return [
+            f"{address}:{one['ports'][0]['port']}"
+            for one in self.kube.list(path, labels=f"kubernetes.io/service-name={SERVER_NAME}")
+            for endpoint in one.get("endpoints") or ()
+            if endpoint["conditions"].get("ready")
+            for address in endpoint["addresses"]
+        ]
 
     def watch_pulls(self, task: str) -> TaskWatch:
         """Watch the pull pods and the verdicts of a task from now on."""

@@ -31,22 +31,12 @@ HOST = "10.201.0.1"  # the machine, as pods see it
 _COUNT_SECONDS = 60.0  # a change, a scrape, and a list if the watch breaks just then
 
 
-def addresses(cluster: Cluster) -> list[str]:
-    """Where the server listens: the ready endpoints of its Service, for there is no kube-proxy."""
-    path = f"/apis/discovery.k8s.io/v1/namespaces/{cluster.namespace}/endpointslices"
-    return [
-        f"{address}:{one['ports'][0]['port']}"
-        for one in cluster.kube.list(path, labels=f"kubernetes.io/service-name={SERVER_NAME}")
-        for endpoint in one.get("endpoints") or ()
-        if endpoint["conditions"].get("ready")
-        for address in endpoint["addresses"]
-    ]
-
-
 def scrape(cluster: Cluster, watcher: Prometheus) -> None:
     """Scrape the server as it is now, until that is seen to be in step."""
-    cluster.await_that(lambda: len(addresses(cluster)) == 1, 90, lambda: f"ready: {addresses(cluster)}")
-    (address,) = addresses(cluster)
+    cluster.await_that(
+        lambda: len(cluster.server_addresses()) == 1, 90, lambda: f"ready: {cluster.server_addresses()}"
+    )
+    (address,) = cluster.server_addresses()
     watcher.scrape([address], namespace=cluster.namespace)
     at = f'instance="{address}"'
     watcher.await_value(f"up{{{at}}}", lambda up: up == 1)

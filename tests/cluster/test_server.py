@@ -21,24 +21,13 @@ import requests
 import yaml
 
 from ips_flows.kube import core, workflows
+from ips_flows.manifests import SERVER_NAME
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import LOCAL, Cluster
 from tests.cluster.test_warming import request, tagged
 
-_DEPLOYMENT = "ips-flow-server"
 _WORKFLOWS = {"apiGroups": ["argoproj.io"], "resources": ["workflows"]}
 _RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
-
-
-def addresses(cluster: Cluster) -> list[str]:
-    """The addresses of the Service that are ready: there is no kube-proxy that would pick one."""
-    path = f"/apis/discovery.k8s.io/v1/namespaces/{cluster.namespace}/endpointslices"
-    return [
-        f"http://{endpoint['addresses'][0]}:{slice_['ports'][0]['port']}"
-        for slice_ in cluster.kube.list(path, labels=f"kubernetes.io/service-name={_DEPLOYMENT}")
-        for endpoint in slice_.get("endpoints") or ()
-        if endpoint["conditions"].get("ready")
-    ]
 
 
 @dataclass(frozen=True)
@@ -51,9 +40,11 @@ class Caller:
 
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
         """Ask any address that is ready."""
-        (address, *_) = addresses(self.cluster)
+        (address, *_) = self.cluster.server_addresses()
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return requests.request(method, address + path, json=body, headers=headers, timeout=30, **more)
+        return requests.request(
+            method, f"http://{address}{path}", json=body, headers=headers, timeout=30, **more
+        )
 
 
 @pytest.fixture
@@ -163,7 +154,7 @@ def test_who_is_nobody_is_told_so(cluster: Cluster, token: str) -> None:
 def test_a_new_server_takes_over_without_a_failed_request(cluster: Cluster, name: str, account: Any) -> None:
     """While a Deployment's pod is replaced, each request to an address that is ready gets its answer."""
     caller = account("get", "list")
-    before = set(addresses(cluster))
+    before = set(cluster.server_addresses())
     over = threading.Event()
     codes: Counter[int] = Counter()
 
@@ -178,12 +169,12 @@ def test_a_new_server_takes_over_without_a_failed_request(cluster: Cluster, name
             restarted = {"kubectl.kubernetes.io/restartedAt": name}
             patch = {"spec": {"template": {"metadata": {"annotations": restarted}}}}
             cluster.kube.patch(
-                f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{_DEPLOYMENT}", patch
+                f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{SERVER_NAME}", patch
             )
             cluster.await_that(
-                lambda: bool(addresses(cluster)) and not before & set(addresses(cluster)),
+                lambda: bool(cluster.server_addresses()) and not before & set(cluster.server_addresses()),
                 120,
-                lambda: f"ready: {addresses(cluster)}",
+                lambda: f"ready: {cluster.server_addresses()}",
             )
             at = sum(codes.values())
             cluster.await_that(lambda: sum(codes.values()) > at + 20, 30)
@@ -222,7 +213,7 @@ def test_the_image_alone_with_a_kubeconfig(cluster: Cluster, name: str, tmp_path
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     file.chmod(0o644)
     tmp_path.chmod(0o755)
-    deployment = cluster.kube.get(f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{_DEPLOYMENT}")
+    deployment = cluster.kube.get(f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{SERVER_NAME}")
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     node, address = "node1", "http://10.201.0.11:18080"
     container = (

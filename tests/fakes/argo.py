@@ -37,6 +37,24 @@ def on_submit(server: ApiServer, play: Callable[[Argo], None]) -> None:
     server.on_change = changed
 
 
+def completes(argo: Argo) -> None:
+    """A scene: one node, which gets its image."""
+    _plays(argo, pulled(), "Succeeded")
+
+
+def fails(argo: Argo) -> None:
+    """A scene: one node, whose image is not found."""
+    _plays(argo, failed(), "Failed")
+
+
+def _plays(argo: Argo, node: NodeResult, phase: str) -> None:
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 1})
+    argo.results({"n1": node})
+    argo.verdict({"n1": node})
+    argo.phase(phase)
+
+
 class Argo:
     """The life of one task."""
 

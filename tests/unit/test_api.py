@@ -13,18 +13,10 @@ import ips_flows
 from ips_flows import PrewarmRequest, submit, wait
 from ips_flows.errors import BadRequestError, NameTakenError, NotFoundError, WaitTimeoutError
 from tests.fakes.apiserver import ApiServer
-from tests.fakes.argo import Argo, on_submit, pulled
+from tests.fakes.argo import completes, on_submit
 
 pytestmark = pytest.mark.usefixtures("shell")
 README = Path(__file__).resolve().parents[2] / "README.md"
-
-
-def completes(argo: Argo) -> None:
-    argo.phase("Running")
-    argo.planned(waves={"wave-1": 1})
-    argo.results({"n1": pulled()})
-    argo.verdict({"n1": pulled()})
-    argo.phase("Succeeded")
 
 
 def request(**fields: object) -> PrewarmRequest:

@@ -16,28 +16,12 @@ from ips_flows.cli import pipelines
 from ips_flows.cli.main import run
 from ips_flows.flows.submit import submit_template
 from tests.fakes.apiserver import ApiServer, Fault
-from tests.fakes.argo import Argo, failed, on_submit, pulled
+from tests.fakes.argo import Argo, completes, fails, on_submit
 from tests.unit.rights import EXECUTOR, granted, needed
 from tests.unit.test_cli_main import ROOT, program
 
 pytestmark = pytest.mark.usefixtures("shell")
 RUN = ("run", "--image", "busybox:1", "--name", "a")
-
-
-def completes(argo: Argo) -> None:
-    argo.phase("Running")
-    argo.planned(waves={"wave-1": 1})
-    argo.results({"n1": pulled()})
-    argo.verdict({"n1": pulled()})
-    argo.phase("Succeeded")
-
-
-def fails(argo: Argo) -> None:
-    argo.phase("Running")
-    argo.planned(waves={"wave-1": 1})
-    argo.results({"n1": failed()})
-    argo.verdict({"n1": failed()})
-    argo.phase("Failed")
 
 
 # -- folds
