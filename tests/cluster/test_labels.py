@@ -46,6 +46,7 @@ def component(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
     kubectl(cluster, "delete", "-k", str(tmp_path), "--ignore-not-found")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("component")
 def test_warm_nodes_are_labelled_and_nothing_else_is_touched(
     cluster: Cluster, name: str, tmp_path: Path
