@@ -269,7 +269,14 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
 def _step_rights(kube: Kube, namespace: str) -> Finding:
     """May each step's ServiceAccount do what its Role was made for?"""
     missing = []
-    for role in (found for found in load(namespace) if found["kind"] == "Role"):
+    objects = load(namespace)
+    readers = {
+        subject["name"]
+        for found in objects
+        if (found["kind"], found["metadata"]["name"]) == ("ClusterRoleBinding", "ips-flow-nodes")
+        for subject in found["subjects"]
+    }
+    for role in (found for found in objects if found["kind"] == "Role"):
         account = role["metadata"]["name"]
         user = f"system:serviceaccount:{namespace}:{account}"
         rights = [
@@ -278,7 +285,9 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
             for group in rule["apiGroups"]
             for resource in rule["resources"]
             for verb in rule["verbs"]
-        ] + [Right("", "", "nodes", verb, user) for verb in ("get", "list")]
+        ]
+        if account in readers:
+            rights += [Right("", "", "nodes", verb, user) for verb in ("get", "list")]
         if account == "ips-flow-finish":
             group, resource = "discovery.k8s.io", "endpointslices"
             rights.append(Right("default", group, resource, "get", user, "kubernetes"))

@@ -99,6 +99,12 @@ def test_all_is_well(server: ApiServer, kube: Kube) -> None:
     ]
 
 
+def test_a_step_needs_no_more_than_it_was_given(server: ApiServer, kube: Kube) -> None:
+    """Who submits for other Workflows reads no nodes."""
+    may_not(resource="nodes", user="system:serviceaccount:warm:ips-flow-submit")(server)
+    assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
+
+
 def change(
     kind: str, name: str, patch: dict[str, Any], namespace: str = "warm"
 ) -> Callable[[ApiServer], Any]:
