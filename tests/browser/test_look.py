@@ -149,9 +149,9 @@ def test_the_focus_can_be_seen(tab: Tab) -> None:
     settled(tab, "tasks")
     tab.page.keyboard.press("Tab")
     # Asked of the document: after the last stop above the browser's own window may have the focus.
-    tab.page.wait_for_function("document.activeElement.id === 'skip'")
+    assert tab.page.evaluate("document.activeElement.id") == "skip"
     tab.page.keyboard.press("Enter")
-    tab.page.wait_for_function("document.activeElement.id === 'main'")
+    assert tab.page.evaluate("document.activeElement.id") == "main"
     assert "#main" not in tab.page.url
 
 
