@@ -145,8 +145,12 @@ def test_the_focus_can_be_seen(tab: Tab) -> None:
         assert [
             one for one in unseen if one["tag"] != "BODY"
         ] == []  # behind the last stop the browser itself
+    settled(
+        tab, "tasks"
+    )  # a change of the view gives the focus to its heading; a page that is new gives it to nothing
     tab.page.reload()
-    settled(tab, "tasks")
+    expect(tab.page.locator("main h1")).to_be_visible()
+    expect(tab.page.locator(".loading:visible")).to_have_count(0)
     tab.page.keyboard.press("Tab")
     # Asked of the document: after the last stop above the browser's own window may have the focus.
     assert tab.page.evaluate("document.activeElement.id") == "skip"
