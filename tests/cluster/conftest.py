@@ -221,7 +221,7 @@ class Cluster:
     def ended_workflow(self, task: str) -> Any:
         """The Workflow object of a task once Argo has ended it, which is a little after the verdict."""
         self.await_that(
-            lambda: "finishedAt" in self.workflow(task)["status"], 120, lambda: f"{task} never ended"
+            lambda: "finishedAt" in self.workflow(task).get("status", {}), 120, lambda: f"{task} never ended"
         )
         return self.workflow(task)
 

@@ -193,8 +193,11 @@ def _events(caller: Caller, name: str, seconds: float = 120.0) -> Iterator[Any]:
         lines = itertools.takewhile(
             lambda _: time.monotonic() < until, response.iter_lines(decode_unicode=True)
         )
+        event = ""
         for line in lines:
-            if line.startswith("data:"):
+            if line.startswith("event:"):
+                event = line.removeprefix("event:").strip()
+            elif line.startswith("data:") and event == "task":
                 yield json.loads(line.removeprefix("data:"))
 
 

@@ -127,13 +127,16 @@ def test_a_submit_pod_that_is_lost_finds_its_task_again(cluster: Cluster, name: 
     outer(cluster, name, {"images": [image], "nodeTimeout": "45s"})
     task = task_of(cluster, image)
     cluster.await_pulling(task)
-    path = core(cluster.namespace, "pods")
-    labels = f"workflows.argoproj.io/workflow={name}"
-    (pod,) = [one["metadata"]["name"] for one in cluster.kube.list(path, labels=labels, metadata_only=True)]
+
+    def pods() -> dict[str, str]:
+        labels = f"workflows.argoproj.io/workflow={name}"
+        listed = cluster.kube.list(core(cluster.namespace, "pods"), labels=labels, metadata_only=True)
+        return {one["metadata"]["uid"]: one["metadata"]["name"] for one in listed}
+
+    ((lost, pod),) = pods().items()
     cluster.kube.delete(core(cluster.namespace, "pods", pod), grace_seconds=0)
+    cluster.await_that(lambda: bool(pods().keys() - {lost}), 60, lambda: "no other pod came")
     assert ended(cluster, name) == "Failed"
     assert task_of(cluster, image) == task
     await_marks(cluster, task)
     assert audit(cluster, task)["status"] == "failed"
-    retried = [one for one in cluster.workflow(name)["status"]["nodes"].values() if one["type"] == "Pod"]
-    assert len(retried) == 2
