@@ -71,6 +71,7 @@ def test_a_task_from_the_form_to_its_end(cluster: Cluster, tab: Tab, name: str) 
     expect(tab.page.get_by_text("No task fits.")).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_task_that_fails_says_why(cluster: Cluster, tab: Tab, name: str) -> None:
     """The class, what to do, the registry's own words, and each node; retry makes a task of its own."""
     image = f"{cluster.registry}/tests/{name}:1"  # nobody has pushed it yet

@@ -163,6 +163,7 @@ def test_losses_within_the_limit(cluster: Cluster, name: str, registry: FaultyRe
     cluster.await_nothing_left(name)
 
 
+@pytest.mark.long
 def test_one_loss_too_many(cluster: Cluster, name: str) -> None:
     """Where no node of the wave has its images the task fails, however many it may lose; `retry` takes them all."""
     image = f"{cluster.registry}/tests/{name}:1"

@@ -121,6 +121,7 @@ def test_a_stop_of_the_outer_workflow_cancels_the_task(cluster: Cluster, name: s
     assert ended(cluster, name) == "Failed"
 
 
+@pytest.mark.long
 def test_a_submit_pod_that_is_lost_finds_its_task_again(cluster: Cluster, name: str, tarpit: str) -> None:
     """Its successor follows the task that is there, and submits no second one."""
     image = f"{tarpit}/{name}:1"
