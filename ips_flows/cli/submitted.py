@@ -17,6 +17,7 @@ from ips_flows.cli.pipelines import Ending, ending, junit_option, write_junit
 from ips_flows.errors import IpsFlowError
 
 if TYPE_CHECKING:
+    from ips_flows.cli.following import Left
     from ips_flows.kube import Kube
     from ips_flows.task import Task
     from ips_flows.tasks import Submission
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CANCELLED = 3
+_REPLACED = 143  # as by SIGTERM: Argo starts another pod
 _LAST_WORDS_SECONDS = 20.0  # for the verdict of a task that we cancelled: whoever ended us waits 30 s
 
 
@@ -36,6 +38,12 @@ class Manner:
     output: str
     junit: Path | None
     cancel_on_exit: bool
+    cancel_with: str = ""  # only if this Workflow was stopped
+
+    @property
+    def cancels(self) -> bool:
+        """Whether an end of the command may be the end of its tasks."""
+        return self.cancel_on_exit or bool(self.cancel_with)
 
 
 def follow_options(command: F) -> F:
@@ -47,6 +55,12 @@ def follow_options(command: F) -> F:
         is_flag=True,
         help="Ctrl-C or SIGTERM cancels the task  [exit code 3].",
     )
+    @click.option(
+        "--cancel-with",
+        metavar="WORKFLOW",
+        default="",
+        help="The same, if this Argo Workflow was stopped or deleted; else the task goes on  [exit code 143].",
+    )
     @junit_option
     @timeout_option("Stop following after this long; the task goes on  [exit code 124].")
     @output_option()
@@ -55,15 +69,18 @@ def follow_options(command: F) -> F:
         *args: Any,
         detach: bool,
         cancel_on_exit: bool,
+        cancel_with: str,
         junit: Path | None,
         timeout: float | None,
         output: str,
         **options: Any,
     ) -> Any:
-        if detach and (junit or cancel_on_exit):
-            given = "--junit" if junit else "--cancel-on-exit"
+        if detach and (junit or cancel_on_exit or cancel_with):
+            given = "--junit" if junit else "--cancel-on-exit" if cancel_on_exit else "--cancel-with"
             raise click.UsageError(f"--detach leaves the task to itself, so {given} has nothing to do")
-        return command(*args, manner=Manner(detach, timeout, output, junit, cancel_on_exit), **options)
+        return command(
+            *args, manner=Manner(detach, timeout, output, junit, cancel_on_exit, cancel_with), **options
+        )
 
     return wrapped  # type: ignore[return-value]
 
@@ -75,7 +92,7 @@ def submit_and_follow(
 
     Of several tasks it is 1 if one failed, else 3 if one was cancelled.
     """
-    with ending(wanted=manner.cancel_on_exit) as end:
+    with ending(wanted=manner.cancels) as end:
         submissions = []
         for submit in submits:
             submissions.append(submit())
@@ -123,32 +140,60 @@ def _follow(
 
     for number, submission in enumerate(submissions):
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ready = end.ready if manner.cancel_on_exit else None
+        ready = end.ready if manner.cancels else None
         try:
             told(
                 submission,
                 following.to_the_end(kube, namespace, submission.task.name, timeout=left, ready=ready),
             )
         except following.Left as stopped:
-            others = submissions[number:]
-            if manner.cancel_on_exit and stopped.code == following.INTERRUPTED:
-                ends = _cancel(kube, namespace, [one.task.name for one in others])
-                code = _CANCELLED if None in ends else 0
-                for one, task in zip(others, ends, strict=True):
-                    if task is not None:
-                        told(one, task)
-            else:
-                following.goes_on(stopped, target, namespace, submission.task.name, manner.timeout)
-                names = " ".join(one.task.name for one in others[1:])
-                if names:
-                    say(f"  and the others:  ips-flow wait {names} {target.flags(namespace)}")
-                code = stopped.code
+            code = _break_off(kube, target, namespace, submissions[number:], manner, stopped, told)
             break
     write_junit(manner.junit, known)
     if code not in (0, _CANCELLED):
         return code
     codes = {code, *(following.exit_code(one) for one in known)}
     return next((one for one in (1, _CANCELLED) if one in codes), 0)
+
+
+def _break_off(
+    kube: Kube,
+    target: Target,
+    namespace: str,
+    left: Sequence[Submission],
+    manner: Manner,
+    stopped: Left,
+    told: Callable[[Submission, Task], None],
+) -> int:
+    """End before the tasks that are left: cancel them if that is wanted, else say how they can be followed."""
+    from ips_flows.cli import following  # noqa: PLC0415
+
+    first, *others = [one.task.name for one in left]
+    if not manner.cancels or stopped.code != following.INTERRUPTED:
+        following.goes_on(stopped, target, namespace, first, manner.timeout)
+        if others:
+            say(f"  and the others:  ips-flow wait {' '.join(others)} {target.flags(namespace)}")
+        return stopped.code
+    if not manner.cancel_on_exit and _goes_on(kube, namespace, manner.cancel_with):
+        say(f"Workflow {manner.cancel_with} goes on, so does the task: whoever is next finds it again")
+        return _REPLACED
+    ends = _cancel(kube, namespace, [first, *others])
+    for one, task in zip(left, ends, strict=True):
+        if task is not None:
+            told(one, task)
+    return _CANCELLED if None in ends else 0
+
+
+def _goes_on(kube: Kube, namespace: str, workflow: str) -> bool:
+    """Whether a Workflow was neither stopped nor deleted, so that only this pod of it is to go."""
+    from ips_flows.errors import NotFoundError  # noqa: PLC0415
+    from ips_flows.kube import workflows  # noqa: PLC0415
+
+    try:
+        found = kube.get(workflows(namespace, workflow))
+    except NotFoundError:
+        return False
+    return not found["spec"].get("shutdown") and "deletionTimestamp" not in found["metadata"]
 
 
 def _cancel(kube: Kube, namespace: str, names: Sequence[str]) -> list[Task | None]:

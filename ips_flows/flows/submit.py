@@ -43,7 +43,10 @@ def submit_template() -> WorkflowTemplate:
             image=DEFAULT_IMAGE,
             image_pull_policy="IfNotPresent",
             command=["ips-flow", "run"],
-            args=["--cancel-on-exit", "--name-from", "{{workflow.uid}}/{{inputs.parameters.key}}"],
+            args=[
+                *("--cancel-with", "{{workflow.name}}"),
+                *("--name-from", "{{workflow.uid}}/{{inputs.parameters.key}}"),
+            ],
             env=[
                 Env(name="IPS_FLOW_REQUEST", value="{{inputs.parameters.request}}"),
                 Env(name="IPS_FLOW_NAMESPACE", value="{{workflow.namespace}}"),

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -79,7 +80,7 @@ def test_a_report_of_a_followed_task(
     assert "--junit /proc/nowhere/x.xml: can't be written" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", [("--junit", "x.xml"), ("--cancel-on-exit",)])
+@pytest.mark.parametrize("flag", [("--junit", "x.xml"), ("--cancel-on-exit",), ("--cancel-with", "w")])
 def test_who_does_not_follow_has_no_use_for_it(
     capsys: pytest.CaptureFixture[str], flag: tuple[str, ...]
 ) -> None:
@@ -202,6 +203,28 @@ def test_a_job_that_is_ended_cancels_its_task(server: ApiServer, number: signal.
     assert process.returncode == 3, err
     assert "this command is to end, so task a is cancelled" in err
     assert "cancelled" in out
+
+
+@pytest.mark.parametrize("how", ["goes on", "stopped", "deleted", "gone"])
+def test_a_step_of_a_workflow_is_ended(server: ApiServer, how: str) -> None:
+    """Only where the Workflow itself was stopped or deleted is its task cancelled; else another pod follows it."""
+    if how != "gone":
+        outer: dict[str, Any] = {"metadata": {"name": "outer"}, "spec": {}}
+        if how == "stopped":
+            outer["spec"]["shutdown"] = "Stop"
+        if how == "deleted":
+            outer["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        server.put("workflows", outer)
+    with following("--cancel-with", "outer") as process:
+        process.send_signal(signal.SIGTERM)
+        if how != "goes on":
+            argo = Argo(server, "a")
+            argo.wait_for(lambda workflow: workflow["spec"].get("shutdown") == "Terminate")
+            argo.verdict({}, stopped=True)
+            argo.phase("Failed")
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == (143 if how == "goes on" else 3), err
+    assert ("shutdown" in server.get("workflows", "a")["spec"]) == (how != "goes on")
 
 
 def test_a_task_that_was_faster_than_its_cancel(server: ApiServer) -> None:
