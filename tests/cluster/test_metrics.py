@@ -114,6 +114,7 @@ def test_a_task_is_counted(
     watcher.await_value('increase(ips_tasks_total{status="completed"}[10m])', lambda count: count > 0)
 
 
+@pytest.mark.long
 def test_a_failed_task_alerts(cluster: Cluster, watcher: Prometheus, name: str) -> None:
     """Its failures are counted by class, and the alert that goes by it fires."""
     nodes = len(cluster.nodes)
@@ -145,6 +146,7 @@ def one_slot(cluster: Cluster) -> Iterator[None]:
     cluster.kube.patch(path, {"data": {LIMIT_KEY: before}})
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("one_slot")
 def test_a_waiting_task_is_pending(cluster: Cluster, watcher: Prometheus, name: str, tarpit: str) -> None:
     """Another one has the only slot; given up while it waits, it is cancelled and has no wait."""
