@@ -11,16 +11,11 @@ print(ended.status, ended.message)
 
 from __future__ import annotations
 
-import time
-
 from ips_flows import tasks
-from ips_flows.errors import WaitTimeoutError
-from ips_flows.follow import follow
+from ips_flows.follow import to_the_end
 from ips_flows.kube import Kube
 from ips_flows.request import PrewarmRequest, canonical_json, from_canonical
 from ips_flows.task import Task
-
-_TICK_SECONDS = 1.0
 
 
 def submit(
@@ -57,10 +52,5 @@ def wait(
     kube = Kube.connect(kubeconfig, context)
     name, where = (task, "") if isinstance(task, str) else (task.name, task.namespace)
     where = namespace or where or kube.namespace
-    deadline = None if timeout is None else time.monotonic() + timeout
-    for seen in follow(kube, where, name, tick=_TICK_SECONDS):
-        if seen is not None and seen.ended:
-            return tasks.with_results(kube, seen)
-        if deadline is not None and time.monotonic() >= deadline:
-            break
-    raise WaitTimeoutError(f"task {name} in namespace {where} has not ended after {timeout:g} s; it goes on")
+    ended = to_the_end(kube, where, name, timeout=timeout)
+    return tasks.with_results(kube, ended)

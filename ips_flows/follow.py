@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 
 from ips_flows import task, tasks, turns
 from ips_flows.conventions import LABEL_VERDICT, LABEL_WORKFLOW_UID
+from ips_flows.errors import WaitTimeoutError
 from ips_flows.kube import Kube, jobs, workflows
 from ips_flows.streams import Merge, Source, Trouble
 from ips_flows.task import Task
 
 VERDICT_GRACE = 10.0  # how long `finish` may still write its verdict once Argo calls the Workflow ended
+_TICK_SECONDS = 1.0  # how often a time limit is looked at
 PROGRESS_GRACE = 1.0  # how long the watch of the Jobs may lag behind that of the Workflow
 
 
@@ -116,14 +119,20 @@ def _patience(seen: Task, grace: float) -> float:
     return 0.0 if not seen.waves or told == seen.progress.completed else PROGRESS_GRACE
 
 
-def to_the_end(kube: Kube, namespace: str, name: str, *, grace: float = VERDICT_GRACE) -> Task:
-    """Wait until a task has ended."""
-    ended = None
-    for seen in follow(kube, namespace, name, grace=grace):
-        ended = seen or ended
-    if ended is None:
-        raise tasks.not_found(namespace, name)
-    return ended
+def to_the_end(
+    kube: Kube, namespace: str, name: str, *, grace: float = VERDICT_GRACE, timeout: float | None = None
+) -> Task:
+    """Wait until a task has ended; WaitTimeoutError after `timeout` seconds."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with closing(follow(kube, namespace, name, grace=grace, tick=_TICK_SECONDS)) as states:
+        for seen in states:
+            if seen is not None and seen.ended:
+                return seen
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"task {name} in namespace {namespace} has not ended after {timeout:g} s; it goes on"
+                )
+    raise tasks.not_found(namespace, name)
 
 
 def watch_tasks(

@@ -36,7 +36,7 @@ def label_nodes(kube: Kube, namespace: str, stop: threading.Event) -> None:
             if not merge.mirrors["sets"].listed:
                 told = merge.next(_TICK_SECONDS)
                 if told is not None:
-                    _is_trouble(*told)
+                    _told_of_trouble(*told)
                 continue
             found = _sets(merge)
             for name, problem in found.problems.items():
@@ -65,11 +65,11 @@ def _follow_nodes(kube: Kube, settings: Merge, sets: Sets, stop: threading.Event
         merge.add({"nodes": nodes})
         while not stop.is_set():
             told = merge.next(_TICK_SECONDS)
-            if told is not None and not _is_trouble(*told):
+            if told is not None and not _told_of_trouble(*told):
                 for node in _nodes(told[1]):
                     _label(kube, node, sets)
             changed = settings.next(0)
-            if changed is not None and not _is_trouble(*changed) and _sets(settings) != sets:
+            if changed is not None and not _told_of_trouble(*changed) and _sets(settings) != sets:
                 return
 
 
@@ -100,7 +100,8 @@ def _label(kube: Kube, node: Json, sets: Sets) -> None:
     tell("labelled", node=metadata["name"], labels=changes)
 
 
-def _is_trouble(name: str, event: Event) -> bool:
+def _told_of_trouble(name: str, event: Event) -> bool:
+    """Whether an event is about the watch rather than what is watched; trouble is told of."""
     if isinstance(event, Trouble):
         warn(f"{name} can't be watched: {event.error.message}")
     return isinstance(event, Trouble | Recovered)

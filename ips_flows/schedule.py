@@ -129,7 +129,7 @@ def check_name(name: str) -> str:
 
 
 def read(cron_workflow: Json, workflows: Iterable[Json], now: datetime) -> Schedule:
-    """The schedule of a CronWorkflow; `workflows` are those of its namespace, metadata alone will do."""
+    """The schedule of a CronWorkflow; its tasks are looked for among `workflows`, of which metadata alone will do."""
     metadata, spec = cron_workflow["metadata"], cron_workflow["spec"]
     name, created = metadata["name"], metadata.get("creationTimestamp") or ""
     timing, lately, problem = _timing(spec), lately_of(cron_workflow), _problem(cron_workflow)
@@ -137,6 +137,7 @@ def read(cron_workflow: Json, workflows: Iterable[Json], now: datetime) -> Sched
         (_due(one), task.read(one))
         for one in workflows
         if (one["metadata"].get("labels") or {}).get(LABEL_CRON_WORKFLOW) == name
+        and one["metadata"].get("namespace", "") == metadata.get("namespace", "")
     ]
     tasks = [one for _, one in made]
     known_since = _known_since(timing, (created, lately.since), tasks, now)

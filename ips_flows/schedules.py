@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _KIND = "cronworkflows"
 _IS_SCHEDULE = f"{LABEL_SCHEDULE}=true"
-_TRIES = 20
 
 
 def create(
@@ -52,9 +51,9 @@ def create(
             hint="With --replace it gets this one.",
         )
 
-    def renew(_: Json) -> Json:
+    def renew(before: Json) -> Json:
         # A merge patch drops what the new one does not have only where it says null.
-        gone = dict.fromkeys(found["spec"].keys() - manifest["spec"].keys())
+        gone = dict.fromkeys(before["spec"].keys() - manifest["spec"].keys())
         return {
             "metadata": {"annotations": manifest["metadata"]["annotations"]},
             "spec": {**gone, **manifest["spec"]},
@@ -77,7 +76,7 @@ def list_schedules(kube: Kube, namespace: str) -> list[Schedule]:
     made = _made(kube, namespace) if found else []
     now = clock.now()
     return sorted(
-        (schedule.read(one, _beside(one, made), now) for one in found),
+        (schedule.read(one, made, now) for one in found),
         key=lambda one: (one.namespace, one.name),
     )
 
@@ -143,35 +142,24 @@ def _set_suspended(kube: Kube, namespace: str, name: str, *, suspended: bool) ->
 
 def _amend(kube: Kube, namespace: str, name: str, change: Callable[[Json], Json | None]) -> Json:
     """Change a CronWorkflow as it was read, again where someone else was faster; None leaves it as it is."""
-    for _ in range(_TRIES):
-        found = _find(kube, namespace, name)
-        patch = change(found)
-        if patch is None:
-            return found
-        metadata = {**patch.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
-        try:
-            return kube.patch(workflows(namespace, name, _KIND), {**patch, "metadata": metadata})
-        except ConflictError:
-            continue
-    raise ConflictError(
-        f"schedule {name} changed {_TRIES} times meanwhile", hint="Try again.", status=409, reason="Conflict"
+    return tasks.amended(
+        kube,
+        workflows(namespace, name, _KIND),
+        lambda: _find(kube, namespace, name),
+        change,
+        missing=_not_found(namespace, name),
+        conflict=f"schedule {name} changed {tasks.AMEND_TRIES} times meanwhile",
     )
 
 
 def _find(kube: Kube, namespace: str, name: str) -> Json:
-    try:
-        with tasks.argo_is_there(namespace):
-            found = kube.get(workflows(namespace, name, _KIND))
-    except NotFoundError as error:
-        tasks.check_namespace(kube, namespace)
-        raise _not_found(namespace, name) from error
-    if (found["metadata"].get("labels") or {}).get(LABEL_SCHEDULE) != "true":
-        raise NotFoundError(
-            f"CronWorkflow {name} in namespace {namespace} is no schedule of IPS Flow",
-            hint=f"`ips-flow schedule list -n {namespace}` shows the schedules.",
-            status=404,
-        )
-    return found
+    foreign = NotFoundError(
+        f"CronWorkflow {name} in namespace {namespace} is no schedule of IPS Flow",
+        hint=f"`ips-flow schedule list -n {namespace}` shows the schedules.",
+        status=404,
+    )
+    path, missing = workflows(namespace, name, _KIND), _not_found(namespace, name)
+    return tasks.find(kube, namespace, path, label=LABEL_SCHEDULE, missing=missing, foreign=foreign)
 
 
 def _not_found(namespace: str, name: str) -> NotFoundError:
@@ -192,11 +180,6 @@ def _made(kube: Kube, namespace: str, name: str = "") -> list[Json]:
     """The metadata of the tasks that schedules made."""
     label = f"{LABEL_CRON_WORKFLOW}={name}" if name else LABEL_CRON_WORKFLOW
     return tasks.listed(kube, workflows(namespace), f"{tasks.IS_TASK},{label}", metadata_only=True)
-
-
-def _beside(cron_workflow: Json, made: list[Json]) -> list[Json]:
-    namespace = cron_workflow["metadata"]["namespace"]
-    return [one for one in made if one["metadata"]["namespace"] == namespace]
 
 
 def _begins(timing: Timing) -> Lately:

@@ -42,7 +42,7 @@ OUR_JOBS = f"{LABEL_KIND}=pull"
 
 _NAME_CHARACTERS = string.ascii_lowercase + string.digits
 _NAME_TRIES = 3
-_AMEND_TRIES = 20
+AMEND_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +130,27 @@ def check_namespace(kube: Kube, namespace: str) -> None:
 
 def workflow(kube: Kube, namespace: str, name: str) -> Json:
     """The Workflow of a task; NotFoundError if there is none, or if it is no task."""
+    foreign = NotFoundError(
+        f"Workflow {name} in namespace {namespace} is no task of IPS Flow",
+        hint=f"`ips-flow list -n {namespace}` shows the tasks.",
+        status=404,
+    )
+    path, missing = workflows(namespace, name), not_found(namespace, name)
+    return find(kube, namespace, path, label=LABEL_TASK, missing=missing, foreign=foreign)
+
+
+def find(
+    kube: Kube, namespace: str, path: str, *, label: str, missing: NotFoundError, foreign: NotFoundError
+) -> Json:
+    """An object of Argo's that carries our label; `missing` is raised if there is none, `foreign` if it is no such."""
     try:
         with argo_is_there(namespace):
-            found = kube.get(workflows(namespace, name))
+            found = kube.get(path)
     except NotFoundError as error:
         check_namespace(kube, namespace)
-        raise not_found(namespace, name) from error
-    if not task.is_task(found):
-        raise NotFoundError(
-            f"Workflow {name} in namespace {namespace} is no task of IPS Flow",
-            hint=f"`ips-flow list -n {namespace}` shows the tasks.",
-            status=404,
-        )
+        raise missing from error
+    if (found["metadata"].get("labels") or {}).get(label) != "true":
+        raise foreign
     return found
 
 
@@ -278,32 +287,47 @@ def amend(
 ) -> Task:
     """Change a task by the merge patch that `change` makes of its Workflow and of what that says; None leaves it.
 
-    The patch carries the version that was read, so that `change`, which raises where it refuses, never judges by
-    what is no longer so: a task that ends meanwhile is read again. ConflictError, which says what it was
-    `doing`, when that happens 20 times.
+    ConflictError says what it was `doing`. See `amended`.
     """
-    for _ in range(_AMEND_TRIES):
-        found = workflow(kube, namespace, name)
-        seen = task.read(found)
-        patch = change(found, seen)
-        if patch is None:
-            return seen
-        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
-        try:
-            patched = kube.patch(
-                workflows(namespace, name), {**patch, "metadata": {**patch.get("metadata", {}), **version}}
-            )
-        except ConflictError:
-            continue  # Argo was faster: it may have started, or ended
-        except NotFoundError as error:
-            raise not_found(namespace, name) from error
-        return task.read(patched)
-    raise ConflictError(
-        f"task {name} changed {_AMEND_TRIES} times while {doing}",
-        hint="Try again.",
-        status=409,
-        reason="Conflict",
+    found = amended(
+        kube,
+        workflows(namespace, name),
+        lambda: workflow(kube, namespace, name),
+        lambda found: change(found, task.read(found)),
+        missing=not_found(namespace, name),
+        conflict=f"task {name} changed {AMEND_TRIES} times while {doing}",
     )
+    return task.read(found)
+
+
+def amended(
+    kube: Kube,
+    path: str,
+    read: Callable[[], Json],
+    change: Callable[[Json], Json | None],
+    *,
+    missing: NotFoundError,
+    conflict: str,
+) -> Json:
+    """An object after the merge patch that `change` makes of what was read; None leaves it as it is.
+
+    The patch carries the version that was read, so that `change`, which raises where it refuses, never judges by
+    what is no longer so: an object that changes meanwhile is read again. ConflictError with the text `conflict` when
+    that happens 20 times, `missing` when the object goes between the two.
+    """
+    for _ in range(AMEND_TRIES):
+        found = read()
+        patch = change(found)
+        if patch is None:
+            return found
+        metadata = {**patch.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
+        try:
+            return kube.patch(path, {**patch, "metadata": metadata})
+        except ConflictError:
+            continue  # Argo was faster: a task may have started, or ended
+        except NotFoundError as error:
+            raise missing from error
+    raise ConflictError(conflict, hint="Try again.", status=409, reason="Conflict")
 
 
 def delete(kube: Kube, namespace: str, found: Task) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,9 @@ from ips_flows.cli.options import (
 )
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.submitted import Manner, follow_options, submit_and_follow
+
+if TYPE_CHECKING:
+    from ips_flows.kube import Kube
 
 _NAME = click.argument("name", metavar="SCHEDULE")
 _NAMES = click.argument("names", metavar="SCHEDULE...", nargs=-1, required=True)
@@ -186,15 +190,12 @@ def run_command(context: click.Context, /, *, target: Target, name: str, manner:
 def suspend_command(context: click.Context, /, *, target: Target, names: tuple[str, ...]) -> None:
     """Make no tasks until `resume`; one that is under way goes on."""
     from ips_flows import schedules  # noqa: PLC0415
-    from ips_flows.cli.several import each  # noqa: PLC0415
 
-    kube, namespace = target.connect()
-
-    def act(name: str) -> None:
+    def act(kube: Kube, namespace: str, name: str) -> str:
         schedules.suspend(kube, namespace, name)
-        put(f"schedule {name} suspended")
+        return "suspended"
 
-    context.exit(each(names, act, left=""))
+    _each(context, target, names, act)
 
 
 @schedule_command.command("resume", epilog=example("ips-flow schedule resume nightly"))
@@ -204,14 +205,11 @@ def suspend_command(context: click.Context, /, *, target: Target, names: tuple[s
 def resume_command(context: click.Context, /, *, target: Target, names: tuple[str, ...]) -> None:
     """Make tasks again."""
     from ips_flows import schedules  # noqa: PLC0415
-    from ips_flows.cli.several import each  # noqa: PLC0415
 
-    kube, namespace = target.connect()
+    def act(kube: Kube, namespace: str, name: str) -> str:
+        return f"resumed; its next task is due {_next(schedules.resume(kube, namespace, name))}"
 
-    def act(name: str) -> None:
-        put(f"schedule {name} resumed; its next task is due {_next(schedules.resume(kube, namespace, name))}")
-
-    context.exit(each(names, act, left=""))
+    _each(context, target, names, act)
 
 
 @schedule_command.command("delete", epilog=example("ips-flow schedule delete nightly"))
@@ -221,15 +219,25 @@ def resume_command(context: click.Context, /, *, target: Target, names: tuple[st
 def delete_command(context: click.Context, /, *, target: Target, names: tuple[str, ...]) -> None:
     """Delete schedules. Their tasks stay, those under way go on."""
     from ips_flows import schedules  # noqa: PLC0415
+
+    def act(kube: Kube, namespace: str, name: str) -> str:
+        schedules.delete(kube, namespace, name)
+        return "deleted"
+
+    _each(context, target, names, act)
+
+
+def _each(
+    context: click.Context,
+    target: Target,
+    names: tuple[str, ...],
+    act: Callable[[Kube, str, str], str],
+) -> None:
+    """Do one thing to several schedules, say what became of each, and exit."""
     from ips_flows.cli.several import each  # noqa: PLC0415
 
     kube, namespace = target.connect()
-
-    def act(name: str) -> None:
-        schedules.delete(kube, namespace, name)
-        put(f"schedule {name} deleted")
-
-    context.exit(each(names, act, left=""))
+    context.exit(each(names, lambda name: put(f"schedule {name} {act(kube, namespace, name)}"), left=""))
 
 
 def _put(found: Any, output: str) -> None:

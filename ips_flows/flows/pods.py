@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+from hera.workflows import RetryStrategy
 from hera.workflows.models import (
+    Backoff,
     Capabilities,
+    IntOrString,
     PodSecurityContext,
     Quantity,
     ResourceRequirements,
@@ -28,6 +31,12 @@ def pod_security() -> PodSecurityContext:
         fs_group=USER,
         seccomp_profile=SeccompProfile(type="RuntimeDefault"),
     )
+
+
+def replaced_when(expression: str) -> RetryStrategy:
+    """How Argo replaces a pod: at most five times, a second later."""
+    backoff = Backoff(duration="1s", factor=IntOrString(root=1))
+    return RetryStrategy(limit="5", retry_policy="Always", expression=expression, backoff=backoff)
 
 
 def small() -> ResourceRequirements:

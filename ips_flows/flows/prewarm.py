@@ -42,7 +42,15 @@ from ips_flows.conventions import (
     LABEL_TASK,
     TEMPLATE_PREWARM,
 )
-from ips_flows.flows.pods import TMP, executor_security, pod_security, restricted, short_tolerations, small
+from ips_flows.flows.pods import (
+    TMP,
+    executor_security,
+    pod_security,
+    replaced_when,
+    restricted,
+    short_tolerations,
+    small,
+)
 from ips_flows.retries import CAP_SECONDS
 
 _FILTER_OUTPUTS = ("waves", "retries", "delay", "factor", "timeout")
@@ -116,9 +124,7 @@ def prewarm_template(*, backoff_cap: str = _BACKOFF_CAP) -> WorkflowTemplate:
         pod_spec_patch=executor_security(),
         tolerations=short_tolerations(),
     ) as template:
-        lost = RetryStrategy(
-            limit="5", retry_policy="Always", expression=_LOST, backoff=Backoff(duration="1s", factor=_int(1))
-        )
+        lost = replaced_when(_LOST)
         step_filter = _step("filter", retry=lost)
         step_filter.outputs = [
             Parameter(name=name, value_from=ValueFrom(path=f"{TMP}/outputs/{name}"))

@@ -6,8 +6,7 @@ the request as an environment variable, which no shell and no expression reads.
 
 from __future__ import annotations
 
-from hera.workflows import Container, EmptyDirVolume, Env, Parameter, RetryStrategy, WorkflowTemplate
-from hera.workflows.models import Backoff, IntOrString
+from hera.workflows import Container, EmptyDirVolume, Env, Parameter, WorkflowTemplate
 
 from ips_flows import __version__
 from ips_flows.conventions import (
@@ -17,14 +16,22 @@ from ips_flows.conventions import (
     DEFAULT_IMAGE,
     TEMPLATE_SUBMIT,
 )
-from ips_flows.flows.pods import TMP, executor_security, pod_security, restricted, short_tolerations, small
+from ips_flows.flows.pods import (
+    TMP,
+    executor_security,
+    pod_security,
+    replaced_when,
+    restricted,
+    short_tolerations,
+    small,
+)
 
-# A pod that was lost, or could not reach the API, is replaced: it finds its task again. Codes up to 3 are a task's end.
+# A pod that was lost or evicted is replaced, and finds its task again. Codes up to 3 are a task's end, or an error.
 _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 3"
 
 
 def submit_template() -> WorkflowTemplate:
-    """Build the template. Its step fails when the task fails; when the step is stopped, the task is cancelled."""
+    """Build the template. Its step fails when the task fails; when its Workflow is stopped, the task is cancelled."""
     with WorkflowTemplate(
         name=TEMPLATE_SUBMIT,
         labels={"app.kubernetes.io/part-of": "ips-flow"},
@@ -52,12 +59,7 @@ def submit_template() -> WorkflowTemplate:
                 Env(name="IPS_FLOW_NAMESPACE", value="{{workflow.namespace}}"),
             ],
             service_account_name="ips-flow-submit",
-            retry_strategy=RetryStrategy(
-                limit="5",
-                retry_policy="Always",
-                expression=_LOST,
-                backoff=Backoff(duration="1s", factor=IntOrString(root=1)),
-            ),
+            retry_strategy=replaced_when(_LOST),
             tolerations=short_tolerations(),
             pod_security_context=pod_security(),
             pod_spec_patch=executor_security(),
