@@ -318,7 +318,7 @@ def _window(workflow: Json, plan: PlanSummary | None, groups: Iterable[GroupProg
 def _object(text: str) -> Json:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

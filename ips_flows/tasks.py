@@ -229,6 +229,8 @@ def with_failures(kube: Kube, seen: Task) -> Task:
         recorded = stored_results(kube, seen.namespace, seen.uid)
     except NewerFormatError as error:  # one such task must not hide the others
         return replace(seen, message=error.message)
+    except results.NOT_OURS as error:  # someone else's hand
+        return replace(seen, message=f"its stored results can't be read: {error!r}")
     return replace(seen, failures=task.all_failures(seen.plan, (), recorded))
 
 

@@ -18,7 +18,6 @@ from ips_flows.server.answers import Answer, to_error
 from ips_flows.server.frame import REQUEST_ID
 
 _TROUBLE = (500, 503)  # what each route may answer as well
-_MADE = {("POST", "/api/v1/tasks"): 201, ("POST", "/api/v1/tasks/{task_id}/retry"): 201}
 
 Exposition = Callable[[str], tuple[str, bytes]]  # an Accept header → content type and text of /metrics
 
@@ -86,7 +85,7 @@ def answers(app: FastAPI) -> list[tuple[str, str, int]]:
         for route in app.routes
         if isinstance(route, APIRoute)
         for method in sorted(route.methods or ())
-        for code in (_MADE.get((method, route.path), 200), *_TROUBLE)
+        for code in (route.status_code or 200, *_TROUBLE)
     ]
 
 

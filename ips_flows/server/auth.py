@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from ips_flows.errors import ApiError
+from ips_flows.errors import ApiError, ForbiddenError
 from ips_flows.kube import Kube
-from ips_flows.server.answers import RETRY_SECONDS, RefusedError
+from ips_flows.server.answers import RefusedError
 
 Verb = Literal["list", "get", "create", "delete"]
 
@@ -120,12 +120,11 @@ class ByKubernetes:
     async def _ask(self, token: str, key: tuple[bytes, str], verb: Verb) -> Judgement:
         try:
             judgement = await asyncio.get_running_loop().run_in_executor(self._pool, self._judge, token, verb)
+        except ForbiddenError:  # that we may not ask is told as it is
+            raise
         except ApiError as error:
             raise RefusedError(
-                503,
-                f"the cluster can't be asked who may do this: {error.message}",
-                error.hint,
-                headers={"Retry-After": str(RETRY_SECONDS)},
+                503, f"the cluster can't be asked who may do this: {error.message}", error.hint
             ) from error
         finally:
             del self._asking[key]
@@ -173,7 +172,7 @@ class Open:
         if method in ("GET", "HEAD", "OPTIONS"):
             return
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower().partition("://")[2] != host.lower():
             raise RefusedError(
                 403, f"origin {origin[:200]!r} is another site's: writes come from this one only"
             )

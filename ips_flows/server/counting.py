@@ -29,7 +29,7 @@ from ips_flows.server import figures
 from ips_flows.server.batches import Batches
 from ips_flows.server.drivers import attempt_of, lost_drivers
 from ips_flows.server.figures import Figure
-from ips_flows.task import is_finished, phase_of, priority_of, status_of, verdict_of
+from ips_flows.task import phase_of, priority_of, status_of, verdict_of
 from ips_flows.window import resized
 
 Json = dict[str, Any]
@@ -217,12 +217,11 @@ class Counting:
 
 def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Told]:
     """What a Workflow without a verdict tells: its phase, its start, and drivers that were lost."""
-    status = status_of(workflow)
     argo = workflow.get("status") or {}
-    if is_finished(workflow):
-        task.phase = ""
+    if phase_of(workflow) == "Running":
+        task.phase = "running"
     else:
-        task.phase = "running" if phase_of(workflow) == "Running" else status if status == "pending" else ""
+        task.phase = "pending" if status_of(workflow) == "pending" else ""
     _plan(task, workflow)
     # A task that was terminated while it waited has a start as well, which is its end.
     started = argo.get("startedAt") and (workflow.get("spec") or {}).get("shutdown") != "Terminate"

@@ -6,7 +6,6 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 from ips_flows.legible import legible
@@ -27,21 +26,16 @@ PROBES = frozenset({"/health", "/healthz", "/readyz", "/metrics"})  # asked by m
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A request that was answered: by its route (`/api/v1/tasks/{task_id}`), '' where there is none."""
-
-    method: str
-    route: str
-    status: int
-    seconds: float
-
-
 class Frame:
     """An ASGI application around another one."""
 
     def __init__(
-        self, app: App, gate: Gate, *, draining: Callable[[], bool], served: Callable[[Served], None]
+        self,
+        app: App,
+        gate: Gate,
+        *,
+        draining: Callable[[], bool],
+        served: Callable[[str, str, int, float], None],
     ) -> None:
         self._app = app
         self._gate = gate
@@ -80,7 +74,7 @@ class Frame:
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "")
-            self._served(Served(scope["method"], route, status, seconds))
+            self._served(scope["method"], route, status, seconds)
             if status >= 400 or scope["path"] not in PROBES:
                 tell(
                     "request",

@@ -6,7 +6,6 @@ import itertools
 import queue
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -37,8 +36,6 @@ from ips_flows.streams import Changed, Event, Listed, Trouble
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _PAUSES = (1.0, 5.0, 20.0, 60.0)  # seconds before stored results are asked for again
-# What the unpacking of a ConfigMap raises that someone else labelled as results.
-_NOT_OURS = (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error)
 
 Route = tuple[str, str, int]  # method, template of the route, code
 
@@ -185,7 +182,7 @@ class Metrics:
             except (ApiError, NewerFormatError) as error:
                 outcome, told = "failed", []
                 warn("stored results can't be read for the metrics", name=one.name, error=error.message)
-            except _NOT_OURS as error:
+            except results.NOT_OURS as error:
                 outcome, told = "failed", []
                 warn("stored results can't be read for the metrics", name=one.name, error=repr(error))
             else:
@@ -194,13 +191,13 @@ class Metrics:
 
     def _fetch(self, one: Unread) -> Chunk | None:
         """Stored results; None where they are gone. An API server that does not answer is asked a few times."""
-        for pause in itertools.chain(self._pauses, (None,)):
+        for pause in self._pauses:
             try:
                 return self._stored(one)
             except UnavailableError:
-                if pause is None or self._stop.wait(pause):
+                if self._stop.wait(pause):
                     raise
-        raise AssertionError  # the last one returned or raised
+        return self._stored(one)
 
     def _stored(self, one: Unread) -> Chunk | None:
         # A list, because the right to list is there already.

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ips_flows import task
 from ips_flows.conventions import LABEL_KIND, LABEL_VERDICT
-from ips_flows.errors import ApiError, NewerFormatError, NotFoundError
+from ips_flows.errors import ApiError, NotFoundError
 from ips_flows.kube import Kube, core, jobs, workflows
 from ips_flows.server.essence import lean, lean_workflow
 from ips_flows.server.journal import tell, warn
@@ -23,7 +23,7 @@ from ips_flows.server.roster import COLLECTIONS, DONE, JOBS, LIVE, RESULTS, Rost
 from ips_flows.streams import Changed, Event, Listed, Merge, Recovered, Source, Trouble
 from ips_flows.task import Task
 from ips_flows.taskjson import BRIEF_FAILURES
-from ips_flows.tasks import IS_TASK, OUR_JOBS, stored_results
+from ips_flows.tasks import IS_TASK, OUR_JOBS, with_failures
 
 _FEW = 20  # so many objects are read one by one, more of them by a list
 _AT_ONCE = 1000  # events that are taken in before the tasks are looked at
@@ -122,15 +122,11 @@ class Mirror:
         with Merge(self._kube) as merge:
             merge.add(self._sources())
             while not self._stop.is_set():
-                told = merge.next(self._tempo.tick)
-                for _ in range(_AT_ONCE):
+                for number in range(_AT_ONCE):
+                    told = merge.next(0 if number else self._tempo.tick)
                     if told is None:
                         break
                     self._take(*told)
-                    told = merge.next(0)
-                else:
-                    if told is not None:
-                        self._take(*told)
                 self._beat = time.monotonic()
                 try:
                     self._read_up()
@@ -212,12 +208,8 @@ class Mirror:
             self._look_at(uid, name)
 
     def _explain(self, seen: Task) -> None:
-        try:
-            recorded = stored_results(self._kube, seen.namespace, seen.uid)
-        except NewerFormatError as error:
-            self._roster.explain(seen, (), error.message)
-        else:
-            self._roster.explain(seen, task.all_failures(seen.plan, (), recorded)[:BRIEF_FAILURES])
+        told = with_failures(self._kube, seen)
+        self._roster.explain(seen, told.failures[:BRIEF_FAILURES], told.message)
 
     def _show(self) -> None:
         if not {LIVE, DONE, JOBS} <= self._listed:

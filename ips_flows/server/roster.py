@@ -7,7 +7,6 @@ keeps this has looked, and says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 from ips_flows import clock, task, turns
 from ips_flows.conventions import ANNOTATION_PROGRESS, LABEL_VERDICT, LABEL_WORKFLOW_UID
 from ips_flows.report import FailureLine
+from ips_flows.server.answers import encoded
 from ips_flows.server.essence import facts, lean_workflow
 from ips_flows.task import Status, Task
 from ips_flows.taskjson import to_json
@@ -49,7 +49,7 @@ class Row:
         if read is not None:
             document = to_json(read(), clock.now(), brief=True)
             self._text = "\n".join((self.name, *document["images"])).casefold()
-            self._body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+            self._body = encoded(document)
             self._task = None
         return self._body
 

@@ -59,7 +59,8 @@ class Tasks:
             (one + "/retry", "POST", self.retry),
             (one + "/events", "GET", self.events),
         ):
-            app.add_api_route(path, handler, methods=[method], response_model=None)
+            code = 201 if method == "POST" else 200  # the usual answer, which metrics count from the start
+            app.add_api_route(path, handler, methods=[method], status_code=code, response_model=None)
 
     async def list(self, request: Request) -> Response:
         """A page of the tasks, newest first."""
@@ -77,9 +78,8 @@ class Tasks:
         await self._admit(request, "create")
         data = await bodies.read(request.headers, request.stream())
 
-        def make() -> tuple[tasks.Submission, bytes]:
-            made = tasks.submit(self._kube, self._namespace, parse_json(bodies.decoded(data), bodies.SOURCE))
-            return made, _document(made.task)
+        def make() -> tasks.Submission:
+            return tasks.submit(self._kube, self._namespace, parse_json(bodies.decoded(data), bodies.SOURCE))
 
         return await self._submitted(make)
 
@@ -98,12 +98,7 @@ class Tasks:
     async def retry(self, request: Request, task_id: str) -> Response:
         """Try an ended task again on the nodes that it lost."""
         await self._admit(request, "create", task_id)
-
-        def make() -> tuple[tasks.Submission, bytes]:
-            made = changes.retry(self._kube, self._namespace, task_id)
-            return made, _document(made.task)
-
-        return await self._submitted(make)
+        return await self._submitted(lambda: changes.retry(self._kube, self._namespace, task_id))
 
     async def events(self, request: Request, task_id: str) -> Response:
         """A task's state, now and after each change, until it has ended."""
@@ -130,8 +125,12 @@ class Tasks:
         body = await self._do(lambda: _document(work()))
         return Response(body, media_type=_JSON, headers=_FRESH)
 
-    async def _submitted(self, make: Callable[[], tuple[tasks.Submission, bytes]]) -> Response:
-        made, body = await self._do(make)
+    async def _submitted(self, make: Callable[[], tasks.Submission]) -> Response:
+        def work() -> tuple[tasks.Submission, bytes]:
+            made = make()
+            return made, _document(made.task)
+
+        made, body = await self._do(work)
         name, uid = made.task.name, made.task.uid
         await self._updates.shown(lambda view: name in view.by_name and view.by_name[name].uid == uid)
         headers = {**_FRESH, "Location": f"{ROOT}/{name}"}

@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from types import FrameType
 from typing import Protocol
 
@@ -23,7 +22,7 @@ from ips_flows.kube import Kube
 from ips_flows.server import journal
 from ips_flows.server.app import answers, create_app
 from ips_flows.server.auth import Gate
-from ips_flows.server.frame import Frame, Served
+from ips_flows.server.frame import Frame
 from ips_flows.server.keeper import Keeper, Pace
 from ips_flows.server.metrics import Metrics
 from ips_flows.server.mirror import Mirror, Tempo
@@ -191,16 +190,12 @@ def application(
         app,
         gate,
         draining=lambda: state.draining,
-        served=partial(_count, metrics) if metrics else _not_counted,
+        served=metrics.request if metrics else _not_counted,
     )
 
 
-def _not_counted(_: Served) -> None:
+def _not_counted(*_: object) -> None:
     """Where nobody counts requests."""
-
-
-def _count(metrics: Counts, one: Served) -> None:
-    metrics.request(one.method, one.route, one.status, one.seconds)
 
 
 def _warm_up() -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from ips_flows.server.mirror import Mirror
-from ips_flows.server.roster import Row, View
+from ips_flows.server.roster import View
 
 HEARTBEAT_SECONDS = 15.0
 VERDICT_SECONDS = (
@@ -53,7 +53,7 @@ class Updates:
                 row = self._mirror.view.by_name.get(name)
                 now = time.monotonic()
                 if row is None or row.uid != uid:
-                    if missing_since and now - missing_since < APPEAR_SECONDS and not _taken(row, uid):
+                    if row is None and missing_since and now - missing_since < APPEAR_SECONDS:
                         await self._pause(changed, 1.0)
                         continue
                     yield event("deleted", b"{}")
@@ -100,8 +100,3 @@ class Updates:
 def event(kind: str, data: bytes) -> bytes:
     """One event; JSON without spaces has no line ends."""
     return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
-
-
-def _taken(row: Row | None, uid: str) -> bool:
-    """Whether the name belongs to another task by now."""
-    return row is not None and row.uid != uid

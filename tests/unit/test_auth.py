@@ -94,6 +94,14 @@ def test_the_cluster_does_not_say(rest: Rest, server: ApiServer) -> None:
     assert rest.get(f"{ROOT}/a").status == 404
 
 
+def test_the_server_may_not_ask(rest: Rest, server: ApiServer) -> None:
+    """It is the server that is refused, not the caller: 502, and the cluster's word."""
+    server.fail("POST .*/tokenreviews", 403, "Forbidden", "ips-flow-server may not create tokenreviews")
+    found = rest.get(f"{ROOT}/a")
+    assert found.status == 502
+    assert "ips-flow-server may not create tokenreviews" in found.json["error"]
+
+
 class Clock:
     """A clock that is set."""
 
@@ -232,6 +240,7 @@ def test_the_host_must_be_ours(host: str, status: int) -> None:
         ({"origin": "http://evil.example.com"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": ""}, 403),
+        ({"origin": "http://["}, 403),
         ({"sec_fetch_site": "same-origin"}, 0),
         ({"sec_fetch_site": "none"}, 0),
         ({"sec_fetch_site": "same-site"}, 403),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import threading
 import time
@@ -234,6 +236,59 @@ def test_what_can_not_be_read_is_not_shown_wrong(server: ApiServer, kube: Kube) 
         server.faults.clear()
         until(mirror, lambda: not mirror.not_ready())
         assert b'"maxRetries":4' in mirror.view.by_name["a"].body()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"images": ["a\\ud800"]}',  # half of a pair, which no UTF-8 has
+        "[" * 100_000,
+        '{"images": {"a": 1}}',
+        '"',
+        "",
+    ],
+)
+def test_a_request_that_someone_made_by_hand(server: ApiServer, kube: Kube, text: str) -> None:
+    """Whatever its text is, its task is shown, before its end and after, and the others with it."""
+    submit(kube, "good")
+    submit(kube, "odd")
+    parameters = [{"name": "request", "value": text}]
+    server.change("workflows", "odd", {"spec": {"arguments": {"parameters": parameters}}})
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        assert {row.name: json.loads(row.body())["status"] for row in mirror.view.rows} == {
+            "good": "pending",
+            "odd": "pending",
+        }
+        ended(server, "odd", good=False)
+        until(mirror, lambda: statuses(mirror.view) == {"good": "pending", "odd": "failed"})
+        assert json.loads(mirror.view.by_name["odd"].body())["status"] == "failed"
+        submit(kube, "later")
+        until(mirror, lambda: "later" in statuses(mirror.view))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"other": "e30="},
+        {"results.json.gz": "!"},
+        {"results.json.gz": base64.b64encode(b"no gzip").decode()},
+        {"results.json.gz": base64.b64encode(gzip.compress(b"[" * 100_000)).decode()},
+        {"results.json.gz": base64.b64encode(gzip.compress(b"[1]")).decode()},
+    ],
+)
+def test_results_that_are_none(server: ApiServer, kube: Kube, data: dict[str, Any]) -> None:
+    """What someone else's hand made of stored results costs its task's failures, and no other task."""
+    submit(kube, "a")
+    ended(server, "a", good=False)
+    server.change("configmaps", "a-results-0", {"binaryData": {"results.json.gz": None, **data}})
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        document = json.loads(mirror.view.by_name["a"].body())
+        assert document["status"] == "failed"
+        assert document["message"].startswith("its stored results can't be read: ")
+        submit(kube, "later")
+        until(mirror, lambda: "later" in statuses(mirror.view))
 
 
 def test_its_rights_are_enough(server: ApiServer, kube: Kube) -> None:
