@@ -29,12 +29,12 @@ from ips_flows.server import figures
 from ips_flows.server.batches import Batches
 from ips_flows.server.drivers import attempt_of, lost_drivers
 from ips_flows.server.figures import Figure
+from ips_flows.server.roster import DONE, JOBS, LIVE, RESULTS
 from ips_flows.task import phase_of, priority_of, status_of, verdict_of
 from ips_flows.window import resized
 
 Json = dict[str, Any]
 
-LIVE, DONE, JOBS, RESULTS = figures.COLLECTIONS
 _TASKS = frozenset({LIVE, DONE})
 
 

@@ -13,10 +13,10 @@ from ips_flows import __version__
 from ips_flows.notice import Outcome, event_of
 from ips_flows.report import FinalStatus
 from ips_flows.results import Failure, Result
+from ips_flows.server.roster import COLLECTIONS
 
 Kind = Literal["counter", "gauge", "histogram"]
 
-COLLECTIONS = ("live", "done", "jobs", "results")
 STATUSES: tuple[FinalStatus, ...] = ("completed", "failed", "cancelled")
 OUTCOMES: tuple[Outcome, ...] = ("delivered", "undelivered", "gone", "refused")
 EVENTS = tuple(event_of(status) for status in STATUSES)

@@ -12,7 +12,7 @@ from ips_flows.task import STATUSES
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 10, 100
 _LARGEST_OFFSET = 1_000_000_000
-_LONGEST_SEARCH = 1000
+LONGEST_SEARCH = 1000
 _MOST_KEPT = 200  # pages of one view
 
 
@@ -47,8 +47,8 @@ def asked(query: bytes) -> tuple[str, str, int, int]:
         allowed = f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}"
         problems.append({"field": "status", "message": f"got {status[:100]!r}; allowed: {allowed}"})
     search = given.get("search", "").strip()
-    if len(search) > _LONGEST_SEARCH:
-        message = f"got {len(search)} characters; allowed: at most {_LONGEST_SEARCH}"
+    if len(search) > LONGEST_SEARCH:
+        message = f"got {len(search)} characters; allowed: at most {LONGEST_SEARCH}"
         problems.append({"field": "search", "message": message})
     limit = _number(given, "limit", DEFAULT_LIMIT, (1, LARGEST_LIMIT), problems)
     offset = _number(given, "offset", 0, (0, _LARGEST_OFFSET), problems)

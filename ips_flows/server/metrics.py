@@ -30,6 +30,7 @@ from ips_flows.server import figures
 from ips_flows.server.counting import Counting, Told, Unread
 from ips_flows.server.figures import Figure
 from ips_flows.server.journal import warn
+from ips_flows.server.roster import COLLECTIONS
 from ips_flows.streams import Changed, Event, Listed, Trouble
 
 # A series for the birth of each series doubles what is scraped, and says what process_start_time_seconds says.
@@ -74,8 +75,8 @@ class Metrics:
         self._kube, self._namespace, self._upkeep = kube, namespace, upkeep
         self._pauses, self._monotonic = pauses, monotonic
         self._counting, self._lock = Counting(), threading.Lock()
-        self._heard = dict.fromkeys(figures.COLLECTIONS, monotonic())
-        self._troubled = dict.fromkeys(figures.COLLECTIONS, False)
+        self._heard = dict.fromkeys(COLLECTIONS, monotonic())
+        self._troubled = dict.fromkeys(COLLECTIONS, False)
         self._listed: set[str] = set()
         self._routes: set[tuple[str, str]] = set()
         self._registry = CollectorRegistry()
@@ -163,7 +164,7 @@ class Metrics:
             active, pending = self._counting.active, self._counting.pending
         yield figures.ACTIVE, (), active
         yield figures.PENDING, (), pending
-        for collection in figures.COLLECTIONS:
+        for collection in COLLECTIONS:
             whole = collection in self._listed and not self._troubled[collection]
             yield figures.IN_STEP, (collection,), whole
             yield figures.SILENCE, (collection,), max(0.0, self._monotonic() - self._heard[collection])

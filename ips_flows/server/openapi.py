@@ -8,7 +8,9 @@ from typing import Any
 
 from ips_flows import __version__
 from ips_flows.request import json_schema
+from ips_flows.server.listing import DEFAULT_LIMIT, LARGEST_LIMIT, LONGEST_SEARCH
 from ips_flows.server.schemas import REF, schemas
+from ips_flows.task import STATUSES
 
 Json = dict[str, Any]
 
@@ -93,7 +95,7 @@ def _errors(*codes: int) -> Json:
 
 
 def _list() -> Json:
-    status = {"type": "string", "enum": ["pending", "running", "completed", "failed", "cancelled"]}
+    status = {"type": "string", "enum": list(STATUSES)}
     whole = {"type": "integer", "minimum": 0}
     return {
         "summary": "List tasks, newest first",
@@ -104,12 +106,12 @@ def _list() -> Json:
                 "name": "search",
                 "in": "query",
                 "description": "A part of the name or of an image, in any case.",
-                "schema": {"type": "string", "maxLength": 1000},
+                "schema": {"type": "string", "maxLength": LONGEST_SEARCH},
             },
             {
                 "name": "limit",
                 "in": "query",
-                "schema": {**whole, "minimum": 1, "maximum": 100, "default": 10},
+                "schema": {**whole, "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT},
             },
             {"name": "offset", "in": "query", "schema": {**whole, "default": 0}},
         ],

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import models_json_schema
 
+from ips_flows.task import Status
+
 REF = "#/components/schemas/{model}"
 
 _Time = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T12:00:00Z"])]
@@ -101,7 +103,7 @@ class ListedTask(_Shape):
     task_id: str
     namespace: str
     uid: str
-    status: Literal["pending", "running", "completed", "failed", "cancelled"]
+    status: Status
     priority: int
     queue_position: int | None = Field(description="from 1, while it waits")
     images: list[str]
@@ -143,7 +145,7 @@ class TaskList(_Shape):
     """A page of the tasks, newest first."""
 
     tasks: list[ListedTask]
-    total: int = Field(description="how many tasks of that status there are")
+    total: int = Field(description="how many tasks fit status and search")
     limit: int
     offset: int
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ips_flows.conventions import ANNOTATION_COLUMNS, ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_VERDICT
 from ips_flows.results import Chunk
 from ips_flows.server import figures
-from ips_flows.server.counting import DONE, JOBS, LIVE, RESULTS, Counting, Told, Unread
+from ips_flows.server.counting import Counting, Told, Unread
+from ips_flows.server.roster import DONE, JOBS, LIVE, RESULTS
 from tests.unit.measured import (
     STARTED,
     counts,

@@ -19,9 +19,9 @@ from ips_flows.jobgroup import results_map
 from ips_flows.kube import Kube, core, workflows
 from ips_flows.results import Chunk
 from ips_flows.server import figures
-from ips_flows.server.counting import DONE, JOBS, LIVE, RESULTS
-from ips_flows.server.figures import COLLECTIONS, FIGURES
+from ips_flows.server.figures import FIGURES
 from ips_flows.server.metrics import Metrics
+from ips_flows.server.roster import COLLECTIONS, DONE, JOBS, LIVE, RESULTS
 from ips_flows.streams import Changed, Event, Listed, Merge, Recovered, Source, Trouble
 from tests.fakes.apiserver import ApiServer
 from tests.unit import keeping

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from ips_flows.kube import Kube
-from ips_flows.server.counting import DONE
-from ips_flows.server.figures import COLLECTIONS
 from ips_flows.server.metrics import Metrics
+from ips_flows.server.roster import COLLECTIONS, DONE
 from ips_flows.streams import Changed, Listed
 from tests.prometheus import prometheus
 from tests.unit.measured import counts, done

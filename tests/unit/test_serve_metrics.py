@@ -111,7 +111,8 @@ def test_what_a_server_counts(server: ApiServer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("code", "failures"), [("4", 1), ("1", 0)])
 def test_the_mirror_hands_on_what_is_counted(code: str, failures: int) -> None:
     """Of a Workflow it keeps little, the drivers that were lost among it."""
-    from ips_flows.server.counting import LIVE, Counting  # noqa: PLC0415
+    from ips_flows.server.counting import Counting  # noqa: PLC0415
+    from ips_flows.server.roster import LIVE  # noqa: PLC0415
 
     one = Counting()
     one.listed(LIVE, [])
