@@ -12,6 +12,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from hera.events.models import EventSource, Sensor, WebhookContext
 
 from ips_flows.cli.main import cli
 from ips_flows.flows.submit import submit_template
@@ -99,6 +100,20 @@ def test_other_workflows_use_the_step_that_there_is(name: str) -> None:
     given = {one["name"]: one["value"] for one in step["arguments"]["parameters"]}
     assert set(given) == {one["name"] for one in ours["inputs"]["parameters"]}
     assert parse_request(re.sub(r"\{\{.*?\}\}", "x", given["request"])).images
+
+
+def test_argo_events_know_each_field() -> None:
+    """By the models of Argo Events, which drop what they do not know.
+
+    The resource of a trigger is free in them, and a webhook's fields are those of its context, inlined.
+    """
+    source, sensor = documents("argo-events.yaml")[:2]
+    (push,) = source["spec"].pop("webhook").values()
+    template = sensor["spec"]["triggers"][0]["template"]["k8s"]["source"]
+    template["resource"] = {}
+    for model, document in ((EventSource, source), (Sensor, sensor), (WebhookContext, push)):
+        known = model.model_validate(document).model_dump(mode="json", by_alias=True, exclude_none=True)
+        assert known == {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
 
 
 def test_the_sensor_fills_the_parameters_that_its_workflow_has() -> None:
