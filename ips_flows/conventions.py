@@ -12,8 +12,10 @@ LABEL_VERDICT = PREFIX + "verdict"  # the final status, for selectors
 ANNOTATION_REQUEST_HASH = PREFIX + "request-hash"
 ANNOTATION_PLAN = PREFIX + "plan"  # report.PlanSummary as JSON, written by filter
 ANNOTATION_ERROR = PREFIX + "error"  # why no plan could be made, written by filter
-ANNOTATION_VERDICT = PREFIX + "verdict"  # report.Verdict as JSON, written by finish
-ANNOTATION_CLEANED = PREFIX + "cleaned"  # when finish had deleted all that the task left
+ANNOTATION_VERDICT = (
+    PREFIX + "verdict"
+)  # report.Verdict as JSON, written by finish, or by a filter with nothing to do
+ANNOTATION_CLEANED = PREFIX + "cleaned"  # when nothing was left of the task's Jobs and plans
 ANNOTATION_NOTICE = PREFIX + "notice"  # notice.Notice as JSON: what became of the webhook, written by finish
 ANNOTATION_WEBHOOK = PREFIX + "webhook"  # notice.Webhook as JSON, for whoever sees no more than the metadata
 ANNOTATION_BATCH_SIZE = PREFIX + "batch-size"  # a new window for a running task: N, N%, or 0 for a pause

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ips_flows import clock
 from ips_flows.conventions import (
+    ANNOTATION_CLEANED,
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
+    ANNOTATION_VERDICT,
     ANNOTATION_WEBHOOK,
     LABEL_KIND,
     LABEL_WORKFLOW_UID,
@@ -33,6 +36,7 @@ from ips_flows.request import PrewarmRequest
 from ips_flows.results import split
 from ips_flows.task import priority_of
 from steps.footing import Footing, is_over, read_request, report_progress, say, say_error, start
+from steps.verdict import write_verdict
 
 OUTPUTS = Path("/tmp/outputs")  # noqa: S108  (an emptyDir of the step pod, named in the template)
 EXIT_NO_PLAN = 1
@@ -41,26 +45,30 @@ EXIT_NO_PLAN = 1
 def run(footing: Footing, _arguments: Sequence[str]) -> int:
     """Plan once: a filter that comes after a lost one finds the plan, or begins again."""
     workflow = footing.workflow()
-    if is_over(workflow):
-        say("the task was stopped")
-        return EXIT_NO_PLAN
     annotations = workflow["metadata"].get("annotations") or {}
     try:
+        summary = (
+            PlanSummary.from_json(annotations[ANNOTATION_PLAN]) if ANNOTATION_PLAN in annotations else None
+        )
+        judged = summary is not None and not summary.to_do and ANNOTATION_VERDICT in annotations
+        if is_over(workflow) and not judged:
+            say("the task was stopped")
+            return EXIT_NO_PLAN
+        ended = judged and ANNOTATION_CLEANED in annotations
         request = read_request(workflow)
-        if ANNOTATION_PLAN in annotations:
-            summary = PlanSummary.from_json(annotations[ANNOTATION_PLAN])
-        else:
-            summary = _plan(footing, request, priority_of(workflow))
+        if summary is None:
+            plan = _plan(footing, request, priority_of(workflow))
+            summary, ended = plan.summary, _end(footing, request, plan)
     except (BadRequestError, NewerFormatError, NotInstalledError, PlanError) as error:
         say_error(error)
         footing.mark({ANNOTATION_ERROR: error.message})
         return EXIT_NO_PLAN
-    _write_outputs(request, summary)
+    _write_outputs(request, summary, ended=ended)
     report_progress(summary.warm, summary.eligible)
     return 0
 
 
-def _plan(footing: Footing, request: PrewarmRequest, priority: int) -> PlanSummary:
+def _plan(footing: Footing, request: PrewarmRequest, priority: int) -> Plan:
     kube = footing.kube
     worker = worker_image(kube, footing.namespace)
     # What a filter before us wrote and did not live to announce.
@@ -80,7 +88,16 @@ def _plan(footing: Footing, request: PrewarmRequest, priority: int) -> PlanSumma
     webhook = Webhook.of(request)  # a task of the form has it in no annotation yet
     told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
     footing.mark({ANNOTATION_PLAN: summary.to_json(), **told})
-    return summary
+    return replace(plan, summary=summary)
+
+
+def _end(footing: Footing, request: PrewarmRequest, plan: Plan) -> bool:
+    """End a task that has nothing to do and nobody to tell of it; a pod for `finish` would do no more."""
+    if plan.summary.to_do or Webhook.of(request):
+        return False
+    write_verdict(footing, [plan.known])
+    footing.mark({ANNOTATION_CLEANED: clock.stamp(clock.now())})
+    return True
 
 
 def _store(footing: Footing, plan: Plan) -> None:
@@ -99,8 +116,8 @@ def _store(footing: Footing, plan: Plan) -> None:
             footing.kube.create(path, results_map(name, task, uid, chunk))
 
 
-def _write_outputs(request: PrewarmRequest, summary: PlanSummary) -> None:
-    """The outputs that the template declares: what to fan out over, and the user's retries."""
+def _write_outputs(request: PrewarmRequest, summary: PlanSummary, *, ended: bool) -> None:
+    """The outputs that the template declares: what to fan out over, the user's retries, and if that was all."""
     OUTPUTS.mkdir(parents=True, exist_ok=True)
     for name, value in {
         "waves": json.dumps([wave.name for wave in summary.waves]),
@@ -108,6 +125,7 @@ def _write_outputs(request: PrewarmRequest, summary: PlanSummary) -> None:
         "delay": f"{request.retry_delay}s",
         "factor": "2" if request.retry_strategy == "exponential" else "1",
         "timeout": f"{request.timeout_seconds}s",
+        "ended": "yes" if ended else "no",
     }.items():
         (OUTPUTS / name).write_text(value, encoding="utf-8")
 

@@ -13,15 +13,11 @@ from itertools import count
 from ips_flows import clock
 from ips_flows.conventions import (
     ANNOTATION_CLEANED,
-    ANNOTATION_ERROR,
-    ANNOTATION_PLAN,
     ANNOTATION_VERDICT,
-    ANNOTATION_WEBHOOK,
     LABEL_ATTEMPT,
     LABEL_GROUP,
     LABEL_KIND,
     LABEL_STEP,
-    LABEL_VERDICT,
     LABEL_WORKFLOW_UID,
     base_name,
 )
@@ -31,7 +27,6 @@ from ips_flows.jobgroup import index_of, is_gated, read_index, results_map
 from ips_flows.kube import Json, core, jobs
 from ips_flows.notice import is_open
 from ips_flows.plan import GroupPlan
-from ips_flows.report import PlanSummary, Verdict, judge
 from ips_flows.results import (
     FINISH_GROUP,
     Chunk,
@@ -43,9 +38,9 @@ from ips_flows.results import (
     same_for_all,
     split,
 )
-from ips_flows.retries import history, recorded_attempts
 from steps import notice
 from steps.footing import Footing, LostFootingError, is_stopped, say, start
+from steps.verdict import write_verdict
 from steps.witness import PodWitness, stored_chunks
 
 _DRIVERS_SECONDS = 40.0
@@ -97,9 +92,9 @@ def _stages(footing: Footing) -> int:
     annotations = dict(workflow["metadata"].get("annotations") or {})
     if ANNOTATION_VERDICT not in annotations:
         _await_drivers(footing)
-        verdict = _write_verdict(footing, _gather(footing, workflow))
+        gathered = _gather(footing, workflow)
+        verdict = write_verdict(footing, gathered.chunks, gathered.waves)
         annotations[ANNOTATION_VERDICT] = verdict.to_json()
-        say(f"{verdict.status}: {verdict.message}")
     if ANNOTATION_CLEANED not in annotations:
         _clean(footing, "plan", "index")
         footing.mark({ANNOTATION_CLEANED: clock.stamp(clock.now())})
@@ -212,50 +207,6 @@ def _unrecorded(
         if nodes:
             fresh.append(Chunk(group, attempt, nodes, metadata.get("creationTimestamp") or ""))
     return fresh
-
-
-def _write_verdict(footing: Footing, gathered: _Gathered) -> Verdict:
-    """Written once: the patch carries the resourceVersion at which there was none."""
-    results = fold(gathered.chunks)
-    attempts = recorded_attempts(gathered.chunks)
-    end = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        workflow = footing.workflow()
-        annotations = workflow["metadata"].get("annotations") or {}
-        if ANNOTATION_VERDICT in annotations:
-            return Verdict.from_json(annotations[ANNOTATION_VERDICT])
-        plan = PlanSummary.from_json(annotations[ANNOTATION_PLAN]) if ANNOTATION_PLAN in annotations else None
-        started_at = workflow["status"]["startedAt"]
-        at = clock.stamp(clock.now())
-        webhook = notice.webhook_of(workflow)
-        verdict = judge(
-            plan,
-            results,
-            stopped=is_stopped(workflow),
-            error=annotations.get(ANNOTATION_ERROR, ""),
-            uid=footing.uid,
-            started_at=started_at,
-            at=at,
-            seconds=clock.between(started_at, at),
-            waves=gathered.waves,
-            retries=history(plan, attempts, ended=True),
-            notify=webhook is not None,
-        )
-        # The webhook too: whoever deletes the task before its notice leaves no more of it than the metadata.
-        told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
-        metadata = {
-            "resourceVersion": workflow["metadata"]["resourceVersion"],
-            "annotations": {ANNOTATION_VERDICT: verdict.to_json(), **told},
-            "labels": {LABEL_VERDICT: verdict.status},
-        }
-        try:
-            footing.kube.patch(footing.path, {"metadata": metadata})
-        except ConflictError:
-            # Argo's controller wrote in between; look again.
-            if time.monotonic() > end:
-                raise
-            continue
-        return verdict
 
 
 def _clean(footing: Footing, *kinds: str) -> None:

@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from ips_flows.conventions import ANNOTATION_VERDICT
-from ips_flows.errors import ConflictError, IpsFlowError
+from ips_flows.errors import BadRequestError, ConflictError, IpsFlowError
 from ips_flows.kube import Json, Kube, workflows
 from ips_flows.legible import legible
+from ips_flows.notice import Webhook
 from ips_flows.request import PrewarmRequest, from_canonical, from_form
 
 # Everything above 1 makes Argo replace the pod without counting an attempt.
@@ -96,6 +97,14 @@ def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
     values = {entry["name"]: _as_argo_reads_it(entry.get("value")) for entry in parameters}
     document = values.pop("request", "")
     return from_canonical(document) if document.strip() else from_form(values)
+
+
+def webhook_of(workflow: Json) -> Webhook | None:
+    """The webhook of a task, by its request; None where nobody is to be told."""
+    try:
+        return Webhook.of(read_request(workflow))
+    except BadRequestError:  # nobody knows whom it means
+        return None
 
 
 def _as_argo_reads_it(value: Any) -> str:

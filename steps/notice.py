@@ -24,7 +24,6 @@ from ips_flows.conventions import (
 )
 from ips_flows.errors import (
     ApiError,
-    BadRequestError,
     ConflictError,
     GoneError,
     IpsFlowError,
@@ -48,7 +47,7 @@ from ips_flows.server.finishing import (
     read_copy,
 )
 from ips_flows.taskjson import to_json
-from steps.footing import Footing, read_request, say
+from steps.footing import Footing, say, webhook_of
 from steps.witness import stored_chunks
 
 MEANS = Means()  # how deliveries reach the world
@@ -67,14 +66,6 @@ class _Address:
 
     url: str
     secret: str
-
-
-def webhook_of(workflow: Json) -> Webhook | None:
-    """The webhook of a task, by its request; None where nobody is to be told."""
-    try:
-        return Webhook.of(read_request(workflow))
-    except BadRequestError:  # nobody knows whom it means
-        return None
 
 
 def tell(footing: Footing) -> None:

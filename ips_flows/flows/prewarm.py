@@ -7,7 +7,8 @@ main       Steps
     group       Steps of one step, no flags: else failFast would count a failed attempt as a failed child
       attempt   Steps with the user's retryStrategy
         drive   container with the driver's retryStrategy: a lost driver costs no attempt
-finish     onExit: Steps of one step that may fail, so that a lost finish pod can't fail the task
+finish     onExit: Steps of one step that may fail, so that a lost finish pod can't fail the task; skipped where
+           filter found nothing to do and nobody to tell
 ```
 
 The steps get the Workflow's name and uid, a wave's name and the number of the attempt: never a user's text.
@@ -56,6 +57,8 @@ from ips_flows.retries import CAP_SECONDS
 _FILTER_OUTPUTS = ("waves", "retries", "delay", "factor", "timeout")
 # Argo replaces a step pod that was lost or lost its footing: exit codes above 1 are ours for that.
 _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 1"
+# A filter that found every image in place has ended the task; one that was lost has said nothing.
+_NOT_ENDED = "{{=workflow.outputs?.parameters?.ended ?? 'no'}} != yes"
 _BACKOFF_CAP = f"{CAP_SECONDS // 60}m"
 # The arguments of the Argo UI's form; they count where `request` is empty.
 _FORM: Sequence[tuple[str, str, str]] = (
@@ -127,8 +130,11 @@ def prewarm_template(*, backoff_cap: str = _BACKOFF_CAP) -> WorkflowTemplate:
         lost = replaced_when(_LOST)
         step_filter = _step("filter", retry=lost)
         step_filter.outputs = [
-            Parameter(name=name, value_from=ValueFrom(path=f"{TMP}/outputs/{name}"))
-            for name in _FILTER_OUTPUTS
+            *(
+                Parameter(name=name, value_from=ValueFrom(path=f"{TMP}/outputs/{name}"))
+                for name in _FILTER_OUTPUTS
+            ),
+            Parameter(name="ended", global_name="ended", value_from=ValueFrom(path=f"{TMP}/outputs/ended")),
         ]
         step_drive = _step("drive", extra=("wave", "attempt"), retry=lost)
         passed_on = ("wave", *_FILTER_OUTPUTS[1:])
@@ -171,7 +177,12 @@ def prewarm_template(*, backoff_cap: str = _BACKOFF_CAP) -> WorkflowTemplate:
             )
         step_finish = _step("verdict", module="finish")
         with Steps(name="finish"):
-            Step(name="verdict", template=step_finish, continue_on=ContinueOn(failed=True, error=True))
+            Step(
+                name="verdict",
+                template=step_finish,
+                when=_NOT_ENDED,
+                continue_on=ContinueOn(failed=True, error=True),
+            )
     return template
 
 

@@ -41,7 +41,10 @@ def every_minute(cluster: Cluster, name: str) -> Iterator[tuple[str, str]]:
 
 
 def test_a_schedule_makes_tasks_until_it_is_deleted(cluster: Cluster, every_minute: tuple[str, str]) -> None:
-    """Argo makes its task in time, with its priority; by hand comes another one, for which all is warm already."""
+    """Argo makes its task in time, with its priority; by hand comes another one, for which all is warm already.
+
+    That one costs a single pod, the filter's, which ends it.
+    """
     name, image = every_minute
     cluster.await_that(lambda: bool(runs(cluster, name)), _MINUTE, lambda: f"{schedule(cluster, name)}")
     assert cluster.flow("schedule", "suspend", name).code == 0
@@ -57,6 +60,11 @@ def test_a_schedule_makes_tasks_until_it_is_deleted(cluster: Cluster, every_minu
     again = by_hand.json()
     assert (again["status"], again["summary"]["warm"]) == ("completed", len(cluster.nodes))
     assert cluster.pods_made(again["taskId"]) == 0
+    ended = cluster.ended_workflow(again["taskId"])
+    assert ended["status"]["phase"] == "Succeeded"
+    pods = [node for node in ended["status"]["nodes"].values() if node["type"] == "Pod"]
+    assert [node["templateName"] for node in pods] == ["filter"]
+    audit(cluster, again["taskId"])
     assert runs(cluster, name)[-1] | {"dueAt": None} == runs(cluster, name)[-1]
     assert cluster.flow("schedule", "delete", name).code == 0
     assert {cluster.task(one)["status"] for one in (first, again["taskId"])} == {"completed"}

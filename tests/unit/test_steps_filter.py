@@ -9,14 +9,21 @@ from typing import Any
 
 import pytest
 
-from ips_flows.conventions import ANNOTATION_ERROR, ANNOTATION_PLAN, ANNOTATION_VERDICT
+from ips_flows.conventions import (
+    ANNOTATION_CLEANED,
+    ANNOTATION_ERROR,
+    ANNOTATION_PLAN,
+    ANNOTATION_VERDICT,
+    LABEL_VERDICT,
+)
 from ips_flows.flows.prewarm import prewarm_template
 from ips_flows.kube import Kube
 from ips_flows.plan import GroupPlan
-from ips_flows.report import PlanSummary
+from ips_flows.report import PlanSummary, Verdict
 from ips_flows.request import PrewarmRequest, from_form
 from ips_flows.results import Result, Skip
 from steps import filter as step
+from steps import finish
 from steps.footing import LostFootingError, read_request
 from tests.fakes.apiserver import running
 from tests.unit.rights import EXECUTOR, granted, needed
@@ -79,6 +86,7 @@ def test_the_plan_is_written(stage: Stage, capsys: pytest.CaptureFixture[str]) -
         "delay": "30s",
         "factor": "1",
         "timeout": "3600s",
+        "ended": "no",
     }
     assert (
         "2 eligible nodes: 0 warm, 2 to do\n1 nodes skipped: Cordoned\nmode volume" in capsys.readouterr().out
@@ -105,15 +113,56 @@ def test_the_users_retries(stage: Stage, monkeypatch: pytest.MonkeyPatch, strate
     assert (got["retries"], got["delay"], got["factor"]) == ("2", "7s", factor)
 
 
-def test_all_warm_is_no_wave(stage: Stage) -> None:
-    """When every eligible node holds the images, there is nothing to fan out over."""
+def all_warm(stage: Stage, **fields: Any) -> None:
     for name in ("n1", "n2"):
         stage.server.put("nodes", node(name, images=[held(GOOD)]), namespace="")
-    ask(stage, request=request())
+    ask(stage, request=request(**fields))
+
+
+def test_all_warm_is_an_end(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """When every eligible node holds the images, there is nothing to fan out over, and nothing left to finish."""
+    all_warm(stage)
     assert step.run(stage.footing, ()) == 0
-    assert outputs(stage)["waves"] == "[]"
+    assert (outputs(stage)["waves"], outputs(stage)["ended"]) == ("[]", "yes")
     assert plans(stage) == []
     assert {name for name, result in stage.results().items() if result.ok} == {"n1", "n2"}
+    verdict = Verdict.from_json(stage.annotations()[ANNOTATION_VERDICT])
+    assert (verdict.status, verdict.summary.warm if verdict.summary else None) == ("completed", 2)
+    assert stage.workflow()["metadata"]["labels"][LABEL_VERDICT] == "completed"
+    assert ANNOTATION_CLEANED in stage.annotations()
+    assert capsys.readouterr().out.endswith(f"completed: {verdict.message}\n")
+    # As finish would have judged it.
+    before = stage.annotations()
+    assert finish.run(stage.footing, ()) == 0
+    assert stage.annotations() == before
+    metadata = {"annotations": {ANNOTATION_VERDICT: None, ANNOTATION_CLEANED: None}}
+    stage.workflow({"metadata": metadata})
+    calls = len(stage.server.calls)
+    assert finish.run(stage.footing, ()) == 0
+    del stage.server.calls[calls:]  # its rights are others
+    again = Verdict.from_json(stage.annotations()[ANNOTATION_VERDICT])
+    assert again.model_copy(update={"at": verdict.at, "summary": verdict.summary}) == verdict
+
+
+def test_all_warm_with_a_webhook(stage: Stage) -> None:
+    """Who is to be told is told by finish, which may read the Secrets of webhooks."""
+    all_warm(stage, webhookUrl="https://hooks.example.com")
+    assert step.run(stage.footing, ()) == 0
+    assert outputs(stage)["ended"] == "no"
+    assert ANNOTATION_VERDICT not in stage.annotations()
+
+
+def test_all_warm_in_a_second_life(stage: Stage) -> None:
+    """A filter that ended its task and was lost before Argo knew is believed; what it left undone finish does."""
+    all_warm(stage)
+    assert step.run(stage.footing, ()) == 0
+    said, before = outputs(stage), stage.annotations()
+    assert step.run(stage.footing, ()) == 0
+    assert (outputs(stage), stage.annotations()) == (said, before)
+    for lost in (ANNOTATION_CLEANED, ANNOTATION_VERDICT):
+        stage.workflow({"metadata": {"annotations": {lost: None}}})
+        assert step.run(stage.footing, ()) == 0
+        assert outputs(stage) == {**said, "ended": "no"}
 
 
 def test_a_second_life_reuses_the_plan(stage: Stage) -> None:

@@ -1,0 +1,72 @@
+"""The verdict of a task: written once, by the step that comes first to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+
+from ips_flows import clock
+from ips_flows.conventions import (
+    ANNOTATION_ERROR,
+    ANNOTATION_PLAN,
+    ANNOTATION_VERDICT,
+    ANNOTATION_WEBHOOK,
+    LABEL_VERDICT,
+)
+from ips_flows.errors import ConflictError
+from ips_flows.report import PlanSummary, Verdict, judge
+from ips_flows.results import Chunk, fold
+from ips_flows.retries import history, recorded_attempts
+from steps.footing import Footing, is_stopped, say, webhook_of
+
+_PATIENCE_SECONDS = 120.0
+
+
+def write_verdict(
+    footing: Footing, chunks: Sequence[Chunk], waves: Sequence[Collection[str]] = ()
+) -> Verdict:
+    """Judge a task by its results, `waves` being the nodes of each; a verdict that is there already stands.
+
+    The patch carries the resourceVersion at which there was none.
+    """
+    results = fold(chunks)
+    attempts = recorded_attempts(chunks)
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        workflow = footing.workflow()
+        annotations = workflow["metadata"].get("annotations") or {}
+        if ANNOTATION_VERDICT in annotations:
+            return Verdict.from_json(annotations[ANNOTATION_VERDICT])
+        plan = PlanSummary.from_json(annotations[ANNOTATION_PLAN]) if ANNOTATION_PLAN in annotations else None
+        started_at = workflow["status"]["startedAt"]
+        at = clock.stamp(clock.now())
+        webhook = webhook_of(workflow)
+        verdict = judge(
+            plan,
+            results,
+            stopped=is_stopped(workflow),
+            error=annotations.get(ANNOTATION_ERROR, ""),
+            uid=footing.uid,
+            started_at=started_at,
+            at=at,
+            seconds=clock.between(started_at, at),
+            waves=waves,
+            retries=history(plan, attempts, ended=True),
+            notify=webhook is not None,
+        )
+        # The webhook too: whoever deletes the task before its notice leaves no more of it than the metadata.
+        told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
+        metadata = {
+            "resourceVersion": workflow["metadata"]["resourceVersion"],
+            "annotations": {ANNOTATION_VERDICT: verdict.to_json(), **told},
+            "labels": {LABEL_VERDICT: verdict.status},
+        }
+        try:
+            footing.kube.patch(footing.path, {"metadata": metadata})
+        except ConflictError:
+            # Argo's controller wrote in between; look again.
+            if time.monotonic() > end:
+                raise
+            continue
+        say(f"{verdict.status}: {verdict.message}")
+        return verdict
