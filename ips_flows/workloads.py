@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ips_flows.discover.customs import custom_kinds
 from ips_flows.discover.finder import Extract, Finder, extract
 from ips_flows.discover.found import Place, Remark
 from ips_flows.discover.suggest import Pulls, pulls_of
@@ -17,6 +18,8 @@ from ips_flows.tasks import check_namespace
 T = TypeVar("T")
 
 _ARGO = "/apis/argoproj.io/v1alpha1"
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_FEW = 10  # CustomResourceDefinitions a page: with their schemas some have a megabyte
 _MOST_LISTED = 50  # images of a node, by a stock kubelet: the largest ones
 # Pods that have ended start no more; the server leaves them out.
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
@@ -31,6 +34,11 @@ class _Kind:
     name: str = ""
     fields: str = ""
     optional: bool = False
+
+    @property
+    def resource(self) -> tuple[str, str]:
+        """Its API group and plural, whatever the version."""
+        return self.root.rpartition("/")[0], self.plural
 
     def path(self, namespace: str) -> str:
         scope = f"namespaces/{namespace}/" if namespace else ""
@@ -54,13 +62,15 @@ _OF_CLUSTER = (_Kind(_ARGO, "clusterworkflowtemplates", "ClusterWorkflowTemplate
 
 
 def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequence[str] = ()) -> None:
-    """Take in the workloads of a namespace (of all, when it is empty).
+    """Take in the workloads of a namespace (of all, when it is empty), with custom kinds that make pods.
 
     `custom` names further kinds as `plural.group`. A kind that may not be listed becomes a remark.
     """
     if namespace:
         check_namespace(kube, namespace)
     kinds = [*_KINDS, *(() if namespace else _OF_CLUSTER), *(_custom(kube, one) for one in custom)]
+    known = {kind.resource for kind in kinds}
+    kinds += (kind for kind in _customs(kube, namespace, finder) if kind.resource not in known)
     for kind in kinds:
         try:
             taken = _again_if_expired(lambda one=kind: _extracts(kube, one, namespace))  # type: ignore[misc]
@@ -111,6 +121,21 @@ def _whole(item: Json, kind: _Kind) -> Json:
     """An item of a list of a built-in kind with what such items lack."""
     version = kind.root.removeprefix("/apis/").removeprefix("/api/")
     return {"apiVersion": version, "kind": kind.name, **item} if kind.name else item
+
+
+def _customs(kube: Kube, namespace: str, finder: Finder) -> list[_Kind]:
+    """The custom kinds that make pods, by their schemas."""
+    try:
+        found = _again_if_expired(lambda: custom_kinds(kube.list(_DEFINITIONS, page=_FEW)))
+    except ForbiddenError as error:
+        text = f"custom kinds are not looked for, only those of --kind, since {error.message}"
+        finder.remark(Remark(Place(), text))
+        return []
+    return [
+        _Kind(f"/apis/{one.group}/{one.version}", one.plural)
+        for one in found
+        if one.namespaced or not namespace
+    ]
 
 
 def _custom(kube: Kube, text: str) -> _Kind:

@@ -30,6 +30,7 @@ _PATH = re.compile(
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?$"
 )
 _BUILT_IN_GROUPS = (
+    "apiextensions.k8s.io",
     "authentication.k8s.io",
     "authorization.k8s.io",
     "coordination.k8s.io",

@@ -162,6 +162,89 @@ def test_custom_kinds(server: ApiServer, kube: Kube) -> None:
         assert caught.value.message == said
 
 
+def definition(server: ApiServer, plural: str, schema: Any, **fields: Any) -> None:
+    """A CustomResourceDefinition whose kind is served as v1 and, with another schema, as v1alpha1."""
+    server.groups.add("example.com")
+    versions = [
+        {"name": "v1alpha1", "served": True, "storage": False, "schema": {"openAPIV3Schema": {}}},
+        {"name": "v0", "served": False, "storage": False, "schema": {"openAPIV3Schema": schema}},
+        {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}},
+    ]
+    spec = {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"plural": plural},
+        "versions": versions,
+        **fields,
+    }
+    found = {"metadata": {"name": f"{plural}.{spec['group']}"}, "spec": spec}
+    server.put("customresourcedefinitions", found, namespace="")
+
+
+def nested(*names: str, around: Any) -> Any:
+    """A schema of objects in objects."""
+    for name in reversed(names):
+        around = {"type": "object", "properties": {name: around}}
+    return around
+
+
+CONTAINER = {"type": "array", "items": nested("image", around={"type": "string"})}
+
+
+@pytest.mark.parametrize(
+    ("schema", "makes"),
+    [
+        (nested("spec", "template", "spec", "containers", around=CONTAINER), True),
+        (
+            nested(
+                "spec", "pods", around={"additionalProperties": nested("initContainers", around=CONTAINER)}
+            ),
+            True,
+        ),
+        (nested("spec", around={"items": {"anyOf": [{}, nested("containers", around=CONTAINER)]}}), True),
+        (nested("spec", "containers", around={"type": "array", "items": {"type": "string"}}), False),
+        (nested("spec", "containers", around={"type": "integer"}), False),
+        (nested("spec", "image", around={"type": "string"}), False),
+        (nested("spec", around={"x-kubernetes-preserve-unknown-fields": True}), False),
+        (nested("spec", around={"additionalProperties": True}), False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_custom_kinds_that_make_pods(server: ApiServer, kube: Kube, schema: Any, *, makes: bool) -> None:
+    """They are found by their schemas, and read once, in the version that is stored."""
+    definition(server, "things", schema)
+    definition(server, "workflows", schema, group="argoproj.io")
+    definition(server, "clusters", schema, scope="Cluster")
+    server.documents["/apis/example.com"] = {"preferredVersion": {"version": "v1alpha1"}}
+    template = {"spec": {"containers": [{"name": "c", "image": "thing:1"}]}}
+    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}}
+    server.put("things", {**thing, "spec": {"template": template}})
+    assert [(use.image, str(use.place)) for use in read(kube).uses] == (
+        [("thing:1", "Thing/warm/t, container c")] if makes else []
+    )
+    asked = [call for call in server.calls if "/example.com/" in call or "/argoproj.io/" in call]
+    assert sum("/workflows?" in call for call in asked) == 1
+    assert not any("/clusters?" in call for call in asked)
+    assert len(read(kube, "", "things.example.com").uses) == 1  # named, and so not looked at twice
+    assert any("/clusters?" in call for call in server.calls) == makes
+
+
+def test_who_may_not_see_custom_kinds(server: ApiServer, kube: Kube) -> None:
+    """Is told so, and of what else there is."""
+    server.forbid(
+        "GET .*/customresourcedefinitions", "list", "customresourcedefinitions", "apiextensions.k8s.io"
+    )
+    put(server, "deployments", "x", "a:1")
+    found = read(kube)
+    assert [use.image for use in found.uses] == ["a:1"]
+    (remark,) = found.remarks
+    assert not remark.missing
+    assert str(remark).startswith(
+        "custom kinds are not looked for, only those of --kind, since me may not list"
+    )
+
+
 def test_a_namespace_that_is_not_there(server: ApiServer, kube: Kube) -> None:
     """A namespace that does not exist is an error, not an empty list."""
     del server.store.objects["namespaces", "", "warm"]
