@@ -75,21 +75,21 @@ class _Authorization(AuthBase):
 
 
 class Cache:
-    """Manifests by digest, which never change; asked for once, whoever wants them."""
+    """Manifests by repository and digest, which never change; asked for once, whoever wants them."""
 
     def __init__(self) -> None:
         self._known: dict[str, Fetched] = {}
         self._lock = threading.Lock()
 
-    def get(self, digest: str) -> Fetched | None:
-        """What was fetched under a digest."""
+    def get(self, key: str) -> Fetched | None:
+        """What was fetched of a repository under a digest."""
         with self._lock:
-            return self._known.get(digest)
+            return self._known.get(key)
 
-    def keep(self, fetched: Fetched, *digests: str) -> Fetched:
+    def keep(self, key: str, fetched: Fetched) -> Fetched:
         """Remember what was fetched."""
         with self._lock:
-            self._known |= dict.fromkeys(digests, fetched)
+            self._known[key] = fetched
         return fetched
 
 
@@ -127,7 +127,7 @@ class Repository:
     def manifest(self, reference: str) -> Fetched:
         """The manifest of a tag or digest. Raises RefusedError."""
         pinned = ":" in reference
-        known = self._cache.get(reference) if pinned else None
+        known = self._cache.get(f"{self._base}@{reference}") if pinned else None
         if known is not None:
             return known
         answer = self._get(f"/manifests/{reference}", ACCEPT)
@@ -138,7 +138,7 @@ class Repository:
                 Failure.INVALID_IMAGE, f"the registry sent {digest} for {reference}", certain=False
             )
         fetched = Fetched(answer.body, answer.headers.get("Content-Type", ""), digest)
-        return self._cache.keep(fetched, digest)
+        return self._cache.keep(f"{self._base}@{digest}", fetched)
 
     def blob(self, blob: Descriptor) -> bytes:
         """A small blob. Raises RefusedError."""

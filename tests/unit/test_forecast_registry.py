@@ -339,6 +339,18 @@ def test_a_manifest_is_asked_for_once() -> None:
         assert len(one.asked) == before
 
 
+def test_what_one_repository_has_another_may_lack() -> None:
+    """A digest that was seen in one repository, or one registry, is asked for in each other one."""
+    cache = Cache()
+    one_image = fake.index(("linux/amd64", fake.image(fake.layer(1))))
+    with fake.hub() as one, fake.hub() as other:
+        there = f"{one.put('app', '1', one_image)}@{one_image.digest}"
+        assert isinstance(ask(there, "amd64", cache=cache), Offer)
+        for lacking in (f"{one.address}/b@{one_image.digest}", f"{other.address}/app@{one_image.digest}"):
+            assert refused(lacking, cache=cache)[:2] == (Failure.NOT_FOUND, True)
+        assert isinstance(ask(there, "amd64", cache=cache), Offer)
+
+
 def test_a_registry_that_is_not_there() -> None:
     """Whether nodes can reach what can't be reached from here is not known."""
     with socket.socket() as unused:
