@@ -8,7 +8,6 @@ https://github.com/opencontainers/distribution-spec and https://distribution.git
 from __future__ import annotations
 
 import base64
-import email.utils
 import hashlib
 import ipaddress
 import json
@@ -16,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -225,7 +224,8 @@ class Repository:
                 continue
             if answer.status != 429 and answer.status < 500:
                 return answer
-            if pause is None or not self._pause(max(pause, self._wished(answer))):
+            wish = clock.retry_after(answer.headers.get("Retry-After", ""), self._means.now())
+            if pause is None or not self._pause(max(pause, wish)):
                 return answer
 
     def _answer(self, url: str, accept: str) -> _Answer:
@@ -259,19 +259,6 @@ class Repository:
             return False
         self._means.sleep(seconds)
         return True
-
-    def _wished(self, answer: _Answer) -> float:
-        """The seconds that the registry wants to be left alone."""
-        text = answer.headers.get("Retry-After", "").strip()
-        if text.isdigit():
-            return float(text)
-        try:
-            until = email.utils.parsedate_to_datetime(text)
-        except ValueError:
-            return 0.0
-        if until.tzinfo is None:
-            until = until.replace(tzinfo=UTC)
-        return max(0.0, (until - self._means.now()).total_seconds())
 
 
 def is_plain(host: str, insecure: Collection[str]) -> bool:

@@ -257,6 +257,8 @@ class Clock:
         ("Thu, 01 Jan 2026 00:00:09 -0000", 9.0),
         ("Wed, 31 Dec 2025 00:00:00 GMT", 0.5),
         ("soon", 0.5),
+        ("\u00b2", 0.5),  # a digit for `str.isdigit`, and no number
+        ("Fri, 01 Jan 99999999999999999999 00:00:00 GMT", 0.5),
         ("", 0.5),
     ],
 )
