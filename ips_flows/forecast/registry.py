@@ -291,7 +291,7 @@ def _digest(body: bytes, algorithm: str) -> str:
 def _token(answer: _Answer) -> str:
     try:
         document = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return (
         str(document.get("token") or document.get("access_token") or "") if isinstance(document, dict) else ""
@@ -303,7 +303,7 @@ def _words(answer: _Answer) -> str:
     try:
         errors = json.loads(answer.body)["errors"]
         told = ", ".join(": ".join(filter(None, (one.get("code"), one.get("message")))) for one in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         told = " ".join(answer.body[:MESSAGE_LIMIT].decode("utf-8", "replace").split())
     return f"HTTP {answer.status}" + (f": {told[:MESSAGE_LIMIT]}" if told else "")
 

@@ -290,6 +290,19 @@ def test_a_registry_that_goes_on_refusing() -> None:
         assert refused(image, means=clock.means()) == (Failure.UNKNOWN, False, 'HTTP 418: {"errors": [1]}')
 
 
+def test_json_that_is_nested_too_deeply(tokens: Hub) -> None:
+    """It is no error's text, and no token."""
+    deep = b'{"errors":' + b"[" * 100_000
+    image = tokens.put("app", "1", fake.index())
+    tokens.replies = [(404, {}, deep)]
+    failure, certain, message = refused(image)
+    assert (failure, certain) == (Failure.NOT_FOUND, True)
+    assert message.startswith('HTTP 404: {"errors":[[[')
+    challenge = {"WWW-Authenticate": f'Bearer realm="{tokens.realm or f"http://{tokens.address}/token"}"'}
+    tokens.replies = [(401, challenge, b""), (200, {}, deep)]
+    assert refused(image)[:2] == (Failure.REGISTRY_UNAVAILABLE, False)
+
+
 def test_other_content_than_was_asked_for() -> None:
     """What does not fit its digest, is too large or is no manifest is not taken for an image."""
     one_image = fake.image(fake.layer(1))
