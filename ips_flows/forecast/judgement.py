@@ -159,7 +159,10 @@ def _of_contents(survey: Survey, nodes: Sequence[NodeForecast]) -> Iterator[Conc
 
 
 def _stale(survey: Survey, offer: Offer, index: int, nodes: Sequence[NodeForecast]) -> Iterator[Concern]:
-    """Nodes whose content of a tag is another one than the registry's, and stays so."""
+    """Nodes whose content of a tag is another one than the registry's, and stays so.
+
+    Content for an architecture that nobody asked for may be the registry's: it is not judged.
+    """
     spec = survey.request.images[index]
     if parse_reference(spec.image).pinned or survey.request.pull_policy_of(index) == "Always":
         return
@@ -167,7 +170,10 @@ def _stale(survey: Survey, offer: Offer, index: int, nodes: Sequence[NodeForecas
     stale = [
         node.name
         for node in nodes
-        if index in node.held and (digest := survey.facts[node.name].digests[index]) and digest not in known
+        if index in node.held
+        and _architecture(survey, node.name) in offer.contents
+        and (digest := survey.facts[node.name].digests[index])
+        and digest not in known
     ]
     if stale:
         yield _about(
