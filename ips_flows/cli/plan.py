@@ -73,7 +73,7 @@ def plan_command(
     if output == "request" and not pin:
         raise UsageError("-o request prints a pinned request", hint="Add --pin.")
     overrides = overrides_of(fields)
-    text, source = read_text(file, sys.stdin, needed="images" not in overrides, verb="plan")
+    text, source = read_text(file, sys.stdin, needed="images" not in overrides, command="plan")
 
     from ips_flows.forecast.survey import Observer  # noqa: PLC0415  (requests)
     from ips_flows.request import canonical_json, merge_overrides  # noqa: PLC0415  (pydantic)

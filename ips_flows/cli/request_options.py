@@ -94,13 +94,18 @@ def overrides_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_text(file: str | None, stdin: TextIO, *, needed: bool, verb: str = "run") -> tuple[str | None, str]:
-    """The text of a request and what its errors call it; no text where flags are enough."""
+def read_text(
+    file: str | None, stdin: TextIO, *, needed: bool, command: str = "run"
+) -> tuple[str | None, str]:
+    """The text of a request and what its errors call it; no text where flags are enough.
+
+    Errors show `command` as one that works with a request.
+    """
     if file is None:
         if needed:
             raise UsageError(
-                f"nothing to {verb}: neither FILE nor --image was given",
-                hint=f"Name a request file, - for stdin, or an image: `ips-flow {verb} --image busybox:1.37`.",
+                f"nothing to {command.split(maxsplit=1)[0]}: neither FILE nor --image was given",
+                hint=f"Name a request file, - for stdin, or an image: `ips-flow {command} --image busybox:1.37`.",
             )
         return None, _NO_TEXT
     shown = legible(file)
@@ -108,7 +113,7 @@ def read_text(file: str | None, stdin: TextIO, *, needed: bool, verb: str = "run
         if is_terminal(stdin):
             raise UsageError(
                 "stdin is a terminal, so - has nothing to read",
-                hint=f"Pipe a request into it: `ips-flow {verb} - < images.yaml`.",
+                hint=f"Pipe a request into it: `ips-flow {command} - < images.yaml`.",
             )
         return decoded(stdin.buffer.read(_LARGEST), "stdin"), "stdin"
     try:
