@@ -13,6 +13,7 @@ from ips_flows.discover.found import EACH_NODE, Place, Remark
 from ips_flows.discover.reading import read_manifests
 
 FILES = Path(__file__).parent / "manifests"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 PINNED = "registry.k8s.io/ingress-nginx/controller:v1.14.0@sha256:" + "a" * 64
 GPU = (
     "gpu.example.com/model in (b200,h100) (tolerates gpu.example.com/gpu:NoSchedule) or"
@@ -584,6 +585,20 @@ def test_annotations_of_an_object(annotations: dict[str, Any], left: list[str]) 
     containers = [{"image": "a:1"}, {"image": "quay.io/b:1"}]
     found = read(deployment({"containers": containers}, annotations=annotations), "x")
     assert [use.image for use in found.uses] == left
+
+
+@pytest.mark.parametrize(
+    "file", sorted(DEPLOY.glob("components/*/deployment-*.yaml")), ids=lambda file: file.stem
+)
+def test_what_is_of_ips_flow(file: Path) -> None:
+    """Its Deployments are left out by a label of their own, or by that of their pods alone."""
+    text = file.read_text(encoding="utf-8")
+    for one in (text, text.replace("\n    app.kubernetes.io/part-of: ips-flow\n", "\n    a: b\n", 1)):
+        found = read(one, "ours")
+        assert (found.uses, found.remarks, found.left_out) == ((), (), {"of IPS Flow itself": 1})
+    theirs = read(text.replace("part-of: ips-flow", "part-of: shop"), "theirs")
+    assert theirs.uses
+    assert not theirs.left_out
 
 
 def test_an_ignored_template() -> None:
