@@ -86,7 +86,7 @@ def plan_command(
         registry_bandwidth=registry_bandwidth,
         check_disk=check_disk,
     )
-    observer = Observer(kube, namespace, request, wishes)
+    observer = Observer(kube, namespace, wishes)
     if pin:
         pinned = observer.pinned(request)
         request = pinned.request
