@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ips_flows.cli.tables import NOTHING, counts, cut, fitted, human_bytes, human_seconds, table
 from ips_flows.forecast.concerns import Concern
-from ips_flows.forecast.forecast import Forecast, ImageForecast
+from ips_flows.forecast.forecast import Forecast, ImageForecast, to_do
 from ips_flows.forecast.offers import Offer, Refusal
 
 _DIGEST_SHOWN = 19  # sha256: and 12 digits
@@ -34,7 +34,7 @@ def estimate(forecast: Forecast) -> str:
     """How many bytes, and how long they take at what bandwidth."""
     if forecast.seconds is None:
         return "nothing to fetch"
-    busy = [node for node in forecast.nodes if node.state == "to do"]
+    busy = list(to_do(forecast.nodes))
     least = "" if forecast.whole else "at least "
     each = max(node.bytes for node in busy)
     saved = max(node.saved for node in busy)

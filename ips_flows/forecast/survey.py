@@ -15,7 +15,7 @@ from ips_flows.forecast.credentials import Credential
 from ips_flows.forecast.crew import side_by_side
 from ips_flows.forecast.disk import Disk, read_disk
 from ips_flows.forecast.facts import Facts, read_facts
-from ips_flows.forecast.forecast import Forecast, Survey
+from ips_flows.forecast.forecast import Forecast, Survey, asks
 from ips_flows.forecast.judgement import judge
 from ips_flows.forecast.offers import Offer, Refusal, offered
 from ips_flows.forecast.pace import Pace
@@ -212,10 +212,9 @@ def _questions(
     request: PrewarmRequest, plan: Plan, facts: Mapping[str, Facts], worker: str
 ) -> Iterator[tuple[str, frozenset[str]] | None]:
     """What to ask registries: each image that some node asks for, with the nodes' architectures; the worker's last."""
-    nodes = [node for group in plan.groups for node in group.nodes]
+    wishes = {node.name: asks(request, node) for group in plan.groups for node in group.nodes}
     for index, spec in enumerate(request.images):
-        always = request.pull_policy_of(index) == "Always"
-        asking = [node.name for node in nodes if always or index not in node.present]
-        yield (spec.image, frozenset(facts[name].architecture for name in asking)) if asking else None
-    lacking = [node.name for node in nodes if not facts[node.name].worker]
-    yield (worker, frozenset(facts[name].architecture for name in lacking)) if lacking else None
+        asking = frozenset(facts[name].architecture for name, asked in wishes.items() if index in asked)
+        yield (spec.image, asking) if asking else None
+    lacking = frozenset(facts[name].architecture for name in wishes if not facts[name].worker)
+    yield (worker, lacking) if lacking else None
