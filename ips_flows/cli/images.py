@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +117,7 @@ def _narrate(found: Findings) -> None:
 
 def _put(found: Findings, output: str) -> None:
     from ips_flows.cli.image_tables import image_table  # noqa: PLC0415
-    from ips_flows.cli.narration import put  # noqa: PLC0415
+    from ips_flows.cli.narration import columns, put  # noqa: PLC0415
     from ips_flows.cli.output import put_document  # noqa: PLC0415
     from ips_flows.discover.wanted import findings_json, images_of  # noqa: PLC0415
 
@@ -132,12 +130,12 @@ def _put(found: Findings, output: str) -> None:
         for image in images:
             put(image.text)
     elif images:
-        put(image_table(images, wide=output == "wide", width=_width()))
+        put(image_table(images, wide=output == "wide", width=columns()))
 
 
 def _put_suggestions(found: Findings, kube: Kube, namespace: str, output: str) -> None:
     from ips_flows.cli.image_tables import suggestion_table  # noqa: PLC0415
-    from ips_flows.cli.narration import put, say  # noqa: PLC0415
+    from ips_flows.cli.narration import columns, put, say  # noqa: PLC0415
     from ips_flows.cli.output import put_document  # noqa: PLC0415
     from ips_flows.discover.suggest import suggestion_json, suggestions  # noqa: PLC0415
     from ips_flows.discover.wanted import images_of  # noqa: PLC0415
@@ -156,16 +154,9 @@ def _put_suggestions(found: Findings, kube: Kube, namespace: str, output: str) -
         for one in ranked:
             put(one.image.text)
     elif ranked:
-        put(suggestion_table(ranked, wide=output == "wide", width=_width()))
+        put(suggestion_table(ranked, wide=output == "wide", width=columns()))
     else:
         say("every node has the images of the pods that may land on it")
-
-
-def _width() -> int | None:
-    """The columns of a terminal; None where nobody watches."""
-    from ips_flows.cli.narration import is_terminal  # noqa: PLC0415
-
-    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 def _put_request(found: Findings) -> None:

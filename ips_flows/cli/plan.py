@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ips_flows.cli.narration import colours, is_terminal, put, say
+from ips_flows.cli.narration import colours, columns, put, say
 from ips_flows.cli.options import Target, example, output_option, target_options
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.survey_options import DEFAULT_BANDWIDTH, Bandwidth, insecure_option, wishes_of
@@ -120,10 +119,9 @@ def put_forecast(forecast: Forecast, output: str) -> None:
         put_document(to_json(forecast), output)
         return
     wide = output == "wide"
-    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     for line in forecasts.head_lines(forecast):
         put(line)
-    put("\n" + forecasts.image_table(forecast, wide=wide, width=width))
+    put("\n" + forecasts.image_table(forecast, wide=wide, width=columns()))
     if wide:
         put("\n" + forecasts.node_table(forecast))
     put("")
