@@ -17,7 +17,8 @@ from ips_flows.errors import UsageError
 if TYPE_CHECKING:
     from ips_flows.forecast.concerns import Concern
     from ips_flows.forecast.forecast import Forecast
-    from ips_flows.forecast.pinning import Pinned
+    from ips_flows.forecast.survey import Observer
+    from ips_flows.request import PrewarmRequest
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 
@@ -87,9 +88,7 @@ def plan_command(
     )
     observer = Observer(kube, namespace, wishes)
     if pin:
-        pinned = observer.pinned(request)
-        request = pinned.request
-        tell_pins(pinned)
+        request = pinned(observer, request)
     if output == "request":
         from ips_flows.cli.output import put_document  # noqa: PLC0415
 
@@ -100,12 +99,14 @@ def plan_command(
     context.exit(1 if forecast.fails else 0)
 
 
-def tell_pins(pinned: Pinned) -> None:
-    """Say what each tag is now."""
-    for tag, now in pinned.tags.items():
+def pinned(observer: Observer, request: PrewarmRequest) -> PrewarmRequest:
+    """The request with a digest for every tag; says what each tag is now."""
+    found = observer.pinned(request)
+    for tag, now in found.tags.items():
         say(f"pinned: {tag} is {now.partition('@')[2]}")
-    for image in pinned.doubled:
+    for image in found.doubled:
         say(f"pinned: {image} is the same as another image of the request, and left out")
+    return found.request
 
 
 def put_forecast(forecast: Forecast, output: str) -> None:

@@ -151,12 +151,10 @@ def _named_after(text: str) -> str:
 def _looked_at(observer: Observer, request: PrewarmRequest, *, plan: bool, pin: bool) -> PrewarmRequest:
     """The request to submit. Raises PlanError where a task would fail, or a tag has no digest."""
     from ips_flows.cli import forecasts  # noqa: PLC0415
-    from ips_flows.cli.plan import tell_pins  # noqa: PLC0415
+    from ips_flows.cli.plan import pinned  # noqa: PLC0415
 
     if pin:
-        pinned = observer.pinned(request)
-        request = pinned.request
-        tell_pins(pinned)
+        request = pinned(observer, request)
     if plan:
         forecast = observer.forecast(request)
         for concern in forecast.concerns:
