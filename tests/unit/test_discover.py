@@ -34,6 +34,11 @@ def read(text: str, source: str) -> Findings:
     return finder.findings()
 
 
+def read_indented(text: str) -> Findings:
+    """What is found in a text that stands four columns to the right, from its second line on."""
+    return read(text.replace("\n    ", "\n"), "x")
+
+
 def read_file(name: str) -> Findings:
     return read((FILES / f"{name}.yaml").read_text(encoding="utf-8"), name)
 
@@ -485,7 +490,7 @@ def test_a_workflow_with_little_in_it() -> None:
         - {name: b, podSpecPatch: '{"priority": 1}', suspend: {}}
         - {name: c, container: {image: "a:1"}, volumes: [{name: v, emptyDir: {}}]}
     """
-    found = read(text.replace("\n    ", "\n"), "x")
+    found = read_indented(text)
     assert [str(use.place) for use in found.uses] == ["Workflow/w, template c, container main (x:14)"]
     assert [str(one) for one in found.remarks] == [
         "Workflow/w (x:2): podSpecPatch is not read: it may change images and nodes",
@@ -523,7 +528,7 @@ def test_a_manifest_that_is_filled_in() -> None:
                       - name: side
                         image: registry.example.com/side:{{workflow.parameters.tag}}
     """
-    found = read(text.replace("\n    ", "\n"), "x")
+    found = read_indented(text)
     assert rows(found) == [
         (
             "registry.example.com/train:1",
@@ -620,7 +625,7 @@ def test_an_ignored_template() -> None:
         metadata: {annotations: {ips-flow.io/ignore-images: "{{*"}}
         spec: {containers: [{name: a, image: "a:1"}, {name: b, image: "{{ b }}"}]}
     """
-    found = read(text.replace("\n    ", "\n"), "x")
+    found = read_indented(text)
     assert [str(use.place) for use in found.uses] == ["Deployment/e, container a (x:16)"]
     assert (found.remarks, found.left_out) == ((), {"ignored by annotation": 3})
 
