@@ -1,8 +1,11 @@
-"""Times as the Kubernetes API writes them: RFC 3339, UTC."""
+"""Times as the Kubernetes API writes them, RFC 3339 in UTC, and the wish of a server that wants to be left alone."""
 
 from __future__ import annotations
 
+import email.utils
 from datetime import UTC, datetime
+
+_LONGEST_WISH = 86_400.0  # seconds
 
 
 def now() -> datetime:
@@ -23,3 +26,16 @@ def parse(text: str) -> datetime:
 def between(start: str, end: str) -> float:
     """The seconds from one stamp to another."""
     return (parse(end) - parse(start)).total_seconds()
+
+
+def retry_after(text: str, now: datetime) -> float:
+    """The seconds of a Retry-After, a number or a date, at most a day; 0 where it says nothing usable."""
+    text = text.strip()
+    if text.isascii() and text.isdecimal():
+        return min(float(text), _LONGEST_WISH)
+    try:
+        at = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return 0.0
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return min(max((at - now).total_seconds(), 0.0), _LONGEST_WISH)

@@ -60,23 +60,25 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
+def collection(root: str, namespace: str, plural: str, name: str = "") -> str:
+    """The path of the objects of a kind in a namespace (in all, when it is empty), or of one; `root` is their API's."""
+    scope = f"namespaces/{namespace}/" if namespace else ""
+    return f"{root}/{scope}{plural}" + (f"/{name}" if name else "")
+
+
 def core(namespace: str, kind: str, name: str = "") -> str:
     """The path of a core object or collection: `core("a", "pods", "p")`; of the whole cluster with `""`."""
-    scope = f"namespaces/{namespace}/" if namespace else ""
-    return f"/api/v1/{scope}{kind}" + (f"/{name}" if name else "")
+    return collection("/api/v1", namespace, kind, name)
 
 
 def jobs(namespace: str, name: str = "") -> str:
     """The path of the Jobs of a namespace (of all, when it is empty), or of one."""
-    scope = f"namespaces/{namespace}/" if namespace else ""
-    return f"/apis/batch/v1/{scope}jobs" + (f"/{name}" if name else "")
+    return collection("/apis/batch/v1", namespace, "jobs", name)
 
 
 def workflows(namespace: str, name: str = "", kind: str = "workflows") -> str:
     """The path of Argo objects: Workflows of a namespace (of all, when it is empty), or one of them."""
-    root = "/apis/argoproj.io/v1alpha1/"
-    scope = f"namespaces/{namespace}/" if namespace else ""
-    return f"{root}{scope}{kind}" + (f"/{name}" if name else "")
+    return collection("/apis/argoproj.io/v1alpha1", namespace, kind, name)
 
 
 class Chosen(TypedDict, total=False):

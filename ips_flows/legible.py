@@ -7,6 +7,7 @@ could clear a screen, a newline forge a line, and a bidirectional mark turn a na
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _UNUSUAL = re.compile(r"[^\x20-\x7e]")  # all that is not seen at once to be harmless
 
@@ -16,22 +17,18 @@ def legible(text: str, *, keep: str = "") -> str:
 
     `keep` are such characters that stay as they are, for texts whose lines are ours.
     """
-
-    def shown(match: re.Match[str]) -> str:
-        one = match[0]
-        return one if one.isprintable() or one in keep else _escaped(one)
-
-    return _UNUSUAL.sub(shown, text)
+    return _written(text, keep, _escaped)
 
 
 def legible_json(document: str) -> str:
     r"""A JSON document, as it is but for such characters inside its texts: there they are `\u001b` and the like."""
+    return _written(document, "\n", _json_escape)
 
-    def shown(match: re.Match[str]) -> str:
-        one = match[0]
-        return one if one.isprintable() or one == "\n" else _json_escape(one)
 
-    return _UNUSUAL.sub(shown, document)
+def _written(text: str, keep: str, escape: Callable[[str], str]) -> str:
+    return _UNUSUAL.sub(
+        lambda one: one[0] if one[0].isprintable() or one[0] in keep else escape(one[0]), text
+    )
 
 
 def _escaped(character: str) -> str:

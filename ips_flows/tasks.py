@@ -7,7 +7,7 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ips_flows import results, retries, task, turns
 from ips_flows.conventions import (
@@ -36,6 +36,8 @@ from ips_flows.task import Task
 
 if TYPE_CHECKING:
     from ips_flows.request import PrewarmRequest
+
+T = TypeVar("T")
 
 IS_TASK = f"{LABEL_TASK}=true"
 OUR_JOBS = f"{LABEL_KIND}=pull"
@@ -383,10 +385,15 @@ def _same_or_taken(kube: Kube, namespace: str, name: str, manifest: Json) -> Tas
 
 def listed(kube: Kube, path: str, labels: str, *, metadata_only: bool = False) -> list[Json]:
     """A whole list; read once more if it expired half-way."""
+    return again_if_expired(lambda: kube.list(path, labels=labels, metadata_only=metadata_only))
+
+
+def again_if_expired(read: Callable[[], Iterable[T]]) -> list[T]:
+    """All that is read; read once more if it expired half-way."""
     try:
-        return list(kube.list(path, labels=labels, metadata_only=metadata_only))
+        return list(read())
     except GoneError:
-        return list(kube.list(path, labels=labels, metadata_only=metadata_only))
+        return list(read())
 
 
 def _others(workflow_metadata: Iterable[Json], name: str) -> Iterator[Json]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from ips_flows.discover.customs import custom_kinds
 from ips_flows.discover.finder import Extract, Finder, extract
 from ips_flows.discover.found import Place, Remark
 from ips_flows.discover.suggest import Pulls, pulls_of
-from ips_flows.errors import ForbiddenError, GoneError, NotFoundError, UsageError
-from ips_flows.kube import Json, Kube, core
+from ips_flows.errors import ForbiddenError, NotFoundError, UsageError
+from ips_flows.kube import Json, Kube, collection, core
 from ips_flows.nodes import Node, read_node
-from ips_flows.tasks import check_namespace
-
-T = TypeVar("T")
+from ips_flows.tasks import again_if_expired, check_namespace
 
 _ARGO = "/apis/argoproj.io/v1alpha1"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -39,10 +36,6 @@ class _Kind:
     def resource(self) -> tuple[str, str]:
         """Its API group and plural, whatever the version."""
         return self.root.rpartition("/")[0], self.plural
-
-    def path(self, namespace: str) -> str:
-        scope = f"namespaces/{namespace}/" if namespace else ""
-        return f"{self.root}/{scope}{self.plural}"
 
 
 _KINDS = (
@@ -73,7 +66,7 @@ def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequen
     kinds += (kind for kind in _customs(kube, namespace, finder) if kind.resource not in known)
     for kind in kinds:
         try:
-            taken = _again_if_expired(lambda one=kind: _extracts(kube, one, namespace))  # type: ignore[misc]
+            taken = again_if_expired(lambda one=kind: _extracts(kube, one, namespace))  # type: ignore[misc]
         except NotFoundError:
             if not kind.optional:
                 raise
@@ -89,7 +82,7 @@ def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequen
 
 def read_pulls(kube: Kube, namespace: str) -> dict[str, Pulls]:
     """What the events of a namespace (of all, when it is empty) tell of pulls; the API keeps them for an hour."""
-    return pulls_of(_again_if_expired(lambda: kube.list(core(namespace, "events"), fields="reason=Pulled")))
+    return pulls_of(again_if_expired(lambda: kube.list(core(namespace, "events"), fields="reason=Pulled")))
 
 
 def read_nodes(kube: Kube) -> tuple[list[Node], int]:
@@ -99,21 +92,13 @@ def read_nodes(kube: Kube) -> tuple[list[Node], int]:
         for one in kube.list(core("", "nodes"), page=100):
             yield read_node(one), len(one["status"].get("images") or ()) == _MOST_LISTED
 
-    found = _again_if_expired(read)
+    found = again_if_expired(read)
     return [node for node, _ in found], sum(full for _, full in found)
-
-
-def _again_if_expired(read: Callable[[], Iterator[T]]) -> list[T]:
-    """A whole list; read once more if it expired half-way."""
-    try:
-        return list(read())
-    except GoneError:
-        return list(read())
 
 
 def _extracts(kube: Kube, kind: _Kind, namespace: str) -> Iterator[Extract]:
     """What the objects of a kind say: of a page no more is kept."""
-    for item in kube.list(kind.path(namespace), fields=kind.fields):
+    for item in kube.list(collection(kind.root, namespace, kind.plural), fields=kind.fields):
         yield extract(_whole(item, kind), Place(namespace=namespace))
 
 
@@ -126,7 +111,7 @@ def _whole(item: Json, kind: _Kind) -> Json:
 def _customs(kube: Kube, namespace: str, finder: Finder) -> list[_Kind]:
     """The custom kinds that make pods, by their schemas."""
     try:
-        found = _again_if_expired(lambda: custom_kinds(kube.list(_DEFINITIONS, page=_FEW)))
+        found = again_if_expired(lambda: custom_kinds(kube.list(_DEFINITIONS, page=_FEW)))
     except ForbiddenError as error:
         text = f"custom kinds are not looked for, only those of --kind, since {error.message}"
         finder.remark(Remark(Place(), text))

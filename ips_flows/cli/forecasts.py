@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ips_flows.cli.tables import NOTHING, counts, cut, fitted, human_bytes, human_seconds, table
+from ips_flows.cli.tables import NOTHING, counts, cut, fitted, human_bytes, human_seconds, several, table
 from ips_flows.forecast.concerns import Concern
-from ips_flows.forecast.forecast import Forecast, ImageForecast
+from ips_flows.forecast.forecast import Forecast, ImageForecast, to_do
 from ips_flows.forecast.offers import Offer, Refusal
 
 _DIGEST_SHOWN = 19  # sha256: and 12 digits
@@ -34,7 +34,7 @@ def estimate(forecast: Forecast) -> str:
     """How many bytes, and how long they take at what bandwidth."""
     if forecast.seconds is None:
         return "nothing to fetch"
-    busy = [node for node in forecast.nodes if node.state == "to do"]
+    busy = list(to_do(forecast.nodes))
     least = "" if forecast.whole else "at least "
     each = max(node.bytes for node in busy)
     saved = max(node.saved for node in busy)
@@ -43,7 +43,7 @@ def estimate(forecast: Forecast) -> str:
     if forecast.pace.registry is not None:
         rate += f" and {human_bytes(forecast.pace.registry)}/s in all"
     return (
-        f"{least}{human_bytes(forecast.bytes)} on {len(busy)} node{'' if len(busy) == 1 else 's'},"
+        f"{least}{human_bytes(forecast.bytes)} on {several(len(busy), 'node')},"
         f" at most {human_bytes(each)} on one{shared}; {least or 'about '}{human_seconds(forecast.seconds)} at {rate}"
     )
 
@@ -88,8 +88,8 @@ def verdict_line(concerns: Sequence[Concern]) -> str:
     """What all of it comes to."""
     errors = sum(concern.level == "error" for concern in concerns)
     warnings = len(concerns) - errors
-    told = [_several(errors, "error")] if errors else []
-    told += [_several(warnings, "warning")] if warnings else []
+    told = [several(errors, "error")] if errors else []
+    told += [several(warnings, "warning")] if warnings else []
     if errors:
         return f"a task would fail: {', '.join(told)}"
     return f"nothing that would fail a task{': ' + told[0] if told else ''}"
@@ -110,7 +110,3 @@ def _image_row(image: ImageForecast, eligible: int, *, wide: bool) -> list[str]:
         platforms = ",".join(map(str, offer.platforms)) or NOTHING
         digest = offer.digest if wide else offer.digest[:_DIGEST_SHOWN]
     return [image.image, f"{image.held}/{eligible}", str(image.missing), size, layers, platforms, digest]
-
-
-def _several(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

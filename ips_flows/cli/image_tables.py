@@ -46,12 +46,6 @@ def _nodes(image: Image) -> str:
 
 
 def _users(image: Image, *, limit: int | None) -> str:
-    users = list(
-        dict.fromkeys(_user(one.place.kind, one.place.namespace, one.place.name) for one in image.uses)
-    )
+    users = list(dict.fromkeys(one.place.what for one in image.uses))
     more = f" and {len(users) - limit} more" if limit is not None and len(users) > limit else ""
     return ", ".join(users[:limit]) + more
-
-
-def _user(kind: str, namespace: str, name: str) -> str:
-    return f"{kind}/{namespace}/{name or '?'}" if namespace else f"{kind}/{name or '?'}"

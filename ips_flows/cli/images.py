@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,31 +68,31 @@ def images_command(
     The request warms all images wherever any of the pods may land; --split and `run --manifest` tell their
     nodes apart. The exit code is 1 if an image could not be told, and the others are printed all the same.
     """
-    if not sources and not (workloads or all_namespaces):
+    live = workloads or all_namespaces
+    if not sources and not live:
         raise UsageError(
             "nothing to look into: neither SOURCE nor --workloads was given",
             hint="Name files, - for stdin, or a namespace: `ips-flow images --workloads -n shop`.",
         )
-    if suggest and (split is not None or not (workloads or all_namespaces)):
+    if suggest and (split is not None or not live):
         raise UsageError("--suggest goes with --workloads or -A, and prints a table or JSON")
-    if kinds and not (workloads or all_namespaces):
+    if kinds and not live:
         raise UsageError("--kind goes with --workloads or -A")
     from ips_flows.cli.manifest_sources import read_sources  # noqa: PLC0415  (PyYAML)
     from ips_flows.discover.finder import Finder  # noqa: PLC0415
 
     finder = Finder()
     read_sources(sources, finder)
-    reached = target.connect() if workloads or all_namespaces else None
-    if reached:
+    if live:
         from ips_flows.workloads import read_workloads  # noqa: PLC0415  (kubernetes)
 
-        kube, namespace = reached
-        read_workloads(kube, "" if all_namespaces else namespace, finder, custom=kinds)
+        kube, namespace = target.connect()
+        scope = "" if all_namespaces else namespace
+        read_workloads(kube, scope, finder, custom=kinds)
     found = finder.findings()
     _narrate(found)
-    if suggest and reached:
-        kube, namespace = reached
-        _put_suggestions(found, kube, "" if all_namespaces else namespace, output)
+    if suggest:
+        _put_suggestions(found, kube, scope, output)
     elif split is not None:
         _write(found, split)
     else:
@@ -119,25 +117,24 @@ def _narrate(found: Findings) -> None:
 
 def _put(found: Findings, output: str) -> None:
     from ips_flows.cli.image_tables import image_table  # noqa: PLC0415
-    from ips_flows.cli.narration import put  # noqa: PLC0415
+    from ips_flows.cli.narration import columns, put  # noqa: PLC0415
     from ips_flows.cli.output import put_document  # noqa: PLC0415
     from ips_flows.discover.wanted import findings_json, images_of  # noqa: PLC0415
 
-    images = images_of(found.uses)
     if output == "request":
         _put_request(found)
     elif output in ("json", "yaml"):
         put_document(findings_json(found), output)
     elif output == "name":
-        for image in images:
+        for image in images_of(found.uses):
             put(image.text)
-    elif images:
-        put(image_table(images, wide=output == "wide", width=_width()))
+    elif images := images_of(found.uses):
+        put(image_table(images, wide=output == "wide", width=columns()))
 
 
 def _put_suggestions(found: Findings, kube: Kube, namespace: str, output: str) -> None:
     from ips_flows.cli.image_tables import suggestion_table  # noqa: PLC0415
-    from ips_flows.cli.narration import put, say  # noqa: PLC0415
+    from ips_flows.cli.narration import columns, put, say  # noqa: PLC0415
     from ips_flows.cli.output import put_document  # noqa: PLC0415
     from ips_flows.discover.suggest import suggestion_json, suggestions  # noqa: PLC0415
     from ips_flows.discover.wanted import images_of  # noqa: PLC0415
@@ -156,16 +153,9 @@ def _put_suggestions(found: Findings, kube: Kube, namespace: str, output: str) -
         for one in ranked:
             put(one.image.text)
     elif ranked:
-        put(suggestion_table(ranked, wide=output == "wide", width=_width()))
+        put(suggestion_table(ranked, wide=output == "wide", width=columns()))
     else:
         say("every node has the images of the pods that may land on it")
-
-
-def _width() -> int | None:
-    """The columns of a terminal; None where nobody watches."""
-    from ips_flows.cli.narration import is_terminal  # noqa: PLC0415
-
-    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 def _put_request(found: Findings) -> None:

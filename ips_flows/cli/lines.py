@@ -7,7 +7,7 @@ from typing import Self
 
 from ips_flows.cli.narration import mark, say
 from ips_flows.cli.pipelines import Fold
-from ips_flows.cli.tables import counts, cut, shown_status, window_words
+from ips_flows.cli.tables import counts, cut, several, shown_status, window_words
 from ips_flows.legible import legible
 from ips_flows.progress import WaveProgress
 from ips_flows.report import FailureLine
@@ -51,8 +51,9 @@ def plan_line(task: Task) -> str:
     skipped = f", skipped {counts(plan.skipped)}" if any(plan.skipped.values()) else ""
     warm = f", {plan.warm} warm already" if plan.warm else ""
     waves = f" in {len(plan.waves)} waves" if len(plan.waves) > 1 else ""
-    nodes = f"{plan.to_do} node{'' if plan.to_do == 1 else 's'}"
-    return f"planned {nodes}{waves}, {window_words(task)}, mode {plan.mode}{warm}{skipped}"
+    return (
+        f"planned {several(plan.to_do, 'node')}{waves}, {window_words(task)}, mode {plan.mode}{warm}{skipped}"
+    )
 
 
 def wave_line(wave: WaveProgress) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ips_flows import clock
 from ips_flows.cli.lines import failure_line
-from ips_flows.cli.tables import counts, cut, human_duration, retry_words, shown_status, window_words
+from ips_flows.cli.tables import counts, cut, human_duration, retry_words, several, shown_status, window_words
 from ips_flows.legible import legible
 from ips_flows.progress import WaveProgress
 from ips_flows.report import FailureLine
@@ -155,8 +155,7 @@ def _plan(task: Task) -> list[str]:
     plan = task.plan
     if plan is None:
         return []
-    nodes = f"{plan.eligible} node{'' if plan.eligible == 1 else 's'}"
-    images = f"{len(plan.images)} image{'' if len(plan.images) == 1 else 's'}"
+    nodes, images = several(plan.eligible, "node"), several(len(plan.images), "image")
     left_out = [f"{plan.warm} warm already"] if plan.warm else []
     left_out += [f"skipped {counts(plan.skipped)}"] if any(plan.skipped.values()) else []
     lines = [f"{images} on {nodes}, {window_words(task)}, mode {plan.mode}"]

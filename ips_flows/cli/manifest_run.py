@@ -8,6 +8,7 @@ from typing import Any
 
 from ips_flows.cli.manifest_sources import read_sources
 from ips_flows.cli.narration import say
+from ips_flows.cli.tables import several
 from ips_flows.discover.finder import Finder
 from ips_flows.discover.wanted import Wanted, by_placement
 from ips_flows.errors import UsageError
@@ -41,8 +42,7 @@ def requests_of(manifests: Sequence[str], overrides: Mapping[str, Any]) -> list[
     if len(requests) > 1:
         say(f"{len(requests)} tasks, since a task has one set of nodes and at most 50 images:")
         for one in wanted:
-            count = len(one.images)
-            say(f"  {count} {'image' if count == 1 else 'images'} on nodes {one.placement}")
+            say(f"  {several(len(one.images), 'image')} on nodes {one.placement}")
     return requests
 
 

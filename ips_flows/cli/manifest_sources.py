@@ -8,8 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ips_flows.cli.narration import is_terminal
-from ips_flows.cli.request_options import decoded
+from ips_flows.cli.request_options import decoded, file_bytes, stdin_bytes
 from ips_flows.discover.finder import Finder
 from ips_flows.discover.found import Remark
 from ips_flows.discover.reading import read_manifests
@@ -38,16 +37,12 @@ def read_sources(sources: Sequence[str], finder: Finder) -> None:
 def _texts(source: str) -> Iterator[tuple[str, str]]:
     """The texts of a source, each with the name that its places bear."""
     if source == "-":
-        if is_terminal(sys.stdin):
-            raise UsageError(
-                "stdin is a terminal, so - has nothing to read",
-                hint="Pipe manifests into it: `helm template CHART | ips-flow images -`.",
-            )
-        yield _text(sys.stdin.buffer.read(_LARGEST + 1), "stdin"), "stdin"
+        hint = "Pipe manifests into it: `helm template CHART | ips-flow images -`."
+        yield _text(stdin_bytes(sys.stdin, _LARGEST + 1, hint), "stdin"), "stdin"
         return
     path = Path(source)
     if not path.is_dir():
-        yield _file(path), legible(source)
+        yield _file(source)
     elif any((path / name).is_file() for name in _KUSTOMIZATIONS):
         yield _kustomized(source), legible(source)
     elif (path / "Chart.yaml").is_file():
@@ -62,21 +57,11 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
                 f"{legible(source)}: holds no manifest and no kustomization",
                 hint=f"Expected kustomization.yaml, or files that end in {', '.join(_ENDINGS)}.",
             )
-        yield from ((_file(one), legible(str(one))) for one in files)
+        yield from (_file(str(one)) for one in files)
 
 
-def _file(path: Path) -> str:
-    shown = legible(str(path))
-    try:
-        with path.open("rb") as handle:
-            return _text(handle.read(_LARGEST + 1), shown)
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{shown}: there is no such file", hint=f"Files are looked for in {Path.cwd()}."
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{shown}: can't be read: {reason}") from error
+def _file(file: str) -> tuple[str, str]:
+    return _text(file_bytes(file, _LARGEST + 1), legible(file)), legible(file)
 
 
 def _text(data: bytes, source: str) -> str:

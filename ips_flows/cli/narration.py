@@ -6,6 +6,7 @@ Whatever is printed passes here, so that no text of others can move the terminal
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 
 import click
@@ -39,6 +40,11 @@ def is_terminal(stream: object) -> bool:
     """Whether someone sees a stream as it is written."""
     isatty = getattr(stream, "isatty", None)
     return bool(isatty and isatty())
+
+
+def columns() -> int | None:
+    """How wide the terminal is that stdout is; None where it is none."""
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 def failure(message: str, hint: str = "") -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from ips_flows import clock
 from ips_flows.cli import tables
-from ips_flows.cli.narration import is_terminal, put, say
+from ips_flows.cli.narration import columns, put, say
 from ips_flows.legible import legible, legible_json
 from ips_flows.task import Task
 from ips_flows.taskjson import to_json
@@ -120,6 +118,5 @@ def put_end(task: Task, output: str) -> None:
 
 def _limits(*, wide: bool) -> dict[str, int | None]:
     """A terminal gets no more lines and columns than a person reads; pipes and wide tables get all."""
-    if wide or not is_terminal(sys.stdout):
-        return {"limit": None, "width": None}
-    return {"limit": _LINES_SHOWN, "width": shutil.get_terminal_size().columns}
+    width = None if wide else columns()
+    return {"limit": None if width is None else _LINES_SHOWN, "width": width}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ips_flows.cli.narration import colours, is_terminal, put, say
+from ips_flows.cli.narration import colours, columns, put, say
 from ips_flows.cli.options import Target, example, output_option, target_options
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.survey_options import DEFAULT_BANDWIDTH, Bandwidth, insecure_option, wishes_of
@@ -18,7 +17,8 @@ from ips_flows.errors import UsageError
 if TYPE_CHECKING:
     from ips_flows.forecast.concerns import Concern
     from ips_flows.forecast.forecast import Forecast
-    from ips_flows.forecast.pinning import Pinned
+    from ips_flows.forecast.survey import Observer
+    from ips_flows.request import PrewarmRequest
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 
@@ -73,7 +73,7 @@ def plan_command(
     if output == "request" and not pin:
         raise UsageError("-o request prints a pinned request", hint="Add --pin.")
     overrides = overrides_of(fields)
-    text, source = read_text(file, sys.stdin, needed="images" not in overrides, verb="plan")
+    text, source = read_text(file, sys.stdin, needed="images" not in overrides, command="plan")
 
     from ips_flows.forecast.survey import Observer  # noqa: PLC0415  (requests)
     from ips_flows.request import canonical_json, merge_overrides  # noqa: PLC0415  (pydantic)
@@ -86,11 +86,9 @@ def plan_command(
         registry_bandwidth=registry_bandwidth,
         check_disk=check_disk,
     )
-    observer = Observer(kube, namespace, request, wishes)
+    observer = Observer(kube, namespace, wishes)
     if pin:
-        pinned = observer.pinned(request)
-        request = pinned.request
-        tell_pins(pinned)
+        request = pinned(observer, request)
     if output == "request":
         from ips_flows.cli.output import put_document  # noqa: PLC0415
 
@@ -101,12 +99,14 @@ def plan_command(
     context.exit(1 if forecast.fails else 0)
 
 
-def tell_pins(pinned: Pinned) -> None:
-    """Say what each tag is now."""
-    for tag, now in pinned.tags.items():
+def pinned(observer: Observer, request: PrewarmRequest) -> PrewarmRequest:
+    """The request with a digest for every tag; says what each tag is now."""
+    found = observer.pinned(request)
+    for tag, now in found.tags.items():
         say(f"pinned: {tag} is {now.partition('@')[2]}")
-    for image in pinned.doubled:
+    for image in found.doubled:
         say(f"pinned: {image} is the same as another image of the request, and left out")
+    return found.request
 
 
 def put_forecast(forecast: Forecast, output: str) -> None:
@@ -120,10 +120,9 @@ def put_forecast(forecast: Forecast, output: str) -> None:
         put_document(to_json(forecast), output)
         return
     wide = output == "wide"
-    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     for line in forecasts.head_lines(forecast):
         put(line)
-    put("\n" + forecasts.image_table(forecast, wide=wide, width=width))
+    put("\n" + forecasts.image_table(forecast, wide=wide, width=columns()))
     if wide:
         put("\n" + forecasts.node_table(forecast))
     put("")

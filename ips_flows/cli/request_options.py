@@ -94,26 +94,39 @@ def overrides_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_text(file: str | None, stdin: TextIO, *, needed: bool, verb: str = "run") -> tuple[str | None, str]:
-    """The text of a request and what its errors call it; no text where flags are enough."""
+def read_text(
+    file: str | None, stdin: TextIO, *, needed: bool, command: str = "run"
+) -> tuple[str | None, str]:
+    """The text of a request and what its errors call it; no text where flags are enough.
+
+    Errors show `command` as one that works with a request.
+    """
     if file is None:
         if needed:
             raise UsageError(
-                f"nothing to {verb}: neither FILE nor --image was given",
-                hint=f"Name a request file, - for stdin, or an image: `ips-flow {verb} --image busybox:1.37`.",
+                f"nothing to {command.split(maxsplit=1)[0]}: neither FILE nor --image was given",
+                hint=f"Name a request file, - for stdin, or an image: `ips-flow {command} --image busybox:1.37`.",
             )
         return None, _NO_TEXT
-    shown = legible(file)
     if file == "-":
-        if is_terminal(stdin):
-            raise UsageError(
-                "stdin is a terminal, so - has nothing to read",
-                hint=f"Pipe a request into it: `ips-flow {verb} - < images.yaml`.",
-            )
-        return decoded(stdin.buffer.read(_LARGEST), "stdin"), "stdin"
+        hint = f"Pipe a request into it: `ips-flow {command} - < images.yaml`."
+        return decoded(stdin_bytes(stdin, _LARGEST, hint), "stdin"), "stdin"
+    return decoded(file_bytes(file, _LARGEST), legible(file)), file
+
+
+def stdin_bytes(stdin: TextIO, most: int, hint: str) -> bytes:
+    """What is piped in, as far as it is wanted."""
+    if is_terminal(stdin):
+        raise UsageError("stdin is a terminal, so - has nothing to read", hint=hint)
+    return stdin.buffer.read(most)
+
+
+def file_bytes(file: str, most: int) -> bytes:
+    """What is in a file, as far as it is wanted."""
+    shown = legible(file)
     try:
         with Path(file).open("rb") as handle:
-            return decoded(handle.read(_LARGEST), shown), file
+            return handle.read(most)
     except FileNotFoundError as error:
         raise UsageError(
             f"{shown}: there is no such file", hint=f"Files are looked for in {Path.cwd()}."

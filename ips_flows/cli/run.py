@@ -19,7 +19,7 @@ from ips_flows.cli.survey_options import insecure_option, wishes_of
 from ips_flows.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
-    from ips_flows.kube import Kube
+    from ips_flows.forecast.survey import Observer
     from ips_flows.request import PrewarmRequest
 
 
@@ -96,9 +96,10 @@ def run_command(
     requests = _requests(context, file, inline, manifests, overrides)
     kube, namespace = target.connect()
     if plan or pin:
-        requests = [
-            _looked_at(kube, namespace, one, insecure_registry, plan=plan, pin=pin) for one in requests
-        ]
+        from ips_flows.forecast.survey import Observer  # noqa: PLC0415  (requests)
+
+        observer = Observer(kube, namespace, wishes_of(insecure_registry))
+        requests = [_looked_at(observer, one, plan=plan, pin=pin) for one in requests]
     if dry_run:
         _print_workflows(requests, namespace)
         return
@@ -147,19 +148,13 @@ def _named_after(text: str) -> str:
     return "from-" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
-def _looked_at(
-    kube: Kube, namespace: str, request: PrewarmRequest, insecure: tuple[str, ...], *, plan: bool, pin: bool
-) -> PrewarmRequest:
+def _looked_at(observer: Observer, request: PrewarmRequest, *, plan: bool, pin: bool) -> PrewarmRequest:
     """The request to submit. Raises PlanError where a task would fail, or a tag has no digest."""
     from ips_flows.cli import forecasts  # noqa: PLC0415
-    from ips_flows.cli.plan import tell_pins  # noqa: PLC0415
-    from ips_flows.forecast.survey import Observer  # noqa: PLC0415  (requests)
+    from ips_flows.cli.plan import pinned  # noqa: PLC0415
 
-    observer = Observer(kube, namespace, request, wishes_of(insecure))
     if pin:
-        pinned = observer.pinned(request)
-        request = pinned.request
-        tell_pins(pinned)
+        request = pinned(observer, request)
     if plan:
         forecast = observer.forecast(request)
         for concern in forecast.concerns:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ips_flows.kube import Kube
 
 _NAME = click.argument("name", metavar="SCHEDULE")
+_EXAMPLE = "schedule create nightly --cron @daily"
 _NAMES = click.argument("names", metavar="SCHEDULE...", nargs=-1, required=True)
 
 
@@ -100,7 +101,7 @@ def create_command(
 
     check_name(schedule)
     overrides = overrides_of(fields)
-    text, source = read_text(file, sys.stdin, needed="images" not in overrides)
+    text, source = read_text(file, sys.stdin, needed="images" not in overrides, command=_EXAMPLE)
     request = merge_overrides(text, source, overrides)
     timing = Timing(
         expression=crontab.check_expression(expression),

@@ -120,6 +120,11 @@ def counts(by_name: Mapping[str, int]) -> str:
     return ", ".join(f"{legible(name)} ×{count}" for name, count in sorted(by_name.items()) if count)
 
 
+def several(count: int, word: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
 def shown_status(task: Task) -> str:
     """The status, and `cancelling` while a task that was asked to stop still lives."""
     return "cancelling" if task.cancelling else task.status
@@ -260,7 +265,7 @@ def skipped_line(task: Task) -> str:
     total = sum(task.skipped.values())
     if not total:
         return ""
-    return f"skipped {total} node{'' if total == 1 else 's'}: {counts(task.skipped)}"
+    return f"skipped {several(total, 'node')}: {counts(task.skipped)}"
 
 
 def drift_lines(task: Task) -> list[str]:

@@ -36,6 +36,7 @@ ENDED = "ended"
 OURS = "of IPS Flow itself"
 
 _OUR_LABELS = (LABEL_KIND, LABEL_STEP, LABEL_TASK)
+_PART_OF = "app.kubernetes.io/part-of"
 _OVER = ("Succeeded", "Failed", "Error")
 _POLICIES = ("Always", "IfNotPresent", "Never")
 _BY_INJECTION = "auto"  # what a gateway of Istio has until the pod is made
@@ -304,12 +305,17 @@ def _secrets(entries: Any) -> Iterator[str]:
 
 def _left_out(content: Mapping[str, Any], *, owned: bool) -> str:
     """Why an object does not count; an empty text if it does."""
-    labels = mapping(mapping(content.get("metadata")).get("labels"))
-    if any(label in labels for label in _OUR_LABELS):
+    if _is_ours(content) or _is_ours(mapping(mapping(content.get("spec")).get("template"))):
         return OURS
     if _is_over(content, owned=owned):
         return ENDED
     return IGNORED if _ignores(annotations_of(content)) else ""
+
+
+def _is_ours(one: Mapping[str, Any]) -> bool:
+    """Whether an object, or a pod template, belongs to IPS Flow."""
+    labels = mapping(mapping(one.get("metadata")).get("labels"))
+    return labels.get(_PART_OF) == "ips-flow" or any(label in labels for label in _OUR_LABELS)
 
 
 def _ignores(annotations: Mapping[str, Any]) -> bool:

@@ -28,11 +28,15 @@ class Place:
         # Not `replace`, which takes five times as long: every container of every pod has one.
         return Place(self.source, line, self.namespace, self.kind, self.name, part)
 
+    @property
+    def what(self) -> str:
+        """The object: `Deployment/shop/web`."""
+        space = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.kind}/{space}{self.name or '?'}"
+
     def __str__(self) -> str:
         """`Deployment/web, container app (chart.yaml:12)`."""
-        space = f"{self.namespace}/" if self.namespace else ""
-        what = f"{self.kind}/{space}{self.name or '?'}" if self.kind else ""
-        text = ", ".join(part for part in (what, self.part) if part)
+        text = ", ".join(part for part in (self.what if self.kind else "", self.part) if part)
         where = f"{self.source}:{self.line}" if self.source and self.line else self.source
         if not text:
             return where

@@ -134,7 +134,7 @@ def placements_of(spec: Mapping[str, Any]) -> tuple[tuple[Placement, ...], list[
     What can't be said is left out, so the nodes are rather too many than too few, but for tolerations.
     """
     remarks: list[str] = []
-    base = _Nodes(remarks)
+    base = _Nodes(remarks, Placement())
     if _get(spec, "os", "name") == "windows":
         base.rule_out("its pods run on Windows, and only Linux nodes are warmed")
     selector = spec.get("nodeSelector")
@@ -153,15 +153,13 @@ def placements_of(spec: Mapping[str, Any]) -> tuple[tuple[Placement, ...], list[
 class _Nodes:
     """A placement that is narrowed condition by condition; None when no node is left."""
 
-    def __init__(self, remarks: list[str], placement: Placement | None = None) -> None:
+    def __init__(self, remarks: list[str], placement: Placement | None) -> None:
         self._remarks = remarks
-        self.placement: Placement | None = placement or Placement()
+        self.placement = placement
 
     def copy(self) -> _Nodes:
         """The same nodes, to be narrowed by other conditions."""
-        other = _Nodes(self._remarks, self.placement)
-        other.placement = self.placement
-        return other
+        return _Nodes(self._remarks, self.placement)
 
     def rule_out(self, why: str) -> None:
         """No node is left."""

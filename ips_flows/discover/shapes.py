@@ -138,8 +138,9 @@ class _Walk:
                 f"image {shown(image)} stands outside of a pod template, so it is not taken;"
                 " if pods run it, name it with --image",
             )
+        below = chain.below(value)
         for item in within.values():
-            yield from self._one(item, place, chain.below(value), depth + 1)
+            yield from self._one(item, place, below, depth + 1)
 
     def _one(self, value: Any, place: Place, chain: _Chain, depth: int) -> Iterator[Part]:
         if _is_object(value):
@@ -153,8 +154,7 @@ class _Walk:
         yield from _left_open(spec, place)
         if "workflowTemplateRef" in spec:
             yield from _referral(spec["workflowTemplateRef"], place)
-        if _patches(spec):
-            yield Remark(place, "podSpecPatch is not read: it may change images and nodes")
+        yield from _patched(spec, place)
         about = (annotations_of(content), annotations_of({"metadata": spec.get("podMetadata")}))
         defaults = mapping(spec.get("templateDefaults"))
         for template in self._templates(mappings(spec.get("templates")), depth):
@@ -164,8 +164,7 @@ class _Walk:
                 yield from _referral(template["templateRef"], at)
                 continue
             yield from _left_open(template, at)
-            if _patches(template):
-                yield Remark(at, "podSpecPatch is not read: it may change images and nodes")
+            yield from _patched(template, at)
             whole = {**defaults, **template}
             manifest = mapping(whole.get("resource")).get("manifest")
             if isinstance(manifest, str):
@@ -298,9 +297,10 @@ def _as_text(match: re.Match[str]) -> str:
     return "_{{" + _NOT_PLAIN.sub(" ", match[1]) + "}}_"
 
 
-def _patches(value: Json) -> bool:
+def _patched(value: Json, place: Place) -> Iterator[Remark]:
     patch = value.get("podSpecPatch")
-    return isinstance(patch, str) and any(word in patch for word in _PLACING)
+    if isinstance(patch, str) and any(word in patch for word in _PLACING):
+        yield Remark(place, "podSpecPatch is not read: it may change images and nodes")
 
 
 def _number(value: Any) -> int | None:

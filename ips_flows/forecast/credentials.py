@@ -41,7 +41,7 @@ def read_secret(secret: Mapping[str, Any]) -> list[Credential]:
                 document = json.loads(base64.b64decode(data[field]))
                 entries = (document.get("auths") or {}) if nested else document
                 return [_credential(server, entry) for server, entry in entries.items()]
-            except (ValueError, AttributeError, TypeError) as error:
+            except (ValueError, AttributeError, TypeError, RecursionError) as error:
                 raise ValueError(f"its {field} is no Docker configuration") from error
     raise ValueError("it has neither .dockerconfigjson nor .dockercfg, so it is no image pull Secret")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, as_completed
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,41 +20,30 @@ def side_by_side(ask: Callable[[T], R], questions: Sequence[T]) -> list[R]:
     The threads of an executor are waited for when the program ends, however long a registry stays silent; these are
     not, so that Ctrl-C works at once.
     """
-    waiting: queue.SimpleQueue[tuple[int, T]] = queue.SimpleQueue()
-    answers: queue.SimpleQueue[tuple[int, Callable[[], R]]] = queue.SimpleQueue()
-    for one in enumerate(questions):
+    futures: list[Future[R]] = [Future() for _ in questions]
+    waiting: queue.SimpleQueue[tuple[Future[R], T]] = queue.SimpleQueue()
+    for one in zip(futures, questions, strict=True):
         waiting.put(one)
-    over = threading.Event()
 
     def work() -> None:
-        while not over.is_set():
+        while True:
             try:
-                number, question = waiting.get_nowait()
+                future, question = waiting.get_nowait()
             except queue.Empty:
                 return
-            answers.put((number, _outcome(ask, question)))
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(ask(question))
+            except BaseException as error:  # noqa: BLE001  (raised where the answer is wanted)
+                future.set_exception(error)
 
     for _ in range(min(_AT_ONCE, len(questions))):
         threading.Thread(target=work, name="survey", daemon=True).start()
-    found: dict[int, R] = {}
     try:
-        while len(found) < len(questions):
-            number, answer = answers.get()
-            found[number] = answer()
+        for future in as_completed(futures):
+            future.result()
     finally:
-        over.set()
-    return [found[number] for number in range(len(questions))]
-
-
-def _outcome(ask: Callable[[T], R], question: T) -> Callable[[], R]:
-    """What gives the answer, or raises what came in its place, in the thread that wants it."""
-    try:
-        answer = ask(question)
-    except BaseException as error:  # noqa: BLE001  (raised where the answer is wanted)
-        failure = error
-
-        def fail() -> R:
-            raise failure
-
-        return fail
-    return lambda: answer
+        for future in futures:
+            future.cancel()
+    return [future.result() for future in futures]

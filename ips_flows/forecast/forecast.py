@@ -11,7 +11,7 @@ from ips_flows.forecast.concerns import Concern
 from ips_flows.forecast.disk import Disk
 from ips_flows.forecast.facts import Facts
 from ips_flows.forecast.offers import Offer, Refusal
-from ips_flows.plan import Plan
+from ips_flows.plan import Plan, PlannedNode
 from ips_flows.report import PlanSummary
 from ips_flows.request import PrewarmRequest
 
@@ -125,9 +125,7 @@ class Weights:
 
 def node_forecasts(survey: Survey) -> list[NodeForecast]:
     """Every node of the cluster, by name."""
-    request, count = survey.request, len(survey.request.images)
-    every = tuple(range(count))
-    always = frozenset(index for index in every if request.pull_policy_of(index) == "Always")
+    every = tuple(range(len(survey.request.images)))
     weights = Weights(survey)
     found = []
     for name, result in survey.plan.known.nodes.items():
@@ -139,14 +137,24 @@ def node_forecasts(survey: Survey) -> list[NodeForecast]:
     for group in survey.plan.groups:
         for node in group.nodes:
             facts = survey.facts[node.name]
-            held = frozenset(node.present)
-            asked = tuple(index for index in every if index not in held or index in always)
+            asked = asks(survey.request, node)
             missing = tuple(
-                index for index in asked if index not in held or not _same(survey.offers[index], facts, index)
+                index
+                for index in asked
+                if index not in node.present or not _same(survey.offers[index], facts, index)
             )
             weight = weights.of(facts, missing)
             found.append(NodeForecast(node.name, "to do", "", node.present, missing, asked, *weight))
     return sorted(found, key=lambda one: one.name)
+
+
+def asks(request: PrewarmRequest, node: PlannedNode) -> tuple[int, ...]:
+    """The indexes of the images that a node to do asks a registry for."""
+    return tuple(
+        index
+        for index in range(len(request.images))
+        if index not in node.present or request.pull_policy_of(index) == "Always"
+    )
 
 
 def image_forecasts(survey: Survey, nodes: Sequence[NodeForecast]) -> list[ImageForecast]:

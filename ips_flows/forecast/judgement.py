@@ -29,16 +29,17 @@ class _Doom:
 def judge(survey: Survey) -> Forecast:
     """The forecast of what was seen: errors first, then warnings."""
     nodes = fc.node_forecasts(survey)
-    dooms = list(_dooms(survey, nodes))
+    waiting = list(fc.to_do(nodes))
+    dooms = list(_dooms(survey, waiting))
     lost = {name for doom in dooms for name in doom.nodes}
     fails = would_fail(survey.plan, lost)
     seconds = fc.task_seconds(survey, nodes)
     concerns = [replace(doom.concern, level="error" if fails else "warning") for doom in dooms]
     concerns += survey.notes
-    concerns += _unverified(survey, nodes)
-    concerns += _of_contents(survey, nodes)
-    concerns += _of_disks(survey, nodes, lost)
-    concerns += _of_time(survey, nodes, seconds)
+    concerns += _unverified(survey, waiting)
+    concerns += _of_contents(survey, nodes, waiting)
+    concerns += _of_disks(survey, waiting, lost)
+    concerns += _of_time(survey, waiting, seconds)
     return Forecast(
         survey.request,
         survey.plan.summary,
@@ -63,13 +64,21 @@ def would_fail(plan: Plan, lost: Iterable[str]) -> bool:
     return bool(unbearable(waves, results, allowed=allowed, deadline=deadline))
 
 
-def _dooms(survey: Survey, nodes: Sequence[NodeForecast]) -> Iterator[_Doom]:
-    waiting = list(fc.to_do(nodes))
-    for index, spec in enumerate(survey.request.images):
-        asking = [node.name for node in waiting if index in node.asked]
-        yield from _refused(survey, survey.offers[index], spec.image, asking, "")
+def _asked(
+    survey: Survey, waiting: Sequence[NodeForecast]
+) -> Iterator[tuple[str, Offer | Refusal | None, Sequence[str]]]:
+    """Each image, the worker's last, with what is offered and the nodes that ask for it."""
+    for index, (spec, offer) in enumerate(zip(survey.request.images, survey.offers, strict=True)):
+        yield spec.image, offer, [node.name for node in waiting if index in node.asked]
     lacking = [node.name for node in waiting if not survey.facts[node.name].worker]
-    for doom in _refused(survey, survey.worker, survey.worker_image, lacking, "the worker image: "):
+    yield survey.worker_image, survey.worker, lacking
+
+
+def _dooms(survey: Survey, waiting: Sequence[NodeForecast]) -> Iterator[_Doom]:
+    *asked, worker = _asked(survey, waiting)
+    for one in asked:
+        yield from _refused(survey, *one, "")
+    for doom in _refused(survey, *worker, "the worker image: "):
         yield replace(doom, concern=replace(doom.concern, kind=Failure.WORKER_IMAGE.value))
     pressed = [node.name for node in waiting if survey.facts[node.name].pressure]
     if pressed:
@@ -95,7 +104,7 @@ def _dooms(survey: Survey, nodes: Sequence[NodeForecast]) -> Iterator[_Doom]:
 
 
 def _refused(
-    survey: Survey, offer: Offer | Refusal | None, image: str, asking: Sequence[str], prefix: str
+    survey: Survey, image: str, offer: Offer | Refusal | None, asking: Sequence[str], prefix: str
 ) -> Iterator[_Doom]:
     """The nodes that ask for an image in vain."""
     if isinstance(offer, Refusal) and offer.certain and asking:
@@ -118,21 +127,16 @@ _MENDS = {
 }
 
 
-def _unverified(survey: Survey, nodes: Sequence[NodeForecast]) -> Iterator[Concern]:
-    waiting = list(fc.to_do(nodes))
-    asked = [
-        (spec.image, offer, [node.name for node in waiting if index in node.asked])
-        for index, (spec, offer) in enumerate(zip(survey.request.images, survey.offers, strict=True))
-    ]
-    lacking = [node.name for node in waiting if not survey.facts[node.name].worker]
-    for image, offer, names in [*asked, (survey.worker_image, survey.worker, lacking)]:
+def _unverified(survey: Survey, waiting: Sequence[NodeForecast]) -> Iterator[Concern]:
+    for image, offer, names in _asked(survey, waiting):
         if isinstance(offer, Refusal) and not offer.certain and names:
             message = f"{offer.failure.value}, as seen from here: {offer.message}"
             yield _about("Unverified", message, names, image=image)
 
 
-def _of_contents(survey: Survey, nodes: Sequence[NodeForecast]) -> Iterator[Concern]:
-    waiting = list(fc.to_do(nodes))
+def _of_contents(
+    survey: Survey, nodes: Sequence[NodeForecast], waiting: Sequence[NodeForecast]
+) -> Iterator[Concern]:
     for index, (spec, offer) in enumerate(zip(survey.request.images, survey.offers, strict=True)):
         if not isinstance(offer, Offer):
             continue
@@ -159,7 +163,10 @@ def _of_contents(survey: Survey, nodes: Sequence[NodeForecast]) -> Iterator[Conc
 
 
 def _stale(survey: Survey, offer: Offer, index: int, nodes: Sequence[NodeForecast]) -> Iterator[Concern]:
-    """Nodes whose content of a tag is another one than the registry's, and stays so."""
+    """Nodes whose content of a tag is another one than the registry's, and stays so.
+
+    Content for an architecture that nobody asked for may be the registry's: it is not judged.
+    """
     spec = survey.request.images[index]
     if parse_reference(spec.image).pinned or survey.request.pull_policy_of(index) == "Always":
         return
@@ -167,7 +174,10 @@ def _stale(survey: Survey, offer: Offer, index: int, nodes: Sequence[NodeForecas
     stale = [
         node.name
         for node in nodes
-        if index in node.held and (digest := survey.facts[node.name].digests[index]) and digest not in known
+        if index in node.held
+        and _architecture(survey, node.name) in offer.contents
+        and (digest := survey.facts[node.name].digests[index])
+        and digest not in known
     ]
     if stale:
         yield _about(
@@ -179,8 +189,8 @@ def _stale(survey: Survey, offer: Offer, index: int, nodes: Sequence[NodeForecas
         )
 
 
-def _of_disks(survey: Survey, nodes: Sequence[NodeForecast], lost: set[str]) -> Iterator[Concern]:
-    waiting = [node for node in fc.to_do(nodes) if node.name not in lost and node.bytes]
+def _of_disks(survey: Survey, waiting: Sequence[NodeForecast], lost: set[str]) -> Iterator[Concern]:
+    waiting = [node for node in waiting if node.name not in lost and node.bytes]
     if survey.disks is not None:
         disks = survey.disks
         silent = [node.name for node in waiting if disks.get(node.name) is None]
@@ -208,11 +218,10 @@ def _of_disks(survey: Survey, nodes: Sequence[NodeForecast], lost: set[str]) -> 
         yield _about("DiskTight", message, tight, mend="--check-disk asks the kubelets what is really free.")
 
 
-def _of_time(survey: Survey, nodes: Sequence[NodeForecast], seconds: float | None) -> Iterator[Concern]:
+def _of_time(survey: Survey, waiting: Sequence[NodeForecast], seconds: float | None) -> Iterator[Concern]:
     if seconds is None:
         return
     window = survey.plan.summary.window
-    waiting = list(fc.to_do(nodes))
     largest = max(len(group.nodes) for group in survey.plan.groups)
     pulling = min(window, largest)
 

@@ -107,7 +107,7 @@ def _descriptor(document: Any) -> Descriptor:
 def _json(body: bytes) -> Mapping[str, Any]:
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError("no JSON") from error
     if not isinstance(document, dict):
         raise ManifestError("JSON that is no mapping")

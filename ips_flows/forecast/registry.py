@@ -8,7 +8,6 @@ https://github.com/opencontainers/distribution-spec and https://distribution.git
 from __future__ import annotations
 
 import base64
-import email.utils
 import hashlib
 import ipaddress
 import json
@@ -16,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -75,21 +74,21 @@ class _Authorization(AuthBase):
 
 
 class Cache:
-    """Manifests by digest, which never change; asked for once, whoever wants them."""
+    """Manifests by repository and digest, which never change; asked for once, whoever wants them."""
 
     def __init__(self) -> None:
         self._known: dict[str, Fetched] = {}
         self._lock = threading.Lock()
 
-    def get(self, digest: str) -> Fetched | None:
-        """What was fetched under a digest."""
+    def get(self, key: str) -> Fetched | None:
+        """What was fetched of a repository under a digest."""
         with self._lock:
-            return self._known.get(digest)
+            return self._known.get(key)
 
-    def keep(self, fetched: Fetched, *digests: str) -> Fetched:
+    def keep(self, key: str, fetched: Fetched) -> Fetched:
         """Remember what was fetched."""
         with self._lock:
-            self._known |= dict.fromkeys(digests, fetched)
+            self._known[key] = fetched
         return fetched
 
 
@@ -127,7 +126,7 @@ class Repository:
     def manifest(self, reference: str) -> Fetched:
         """The manifest of a tag or digest. Raises RefusedError."""
         pinned = ":" in reference
-        known = self._cache.get(reference) if pinned else None
+        known = self._cache.get(f"{self._base}@{reference}") if pinned else None
         if known is not None:
             return known
         answer = self._get(f"/manifests/{reference}", ACCEPT)
@@ -138,7 +137,7 @@ class Repository:
                 Failure.INVALID_IMAGE, f"the registry sent {digest} for {reference}", certain=False
             )
         fetched = Fetched(answer.body, answer.headers.get("Content-Type", ""), digest)
-        return self._cache.keep(fetched, digest)
+        return self._cache.keep(f"{self._base}@{digest}", fetched)
 
     def blob(self, blob: Descriptor) -> bytes:
         """A small blob. Raises RefusedError."""
@@ -225,7 +224,8 @@ class Repository:
                 continue
             if answer.status != 429 and answer.status < 500:
                 return answer
-            if pause is None or not self._pause(max(pause, self._wished(answer))):
+            wish = clock.retry_after(answer.headers.get("Retry-After", ""), self._means.now())
+            if pause is None or not self._pause(max(pause, wish)):
                 return answer
 
     def _answer(self, url: str, accept: str) -> _Answer:
@@ -260,19 +260,6 @@ class Repository:
         self._means.sleep(seconds)
         return True
 
-    def _wished(self, answer: _Answer) -> float:
-        """The seconds that the registry wants to be left alone."""
-        text = answer.headers.get("Retry-After", "").strip()
-        if text.isdigit():
-            return float(text)
-        try:
-            until = email.utils.parsedate_to_datetime(text)
-        except ValueError:
-            return 0.0
-        if until.tzinfo is None:
-            until = until.replace(tzinfo=UTC)
-        return max(0.0, (until - self._means.now()).total_seconds())
-
 
 def is_plain(host: str, insecure: Collection[str]) -> bool:
     """Whether a registry speaks plain HTTP: those on ports of this machine, as in containerd, and those named."""
@@ -304,7 +291,7 @@ def _digest(body: bytes, algorithm: str) -> str:
 def _token(answer: _Answer) -> str:
     try:
         document = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return (
         str(document.get("token") or document.get("access_token") or "") if isinstance(document, dict) else ""
@@ -316,7 +303,7 @@ def _words(answer: _Answer) -> str:
     try:
         errors = json.loads(answer.body)["errors"]
         told = ", ".join(": ".join(filter(None, (one.get("code"), one.get("message")))) for one in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         told = " ".join(answer.body[:MESSAGE_LIMIT].decode("utf-8", "replace").split())
     return f"HTTP {answer.status}" + (f": {told[:MESSAGE_LIMIT]}" if told else "")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ips_flows import clock, planning
 from ips_flows.conventions import SERVICE_ACCOUNT_PULL
@@ -15,7 +15,7 @@ from ips_flows.forecast.credentials import Credential
 from ips_flows.forecast.crew import side_by_side
 from ips_flows.forecast.disk import Disk, read_disk
 from ips_flows.forecast.facts import Facts, read_facts
-from ips_flows.forecast.forecast import Forecast, Survey
+from ips_flows.forecast.forecast import Forecast, Survey, asks
 from ips_flows.forecast.judgement import judge
 from ips_flows.forecast.offers import Offer, Refusal, offered
 from ips_flows.forecast.pace import Pace
@@ -40,20 +40,18 @@ class Wishes:
 
 
 class Observer:
-    """Whoever looks for one request: credentials are read once, and each manifest is asked for once."""
+    """Whoever looks for some requests: credentials are read once, and each manifest asked for once with them."""
 
-    def __init__(self, kube: Kube, namespace: str, request: PrewarmRequest, wishes: Wishes) -> None:
+    def __init__(self, kube: Kube, namespace: str, wishes: Wishes) -> None:
         self._kube = kube
         self._namespace = namespace
         self._wishes = wishes
-        self._cache = Cache()
-        self._names = request.pull_secrets
-        self._wallet: Wallet | None = None
+        self._wallets: dict[tuple[str, ...], Wallet] = {}  # by the names of pull Secrets
 
     def pinned(self, request: PrewarmRequest) -> Pinned:
         """The request with a digest for every tag. Raises PlanError where a registry tells none."""
         wanted = pinning.unpinned(request)
-        found = dict(zip(wanted, self._offers([(image, ()) for image in wanted]), strict=True))
+        found = dict(zip(wanted, self._offers(request, [(image, ()) for image in wanted]), strict=True))
         problems = [
             f"{image} can't be pinned: {offer.failure.value}: {offer.message}"
             for image, offer in found.items()
@@ -79,7 +77,7 @@ class Observer:
             started=clock.now(),
             image_volumes_kept=lambda: self._volumes_kept(request, worker, notes),
         )
-        offers = self._offers(list(_questions(request, plan, facts, worker)))
+        offers = self._offers(request, list(_questions(request, plan, facts, worker)))
         disks = self._disks(plan) if self._wishes.check_disk else None
         return judge(
             Survey(
@@ -91,7 +89,7 @@ class Observer:
                 offers[-1],
                 self._wishes.pace,
                 disks,
-                (*notes, *(self._wallet.concerns if self._wallet else ())),
+                (*notes, *(self._wallet(request).concerns if any(offers) else ())),
             )
         )
 
@@ -113,25 +111,33 @@ class Observer:
             )
             return True
 
-    def _offers(self, questions: Sequence[tuple[str, Iterable[str]] | None]) -> list[Offer | Refusal | None]:
+    def _offers(
+        self, request: PrewarmRequest, questions: Sequence[tuple[str, Iterable[str]] | None]
+    ) -> list[Offer | Refusal | None]:
         """What registries offer under references for architectures; one answer a question, None for none."""
-        if any(questions) and self._wallet is None:
-            self._wallet = read_wallet(self._kube, self._namespace, self._names)
-        return side_by_side(lambda one: self._offer(*one) if one else None, questions)
+        if not any(questions):
+            return [None for _ in questions]
+        wallet = self._wallet(request)
+        return side_by_side(lambda one: self._offer(wallet, *one) if one else None, questions)
 
-    def _offer(self, image: str, architectures: Iterable[str]) -> Offer | Refusal:
-        assert self._wallet is not None  # noqa: S101  (read before anything is asked)
+    def _wallet(self, request: PrewarmRequest) -> Wallet:
+        names = request.pull_secrets
+        if names not in self._wallets:
+            self._wallets[names] = read_wallet(self._kube, self._namespace, names)
+        return self._wallets[names]
+
+    def _offer(self, wallet: Wallet, image: str, architectures: Iterable[str]) -> Offer | Refusal:
         reference = parse_reference(image)
-        chosen = creds.for_image(self._wallet.credentials, reference)
+        chosen = creds.for_image(wallet.credentials, reference)
         with Repository(
-            reference, chosen, insecure=self._wishes.insecure, cache=self._cache, means=self._wishes.means
+            reference, chosen, insecure=self._wishes.insecure, cache=wallet.cache, means=self._wishes.means
         ) as source:
             found = offered(source, reference.digest or reference.tag or "latest", architectures)
         if isinstance(found, Refusal) and found.failure is Failure.UNAUTHORIZED and not chosen:
             if creds.has_provider(reference.registry):
                 words = f"{found.message}; nodes may have a credential provider for it"
                 return Refusal(found.failure, words, certain=False)
-            if not self._wallet.whole:
+            if not wallet.whole:
                 return Refusal(found.failure, f"{found.message}; a Secret could not be read", certain=False)
         return found
 
@@ -157,11 +163,15 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """The credentials of the pull Secrets. `whole` is whether every Secret that is there could be read."""
+    """The credentials of the pull Secrets. `whole` is whether every Secret that is there could be read.
+
+    `cache` has what was fetched with them, which others may not be allowed to fetch.
+    """
 
     credentials: Sequence[Credential]
     concerns: Sequence[Concern] = ()
     whole: bool = True
+    cache: Cache = field(default_factory=Cache)
 
 
 def read_wallet(kube: Kube, namespace: str, names: Sequence[str]) -> Wallet:
@@ -202,10 +212,9 @@ def _questions(
     request: PrewarmRequest, plan: Plan, facts: Mapping[str, Facts], worker: str
 ) -> Iterator[tuple[str, frozenset[str]] | None]:
     """What to ask registries: each image that some node asks for, with the nodes' architectures; the worker's last."""
-    nodes = [node for group in plan.groups for node in group.nodes]
+    wishes = {node.name: asks(request, node) for group in plan.groups for node in group.nodes}
     for index, spec in enumerate(request.images):
-        always = request.pull_policy_of(index) == "Always"
-        asking = [node.name for node in nodes if always or index not in node.present]
-        yield (spec.image, frozenset(facts[name].architecture for name in asking)) if asking else None
-    lacking = [node.name for node in nodes if not facts[node.name].worker]
-    yield (worker, frozenset(facts[name].architecture for name in lacking)) if lacking else None
+        asking = frozenset(facts[name].architecture for name, asked in wishes.items() if index in asked)
+        yield (spec.image, asking) if asking else None
+    lacking = frozenset(facts[name].architecture for name in wishes if not facts[name].worker)
+    yield (worker, lacking) if lacking else None

@@ -7,7 +7,6 @@ that cuts its connection, answers are read up to a limit, and nobody is followed
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import functools
 import socket
 import ssl
@@ -15,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -185,7 +184,7 @@ class _Courier:
             # Someone must mend it first: the next round comes later.
             return Delivery("undelivered", status, _words(status), tries), None
         now = self.means.now()
-        asked = _retry_after(answer.retry_after, now)
+        asked = clock.retry_after(answer.retry_after, now)
         not_before = clock.stamp(now + timedelta(seconds=asked)) if asked else ""
         return Delivery("undelivered", status, _words(status), tries, not_before), asked
 
@@ -356,16 +355,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         yield one
         nested = [one.__cause__, one.__context__, *one.args, getattr(one, "reason", None)]
         pending += [other for other in nested if isinstance(other, BaseException)]
-
-
-def _retry_after(text: str, now: datetime) -> float:
-    """The seconds of a Retry-After, a number or a date; 0 where it says nothing usable."""
-    text = text.strip()
-    if text.isascii() and text.isdecimal():
-        return float(min(int(text), 86_400))
-    try:
-        at = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(max((at - now).total_seconds(), 0.0), 86_400.0)

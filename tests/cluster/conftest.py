@@ -11,6 +11,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,23 @@ class Cluster:
             text=True,
         )
         return done.stdout.strip()
+
+    @contextmanager
+    def pull_secret(self, name: str) -> Iterator[None]:
+        """An image pull Secret for the private registry, for a while."""
+        auths = {"auths": {self.private_registry: {"username": "robot", "password": "local-only"}}}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name},
+            "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": json.dumps(auths)},
+        }
+        self.kube.create(core(self.namespace, "secrets"), secret)
+        try:
+            yield
+        finally:
+            self.kube.delete(core(self.namespace, "secrets", name))
 
     def on_node(self, node: str) -> set[str]:
         """The references of all images that containerd itself lists on a node."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from ips_flows.kube import core
 from tests.cluster.conftest import Cluster, Outcome
 from tests.fakes import hub as fake
 
@@ -103,7 +99,7 @@ def test_a_private_image_and_its_secret(cluster: Cluster, name: str) -> None:
     private = tagged(cluster.push(f"tests/{name}:1", "--registry", cluster.private_registry))
     wanted = ("--image", private, *on_real_nodes(cluster))
     assert kinds(plan(cluster, *wanted, code=1)) == {("error", "Unauthorized")}
-    with _secret(cluster, name):
+    with cluster.pull_secret(name):
         assert plan(cluster, *wanted, "--pull-secrets", name)["problems"] == []
         task = cluster.flow(
             *("run", *wanted, "--pull-secrets", name, "--plan", "--name", name, "-o", "json"),
@@ -133,24 +129,6 @@ def test_the_disks_of_real_kubelets(cluster: Cluster, name: str) -> None:
     image = tagged(cluster.push(f"tests/{name}:1"))
     document = plan(cluster, "--image", image, "--check-disk", *on_real_nodes(cluster))
     assert not {"DiskUnknown", "NoSpace"} & {kind for _, kind in kinds(document)}
-
-
-@contextmanager
-def _secret(cluster: Cluster, name: str) -> Iterator[None]:
-    """An image pull Secret for the private registry."""
-    auths = {"auths": {cluster.private_registry: {"username": "robot", "password": "local-only"}}}
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name},
-        "type": "kubernetes.io/dockerconfigjson",
-        "stringData": {".dockerconfigjson": json.dumps(auths)},
-    }
-    cluster.kube.create(core(cluster.namespace, "secrets"), secret)
-    try:
-        yield
-    finally:
-        cluster.kube.delete(core(cluster.namespace, "secrets", name))
 
 
 def _objects(cluster: Cluster) -> set[str]:

@@ -152,21 +152,10 @@ def test_a_private_image_needs_its_secret(cluster: Cluster, name: str) -> None:
     refused = cluster.flow("run", "--image", private, "--name", f"{name}-1", "-o", "json")
     assert refused.code == 1, refused.err
     assert {one["reason"] for one in refused.json()["failedNodeDetails"]} == {"Unauthorized"}
-    auths = {"auths": {cluster.private_registry: {"username": "robot", "password": "local-only"}}}
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name},
-        "type": "kubernetes.io/dockerconfigjson",
-        "stringData": {".dockerconfigjson": json.dumps(auths)},
-    }
-    cluster.kube.create(core(cluster.namespace, "secrets"), secret)
-    try:
+    with cluster.pull_secret(name):
         allowed = cluster.flow(
             "run", "--image", private, "--pull-secrets", name, "--name", f"{name}-2", "-o", "json"
         )
-    finally:
-        cluster.kube.delete(core(cluster.namespace, "secrets", name))
     assert allowed.code == 0, allowed.err
     assert results(allowed.json()) == {(node, private): "pulled" for node in cluster.nodes}
     assert all(private in cluster.on_node(node) for node in cluster.nodes)

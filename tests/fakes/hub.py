@@ -61,9 +61,7 @@ def image(
     urls: Mapping[str, Sequence[str]] | None = None,
 ) -> Ware:
     """An image for a platform; `urls` are those of layers, by digest, that lie elsewhere."""
-    os, architecture, *variant = platform.split("/")
-    told = {"os": os, "architecture": architecture, **({"variant": variant[0]} if variant else {})}
-    config = Ware(config_type, json.dumps(told).encode())
+    config = Ware(config_type, json.dumps(_told(platform)).encode())
     entries = [
         one.descriptor(**({"urls": urls[one.digest]} if urls and one.digest in urls else {}))
         for one in layers
@@ -74,14 +72,16 @@ def image(
 
 def index(*images: tuple[str, Ware], media_type: str = OCI_INDEX) -> Ware:
     """An index of images by platform; an empty platform is not told."""
-    entries = []
-    for platform, one in images:
-        os, _, rest = platform.partition("/")
-        architecture, _, variant = rest.partition("/")
-        told = {"os": os, "architecture": architecture, **({"variant": variant} if variant else {})}
-        entries.append(one.descriptor(**({"platform": told} if platform else {})))
+    entries = [
+        one.descriptor(**({"platform": _told(platform)} if platform else {})) for platform, one in images
+    ]
     document = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
     return Ware(media_type, json.dumps(document).encode(), tuple(one for _, one in images))
+
+
+def _told(platform: str) -> dict[str, str]:
+    """A platform such as `linux/arm/v7`, as images and their indexes tell it."""
+    return dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
 
 
 def push(address: str, repository: str, tag: str, ware: Ware, auth: tuple[str, str] | None = None) -> str:

@@ -1,26 +1,21 @@
 """How quick `ips-flow images` is over many pods: `python -m tests.scale.images [--pods N]`. Needs no cluster.
 
-A process of its own serves the pods as an API server does, in pages, so that only the command is measured.
+The fake API server serves the pods, in this process, so that only the command is measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import yaml
+
+from tests.fakes.apiserver import running
+from tests.scale.measuring import measured
 
 _LIMIT_SECONDS = 5.0
 _PODS_OF_OWNER = 10
@@ -33,36 +28,30 @@ def main() -> None:
     count = parser.parse_args().pods
     pods = [pod(number) for number in range(count)]
     with tempfile.TemporaryDirectory() as folder:
-        ours, theirs = multiprocessing.Pipe()
-        server = multiprocessing.Process(target=serve, args=(pods, theirs), daemon=True)
-        server.start()
-        config = kubeconfig(Path(folder), ours.recv())
-        took = [measure(f"{count} pods of a cluster", "-A", "-o", "json", "--kubeconfig", str(config))]
-        server.terminate()
+        with running() as server:
+            for one in pods:
+                server.put("pods", one)
+            config = server.kubeconfig(Path(folder))
+            took = [measure(f"{count} pods of a cluster", "-A", kubeconfig=config)]
         manifest = Path(folder) / "pods.json"
         manifest.write_text(json.dumps({"kind": "List", "items": pods}), encoding="utf-8")
-        took.append(measure(f"{count} pods as JSON", str(manifest), "-o", "json"))
+        took.append(measure(f"{count} pods as JSON", str(manifest)))
         manifest = Path(folder) / "deployments.yaml"
         owners = [deployment(number) for number in range(count // _PODS_OF_OWNER)]
         manifest.write_text(yaml.safe_dump_all(owners), encoding="utf-8")
-        took.append(measure(f"{len(owners)} Deployments as YAML", str(manifest), "-o", "json"))
+        took.append(measure(f"{len(owners)} Deployments as YAML", str(manifest)))
     sys.exit(max(took) > _LIMIT_SECONDS)
 
 
-def measure(what: str, *arguments: str) -> float:
+def measure(what: str, source: str, *, kubeconfig: Path | None = None) -> float:
     """The seconds of CPU that the command takes, from its start to its end."""
-    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-m", "ips_flows.cli.main", "images", *arguments], capture_output=True, check=True
-    )
-    took, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    images, peak = len(json.loads(done.stdout)["images"]), after.ru_maxrss / 1024
+    took = measured("images", source, "-o", "json", kubeconfig=kubeconfig)
     print(
-        f"{what}: {took:.2f} s ({busy:.2f} s of CPU), {images} images, at most {peak:.0f} MiB so far",
+        f"{what}: {took.seconds:.2f} s ({took.processor:.2f} s of CPU),"
+        f" {len(took.document['images'])} images, at most {took.mebibytes:.0f} MiB",
         flush=True,
     )
-    return busy
+    return took.processor
 
 
 def pod(number: int) -> dict[str, Any]:
@@ -130,50 +119,6 @@ def template(number: int) -> dict[str, Any]:
             "imagePullSecrets": [{"name": "registry"}],
         },
     }
-
-
-def serve(pods: list[dict[str, Any]], ready: Connection) -> None:
-    """Answer lists on loopback, made before anyone asks: pods in pages of 500, of all else nothing."""
-    pages = [json.dumps(pods[at : at + 500])[1:-1] for at in range(0, len(pods), 500)]
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            page = int(parse_qs(parts.query).get("continue", ["0"])[0])
-            items, token = "", ""
-            if parts.path.endswith("/pods"):
-                items, token = pages[page], str(page + 1) if page + 1 < len(pages) else ""
-            body = f'{{"metadata":{{"continue":"{token}"}},"items":[{items}]}}'.encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    ready.send(f"http://127.0.0.1:{server.server_address[1]}")
-    server.serve_forever()
-
-
-def kubeconfig(folder: Path, url: str) -> Path:
-    """A kubeconfig that leads to that server."""
-    file = folder / "kubeconfig"
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "fake", "cluster": {"server": url}}],
-        "users": [{"name": "me", "user": {}}],
-        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "me"}}],
-        "current-context": "fake",
-    }
-    file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    os.environ.pop("IPS_FLOW_NAMESPACE", None)
-    return file
 
 
 if __name__ == "__main__":

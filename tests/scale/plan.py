@@ -7,22 +7,18 @@ so that time and memory of the command are its own. Each node lists 50 images, a
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.fakes import hub as fake
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.hub import Hub, Ware
+from tests.scale.measuring import measured
 
 _LISTED = 50
-_GOAL_SECONDS, _GOAL_MEGABYTES = 10.0, 250.0
+_GOAL_SECONDS, _GOAL_MEBIBYTES = 10.0, 250.0
 _ARCHITECTURES = ("amd64", "arm64")
 
 
@@ -38,16 +34,19 @@ def main() -> None:
         settings = {"worker-image": worker, "max-concurrent-tasks": "3"}
         server.put("configmaps", {"metadata": {"name": "ips-config"}, "data": settings})
         fill(server, hub, images, wanted.nodes)
-        kubeconfig = str(server.kubeconfig(Path(folder)))
-        seconds, processor, megabytes, document = planned(kubeconfig, images)
-    figures = f"{seconds:.2f} s ({processor:.2f} s of them its own processor time), {megabytes:.0f} MB"
+        flags = [flag for image in images for flag in ("--image", image)]
+        took = measured(
+            "plan", *flags, "--batch-size", "1000", "-o", "json", kubeconfig=server.kubeconfig(Path(folder))
+        )
+    figures = f"{took.seconds:.2f} s ({took.processor:.2f} s of them its own processor time), {took.mebibytes:.0f} MiB"
     print(f"ips-flow plan, {wanted.nodes} nodes × {wanted.images} images: {figures}")
     print(f"questions: {len(server.calls)} to the API server, {len(hub.asked)} to the registry")
+    document = took.document
     nodes = document["nodes"].values()
     print(
         f"nodes: {document['warmNodes']} warm, {document['toDoNodes']} to do, {len(document['problems'])} problems"
     )
-    lost = seconds > _GOAL_SECONDS or megabytes > _GOAL_MEGABYTES or len(nodes) != wanted.nodes
+    lost = took.seconds > _GOAL_SECONDS or took.mebibytes > _GOAL_MEBIBYTES or len(nodes) != wanted.nodes
     sys.exit(1 if lost else 0)
 
 
@@ -102,22 +101,6 @@ def entry(hub: Hub, image: str) -> dict[str, Any]:
     """An image as a node lists it."""
     name, _, tag = image.removeprefix(f"{hub.address}/").partition(":")
     return {"names": [f"{hub.address}/{name}@{hub.wares[name, tag].digest}", image]}
-
-
-def planned(kubeconfig: str, images: list[str]) -> tuple[float, float, float, Any]:
-    """Run the command: its seconds, those of the processor, its largest size in MB, and what it printed."""
-    flags = [flag for image in images for flag in ("--image", image)]
-    start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "ips_flows.cli.main", "plan", *flags, "--batch-size", "1000", "-o", "json"],
-        env={**os.environ, "KUBECONFIG": kubeconfig},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    seconds = time.monotonic() - start
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, json.loads(done.stdout)
 
 
 if __name__ == "__main__":

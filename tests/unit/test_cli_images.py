@@ -271,11 +271,9 @@ def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str], arguments: s
     assert (got.out, got.err) == ("", error.replace("{folder}", str(folder)))
 
 
-def test_a_terminal_is_not_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody waits for ever at a terminal that was meant to be a pipe."""
-    terminal = io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stdin", terminal)
     assert run(["images", "-"]) == 2
     assert capsys.readouterr().err == (
         "error: stdin is a terminal, so - has nothing to read\n"

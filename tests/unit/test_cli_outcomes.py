@@ -596,13 +596,9 @@ def test_a_request_from_stdin(
     assert server.get("workflows", "piped")["spec"]["priority"] == 9
 
 
-def test_stdin_that_is_a_terminal_is_refused(
-    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("terminal")
+def test_stdin_that_is_a_terminal_is_refused(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody waits for ever at a terminal that was meant to be a pipe."""
-    terminal = io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stdin", terminal)
     assert run(["run", "-"]) == 2
     assert capsys.readouterr().err == (
         "error: stdin is a terminal, so - has nothing to read\n"

@@ -440,6 +440,30 @@ def test_run_looks_first(world: World, flow: Shell) -> None:
     assert request["images"] == [f"{world.app}@{world.digest(world.app)}"]
 
 
+def test_requests_of_manifests_share_what_was_seen(world: World, flow: Shell, tmp_path: Path) -> None:
+    """Those with the same pull Secrets read them once, and ask for a manifest once; others ask for themselves."""
+    pods: list[dict[str, Any]] = []
+    for name, secrets in (("a", ()), ("b", ()), ("c", ("pull",))):
+        world.server.put("nodes", node(f"node-{name}", labels={"pool": name}), namespace="")
+        container = {"name": "c", "image": world.tool}
+        spec = {
+            "nodeSelector": {"pool": name},
+            "containers": [container],
+            "imagePullSecrets": [{"name": one} for one in secrets],
+        }
+        pods.append({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+    file = tmp_path / "pods.yaml"
+    file.write_text(yaml.safe_dump_all(pods), encoding="utf-8")
+    world.secret("pull")
+    said = flow("run", "--manifest", str(file), "--plan", "--dry-run")
+    assert said.code == 0
+    assert said.err.count("plan: nothing that would fail a task") == 3
+    assert len([call for call in world.server.calls if "/serviceaccounts/" in call]) == 1
+    assert len([call for call in world.server.calls if "/secrets/pull" in call]) == 1
+    (platform,) = {path for path in world.hub.asked if "/team/tool/manifests/sha256:" in path}
+    assert world.hub.asked.count(platform) == 2
+
+
 def test_plan_says_what_filter_does(world: World, flow: Shell, whole: Stage, tmp_path: Path) -> None:
     """The same request, the same nodes: the same counts, mode, window and waves, and the same nodes to do."""
     fields: dict[str, Any] = {

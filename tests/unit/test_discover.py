@@ -13,6 +13,7 @@ from ips_flows.discover.found import EACH_NODE, Place, Remark
 from ips_flows.discover.reading import read_manifests
 
 FILES = Path(__file__).parent / "manifests"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 PINNED = "registry.k8s.io/ingress-nginx/controller:v1.14.0@sha256:" + "a" * 64
 GPU = (
     "gpu.example.com/model in (b200,h100) (tolerates gpu.example.com/gpu:NoSchedule) or"
@@ -31,6 +32,11 @@ def read(text: str, source: str) -> Findings:
         else:
             finder.read(one.content, one.place)
     return finder.findings()
+
+
+def read_indented(text: str) -> Findings:
+    """What is found in a text that stands four columns to the right, from its second line on."""
+    return read(text.replace("\n    ", "\n"), "x")
 
 
 def read_file(name: str) -> Findings:
@@ -484,7 +490,7 @@ def test_a_workflow_with_little_in_it() -> None:
         - {name: b, podSpecPatch: '{"priority": 1}', suspend: {}}
         - {name: c, container: {image: "a:1"}, volumes: [{name: v, emptyDir: {}}]}
     """
-    found = read(text.replace("\n    ", "\n"), "x")
+    found = read_indented(text)
     assert [str(use.place) for use in found.uses] == ["Workflow/w, template c, container main (x:14)"]
     assert [str(one) for one in found.remarks] == [
         "Workflow/w (x:2): podSpecPatch is not read: it may change images and nodes",
@@ -522,7 +528,7 @@ def test_a_manifest_that_is_filled_in() -> None:
                       - name: side
                         image: registry.example.com/side:{{workflow.parameters.tag}}
     """
-    found = read(text.replace("\n    ", "\n"), "x")
+    found = read_indented(text)
     assert rows(found) == [
         (
             "registry.example.com/train:1",
@@ -586,6 +592,20 @@ def test_annotations_of_an_object(annotations: dict[str, Any], left: list[str]) 
     assert [use.image for use in found.uses] == left
 
 
+@pytest.mark.parametrize(
+    "file", sorted(DEPLOY.glob("components/*/deployment-*.yaml")), ids=lambda file: file.stem
+)
+def test_what_is_of_ips_flow(file: Path) -> None:
+    """Its Deployments are left out by a label of their own, or by that of their pods alone."""
+    text = file.read_text(encoding="utf-8")
+    for one in (text, text.replace("\n    app.kubernetes.io/part-of: ips-flow\n", "\n    a: b\n", 1)):
+        found = read(one, "ours")
+        assert (found.uses, found.remarks, found.left_out) == ((), (), {"of IPS Flow itself": 1})
+    theirs = read(text.replace("part-of: ips-flow", "part-of: shop"), "theirs")
+    assert theirs.uses
+    assert not theirs.left_out
+
+
 def test_an_ignored_template() -> None:
     """The annotations of a pod template count as those of its object; an image that is none can be ignored too."""
     text = """
@@ -605,7 +625,7 @@ def test_an_ignored_template() -> None:
         metadata: {annotations: {ips-flow.io/ignore-images: "{{*"}}
         spec: {containers: [{name: a, image: "a:1"}, {name: b, image: "{{ b }}"}]}
     """
-    found = read(text.replace("\n    ", "\n"), "x")
+    found = read_indented(text)
     assert [str(use.place) for use in found.uses] == ["Deployment/e, container a (x:16)"]
     assert (found.remarks, found.left_out) == ((), {"ignored by annotation": 3})
 

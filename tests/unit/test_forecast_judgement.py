@@ -185,6 +185,17 @@ def test_a_tag_that_moved() -> None:
     ).concerns
 
 
+def test_content_for_an_architecture_that_nobody_asked_for() -> None:
+    """It may be the registry's under its platform's digest, which is not known."""
+    content = Content("sha256:c", {"base": 1}, 1)
+    nodes = [machine("a", arch="arm64", images=[held(GOOD, "sha256:" + "b" * 64)]), machine("b")]
+    assert not forecast(nodes, Offer(samples.DIGEST, [AMD, ARM], {"amd64": content})).concerns
+    both = {"amd64": content, "arm64": content}
+    assert told(forecast(nodes, Offer(samples.DIGEST, [AMD, ARM], both))) == [
+        ("warning", "Stale", GOOD, 1, "a")
+    ]
+
+
 def test_an_image_for_another_platform_that_stands_alone() -> None:
     """Nodes fetch it all the same, so it is a warning."""
     alone = Offer("sha256:0", [ARM], {"amd64": Content("sha256:0", {"l": 1}, 1, made_for=ARM)})

@@ -70,6 +70,7 @@ def test_what_runs_on_a_node(architecture: str, platform: Platform, fit: int | N
     ("body", "told"),
     [
         (b"<html>", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
         (b"[]", "JSON that is no mapping"),
         (
             b'{"schemaVersion": 1}',
@@ -266,6 +267,10 @@ def test_secrets_are_read_as_kubelets_read_them() -> None:
     [
         ({}, "it has neither .dockerconfigjson nor .dockercfg, so it is no image pull Secret"),
         ({"data": {".dockerconfigjson": "!"}}, "its .dockerconfigjson is no Docker configuration"),
+        (
+            {"data": {".dockerconfigjson": base64.b64encode(b"[" * 100_000).decode()}},
+            "its .dockerconfigjson is no Docker configuration",
+        ),
         (secret([1]), "its .dockerconfigjson is no Docker configuration"),
         (secret({"a": 1}), "its .dockerconfigjson is no Docker configuration"),
         (secret({"a": {"auth": "A"}}), "its .dockerconfigjson is no Docker configuration"),

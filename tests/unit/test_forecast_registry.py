@@ -257,6 +257,8 @@ class Clock:
         ("Thu, 01 Jan 2026 00:00:09 -0000", 9.0),
         ("Wed, 31 Dec 2025 00:00:00 GMT", 0.5),
         ("soon", 0.5),
+        ("\u00b2", 0.5),  # a digit for `str.isdigit`, and no number
+        ("Fri, 01 Jan 99999999999999999999 00:00:00 GMT", 0.5),
         ("", 0.5),
     ],
 )
@@ -286,6 +288,19 @@ def test_a_registry_that_goes_on_refusing() -> None:
         assert refused(image, means=clock.means())[:2] == (Failure.RATE_LIMITED, False)
         one.replies = [(418, {}, b'{"errors": [1]}')]
         assert refused(image, means=clock.means()) == (Failure.UNKNOWN, False, 'HTTP 418: {"errors": [1]}')
+
+
+def test_json_that_is_nested_too_deeply(tokens: Hub) -> None:
+    """It is no error's text, and no token."""
+    deep = b'{"errors":' + b"[" * 100_000
+    image = tokens.put("app", "1", fake.index())
+    tokens.replies = [(404, {}, deep)]
+    failure, certain, message = refused(image)
+    assert (failure, certain) == (Failure.NOT_FOUND, True)
+    assert message.startswith('HTTP 404: {"errors":[[[')
+    challenge = {"WWW-Authenticate": f'Bearer realm="{tokens.realm or f"http://{tokens.address}/token"}"'}
+    tokens.replies = [(401, challenge, b""), (200, {}, deep)]
+    assert refused(image)[:2] == (Failure.REGISTRY_UNAVAILABLE, False)
 
 
 def test_other_content_than_was_asked_for() -> None:
@@ -337,6 +352,18 @@ def test_a_manifest_is_asked_for_once() -> None:
         before = len(one.asked)
         ask(f"{image}@{one_image.digest}", "amd64", cache=cache)
         assert len(one.asked) == before
+
+
+def test_what_one_repository_has_another_may_lack() -> None:
+    """A digest that was seen in one repository, or one registry, is asked for in each other one."""
+    cache = Cache()
+    one_image = fake.index(("linux/amd64", fake.image(fake.layer(1))))
+    with fake.hub() as one, fake.hub() as other:
+        there = f"{one.put('app', '1', one_image)}@{one_image.digest}"
+        assert isinstance(ask(there, "amd64", cache=cache), Offer)
+        for lacking in (f"{one.address}/b@{one_image.digest}", f"{other.address}/app@{one_image.digest}"):
+            assert refused(lacking, cache=cache)[:2] == (Failure.NOT_FOUND, True)
+        assert isinstance(ask(there, "amd64", cache=cache), Offer)
 
 
 def test_a_registry_that_is_not_there() -> None:

@@ -154,7 +154,17 @@ def test_retry_after_beyond_the_time_there_is(receiver: Receiver, world: World) 
     assert found.not_before == clock.stamp(world.at + timedelta(hours=1))
 
 
-@pytest.mark.parametrize("text", ["soon", "-5", "", "1e9", "Fri, 99 Foo 2026"])
+@pytest.mark.parametrize("text", ["86401", "9" * 5000, "Fri, 31 Dec 9999 00:00:00 GMT"])
+def test_retry_after_beyond_a_day(receiver: Receiver, world: World, text: str) -> None:
+    """However long it is, a day is the most."""
+    receiver.will(Reply(503, {"Retry-After": text}))
+    assert send(world, receiver).not_before == clock.stamp(world.at + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["soon", "-5", "", "1e9", "\u00b2", "Fri, 99 Foo 2026", "Fri, 01 Jan 99999999999999999999 00:00:00 GMT"],
+)
 def test_retry_after_that_says_nothing(receiver: Receiver, world: World, text: str) -> None:
     """The usual pause is made."""
     receiver.will(Reply(429, {"Retry-After": text}))

@@ -311,7 +311,14 @@ def test_the_list_and_the_history(kube: Kube, capsys: pytest.CaptureFixture[str]
         ((*CREATE, "--name", "x"), "a schedule names its tasks itself"),
         (("schedule", "create", "Nightly", *CREATE[3:]), "schedule name 'Nightly'"),
         (("schedule", "create", "n" * 42, *CREATE[3:]), "at most 41"),
-        (("schedule", "create", "nightly", "--cron", "@daily"), "nothing to run"),
+        (
+            ("schedule", "create", "nightly", "--cron", "@daily"),
+            (
+                "error: nothing to schedule: neither FILE nor --image was given\n"
+                "hint:  Name a request file, - for stdin, or an image: "
+                "`ips-flow schedule create nightly --cron @daily --image busybox:1.37`.\n"
+            ),
+        ),
         ((*CREATE, "--priority", "11"), "priority"),
         (CREATE[:-2], "--cron"),
     ],
