@@ -60,7 +60,15 @@ def up(argv: list[str]) -> int:
         "--nodes", type=_count(1, layout.MAX_NODES), metavar="N", help="real nodes (default: 2)"
     )
     parser.add_argument(
-        "--fake-nodes", type=_count(0, 10_000), metavar="M", help="simulated nodes (default: 0)"
+        "--fake-nodes",
+        type=_count(0, 10_000),
+        metavar="M",
+        help="simulated nodes (default: 0); fewer takes some away",
+    )
+    parser.add_argument(
+        "--stock-limits",
+        action=argparse.BooleanOptionalAction,
+        help="controllers that ask the API server as seldom as stock ones: 20 times a second",
     )
     parser.add_argument("--take-over", action="store_true", help="end the cluster of another checkout first")
     parser.add_argument(
@@ -73,6 +81,7 @@ def up(argv: list[str]) -> int:
             fake_nodes=options.fake_nodes,
             take_over=options.take_over,
             with_product=not options.no_product,
+            stock_limits=options.stock_limits,
         )
     return 0
 

@@ -43,6 +43,7 @@ class Cluster:
     nodes: int
     fake_nodes: int
     storage: str
+    stock_limits: bool = False
 
     def save(self) -> None:
         """Write the record."""
@@ -72,8 +73,15 @@ def exclusive() -> Iterator[None]:
         yield
 
 
-def up(*, nodes: int | None, fake_nodes: int | None, take_over: bool, with_product: bool) -> None:
-    """Start what does not run. Counts of None mean: as it is, or 2 and 0 for a new cluster."""
+def up(
+    *,
+    nodes: int | None,
+    fake_nodes: int | None,
+    take_over: bool,
+    with_product: bool,
+    stock_limits: bool | None = None,
+) -> None:
+    """Start what does not run. None means: as it is; for a new cluster 2 nodes, none simulated, higher limits."""
     began = time.monotonic()
     current = Cluster.load()
     mine = str(layout.CHECKOUT)
@@ -92,17 +100,14 @@ def up(*, nodes: int | None, fake_nodes: int | None, take_over: bool, with_produ
     wanted = Cluster(
         checkout=mine,
         nodes=max(current.nodes, nodes or current.nodes or 2),
-        fake_nodes=max(current.fake_nodes, fake_nodes or 0),
+        fake_nodes=current.fake_nodes if fake_nodes is None else fake_nodes,
         storage=str(layout.storage()),
+        stock_limits=current.stock_limits if stock_limits is None else stock_limits,
     )
-    for what, asked, has in (
-        ("nodes", nodes, current.nodes),
-        ("simulated nodes", fake_nodes, current.fake_nodes),
-    ):
-        if asked is not None and asked < has:
-            say(
-                f"  note: the cluster has {has} {what} and keeps them; for fewer, run deploy/local/down first"
-            )
+    if nodes is not None and nodes < current.nodes:
+        say(
+            f"  note: the cluster has {current.nodes} nodes and keeps them; for fewer, run deploy/local/down first"
+        )
     packages.ensure()
     upstream.ensure()
     with step("state, bridge, identities") as here:
@@ -114,7 +119,9 @@ def up(*, nodes: int | None, fake_nodes: int | None, take_over: bool, with_produ
             here.says("all there")
     numbers = list(range(1, wanted.nodes + 1))
     registry.ensure()
-    controlplane.ensure(simulated=wanted.fake_nodes > 0)
+    if processes.read(simulated.NAME) and controlplane.ready():
+        simulated.reduce(wanted.fake_nodes)
+    controlplane.ensure(simulated=wanted.fake_nodes > 0, stock_limits=wanted.stock_limits)
     kubenode.start(numbers)
     images.ensure()
     argo.ensure()

@@ -13,12 +13,13 @@ from .narration import step
 ETCD = "http://127.0.0.1:23790"
 
 
-def daemons(*, simulated: bool) -> list[processes.Daemon]:
+def daemons(*, simulated: bool, stock_limits: bool) -> list[processes.Daemon]:
     """Return the control plane's processes in the order in which they start.
 
     With simulated nodes the grace period of node heartbeats is longer: on two processors thousands of
-    simulated nodes would flap at less.
+    simulated nodes would flap at less. With stock limits the controllers ask as seldom as they do elsewhere.
     """
+    limits = [] if stock_limits else ["--kube-api-qps=200", "--kube-api-burst=400"]
     etcd = [
         str(layout.binary("etcd")),
         f"--data-dir={layout.STATE / 'etcd'}",
@@ -64,9 +65,8 @@ def daemons(*, simulated: bool) -> list[processes.Daemon]:
         "--use-service-account-credentials=true",
         "--leader-elect=false",
         "--bind-address=127.0.0.1",
-        "--kube-api-qps=200",
-        "--kube-api-burst=400",
-        "--concurrent-job-syncs=20",
+        *limits,
+        *([] if stock_limits else ["--concurrent-job-syncs=20"]),
         f"--node-monitor-grace-period={'150s' if simulated else '40s'}",
         f"--cert-dir={layout.STATE / 'controller-manager'}",
     ]
@@ -75,8 +75,7 @@ def daemons(*, simulated: bool) -> list[processes.Daemon]:
         f"--kubeconfig={credentials.kubeconfig('scheduler')}",
         "--leader-elect=false",
         "--bind-address=127.0.0.1",
-        "--kube-api-qps=200",
-        "--kube-api-burst=400",
+        *limits,
         f"--cert-dir={layout.STATE / 'scheduler'}",
     ]
     kubernetes = [layout.recipe("kubernetes")]
@@ -108,9 +107,9 @@ def ready() -> bool:
     return responds(f"{layout.API_SERVER}/readyz")
 
 
-def ensure(*, simulated: bool) -> None:
+def ensure(*, simulated: bool, stock_limits: bool) -> None:
     """Start what of the control plane does not run, and wait until all of it answers."""
-    etcd, apiserver, *controllers = daemons(simulated=simulated)
+    etcd, apiserver, *controllers = daemons(simulated=simulated, stock_limits=stock_limits)
     with step("etcd, API server") as current:
         started = [processes.ensure(etcd)]
         await_condition(

@@ -99,6 +99,18 @@ def ready() -> int:
     return kubectl("get", "nodes", "-l", LABEL, "-o", f"jsonpath={path}").split().count("True")
 
 
+def reduce(count: int) -> None:
+    """Take away simulated nodes above ``count``; with the last of them kwok goes."""
+    there = sorted(kubectl("get", "nodes", "-l", LABEL, "-o", "name").split())
+    if len(there) <= count:
+        return
+    with step(f"{len(there) - count} simulated nodes less"):
+        for first in range(count, len(there), _BATCH):
+            kubectl("delete", *there[first : first + _BATCH])
+        if not count:
+            processes.stop(record for record in processes.records() if record.name == NAME)
+
+
 def ensure(count: int) -> None:
     """Start kwok and create simulated nodes up to ``count``; wait until all are Ready."""
     with step(f"{count} simulated nodes") as current:

@@ -1,0 +1,147 @@
+"""IPS Flow and other ways to warm nodes, on the same simulated nodes: `python -m tests.scale.bench [--quick]`.
+
+Prints one table and writes all figures as JSON. It needs the local cluster (`deploy/local/up`), whose simulated nodes
+it makes as it goes, and an hour and a half; `--quick` is the smallest size alone. Runs of one kind and size have the
+same samples. `--nodes`, `--kinds` and `--forms` choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+from localcluster import simulated
+
+from ips_flows.errors import ConflictError
+from tests.cluster.conftest import LOCAL, Cluster
+from tests.scale.bench.contest import OURS, PEER_NAMESPACE, PEERS, Form, Run, contend
+from tests.scale.bench.samples import KINDS, Kind, samples
+from tests.scale.bench.simulation import sampled
+
+_SIZES = (200, 1000, 2000, 5000)
+_COMPARED = 2000  # the size at which all forms are compared; others have the rolling window alone
+_FLOODED = 1000  # and at which three images a node go to all nodes at once
+_HEAD = (
+    "nodes",
+    "pulls",
+    "way",
+    "window",
+    "seconds",
+    "÷ ideal",
+    "at once",
+    "writes",
+    "driver",
+    "control plane",
+)
+
+
+def main() -> None:
+    """Run, print, write; exit with 1 if a run did not complete or a window was exceeded."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nodes", type=_numbers, default=_SIZES, metavar="N,…")
+    parser.add_argument("--kinds", type=_names, default=tuple(KINDS), metavar=",".join(KINDS))
+    parser.add_argument("--forms", type=_names, default=(*OURS, *PEERS), metavar=",".join((*OURS, *PEERS)))
+    parser.add_argument("--quick", action="store_true", help=f"{_SIZES[0]} nodes, the rolling window")
+    parser.add_argument("--all", action="store_true", help="every kind and form at every size")
+    parser.add_argument("--seed", default="bench")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
+    given = parser.parse_args()
+    sizes = _SIZES[:1] if given.quick else tuple(sorted(given.nodes))
+    chosen = [
+        (size, cast("Kind", kind), cast("Form", form))
+        for size in sizes
+        for kind in given.kinds
+        for form in given.forms
+        if given.all or _is_of_interest(size, kind, form, sizes)
+    ]
+    runs = []
+    print(_line(_HEAD), flush=True)
+    for run in measure(chosen, given.seed):
+        runs.append(run)
+        print(_line(_cells(run)), flush=True)
+    document = {"seed": given.seed, "runs": [run.to_json() for run in runs]}
+    if given.json:
+        given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    wrong = [
+        run
+        for run in runs
+        if run.status != "completed" or (run.form != "flood" and run.most_at_once > run.window)
+    ]
+    for run in wrong:
+        print(
+            f"WRONG: {run.nodes} {run.kind} {run.form}: {run.status}, {run.most_at_once} at once",
+            file=sys.stderr,
+        )
+    sys.exit(bool(wrong))
+
+
+def measure(chosen: Iterable[tuple[int, Kind, Form]], seed: str) -> Iterator[Run]:
+    """Run what was chosen, on as many simulated nodes as each says; sizes must not fall."""
+    cluster = Cluster()
+    with suppress(ConflictError):  # of a run before
+        cluster.kube.create("/api/v1/namespaces", {"metadata": {"name": PEER_NAMESPACE}})
+    size = 0
+    for nodes, kind, form in chosen:
+        if nodes != size:
+            subprocess.run([LOCAL / "up", "--fake-nodes", str(nodes)], check=True, capture_output=True)
+            size = nodes
+        drawn = samples(kind, seed, map(simulated.name, range(1, nodes + 1)))
+        with sampled(cluster.kube, cluster.namespace, drawn):
+            yield contend(cluster, form, kind, drawn, window=nodes // 10)
+
+
+def _is_of_interest(size: int, kind: str, form: str, sizes: Sequence[int]) -> bool:
+    """The rolling window at every size; everything else at one, where it says most."""
+    compared = size == min(sizes, key=lambda one: abs(one - _COMPARED))
+    flooded = size == min(sizes, key=lambda one: abs(one - _FLOODED))
+    if kind == "uniform" and form == "rolling":
+        return True
+    if kind == "three":
+        return form in ("rolling", "flood") and flooded
+    if form == "flood":
+        return False
+    return compared and (kind in ("uniform", "heavy") or form == "rolling")
+
+
+def _cells(run: Run) -> tuple[str, ...]:
+    control = sum(
+        run.usage[name]["seconds"] for name in ("apiserver", "etcd", "controller-manager", "scheduler")
+    )
+    driver = run.usage["drive"]
+    return (
+        str(run.nodes),
+        run.kind,
+        run.form,
+        str(run.window),
+        f"{run.seconds:.1f}",
+        f"{run.ratio:.3f}",
+        str(run.most_at_once),
+        f"{run.floor:.2f}",
+        f"{driver['seconds']:.1f} s {driver['mebibytes']:.0f} MiB",
+        f"{control:.1f} s",
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    widths = (5, 7, 7, 6, 8, 7, 7, 6, 14, 13)
+    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(one) for one in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""One run of one way to warm nodes, and what it took."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_PLAN, ANNOTATION_PROGRESS, LABEL_TASK_NAME
+from ips_flows.kube import Json, core, jobs, workflows
+from tests.cluster import processes
+from tests.cluster.conftest import Cluster
+from tests.scale.bench import ideal, meters
+from tests.scale.bench.pulls import Pulls
+from tests.scale.bench.samples import KINDS, Kind, Sample
+from tests.scale.peers.order import LABEL, Order
+
+Form = Literal["rolling", "batch", "waves", "barrier", "pernode", "flood"]
+OURS: Sequence[Form] = ("rolling", "batch", "waves")
+PEERS: Sequence[Form] = ("barrier", "pernode", "flood")
+PEER_NAMESPACE = "bench-peers"
+
+_DAEMONS = ("apiserver", "etcd", "controller-manager", "scheduler", "argo-controller")
+_WAVES = ["10%", "50%", "100%"]
+_LIMIT_SECONDS = 3600.0
+
+
+@dataclass
+class Run:
+    """Figures of a run. Seconds are of the makespan: from the first Job to the last result."""
+
+    form: Form
+    kind: Kind
+    nodes: int
+    window: int
+    seconds: float = 0.0
+    ideal: float = 0.0
+    most_at_once: int = 0
+    writes: dict[str, float] = field(default_factory=dict)
+    writes_after: dict[str, float] = field(default_factory=dict)
+    floor: float = 0.0
+    usage: dict[str, dict[str, float]] = field(default_factory=dict)
+    status: str = ""
+    whole_seconds: float = 0.0
+    workflow_bytes: int = 0
+    config_map_bytes: int = 0
+    step_pods: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        """Makespan ÷ ideal."""
+        return self.seconds / self.ideal
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures."""
+        return {**asdict(self), "ratio": round(self.ratio, 3)}
+
+
+def contend(cluster: Cluster, form: Form, kind: Kind, samples: Mapping[str, Sample], window: int) -> Run:
+    """Warm all nodes that have a sample, in the order of their names."""
+    images = [f"registry.example.com/bench/{kind}-{number}:1" for number in range(KINDS[kind][1])]
+    nodes = sorted(samples)
+    run = Run(form, kind, len(nodes), window)
+    busy = [samples[node].busy(len(images)) for node in nodes]
+    run.ideal = _ideal(form, busy, window)
+    if form in OURS:
+        _ours(cluster, run, images)
+    else:
+        _peer(cluster, run, nodes, images)
+    return run
+
+
+def _ideal(form: Form, busy: Sequence[float], window: int) -> float:
+    """By list scheduling, whatever the form, but for waves, where the user asked for a stop between them."""
+    if form == "waves":
+        shares = [-(-len(busy) * percent // 100) for percent in (10, 50, 100)]
+        sizes = [shares[0], shares[1] - shares[0], shares[2] - shares[1]]
+        return ideal.waves(busy, window, sizes)
+    return ideal.rolling(busy, window)
+
+
+def _ours(cluster: Cluster, run: Run, images: list[str]) -> None:
+    name = f"bench-{uuid.uuid4().hex[:6]}"
+    request = {
+        "name": name,
+        "images": images,
+        "batchSize": run.window,
+        "nodeSelector": {"type": "kwok"},
+        "tolerations": [{"operator": "Exists"}],
+        "timeout": "4h",
+        "nodeTimeout": "1h",
+        **({"order": "batch"} if run.form == "batch" else {}),
+        **({"waves": _WAVES} if run.form == "waves" else {}),
+        **({"maxFailedNodes": "5%"} if run.kind == "failing" else {}),
+    }
+    steps = {step: lambda step=step: processes.of_step(step, name) for step in ("filter", "drive", "finish")}
+    pods = Pulls(cluster.kube, cluster.namespace, f"{LABEL_TASK_NAME}={name}")
+    progress = _Progress(cluster, name)
+    before = meters.writes()
+    with pods, meters.Usage(_DAEMONS, steps) as usage, progress:
+        submitted = time.monotonic()
+        cluster.submit(json.dumps(request))
+        progress.await_end()
+        at_end = meters.writes()
+        _await(lambda: ANNOTATION_CLEANED in _annotations(cluster, name))
+        run.whole_seconds = round(time.monotonic() - submitted, 1)
+        workflow = cluster.ended_workflow(name)
+    after = meters.writes()
+    task = cluster.task(name)
+    run.usage = usage.result()
+    run.seconds = round(progress.last - progress.first, 2)
+    run.most_at_once = pods.most_at_once
+    run.floor = round(meters.floor_share(at_end - before, run.nodes), 3)
+    run.writes = meters.per_node(at_end - before, run.nodes)
+    run.writes_after = meters.per_node(after - at_end, run.nodes)
+    run.status = task["status"]
+    run.failed = sorted({one["nodeName"] for one in task["failedNodeDetails"]})
+    run.workflow_bytes = len(json.dumps(workflow, separators=(",", ":")))
+    run.step_pods = sum(node["type"] == "Pod" for node in workflow["status"]["nodes"].values())
+    maps = cluster.kube.list(core(cluster.namespace, "configmaps"), labels=f"{LABEL_TASK_NAME}={name}")
+    run.config_map_bytes = sum(len(json.dumps(one, separators=(",", ":"))) for one in maps)
+    cluster.kube.delete(workflows(cluster.namespace, name))
+
+
+class _Progress:
+    """Follows the Jobs of a task: when the first was there, and when the last result of its last wave was in."""
+
+    def __init__(self, cluster: Cluster, task: str) -> None:
+        self._cluster, self._task = cluster, task
+        self._total: int | None = None
+        self._done: dict[str, int] = {}
+        self._end = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.first = self.last = 0.0
+
+    def __enter__(self) -> None:
+        self._version = self._cluster.kube.get(jobs(self._cluster.namespace), limit=1)["metadata"][
+            "resourceVersion"
+        ]
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def await_end(self) -> None:
+        """Until every node of the plan has a result; raises where the task ended without that."""
+        end = time.monotonic() + _LIMIT_SECONDS
+        while not self._end.wait(1):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self._task} has not ended")
+            if "finishedAt" in self._cluster.workflow(self._task).get("status", {}):
+                if self._end.wait(10):
+                    return
+                raise RuntimeError(f"{self._task} ended before its Jobs did: {self._done}")
+
+    def _run(self) -> None:
+        path, labels = jobs(self._cluster.namespace), f"{LABEL_TASK_NAME}={self._task}"
+        while not self._stop.is_set():
+            for event in self._cluster.kube.watch(
+                path, resource_version=self._version, seconds=2, labels=labels
+            ):
+                self._version = event["object"]["metadata"]["resourceVersion"]
+                if event["type"] in ("ADDED", "MODIFIED"):
+                    self._take(event["object"])
+
+    def _take(self, job: Json) -> None:
+        at = time.monotonic()
+        self.first = self.first or at
+        text = job["metadata"]["annotations"].get(ANNOTATION_PROGRESS)
+        if text is None:
+            return
+        if self._total is None:
+            plan = json.loads(_annotations(self._cluster, self._task)[ANNOTATION_PLAN])
+            self._total = sum(wave["nodes"] for wave in plan["waves"])
+        progress = json.loads(text)
+        self._done[job["metadata"]["name"]] = progress["done"] + progress["failed"]
+        if sum(self._done.values()) >= self._total and not self._end.is_set():
+            self.last = at
+            self._end.set()
+
+
+def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str]) -> None:
+    name = f"{run.form}-{uuid.uuid4().hex[:6]}"
+    order = Order(name, PEER_NAMESPACE, nodes, images, run.window)
+    pods = Pulls(cluster.kube, PEER_NAMESPACE, f"{LABEL}={name}")
+    before = meters.writes()
+    command = [sys.executable, "-m", f"tests.scale.peers.{run.form}"]
+    driver = subprocess.Popen(command, stdin=subprocess.PIPE, env=cluster.environment, text=True)
+    with pods, meters.Usage(_DAEMONS, {"drive": lambda: [driver.pid]}) as usage:
+        driver.communicate(order.to_json(), timeout=_LIMIT_SECONDS)
+    if driver.returncode:
+        raise RuntimeError(f"{run.form} exited with {driver.returncode}")
+    after = meters.writes()
+    if pods.first is None or pods.last is None:
+        raise RuntimeError(f"{run.form} had no pods")
+    run.seconds = round(pods.last - pods.first, 2)
+    run.most_at_once = pods.most_at_once
+    run.floor = round(meters.floor_share(after - before, run.nodes), 3)
+    run.writes = meters.per_node(after - before, run.nodes)
+    run.usage = usage.result()
+    run.status = "completed"
+    # All at once: the next run must not pay for this one's deletions.
+    cluster.kube.delete_all(jobs(PEER_NAMESPACE), labels=f"{LABEL}={name}")
+    cluster.kube.delete_all(core(PEER_NAMESPACE, "pods"), labels=f"{LABEL}={name}")
+    _await(
+        lambda: (
+            not list(
+                cluster.kube.list(core(PEER_NAMESPACE, "pods"), labels=f"{LABEL}={name}", metadata_only=True)
+            )
+        )
+    )
+
+
+def _annotations(cluster: Cluster, name: str) -> dict[str, str]:
+    return cluster.workflow(name)["metadata"].get("annotations") or {}
+
+
+def _await(condition: Any) -> None:
+    end = time.monotonic() + 600
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the run is not cleaned up")
+        threading.Event().wait(0.5)

@@ -1,0 +1,119 @@
+"""What a run costs: writes to the API server by its own metrics, and processor and memory of processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from localcluster.commands import kubectl
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.cluster import processes
+
+_WRITES = ("POST", "PUT", "PATCH", "DELETE", "APPLY", "DELETECOLLECTION")
+# What a run writes; heartbeats of nodes and leases go on whatever runs.
+_RESOURCES = ("pods", "jobs", "configmaps", "events", "workflows", "workflowtaskresults")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_BEAT_SECONDS = 0.5
+
+Writes = Counter[tuple[str, str]]
+
+
+def writes() -> Writes:
+    """Writes so far by (verb, resource or resource/subresource), those that were refused included."""
+    found: Writes = Counter()
+    for family in text_string_to_metric_families(kubectl("get", "--raw", "/metrics")):
+        if family.name != "apiserver_request":
+            continue
+        for sample in family.samples:
+            labels = sample.labels
+            verb, resource = labels.get("verb", ""), labels.get("resource", "")
+            if sample.name == "apiserver_request_total" and verb in _WRITES and resource in _RESOURCES:
+                part = f"/{labels['subresource']}" if labels.get("subresource") else ""
+                found[verb, resource + part] += int(sample.value)
+    return found
+
+
+def per_node(counted: Mapping[tuple[str, str], int], nodes: int) -> dict[str, float]:
+    """Writes a node, as `POST pods` → 1.0, the most first."""
+    ranked = sorted(counted.items(), key=lambda one: -one[1])
+    return {f"{verb} {resource}": round(count / nodes, 3) for (verb, resource), count in ranked if count}
+
+
+def floor_share(counted: Mapping[tuple[str, str], int], nodes: int) -> float:
+    """Writes a node without events and without what a kubelet says of a pod."""
+    left_out = ("events", "pods/status")
+    return sum(count for (_, resource), count in counted.items() if resource not in left_out) / nodes
+
+
+class Usage:
+    """Processor seconds and peak memory of processes while it is open: of daemons by name, of steps by their task."""
+
+    def __init__(self, daemons: Iterable[str], steps: Mapping[str, Callable[[], list[int]]]) -> None:
+        self._steps = steps
+        self._pids = {name: {processes.daemon(name)} for name in daemons}
+        self._cpu: dict[tuple[str, int], float] = {}
+        self._peak: dict[str, float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        for pids in self._pids.values():
+            for pid in pids:
+                Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+        self._before = {name: sum(map(_seconds, pids)) for name, pids in self._pids.items()}
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        self._look()
+
+    def result(self) -> dict[str, dict[str, float]]:
+        """Name → processor seconds and peak MiB."""
+        names = dict.fromkeys((*self._pids, *self._steps))
+        return {
+            name: {
+                "seconds": round(
+                    sum(seconds for (of, _), seconds in self._cpu.items() if of == name)
+                    - self._before.get(name, 0.0),
+                    2,
+                ),
+                "mebibytes": round(self._peak.get(name, 0.0), 1),
+            }
+            for name in names
+        }
+
+    def _run(self) -> None:
+        while not self._stop.wait(_BEAT_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        found = {**self._pids, **{name: set(find()) for name, find in self._steps.items()}}
+        for name, pids in found.items():
+            for pid in pids:
+                try:
+                    self._cpu[name, pid] = _seconds(pid)
+                    self._peak[name] = max(self._peak.get(name, 0.0), _peak(pid))
+                except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                    continue
+
+
+def _seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _peak(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0

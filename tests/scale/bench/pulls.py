@@ -1,0 +1,69 @@
+"""A watch over the pods of a run: when each node pulled, and how many did at any instant."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from ips_flows.evidence import is_terminal
+from ips_flows.jobgroup import is_gated
+from ips_flows.kube import Json, Kube, core
+
+
+class Pulls:
+    """Pods with a label, followed while it is open. Times are of the monotonic clock, as the changes come in."""
+
+    def __init__(self, kube: Kube, namespace: str, label: str) -> None:
+        self._kube, self._path, self._label = kube, core(namespace, "pods"), label
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._pulling: set[str] = set()
+        self._ended: set[str] = set()
+        self.most_at_once = 0
+        self.first: float | None = None
+        self.last: float | None = None
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._version = self._kube.get(self._path, limit=1)["metadata"]["resourceVersion"]
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        if self.error is not None:
+            raise self.error
+
+    @property
+    def ended(self) -> int:
+        """How many pods have ended."""
+        return len(self._ended)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                for event in self._kube.watch(
+                    self._path, resource_version=self._version, seconds=2, labels=self._label
+                ):
+                    self._version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        self._take(event["object"], gone=event["type"] == "DELETED")
+        except BaseException as error:  # noqa: BLE001  (told where it is closed)
+            self.error = error
+
+    def _take(self, pod: Json, *, gone: bool) -> None:
+        name, at = pod["metadata"]["uid"], time.monotonic()
+        self.first = self.first or at
+        if gone or is_terminal(pod):
+            self._pulling.discard(name)
+            if name not in self._ended and is_terminal(pod):
+                self._ended.add(name)
+                self.last = at
+        elif not is_gated(pod) and pod["spec"].get("nodeName") and name not in self._ended:
+            self._pulling.add(name)
+            self.most_at_once = max(self.most_at_once, len(self._pulling))

@@ -1,0 +1,82 @@
+"""The parts of the benchmark that are reckoned: samples and ideals."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.scale.bench import ideal
+from tests.scale.bench.meters import floor_share, per_node
+from tests.scale.bench.samples import KINDS, Kind, Sample, samples
+
+NODES = [f"fake{number:05}" for number in range(1, 5001)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_node_has_one_sample(kind: Kind) -> None:
+    """Whatever other nodes there are; another seed is another sample."""
+    few, many = samples(kind, "a", NODES[:50]), samples(kind, "a", NODES)
+    assert few == {node: many[node] for node in NODES[:50]}
+    assert samples(kind, "b", NODES[:50]) != few
+
+
+def test_the_distributions_are_what_they_are_called() -> None:
+    """Median and tail of the heavy one, bounds of the uniform one, the share of failures."""
+    uniform = [one.milliseconds for one in samples("uniform", "a", NODES).values()]
+    assert min(uniform) >= 8_000
+    assert max(uniform) <= 12_000
+    heavy = sorted(one.milliseconds for one in samples("heavy", "a", NODES).values())
+    assert statistics.median(heavy) == pytest.approx(20_000, rel=0.05)
+    assert heavy[-50] == pytest.approx(180_000, rel=0.25)
+    failing = Counter(one.failure for one in samples("failing", "a", NODES).values())
+    assert 60 <= failing["permanent"] + failing["passing"] <= 140
+    assert failing["permanent"] > 20
+    assert failing["passing"] > 20
+
+
+def test_what_a_sample_costs() -> None:
+    """Images come one after another; after a passing failure the node pulls once more."""
+    assert Sample(1500).busy(3) == 4.5
+    assert Sample(1500, "passing").busy(1) == 3.0
+    assert Sample(1500, "permanent").busy(1) == 1.5
+    assert (str(Sample(1500)), str(Sample(1500, "passing"))) == ("1500", "1500 passing")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slots", "rolling", "batches"),
+    [
+        ([], 3, 0.0, 0.0),
+        ([5.0], 3, 5.0, 5.0),
+        ([1.0, 1.0, 1.0, 1.0], 2, 2.0, 2.0),
+        ([3.0, 1.0, 1.0, 1.0], 2, 3.0, 4.0),
+        ([1.0, 5.0, 1.0, 5.0], 2, 7.0, 10.0),
+    ],
+)
+def test_ideals(seconds: list[float], slots: int, rolling: float, batches: float) -> None:
+    """By hand."""
+    assert ideal.rolling(seconds, slots) == rolling
+    assert ideal.batches(seconds, slots) == batches
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=60), st.integers(1, 10))
+def test_ideals_are_bounded(seconds: list[float], slots: int) -> None:
+    """No schedule beats the work shared evenly, or the longest pull; batches and waves never beat a rolling window."""
+    took = ideal.rolling(seconds, slots)
+    assert took >= max(*seconds, sum(seconds) / slots) - 1e-6
+    assert ideal.batches(seconds, slots) >= took - 1e-6
+    assert ideal.waves(seconds, slots, [len(seconds)]) == took
+    half = len(seconds) // 2
+    assert ideal.waves(seconds, slots, [half, len(seconds) - half]) >= max(
+        ideal.rolling(seconds[:half], slots), ideal.rolling(seconds[half:], slots)
+    )
+
+
+def test_writes_of_a_node() -> None:
+    """Events and what a kubelet says are left out of the sum, not of the list."""
+    counted = Counter({("POST", "pods"): 100, ("POST", "events"): 300, ("PATCH", "pods/status"): 100})
+    assert floor_share(counted, 100) == 1.0
+    assert per_node(counted, 100) == {"POST events": 3.0, "POST pods": 1.0, "PATCH pods/status": 1.0}
