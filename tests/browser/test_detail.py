@@ -156,6 +156,47 @@ def test_a_task_that_is_not_there(tab: Tab) -> None:
     expect(tab.one("heading", "No tasks yet")).to_be_visible()
 
 
+def test_a_task_that_is_deleted_while_it_is_shown(tab: Tab, submit: Submit, server: ApiServer) -> None:
+    """The page says so, and does not bring back what it knew when it next draws its figures."""
+    tab.expects("404")
+    tab.page.clock.install()
+    submit("short")
+    tab.open("tasks/short")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    server.remove("workflows", "short", "warm")
+    deleted = tab.page.get_by_text("It was deleted while this page showed it.")
+    expect(deleted).to_be_visible()
+    tab.page.clock.run_for(12_000)
+    expect(deleted).to_be_visible()
+    expect(tab.page.locator(".detail")).to_be_hidden()
+    expect(tab.one("button", "Cancel task")).to_have_count(0)
+
+
+def test_an_error_of_the_page_itself(tab: Tab, submit: Submit) -> None:
+    """It reaches the console, is not taken for a connection that broke, and the next update is shown."""
+    argo = submit("rollout")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 4})
+    tab.open("tasks/rollout")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    tab.page.evaluate(
+        """() => {
+            const proto = CSSStyleDeclaration.prototype, { setProperty } = proto;
+            proto.setProperty = () => { throw new TypeError("of our own"); };
+            window.mend = () => { proto.setProperty = setProperty; };
+        }"""
+    )
+    argo.progress(done=1)
+    tab.until(lambda: bool(tab.problems), lambda: "nothing on the console")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    tab.page.evaluate("window.mend()")
+    argo.progress(done=2)
+    expect(tab.page.locator(".lead").get_by_role("progressbar")).to_have_attribute("aria-valuenow", "50")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    assert [one for one in tab.problems if "of our own" not in one] == []
+    tab.problems.clear()
+
+
 def test_the_server_starts_anew_while_the_page_is_open(tab: Tab, site: Site, submit: Submit) -> None:
     """The page says that it is cut off and since when, keeps what it knew, and is live again by itself."""
     tab.expects("net", "503")

@@ -264,7 +264,7 @@ export function detail(main, id, config) {
     },
   });
   refresh();
-  const tick = window.setInterval(() => task && !document.hidden && show(), 5000);
+  const tick = window.setInterval(() => task && !document.hidden && tiles(figures, task), 5000);
   return {
     stop() {
       stopped = true;

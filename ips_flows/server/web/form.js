@@ -39,7 +39,7 @@ export function form(main) {
   controls.get("images").control.focus();
 
   function group({ name, open, fields }) {
-    const filled = fields.some(([field]) => draft[field]);
+    const filled = fields.some(([field]) => field in requestOf(draft));
     const rows = h("div", { class: "fields" }, fields.map(row));
     const title = t(`form.${name}`);
     if (open) return h("fieldset", { class: "card" }, h("legend", {}, title), rows);

@@ -59,11 +59,20 @@ export function follow(id, { onTask, onState, onError }) {
     }
   }
 
-  function take({ kind, data }) {
+  /** What goes wrong with showing it is no break of the stream: it belongs on the console. */
+  function take(event) {
     pause = FIRST_PAUSE;
+    try {
+      tell(event);
+    } catch (error) {
+      window.reportError(error);
+    }
+  }
+
+  function tell({ kind, task }) {
     if (kind === "task") {
       onState("live");
-      onTask(JSON.parse(data));
+      onTask(task);
     } else if (kind === "end" || kind === "deleted") {
       over = true;
       onState("over");
@@ -104,5 +113,6 @@ function eventOf(block) {
     lines
       .filter((line) => line.startsWith(`${name}:`))
       .map((line) => line.slice(name.length + 1).replace(/^ /, ""));
-  return { kind: values("event").at(-1) ?? "", data: values("data").join("\n") };
+  const kind = values("event").at(-1) ?? "";
+  return { kind, task: kind === "task" ? JSON.parse(values("data").join("\n")) : null };
 }

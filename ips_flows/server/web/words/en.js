@@ -20,8 +20,7 @@ export default {
   "title.new": "New task",
   "title.sign in": "Token needed",
 
-  "error.unreachable":
-    "The server does not answer. Check that it runs and that your network reaches it; this page tries again.",
+  "error.unreachable": "The server does not answer. Check that it runs and that your network reaches it.",
   "error.garbled": "The answer broke off, or was not JSON. Is there a proxy between?",
   "error.status": ({ status }) => `The server answered with status ${status} and no explanation.`,
   "error.start": "IPS Flow can't be reached",

@@ -18,7 +18,7 @@ export default {
   "title.new": "新建任务",
   "title.sign in": "需要令牌",
 
-  "error.unreachable": "服务器没有响应。请确认它正在运行且网络可达；本页会自动重试。",
+  "error.unreachable": "服务器没有响应。请确认它正在运行且网络可达。",
   "error.garbled": "响应中断，或不是 JSON。中间是否有代理？",
   "error.status": ({ status }) => `服务器返回状态码 ${status}，未说明原因。`,
   "error.start": "无法连接 IPS Flow",
