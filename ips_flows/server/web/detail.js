@@ -21,6 +21,7 @@ export function detail(main, id, config) {
   let timer = 0;
   let seen = new Date();
   let busy = false;
+  let explained = "";
 
   const pill = h("span", {});
   const live = h("span", { class: "live", role: "status" });
@@ -90,30 +91,24 @@ export function detail(main, id, config) {
     tiles(figures, task);
     cells.update(task);
     fill(slots.waves, waves(task));
-    panel(slots.failures, failures, task);
+    explain();
     fill(slots.retries, retries(task));
     fill(slots.drift, drift(task));
     fill(slots.timeline, timeline(task));
-    panel(slots.facts, facts, task);
+    fill(slots.facts, facts(task));
     fill(slots.skipped, skipped(task));
     fill(slots.notice, notice(task));
     actions();
   }
 
-  /** A panel with parts that can be unfolded is made anew only when what it tells has changed. */
-  function panel(slot, make, of) {
-    const key = JSON.stringify([
-      of.failedNodeDetails,
-      of.summary?.failures,
-      of.status,
-      of.window,
-      of.priority,
-      of.mode,
-    ]);
-    if (slot.dataset.told === key) return;
-    slot.dataset.told = key;
+  /** What failed can be unfolded, so it is made anew only when it tells something else. */
+  function explain() {
+    const key = JSON.stringify([task.failedNodeDetails, task.summary?.failures]);
+    if (key === explained) return;
+    explained = key;
+    const slot = slots.failures;
     const open = new Set([...slot.querySelectorAll("details[open]")].map((one) => one.dataset.key));
-    fill(slot, make(of));
+    fill(slot, failures(task));
     for (const one of slot.querySelectorAll("details")) if (open.has(one.dataset.key)) one.open = true;
   }
 

@@ -20,6 +20,7 @@ export function grid() {
   let why = ""; // why there is no node to show
   let kind = "all";
   let active = { row: 0, column: 0 };
+  const drawn = new WeakMap(); // what each row shows, and where
   const id = fresh("grid");
 
   const tiles = mosaic(choose);
@@ -159,6 +160,9 @@ export function grid() {
   }
 
   function updateRow(row, { one, index }) {
+    const before = drawn.get(row);
+    if (before?.one === one && before.index === index) return;
+    drawn.set(row, { one, index });
     row.style.setProperty("top", `${index * ROW}px`);
     mark(row, "aria-rowindex", index + 2);
     const [name] = row.children;

@@ -71,10 +71,9 @@ export function problem(title, error, again) {
   );
 }
 
-/** A section with a heading that names it. */
+/** A section, named as its heading. */
 export function section(title, ...children) {
-  const id = fresh("section");
-  return h("section", { class: "card", "aria-labelledby": id }, h("h2", { id }, title), ...children);
+  return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...children);
 }
 
 /** Ask before something that can't be undone. Resolves to whether it is meant. */
