@@ -81,8 +81,7 @@ export function detail(main, id, config) {
   function show() {
     state.hidden = true;
     content.hidden = false;
-    const ending = task.status === "cancelled" && !isOver(task);
-    status(pill, task.status, ending ? t("status.cancelling") : undefined);
+    status(pill, task);
     say(message, task.message ?? "");
     message.hidden = !task.message;
     message.classList.toggle("bad", task.status === "failed");

@@ -15,7 +15,7 @@ export function form(main) {
   const submit = h("button", { class: "primary" }, t("form.submit"));
   const element = h(
     "form",
-    { class: "request", novalidate: true, onsubmit: send, oninput: changed, onchange: changed },
+    { class: "request", novalidate: true, onsubmit: send, oninput: changed },
     h("h1", {}, t("title.new")),
     summary,
     SECTIONS.map(group),
@@ -120,7 +120,6 @@ export function form(main) {
 
   function reset() {
     draft = {};
-    element.reset();
     for (const { control } of controls.values()) {
       if (control.type === "checkbox") control.checked = false;
       else if (control.tagName === "SELECT") control.selectedIndex = 0;

@@ -66,18 +66,14 @@ export function list(main, query) {
   main.append(
     h(
       "div",
-      { class: "bare" },
-      h(
-        "div",
-        { class: "headline" },
-        h("h1", {}, t("title.tasks")),
-        h("a", { class: "button primary", href: "#/new" }, t("head.new")),
-      ),
-      h("div", { class: "tools" }, filters, search),
-      stale,
-      h("div", { class: "card flush" }, table, state),
-      foot,
+      { class: "headline" },
+      h("h1", {}, t("title.tasks")),
+      h("a", { class: "button primary", href: "#/new" }, t("head.new")),
     ),
+    h("div", { class: "tools" }, filters, search),
+    stale,
+    h("div", { class: "card flush" }, table, state),
+    foot,
   );
 
   function go(changes, quietly = false) {
@@ -229,11 +225,7 @@ function makeRow() {
 
 function updateRow(row, task) {
   const at = (selector) => row.querySelector(selector);
-  status(
-    at(".status span"),
-    task.status,
-    task.status === "cancelled" && !task.finishedAt ? t("status.cancelling") : undefined,
-  );
+  status(at(".status span"), task);
   const link = at(".task a");
   mark(link, "href", `#/tasks/${encodeURIComponent(task.taskId)}`);
   say(link, task.taskId);

@@ -4,10 +4,11 @@ import { fresh, h, keyed, mark, say } from "./dom.js";
 import { ago, moment, number } from "./format.js";
 import { known, t } from "./i18n.js";
 
-/** A status as colour, form and word. */
-export function status(element, value, word = known("status", value)) {
-  element.className = `status ${value}`;
-  say(element, word);
+/** A task's status as colour, form and word; one that is cancelled but has not ended is still being cancelled. */
+export function status(element, task) {
+  element.className = `status ${task.status}`;
+  const ending = task.status === "cancelled" && !task.finishedAt;
+  say(element, ending ? t("status.cancelling") : known("status", task.status));
 }
 
 /** An empty bar; `bar` fills it. */
@@ -54,10 +55,10 @@ export function progressText(task) {
 }
 
 /** A time that says how long ago it was, and when on hovering. */
-export function when(element, stamp, prefix = "") {
+export function when(element, stamp) {
   mark(element, "datetime", stamp);
   mark(element, "title", moment(stamp));
-  say(element, prefix + ago(stamp));
+  say(element, ago(stamp));
 }
 
 /** An error that says what to do, and lets it be done again. */

@@ -194,8 +194,6 @@ export default {
   "advice.Excluded": "The request names them in excludeNodes.",
   "advice.Virtual": "There is no image store behind them, as with virtual-kubelet or Fargate.",
   "left.WrongPlatform": "These nodes don't run Linux.",
-  "advice.BreakerOpen": "The first nodes got no image at all, so the others were not even tried.",
-  "advice.NotReached": "The task ended before their turn.",
 
   "failures.title": "What failed, and why",
   "failures.count": ({ n, count, nodes }) =>

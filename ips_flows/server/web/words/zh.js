@@ -184,8 +184,6 @@ export default {
   "advice.Excluded": "请求在 excludeNodes 中排除了它们。",
   "advice.Virtual": "这些节点背后没有镜像存储，例如 virtual-kubelet 或 Fargate。",
   "left.WrongPlatform": "这些节点运行的不是 Linux。",
-  "advice.BreakerOpen": "第一批节点没有得到任何镜像，因此其余节点没有尝试。",
-  "advice.NotReached": "任务在轮到它们之前已经结束。",
 
   "failures.title": "失败原因",
   "failures.count": ({ count, nodes }) => `${nodes} 个节点，${count} 个镜像次`,
