@@ -6,7 +6,18 @@ import { clock } from "./format.js";
 import { grid } from "./grid.js";
 import { t } from "./i18n.js";
 import { drift, facts, failures, notice, retries, skipped, timeline, waves } from "./panels.js";
-import { bar, confirm, emptyBar, notify, problem, progressText, section, status } from "./parts.js";
+import {
+  bar,
+  confirm,
+  emptyBar,
+  loading,
+  notify,
+  problem,
+  progressText,
+  section,
+  status,
+  taskLink,
+} from "./parts.js";
 import { isOver } from "./results.js";
 import { follow } from "./stream.js";
 import { tiles } from "./tiles.js";
@@ -38,7 +49,7 @@ export function detail(main, id, config) {
       h("div", { class: "slot", "data-of": name }),
     ]),
   );
-  const state = h("div", { class: "card state" }, h("p", { class: "loading", role: "status" }, t("loading")));
+  const state = h("div", { class: "card state" }, loading());
   const content = h(
     "div",
     { class: "detail", hidden: true },
@@ -113,20 +124,17 @@ export function detail(main, id, config) {
 
   function actions() {
     const over = isOver(task);
+    const good = task.status === "completed";
     const wanted = [
       config.argoUrl &&
         h("a", { class: "button", href: argoLink(), target: "_blank", rel: "noreferrer" }, t("detail.argo")),
       over &&
-        task.status !== "completed" &&
+        (!good || task.progress.failedNodes > 0) &&
         h(
           "button",
-          { type: "button", "data-does": "retry", class: "primary", disabled: busy },
+          { type: "button", "data-does": "retry", class: good ? null : "primary", disabled: busy },
           t(task.progress.totalNodes ? "detail.retry" : "detail.anew"),
         ),
-      over &&
-        task.status === "completed" &&
-        task.progress.failedNodes > 0 &&
-        h("button", { type: "button", "data-does": "retry", disabled: busy }, t("detail.retry")),
       !over &&
         task.status !== "cancelled" &&
         h(
@@ -161,7 +169,7 @@ export function detail(main, id, config) {
     await attempt(async () => {
       const made = await retry(id);
       notify(t("retry.done", { task: made.taskId }));
-      window.location.hash = `#/tasks/${encodeURIComponent(made.taskId)}`;
+      window.location.hash = taskLink(made.taskId);
     });
   }
 

@@ -3,7 +3,7 @@
 import { ApiError, create } from "./api.js";
 import { h, mark, say } from "./dom.js";
 import { has, t } from "./i18n.js";
-import { notify } from "./parts.js";
+import { notify, taskLink } from "./parts.js";
 import { fieldOf, problemsOf, requestOf, SECTIONS } from "./request.js";
 
 let draft = {}; // what was typed and not submitted, kept while other views are looked at
@@ -152,7 +152,7 @@ export function form(main) {
       const { task, created } = await create(requestOf(draft));
       draft = {};
       notify(t(created ? "form.created" : "form.unchanged", { task: task.taskId }));
-      window.location.hash = `#/tasks/${encodeURIComponent(task.taskId)}`;
+      window.location.hash = taskLink(task.taskId);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       explain(error);

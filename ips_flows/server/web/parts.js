@@ -54,6 +54,12 @@ export function progressText(task) {
   return words.join(t("comma"));
 }
 
+/** What stands where something is still asked for. */
+export const loading = () => h("p", { class: "loading", role: "status" }, t("loading"));
+
+/** The address of a task's view. */
+export const taskLink = (id) => `#/tasks/${encodeURIComponent(id)}`;
+
 /** A time that says how long ago it was, and when on hovering. */
 export function when(element, stamp) {
   mark(element, "datetime", stamp);
