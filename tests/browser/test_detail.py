@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+import requests
+from playwright.sync_api import Route, expect
 
 from ips_flows.report import FailureLine
 from ips_flows.results import ImageResult, NodeResult, Result
@@ -151,15 +152,24 @@ def test_a_task_that_is_not_there(tab: Tab) -> None:
 
 
 def test_a_task_that_is_deleted_while_it_is_shown(tab: Tab, submit: Submit, server: ApiServer) -> None:
-    """The page says so, and does not bring back what it knew when it next draws its figures."""
+    """The page says so; neither its next beat nor an answer that comes late brings back what it knew."""
     tab.expects("404")
     tab.page.clock.install()
     submit("short")
+    known = requests.get(f"{tab.url}/api/v1/tasks/short", timeout=30).text
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    tab.page.route("**/api/v1/tasks/short", hold)
     tab.open("tasks/short")
     expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
     server.remove("workflows", "short", "warm")
     deleted = tab.page.get_by_text("It was deleted while this page showed it.")
     expect(deleted).to_be_visible()
+    for route in late:
+        route.fulfill(body=known, content_type="application/json")
     tab.page.clock.run_for(12_000)
     expect(deleted).to_be_visible()
     expect(tab.page.locator(".detail")).to_be_hidden()

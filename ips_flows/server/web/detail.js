@@ -26,7 +26,7 @@ const WHOLE_SECONDS = 3; // results are stored at most every 30 s; asking for th
 
 export function detail(main, id, config) {
   let task = null;
-  let stopped = false;
+  let stopped = false; // the view was left, or its task deleted: nothing is drawn any more
   let asked = 0; // when the whole task was asked for last
   let cost = 0;
   let timer = 0;
@@ -123,6 +123,7 @@ export function detail(main, id, config) {
   }
 
   function actions() {
+    if (stopped) return;
     const over = isOver(task);
     const good = task.status === "completed";
     const wanted = [
@@ -187,7 +188,7 @@ export function detail(main, id, config) {
       refresh();
     } finally {
       busy = false;
-      if (task && !stopped) actions();
+      actions();
     }
   }
 
@@ -263,6 +264,7 @@ export function detail(main, id, config) {
     onError: (problem_) => {
       connection("over");
       failed(problem_);
+      stopped = task !== null && problem_.status === 404;
     },
   });
   refresh();
