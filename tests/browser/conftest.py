@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from playwright.sync_api import Browser
 from ips_flows import tasks
 from ips_flows.kube import Kube
 from ips_flows.request import merge_overrides
-from tests.browser.site import Site, Tab, chromium_running
+from tests.browser.site import Site, Tab, chromium_running, looking
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo
 
@@ -51,17 +52,8 @@ def site(environment: dict[str, str]) -> Iterator[Site]:
 @pytest.fixture
 def new_tab(chromium: Browser, site: Site) -> Iterator[NewTab]:
     """Makes tabs of a language, a width and so on. At the end no console may have complained."""
-    made: list[Tab] = []
-
-    def make(**options: Any) -> Tab:
-        context = chromium.new_context(**{"locale": "en-GB", **options})
-        made.append(Tab(context.new_page(), site.url))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.page.context.close()
-    assert not [problem for one in made for problem in one.problems]
+    with contextlib.ExitStack() as tabs:
+        yield lambda **options: tabs.enter_context(looking(chromium, site.url, **options))
 
 
 @pytest.fixture

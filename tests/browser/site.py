@@ -132,6 +132,18 @@ def chromium_running() -> Iterator[Browser]:
             browser.close()
 
 
+@contextlib.contextmanager
+def looking(browser: Browser, url: str, **options: Any) -> Iterator[Tab]:
+    """A tab with a language, a width and so on; English, if nothing is said. Its console may not complain."""
+    context = browser.new_context(**{"locale": "en-GB", **options})
+    tab = Tab(context.new_page(), url)
+    try:
+        yield tab
+    finally:
+        context.close()
+    assert tab.problems == []
+
+
 def tab_through(page: Page, steps: int) -> Sequence[dict[str, str]]:
     """Press Tab so many times: what has the focus each time, and how it shows it."""
     seen = []

@@ -2,24 +2,19 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+import requests
+from playwright.sync_api import Route, expect
 
 from ips_flows.report import FailureLine
 from ips_flows.results import ImageResult, NodeResult, Result
 from tests.browser.conftest import Submit
 from tests.browser.site import Site, Tab
 from tests.fakes.apiserver import ApiServer
-from tests.fakes.argo import AT, Argo, failed, pulled
+from tests.fakes.argo import AT, failed, pulled
 
 DIGEST = "sha256:" + "a" * 64
 HTML = "<b>bold</b><img src=x onerror=window.broken=1>"
 ONE_OF_TWO = {"n1": pulled(), "n2": failed("NotFound", "no such tag")}
-
-
-def ends(argo: Argo, nodes: dict[str, NodeResult]) -> None:
-    argo.results(nodes)
-    argo.phase("Succeeded" if all(node.ok for node in nodes.values()) else "Failed")
-    argo.verdict(nodes)
 
 
 def test_a_task_is_watched_to_its_end(tab: Tab, submit: Submit) -> None:
@@ -39,7 +34,7 @@ def test_a_task_is_watched_to_its_end(tab: Tab, submit: Submit) -> None:
     argo.progress(done=2, pulling=1)
     grid = tab.page.get_by_role("grid")
     expect(grid.get_by_role("row", name="n1")).to_contain_text("2.5 s")
-    ends(argo, {"n1": pulled(), "n2": pulled(), "n3": pulled()})
+    argo.ends({"n1": pulled(), "n2": pulled(), "n3": pulled()})
     expect(tab.page.locator(".headline .status")).to_have_text("completed")
     expect(tab.page.get_by_text("every image is on 3 of 3 nodes")).to_be_visible()
     expect(grid.get_by_role("row")).to_have_count(4)
@@ -63,7 +58,7 @@ def test_failures_are_explained(tab: Tab, submit: Submit) -> None:
         "n3": NodeResult((good, missing), AT),
         "n4": NodeResult((good, strange), AT),
     }
-    ends(argo, nodes)
+    argo.ends(nodes)
     tab.open("tasks/broken")
     expect(tab.page.get_by_text("3 of 4 nodes lack images; NotFound ×2, Unauthorized ×1")).to_be_visible()
     panel = tab.page.get_by_role("region", name="What failed, and why")
@@ -124,7 +119,7 @@ def test_a_cancel_that_comes_too_late(tab: Tab, submit: Submit) -> None:
     argo.planned(waves={"wave-1": 1})
     tab.open("tasks/quick")
     tab.one("button", "Cancel task").click()
-    ends(argo, {"n1": pulled()})
+    argo.ends({"n1": pulled()})
     tab.page.get_by_role("dialog").get_by_role("button", name="Cancel the task").click()
     expect(tab.page.get_by_role("alert")).to_contain_text("completed")
     expect(tab.page.locator(".headline .status")).to_have_text("completed")
@@ -135,7 +130,7 @@ def test_retry_leads_to_the_new_task(tab: Tab, submit: Submit, server: ApiServer
     argo = submit("first")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 2})
-    ends(argo, ONE_OF_TWO)
+    argo.ends(ONE_OF_TWO)
     tab.open("tasks/first")
     tab.one("button", "Retry what failed").click()
     expect(tab.one("heading", "first-r1")).to_be_visible()
@@ -154,6 +149,56 @@ def test_a_task_that_is_not_there(tab: Tab) -> None:
     expect(tab.page.get_by_role("heading", name="There is no such task")).to_be_visible()
     tab.one("link", "← Tasks").click()
     expect(tab.one("heading", "No tasks yet")).to_be_visible()
+
+
+def test_a_task_that_is_deleted_while_it_is_shown(tab: Tab, submit: Submit, server: ApiServer) -> None:
+    """The page says so; neither its next beat nor an answer that comes late brings back what it knew."""
+    tab.expects("404")
+    tab.page.clock.install()
+    submit("short")
+    known = requests.get(f"{tab.url}/api/v1/tasks/short", timeout=30).text
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    tab.page.route("**/api/v1/tasks/short", hold)
+    tab.open("tasks/short")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    server.remove("workflows", "short", "warm")
+    deleted = tab.page.get_by_text("It was deleted while this page showed it.")
+    expect(deleted).to_be_visible()
+    for route in late:
+        route.fulfill(body=known, content_type="application/json")
+    tab.page.clock.run_for(12_000)
+    expect(deleted).to_be_visible()
+    expect(tab.page.locator(".detail")).to_be_hidden()
+    expect(tab.one("button", "Cancel task")).to_have_count(0)
+
+
+def test_an_error_of_the_page_itself(tab: Tab, submit: Submit) -> None:
+    """It reaches the console, is not taken for a connection that broke, and the next update is shown."""
+    argo = submit("rollout")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 4})
+    tab.open("tasks/rollout")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    tab.page.evaluate(
+        """() => {
+            const proto = CSSStyleDeclaration.prototype, { setProperty } = proto;
+            proto.setProperty = () => { throw new TypeError("of our own"); };
+            window.mend = () => { proto.setProperty = setProperty; };
+        }"""
+    )
+    argo.progress(done=1)
+    tab.until(lambda: bool(tab.problems), lambda: "nothing on the console")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    tab.page.evaluate("window.mend()")
+    argo.progress(done=2)
+    expect(tab.page.locator(".lead").get_by_role("progressbar")).to_have_attribute("aria-valuenow", "50")
+    expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
+    assert [one for one in tab.problems if "of our own" not in one] == []
+    tab.problems.clear()
 
 
 def test_the_server_starts_anew_while_the_page_is_open(tab: Tab, site: Site, submit: Submit) -> None:
@@ -203,9 +248,7 @@ def test_thousands_of_cells(tab: Tab, submit: Submit) -> None:
     good = ImageResult(Result.PULLED, seconds=1.5, bytes=1000, digest=DIGEST)
     bad = ImageResult(Result.FAILED, reason="NoSpace", message="disk full", tries=2)
     nodes = {f"node-{n}": NodeResult((good, bad if n == 1234 else good, good), AT) for n in range(3000)}
-    argo.results(nodes)
-    argo.phase("Failed")
-    argo.verdict(nodes)
+    argo.ends(nodes)
     tab.open("tasks/many")
     grid = tab.page.get_by_role("grid")
     expect(grid).to_have_attribute("aria-rowcount", "3001")

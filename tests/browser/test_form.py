@@ -196,3 +196,20 @@ def test_a_draft_stays(new_tab: NewTab) -> None:
     expect(tab.page.get_by_label("镜像")).to_have_value("busybox:1")
     tab.one("button", "清空表单").click()
     expect(tab.page.get_by_label("镜像")).to_have_value("")
+
+
+def test_what_is_filled_in_stands_open(tab: Tab) -> None:
+    """After a look at the list a folded part is open where something was filled in, and only there."""
+    tab.open("new")
+    trouble, notice = (
+        tab.page.locator("details").filter(has_text=title)
+        for title in ("Retries and limits", "Webhook and labels")
+    )
+    trouble.locator("summary").click()
+    tab.page.locator("#field-retryStrategy").select_option("exponential")
+    tab.one("link", "Tasks", exact=True).click()
+    expect(tab.one("heading", "No tasks yet")).to_be_visible()
+    tab.page.go_back()
+    expect(tab.page.locator("#field-retryStrategy")).to_have_value("exponential")
+    expect(trouble).to_have_attribute("open", "")
+    expect(notice).not_to_have_attribute("open", "")

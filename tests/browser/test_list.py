@@ -15,9 +15,7 @@ def completed(submit: Submit, name: str, *images: str) -> None:
     argo = submit(name, *images)
     argo.phase("Running")
     argo.planned(waves={"wave-1": 1}, images=images or ("busybox:1",))
-    argo.results({"n1": pulled()})
-    argo.phase("Succeeded")
-    argo.verdict({"n1": pulled()})
+    argo.ends({"n1": pulled()})
 
 
 def test_without_tasks_it_says_what_to_do(tab: Tab) -> None:
@@ -50,9 +48,7 @@ def test_bars_move_by_themselves(tab: Tab, submit: Submit) -> None:
     expect(bar).to_have_attribute("aria-valuenow", "75")
     expect(bar).to_have_attribute("aria-valuetext", "3 of 4 nodes, 1 failed")
     nodes = {"n1": pulled(), "n2": pulled(), "n3": pulled(), "n4": failed()}
-    argo.results(nodes)
-    argo.phase("Failed")
-    argo.verdict(nodes)
+    argo.ends(nodes)
     expect(row.locator("td.status")).to_have_text("failed")
 
 

@@ -30,15 +30,17 @@ def filled(submit: Submit) -> None:
     nodes = {
         f"{node}-{n}": NodeResult((bad if n % 7 == 3 else good, good, good, good), AT) for n in range(40)
     }
-    argo.results(nodes)
-    argo.phase("Failed")
-    argo.verdict(nodes)
+    argo.ends(nodes)
 
 
 def settled(tab: Tab, view: str) -> None:
     """Open a view, and wait until it shows what it has."""
     tab.expects("404")
     tab.open(view)
+    loaded(tab)
+
+
+def loaded(tab: Tab) -> None:
     expect(tab.page.locator("main h1")).to_be_visible()
     expect(tab.page.locator(".loading:visible")).to_have_count(0)
 
@@ -149,8 +151,7 @@ def test_the_focus_can_be_seen(tab: Tab) -> None:
         tab, "tasks"
     )  # a change of the view gives the focus to its heading; a page that is new gives it to nothing
     tab.page.reload()
-    expect(tab.page.locator("main h1")).to_be_visible()
-    expect(tab.page.locator(".loading:visible")).to_have_count(0)
+    loaded(tab)
     tab.page.keyboard.press("Tab")
     # Asked of the document: after the last stop above the browser's own window may have the focus.
     assert tab.page.evaluate("document.activeElement.id") == "skip"

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from ips_flows.cli.main import run
 from tests.browser.conftest import NewTab, Submit
-from tests.browser.site import WEB, Site, Tab
+from tests.browser.site import WEB, Site, Tab, looking
 
 POLICY = {
     "default-src": "'none'",
@@ -114,17 +114,15 @@ def test_the_argo_ui(
     """A task leads to its Workflow in the Argo UI, where that is configured."""
     submit("one")
     site = Site({**environment, "ARGO_URL": configured}, "--auth", "none")
-    context = chromium.new_context(locale="en-GB")
     try:
-        tab = Tab(context.new_page(), site.url)
-        tab.open("tasks/one")
-        expect(tab.one("button", "Cancel task")).to_be_visible()
-        links = tab.one("link", "Argo UI")
-        expect(links).to_have_count(int(link))
-        if link:
-            expect(links).to_have_attribute("href", "https://argo.example.com/ui/workflows/warm/one")
+        with looking(chromium, site.url) as tab:
+            tab.open("tasks/one")
+            expect(tab.one("button", "Cancel task")).to_be_visible()
+            links = tab.one("link", "Argo UI")
+            expect(links).to_have_count(int(link))
+            if link:
+                expect(links).to_have_attribute("href", "https://argo.example.com/ui/workflows/warm/one")
     finally:
-        context.close()
         site.stop()
 
 

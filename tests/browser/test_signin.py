@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Submit
-from tests.browser.site import Site, Tab
+from tests.browser.site import Site, Tab, looking
 from tests.fakes.apiserver import ApiServer
 
 GOOD, BAD = "good.token", "bad.token"
@@ -24,12 +24,9 @@ def guarded(server: ApiServer, environment: dict[str, str]) -> Iterator[Site]:
 @pytest.fixture
 def guarded_tab(chromium: Browser, guarded: Site) -> Iterator[Tab]:
     """A tab that looks at it; refusals are part of each test."""
-    context = chromium.new_context(locale="en-GB")
-    one = Tab(context.new_page(), guarded.url)
-    one.expects("401", "403")
-    yield one
-    context.close()
-    assert one.problems == []
+    with looking(chromium, guarded.url) as one:
+        one.expects("401", "403")
+        yield one
 
 
 def test_it_asks_for_a_token(guarded_tab: Tab, submit: Submit) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.site import Site, Tab, chromium_running
+from tests.browser.site import Site, Tab, chromium_running, looking
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster, SlowTask
 from tests.cluster.test_warming import tagged
@@ -34,11 +34,8 @@ def site(cluster: Cluster) -> Iterator[Site]:
 @pytest.fixture
 def tab(chromium: Browser, site: Site) -> Iterator[Tab]:
     """A tab that looks at it; its console may not complain."""
-    context = chromium.new_context(locale="en-GB")
-    one = Tab(context.new_page(), site.url)
-    yield one
-    context.close()
-    assert one.problems == []
+    with looking(chromium, site.url) as one:
+        yield one
 
 
 def status(tab: Tab, word: str) -> None:

@@ -39,20 +39,18 @@ def on_submit(server: ApiServer, play: Callable[[Argo], None]) -> None:
 
 def completes(argo: Argo) -> None:
     """A scene: one node, which gets its image."""
-    _plays(argo, pulled(), "Succeeded")
+    _plays(argo, pulled())
 
 
 def fails(argo: Argo) -> None:
     """A scene: one node, whose image is not found."""
-    _plays(argo, failed(), "Failed")
+    _plays(argo, failed())
 
 
-def _plays(argo: Argo, node: NodeResult, phase: str) -> None:
+def _plays(argo: Argo, node: NodeResult) -> None:
     argo.phase("Running")
     argo.planned(waves={"wave-1": 1})
-    argo.results({"n1": node})
-    argo.verdict({"n1": node})
-    argo.phase(phase)
+    argo.ends({"n1": node})
 
 
 class Argo:
@@ -180,6 +178,12 @@ class Argo:
             if kind == "jobs" and name.startswith(f"{self.name}-g"):
                 self.server.remove(kind, name, namespace)
         return said
+
+    def ends(self, nodes: Mapping[str, NodeResult]) -> None:
+        """The end: every result, the verdict, and Argo's last phase."""
+        self.results(nodes)
+        self.verdict(nodes)
+        self.phase("Succeeded" if all(node.ok for node in nodes.values()) else "Failed")
 
     def pod(self, step: str, state: str = "terminated", *, lines: tuple[str, ...] = ()) -> None:
         """A step pod and its log."""

@@ -35,7 +35,7 @@ export function tasks({ status, search, limit, offset }, signal) {
   return json(`${BASE}?${query}`, { signal });
 }
 
-export const task = (id, signal) => json(`${BASE}/${encodeURIComponent(id)}`, { signal });
+export const task = (id) => json(`${BASE}/${encodeURIComponent(id)}`);
 export const cancel = (id) => json(`${BASE}/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const retry = (id) => json(`${BASE}/${encodeURIComponent(id)}/retry`, { method: "POST", body: "{}" });
 

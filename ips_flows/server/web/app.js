@@ -18,7 +18,7 @@ function route() {
   const [path, query = ""] = window.location.hash.replace(/^#\/?/, "").split("?");
   const parts = path.split("/").filter(Boolean);
   const asked = new URLSearchParams(query);
-  if (parts[0] === "new") return { name: "new", open: () => form(main, page.config) };
+  if (parts[0] === "new") return { name: "new", open: () => form(main) };
   if (parts[0] === "tasks" && parts.length === 2) {
     const id = decoded(parts[1]);
     return { name: `task ${id}`, title: id, open: () => detail(main, id, page.config) };

@@ -6,7 +6,18 @@ import { clock } from "./format.js";
 import { grid } from "./grid.js";
 import { t } from "./i18n.js";
 import { drift, facts, failures, notice, retries, skipped, timeline, waves } from "./panels.js";
-import { bar, confirm, emptyBar, notify, problem, progressText, section, status } from "./parts.js";
+import {
+  bar,
+  confirm,
+  emptyBar,
+  loading,
+  notify,
+  problem,
+  progressText,
+  section,
+  status,
+  taskLink,
+} from "./parts.js";
 import { isOver } from "./results.js";
 import { follow } from "./stream.js";
 import { tiles } from "./tiles.js";
@@ -15,12 +26,13 @@ const WHOLE_SECONDS = 3; // results are stored at most every 30 s; asking for th
 
 export function detail(main, id, config) {
   let task = null;
-  let stopped = false;
+  let stopped = false; // the view was left, or its task deleted: nothing is drawn any more
   let asked = 0; // when the whole task was asked for last
   let cost = 0;
   let timer = 0;
   let seen = new Date();
   let busy = false;
+  let explained = "";
 
   const pill = h("span", {});
   const live = h("span", { class: "live", role: "status" });
@@ -37,7 +49,7 @@ export function detail(main, id, config) {
       h("div", { class: "slot", "data-of": name }),
     ]),
   );
-  const state = h("div", { class: "card state" }, h("p", { class: "loading", role: "status" }, t("loading")));
+  const state = h("div", { class: "card state" }, loading());
   const content = h(
     "div",
     { class: "detail", hidden: true },
@@ -80,8 +92,7 @@ export function detail(main, id, config) {
   function show() {
     state.hidden = true;
     content.hidden = false;
-    const ending = task.status === "cancelled" && !isOver(task);
-    status(pill, task.status, ending ? t("status.cancelling") : undefined);
+    status(pill, task);
     say(message, task.message ?? "");
     message.hidden = !task.message;
     message.classList.toggle("bad", task.status === "failed");
@@ -90,49 +101,41 @@ export function detail(main, id, config) {
     tiles(figures, task);
     cells.update(task);
     fill(slots.waves, waves(task));
-    panel(slots.failures, failures, task);
+    explain();
     fill(slots.retries, retries(task));
     fill(slots.drift, drift(task));
     fill(slots.timeline, timeline(task));
-    panel(slots.facts, facts, task);
+    fill(slots.facts, facts(task));
     fill(slots.skipped, skipped(task));
     fill(slots.notice, notice(task));
     actions();
   }
 
-  /** A panel with parts that can be unfolded is made anew only when what it tells has changed. */
-  function panel(slot, make, of) {
-    const key = JSON.stringify([
-      of.failedNodeDetails,
-      of.summary?.failures,
-      of.status,
-      of.window,
-      of.priority,
-      of.mode,
-    ]);
-    if (slot.dataset.told === key) return;
-    slot.dataset.told = key;
+  /** What failed can be unfolded, so it is made anew only when it tells something else. */
+  function explain() {
+    const key = JSON.stringify([task.failedNodeDetails, task.summary?.failures]);
+    if (key === explained) return;
+    explained = key;
+    const slot = slots.failures;
     const open = new Set([...slot.querySelectorAll("details[open]")].map((one) => one.dataset.key));
-    fill(slot, make(of));
+    fill(slot, failures(task));
     for (const one of slot.querySelectorAll("details")) if (open.has(one.dataset.key)) one.open = true;
   }
 
   function actions() {
+    if (stopped) return;
     const over = isOver(task);
+    const good = task.status === "completed";
     const wanted = [
       config.argoUrl &&
         h("a", { class: "button", href: argoLink(), target: "_blank", rel: "noreferrer" }, t("detail.argo")),
       over &&
-        task.status !== "completed" &&
+        (!good || task.progress.failedNodes > 0) &&
         h(
           "button",
-          { type: "button", "data-does": "retry", class: "primary", disabled: busy },
+          { type: "button", "data-does": "retry", class: good ? null : "primary", disabled: busy },
           t(task.progress.totalNodes ? "detail.retry" : "detail.anew"),
         ),
-      over &&
-        task.status === "completed" &&
-        task.progress.failedNodes > 0 &&
-        h("button", { type: "button", "data-does": "retry", disabled: busy }, t("detail.retry")),
       !over &&
         task.status !== "cancelled" &&
         h(
@@ -167,7 +170,7 @@ export function detail(main, id, config) {
     await attempt(async () => {
       const made = await retry(id);
       notify(t("retry.done", { task: made.taskId }));
-      window.location.hash = `#/tasks/${encodeURIComponent(made.taskId)}`;
+      window.location.hash = taskLink(made.taskId);
     });
   }
 
@@ -185,7 +188,7 @@ export function detail(main, id, config) {
       refresh();
     } finally {
       busy = false;
-      if (task && !stopped) actions();
+      actions();
     }
   }
 
@@ -261,10 +264,11 @@ export function detail(main, id, config) {
     onError: (problem_) => {
       connection("over");
       failed(problem_);
+      stopped = task !== null && problem_.status === 404;
     },
   });
   refresh();
-  const tick = window.setInterval(() => task && !document.hidden && show(), 5000);
+  const tick = window.setInterval(() => task && !document.hidden && tiles(figures, task), 5000);
   return {
     stop() {
       stopped = true;

@@ -25,15 +25,10 @@ export function mark(element, name, value) {
 
 /** Put other children into an element, unless they would say the same: so focus and selection stay. */
 export function fill(element, ...children) {
-  const fresh = h("div", {}, ...children);
-  if (element.childNodes.length === fresh.childNodes.length && fresh.isEqualNode(shallow(element))) return;
-  element.replaceChildren(...fresh.childNodes);
-}
-
-function shallow(element) {
-  const copy = document.createElement("div");
-  copy.append(...[...element.childNodes].map((child) => child.cloneNode(true)));
-  return copy;
+  const fresh = [...h("div", {}, ...children).childNodes];
+  const before = [...element.childNodes];
+  if (fresh.length === before.length && fresh.every((one, at) => one.isEqualNode(before[at]))) return;
+  element.replaceChildren(...fresh);
 }
 
 /** Keep one child per item, in the items' order; children are made once and updated after that. */

@@ -3,7 +3,7 @@
 import { ApiError, create } from "./api.js";
 import { h, mark, say } from "./dom.js";
 import { has, t } from "./i18n.js";
-import { notify } from "./parts.js";
+import { notify, taskLink } from "./parts.js";
 import { fieldOf, problemsOf, requestOf, SECTIONS } from "./request.js";
 
 let draft = {}; // what was typed and not submitted, kept while other views are looked at
@@ -15,7 +15,7 @@ export function form(main) {
   const submit = h("button", { class: "primary" }, t("form.submit"));
   const element = h(
     "form",
-    { class: "request", novalidate: true, onsubmit: send, oninput: changed, onchange: changed },
+    { class: "request", novalidate: true, onsubmit: send, oninput: changed },
     h("h1", {}, t("title.new")),
     summary,
     SECTIONS.map(group),
@@ -39,7 +39,7 @@ export function form(main) {
   controls.get("images").control.focus();
 
   function group({ name, open, fields }) {
-    const filled = fields.some(([field]) => draft[field]);
+    const filled = fields.some(([field]) => field in requestOf(draft));
     const rows = h("div", { class: "fields" }, fields.map(row));
     const title = t(`form.${name}`);
     if (open) return h("fieldset", { class: "card" }, h("legend", {}, title), rows);
@@ -120,7 +120,6 @@ export function form(main) {
 
   function reset() {
     draft = {};
-    element.reset();
     for (const { control } of controls.values()) {
       if (control.type === "checkbox") control.checked = false;
       else if (control.tagName === "SELECT") control.selectedIndex = 0;
@@ -153,7 +152,7 @@ export function form(main) {
       const { task, created } = await create(requestOf(draft));
       draft = {};
       notify(t(created ? "form.created" : "form.unchanged", { task: task.taskId }));
-      window.location.hash = `#/tasks/${encodeURIComponent(task.taskId)}`;
+      window.location.hash = taskLink(task.taskId);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       explain(error);

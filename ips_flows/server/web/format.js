@@ -4,7 +4,16 @@ import { locale, t } from "./i18n.js";
 
 const NONE = "–";
 
-export const number = (value) => new Intl.NumberFormat(locale()).format(value);
+const FORMATTERS = new Map(); // making one costs far more than using it
+
+/** A formatter of the reader's locale. */
+function formatter(kind, options = {}) {
+  const key = JSON.stringify([kind, locale(), options]);
+  if (!FORMATTERS.has(key)) FORMATTERS.set(key, new Intl[kind](locale(), options));
+  return FORMATTERS.get(key);
+}
+
+export const number = (value) => formatter("NumberFormat").format(value);
 
 export function bytes(value) {
   if (value === null || value === undefined) return NONE;
@@ -12,14 +21,14 @@ export function bytes(value) {
   const power = value < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
   const scaled = value / 1000 ** power;
   const digits = power && scaled < 10 ? 1 : 0;
-  return `${new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(scaled)} ${units[power]}`;
+  return `${formatter("NumberFormat", { maximumFractionDigits: digits }).format(scaled)} ${units[power]}`;
 }
 
 /** The seconds of one pull, with one digit after the point while that says something. */
 export function seconds(value) {
   if (value === null || value === undefined) return NONE;
   if (value >= 100) return duration(value);
-  return t("time.s", { s: new Intl.NumberFormat(locale(), { maximumFractionDigits: 1 }).format(value) });
+  return t("time.s", { s: formatter("NumberFormat", { maximumFractionDigits: 1 }).format(value) });
 }
 
 /** A longer time, in its two largest units. */
@@ -47,7 +56,7 @@ export function between(from, to) {
 /** When, as date and time of the reader's own zone. */
 export function moment(stamp) {
   if (!stamp) return NONE;
-  return new Intl.DateTimeFormat(locale(), {
+  return formatter("DateTimeFormat", {
     dateStyle: "medium",
     timeStyle: "medium",
     hourCycle: "h23",
@@ -58,7 +67,7 @@ export function moment(stamp) {
 export function clock(stamp) {
   const at = new Date(stamp);
   const today = at.toDateString() === new Date().toDateString();
-  return new Intl.DateTimeFormat(locale(), {
+  return formatter("DateTimeFormat", {
     ...(today ? { timeStyle: "medium" } : { dateStyle: "short", timeStyle: "short" }),
     hourCycle: "h23",
   }).format(at);
@@ -68,7 +77,7 @@ export function clock(stamp) {
 export function ago(stamp) {
   if (!stamp) return NONE;
   const away = (Date.parse(stamp) - Date.now()) / 1000;
-  const relative = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" });
+  const relative = formatter("RelativeTimeFormat", { numeric: "auto" });
   const size = Math.abs(away);
   if (size < 60) return relative.format(Math.round(away), "second");
   if (size < 3600) return relative.format(Math.round(away / 60), "minute");

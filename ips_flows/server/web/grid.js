@@ -4,7 +4,8 @@ import { fresh, h, keyed, mark, say } from "./dom.js";
 import { bytes, number, seconds, shortDigest, shortImage } from "./format.js";
 import { known, t } from "./i18n.js";
 import { mosaic } from "./mosaic.js";
-import { countsOf, isOver, nodesOf } from "./results.js";
+import { pullingNodes } from "./parts.js";
+import { countsOf, isOver, kindOf, nodesOf } from "./results.js";
 
 const ROW = 34; // pixels; the style sheet has the same
 const BESIDE = 8; // rows kept above and below those in sight
@@ -20,6 +21,7 @@ export function grid() {
   let why = ""; // why there is no node to show
   let kind = "all";
   let active = { row: 0, column: 0 };
+  const drawn = new WeakMap(); // what each row shows, and where
   const id = fresh("grid");
 
   const tiles = mosaic(choose);
@@ -30,9 +32,7 @@ export function grid() {
     "aria-label": t("grid.search"),
     spellcheck: "false",
     autocomplete: "off",
-    oninput: () => {
-      sift();
-    },
+    oninput: sift,
   });
   const head = h("div", { class: "row head", role: "row", "aria-rowindex": 1 });
   const body = h("div", { class: "rows", role: "rowgroup" });
@@ -98,7 +98,6 @@ export function grid() {
       (one) =>
         h("button", {
           type: "button",
-          class: `pick ${one}`,
           onclick: () => {
             kind = one;
             table.scrollTop = 0;
@@ -107,10 +106,8 @@ export function grid() {
           },
         }),
       (button, one) => {
-        say(
-          button,
-          `${t(one === "all" || one === "left" ? `grid.${one}` : `result.${one === "unknown" ? "waiting" : one}`)} ${number(counts[one] ?? 0)}`,
-        );
+        const word = t(one === "all" || one === "left" ? `grid.${one}` : `result.${kindOf(one)}`);
+        say(button, `${word} ${number(counts[one] ?? 0)}`);
         mark(button, "aria-pressed", kind === one ? "true" : "false");
       },
     );
@@ -120,11 +117,10 @@ export function grid() {
         (kind === "left" ? one.leftOut : !one.leftOut && (kind === "all" || one.worst === kind)) &&
         one.node.toLowerCase().includes(text),
     );
-    if (kind === "all")
-      shown = [
-        ...shown.filter((one) => one.worst === "failed"),
-        ...shown.filter((one) => one.worst !== "failed"),
-      ];
+    shown = [
+      ...shown.filter((one) => one.worst === "failed"),
+      ...shown.filter((one) => one.worst !== "failed"),
+    ];
     active = {
       row: Math.min(active.row, Math.max(0, shown.length - 1)),
       column: Math.min(active.column, images.length),
@@ -159,6 +155,9 @@ export function grid() {
   }
 
   function updateRow(row, { one, index }) {
+    const before = drawn.get(row);
+    if (before?.one === one && before.index === index) return;
+    drawn.set(row, { one, index });
     row.style.setProperty("top", `${index * ROW}px`);
     mark(row, "aria-rowindex", index + 2);
     const [name] = row.children;
@@ -252,24 +251,21 @@ function restOf(task, told) {
   const left = Math.max(0, task.progress.totalNodes - told.length);
   const good = told.filter((one) => one.worst === "pulled" || one.worst === "present").length;
   const done = Math.min(left, Math.max(0, task.progress.completedNodes - good));
-  const pulling = Math.min(
-    left - done,
-    (task.waves ?? []).reduce((sum, wave) => sum + wave.pullingNodes, 0),
-  );
+  const pulling = Math.min(left - done, pullingNodes(task));
   return { done, pulling, waiting: left - done - pulling };
 }
 
 function wordOf(cell) {
   if (cell.result === "pulled") return cell.seconds === null ? t("result.pulled") : seconds(cell.seconds);
   if (cell.result === "failed" || cell.result === "skipped") return known("reason", cell.reason ?? "Unknown");
-  return t(`result.${cell.result === "unknown" ? "waiting" : cell.result}`);
+  return t(`result.${kindOf(cell.result)}`);
 }
 
 function described(node, image, cell) {
   const parts = [`${node} × ${image}`];
   if (cell.result === "failed" || cell.result === "skipped")
     parts.push(`${t(`result.${cell.result}`)}${t("colon")}${known("reason", cell.reason ?? "Unknown")}`);
-  else parts.push(t(`result.${cell.result === "unknown" ? "waiting" : cell.result}`));
+  else parts.push(t(`result.${kindOf(cell.result)}`));
   if (cell.message) parts.push(cell.message);
   if (cell.result === "pulled")
     parts.push(t("grid.took", { time: seconds(cell.seconds), size: bytes(cell.bytes) }));

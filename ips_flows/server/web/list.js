@@ -4,7 +4,7 @@ import { ApiError, tasks } from "./api.js";
 import { fill, h, keyed, mark, say } from "./dom.js";
 import { between, clock, duration, number, shortImage } from "./format.js";
 import { t } from "./i18n.js";
-import { bar, emptyBar, problem, progressText, status, when } from "./parts.js";
+import { bar, emptyBar, loading, problem, progressText, status, taskLink, when } from "./parts.js";
 import { poll } from "./poll.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
@@ -66,18 +66,14 @@ export function list(main, query) {
   main.append(
     h(
       "div",
-      { class: "bare" },
-      h(
-        "div",
-        { class: "headline" },
-        h("h1", {}, t("title.tasks")),
-        h("a", { class: "button primary", href: "#/new" }, t("head.new")),
-      ),
-      h("div", { class: "tools" }, filters, search),
-      stale,
-      h("div", { class: "card flush" }, table, state),
-      foot,
+      { class: "headline" },
+      h("h1", {}, t("title.tasks")),
+      h("a", { class: "button primary", href: "#/new" }, t("head.new")),
     ),
+    h("div", { class: "tools" }, filters, search),
+    stale,
+    h("div", { class: "card flush" }, table, state),
+    foot,
   );
 
   function go(changes, quietly = false) {
@@ -86,12 +82,12 @@ export function list(main, query) {
     if (hash === window.location.hash) return;
     if (quietly) {
       window.history.replaceState(null, "", hash);
-      update(new URLSearchParams(hash.split("?")[1] ?? ""));
+      adopt(next);
     } else window.location.hash = hash;
   }
 
-  function update(asked) {
-    chosen = read(asked);
+  function adopt(next) {
+    chosen = next;
     controls();
     asking.now();
   }
@@ -182,7 +178,7 @@ export function list(main, query) {
   controls();
   const asking = poll(SECONDS, ask);
   return {
-    update,
+    update: (asked) => adopt(read(asked)),
     stop() {
       window.clearTimeout(typing);
       document.removeEventListener("keydown", slash);
@@ -229,13 +225,9 @@ function makeRow() {
 
 function updateRow(row, task) {
   const at = (selector) => row.querySelector(selector);
-  status(
-    at(".status span"),
-    task.status,
-    task.status === "cancelled" && !task.finishedAt ? t("status.cancelling") : undefined,
-  );
+  status(at(".status span"), task);
   const link = at(".task a");
-  mark(link, "href", `#/tasks/${encodeURIComponent(task.taskId)}`);
+  mark(link, "href", taskLink(task.taskId));
   say(link, task.taskId);
   const images = at(".images");
   say(images, imagesText(task.images));
@@ -250,10 +242,6 @@ function updateRow(row, task) {
 function imagesText(images) {
   const shown = images.slice(0, 2).map(shortImage).join(t("comma"));
   return images.length > 2 ? t("list.more", { shown, n: images.length - 2 }) : shown;
-}
-
-function loading() {
-  return h("p", { class: "loading", role: "status" }, t("loading"));
 }
 
 function nothingFits() {

@@ -1,21 +1,13 @@
 /** All nodes at a glance: a tile a node on one canvas, coloured by the worst of its images. */
 
-import { h, mark, say } from "./dom.js";
+import { fill, h, mark, say } from "./dom.js";
 import { number } from "./format.js";
 import { known, t } from "./i18n.js";
+import { kindOf } from "./results.js";
 
 const SIZES = [18, 14, 11, 8, 6, 4]; // pixels of a tile: the largest that keeps all of them in sight
 const HIGH = 360;
-const WORDS = {
-  failed: "result.failed",
-  skipped: "result.skipped",
-  pulled: "result.pulled",
-  present: "result.present",
-  pulling: "result.pulling",
-  waiting: "result.waiting",
-  done: "result.done",
-  unknown: "result.waiting",
-};
+const KINDS = ["failed", "skipped", "pulled", "present", "pulling", "waiting", "done"];
 
 /** The tiles; `onChoose(node)` is told of the one that was clicked, or entered with the keyboard. */
 export function mosaic(onChoose) {
@@ -47,26 +39,20 @@ export function mosaic(onChoose) {
     const nameless = ["done", "pulling", "waiting"].flatMap((kind) =>
       Array.from({ length: rest[kind] }, () => ({ kind })),
     );
-    tiles = [...nodes.map((one) => ({ kind: one.worst, node: one })), ...nameless];
+    tiles = [...nodes.map((one) => ({ kind: kindOf(one.worst), node: one })), ...nameless];
     if (at >= tiles.length) leave();
     const counts = new Map();
-    for (const { kind } of tiles) counts.set(WORDS[kind], (counts.get(WORDS[kind]) ?? 0) + 1);
-    const kinds = Object.keys(WORDS).filter(
-      (kind, index, all) =>
-        counts.has(WORDS[kind]) && all.findIndex((one) => WORDS[one] === WORDS[kind]) === index,
+    for (const { kind } of tiles) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    const told = KINDS.filter((kind) => counts.has(kind)).map((kind) => ({
+      kind,
+      word: t(`result.${kind}`),
+      count: number(counts.get(kind)),
+    }));
+    fill(
+      legend,
+      told.map(({ kind, word, count }) => h("li", { class: kind }, h("i", {}), `${word} `, h("b", {}, count))),
     );
-    legend.replaceChildren(
-      ...kinds.map((kind) =>
-        h(
-          "li",
-          { class: kind },
-          h("i", {}),
-          `${t(WORDS[kind])} `,
-          h("b", {}, number(counts.get(WORDS[kind]))),
-        ),
-      ),
-    );
-    const all = kinds.map((kind) => `${t(WORDS[kind])} ${number(counts.get(WORDS[kind]))}`).join(t("comma"));
+    const all = told.map(({ word, count }) => `${word} ${count}`).join(t("comma"));
     mark(canvas, "aria-label", t("mosaic.label", { all }));
     draw();
   }
@@ -85,7 +71,7 @@ export function mosaic(onChoose) {
     brush.scale(ratio, ratio);
     const style = getComputedStyle(element);
     const colours = Object.fromEntries(
-      Object.keys(WORDS).map((kind) => [kind, style.getPropertyValue(`--tile-${kind}`)]),
+      KINDS.map((kind) => [kind, style.getPropertyValue(`--tile-${kind}`)]),
     );
     const ink = style.getPropertyValue("--tile-ink");
     tiles.forEach(({ kind }, index) => {
@@ -124,7 +110,7 @@ export function mosaic(onChoose) {
     if (index < 0 || index >= tiles.length) return;
     at = index;
     const { kind, node } = tiles[index];
-    say(tip, node ? described(node) : t("mosaic.nameless", { result: t(WORDS[kind]) }));
+    say(tip, node ? described(node) : t("mosaic.nameless", { result: t(`result.${kind}`) }));
     tip.hidden = false;
     const [x, y] = place(index);
     const left = Math.max(0, Math.min(x, element.clientWidth - tip.offsetWidth));
@@ -187,6 +173,7 @@ function described({ node, cells, worst }) {
   const bad = cells.filter((cell) => cell.result === "failed" || cell.result === "skipped");
   const why = [...new Set(bad.map((cell) => known("reason", cell.reason ?? "Unknown")))].join(t("comma"));
   const good = cells.length - bad.length;
-  const said = why ? `${t(WORDS[worst])} (${why})` : t(WORDS[worst]);
+  const word = t(`result.${kindOf(worst)}`);
+  const said = why ? `${word} (${why})` : word;
   return t("mosaic.node", { node, result: said, good: number(good), all: number(cells.length) });
 }

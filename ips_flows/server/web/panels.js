@@ -161,7 +161,7 @@ export function retries(task) {
   ];
   return section(
     t("retries.title"),
-    task.nextRetryAt && h("p", { class: "next" }, t("retries.next", { at: clock(task.nextRetryAt) })),
+    task.nextRetryAt && h("p", {}, t("retries.next", { at: clock(task.nextRetryAt) })),
     rows.length ? table(t("retries.title"), heads, rows) : null,
   );
 }
@@ -237,8 +237,8 @@ export function facts(task) {
     ],
     selector.length > 0 && [t("field.nodeSelector"), selector.map((one) => h("code", {}, one))],
     task.mode && [t("facts.mode"), t(`mode.${task.mode}`)],
-    task.webhookUrl && [t("field.webhookUrl"), h("span", { class: "mono break" }, task.webhookUrl)],
-    ["UID", h("span", { class: "mono break" }, task.uid)],
+    task.webhookUrl && [t("field.webhookUrl"), h("span", { class: "mono" }, task.webhookUrl)],
+    ["UID", h("span", { class: "mono" }, task.uid)],
   ].filter(Boolean);
   return section(
     t("facts.title"),
@@ -246,7 +246,7 @@ export function facts(task) {
     h(
       "ul",
       { class: "references" },
-      task.images.map((image) => h("li", { class: "mono break" }, image)),
+      task.images.map((image) => h("li", { class: "mono" }, image)),
     ),
     h(
       "dl",

@@ -4,10 +4,11 @@ import { fresh, h, keyed, mark, say } from "./dom.js";
 import { ago, moment, number } from "./format.js";
 import { known, t } from "./i18n.js";
 
-/** A status as colour, form and word. */
-export function status(element, value, word = known("status", value)) {
-  element.className = `status ${value}`;
-  say(element, word);
+/** A task's status as colour, form and word; one that is cancelled but has not ended is still being cancelled. */
+export function status(element, task) {
+  element.className = `status ${task.status}`;
+  const ending = task.status === "cancelled" && !task.finishedAt;
+  say(element, ending ? t("status.cancelling") : known("status", task.status));
 }
 
 /** An empty bar; `bar` fills it. */
@@ -53,11 +54,17 @@ export function progressText(task) {
   return words.join(t("comma"));
 }
 
+/** What stands where something is still asked for. */
+export const loading = () => h("p", { class: "loading", role: "status" }, t("loading"));
+
+/** The address of a task's view. */
+export const taskLink = (id) => `#/tasks/${encodeURIComponent(id)}`;
+
 /** A time that says how long ago it was, and when on hovering. */
-export function when(element, stamp, prefix = "") {
+export function when(element, stamp) {
   mark(element, "datetime", stamp);
   mark(element, "title", moment(stamp));
-  say(element, prefix + ago(stamp));
+  say(element, ago(stamp));
 }
 
 /** An error that says what to do, and lets it be done again. */
@@ -71,10 +78,9 @@ export function problem(title, error, again) {
   );
 }
 
-/** A section with a heading that names it. */
+/** A section, named as its heading. */
 export function section(title, ...children) {
-  const id = fresh("section");
-  return h("section", { class: "card", "aria-labelledby": id }, h("h2", { id }, title), ...children);
+  return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...children);
 }
 
 /** Ask before something that can't be undone. Resolves to whether it is meant. */

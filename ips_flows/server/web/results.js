@@ -39,6 +39,9 @@ export function nodesOf(task) {
     .sort((one, other) => names.compare(one.node, other.node));
 }
 
+/** How a result is told: what is not known is waited for. */
+export const kindOf = (result) => (result === "unknown" ? "waiting" : result);
+
 /** How many nodes there are of each worst result, the left-out ones apart. */
 export function countsOf(nodes) {
   const counts = { all: 0, left: 0 };

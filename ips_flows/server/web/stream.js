@@ -16,13 +16,13 @@ export function follow(id, { onTask, onState, onError }) {
   let timer = 0;
   let pause = FIRST_PAUSE;
   let over = false;
-  let stopped = false;
 
   async function read() {
     window.clearTimeout(timer);
     reading?.abort();
     const mine = new AbortController();
     reading = mine;
+    let problem = null;
     try {
       await through(mine);
     } catch (error) {
@@ -30,19 +30,17 @@ export function follow(id, { onTask, onState, onError }) {
         [ApiError, TypeError, SyntaxError].some((kind) => error instanceof kind) ||
         error.name === "AbortError";
       if (!broken) throw error;
-      if (stopped || reading !== mine) return;
-      if ([401, 403, 404].includes(error.status)) {
-        reading = null;
-        onError(error);
-        return;
-      }
+      problem = error;
     }
-    if (stopped || reading !== mine) return;
+    if (reading !== mine) return;
     reading = null;
-    if (over) return;
-    onState("lost");
-    timer = window.setTimeout(read, pause);
-    pause = Math.min(LONGEST_PAUSE, pause * 2);
+    if ([401, 403, 404].includes(problem?.status)) {
+      onError(problem);
+    } else if (!over) {
+      onState("lost");
+      timer = window.setTimeout(read, pause);
+      pause = Math.min(LONGEST_PAUSE, pause * 2);
+    }
   }
 
   async function through(mine) {
@@ -59,11 +57,20 @@ export function follow(id, { onTask, onState, onError }) {
     }
   }
 
-  function take({ kind, data }) {
+  /** What goes wrong with showing it is no break of the stream: it belongs on the console. */
+  function take(event) {
     pause = FIRST_PAUSE;
+    try {
+      tell(event);
+    } catch (error) {
+      window.reportError(error);
+    }
+  }
+
+  function tell({ kind, task }) {
     if (kind === "task") {
       onState("live");
-      onTask(JSON.parse(data));
+      onTask(task);
     } else if (kind === "end" || kind === "deleted") {
       over = true;
       onState("over");
@@ -73,14 +80,15 @@ export function follow(id, { onTask, onState, onError }) {
 
   // A hidden tab gives its connection back: a browser has six of them for one server.
   function seen() {
-    if (document.visibilityState === "visible") {
-      if (!reading && !over) read();
-    } else {
-      window.clearTimeout(timer);
-      const left = reading;
-      reading = null;
-      left?.abort();
-    }
+    if (document.visibilityState !== "visible") leave();
+    else if (!reading && !over) read();
+  }
+
+  function leave() {
+    window.clearTimeout(timer);
+    const left = reading;
+    reading = null;
+    left?.abort();
   }
 
   document.addEventListener("visibilitychange", seen);
@@ -88,9 +96,7 @@ export function follow(id, { onTask, onState, onError }) {
   if (document.visibilityState === "visible") read();
   return {
     stop() {
-      stopped = true;
-      window.clearTimeout(timer);
-      reading?.abort();
+      leave();
       document.removeEventListener("visibilitychange", seen);
       window.removeEventListener("online", seen);
     },
@@ -104,5 +110,6 @@ function eventOf(block) {
     lines
       .filter((line) => line.startsWith(`${name}:`))
       .map((line) => line.slice(name.length + 1).replace(/^ /, ""));
-  return { kind: values("event").at(-1) ?? "", data: values("data").join("\n") };
+  const kind = values("event").at(-1) ?? "";
+  return { kind, task: kind === "task" ? JSON.parse(values("data").join("\n")) : null };
 }

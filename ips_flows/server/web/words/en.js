@@ -20,8 +20,7 @@ export default {
   "title.new": "New task",
   "title.sign in": "Token needed",
 
-  "error.unreachable":
-    "The server does not answer. Check that it runs and that your network reaches it; this page tries again.",
+  "error.unreachable": "The server does not answer. Check that it runs and that your network reaches it.",
   "error.garbled": "The answer broke off, or was not JSON. Is there a proxy between?",
   "error.status": ({ status }) => `The server answered with status ${status} and no explanation.`,
   "error.start": "IPS Flow can't be reached",
@@ -195,8 +194,6 @@ export default {
   "advice.Excluded": "The request names them in excludeNodes.",
   "advice.Virtual": "There is no image store behind them, as with virtual-kubelet or Fargate.",
   "left.WrongPlatform": "These nodes don't run Linux.",
-  "advice.BreakerOpen": "The first nodes got no image at all, so the others were not even tried.",
-  "advice.NotReached": "The task ended before their turn.",
 
   "failures.title": "What failed, and why",
   "failures.count": ({ n, count, nodes }) =>

@@ -18,7 +18,7 @@ export default {
   "title.new": "新建任务",
   "title.sign in": "需要令牌",
 
-  "error.unreachable": "服务器没有响应。请确认它正在运行且网络可达；本页会自动重试。",
+  "error.unreachable": "服务器没有响应。请确认它正在运行且网络可达。",
   "error.garbled": "响应中断，或不是 JSON。中间是否有代理？",
   "error.status": ({ status }) => `服务器返回状态码 ${status}，未说明原因。`,
   "error.start": "无法连接 IPS Flow",
@@ -184,8 +184,6 @@ export default {
   "advice.Excluded": "请求在 excludeNodes 中排除了它们。",
   "advice.Virtual": "这些节点背后没有镜像存储，例如 virtual-kubelet 或 Fargate。",
   "left.WrongPlatform": "这些节点运行的不是 Linux。",
-  "advice.BreakerOpen": "第一批节点没有得到任何镜像，因此其余节点没有尝试。",
-  "advice.NotReached": "任务在轮到它们之前已经结束。",
 
   "failures.title": "失败原因",
   "failures.count": ({ count, nodes }) => `${nodes} 个节点，${count} 个镜像次`,
