@@ -166,6 +166,15 @@ def image_results(
     return tuple(case.result(index) for index in range(len(plan.images)))
 
 
+def shows_image(plan: GroupPlan, pod: Mapping[str, Any]) -> bool:
+    """Whether some container of a pod shows that its image is on the node."""
+    seen = look(pod)
+    return any(
+        _started_from_it(plan, pod, index, seen.get(container_name(index), Seen()))
+        for index in range(len(plan.images))
+    )
+
+
 def lacks_word(plan: GroupPlan, pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the kubelet has not yet told of some image that is on the node: its events come a little late."""
     told = tell(events)
@@ -204,7 +213,7 @@ class _Case:
         if event is not None:
             size = event.size if event.size is not None else size
             return ImageResult(Result.PULLED, seconds=event.took, bytes=size, digest=digest, tries=tries)
-        if self._started_from_it(index, seen) or (
+        if _started_from_it(self.plan, self.pod, index, seen) or (
             held is not None and self._list_counts(index, seen, refused=tries > 0)
         ):
             if index in self.planned.present:
@@ -212,11 +221,6 @@ class _Case:
             return ImageResult(Result.PULLED, bytes=size, digest=digest, tries=tries)
         failure, message = self._failure(reference, seen)
         return ImageResult(Result.FAILED, failure.value, message[:MESSAGE_LIMIT], tries=tries)
-
-    def _started_from_it(self, index: int, seen: Seen) -> bool:
-        if self.plan.mode == "container":
-            return bool(seen.image_id)
-        return seen.started and _mounts(self.pod, index) == self.plan.images[index].image
 
     def _list_counts(self, index: int, seen: Seen, *, refused: bool) -> bool:
         """Whether the node's list may speak for an image: it names removed images, and old ones of a moved tag."""
@@ -253,6 +257,13 @@ class _Case:
         if self.why == ENDED_TIMEOUT or own == "DeadlineExceeded":
             return Failure.TIMEOUT, status.get("message") or "the node's time was up"
         return Failure.UNKNOWN, status.get("message") or own or "the pod ended without a word on this image"
+
+
+def _started_from_it(plan: GroupPlan, pod: Mapping[str, Any], index: int, seen: Seen) -> bool:
+    """Whether a container could not have started without its image."""
+    if plan.mode == "container":
+        return bool(seen.image_id)
+    return seen.started and _mounts(pod, index) == plan.images[index].image
 
 
 def _seen(entry: Mapping[str, Any]) -> Seen:

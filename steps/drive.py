@@ -23,6 +23,7 @@ from steps.heldjob import HeldJob
 from steps.podwatch import PodWatch, is_pulling
 from steps.record import Record
 from steps.witness import stored_chunks
+from steps.words import Words
 
 _PASS_SECONDS = 0.2  # between two passes, so that a burst of changes is one pass
 _IDLE_SECONDS = 2.0  # how long a pass may be awaited when nothing changes
@@ -70,12 +71,17 @@ class Driver:
         self._barrier: int | None = None
         self._job = HeldJob(attempt)
         self._record = Record(attempt, self._job)
-        self._watch = PodWatch(attempt, self._job, self._record)
+        self._words = Words(attempt.footing, f"{attempt.name}-")
+        self._watch = PodWatch(attempt, self._job, self._record, self._words)
         self._earlier: list[HeldJob] = []
         self._earlier_until = 0.0
 
     def run(self) -> int:
         """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
+        with self._words:
+            return self._run()
+
+    def _run(self) -> int:
         if self._record.left:
             self._fence_earlier()
             self._job.take(self._window)
@@ -181,7 +187,7 @@ class Driver:
             pulling=pulling,
             gated=tuple(gated),
             ended=len(self._record),
-            reached=self._record.reached,
+            reached=self._record.reached + self._watch.awaited_reached,
             barrier=self._barrier,
             awaited=self._watch.awaited,
         )

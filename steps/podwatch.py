@@ -23,6 +23,7 @@ from steps.attempt import Attempt
 from steps.heldjob import HeldJob
 from steps.record import Record
 from steps.witness import PodWitness
+from steps.words import Words
 
 _UNBOUND_SECONDS = 60.0
 _NODE_CHECK_SECONDS = 15.0
@@ -47,13 +48,14 @@ class _Memory:
 class PodWatch:
     """Looks at the pods of one attempt, pass by pass."""
 
-    def __init__(self, attempt: Attempt, job: HeldJob, record: Record) -> None:
+    def __init__(self, attempt: Attempt, job: HeldJob, record: Record, words: Words) -> None:
         self._attempt = attempt
         self._job = job
         self._record = record
-        self._witness = PodWitness(attempt.footing, attempt.plan)
+        self._witness = PodWitness(attempt.footing, attempt.plan, words)
         self._memory = _Memory()
         self.awaited = 0  # pods that had ended at the last look and have no result yet
+        self.awaited_reached = 0  # those of them whose nodes surely hold an image
 
     @property
     def expecting(self) -> bool:
@@ -63,14 +65,16 @@ class PodWatch:
     def look_at(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
         """Record what has ended, end what must; returns the gated pods by index, and how many pull."""
         gated: dict[int, Json] = {}
-        pulling = self.awaited = 0
+        pulling = self.awaited = self.awaited_reached = 0
         at = time.monotonic()
         for pod in pods:
             index = index_of(pod)
             if is_terminal(pod):
                 if index not in self._record:
                     self._record_ended(index, pod)
-                    self.awaited += index not in self._record
+                    if index not in self._record:
+                        self.awaited += 1
+                        self.awaited_reached += self._witness.has_image(pod)
             elif is_gated(pod):
                 gated[index] = pod
             else:

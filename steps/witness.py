@@ -9,12 +9,13 @@ from typing import Any
 from ips_flows import clock
 from ips_flows.conventions import LABEL_KIND, LABEL_WORKFLOW_UID
 from ips_flows.errors import NotFoundError
-from ips_flows.evidence import image_results, lacks_word
+from ips_flows.evidence import image_results, lacks_word, shows_image
 from ips_flows.kube import Json, core
 from ips_flows.nodes import Node, is_ready, read_node
 from ips_flows.plan import GroupPlan, PlannedNode
 from ips_flows.results import Chunk, ImageResult, decode
 from steps.footing import Footing
+from steps.words import Words
 
 _WORD_SECONDS = 3.0  # how long the kubelet's word on an image is awaited after its pod has ended
 _SILENT_SECONDS = 30.0
@@ -28,11 +29,12 @@ def stored_chunks(footing: Footing) -> list[Chunk]:
 
 
 class PodWitness:
-    """Judges the pods of one group."""
+    """Judges the pods of one group; by `words`, where someone hears them, else by a list for each pod."""
 
-    def __init__(self, footing: Footing, plan: GroupPlan) -> None:
+    def __init__(self, footing: Footing, plan: GroupPlan, words: Words | None = None) -> None:
         self._footing = footing
         self._plan = plan
+        self._words = words
         self._ended: dict[str, float] = {}
 
     @property
@@ -50,12 +52,20 @@ class PodWitness:
             since = self._ended.setdefault(uid, time.monotonic())
             if time.monotonic() - since < _WORD_SECONDS:
                 return None
+            if self._words is not None and not self._words.complete:
+                events = self._listed(pod)
         self._ended.pop(uid, None)
+        if self._words is not None:
+            self._words.forget(uid)
         return image_results(self._plan, planned, pod, events, self._node(planned.name), why=why)
 
     def now(self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str) -> tuple[ImageResult, ...]:
         """The results of a pod that is given up, by what can be seen at this moment."""
-        return image_results(self._plan, planned, pod, self.events(pod), self._node(planned.name), why=why)
+        return image_results(self._plan, planned, pod, self._listed(pod), self._node(planned.name), why=why)
+
+    def has_image(self, pod: Mapping[str, Any]) -> bool:
+        """Whether a pod by itself shows that its node holds an image, whatever is still to be said of it."""
+        return shows_image(self._plan, pod)
 
     def silent(self, name: str) -> str:
         """Why the node's kubelet counts as silent, or an empty text."""
@@ -72,6 +82,9 @@ class PodWitness:
 
     def events(self, pod: Mapping[str, Any]) -> list[Json]:
         """What was told of a pod so far."""
+        return self._listed(pod) if self._words is None else self._words.of(pod["metadata"]["uid"])
+
+    def _listed(self, pod: Mapping[str, Any]) -> list[Json]:
         path = core(self._footing.namespace, "events")
         return list(self._footing.kube.list(path, fields=f"involvedObject.uid={pod['metadata']['uid']}"))
 

@@ -356,6 +356,7 @@ class Cluster:
         event = {
             "metadata": {"name": f"{metadata['name']}.{next(self._numbers)}"},
             "involvedObject": {"kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]},
+            "source": {"component": "kubelet", "host": pod["spec"].get("nodeName", "")},
             "reason": reason,
             "message": message,
             "firstTimestamp": clock.stamp(clock.now()),

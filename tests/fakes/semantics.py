@@ -77,6 +77,8 @@ def field_selects(selector: str, item: Json) -> bool:
         value: Any = item
         for part in path.rstrip("!").split("."):
             value = (value or {}).get(part)
+        if path.rstrip("!") == "source":  # of an event: the API means its component
+            value = (value or {}).get("component")
         if ((value or "") == wanted.lstrip("=")) == path.endswith("!"):
             return False
     return True

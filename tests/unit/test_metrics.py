@@ -88,7 +88,7 @@ def first_lists(**lists: Any) -> Iterator[tuple[str, Event]]:
 def await_that(condition: Any) -> None:
     """Until it holds."""
     beat = threading.Event()
-    for _ in range(200):
+    for _ in range(1500):
         if condition():
             return
         beat.wait(0.02)
@@ -363,7 +363,7 @@ def follow(kube: Kube, metrics: Metrics, until: Any) -> None:
     }
     with Merge(kube) as merge:
         merge.add(sources)
-        for _ in range(200):
+        for _ in range(1500):
             told = merge.next(0.05)
             if told:
                 metrics.take(*told)

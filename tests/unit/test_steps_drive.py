@@ -198,6 +198,27 @@ def test_a_pod_that_is_placed_just_before_it_is_given_up(
     assert results_of(stage, "n1") == [(Result.PULLED, "")]
 
 
+def test_events_are_heard_once_for_all_pods(stage: Stage) -> None:
+    """A list of one pod's events reads those of the whole namespace: there is one list, and a watch."""
+    nodes = [f"n{number}" for number in range(8)]
+    stage.planned(GOOD, nodes=nodes)
+    with Cluster(stage.server, nodes):
+        assert stage.drive() == 0
+    assert {stage.results()[node].images for node in nodes} == {(PULLED,)}
+    asked = [call for call in stage.server.calls if "/events?" in call]
+    assert len([call for call in asked if "watch=true" not in call]) == 1
+
+
+def test_events_that_can_not_be_watched(stage: Stage) -> None:
+    """What was not heard is asked for, pod by pod: no figure is lost."""
+    stage.planned(GOOD, nodes=["n1", "n2"])
+    stage.server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
+    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 0.5)
+    with Cluster(stage.server, ["n1", "n2"]):
+        assert stage.drive() == 0
+    assert {stage.results()[node].images for node in ("n1", "n2")} == {(PULLED,)}
+
+
 def test_a_silent_kubelet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod on a node that was lost is ended by us, and the node counts as lost."""
     monkeypatch.setattr(podwatch, "_NODE_CHECK_SECONDS", 0.0)
@@ -564,6 +585,29 @@ def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
     with Cluster(stage.server, ["n1"]) as cluster, stage.meanwhile(send_late):
         assert stage.drive() == 0
     assert stage.results()["n1"].images == (PULLED,)
+
+
+def test_a_node_that_shows_its_image_opens_the_way(stage: Stage) -> None:
+    """While the kubelet's word on the first window is awaited, the next nodes start: the image is there for all to see."""
+    stage.planned(GOOD, nodes=["n1", "n2"], window=1)
+    held: list[Any] = []
+    put = stage.server.put
+
+    def hold_back(kind: str, item: Any, namespace: str = "warm") -> Any:
+        if kind == "events" and "-0-" in item["involvedObject"]["name"]:
+            held.append((copy.deepcopy(item), namespace))
+            return item
+        return put(kind, item, namespace)
+
+    def send_late() -> None:
+        cluster.wait_for(lambda: "n2" in cluster.ended)
+        put("events", *held[0])
+
+    stage.monkeypatch.setattr(stage.server, "put", hold_back)
+    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 60.0)
+    with Cluster(stage.server, ["n1", "n2"]) as cluster, stage.meanwhile(send_late):
+        assert stage.drive() == 0
+    assert {stage.results()[node].images for node in ("n1", "n2")} == {(PULLED,)}
 
 
 def test_an_unforeseen_error_is_no_failed_attempt(stage: Stage) -> None:
