@@ -20,6 +20,7 @@ from ips_flows.window import Standing, breaker_open, parallelism, resized, start
 from steps.attempt import Attempt
 from steps.footing import EXIT_LOST, Footing, LostFootingError, is_over, is_stopped, say, start
 from steps.heldjob import HeldJob
+from steps.jobpods import JobPods
 from steps.podwatch import PodWatch, is_pulling
 from steps.record import Record
 from steps.witness import stored_chunks
@@ -71,6 +72,7 @@ class Driver:
         self._barrier: int | None = None
         self._job = HeldJob(attempt)
         self._record = Record(attempt, self._job)
+        self._pods = JobPods(attempt)
         self._words = Words(attempt.footing, f"{attempt.name}-")
         self._watch = PodWatch(attempt, self._job, self._record, self._words)
         self._earlier: list[HeldJob] = []
@@ -78,7 +80,7 @@ class Driver:
 
     def run(self) -> int:
         """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
-        with self._words:
+        with self._words, self._pods:
             return self._run()
 
     def _run(self) -> int:
@@ -88,10 +90,10 @@ class Driver:
         silent_since: float | None = None
         while self._record.left:
             try:
-                version = self._pass()
+                self._pass()
                 silent_since = None
                 if self._record.left:
-                    self._wait(version)
+                    self._wait()
             except (UnavailableError, GoneError) as error:
                 at = time.monotonic()
                 silent_since = silent_since or at
@@ -111,16 +113,17 @@ class Driver:
 
     # -- a pass
 
-    def _pass(self) -> str:
-        """One look and what follows from it; returns the resourceVersion of the look."""
-        pods, version = self._job.pods()
+    def _pass(self) -> None:
+        """One look and what follows from it."""
+        pods = self._pods.look()
         try:
             current = self._job.check()
         except NotFoundError as error:
-            return self._without_job(version, error)
+            self._without_job(error)
+            return
         if self._attempt.seconds_left() <= 0:
-            self._give_up(pods)
-            return version
+            self._give_up(self._job.pods())
+            return
         gated, pulling = self._watch.look_at(pods)
         self._resize(current, pulling)
         self._watch.find_lost(pods, current)
@@ -132,7 +135,6 @@ class Driver:
             pulling += self._let_go(gated, startable(standing))
         self._record.persist_when_due(pods)
         self._record.show(pulling=pulling, window=self._window)
-        return version
 
     def _fence_earlier(self) -> None:
         """An attempt all of whose drivers were lost may have left pods that pull, and others at the gate."""
@@ -143,14 +145,14 @@ class Driver:
         """How many pods of earlier attempts still pull: they fill the window for as long as a pod may live."""
         if time.monotonic() > self._earlier_until:
             self._earlier = []
-        pulling = {job: sum(is_pulling(pod) for pod in job.pods()[0]) for job in self._earlier}
+        pulling = {job: sum(is_pulling(pod) for pod in job.pods()) for job in self._earlier}
         self._earlier = [job for job, count in pulling.items() if count]
         return sum(pulling.values())
 
-    def _without_job(self, version: str, error: NotFoundError) -> str:
+    def _without_job(self, error: NotFoundError) -> None:
         if self._attempt.seconds_left() <= 0:
             self._give_up([])
-            return version
+            return
         self._record.persist()  # the pods that showed it are gone as well
         raise LostFootingError(f"Job {self._attempt.name} is gone") from error
 
@@ -198,7 +200,10 @@ class Driver:
         for index in indexes:
             if self._sigterm.came:
                 break
-            started += self._job.let_go(gated[index], self._attempt.nodes[index].name)
+            pod = self._job.let_go(gated[index], self._attempt.nodes[index].name)
+            if pod is not None:
+                self._pods.put(pod)
+                started += 1
         return started
 
     def _open_breaker(self) -> None:
@@ -208,12 +213,12 @@ class Driver:
 
     # -- waits
 
-    def _wait(self, version: str) -> None:
+    def _wait(self) -> None:
         """Until a pod changes, or the next look is due."""
         seconds = _PASS_SECONDS if self._watch.expecting else _IDLE_SECONDS
         with self._sigterm.ends_wait():
             time.sleep(_PASS_SECONDS)
-            self._job.await_change(version, max(1.0, seconds))
+            self._pods.await_change(seconds)
 
     def _back_off(self) -> None:
         """Pause before the API is asked again; SIGTERM ends it, and is seen by the loop."""
@@ -228,8 +233,7 @@ class Driver:
             self._record.persist()
             say("this pod is to go: the next driver takes over")
             return EXIT_LOST
-        pods, _ = self._job.pods()
-        self._watch.give_up(pods, ENDED_CANCELLED)
+        self._watch.give_up(self._job.pods(), ENDED_CANCELLED)
         self._record.persist()
         self._job.delete()
         say("the task was stopped")

@@ -82,7 +82,7 @@ class HeldJob:
     def _adopt(self) -> None:
         epoch = self._take_epoch()
         say(f"Job {self._attempt.name}: adopted in epoch {epoch}")
-        for pod in self.pods()[0]:
+        for pod in self.pods():
             if is_gated(pod) and pod_epoch(pod) != epoch:
                 self._patch_gated(pod, take_over(pod, epoch))
 
@@ -126,25 +126,12 @@ class HeldJob:
 
     # -- its pods
 
-    def pods(self) -> tuple[list[Json], str]:
-        """All pods of the Job, and the resourceVersion from which a watch goes on."""
-        pods: list[Json] = []
-        version = ""
-        for page in self._kube.pages(self._attempt.path("pods"), labels=self._attempt.pods):
-            version = version or page["metadata"]["resourceVersion"]
-            pods += page["items"]
-        return pods, version
+    def pods(self) -> list[Json]:
+        """All pods of the Job as they are now."""
+        return list(self._kube.list(self._attempt.path("pods"), labels=self._attempt.pods))
 
-    def await_change(self, version: str, seconds: float) -> None:
-        """Wait until a pod has changed since `version`, at most so many seconds."""
-        for event in self._kube.watch(
-            self._attempt.path("pods"), resource_version=version, seconds=seconds, labels=self._attempt.pods
-        ):
-            if event["type"] != "BOOKMARK":
-                return
-
-    def let_go(self, pod: Mapping[str, Any], node: str) -> bool:
-        """Ungate a pod, pinned to its node; False when it is gone, LostFootingError when it was taken over."""
+    def let_go(self, pod: Mapping[str, Any], node: str) -> Json | None:
+        """Ungate a pod, pinned to its node; None when it is gone, LostFootingError when it was taken over."""
         return self._patch_gated(pod, ungate(pod, node))
 
     def end_bound(self, pod: Mapping[str, Any], why: str) -> None:
@@ -167,15 +154,14 @@ class HeldJob:
         with suppress(NotFoundError, ConflictError):
             self._kube.patch(path, {**patch, "metadata": metadata}, kind=kind)
 
-    def _patch_gated(self, pod: Mapping[str, Any], patch: list[Json]) -> bool:
-        """Patch a pod that waits at the gate; one that another driver took over answers 422."""
+    def _patch_gated(self, pod: Mapping[str, Any], patch: list[Json]) -> Json | None:
+        """Patch a pod that waits at the gate, None when it is gone; one that another driver took over answers 422."""
         try:
-            self._kube.patch(self._pod(pod), patch, kind="json")
+            return self._kube.patch(self._pod(pod), patch, kind="json")
         except NotFoundError:
-            return False
+            return None
         except InvalidError as error:
             raise LostFootingError(f"Job {self._attempt.name} was taken over: {error.message}") from error
-        return True
 
     def _pod(self, pod: Mapping[str, Any]) -> str:
         return self._attempt.path("pods", pod["metadata"]["name"])

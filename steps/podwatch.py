@@ -92,8 +92,10 @@ class PodWatch:
         counted = set(_indexes(status.get("failedIndexes") or "")) | set(
             _indexes(status.get("completedIndexes") or "")
         )
-        for index in counted - {index_of(pod) for pod in pods}:
-            if index in self._record:
+        missing = [index for index in counted - {index_of(pod) for pod in pods} if index not in self._record]
+        there = {index_of(pod) for pod in self._job.pods()} if missing else set()
+        for index in missing:
+            if index in there:  # the watch has not told of it yet
                 continue
             lost = self._witness.silent(self._attempt.nodes[index].name)
             failure = Failure.NODE_LOST if lost else Failure.UNKNOWN

@@ -1,0 +1,95 @@
+"""The pods of a Job, kept up to date by a watch: a list of them all for each look would cost window × looks."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from ips_flows.errors import UnavailableError
+from ips_flows.kube import Json
+from ips_flows.streams import Changed, Event, Listed, Merge, Source
+from steps.attempt import Attempt
+
+_RELIST_SECONDS = 30.0
+_LIST_SECONDS = 30.0  # how long the first list is awaited
+
+
+class JobPods:
+    """The pods of an attempt's Job, while it is open.
+
+    What a watch tells may be older than the answer to a patch of ours, so the newer version of a pod stands: a pod
+    that was let go never counts as gated again. Versions are compared as numbers, as Kubernetes allows for objects
+    of one resource.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._merge = Merge(attempt.footing.kube)
+        self._pods: dict[str, Json] = {}
+        self._listed = False
+
+    def __enter__(self) -> Self:
+        source = Source(
+            self._attempt.path("pods"),
+            labels=self._attempt.pods,
+            relist_seconds=_RELIST_SECONDS,
+            extract=_lean,
+            mirrored=False,
+        )
+        self._merge.add({"pods": source})
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._merge.__exit__(kind, error, trace)
+
+    def look(self) -> list[Json]:
+        """The pods as far as they have been told of; UnavailableError where there is no list of them."""
+        end = time.monotonic() + _LIST_SECONDS
+        while self._hear(0.0 if self._listed else end - time.monotonic()):
+            pass
+        if not self._listed:
+            raise UnavailableError("the pods can't be listed")
+        return list(self._pods.values())
+
+    def await_change(self, seconds: float) -> None:
+        """Wait until something is told, at most so many seconds."""
+        self._hear(seconds)
+
+    def put(self, pod: Json) -> None:
+        """Take in a pod as a patch answered it."""
+        known = self._pods.get(pod["metadata"]["uid"])
+        if known is None or _version(known) <= _version(pod):
+            self._pods[pod["metadata"]["uid"]] = _lean(pod)
+
+    def _hear(self, seconds: float) -> bool:
+        told = self._merge.next(seconds)
+        if told is None:
+            return False
+        self._take(told[1])
+        return True
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Listed(items):
+                self._listed = True
+                there = {item["metadata"]["uid"] for item in items}
+                self._pods = {uid: pod for uid, pod in self._pods.items() if uid in there}
+                for item in items:
+                    self.put(item)
+            case Changed(item, gone=True):
+                self._pods.pop(item["metadata"]["uid"], None)
+            case Changed(item):
+                self.put(item)
+
+
+def _version(pod: Json) -> int:
+    return int(pod["metadata"]["resourceVersion"])
+
+
+def _lean(pod: Json) -> Json:
+    """Without what nobody here reads, and what is a third of its size."""
+    pod["metadata"].pop("managedFields", None)
+    return pod

@@ -1,0 +1,73 @@
+"""The pods of a Job as a driver keeps them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ips_flows.errors import UnavailableError
+from ips_flows.streams import Changed, Listed
+from steps import jobpods
+from steps.attempt import Attempt
+from steps.jobpods import JobPods
+from tests.unit.samples import GOOD
+from tests.unit.stage import Stage
+
+
+@pytest.fixture
+def pods(stage: Stage) -> JobPods:
+    stage.planned(GOOD, nodes=["n1"])
+    return JobPods(Attempt.take_up(stage.footing, "wave-1", 0))
+
+
+def pod(uid: str, version: int, **fields: Any) -> Any:
+    return {"metadata": {"uid": uid, "resourceVersion": str(version), "managedFields": []}, **fields}
+
+
+def versions(pods: JobPods) -> dict[str, int]:
+    return {one["metadata"]["uid"]: int(one["metadata"]["resourceVersion"]) for one in pods.look()}
+
+
+def test_the_newer_version_stands(pods: JobPods) -> None:
+    """A watch, and a list, may tell of a pod what is older than the answer to a patch of ours."""
+    pods._take(Listed((pod("a", 98), pod("b", 99))))
+    pods.put(pod("a", 103))
+    for event in (Changed(pod("a", 101)), Listed((pod("a", 102), pod("b", 99))), Changed(pod("b", 100))):
+        pods._take(event)
+        assert versions(pods)["a"] == 103
+    pods._take(Changed(pod("a", 1000)))
+    assert versions(pods) == {"a": 1000, "b": 100}
+    assert not any("managedFields" in one["metadata"] for one in pods.look())
+
+
+def test_what_is_gone(pods: JobPods) -> None:
+    """By the watch or, where that missed it, by the next list."""
+    pods._take(Listed((pod("a", 1), pod("b", 2), pod("c", 3))))
+    pods._take(Changed(pod("a", 4), gone=True))
+    assert versions(pods) == {"b": 2, "c": 3}
+    pods._take(Listed((pod("c", 3),)))
+    assert versions(pods) == {"c": 3}
+
+
+def test_nothing_is_known_before_the_first_list(pods: JobPods, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No list is no empty list: a driver must not take its pods for gone."""
+    monkeypatch.setattr(jobpods, "_LIST_SECONDS", 0.1)
+    with pytest.raises(UnavailableError):
+        pods.look()
+
+
+def test_it_follows(stage: Stage, pods: JobPods) -> None:
+    """What the API server tells comes in by itself."""
+    labels = dict(term.split("=") for term in pods._attempt.pods.split(","))
+    stage.server.put("pods", {"metadata": {"name": "p", "labels": labels}})
+    stage.server.put("pods", {"metadata": {"name": "other"}})
+    with pods:
+        assert [one["metadata"]["name"] for one in pods.look()] == ["p"]
+        stage.server.change("pods", "p", {"status": {"phase": "Running"}})
+        pods.await_change(30)
+        (seen,) = pods.look()
+        assert seen["status"]["phase"] == "Running"
+        stage.server.remove("pods", "p")
+        pods.await_change(30)
+        assert pods.look() == []
