@@ -80,13 +80,14 @@ class Driver:
 
     def run(self) -> int:
         """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
+        if self._record.left:
+            self._fence_earlier()
+            self._job.take(self._window)
+        # Only now: what is listed has the epoch that an adopted Job's pods got.
         with self._words, self._pods:
             return self._run()
 
     def _run(self) -> int:
-        if self._record.left:
-            self._fence_earlier()
-            self._job.take(self._window)
         silent_since: float | None = None
         while self._record.left:
             try:

@@ -52,8 +52,10 @@ class PodWitness:
             since = self._ended.setdefault(uid, time.monotonic())
             if time.monotonic() - since < _WORD_SECONDS:
                 return None
-            if self._words is not None and not self._words.complete:
-                events = self._listed(pod)
+            if self._words is not None:
+                if not self._words.ask(since + _WORD_SECONDS):
+                    return None
+                events = self.events(pod)
         self._ended.pop(uid, None)
         if self._words is not None:
             self._words.forget(uid)

@@ -6,15 +6,18 @@ each of them; one watch does it once.
 
 from __future__ import annotations
 
+import math
+import time
 from collections import defaultdict
 from types import TracebackType
 from typing import Self
 
 from ips_flows.kube import Json, core
-from ips_flows.streams import Changed, Listed, Merge, Recovered, Source, Trouble
+from ips_flows.streams import Changed, Listed, Merge, Source
 from steps.footing import Footing
 
 _BY_KUBELETS = "involvedObject.kind=Pod,source=kubelet"
+_ASK_SECONDS = 3.0
 
 
 class Words:
@@ -23,9 +26,10 @@ class Words:
     def __init__(self, footing: Footing, prefix: str) -> None:
         self._prefix = prefix
         self._path = core(footing.namespace, "events")
+        self._kube = footing.kube
         self._merge = Merge(footing.kube)
         self._by_pod: dict[str, dict[str, Json]] = defaultdict(dict)
-        self._complete = False
+        self._listed = -math.inf
 
     def __enter__(self) -> Self:
         source = Source(self._path, fields=_BY_KUBELETS, mirrored=False, endless=True)
@@ -37,11 +41,20 @@ class Words:
     ) -> None:
         self._merge.__exit__(kind, error, trace)
 
-    @property
-    def complete(self) -> bool:
-        """Whether what was said before now has been heard; not so before the first list, and after trouble."""
-        self._hear()
-        return self._complete
+    def ask(self, after: float) -> bool:
+        """List what was said before a monotonic time, which a broken watch may have missed.
+
+        One list serves all who ask within some seconds; False while it is not due yet.
+        """
+        if self._listed >= after:
+            return True
+        at = time.monotonic()
+        if at - self._listed < _ASK_SECONDS:
+            return False
+        for event in self._kube.list(self._path, fields=_BY_KUBELETS):
+            self._keep(event)
+        self._listed = at
+        return True
 
     def of(self, uid: str) -> list[Json]:
         """The events of a pod so far."""
@@ -56,15 +69,10 @@ class Words:
         while (told := self._merge.next(0)) is not None:
             match told[1]:
                 case Listed(items):
-                    self._complete = True
                     for item in items:
                         self._keep(item)
                 case Changed(item, gone=False):
                     self._keep(item)
-                case Trouble():
-                    self._complete = False
-                case Recovered():
-                    self._complete = True
 
     def _keep(self, event: Json) -> None:
         about = event["involvedObject"]

@@ -15,7 +15,7 @@ from ips_flows.jobgroup import is_gated
 from ips_flows.kube import Kube
 from ips_flows.results import Failure
 from steps.footing import LostFootingError
-from steps.heldjob import HeldJob
+from steps.jobpods import JobPods
 from tests.fakes.cluster import Cluster, Play
 from tests.unit import keeping
 from tests.unit.samples import GOOD
@@ -99,7 +99,7 @@ def test_cancel_races_with_the_end(whole: Stage, monkeypatch: pytest.MonkeyPatch
     def cancel() -> None:
         assert tasks.cancel(whole.kube, "warm", TASK).shutdown == "Stop"
 
-    def stopped_as_it_waits(_job: HeldJob, _version: str, _seconds: float) -> None:
+    def stopped_as_it_waits(_pods: JobPods, _seconds: float) -> None:
         pods = cluster.objects("pods")
         if len(pods) < len(NODES) or any(is_gated(pod) for pod in pods):
             return  # it waits for the Job controller; when the last one was let go, it waits again
@@ -108,7 +108,7 @@ def test_cancel_races_with_the_end(whole: Stage, monkeypatch: pytest.MonkeyPatch
         terminate()
 
     if moment.startswith("before"):
-        monkeypatch.setattr(HeldJob, "await_change", stopped_as_it_waits)
+        monkeypatch.setattr(JobPods, "await_change", stopped_as_it_waits)
         driven = 1
     with Cluster(whole.server, NODES) as cluster:
         assert whole.drive() == driven

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ips_flows import streams
@@ -34,7 +36,6 @@ def test_what_is_heard(server: ApiServer, footing: Footing) -> None:
     say(server, 1, "job-a0-0-x")
     with Words(footing, "job-a0-") as words:
         await_that(lambda: names(words, "job-a0-0-x") == ["e1"])
-        assert words.complete
         say(server, 2, "job-a0-0-x")
         say(server, 3, "job-a0-0-x", component="default-scheduler")
         say(server, 4, "job-a0-0-x", kind="Node")
@@ -49,20 +50,27 @@ def test_what_is_heard(server: ApiServer, footing: Footing) -> None:
         assert names(words, "job-a0-0-x") == []
 
 
-def test_what_may_be_missing(server: ApiServer, footing: Footing) -> None:
-    """While the watch is broken, or before the first list, it does not say that it has heard everything."""
-    server.fail("GET .*/events", 403, "Forbidden", "no events")
+def test_what_a_broken_watch_missed(
+    server: ApiServer, footing: Footing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for, by one list for all who ask."""
+    server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
     with Words(footing, "job-") as words:
-        server.await_call("GET .*/events")
-        assert not words.complete
-        server.faults.clear()
-        await_that(lambda: words.complete)
-        server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
-        with server.store.changed:
-            server.store.oldest = server.store.version + 1  # what is open breaks off
-            server.store.changed.notify_all()
-        await_that(lambda: not words.complete)
-        server.store.oldest = 0
-        server.faults.clear()
+        server.await_call("GET .*/events.*watch=true")
         say(server, 1, "job-0")
-        await_that(lambda: words.complete and names(words, "job-0") == ["e1"])
+        say(server, 2, "job-1")
+        asked = len(lists(server))
+        assert words.ask(time.monotonic())
+        assert names(words, "job-0") == ["e1"]
+        assert words.ask(0.0)
+        assert names(words, "job-1") == ["e2"]
+        assert len(lists(server)) == asked + 1
+        say(server, 3, "job-0")
+        assert not words.ask(time.monotonic())  # a moment later
+        monkeypatch.setattr("steps.words._ASK_SECONDS", 0.0)
+        assert words.ask(time.monotonic())
+        assert names(words, "job-0") == ["e1", "e3"]
+
+
+def lists(server: ApiServer) -> list[str]:
+    return [call for call in server.calls if "/events?" in call and "watch=true" not in call]
