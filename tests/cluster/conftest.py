@@ -227,7 +227,7 @@ class Cluster:
 
         def listed() -> bool:
             status = self.kube.get(f"/api/v1/nodes/{node}")["status"]
-            names = {name for image in status["images"] for name in image["names"]}
+            names = {name for image in status.get("images") or () for name in image["names"]}
             return names >= set(references)
 
         self.await_that(listed, 90, lambda: f"{node} does not list {references}")
