@@ -16,8 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from localcluster import simulated
-
 from ips_flows.errors import ConflictError
 from tests.cluster.conftest import LOCAL, Cluster
 from tests.scale.bench.contest import OURS, PEER_NAMESPACE, PEERS, Form, Run, contend
@@ -93,9 +91,15 @@ def measure(chosen: Iterable[tuple[int, Kind, Form]], seed: str) -> Iterator[Run
         if nodes != size:
             subprocess.run([LOCAL / "up", "--fake-nodes", str(nodes)], check=True, capture_output=True)
             size = nodes
-        drawn = samples(kind, seed, map(simulated.name, range(1, nodes + 1)))
+        drawn = samples(kind, seed, simulated(cluster))
         with sampled(cluster.kube, cluster.namespace, drawn):
             yield contend(cluster, form, kind, drawn, window=nodes // 10)
+
+
+def simulated(cluster: Cluster) -> list[str]:
+    """The names of the simulated nodes."""
+    nodes = cluster.kube.list("/api/v1/nodes", labels="type=kwok", metadata_only=True)
+    return [node["metadata"]["name"] for node in nodes]
 
 
 def _is_of_interest(size: int, kind: str, form: str, sizes: Sequence[int]) -> bool:

@@ -103,16 +103,16 @@ def _ours(cluster: Cluster, run: Run, images: list[str]) -> None:
     steps = {step: lambda step=step: processes.of_step(step, name) for step in ("filter", "drive", "finish")}
     pods = Pulls(cluster.kube, cluster.namespace, f"{LABEL_TASK_NAME}={name}")
     progress = _Progress(cluster, name)
-    before = meters.writes()
+    before = meters.writes(cluster)
     with pods, meters.Usage(_DAEMONS, steps) as usage, progress:
         submitted = time.monotonic()
         cluster.submit(json.dumps(request))
         progress.await_end()
-        at_end = meters.writes()
+        at_end = meters.writes(cluster)
         _await(lambda: ANNOTATION_CLEANED in _annotations(cluster, name))
         run.whole_seconds = round(time.monotonic() - submitted, 1)
         workflow = cluster.ended_workflow(name)
-    after = meters.writes()
+    after = meters.writes(cluster)
     task = cluster.task(name)
     run.usage = usage.result()
     run.seconds = round(progress.last - progress.first, 2)
@@ -192,14 +192,14 @@ def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str]) -> No
     name = f"{run.form}-{uuid.uuid4().hex[:6]}"
     order = Order(name, PEER_NAMESPACE, nodes, images, run.window)
     pods = Pulls(cluster.kube, PEER_NAMESPACE, f"{LABEL}={name}")
-    before = meters.writes()
+    before = meters.writes(cluster)
     command = [sys.executable, "-m", f"tests.scale.peers.{run.form}"]
     driver = subprocess.Popen(command, stdin=subprocess.PIPE, env=cluster.environment, text=True)
     with pods, meters.Usage(_DAEMONS, {"drive": lambda: [driver.pid]}) as usage:
         driver.communicate(order.to_json(), timeout=_LIMIT_SECONDS)
     if driver.returncode:
         raise RuntimeError(f"{run.form} exited with {driver.returncode}")
-    after = meters.writes()
+    after = meters.writes(cluster)
     if pods.first is None or pods.last is None:
         raise RuntimeError(f"{run.form} had no pods")
     run.seconds = round(pods.last - pods.first, 2)

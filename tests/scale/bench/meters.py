@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -10,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from localcluster.commands import kubectl
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster import processes
+from tests.cluster.conftest import Cluster
 
 _WRITES = ("POST", "PUT", "PATCH", "DELETE", "APPLY", "DELETECOLLECTION")
 # What a run writes; heartbeats of nodes and leases go on whatever runs.
@@ -24,10 +25,12 @@ _BEAT_SECONDS = 0.5
 Writes = Counter[tuple[str, str]]
 
 
-def writes() -> Writes:
+def writes(cluster: Cluster) -> Writes:
     """Writes so far by (verb, resource or resource/subresource), those that were refused included."""
+    command = ["kubectl", "get", "--raw", "/metrics"]
+    told = subprocess.run(command, env=cluster.environment, check=True, capture_output=True, text=True).stdout
     found: Writes = Counter()
-    for family in text_string_to_metric_families(kubectl("get", "--raw", "/metrics")):
+    for family in text_string_to_metric_families(told):
         if family.name != "apiserver_request":
             continue
         for sample in family.samples:
