@@ -5,10 +5,13 @@ A MutatingAdmissionPolicy does it, whoever made the pod, so that the product and
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from ips_flows.errors import ApiError
 from ips_flows.kube import Kube, core
 from tests.scale.bench.samples import Sample
 
@@ -18,6 +21,7 @@ _POLICIES = f"{_ADMISSION}/mutatingadmissionpolicies"
 _BINDINGS = f"{_ADMISSION}/mutatingadmissionpolicybindings"
 _DELAY = "pull.stage.kwok.x-k8s.io/delay"
 _JITTER = "pull.stage.kwok.x-k8s.io/jitter-delay"
+_FORCE_SECONDS = 60.0
 _FAILURE = "simulated.ips-flow.io/failure"
 
 _NODE = """
@@ -45,6 +49,7 @@ def sampled(kube: Kube, namespace: str, samples: Mapping[str, Sample]) -> Iterat
         try:
             kube.create(_BINDINGS, _binding(namespace))
             try:
+                _await_force(kube, *next(iter(samples.items())))
                 yield
             finally:
                 kube.delete(f"{_BINDINGS}/{_NAME}")
@@ -52,6 +57,25 @@ def sampled(kube: Kube, namespace: str, samples: Mapping[str, Sample]) -> Iterat
             kube.delete(f"{_POLICIES}/{_NAME}")
     finally:
         kube.delete(core(namespace, "configmaps", _NAME))
+
+
+def _await_force(kube: Kube, node: str, sample: Sample) -> None:
+    """Until a pod that would be made gets its sample: the API server learns of policy and samples a little later."""
+    spec = {"nodeSelector": {"kubernetes.io/hostname": node}, "containers": [{"name": "main", "image": "a"}]}
+    probe = {"metadata": {"name": "bench-probe"}, "spec": spec}
+    end = time.monotonic() + _FORCE_SECONDS
+    told = ""
+    while time.monotonic() < end:
+        try:
+            made = kube.create(core("default", "pods"), probe, dry_run=True)
+        except ApiError as error:  # that is what it says until it knows the samples
+            told = error.message
+        else:
+            told = (made["metadata"].get("annotations") or {}).get(_DELAY, "")
+            if told == f"{sample.milliseconds}ms":
+                return
+        threading.Event().wait(0.2)
+    raise TimeoutError(f"the policy is not in force: {told or 'no annotation'}")
 
 
 def _policy() -> dict[str, Any]:
