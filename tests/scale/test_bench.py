@@ -11,7 +11,7 @@ from localcluster import simulated
 from tests.cluster.conftest import LOCAL, Cluster
 from tests.scale.bench.contest import contend
 from tests.scale.bench.samples import Sample
-from tests.scale.bench.simulation import sampled
+from tests.scale.bench.simulation import give
 
 _NODES, _WINDOW = 200, 20
 _SLOWLY, _QUICKLY = 3000, 1500
@@ -40,8 +40,8 @@ def test_two_hundred_nodes(cluster: Cluster) -> None:
     lost, passing = nodes[7 :: _NODES // _LOST], nodes[50]
     samples |= {node: Sample(_QUICKLY, "permanent") for node in lost}
     samples[passing] = Sample(_QUICKLY, "passing")
-    with sampled(cluster.kube, cluster.namespace, samples):
-        run = contend(cluster, "rolling", "failing", samples, _WINDOW)
+    give(cluster.kube, samples)
+    run = contend(cluster, "rolling", "failing", samples, _WINDOW)
     assert run.failed == lost
     assert run.status == "completed"
     assert 0 < run.most_at_once <= _WINDOW

@@ -12,15 +12,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from ips_flows.errors import ConflictError
 from tests.cluster.conftest import LOCAL, Cluster
-from tests.scale.bench.contest import OURS, PEER_NAMESPACE, PEERS, Form, Run, contend
+from tests.scale.bench.contest import OURS, PEERS, Form, Run, contend
 from tests.scale.bench.samples import KINDS, Kind, samples
-from tests.scale.bench.simulation import sampled
+from tests.scale.bench.simulation import give
 
 _SIZES = (200, 1000, 2000, 5000)
 _COMPARED = 2000  # the size at which all forms are compared; others have the rolling window alone
@@ -84,16 +82,14 @@ def main() -> None:
 def measure(chosen: Iterable[tuple[int, Kind, Form]], seed: str) -> Iterator[Run]:
     """Run what was chosen, on as many simulated nodes as each says; sizes must not fall."""
     cluster = Cluster()
-    with suppress(ConflictError):  # of a run before
-        cluster.kube.create("/api/v1/namespaces", {"metadata": {"name": PEER_NAMESPACE}})
     size = 0
     for nodes, kind, form in chosen:
         if nodes != size:
             subprocess.run([LOCAL / "up", "--fake-nodes", str(nodes)], check=True, capture_output=True)
             size = nodes
         drawn = samples(kind, seed, simulated(cluster))
-        with sampled(cluster.kube, cluster.namespace, drawn):
-            yield contend(cluster, form, kind, drawn, window=nodes // 10)
+        give(cluster.kube, drawn)
+        yield contend(cluster, form, kind, drawn, window=nodes // 10)
 
 
 def simulated(cluster: Cluster) -> list[str]:

@@ -19,13 +19,12 @@ from tests.cluster.conftest import Cluster
 from tests.scale.bench import ideal, meters
 from tests.scale.bench.pulls import Pulls
 from tests.scale.bench.samples import KINDS, Kind, Sample
+from tests.scale.bench.simulation import NAMESPACE
 from tests.scale.peers.order import LABEL, Order
 
 Form = Literal["rolling", "batch", "waves", "barrier", "pernode", "flood"]
 OURS: Sequence[Form] = ("rolling", "batch", "waves")
 PEERS: Sequence[Form] = ("barrier", "pernode", "flood")
-PEER_NAMESPACE = "bench-peers"
-
 _DAEMONS = ("apiserver", "etcd", "controller-manager", "scheduler", "argo-controller")
 _WAVES = ["10%", "50%", "100%"]
 _LIMIT_SECONDS = 3600.0
@@ -190,8 +189,8 @@ class _Progress:
 
 def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str]) -> None:
     name = f"{run.form}-{uuid.uuid4().hex[:6]}"
-    order = Order(name, PEER_NAMESPACE, nodes, images, run.window)
-    pods = Pulls(cluster.kube, PEER_NAMESPACE, f"{LABEL}={name}")
+    order = Order(name, NAMESPACE, nodes, images, run.window)
+    pods = Pulls(cluster.kube, NAMESPACE, f"{LABEL}={name}")
     before = meters.writes(cluster)
     command = [sys.executable, "-m", f"tests.scale.peers.{run.form}"]
     driver = subprocess.Popen(command, stdin=subprocess.PIPE, env=cluster.environment, text=True)
@@ -209,13 +208,11 @@ def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str]) -> No
     run.usage = usage.result()
     run.status = "completed"
     # All at once: the next run must not pay for this one's deletions.
-    cluster.kube.delete_all(jobs(PEER_NAMESPACE), labels=f"{LABEL}={name}")
-    cluster.kube.delete_all(core(PEER_NAMESPACE, "pods"), labels=f"{LABEL}={name}")
+    cluster.kube.delete_all(jobs(NAMESPACE), labels=f"{LABEL}={name}")
+    cluster.kube.delete_all(core(NAMESPACE, "pods"), labels=f"{LABEL}={name}")
     _await(
         lambda: (
-            not list(
-                cluster.kube.list(core(PEER_NAMESPACE, "pods"), labels=f"{LABEL}={name}", metadata_only=True)
-            )
+            not list(cluster.kube.list(core(NAMESPACE, "pods"), labels=f"{LABEL}={name}", metadata_only=True))
         )
     )
 

@@ -5,17 +5,20 @@ A MutatingAdmissionPolicy does it, whoever made the pod, so that the product and
 
 from __future__ import annotations
 
+import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from ips_flows.errors import ApiError
+from ips_flows.errors import ConflictError
 from ips_flows.kube import Kube, core
 from tests.scale.bench.samples import Sample
 
+NAMESPACE = "bench"  # of the samples, and of the peers' pods
 _NAME = "bench-samples"
+_PROBE = "fake-probe"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _POLICIES = f"{_ADMISSION}/mutatingadmissionpolicies"
 _BINDINGS = f"{_ADMISSION}/mutatingadmissionpolicybindings"
@@ -39,43 +42,42 @@ Object{{metadata: Object.metadata{{annotations: {{
 """
 
 
-@contextmanager
-def sampled(kube: Kube, namespace: str, samples: Mapping[str, Sample]) -> Iterator[None]:
-    """While it is open, pods for these nodes pull as sampled. `namespace` keeps the samples."""
-    data = {node: str(sample) for node, sample in samples.items()}
-    kube.create(core(namespace, "configmaps"), {"metadata": {"name": _NAME}, "data": data})
-    try:
-        kube.create(_POLICIES, _policy())
-        try:
-            kube.create(_BINDINGS, _binding(namespace))
-            try:
-                _await_force(kube, *next(iter(samples.items())))
-                yield
-            finally:
-                kube.delete(f"{_BINDINGS}/{_NAME}")
-        finally:
-            kube.delete(f"{_POLICIES}/{_NAME}")
-    finally:
-        kube.delete(core(namespace, "configmaps", _NAME))
+def give(kube: Kube, samples: Mapping[str, Sample]) -> None:
+    """From now on pods for these nodes pull as sampled.
+
+    All of it stays: it concerns simulated nodes alone, and an API server that has seen a policy with parameters go
+    finds none for the next one of that kind.
+    """
+    proof = Sample(random.randrange(10**9))  # noqa: S311  (only to tell these samples from those before)
+    data = {_PROBE: str(proof), **{node: str(sample) for node, sample in samples.items()}}
+    _make(kube, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    path = core(NAMESPACE, "configmaps")
+    _make(kube, path, {"metadata": {"name": _NAME}})
+    kube.patch(f"{path}/{_NAME}", [{"op": "add", "path": "/data", "value": data}], kind="json")
+    _make(kube, _POLICIES, _policy())
+    _make(kube, _BINDINGS, _binding())
+    _await_force(kube, proof)
 
 
-def _await_force(kube: Kube, node: str, sample: Sample) -> None:
+def _make(kube: Kube, path: str, body: dict[str, Any]) -> None:
+    with suppress(ConflictError):  # it is there
+        kube.create(path, body)
+
+
+def _await_force(kube: Kube, proof: Sample) -> None:
     """Until a pod that would be made gets its sample: the API server learns of policy and samples a little later."""
-    spec = {"nodeSelector": {"kubernetes.io/hostname": node}, "containers": [{"name": "main", "image": "a"}]}
+    spec = {
+        "nodeSelector": {"kubernetes.io/hostname": _PROBE},
+        "containers": [{"name": "main", "image": "a"}],
+    }
     probe = {"metadata": {"name": "bench-probe"}, "spec": spec}
     end = time.monotonic() + _FORCE_SECONDS
-    told = ""
     while time.monotonic() < end:
-        try:
-            made = kube.create(core("default", "pods"), probe, dry_run=True)
-        except ApiError as error:  # that is what it says until it knows the samples
-            told = error.message
-        else:
-            told = (made["metadata"].get("annotations") or {}).get(_DELAY, "")
-            if told == f"{sample.milliseconds}ms":
-                return
+        made = kube.create(core(NAMESPACE, "pods"), probe, dry_run=True)
+        if (made["metadata"].get("annotations") or {}).get(_DELAY) == f"{proof.milliseconds}ms":
+            return
         threading.Event().wait(0.2)
-    raise TimeoutError(f"the policy is not in force: {told or 'no annotation'}")
+    raise TimeoutError("the policy that hands out the samples is not in force")
 
 
 def _policy() -> dict[str, Any]:
@@ -95,7 +97,7 @@ def _policy() -> dict[str, Any]:
     return {
         "metadata": {"name": _NAME},
         "spec": {
-            "failurePolicy": "Fail",
+            "failurePolicy": "Ignore",
             "reinvocationPolicy": "Never",
             "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
             "matchConstraints": {"resourceRules": [pods]},
@@ -111,6 +113,6 @@ def _policy() -> dict[str, Any]:
     }
 
 
-def _binding(namespace: str) -> dict[str, Any]:
-    params = {"name": _NAME, "namespace": namespace, "parameterNotFoundAction": "Deny"}
+def _binding() -> dict[str, Any]:
+    params = {"name": _NAME, "namespace": NAMESPACE, "parameterNotFoundAction": "Allow"}
     return {"metadata": {"name": _NAME}, "spec": {"policyName": _NAME, "paramRef": params}}
