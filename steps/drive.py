@@ -26,7 +26,7 @@ from steps.record import Record
 from steps.witness import stored_chunks
 from steps.words import Words
 
-_PASS_SECONDS = 0.2  # between two passes, so that a burst of changes is one pass
+_PASS_SECONDS = 0.1  # between two passes, so that a burst of changes is one pass
 _IDLE_SECONDS = 2.0  # how long a pass may be awaited when nothing changes
 _PATIENCE_SECONDS = 120.0  # without an answer of the API, then another pod may try
 

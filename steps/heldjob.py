@@ -143,8 +143,8 @@ class HeldJob:
         self._patch_as_seen(pod, self._pod(pod) + "/status", end_unbound(reason, message), kind="strategic")
 
     def delete_pod(self, pod: Mapping[str, Any]) -> None:
-        """Delete a pod of which nothing more is to be learnt."""
-        self._kube.delete(self._pod(pod))
+        """Delete a pod that has ended, at once: with grace its kubelet would have to delete it a second time."""
+        self._kube.delete(self._pod(pod), grace_seconds=0)
 
     def _patch_as_seen(
         self, pod: Mapping[str, Any], path: str, patch: Json, *, kind: PatchKind = "merge"

@@ -1,4 +1,7 @@
-"""A watch over the pods of a run: when each node pulled, and how many did at any instant."""
+"""A watch over the pods of a run: when each node pulled, and how many did at any instant.
+
+It lends the simulated nodes their voice as well: an event for each image that has arrived.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ from typing import Self
 from ips_flows.evidence import is_terminal
 from ips_flows.jobgroup import is_gated
 from ips_flows.kube import Json, Kube, core
+from tests.scale.bench.voices import Voices
 
 
 class Pulls:
     """Pods with a label, followed while it is open. Times are of the monotonic clock, as the changes come in."""
 
     def __init__(self, kube: Kube, namespace: str, label: str) -> None:
+        self._voices = Voices(kube)
         self._kube, self._path, self._label = kube, core(namespace, "pods"), label
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -28,14 +33,16 @@ class Pulls:
 
     def __enter__(self) -> Self:
         self._version = self._kube.get(self._path, limit=1)["metadata"]["resourceVersion"]
+        self._voices.__enter__()
         self._thread.start()
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
         self._thread.join(60)
+        self._voices.__exit__(kind, error, trace)
         if self.error is not None:
             raise self.error
 
@@ -64,6 +71,8 @@ class Pulls:
             if name not in self._ended and is_terminal(pod):
                 self._ended.add(name)
                 self.last = at
+                if pod["status"]["phase"] == "Succeeded":
+                    self._voices.pulled(pod)
         elif not is_gated(pod) and pod["spec"].get("nodeName") and name not in self._ended:
             self._pulling.add(name)
             self.most_at_once = max(self.most_at_once, len(self._pulling))
