@@ -106,7 +106,8 @@ def reduce(count: int) -> None:
         return
     with step(f"{len(there) - count} simulated nodes less"):
         for first in range(count, len(there), _BATCH):
-            kubectl("delete", *there[first : first + _BATCH])
+            # Waiting for them takes kubectl a request for each, again and again.
+            kubectl("delete", "--wait=false", *there[first : first + _BATCH])
         if not count:
             processes.stop(record for record in processes.records() if record.name == NAME)
 
