@@ -11,7 +11,6 @@ from localcluster import simulated
 from tests.cluster.conftest import LOCAL, Cluster
 from tests.scale.bench.contest import contend
 from tests.scale.bench.samples import Sample
-from tests.scale.bench.simulation import give
 
 _NODES, _WINDOW = 200, 20
 _SLOWLY, _QUICKLY = 3000, 1500
@@ -40,7 +39,6 @@ def test_two_hundred_nodes(cluster: Cluster) -> None:
     lost, passing = nodes[7 :: _NODES // _LOST], nodes[50]
     samples |= {node: Sample(_QUICKLY, "permanent") for node in lost}
     samples[passing] = Sample(_QUICKLY, "passing")
-    give(cluster.kube, samples)
     run = contend(cluster, "rolling", "failing", samples, _WINDOW)
     assert run.failed == lost
     assert run.status == "completed"

@@ -12,13 +12,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+from ips_flows.errors import ConflictError
 from tests.cluster.conftest import LOCAL, Cluster
-from tests.scale.bench.contest import OURS, PEERS, Form, Run, contend
+from tests.scale.bench.contest import NAMESPACE, OURS, PEERS, Form, Run, contend
 from tests.scale.bench.samples import KINDS, Kind, samples
-from tests.scale.bench.simulation import give
 
 _SIZES = (200, 1000, 2000, 5000)
 _COMPARED = 2000  # the size at which all forms are compared; others have the rolling window alone
@@ -82,13 +83,14 @@ def main() -> None:
 def measure(chosen: Iterable[tuple[int, Kind, Form]], seed: str) -> Iterator[Run]:
     """Run what was chosen, on as many simulated nodes as each says; sizes must not fall."""
     cluster = Cluster()
+    with suppress(ConflictError):  # it is there from a run before
+        cluster.kube.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     size = 0
     for nodes, kind, form in chosen:
         if nodes != size:
             subprocess.run([LOCAL / "up", "--fake-nodes", str(nodes)], check=True, capture_output=True)
             size = nodes
         drawn = samples(kind, seed, simulated(cluster))
-        give(cluster.kube, drawn)
         yield contend(cluster, form, kind, drawn, window=nodes // 10)
 
 

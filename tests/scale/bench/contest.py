@@ -17,14 +17,16 @@ from ips_flows.kube import Json, core, jobs, workflows
 from tests.cluster import processes
 from tests.cluster.conftest import Cluster
 from tests.scale.bench import ideal, meters
+from tests.scale.bench.kubelets import Kubelets
 from tests.scale.bench.pulls import Pulls
 from tests.scale.bench.samples import KINDS, Kind, Sample
-from tests.scale.bench.simulation import NAMESPACE
 from tests.scale.peers.order import LABEL, Order
 
 Form = Literal["rolling", "batch", "waves", "barrier", "pernode", "flood"]
 OURS: Sequence[Form] = ("rolling", "batch", "waves")
 PEERS: Sequence[Form] = ("barrier", "pernode", "flood")
+NAMESPACE = "bench"  # of the peers' Jobs
+
 _DAEMONS = ("apiserver", "etcd", "controller-manager", "scheduler", "argo-controller")
 _WAVES = ["10%", "50%", "100%"]
 _LIMIT_SECONDS = 3600.0
@@ -69,10 +71,11 @@ def contend(cluster: Cluster, form: Form, kind: Kind, samples: Mapping[str, Samp
     run = Run(form, kind, len(nodes), window)
     busy = [samples[node].busy(len(images)) for node in nodes]
     run.ideal = _ideal(form, busy, window)
-    if form in OURS:
-        _ours(cluster, run, images)
-    else:
-        _peer(cluster, run, nodes, images)
+    with Kubelets(cluster.kube, samples) as kubelets:
+        if form in OURS:
+            _ours(cluster, run, images, kubelets)
+        else:
+            _peer(cluster, run, nodes, images, kubelets)
     return run
 
 
@@ -85,7 +88,7 @@ def _ideal(form: Form, busy: Sequence[float], window: int) -> float:
     return ideal.rolling(busy, window)
 
 
-def _ours(cluster: Cluster, run: Run, images: list[str]) -> None:
+def _ours(cluster: Cluster, run: Run, images: list[str], kubelets: Kubelets) -> None:
     name = f"bench-{uuid.uuid4().hex[:6]}"
     request = {
         "name": name,
@@ -100,7 +103,7 @@ def _ours(cluster: Cluster, run: Run, images: list[str]) -> None:
         **({"maxFailedNodes": "5%"} if run.kind == "failing" else {}),
     }
     steps = {step: lambda step=step: processes.of_step(step, name) for step in ("filter", "drive", "finish")}
-    pods = Pulls(cluster.kube, cluster.namespace, f"{LABEL_TASK_NAME}={name}")
+    pods = Pulls(cluster.kube, cluster.namespace, f"{LABEL_TASK_NAME}={name}", kubelets)
     progress = _Progress(cluster, name)
     before = meters.writes(cluster)
     with pods, meters.Usage(_DAEMONS, steps) as usage, progress:
@@ -187,10 +190,10 @@ class _Progress:
             self._end.set()
 
 
-def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str]) -> None:
+def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str], kubelets: Kubelets) -> None:
     name = f"{run.form}-{uuid.uuid4().hex[:6]}"
     order = Order(name, NAMESPACE, nodes, images, run.window)
-    pods = Pulls(cluster.kube, NAMESPACE, f"{LABEL}={name}")
+    pods = Pulls(cluster.kube, NAMESPACE, f"{LABEL}={name}", kubelets)
     before = meters.writes(cluster)
     command = [sys.executable, "-m", f"tests.scale.peers.{run.form}"]
     driver = subprocess.Popen(command, stdin=subprocess.PIPE, env=cluster.environment, text=True)

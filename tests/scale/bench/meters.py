@@ -26,7 +26,10 @@ Writes = Counter[tuple[str, str]]
 
 
 def writes(cluster: Cluster) -> Writes:
-    """Writes so far by (verb, resource or resource/subresource), those that were refused included."""
+    """Writes so far by (verb, resource or resource/subresource).
+
+    Those that found nothing are left out: kwok deletes once more what someone deleted at once.
+    """
     command = ["kubectl", "get", "--raw", "/metrics"]
     told = subprocess.run(command, env=cluster.environment, check=True, capture_output=True, text=True).stdout
     found: Writes = Counter()
@@ -36,7 +39,8 @@ def writes(cluster: Cluster) -> Writes:
         for sample in family.samples:
             labels = sample.labels
             verb, resource = labels.get("verb", ""), labels.get("resource", "")
-            if sample.name == "apiserver_request_total" and verb in _WRITES and resource in _RESOURCES:
+            counts = sample.name == "apiserver_request_total" and labels.get("code") != "404"
+            if counts and verb in _WRITES and resource in _RESOURCES:
                 part = f"/{labels['subresource']}" if labels.get("subresource") else ""
                 found[verb, resource + part] += int(sample.value)
     return found

@@ -1,6 +1,6 @@
 """A watch over the pods of a run: when each node pulled, and how many did at any instant.
 
-It lends the simulated nodes their voice as well: an event for each image that has arrived.
+It tells the simulated kubelets of pods that come to their nodes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Self
 from ips_flows.evidence import is_terminal
 from ips_flows.jobgroup import is_gated
 from ips_flows.kube import Json, Kube, core
-from tests.scale.bench.voices import Voices
+from tests.scale.bench.kubelets import Kubelets
 
 
 class Pulls:
     """Pods with a label, followed while it is open. Times are of the monotonic clock, as the changes come in."""
 
-    def __init__(self, kube: Kube, namespace: str, label: str) -> None:
-        self._voices = Voices(kube)
+    def __init__(self, kube: Kube, namespace: str, label: str, kubelets: Kubelets) -> None:
+        self._kubelets = kubelets
         self._kube, self._path, self._label = kube, core(namespace, "pods"), label
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -33,16 +33,14 @@ class Pulls:
 
     def __enter__(self) -> Self:
         self._version = self._kube.get(self._path, limit=1)["metadata"]["resourceVersion"]
-        self._voices.__enter__()
         self._thread.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._stop.set()
         self._thread.join(60)
-        self._voices.__exit__(kind, error, trace)
         if self.error is not None:
             raise self.error
 
@@ -68,11 +66,12 @@ class Pulls:
         self.first = self.first or at
         if gone or is_terminal(pod):
             self._pulling.discard(name)
+            self._kubelets.ended(pod)
             if name not in self._ended and is_terminal(pod):
                 self._ended.add(name)
                 self.last = at
-                if pod["status"]["phase"] == "Succeeded":
-                    self._voices.pulled(pod)
         elif not is_gated(pod) and pod["spec"].get("nodeName") and name not in self._ended:
+            if name not in self._pulling:
+                self._kubelets.bound(pod)
             self._pulling.add(name)
             self.most_at_once = max(self.most_at_once, len(self._pulling))
