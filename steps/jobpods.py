@@ -10,6 +10,7 @@ from ips_flows.errors import UnavailableError
 from ips_flows.kube import Json
 from ips_flows.streams import Changed, Event, Listed, Merge, Source
 from steps.attempt import Attempt
+from steps.footing import LostFootingError
 
 _RELIST_SECONDS = 30.0
 _LIST_SECONDS = 30.0  # how long the first list is awaited
@@ -65,7 +66,10 @@ class JobPods:
             self._pods[pod["metadata"]["uid"]] = _lean(pod)
 
     def _hear(self, seconds: float) -> bool:
-        told = self._merge.next(seconds)
+        try:
+            told = self._merge.next(seconds)
+        except UnavailableError as error:  # after minutes without a word; nobody follows them any more
+            raise LostFootingError(f"the pods can't be followed: {error.message}") from error
         if told is None:
             return False
         self._take(told[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -564,9 +565,8 @@ def test_progress_is_shown(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert file.read_text() == "2/3"
 
 
-def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
-    """Events come a little late: a pod that has ended is judged when its event is there, with its figures."""
-    stage.planned(GOOD, nodes=["n1"])
+def hold_back_first_event(stage: Stage) -> Callable[[], object]:
+    """The first event does not come until it is sent."""
     held: list[Any] = []
     put = stage.server.put
 
@@ -576,11 +576,19 @@ def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
             return item
         return put(kind, item, namespace)
 
+    stage.monkeypatch.setattr(stage.server, "put", hold_back)
+    return lambda: put("events", *held[0])
+
+
+def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
+    """Events come a little late: a pod that has ended is judged when its event is there, with its figures."""
+    stage.planned(GOOD, nodes=["n1"])
+    send = hold_back_first_event(stage)
+
     def send_late() -> None:
         cluster.wait_for(lambda: "n1" in cluster.ended)
-        put("events", *held[0])
+        send()
 
-    stage.monkeypatch.setattr(stage.server, "put", hold_back)
     stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 60.0)
     with Cluster(stage.server, ["n1"]) as cluster, stage.meanwhile(send_late):
         assert stage.drive() == 0
@@ -590,20 +598,12 @@ def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
 def test_a_node_that_shows_its_image_opens_the_way(stage: Stage) -> None:
     """While the kubelet's word on the first window is awaited, the next nodes start: the image is there for all to see."""
     stage.planned(GOOD, nodes=["n1", "n2"], window=1)
-    held: list[Any] = []
-    put = stage.server.put
-
-    def hold_back(kind: str, item: Any, namespace: str = "warm") -> Any:
-        if kind == "events" and "-0-" in item["involvedObject"]["name"]:
-            held.append((copy.deepcopy(item), namespace))
-            return item
-        return put(kind, item, namespace)
+    send = hold_back_first_event(stage)
 
     def send_late() -> None:
         cluster.wait_for(lambda: "n2" in cluster.ended)
-        put("events", *held[0])
+        send()
 
-    stage.monkeypatch.setattr(stage.server, "put", hold_back)
     stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 60.0)
     with Cluster(stage.server, ["n1", "n2"]) as cluster, stage.meanwhile(send_late):
         assert stage.drive() == 0
