@@ -8,9 +8,9 @@ from typing import Self
 
 from ips_flows.errors import UnavailableError
 from ips_flows.kube import Json
-from ips_flows.streams import Changed, Event, Listed, Merge, Source
+from ips_flows.streams import Changed, Event, Listed, Merge, Source, Trouble
 from steps.attempt import Attempt
-from steps.footing import LostFootingError
+from steps.footing import LostFootingError, say
 
 _RELIST_SECONDS = 30.0
 _LIST_SECONDS = 30.0  # how long the first list is awaited
@@ -29,6 +29,7 @@ class JobPods:
         self._merge = Merge(attempt.footing.kube)
         self._pods: dict[str, Json] = {}
         self._listed = False
+        self._calm = True
 
     def __enter__(self) -> Self:
         source = Source(
@@ -87,6 +88,10 @@ class JobPods:
                 self._pods.pop(item["metadata"]["uid"], None)
             case Changed(item):
                 self.put(item)
+            case Trouble(error):
+                if self._calm:
+                    say(f"the watch of the pods broke, following them anew: {error.message}")
+        self._calm = not isinstance(event, Trouble)
 
 
 def _version(pod: Json) -> int:

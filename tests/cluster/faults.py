@@ -161,8 +161,8 @@ def frozen(pid: int) -> Iterator[None]:
 
 
 @contextmanager
-def frozen_before_its_watch(cluster: Cluster, pid: int) -> Iterator[None]:
-    """Inside, a driver is frozen in the short sleep between its look at the pods and the watch that follows it."""
+def frozen_between_looks(cluster: Cluster, pid: int) -> Iterator[None]:
+    """Inside, a driver is frozen in the short sleep between two looks at its pods, whose watch breaks meanwhile."""
 
     def caught() -> bool:
         os.kill(pid, signal.SIGSTOP)

@@ -8,7 +8,7 @@ import pytest
 
 from ips_flows import streams
 from ips_flows.errors import UnavailableError
-from ips_flows.streams import Changed, Listed
+from ips_flows.streams import Changed, Listed, Recovered, Trouble
 from steps import jobpods
 from steps.attempt import Attempt
 from steps.footing import LostFootingError
@@ -57,6 +57,16 @@ def test_nothing_is_known_before_the_first_list(pods: JobPods, monkeypatch: pyte
     monkeypatch.setattr(jobpods, "_LIST_SECONDS", 0.1)
     with pytest.raises(UnavailableError):
         pods.look()
+
+
+def test_trouble_is_told_once(pods: JobPods, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each time that the watch broke, however long it stays so."""
+    for event in (Trouble(UnavailableError("away")), Trouble(UnavailableError("away")), Recovered()):
+        pods._take(event)
+    told = "the watch of the pods broke, following them anew: away\n"
+    assert capsys.readouterr().out == told
+    pods._take(Trouble(UnavailableError("away")))
+    assert capsys.readouterr().out == told
 
 
 def test_pods_that_nobody_follows_any_more(
