@@ -154,6 +154,7 @@ class Driver:
         if self._attempt.seconds_left() <= 0:
             self._give_up([])
             return
+        self._watch.record_awaited()
         self._record.persist()  # the pods that showed it are gone as well
         raise LostFootingError(f"Job {self._attempt.name} is gone") from error
 

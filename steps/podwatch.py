@@ -54,18 +54,28 @@ class PodWatch:
         self._record = record
         self._witness = PodWitness(attempt.footing, attempt.plan, words)
         self._memory = _Memory()
-        self.awaited = 0  # pods that had ended at the last look and have no result yet
-        self.awaited_reached = 0  # those of them whose nodes surely hold an image
+        self._awaited: dict[int, Json] = {}  # pods that had ended at the last look and have no result yet
 
     @property
     def expecting(self) -> bool:
         """Whether some pod has ended whose events are still awaited."""
         return self._witness.expecting
 
+    @property
+    def awaited(self) -> int:
+        """How many pods had ended at the last look and have no result yet."""
+        return len(self._awaited)
+
+    @property
+    def awaited_reached(self) -> int:
+        """How many of these show that their node holds an image."""
+        return sum(self._witness.has_image(pod) for pod in self._awaited.values())
+
     def look_at(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
         """Record what has ended, end what must; returns the gated pods by index, and how many pull."""
         gated: dict[int, Json] = {}
-        pulling = self.awaited = self.awaited_reached = 0
+        pulling = 0
+        before, self._awaited = self._awaited, {}
         at = time.monotonic()
         for pod in pods:
             index = index_of(pod)
@@ -73,8 +83,7 @@ class PodWatch:
                 if index not in self._record:
                     self._record_ended(index, pod)
                     if index not in self._record:
-                        self.awaited += 1
-                        self.awaited_reached += self._witness.has_image(pod)
+                        self._awaited[index] = pod
             elif is_gated(pod):
                 gated[index] = pod
             else:
@@ -84,7 +93,15 @@ class PodWatch:
         for index in [index for index in gated if index in self._record]:
             # Its Job was made anew after its result was stored: it has nothing more to do.
             self._job.fail_unbound(gated.pop(index), "Recorded", "this node's result was recorded before")
+        for index in before.keys() - self._awaited.keys():
+            self._record_now(index, before[index])  # someone deleted it meanwhile
         return gated, pulling
+
+    def record_awaited(self) -> None:
+        """Record the pods that have ended by what can be seen now, since nothing more will be heard of them."""
+        for index, pod in self._awaited.items():
+            self._record_now(index, pod)
+        self._awaited = {}
 
     def find_lost(self, pods: Iterable[Json], current: Mapping[str, Any]) -> None:
         """Record the indexes that the Job has counted although their pods are gone: someone deleted them."""
@@ -109,6 +126,10 @@ class PodWatch:
             if index not in self._record and not is_gated(pod):
                 node = self._attempt.nodes[index]
                 self._record.add(index, self._witness.now(node, pod, why=why))
+
+    def _record_now(self, index: int, pod: Json) -> None:
+        if index not in self._record:
+            self._record.add(index, self._witness.now(self._attempt.nodes[index], pod, why=""))
 
     def _record_ended(self, index: int, pod: Json) -> None:
         images = self._witness.results(self._attempt.nodes[index], pod)

@@ -472,6 +472,25 @@ def test_a_job_that_someone_deletes(stage: Stage) -> None:
     assert set(cluster.ended) == {"n2"}
 
 
+def test_a_pod_that_is_deleted_before_its_word(stage: Stage) -> None:
+    """A pod that has ended well and is deleted before its event came: its image is there all the same."""
+    nodes = ["n1", "n2"]
+    stage.planned(GOOD, nodes=nodes, window=2)
+    hold_back_first_event(stage)
+    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 60.0)
+
+    def delete() -> None:
+        cluster.wait_for(lambda: sorted(cluster.ended) == nodes)
+        looks = stage.passes()
+        cluster.wait_for(lambda: stage.passes() > looks + 1)
+        for one in cluster.objects("pods"):
+            stage.server.remove("pods", one["metadata"]["name"])
+
+    with Cluster(stage.server, nodes) as cluster, stage.meanwhile(delete):
+        assert stage.drive() == 0
+    assert {stage.results()[node].images[0].result for node in nodes} == {Result.PULLED}
+
+
 def test_pods_that_someone_deletes(stage: Stage) -> None:
     """A node whose pod was deleted by someone else counts as failed; nobody waits for it for ever."""
     nodes = ["n1", "n2", "n3"]
