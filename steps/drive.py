@@ -217,7 +217,7 @@ class Driver:
 
     def _wait(self) -> None:
         """Until a pod changes, or the next look is due."""
-        seconds = _PASS_SECONDS if self._watch.expecting else _IDLE_SECONDS
+        seconds = _PASS_SECONDS if self._watch.awaited else _IDLE_SECONDS
         with self._sigterm.ends_wait():
             time.sleep(_PASS_SECONDS)
             self._pods.await_change(seconds)

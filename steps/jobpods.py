@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Self
 
 from ips_flows.errors import UnavailableError
@@ -42,10 +41,8 @@ class JobPods:
         self._merge.add({"pods": source})
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._merge.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._merge.__exit__()
 
     def look(self) -> list[Json]:
         """The pods as far as they have been told of; UnavailableError where there is no list of them."""

@@ -14,6 +14,7 @@ from ips_flows.evidence import (
     ENDED_TIMEOUT,
     Sightings,
     is_terminal,
+    shows_image,
     why_ended,
 )
 from ips_flows.jobgroup import index_of, is_gated
@@ -52,14 +53,10 @@ class PodWatch:
         self._attempt = attempt
         self._job = job
         self._record = record
-        self._witness = PodWitness(attempt.footing, attempt.plan, words)
+        self._witness = PodWitness(attempt.footing, attempt.plan)
+        self._words = words
         self._memory = _Memory()
         self._awaited: dict[int, Json] = {}  # pods that had ended at the last look and have no result yet
-
-    @property
-    def expecting(self) -> bool:
-        """Whether some pod has ended whose events are still awaited."""
-        return self._witness.expecting
 
     @property
     def awaited(self) -> int:
@@ -69,7 +66,7 @@ class PodWatch:
     @property
     def awaited_reached(self) -> int:
         """How many of these show that their node holds an image."""
-        return sum(self._witness.has_image(pod) for pod in self._awaited.values())
+        return sum(shows_image(self._attempt.plan, pod) for pod in self._awaited.values())
 
     def look_at(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
         """Record what has ended, end what must; returns the gated pods by index, and how many pull."""
@@ -132,7 +129,7 @@ class PodWatch:
             self._record.add(index, self._witness.now(self._attempt.nodes[index], pod, why=""))
 
     def _record_ended(self, index: int, pod: Json) -> None:
-        images = self._witness.results(self._attempt.nodes[index], pod)
+        images = self._witness.results(self._attempt.nodes[index], pod, self._words)
         if images is not None:
             self._record.add(index, images)
 
@@ -146,7 +143,7 @@ class PodWatch:
         elif not pod["spec"].get("nodeName"):
             if at - self._memory.let_go[index] >= _UNBOUND_SECONDS:
                 self._job.fail_unbound(pod, Failure.UNSCHEDULABLE, _unschedulable_message(pod))
-        elif self._memory.sightings.settled(pod, at, lambda: self._witness.events(pod)):
+        elif self._memory.sightings.settled(pod, at, lambda: self._words.of(pod["metadata"]["uid"])):
             self._job.end_bound(pod, ENDED_SETTLED)
         elif self._age(index, pod, at) > self._attempt.plan.node_timeout:
             self._job.end_bound(pod, ENDED_TIMEOUT)

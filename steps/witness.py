@@ -9,7 +9,7 @@ from typing import Any
 from ips_flows import clock
 from ips_flows.conventions import LABEL_KIND, LABEL_WORKFLOW_UID
 from ips_flows.errors import NotFoundError
-from ips_flows.evidence import image_results, lacks_word, shows_image
+from ips_flows.evidence import image_results, lacks_word
 from ips_flows.kube import Json, core
 from ips_flows.nodes import Node, is_ready, read_node
 from ips_flows.plan import GroupPlan, PlannedNode
@@ -29,45 +29,31 @@ def stored_chunks(footing: Footing) -> list[Chunk]:
 
 
 class PodWitness:
-    """Judges the pods of one group; by `words`, where someone hears them, else by a list for each pod."""
+    """Judges the pods of one group."""
 
-    def __init__(self, footing: Footing, plan: GroupPlan, words: Words | None = None) -> None:
+    def __init__(self, footing: Footing, plan: GroupPlan) -> None:
         self._footing = footing
         self._plan = plan
-        self._words = words
         self._ended: dict[str, float] = {}
 
-    @property
-    def expecting(self) -> bool:
-        """Whether some pod has ended whose events are still awaited."""
-        return bool(self._ended)
-
     def results(
-        self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str = ""
+        self, planned: PlannedNode, pod: Mapping[str, Any], words: Words
     ) -> tuple[ImageResult, ...] | None:
         """The results of a pod that has ended; None while the kubelet's word on them may still come."""
-        events = self.events(pod)
         uid = pod["metadata"]["uid"]
+        events = words.of(uid)
         if lacks_word(self._plan, pod, events):
-            since = self._ended.setdefault(uid, time.monotonic())
-            if time.monotonic() - since < _WORD_SECONDS:
+            due = self._ended.setdefault(uid, time.monotonic()) + _WORD_SECONDS
+            if time.monotonic() < due or not words.ask(due):
                 return None
-            if self._words is not None:
-                if not self._words.ask(since + _WORD_SECONDS):
-                    return None
-                events = self.events(pod)
+            events = words.of(uid)
         self._ended.pop(uid, None)
-        if self._words is not None:
-            self._words.forget(uid)
-        return image_results(self._plan, planned, pod, events, self._node(planned.name), why=why)
+        words.forget(uid)
+        return image_results(self._plan, planned, pod, events, self._node(planned.name))
 
     def now(self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str) -> tuple[ImageResult, ...]:
         """The results of a pod that is given up, by what can be seen at this moment."""
-        return image_results(self._plan, planned, pod, self._listed(pod), self._node(planned.name), why=why)
-
-    def has_image(self, pod: Mapping[str, Any]) -> bool:
-        """Whether a pod by itself shows that its node holds an image, whatever is still to be said of it."""
-        return shows_image(self._plan, pod)
+        return image_results(self._plan, planned, pod, self._events(pod), self._node(planned.name), why=why)
 
     def silent(self, name: str) -> str:
         """Why the node's kubelet counts as silent, or an empty text."""
@@ -82,11 +68,8 @@ class PodWitness:
             return ""
         return f"node {name} is not ready: its kubelet is silent"
 
-    def events(self, pod: Mapping[str, Any]) -> list[Json]:
-        """What was told of a pod so far."""
-        return self._listed(pod) if self._words is None else self._words.of(pod["metadata"]["uid"])
-
-    def _listed(self, pod: Mapping[str, Any]) -> list[Json]:
+    def _events(self, pod: Mapping[str, Any]) -> list[Json]:
+        """What was told of a pod, read at this moment."""
         path = core(self._footing.namespace, "events")
         return list(self._footing.kube.list(path, fields=f"involvedObject.uid={pod['metadata']['uid']}"))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from types import TracebackType
 from typing import Self
 
 from ips_flows.kube import Json, core
@@ -36,10 +35,8 @@ class Words:
         self._merge.add({"events": source})
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._merge.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._merge.__exit__()
 
     def ask(self, after: float) -> bool:
         """List what was said before a monotonic time, which a broken watch may have missed.
@@ -59,7 +56,7 @@ class Words:
     def of(self, uid: str) -> list[Json]:
         """The events of a pod so far."""
         self._hear()
-        return list(self._by_pod[uid].values()) if uid in self._by_pod else []
+        return list(self._by_pod.get(uid, {}).values())
 
     def forget(self, uid: str) -> None:
         """Drop what was said of a pod of which nothing more is asked."""
