@@ -66,7 +66,7 @@ def daemons(*, simulated: bool, stock_limits: bool) -> list[processes.Daemon]:
         "--leader-elect=false",
         "--bind-address=127.0.0.1",
         *limits,
-        *([] if stock_limits else ["--concurrent-job-syncs=20"]),
+        *(() if stock_limits else ("--concurrent-job-syncs=20",)),
         f"--node-monitor-grace-period={'150s' if simulated else '40s'}",
         f"--cert-dir={layout.STATE / 'controller-manager'}",
     ]

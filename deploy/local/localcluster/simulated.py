@@ -101,15 +101,15 @@ def ready() -> int:
 
 def reduce(count: int) -> None:
     """Take away simulated nodes above ``count``; with the last of them kwok goes."""
-    there = sorted(kubectl("get", "nodes", "-l", LABEL, "-o", "name").split())
-    if len(there) <= count:
-        return
-    with step(f"{len(there) - count} simulated nodes less"):
-        for first in range(count, len(there), _BATCH):
-            # Waiting for them takes kubectl a request for each, again and again.
-            kubectl("delete", "--wait=false", *there[first : first + _BATCH])
-        if not count:
-            processes.stop(record for record in processes.records() if record.name == NAME)
+    surplus = sorted(kubectl("get", "nodes", "-l", LABEL, "-o", "name").split())[count:]
+    if surplus:
+        with step(f"{len(surplus)} simulated nodes less"):
+            for first in range(0, len(surplus), _BATCH):
+                # Waiting for them takes kubectl a request for each, again and again.
+                kubectl("delete", "--wait=false", *surplus[first : first + _BATCH])
+    kwok = processes.read(NAME)
+    if kwok and not count:
+        processes.stop([kwok])
 
 
 def ensure(count: int) -> None:

@@ -10,10 +10,12 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_PLAN, ANNOTATION_PROGRESS, LABEL_TASK_NAME
 from ips_flows.kube import Json, core, jobs, workflows
+from ips_flows.plan import resolve_up
 from tests.cluster import processes
 from tests.cluster.conftest import Cluster
 from tests.scale.bench import ideal, meters
@@ -30,6 +32,7 @@ NAMESPACE = "bench"  # of the peers' Jobs
 _DAEMONS = ("apiserver", "etcd", "controller-manager", "scheduler", "argo-controller")
 _WAVES = ["10%", "50%", "100%"]
 _LIMIT_SECONDS = 3600.0
+_CLEAN_SECONDS = 600.0
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Run:
     window: int
     seconds: float = 0.0
     ideal: float = 0.0
+    ideal_batches: float = 0.0
     most_at_once: int = 0
     writes: dict[str, float] = field(default_factory=dict)
     writes_after: dict[str, float] = field(default_factory=dict)
@@ -71,6 +75,7 @@ def contend(cluster: Cluster, form: Form, kind: Kind, samples: Mapping[str, Samp
     run = Run(form, kind, len(nodes), window)
     busy = [samples[node].busy(len(images)) for node in nodes]
     run.ideal = _ideal(form, busy, window)
+    run.ideal_batches = ideal.batches(busy, window)
     with Kubelets(cluster.kube, samples) as kubelets:
         if form in OURS:
             _ours(cluster, run, images, kubelets)
@@ -82,9 +87,8 @@ def contend(cluster: Cluster, form: Form, kind: Kind, samples: Mapping[str, Samp
 def _ideal(form: Form, busy: Sequence[float], window: int) -> float:
     """By list scheduling, whatever the form, but for waves, where the user asked for a stop between them."""
     if form == "waves":
-        shares = [-(-len(busy) * percent // 100) for percent in (10, 50, 100)]
-        sizes = [shares[0], shares[1] - shares[0], shares[2] - shares[1]]
-        return ideal.waves(busy, window, sizes)
+        ends = [0, *(resolve_up(size, len(busy)) for size in _WAVES)]
+        return ideal.waves(busy, window, [end - start for start, end in pairwise(ends)])
     return ideal.rolling(busy, window)
 
 
@@ -111,7 +115,7 @@ def _ours(cluster: Cluster, run: Run, images: list[str], kubelets: Kubelets) -> 
         cluster.submit(json.dumps(request))
         progress.await_end()
         at_end = meters.writes(cluster)
-        _await(lambda: ANNOTATION_CLEANED in _annotations(cluster, name))
+        cluster.await_that(lambda: ANNOTATION_CLEANED in _annotations(cluster, name), _CLEAN_SECONDS)
         run.whole_seconds = round(time.monotonic() - submitted, 1)
         workflow = cluster.ended_workflow(name)
     after = meters.writes(cluster)
@@ -209,24 +213,17 @@ def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str], kubel
     run.floor = round(meters.floor_share(after - before, run.nodes), 3)
     run.writes = meters.per_node(after - before, run.nodes)
     run.usage = usage.result()
-    run.status = "completed"
+    expected = len(nodes) * (len(images) if run.form == "flood" else 1)
+    run.status = "completed" if pods.succeeded == expected else "failed"
     # All at once: the next run must not pay for this one's deletions.
     cluster.kube.delete_all(jobs(NAMESPACE), labels=f"{LABEL}={name}")
     cluster.kube.delete_all(core(NAMESPACE, "pods"), labels=f"{LABEL}={name}")
-    _await(
-        lambda: (
-            not list(cluster.kube.list(core(NAMESPACE, "pods"), labels=f"{LABEL}={name}", metadata_only=True))
-        )
+    left = core(NAMESPACE, "pods")
+    cluster.await_that(
+        lambda: not list(cluster.kube.list(left, labels=f"{LABEL}={name}", metadata_only=True)),
+        _CLEAN_SECONDS,
     )
 
 
 def _annotations(cluster: Cluster, name: str) -> dict[str, str]:
     return cluster.workflow(name)["metadata"].get("annotations") or {}
-
-
-def _await(condition: Any) -> None:
-    end = time.monotonic() + 600
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("the run is not cleaned up")
-        threading.Event().wait(0.5)

@@ -11,11 +11,10 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from ips_flows import clock
 from ips_flows.errors import ConflictError, NotFoundError
@@ -47,9 +46,7 @@ class Kubelets:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._changed:
             self._stop = True
             self._changed.notify()
@@ -121,7 +118,7 @@ class Kubelets:
             }
             self._kube.create(core(metadata["namespace"], "events"), event)
 
-    def _write(self, pod: Json, phase: str, of: _Status) -> None:
+    def _write(self, pod: Json, phase: str, of: Callable[[Json, str], Json]) -> None:
         spec, metadata, at = pod["spec"], pod["metadata"], clock.stamp(clock.now())
         status = {
             "phase": phase,
@@ -131,12 +128,6 @@ class Kubelets:
         }
         path = core(metadata["namespace"], "pods", metadata["name"])
         self._kube.patch(f"{path}/status", {"metadata": {"uid": metadata["uid"]}, "status": status})
-
-
-class _Status(Protocol):
-    """The status of a container at a time."""
-
-    def __call__(self, container: Json, at: str, /) -> Json: ...
 
 
 def _arrived(container: Json, at: str) -> Json:

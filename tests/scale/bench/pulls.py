@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 from ips_flows.evidence import is_terminal
@@ -27,6 +26,7 @@ class Pulls:
         self._pulling: set[str] = set()
         self._ended: set[str] = set()
         self.most_at_once = 0
+        self.succeeded = 0
         self.first: float | None = None
         self.last: float | None = None
         self.error: BaseException | None = None
@@ -36,18 +36,11 @@ class Pulls:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(60)
         if self.error is not None:
             raise self.error
-
-    @property
-    def ended(self) -> int:
-        """How many pods have ended."""
-        return len(self._ended)
 
     def _run(self) -> None:
         try:
@@ -70,6 +63,7 @@ class Pulls:
             if name not in self._ended and is_terminal(pod):
                 self._ended.add(name)
                 self.last = at
+                self.succeeded += pod["status"]["phase"] == "Succeeded"
         elif not is_gated(pod) and pod["spec"].get("nodeName") and name not in self._ended:
             if name not in self._pulling:
                 self._kubelets.bound(pod)
