@@ -110,13 +110,17 @@ class PlanError(IpsFlowError):
 class ApiError(IpsFlowError):
     """The Kubernetes API refused or failed a call. `status` is the HTTP status, 0 when there was no answer.
 
-    `reason` is the API's own machine-readable reason (`NotFound`, `AlreadyExists`, `Expired`, …).
+    `reason` is the API's own machine-readable reason (`NotFound`, `AlreadyExists`, `Expired`, …); `retry_after` is
+    for how many seconds it asks not to be asked again, 0 where it does not say.
     """
 
-    def __init__(self, message: str, hint: str = "", *, status: int = 0, reason: str = "") -> None:
+    def __init__(
+        self, message: str, hint: str = "", *, status: int = 0, reason: str = "", retry_after: float = 0
+    ) -> None:
         super().__init__(message, hint)
         self.status = status
         self.reason = reason
+        self.retry_after = retry_after
 
 
 class NotFoundError(ApiError):

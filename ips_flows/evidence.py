@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from ips_flows.conventions import ANNOTATION_ENDED
@@ -154,15 +155,15 @@ def image_results(
     planned: PlannedNode,
     pod: Mapping[str, Any],
     events: Iterable[Mapping[str, Any]],
-    node: Node | None,
+    node: Callable[[], Node | None],
     *,
     why: str = "",
 ) -> tuple[ImageResult, ...]:
     """What became of every image in a pod that has ended, or is given up: `why` is then one of ENDED_*.
 
-    `node` is the pod's node as it is now, if it is there.
+    `node` reads the pod's node as it is now, if it is there; it is asked once, and only where nothing else tells.
     """
-    case = _Case(plan, planned, pod, tell(events), look(pod), node, why or why_ended(pod))
+    case = _Case(plan, planned, pod, tell(events), look(pod), cache(node), why or why_ended(pod))
     return tuple(case.result(index) for index in range(len(plan.images)))
 
 
@@ -195,24 +196,25 @@ class _Case:
     pod: Mapping[str, Any]
     told: Sequence[Told]
     seen: Mapping[str, Seen]
-    node: Node | None
+    node: Callable[[], Node | None]
     why: str
 
     def result(self, index: int) -> ImageResult:
         """The first evidence that is found decides."""
         reference = parse_reference(self.plan.images[index].image)
         seen = self.seen.get(container_name(index), Seen())
-        held = self.node.image(reference) if self.node else None
         tries = sum(one.count for one in self.told if one.failed_to_pull(reference))
         digest = _digest_of(seen.image_id) if self.plan.mode == "container" else seen.digest or None
-        digest = digest or reference.digest or (held.digest if held else None)
-        size = held.bytes if held else None
+        digest = digest or reference.digest
         event = pulled_event(reference, self.told)
-        if event is not None and event.took is None:
-            return ImageResult(Result.PRESENT, digest=digest, tries=tries)
+        if event is not None and digest and (event.took is None or event.size is not None):
+            return _told(event, digest, event.size, tries)
+        node = self.node()
+        held = node.image(reference) if node else None
+        digest = digest or (held.digest if held else None)
+        size = held.bytes if held else None
         if event is not None:
-            size = event.size if event.size is not None else size
-            return ImageResult(Result.PULLED, seconds=event.took, bytes=size, digest=digest, tries=tries)
+            return _told(event, digest, size if event.size is None else event.size, tries)
         if _started_from_it(self.plan, self.pod, index, seen) or (
             held is not None and self._list_counts(index, seen, refused=tries > 0)
         ):
@@ -257,6 +259,13 @@ class _Case:
         if self.why == ENDED_TIMEOUT or own == "DeadlineExceeded":
             return Failure.TIMEOUT, status.get("message") or "the node's time was up"
         return Failure.UNKNOWN, status.get("message") or own or "the pod ended without a word on this image"
+
+
+def _told(event: Told, digest: str | None, size: int | None, tries: int) -> ImageResult:
+    """The result that a kubelet's word on an image means."""
+    if event.took is None:
+        return ImageResult(Result.PRESENT, digest=digest, tries=tries)
+    return ImageResult(Result.PULLED, seconds=event.took, bytes=size, digest=digest, tries=tries)
 
 
 def _started_from_it(plan: GroupPlan, pod: Mapping[str, Any], index: int, seen: Seen) -> bool:

@@ -39,6 +39,7 @@ _PATCH_TYPES: dict[PatchKind, str] = {
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_CONNECTIONS = 32  # kept open; its own default is too few for a driver on a small node
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
 # A watch asks the server to end it; the socket may stay silent this much longer before it counts as dead.
@@ -109,6 +110,7 @@ class Kube:
 
         configuration = client.Configuration()
         configuration.retries = False  # whoever calls knows best what to do again
+        configuration.connection_pool_maxsize = _CONNECTIONS
         namespace = "default"
         location = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
         try:
@@ -306,7 +308,7 @@ class Kube:
             status = {"message": text.decode("utf-8", "replace")[:300].strip()}
         if not isinstance(status, dict):
             status = {"message": str(status)}
-        raise _error(response.status, status, method, path)
+        raise _error(response.status, status, method, path, response.headers.get("Retry-After"))
 
 
 _MANAGED: dict[str, str | int | None] = {"fieldManager": FIELD_MANAGER}
@@ -339,7 +341,7 @@ def _lines(response: Any, what: str) -> Iterator[bytes]:
         yield rest
 
 
-def _error(status: int, body: Json, method: str, path: str) -> ApiError:
+def _error(status: int, body: Json, method: str, path: str, retry_after: str | None = None) -> ApiError:
     message = str(body.get("message") or f"HTTP {status}")
     kind = _BY_STATUS.get(status, ApiError)
     if status == 429 or status >= 500:
@@ -356,6 +358,8 @@ def _error(status: int, body: Json, method: str, path: str) -> ApiError:
         hint,
         status=status,
         reason=str(body.get("reason") or ""),
+        # In seconds, as the API server says it; a date, as a proxy may send it, is none.
+        retry_after=float(retry_after) if retry_after and retry_after.isdecimal() else 0,
     )
 
 

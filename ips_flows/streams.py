@@ -97,6 +97,7 @@ def changes(
             if not _is_bearable(source, error, time.monotonic() - silent_since, patience):
                 raise
             course.troubled = True
+            pause = max(pause, error.retry_after)
             yield Trouble(error)
         if course.heard:
             pause = FIRST_PAUSE

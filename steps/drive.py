@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 from ips_flows.conventions import ANNOTATION_BATCH_SIZE
 from ips_flows.errors import GoneError, NotFoundError, UnavailableError
-from ips_flows.evidence import ENDED_CANCELLED, ENDED_TIMEOUT
-from ips_flows.jobgroup import POD_SLACK_SECONDS
+from ips_flows.evidence import ENDED_CANCELLED, ENDED_TIMEOUT, is_terminal
+from ips_flows.jobgroup import POD_SLACK_SECONDS, index_of
 from ips_flows.kube import Json
 from ips_flows.report import unbearable
 from ips_flows.results import FILTER_GROUP, Failure, ImageResult, Result, Skip, fold
@@ -21,14 +21,15 @@ from steps.attempt import Attempt
 from steps.footing import EXIT_LOST, Footing, LostFootingError, is_over, is_stopped, say, start
 from steps.heldjob import HeldJob
 from steps.jobpods import JobPods
+from steps.pace import Pace
 from steps.podwatch import PodWatch, is_pulling
 from steps.record import Record
 from steps.witness import stored_chunks
 from steps.words import Words
 
-_PASS_SECONDS = 0.1  # between two passes, so that a burst of changes is one pass
 _IDLE_SECONDS = 2.0  # how long a pass may be awaited when nothing changes
 _PATIENCE_SECONDS = 120.0  # without an answer of the API, then another pod may try
+_TOO_MANY_REQUESTS = 429  # an answer: another pod would fare no better
 
 
 class _StoppedError(Exception):
@@ -75,12 +76,13 @@ class Driver:
         self._pods = JobPods(attempt)
         self._words = Words(attempt.footing, f"{attempt.name}-")
         self._watch = PodWatch(attempt, self._job, self._record, self._words)
+        self._pace = Pace()
         self._earlier: list[HeldJob] = []
         self._earlier_until = 0.0
 
     def run(self) -> int:
         """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
-        if self._record.left:
+        if not self._record.whole:
             self._fence_earlier()
             self._job.take(self._window)
         # Only now: what is listed has the epoch that an adopted Job's pods got.
@@ -89,19 +91,21 @@ class Driver:
 
     def _run(self) -> int:
         silent_since: float | None = None
-        while self._record.left:
+        while not self._record.whole:
             try:
                 self._pass()
+                self._pace.went_well()
                 silent_since = None
-                if self._record.left:
+                if not self._record.whole:
                     self._wait()
             except (UnavailableError, GoneError) as error:
                 at = time.monotonic()
-                silent_since = silent_since or at
-                if at - silent_since > _PATIENCE_SECONDS:
+                silent_since = None if error.status == _TOO_MANY_REQUESTS else silent_since or at
+                if silent_since is not None and at - silent_since > _PATIENCE_SECONDS:
                     raise
-                say(f"the API does not answer, trying again: {error.message}")
-                self._back_off()
+                pause = self._pace.trouble(error)
+                say(f"the API does not answer, trying again in {pause:g} s: {error.message}")
+                self._back_off(pause)
             except _StoppedError:
                 return self._stop()
             if self._sigterm.came:
@@ -134,7 +138,8 @@ class Driver:
             self._open_breaker()
         else:
             pulling += self._let_go(gated, startable(standing))
-        self._record.persist_when_due(pods)
+        self._record.persist_when_due()
+        self._tidy(pods)
         self._record.show(pulling=pulling, window=self._window)
 
     def _fence_earlier(self) -> None:
@@ -199,14 +204,25 @@ class Driver:
     def _let_go(self, gated: Mapping[int, Json], indexes: Sequence[int]) -> int:
         """Ungate pods; returns how many there still were."""
         started = 0
-        for index in indexes:
+        for first in range(0, len(indexes), self._pace.at_once):
             if self._sigterm.came:
                 break
-            pod = self._job.let_go(gated[index], self._attempt.nodes[index].name)
-            if pod is not None:
+            some = indexes[first : first + self._pace.at_once]
+            for pod in self._job.let_go([(gated[index], self._attempt.nodes[index].name) for index in some]):
                 self._pods.put(pod)
                 started += 1
         return started
+
+    def _tidy(self, pods: Iterable[Json]) -> None:
+        """Delete pods whose results are stored."""
+        stored = (
+            pod
+            for pod in pods
+            if is_terminal(pod)
+            and self._record.is_stored(index_of(pod))
+            and "deletionTimestamp" not in pod["metadata"]
+        )
+        self._pods.drop(self._job.delete_beside(stored, self._pace.at_once))
 
     def _open_breaker(self) -> None:
         say(f"the breaker opened: {len(self._record)} nodes ended and no image is on any of them")
@@ -217,15 +233,15 @@ class Driver:
 
     def _wait(self) -> None:
         """Until a pod changes, or the next look is due."""
-        seconds = _PASS_SECONDS if self._watch.awaited else _IDLE_SECONDS
+        rest = self._pace.rest
         with self._sigterm.ends_wait():
-            time.sleep(_PASS_SECONDS)
-            self._pods.await_change(seconds)
+            time.sleep(rest)
+            self._pods.await_change(rest if self._watch.awaited else _IDLE_SECONDS)
 
-    def _back_off(self) -> None:
+    def _back_off(self, seconds: float) -> None:
         """Pause before the API is asked again; SIGTERM ends it, and is seen by the loop."""
         with suppress(_StoppedError), self._sigterm.ends_wait():
-            time.sleep(_IDLE_SECONDS)
+            time.sleep(seconds)
 
     # -- ends
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from ips_flows import clock
@@ -15,6 +18,7 @@ from ips_flows.jobgroup import end_bound, end_unbound, is_gated, job, pod_epoch,
 from ips_flows.kube import Json, PatchKind, jobs
 from steps.attempt import Attempt
 from steps.footing import LostFootingError, say
+from steps.pace import AT_ONCE
 
 _NET_SECONDS = 10  # how much longer the Job lives: a net that must not forestall our own end
 
@@ -26,6 +30,8 @@ class HeldJob:
         self._attempt = attempt
         self._kube = attempt.footing.kube
         self._path = jobs(attempt.footing.namespace, attempt.name)
+        self._hands = ThreadPoolExecutor(2 * AT_ONCE)
+        self._deletions: list[Future[bool]] = []
         self._me = os.environ.get("HOSTNAME") or socket.gethostname()
         self.started = clock.stamp(clock.now())
 
@@ -130,9 +136,17 @@ class HeldJob:
         """All pods of the Job as they are now."""
         return list(self._kube.list(self._attempt.path("pods"), labels=self._attempt.pods))
 
-    def let_go(self, pod: Mapping[str, Any], node: str) -> Json | None:
-        """Ungate a pod, pinned to its node; None when it is gone, LostFootingError when it was taken over."""
-        return self._patch_gated(pod, ungate(pod, node))
+    def let_go(self, pods: Sequence[tuple[Json, str]]) -> Iterator[Json]:
+        """Ungate pods side by side, each pinned to its node; the pods as they are then, without those that are gone.
+
+        LostFootingError when one was taken over. An error comes after all that were let go.
+        """
+        futures = [self._hands.submit(self._patch_gated, pod, ungate(pod, node)) for pod, node in pods]
+        wait(futures)
+        for future in sorted(futures, key=lambda one: one.exception() is not None):
+            pod = future.result()
+            if pod is not None:
+                yield pod
 
     def end_bound(self, pod: Mapping[str, Any], why: str) -> None:
         """Tell the kubelet to end a pod, for one of ENDED_*."""
@@ -142,9 +156,20 @@ class HeldJob:
         """End a pod that no kubelet will end."""
         self._patch_as_seen(pod, self._pod(pod) + "/status", end_unbound(reason, message), kind="strategic")
 
-    def delete_pod(self, pod: Mapping[str, Any]) -> None:
-        """Delete a pod that has ended, at once: with grace its kubelet would have to delete it a second time."""
-        self._kube.delete(self._pod(pod), grace_seconds=0)
+    def delete_beside(self, pods: Iterable[Json], at_once: int) -> list[Json]:
+        """Begin to delete the first of some pods that have ended, while the caller goes on; which were taken.
+
+        No more than `at_once` are under way, those of earlier calls among them. The error of one is raised at a
+        later call. There is no grace: with it kubelets would have to delete them a second time.
+        """
+        done = [one for one in self._deletions if one.done()]
+        self._deletions = [one for one in self._deletions if not one.done()]
+        for one in done:
+            one.result()
+        taken = list(islice(pods, max(0, at_once - len(self._deletions))))
+        delete = partial(self._kube.delete, grace_seconds=0)
+        self._deletions += [self._hands.submit(delete, self._pod(pod)) for pod in taken]
+        return taken
 
     def _patch_as_seen(
         self, pod: Mapping[str, Any], path: str, patch: Json, *, kind: PatchKind = "merge"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Self
 
 from ips_flows.errors import UnavailableError
@@ -62,6 +63,11 @@ class JobPods:
         known = self._pods.get(pod["metadata"]["uid"])
         if known is None or _version(known) <= _version(pod):
             self._pods[pod["metadata"]["uid"]] = _lean(pod)
+
+    def drop(self, pods: Iterable[Json]) -> None:
+        """Take out pods that were deleted."""
+        for pod in pods:
+            self._pods.pop(pod["metadata"]["uid"], None)
 
     def _hear(self, seconds: float) -> bool:
         try:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ips_flows import clock
-from ips_flows.evidence import is_terminal
-from ips_flows.jobgroup import index_of, results_map
+from ips_flows.jobgroup import results_map
 from ips_flows.report import FailureLine, GroupProgress, failure_lines
 from ips_flows.results import Chunk, ImageResult, NodeResult, Result, fold, same_for_all, split
 from ips_flows.retries import by_class
@@ -29,6 +26,9 @@ class Record:
         self._attempt = attempt
         self._job = job
         self._results: dict[int, NodeResult] = {}
+        # Counted as they come in: each pass asks, and there may be thousands of nodes with tens of images.
+        self.failed = 0  # nodes that lack an image
+        self._reached = 0
         self._chunks = 0
         self._before: dict[str, NodeResult] = {}
         self._reached_before = 0
@@ -47,7 +47,8 @@ class Record:
         for chunk in stored:
             if chunk.attempt == number:
                 self._chunks += 1
-                self._results.update({index[name]: node for name, node in chunk.nodes.items()})
+                for name, node in chunk.nodes.items():
+                    self._put(index[name], node)
         earlier = [chunk for chunk in stored if chunk.attempt < number]
         self._before = fold(earlier)
         # A wave that had images somewhere is no typo: its breaker stays shut when it is tried again.
@@ -66,14 +67,14 @@ class Record:
         return [index for index in range(len(self._attempt.nodes)) if index not in self._results]
 
     @property
-    def failed(self) -> int:
-        """How many nodes lack an image."""
-        return sum(not node.ok for node in self._results.values())
+    def whole(self) -> bool:
+        """Whether something is recorded of every node."""
+        return len(self._results) == len(self._attempt.nodes)
 
     @property
     def reached(self) -> int:
         """How many nodes hold at least one image, those of earlier attempts among them."""
-        return self._reached_before + sum(_reached(node) for node in self._results.values())
+        return self._reached_before + self._reached
 
     def add(self, index: int, images: tuple[ImageResult, ...]) -> None:
         """Record what became of the images of a node, in their order."""
@@ -94,7 +95,7 @@ class Record:
 
     def _add(self, index: int, result: NodeResult) -> None:
         node = self._attempt.nodes[index].name
-        self._results[index] = result
+        self._put(index, result)
         failures = failure_lines(node, result, [image.image for image in self._attempt.plan.images])
         self._failures = [*self._failures, *failures][-_FAILURES_SHOWN:]
         counts = ", ".join(
@@ -106,14 +107,23 @@ class Record:
         for line in failures:
             say(f"{node}: {line.image}: {line.reason}: {line.message}")
 
-    def persist_when_due(self, pods: Iterable[Mapping[str, Any]]) -> None:
-        """Store what is new, at most every 30 s; those of `pods` that are stored by then are deleted."""
-        if time.monotonic() - self._persisted_at < _PERSIST_SECONDS:
-            return
-        self.persist()
-        for pod in pods:
-            if is_terminal(pod) and index_of(pod) in self._persisted:
-                self._job.delete_pod(pod)
+    def _put(self, index: int, result: NodeResult) -> None:
+        before = self._results.get(index)
+        if before is not None:  # two drivers in a row stored it
+            self.failed -= not before.ok
+            self._reached -= _reached(before)
+        self._results[index] = result
+        self.failed += not result.ok
+        self._reached += _reached(result)
+
+    def is_stored(self, index: int) -> bool:
+        """Whether the result of a node is stored, so that its pod is not needed any more."""
+        return index in self._persisted
+
+    def persist_when_due(self) -> None:
+        """Store what is new, at most every 30 s."""
+        if time.monotonic() - self._persisted_at >= _PERSIST_SECONDS:
+            self.persist()
 
     def persist(self) -> None:
         """Store what is new."""
@@ -137,6 +147,9 @@ class Record:
 
     def show(self, *, pulling: int, window: int) -> None:
         """Tell the Job's annotation and Argo how far it is; at most every 2 s while nodes are left."""
+        at = time.monotonic()
+        if at - self._progress_at < _PROGRESS_SECONDS and not self.whole:
+            return
         progress = GroupProgress(
             group=self._attempt.plan.group,
             attempt=self._attempt.number,
@@ -151,8 +164,7 @@ class Record:
             started=self._job.started,
         )
         text = progress.to_json()
-        at = time.monotonic()
-        if text == self._progress or (at - self._progress_at < _PROGRESS_SECONDS and self.left):
+        if text == self._progress:
             return
         self._progress, self._progress_at = text, at
         report_progress(progress.done, progress.total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ips_flows import clock
@@ -49,11 +50,12 @@ class PodWitness:
             events = words.of(uid)
         self._ended.pop(uid, None)
         words.forget(uid)
-        return image_results(self._plan, planned, pod, events, self._node(planned.name))
+        return image_results(self._plan, planned, pod, events, partial(self._node, planned.name))
 
     def now(self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str) -> tuple[ImageResult, ...]:
         """The results of a pod that is given up, by what can be seen at this moment."""
-        return image_results(self._plan, planned, pod, self._events(pod), self._node(planned.name), why=why)
+        node = partial(self._node, planned.name)
+        return image_results(self._plan, planned, pod, self._events(pod), node, why=why)
 
     def silent(self, name: str) -> str:
         """Why the node's kubelet counts as silent, or an empty text."""

@@ -50,6 +50,7 @@ KINDS = {
     "namespaces": "Namespace",
     "nodes": "Node",
 }
+RETRY_AFTER = 1  # seconds, for whoever is refused with 429
 
 
 @dataclass(slots=True)
@@ -87,6 +88,8 @@ class ApiServer:
         self.may: Callable[[Json], bool] = lambda _spec: True  # answers access reviews
         self.users: dict[str, Json] = {}  # token → who it is, for token reviews
         self.page_limit = 0  # a page never holds more, whatever the client asks
+        self.refused = 0  # calls that came too fast
+        self._bucket: _Bucket | None = None
         self.on_change: Callable[[str, Json], None] | None = None
         self._closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -143,6 +146,17 @@ class ApiServer:
         self.faults.append(
             Fault(lambda method, path: bool(expression.search(f"{method} {path}")), status, body, times)
         )
+
+    def throttle(self, *, per_second: float, burst: int) -> None:
+        """Answer calls that come faster with 429, as API Priority and Fairness does."""
+        self._bucket = _Bucket(per_second, burst)
+
+    def admits(self) -> bool:
+        """Whether a call that comes now is served."""
+        if self._bucket is None or self._bucket.take():
+            return True
+        self.refused += 1
+        return False
 
     def forbid(
         self, pattern: str, verb: str, resource: str, group: str = "", namespace: str = "warm"
@@ -216,6 +230,26 @@ class ApiServer:
         self.store.changed.notify_all()
 
 
+class _Bucket:
+    """Lets so many calls through a second, and a few more at once."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._per_second, self._burst = per_second, burst
+        self._level, self._at = float(burst), time.monotonic()
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Take one; False where there is none."""
+        with self._lock:
+            at = time.monotonic()
+            self._level = min(self._burst, self._level + (at - self._at) * self._per_second)
+            self._at = at
+            if self._level < 1:
+                return False
+            self._level -= 1
+            return True
+
+
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
@@ -287,6 +321,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
 
     def _fault(self, method: str, path: str) -> None:
+        if not self.api.admits():
+            raise _StatusError(429, "TooManyRequests", "too many requests, please try again later")
         for fault in self.api.faults:
             if fault.times > 0 and fault.matches(method, path):
                 fault.times -= 1
@@ -466,6 +502,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(code)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        if code == 429:
+            self.send_header("Retry-After", str(RETRY_AFTER))
         self.end_headers()
         self.wfile.write(data)
 

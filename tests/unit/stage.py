@@ -23,7 +23,7 @@ from ips_flows.kube import Kube
 from ips_flows.plan import GroupPlan
 from ips_flows.report import Verdict
 from ips_flows.results import Chunk, NodeResult, decode, fold
-from steps import drive, filter, finish, witness  # noqa: A004  (the step's name)
+from steps import drive, filter, finish, pace, witness  # noqa: A004  (the step's name)
 from steps.footing import Footing
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.cluster import Cluster
@@ -52,8 +52,9 @@ class Stage:
         self.footing = Footing(self.kube, TASK, self.uid)
         self.outputs = folder / "outputs"
         monkeypatch.setattr(filter, "OUTPUTS", self.outputs)
-        monkeypatch.setattr(drive, "_PASS_SECONDS", 0.01)
+        monkeypatch.setattr(pace, "_REST", 0.01)
         monkeypatch.setattr(drive, "_IDLE_SECONDS", 0.05)
+        monkeypatch.setattr(pace, "_FIRST_PAUSE", 0.05)
         monkeypatch.setattr(witness, "_WORD_SECONDS", 0.2)
         monkeypatch.setattr(finish, "_RETRY_SECONDS", 0.05)
 

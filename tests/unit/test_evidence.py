@@ -4,17 +4,18 @@ from typing import Any
 
 import pytest
 
+from ips_flows import evidence
 from ips_flows.conventions import ANNOTATION_ENDED
 from ips_flows.evidence import (
     ENDED_CANCELLED,
     ENDED_SETTLED,
     ENDED_TIMEOUT,
     Sightings,
-    image_results,
     lacks_word,
     note,
 )
-from ips_flows.nodes import read_node
+from ips_flows.nodes import Node, read_node
+from ips_flows.plan import GroupPlan, PlannedNode
 from ips_flows.pullerrors import classify
 from ips_flows.results import Failure, ImageResult, Result, essence
 from tests.unit.samples import (
@@ -38,6 +39,32 @@ NOT_FOUND = (
     'failed to pull and unpack image "registry.example:5000/tool:2": failed to resolve reference '
     '"registry.example:5000/tool:2": registry.example:5000/tool:2: not found'
 )
+
+
+def image_results(
+    plan: GroupPlan, planned: PlannedNode, pod: Any, events: Any, node: Node | None, *, why: str = ""
+) -> tuple[ImageResult, ...]:
+    """The results by a node that is read already."""
+    return evidence.image_results(plan, planned, pod, events, lambda: node, why=why)
+
+
+def test_a_node_is_read_only_where_nothing_else_tells() -> None:
+    """Thousands of nodes would be read for what their kubelets have told already."""
+    asked = []
+
+    def read() -> Node:
+        asked.append(1)
+        return read_node(node(images=[held(GOOD), held(OTHER)]))
+
+    plan = group_plan(GOOD, OTHER, mode="container")
+    ended = pod(plan, [{**done(f"image-{index}"), "imageID": f"x@{DIGEST}"} for index in (0, 1)])
+    told = [pulled(GOOD), pulled(OTHER)]
+    results = evidence.image_results(plan, plan.nodes[0], ended, told, read)
+    assert [(one.result, one.digest) for one in results] == [(Result.PULLED, DIGEST)] * 2
+    assert not asked
+    results = evidence.image_results(plan, plan.nodes[0], pod(plan, []), [], read)
+    assert [one.result for one in results] == [Result.PULLED] * 2
+    assert asked == [1]
 
 
 def test_a_pull_has_the_kubelets_figures() -> None:

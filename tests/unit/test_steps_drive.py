@@ -21,10 +21,11 @@ from ips_flows.conventions import (
     attempt_name,
     group_name,
 )
+from ips_flows.errors import UnavailableError
 from ips_flows.kube import Kube
 from ips_flows.report import GroupProgress
 from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip
-from steps import drive, podwatch, record
+from steps import drive, pace, podwatch, record
 from steps.attempt import Attempt
 from steps.footing import LostFootingError
 from steps.witness import PodWitness
@@ -543,10 +544,51 @@ def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None
     assert all(fault.times == 0 for fault in stage.server.faults)
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_api_server_that_refuses_for_longer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """One that says that it has too much to do is waited for; one that says nothing else is left to another pod."""
+    monkeypatch.setattr(drive, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("tests.fakes.apiserver.RETRY_AFTER", 0)
+    stage.planned(GOOD, nodes=["n1"])
+
+    def fail() -> None:
+        cluster.wait_for(cluster.pulling)
+        stage.server.fail("GET .*/jobs/", status, times=5)
+        if status == 429:
+            cluster.wait_for(lambda: stage.server.faults[0].times <= 2)
+            cluster.release()
+
+    with Cluster(stage.server, ["n1"], {GOOD: Play.SLOW}) as cluster, stage.meanwhile(fail):
+        if status == 429:
+            assert stage.drive() == 0
+        else:
+            with pytest.raises(UnavailableError):
+                stage.drive()
+
+
+def test_a_throttled_api_server(stage: Stage) -> None:
+    """A driver that gets too many refusals asks less: the task ends well, and few of its requests are in vain."""
+    nodes = [f"n{number:02}" for number in range(40)]
+    stage.planned(GOOD, nodes=nodes, window=10)
+
+    def throttle() -> None:
+        cluster.wait_for(cluster.pulling)
+        stage.server.throttle(per_second=50, burst=10)
+
+    with Cluster(stage.server, nodes) as cluster, stage.meanwhile(throttle):
+        assert stage.drive() == 0
+    assert cluster.most_pulling <= 10
+    assert set(cluster.ended) == set(nodes)
+    assert all(node.images == (PULLED,) for node in stage.results().values())
+    assert 0 < stage.server.refused < len(stage.server.calls) / 4
+
+
 def test_sigterm_while_the_api_server_fails(stage: Stage) -> None:
     """A driver that is told to go while it waits for the API goes as it would at any other time."""
     stage.planned(GOOD, nodes=["n1"])
-    stage.monkeypatch.setattr(drive, "_IDLE_SECONDS", 5.0)
+    stage.monkeypatch.setattr(pace, "_FIRST_PAUSE", 5.0)
 
     def fail() -> None:
         cluster.wait_for(cluster.pulling)

@@ -83,7 +83,7 @@ def daemon() -> processes.Daemon:
         f"--config={stages}",
         "--manage-all-nodes=false",
         f"--manage-nodes-with-label-selector={LABEL}",
-        "--node-lease-duration-seconds=240",
+        "--node-lease-duration-seconds=1200",
         f"--server-address=127.0.0.1:{_PORT}",
         "--v=WARN",
     ]
