@@ -1,4 +1,4 @@
-"""Ended tasks as a JUnit report, which CI systems show: a suite a task, a test case a node and image.
+"""Tasks as a JUnit report, which CI systems show: a suite a task, a test case a node and image.
 
 The elements are those of the schema that Jenkins, GitLab and GitHub's actions read. A node that the task may lose
 is skipped rather than failed, so that the report says what the exit code says.
@@ -7,42 +7,66 @@ is skipped rather than failed, so that the report says what the exit code says.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from ips_flows.errors import IpsFlowError
 from ips_flows.legible import legible
 from ips_flows.results import ImageResult, Result
 from ips_flows.task import Task
 
 
-def report(tasks: Iterable[Task]) -> str:
-    """The XML document. The tasks are with their results."""
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A task, with its results, or why its end is not known. `mark` begins the names that are to be told apart."""
+
+    name: str
+    end: Task | IpsFlowError
+    mark: str = ""
+
+
+def report(suites: Iterable[Suite]) -> str:
+    """The XML document."""
     root = ET.Element("testsuites", name="ips-flow")
-    for task in tasks:
-        root.append(_suite(task))
+    for suite in suites:
+        root.append(_element(suite))
     for total in ("tests", "failures", "errors", "skipped"):
-        root.set(total, str(sum(int(suite.get(total, "0")) for suite in root)))
+        root.set(total, str(sum(int(one.get(total, "0")) for one in root)))
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _suite(task: Task) -> ET.Element:
-    suite = ET.Element("testsuite", name=legible(task.name))
+def _element(told: Suite) -> ET.Element:
+    suite = ET.Element("testsuite", name=legible(told.mark + told.name))
+    match told.end:
+        case IpsFlowError() as error:
+            _add_error(suite, told, type(error).__name__, error.message)
+        case task:
+            _add_task(suite, task, told.mark)
+            if task.status != "completed" and not suite.findall("testcase/failure"):
+                # Nothing that a node lacks: there was no plan, or it was cancelled.
+                _add_error(suite, told, task.status, task.message or task.status)
+    cases = suite.findall("testcase")
+    suite.set("tests", str(len(cases)))
+    for total, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(total, str(sum(case.find(tag) is not None for case in cases)))
+    return suite
+
+
+def _add_task(suite: ET.Element, task: Task, mark: str) -> None:
     if task.started_at:
         suite.set("timestamp", task.started_at.removesuffix("Z"))
     if task.verdict and task.verdict.summary:
         suite.set("time", f"{task.verdict.summary.seconds:.3f}")
     for node, result in sorted((task.results or {}).items()):
         for name, image in zip(task.images, result.images, strict=False):
-            suite.append(_case(node, name, image, borne=task.status == "completed"))
-    if task.status != "completed" and not suite.findall("testcase/failure"):
-        # Nothing that a node lacks: there was no plan, or it was cancelled.
-        case = ET.SubElement(suite, "testcase", classname="task", name=legible(task.name))
-        ET.SubElement(case, "error", type=task.status, message=legible(task.message or task.status))
-    cases = suite.findall("testcase")
-    suite.set("tests", str(len(cases)))
-    for total, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        suite.set(total, str(sum(case.find(tag) is not None for case in cases)))
-    return suite
+            suite.append(_case(mark + node, name, image, borne=task.status == "completed"))
+
+
+def _add_error(suite: ET.Element, told: Suite, kind: str, message: str) -> None:
+    """A case for what went wrong with the task as a whole, so that no report is green by chance."""
+    case = ET.SubElement(suite, "testcase", classname=legible(f"{told.mark}task"), name=legible(told.name))
+    ET.SubElement(case, "error", type=kind, message=legible(message))
 
 
 def _case(node: str, name: str, image: ImageResult, *, borne: bool) -> ET.Element:

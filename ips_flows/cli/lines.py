@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -76,11 +77,12 @@ def failure_line(line: FailureLine) -> str:
 
 
 class Lines:
-    """Prints what changes, on stderr."""
+    """Prints what changes, on stderr; `marks` are what the lines of each task begin with."""
 
-    def __init__(self, fold: Fold | None = None) -> None:
-        self._before: Task | None = None
+    def __init__(self, fold: Fold | None = None, marks: Sequence[str] = ("",)) -> None:
+        self._before: dict[int, Task] = {}
         self._fold = fold
+        self._marks = marks
 
     def __enter__(self) -> Self:
         if self._fold:
@@ -93,22 +95,26 @@ class Lines:
         if self._fold:
             mark(self._fold.end)
 
-    def update(self, task: Task) -> None:
-        """Take in a new state of the task."""
-        for line in changed_lines(self._before, task):
-            say(line)
-        self._before = task
+    def update(self, task: Task, at: int = 0) -> None:
+        """Take in a new state of a task."""
+        for line in changed_lines(self._before.get(at), task):
+            say(self._marks[at] + line)
+        self._before[at] = task
 
     def tick(self) -> None:
         """Time alone changes nothing."""
 
-    def note(self, text: str) -> None:
-        """A word about the connection."""
-        say(text)
+    def note(self, text: str, at: int = 0) -> None:
+        """A word about the connection to a task's cluster."""
+        say(self._marks[at] + text)
+
+    def drop(self, text: str, at: int = 0) -> None:
+        """Why a task is followed no longer, while others are."""
+        self.note(text, at)
 
 
 class Silence(Lines):
     """Says nothing of the task, only a word about the connection."""
 
-    def update(self, task: Task) -> None:
+    def update(self, task: Task, at: int = 0) -> None:
         """What the task does is no news here."""

@@ -1,4 +1,4 @@
-"""A followed task drawn in a terminal: the only module that imports rich."""
+"""Followed tasks drawn in a terminal: the only module that imports rich."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ _STYLES = {
 _NARROWEST = 40
 _FAILURES_SHOWN = 20
 _LONGEST_BAR = 60
-# The header, the plan, the rate, the prompt of the shell and some air.
-_OTHER_LINES = 7
+_AIR = 2  # the prompt of the shell, and a line
+# The header, the plan, the rate, how many waves are shown, and the air.
+_OTHER_LINES = 5 + _AIR
 
 
 def usable() -> bool:
@@ -46,16 +47,20 @@ def usable() -> bool:
 
 
 class LiveView:
-    """Draws the task anew when it changes and when time passes; failures scroll past above it."""
+    """Draws tasks anew when one changes and when time passes; failures scroll past above them.
 
-    def __init__(self, console: Console | None = None) -> None:
+    `marks` are what the lines of each task begin with.
+    """
+
+    def __init__(self, console: Console | None = None, marks: Sequence[str] = ("",)) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         self._live = Live(
             console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
-        self._task: Task | None = None
+        self._marks = marks
+        self._tasks: dict[int, Task] = {}
         self._frames = 0
-        self._failures: set[FailureLine] = set()
+        self._failures: set[tuple[int, FailureLine]] = set()
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -66,22 +71,29 @@ class LiveView:
     ) -> None:
         self._live.stop()
 
-    def update(self, task: Task) -> None:
-        """Take in a new state of the task."""
-        self._task = task
+    def update(self, task: Task, at: int = 0) -> None:
+        """Take in a new state of a task."""
+        self._tasks[at] = task
         for line in task.failures:
-            if line not in self._failures and len(self._failures) < _FAILURES_SHOWN:
-                self._above(Text("✗ " if self._unicode else "x ", style="red") + Text(failure_line(line)))
-            self._failures.add(line)
+            if (at, line) not in self._failures and len(self._failures) < _FAILURES_SHOWN:
+                sign = Text("✗ " if self._unicode else "x ", style="red")
+                self._above(sign + Text(self._marks[at] + failure_line(line)))
+            self._failures.add((at, line))
         self._draw()
 
     def tick(self) -> None:
         """Take in that time has passed."""
         self._draw()
 
-    def note(self, text: str) -> None:
-        """Show a word about the connection, above."""
-        self._above(Text(legible(text), style="yellow"))
+    def note(self, text: str, at: int = 0) -> None:
+        """Show a word about the connection to a task's cluster, above."""
+        self._above(Text(self._marks[at] + legible(text), style="yellow"))
+
+    def drop(self, text: str, at: int = 0) -> None:
+        """Show why a task is followed no longer, above, and draw the others."""
+        self._tasks.pop(at, None)
+        self.note(text, at)
+        self._draw()
 
     @property
     def _unicode(self) -> bool:
@@ -92,12 +104,12 @@ class LiveView:
         self._console.print(text, no_wrap=True, overflow="ellipsis", crop=True)
 
     def _draw(self) -> None:
-        if self._task is None:
-            return
+        if not self._tasks and not self._frames:
+            return  # nothing to draw yet
         self._frames += 1
         size = self._console.size
-        lines = frame(
-            self._task,
+        lines = picture(
+            [(self._marks[at], task) for at, task in sorted(self._tasks.items())],
             clock.now(),
             width=size.width - 1,
             height=size.height,
@@ -107,11 +119,48 @@ class LiveView:
         self._live.update(Group(*lines), refresh=True)
 
 
-def frame(
-    task: Task, now: datetime, *, width: int, height: int, beat: int = 0, unicode: bool = True
+def picture(
+    tasks: Sequence[tuple[str, Task]],
+    now: datetime,
+    *,
+    width: int,
+    height: int,
+    beat: int = 0,
+    unicode: bool = True,
 ) -> list[Text]:
-    """The lines of one picture, none wider than `width`."""
-    lines = [_header(task, now, beat, unicode=unicode)]
+    """The lines of one picture: the frames of tasks, each with its mark, below each other.
+
+    Of several, each is its header alone where the frames have no room, and some are left out where even that is too
+    much, those that have ended first.
+    """
+    share = (height - _AIR) // max(1, len(tasks)) + _AIR
+    frames = [
+        frame(task, now, width=width, height=share, mark=mark, beat=beat, unicode=unicode)
+        for mark, task in tasks
+    ]
+    room = height - _AIR
+    if len(frames) == 1 or sum(map(len, frames)) <= room:
+        return [line for lines in frames for line in lines]
+    if len(frames) <= room:
+        return [lines[0] for lines in frames]
+    # Sorted is stable: within those that have ended, and those that have not, the order stays.
+    first = sorted(range(len(tasks)), key=lambda at: tasks[at][1].ended)[: max(1, room - 1)]
+    left_out = Text(f"{len(first)} of {len(tasks)} tasks shown", style="dim", no_wrap=True)
+    return [*(frames[at][0] for at in sorted(first)), left_out]
+
+
+def frame(
+    task: Task,
+    now: datetime,
+    *,
+    width: int,
+    height: int,
+    mark: str = "",
+    beat: int = 0,
+    unicode: bool = True,
+) -> list[Text]:
+    """The lines of one task, none wider than `width`."""
+    lines = [_header(task, now, mark, beat, unicode=unicode)]
     lines += [Text(legible(f"  {line}"), style="dim") for line in _plan(task)]
     waves = _shown_waves(task.waves, max(3, height - _OTHER_LINES))
     names = min(20, max((len(wave.name) for wave in waves), default=0))
@@ -131,11 +180,11 @@ def frame(
     return lines
 
 
-def _header(task: Task, now: datetime, beat: int, *, unicode: bool) -> Text:
+def _header(task: Task, now: datetime, mark: str, beat: int, *, unicode: bool) -> Text:
     status = shown_status(task)
     spinner = _SPINNER if unicode else _PLAIN_SPINNER
-    mark = " " if task.ended else spinner[beat % len(spinner)]
-    text = Text(f"{mark} ", style=_STYLES[status])
+    sign = " " if task.ended else spinner[beat % len(spinner)]
+    text = Text(f"{mark}{sign} ", style=_STYLES[status])
     text.append(status, style=_STYLES[status])
     text.append(f"  {legible(task.name)}", style="bold")
     if task.queue_position:

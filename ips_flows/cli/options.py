@@ -60,23 +60,56 @@ class Duration(click.ParamType[float]):
         )
 
 
+_NAMESPACE = click.option(
+    "-n",
+    "--namespace",
+    metavar="NAME",
+    envvar=["IPS_FLOW_NAMESPACE", "K8S_NAMESPACE"],
+    help="Namespace  [default: IPS_FLOW_NAMESPACE, K8S_NAMESPACE, the context's].",
+)
+_KUBECONFIG = click.option(
+    "--kubeconfig", metavar="FILE", help="Kubeconfig  [default: KUBECONFIG, ~/.kube/config]."
+)
+
+
 def target_options(command: F) -> F:
     """`-n`, `--kubeconfig`, `--context`: the command gets them as `target`."""
 
-    @click.option(
-        "-n",
-        "--namespace",
-        metavar="NAME",
-        envvar=["IPS_FLOW_NAMESPACE", "K8S_NAMESPACE"],
-        help="Namespace  [default: IPS_FLOW_NAMESPACE, K8S_NAMESPACE, the context's].",
-    )
-    @click.option("--kubeconfig", metavar="FILE", help="Kubeconfig  [default: KUBECONFIG, ~/.kube/config].")
+    @_NAMESPACE
+    @_KUBECONFIG
     @click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
     @functools.wraps(command)
     def wrapped(
         *args: Any, kubeconfig: str | None, context: str | None, namespace: str | None, **options: Any
     ) -> Any:
         return command(*args, target=Target(kubeconfig, context, namespace), **options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def targets_options(command: F) -> F:
+    """The same with any number of contexts: the command gets `targets`, one for each, or the only one."""
+
+    @_NAMESPACE
+    @_KUBECONFIG
+    @click.option(
+        "--context",
+        "contexts",
+        metavar="NAME",
+        multiple=True,
+        help="Context of the kubeconfig; repeatable: the same in each of these clusters.",
+    )
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any, kubeconfig: str | None, contexts: tuple[str, ...], namespace: str | None, **options: Any
+    ) -> Any:
+        for context in contexts:
+            if contexts.count(context) > 1:
+                raise click.UsageError(
+                    f"--context {context} is given twice: a task there would be one, not two"
+                )
+        targets = tuple(Target(kubeconfig, context, namespace) for context in contexts or (None,))
+        return command(*args, targets=targets, **options)
 
     return wrapped  # type: ignore[return-value]
 

@@ -71,11 +71,11 @@ class Changes:
             put(tables.aligned(lines, self._widths))
 
 
-def put_task(task: Task, output: str) -> None:
-    """One task, with what became of its images."""
+def put_task(task: Task, output: str, *, context: str = "") -> None:
+    """One task, with what became of its images; documents name the context where one tells it from others."""
     now = clock.now()
     if output in ("json", "yaml"):
-        put_document(to_json(task, now), output)
+        put_document({**({"context": context} if context else {}), **to_json(task, now)}, output)
         return
     if output == "name":
         put(task.name)
@@ -98,13 +98,14 @@ def put_task(task: Task, output: str) -> None:
         say(notice)
 
 
-def put_end(task: Task, output: str) -> None:
-    """How a followed task ended: a line, what failed and why, what was left out and why."""
+def put_end(task: Task, output: str, *, mark: str = "", context: str = "") -> None:
+    """How a followed task ended: a line, behind its mark, what failed and why, what was left out and why."""
+    line = mark + tables.summary_line(task)
     if output in ("json", "yaml", "name"):
-        say(tables.summary_line(task))
-        put_task(task, output)
+        say(line)
+        put_task(task, output, context=context)
         return
-    put(tables.summary_line(task))
+    put(line)
     rows, left_out = tables.failure_table(task, **_limits(wide=output == "wide"))
     if rows:
         put(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import click
 from ips_flows.errors import UsageError
 
 if TYPE_CHECKING:
-    from ips_flows.task import Task
+    from ips_flows.junit import Suite
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,15 +58,15 @@ def junit_option(command: F) -> F:
     )(command)
 
 
-def write_junit(file: Path | None, tasks: list[Task]) -> None:
-    """Write the report of ended tasks, with their results, where one is wanted."""
+def write_junit(file: Path | None, suites: Iterable[Suite]) -> None:
+    """Write the report of tasks where one is wanted."""
     if file is None:
         return
     from ips_flows.junit import report  # noqa: PLC0415
 
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(report(tasks), encoding="utf-8")
+        file.write_text(report(suites), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--junit {file}: can't be written: {error.strerror}") from error
 

@@ -99,13 +99,13 @@ def plan_command(
     context.exit(1 if forecast.fails else 0)
 
 
-def pinned(observer: Observer, request: PrewarmRequest) -> PrewarmRequest:
-    """The request with a digest for every tag; says what each tag is now."""
+def pinned(observer: Observer, request: PrewarmRequest, *, mark: str = "") -> PrewarmRequest:
+    """The request with a digest for every tag; says what each tag is now, behind a mark."""
     found = observer.pinned(request)
     for tag, now in found.tags.items():
-        say(f"pinned: {tag} is {now.partition('@')[2]}")
+        say(f"{mark}pinned: {tag} is {now.partition('@')[2]}")
     for image in found.doubled:
-        say(f"pinned: {image} is the same as another image of the request, and left out")
+        say(f"{mark}pinned: {image} is the same as another image of the request, and left out")
     return found.request
 
 

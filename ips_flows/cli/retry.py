@@ -6,7 +6,8 @@ import click
 
 from ips_flows.cli.completing import task_names
 from ips_flows.cli.options import Target, example, target_options
-from ips_flows.cli.submitted import Manner, follow_options, submit_and_follow
+from ips_flows.cli.places import place_of
+from ips_flows.cli.submitted import Manner, Order, follow_options, submit_and_follow
 
 
 @click.command("retry", epilog=example("ips-flow retry nightly"))
@@ -21,5 +22,6 @@ def retry_command(context: click.Context, /, *, target: Target, name: str, manne
     """
     from ips_flows.changes import retry  # noqa: PLC0415
 
-    kube, namespace = target.connect()
-    context.exit(submit_and_follow(kube, target, namespace, [lambda: retry(kube, namespace, name)], manner))
+    place = place_of(target)
+    order = Order(place, lambda: retry(place.kube, place.namespace, name))
+    context.exit(submit_and_follow([order], manner))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from ips_flows.cli.narration import put, say
-from ips_flows.cli.options import Target, example, target_options
+from ips_flows.cli.narration import failure, put, say
+from ips_flows.cli.options import Target, example, targets_options
+from ips_flows.cli.places import Place, places_of
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
-from ips_flows.cli.submitted import Manner, follow_options, submit_and_follow
+from ips_flows.cli.submitted import Manner, Order, follow_options, submit_and_follow
 from ips_flows.cli.survey_options import insecure_option, wishes_of
-from ips_flows.errors import PlanError, UsageError
+from ips_flows.errors import IpsFlowError, PlanError, UsageError
 
 if TYPE_CHECKING:
     from ips_flows.forecast.survey import Observer
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         "ips-flow run images.yaml --batch-size 20",
         "ips-flow run --image busybox:1.37 --image redis:8 --name nightly --detach",
         "helm template my-chart | ips-flow run --manifest -",
+        "ips-flow run images.yaml --context east --context west",
     ),
 )
 @click.argument("file", required=False)
@@ -60,13 +62,13 @@ if TYPE_CHECKING:
 @click.option("--pin", is_flag=True, help="Replace tags by the digests that they have now.")
 @insecure_option
 @follow_options
-@target_options
+@targets_options
 @click.pass_context
 def run_command(
     context: click.Context,
     /,
     *,
-    target: Target,
+    targets: tuple[Target, ...],
     file: str | None,
     manifests: tuple[str, ...],
     inline: str | None,
@@ -82,7 +84,13 @@ def run_command(
 
     Each flag under "Request" overrides the field of that name in FILE; with --image no FILE is needed.
     --manifest takes Kubernetes manifests as `ips-flow images` does, and makes a task for each set of nodes.
+    With several --context each of these clusters gets the task, all are followed together, and one exit code tells
+    of all: 1 if one failed, else that of an error, else 3 if one was cancelled.
     """
+    if manner.cancel_with and len(targets) > 1:
+        raise click.UsageError(
+            "--cancel-with names a Workflow of one cluster; it does not go with several --context"
+        )
     if insecure_registry and not (plan or pin):
         raise UsageError(
             "--insecure-registry says how `run` asks a registry, which it does only with --plan or --pin",
@@ -94,20 +102,24 @@ def run_command(
             raise click.UsageError("--name and --name-from both name the task: give one of them")
         overrides["name"] = _named_after(name_from)
     requests = _requests(context, file, inline, manifests, overrides)
-    kube, namespace = target.connect()
+    places = places_of(targets)
+    if len(places) > 1:
+        requests = [_named(one) for one in requests]
+    wanted = dict.fromkeys(places, requests)
     if plan or pin:
-        from ips_flows.forecast.survey import Observer  # noqa: PLC0415  (requests)
-
-        observer = Observer(kube, namespace, wishes_of(insecure_registry))
-        requests = [_looked_at(observer, one, plan=plan, pin=pin) for one in requests]
+        wanted = _looked_at(context, wanted, insecure_registry, plan=plan, pin=pin)
     if dry_run:
-        _print_workflows(requests, namespace)
+        _print_workflows(wanted)
         return
 
     from ips_flows import tasks  # noqa: PLC0415
 
-    submits = [partial(tasks.submit, kube, namespace, one) for one in requests]
-    context.exit(submit_and_follow(kube, target, namespace, submits, manner))
+    orders = [
+        Order(place, partial(tasks.submit, place.kube, place.namespace, one))
+        for place, ones in wanted.items()
+        for one in ones
+    ]
+    context.exit(submit_and_follow(orders, manner))
 
 
 def _requests(
@@ -148,34 +160,67 @@ def _named_after(text: str) -> str:
     return "from-" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
-def _looked_at(observer: Observer, request: PrewarmRequest, *, plan: bool, pin: bool) -> PrewarmRequest:
+def _named(request: PrewarmRequest) -> PrewarmRequest:
+    """The request with a name, so that its tasks have the same one everywhere."""
+    from ips_flows.tasks import generated_name  # noqa: PLC0415
+
+    return request if request.name else request.model_copy(update={"name": generated_name()})
+
+
+def _looked_at(
+    context: click.Context,
+    wanted: Mapping[Place, Sequence[PrewarmRequest]],
+    insecure: tuple[str, ...],
+    *,
+    plan: bool,
+    pin: bool,
+) -> dict[Place, list[PrewarmRequest]]:
+    """The requests to submit in each place; ends the command where a look at one says that nothing may be."""
+    from ips_flows.forecast.survey import Observer  # noqa: PLC0415  (requests)
+
+    looked_at: dict[Place, list[PrewarmRequest]] = {}
+    codes = []
+    for place, requests in wanted.items():
+        observer = Observer(place.kube, place.namespace, wishes_of(insecure))
+        try:
+            looked_at[place] = [_look(observer, one, place.mark, plan=plan, pin=pin) for one in requests]
+        except IpsFlowError as error:
+            failure(place.mark + error.message, error.hint)
+            codes.append(error.exit_code)
+    if codes:
+        context.exit(codes[0])
+    return looked_at
+
+
+def _look(observer: Observer, request: PrewarmRequest, mark: str, *, plan: bool, pin: bool) -> PrewarmRequest:
     """The request to submit. Raises PlanError where a task would fail, or a tag has no digest."""
     from ips_flows.cli import forecasts  # noqa: PLC0415
     from ips_flows.cli.plan import pinned  # noqa: PLC0415
 
     if pin:
-        request = pinned(observer, request)
+        request = pinned(observer, request, mark=mark)
     if plan:
         forecast = observer.forecast(request)
         for concern in forecast.concerns:
             first, *rest = forecasts.concern_lines(concern)
-            say("\n".join([f"{concern.level}: {first}", *(f"  {line}" for line in rest)]))
+            say("\n".join([f"{mark}{concern.level}: {first}", *(f"  {line}" for line in rest)]))
         if forecast.fails:
             raise PlanError(
                 f"nothing was submitted: {forecasts.verdict_line(forecast.concerns)}",
                 hint="`ips-flow plan` shows the whole picture; without --plan the task is submitted all the same.",
             )
-        say(f"plan: {forecasts.verdict_line(forecast.concerns)}")
+        say(f"{mark}plan: {forecasts.verdict_line(forecast.concerns)}")
     return request
 
 
-def _print_workflows(requests: Sequence[Any], namespace: str) -> None:
+def _print_workflows(wanted: Mapping[Place, Sequence[PrewarmRequest]]) -> None:
     from ips_flows.cli.output import put_document  # noqa: PLC0415
     from ips_flows.flows.task_workflow import task_workflow  # noqa: PLC0415
     from ips_flows.tasks import generated_name  # noqa: PLC0415
 
-    for request in requests:
-        if len(requests) > 1:
-            put("---")
+    printed = [(place, request) for place, requests in wanted.items() for request in requests]
+    for place, request in printed:
+        if len(printed) > 1:
+            put(f"---  # {place.mark}".rstrip(" #"))
         name = request.name or generated_name()
-        put_document(task_workflow(request, name=name, namespace=namespace), "yaml")
+        put_document(task_workflow(request, name=name, namespace=place.namespace), "yaml")

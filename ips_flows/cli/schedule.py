@@ -16,8 +16,9 @@ from ips_flows.cli.options import (
     output_option,
     target_options,
 )
+from ips_flows.cli.places import place_of
 from ips_flows.cli.request_options import RequestCommand, overrides_of, read_text, request_options
-from ips_flows.cli.submitted import Manner, follow_options, submit_and_follow
+from ips_flows.cli.submitted import Manner, Order, follow_options, submit_and_follow
 
 if TYPE_CHECKING:
     from ips_flows.kube import Kube
@@ -178,10 +179,9 @@ def run_command(context: click.Context, /, *, target: Target, name: str, manner:
     """Make a task of a schedule now and follow it to its end."""
     from ips_flows import schedules  # noqa: PLC0415
 
-    kube, namespace = target.connect()
-    context.exit(
-        submit_and_follow(kube, target, namespace, [lambda: schedules.run(kube, namespace, name)], manner)
-    )
+    place = place_of(target)
+    order = Order(place, lambda: schedules.run(place.kube, place.namespace, name))
+    context.exit(submit_and_follow([order], manner))
 
 
 @schedule_command.command("suspend", epilog=example("ips-flow schedule suspend nightly"))

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from ips_flows.cli.narration import put, say
-from ips_flows.cli.options import Target, output_option, timeout_option
+from ips_flows.cli.narration import failure, put, say
+from ips_flows.cli.options import output_option, timeout_option
 from ips_flows.cli.pipelines import Ending, ending, junit_option, write_junit
-from ips_flows.errors import IpsFlowError
+from ips_flows.cli.places import Place
+from ips_flows.errors import IpsFlowError, NotFoundError, TaskEndedError, WaitTimeoutError
 
 if TYPE_CHECKING:
-    from ips_flows.cli.following import Left
-    from ips_flows.kube import Kube
-    from ips_flows.task import Task
+    from ips_flows.cli.fates import Fate
+    from ips_flows.cli.following import Followed
+    from ips_flows.junit import Suite
     from ips_flows.tasks import Submission
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_CANCELLED = 3
 _REPLACED = 143  # as by SIGTERM: Argo starts another pod
 _LAST_WORDS_SECONDS = 20.0  # for the verdict of a task that we cancelled: whoever ended us waits 30 s
 
@@ -85,149 +84,207 @@ def follow_options(command: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
-def submit_and_follow(
-    kube: Kube, target: Target, namespace: str, submits: Sequence[Callable[[], Submission]], manner: Manner
-) -> int:
-    """Submit tasks, then follow one after another to its end, unless they are left alone; the exit code.
+class Order(NamedTuple):
+    """A task to submit: where, and how."""
 
-    Of several tasks it is 1 if one failed, else 3 if one was cancelled.
+    place: Place
+    submit: Callable[[], Submission]
+
+
+def submit_and_follow(orders: Sequence[Order], manner: Manner) -> int:
+    """Submit tasks, then follow all of them to their ends, unless they are left alone; the exit code.
+
+    What can't be submitted or followed is told, and keeps no other cluster from it. Of several tasks the code is 1 if
+    one failed, else that of an error, else 3 if one was cancelled.
     """
     with ending(wanted=manner.cancels) as end:
-        submissions = []
-        for submit in submits:
-            submissions.append(submit())
-            _say_submitted(submissions[-1], namespace)
-        if manner.detach:
-            for one in submissions:
-                _leave(one, target, namespace, manner)
-            return 0
-        return _follow(kube, target, namespace, submissions, manner, end)
+        fates = _submitted(orders)
+        return _left_alone(fates, manner) if manner.detach else _followed(fates, manner, end)
 
 
-def _leave(submission: Submission, target: Target, namespace: str, manner: Manner) -> None:
-    from ips_flows.cli import output as out  # noqa: PLC0415
+def _submitted(orders: Sequence[Order]) -> list[Fate]:
+    """Submit tasks; where one can't be, the others of that place are not tried."""
+    from ips_flows.cli.fates import Fate  # noqa: PLC0415
 
-    name = submission.task.name
-    if manner.output == "table":
-        put(f"task {name} {'submitted' if submission.created else 'unchanged'}")
-    else:
-        out.put_task(submission.task, manner.output)
-    say(f"follow it:  ips-flow wait {name} {target.flags(namespace)}")
-
-
-def _follow(
-    kube: Kube,
-    target: Target,
-    namespace: str,
-    submissions: Sequence[Submission],
-    manner: Manner,
-    end: Ending,
-) -> int:
-    from ips_flows import tasks  # noqa: PLC0415
-    from ips_flows.cli import following  # noqa: PLC0415
-    from ips_flows.cli import output as out  # noqa: PLC0415
-
-    deadline = None if manner.timeout is None else time.monotonic() + manner.timeout
-    known: list[Task] = []
-    code = 0
-
-    def told(submission: Submission, ended: Task) -> None:
-        known.append(tasks.with_results(kube, ended))
-        out.put_end(known[-1], manner.output)
-        if not submission.created and ended.status != "completed":
-            say("This was the task of an earlier run; try its nodes again:")
-            say(f"  ips-flow retry {ended.name} {target.flags(namespace)}")
-
-    for number, submission in enumerate(submissions):
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ready = end.ready if manner.cancels else None
+    fates: list[Fate] = []
+    for place, submit in orders:
+        if any(fate.place == place and fate.submission is None for fate in fates):
+            continue
         try:
-            told(
-                submission,
-                following.to_the_end(kube, namespace, submission.task.name, timeout=left, ready=ready),
-            )
-        except following.Left as stopped:
-            code = _break_off(kube, target, namespace, submissions[number:], manner, stopped, told)
-            break
-    write_junit(manner.junit, known)
-    if code not in (0, _CANCELLED):
-        return code
-    codes = {code, *(following.exit_code(one) for one in known)}
-    return next((one for one in (1, _CANCELLED) if one in codes), 0)
+            submission = submit()
+        except IpsFlowError as error:
+            failure(place.mark + error.message, error.hint)
+            fates.append(Fate(place, None, error))
+        else:
+            _say_submitted(submission, place)
+            fates.append(Fate(place, submission))
+    return fates
 
 
-def _break_off(
-    kube: Kube,
-    target: Target,
-    namespace: str,
-    left: Sequence[Submission],
-    manner: Manner,
-    stopped: Left,
-    told: Callable[[Submission, Task], None],
-) -> int:
-    """End before the tasks that are left: cancel them if that is wanted, else say how they can be followed."""
+def _left_alone(fates: Sequence[Fate], manner: Manner) -> int:
+    """Say what was submitted, and how it can be followed; the exit code."""
+    from ips_flows.cli import output as out  # noqa: PLC0415
+    from ips_flows.cli.fates import code_of  # noqa: PLC0415
+
+    for fate in fates:
+        if fate.submission is None:
+            continue
+        task, place = fate.submission.task, fate.place
+        if manner.output == "table":
+            became = "submitted" if fate.submission.created else "unchanged"
+            put(f"{place.mark}task {task.name} {became}")
+        else:
+            _set_apart(fates, manner)
+            out.put_task(task, manner.output, context=place.context)
+        say(f"follow it:  ips-flow wait {task.name} {place.flags}")
+    return code_of(fates)
+
+
+def _followed(fates: Sequence[Fate], manner: Manner, end: Ending) -> int:
+    """Follow what was submitted, and tell how it ended; the exit code."""
+    from ips_flows.cli.fates import code_of, verdict_line  # noqa: PLC0415
+
+    code = 0
+    under_way = [fate for fate in fates if fate.submission]
+    if under_way:
+        code = _follow(under_way, manner, end)
+        write_junit(manner.junit, _suites(fates))
+    if any(fate.place.context for fate in fates):
+        (put if manner.output in ("table", "wide") else say)(verdict_line(fates))
+    return code or code_of(fates)
+
+
+def _follow(fates: Sequence[Fate], manner: Manner, end: Ending) -> int:
+    """Follow tasks together, and cancel those that are left where that is wanted; the code of who leaves them, or 0."""
     from ips_flows.cli import following  # noqa: PLC0415
 
-    first, *others = [one.task.name for one in left]
-    if not manner.cancels or stopped.code != following.INTERRUPTED:
-        following.goes_on(stopped, target, namespace, first, manner.timeout)
-        if others:
-            say(f"  and the others:  ips-flow wait {' '.join(others)} {target.flags(namespace)}")
-        return stopped.code
-    if not manner.cancel_on_exit and _goes_on(kube, namespace, manner.cancel_with):
+    titles = {f"task {fate.name}" for fate in fates}
+    view = following.display(titles.pop() if len(titles) == 1 else f"{len(titles)} tasks", _marks(fates))
+    ready = end.ready if manner.cancels else None
+    got = following.to_their_ends(_tasks(fates), view, timeout=manner.timeout, ready=ready)
+    for fate, found in zip(fates, got.ends, strict=True):
+        fate.end = found
+    code = got.code
+    if code == following.INTERRUPTED and manner.cancels:
+        code = _REPLACED if not manner.cancel_on_exit and _goes_on(fates[0].place, manner.cancel_with) else 0
+        if not code:
+            _cancel([fate for fate in fates if fate.end is None])
+    for fate in fates:
+        _tell(fate, manner, fates)
+    if code == _REPLACED:
         say(f"Workflow {manner.cancel_with} goes on, so does the task: whoever is next finds it again")
-        return _REPLACED
-    ends = _cancel(kube, namespace, [first, *others])
-    for one, task in zip(left, ends, strict=True):
-        if task is not None:
-            told(one, task)
-    return _CANCELLED if None in ends else 0
+    elif code:
+        left: dict[Place, list[str]] = {}
+        for fate in fates:
+            if fate.end is None:
+                left.setdefault(fate.place, []).append(fate.name)
+        for place, names in left.items():
+            following.goes_on(code, place, names, manner.timeout)
+    return code
 
 
-def _goes_on(kube: Kube, namespace: str, workflow: str) -> bool:
+def _tell(fate: Fate, manner: Manner, fates: Sequence[Fate]) -> None:
+    """Say how a task ended, with what is recorded of its nodes; nothing of one that goes on."""
+    from ips_flows import tasks  # noqa: PLC0415
+    from ips_flows.cli import output as out  # noqa: PLC0415
+    from ips_flows.task import Task  # noqa: PLC0415
+
+    place = fate.place
+    if isinstance(fate.end, Task):
+        try:
+            fate.end = tasks.with_results(place.kube, fate.end)
+        except IpsFlowError as unread:
+            fate.end = unread
+    match fate.end:
+        case IpsFlowError() as error:
+            failure(place.mark + error.message, error.hint)
+        case Task() as ended:
+            _set_apart(fates, manner)
+            out.put_end(ended, manner.output, mark=place.mark, context=place.context)
+            if fate.submission and not fate.submission.created and ended.status != "completed":
+                say("This was the task of an earlier run; try its nodes again:")
+                say(f"  ips-flow retry {ended.name} {place.flags}")
+
+
+def _set_apart(fates: Sequence[Fate], manner: Manner) -> None:
+    """Begin a document of several."""
+    if manner.output == "yaml" and len(fates) > 1:
+        put("---")
+
+
+def _cancel(fates: Sequence[Fate]) -> None:
+    """Cancel tasks because we are to end, and take in their ends as far as they come before ours."""
+    from ips_flows.cli import following  # noqa: PLC0415
+    from ips_flows.cli.lines import Lines  # noqa: PLC0415
+
+    for fate in fates:
+        say(f"{fate.place.mark}this command is to end, so task {fate.name} is cancelled")
+    got = following.to_their_ends(
+        [
+            one._replace(first=functools.partial(_cancelled, fate))
+            for fate, one in zip(fates, _tasks(fates), strict=True)
+        ],
+        Lines(marks=_marks(fates)),
+        timeout=_LAST_WORDS_SECONDS,
+    )
+    for fate, end in zip(fates, got.ends, strict=True):
+        about = f"{fate.place.mark}task {fate.name}"
+        if isinstance(end, IpsFlowError) and fate.cancelled:
+            say(f"{about} is cancelled; its end can't be followed: {end.message}")
+        elif end is not None:
+            fate.end = end
+        elif fate.cancelled:
+            say(f"{about} ends without this command")
+        else:
+            fate.end = WaitTimeoutError(
+                f"task {fate.name} was not cancelled: its cluster gave no answer in time"
+            )
+
+
+def _cancelled(fate: Fate, narrate: Callable[[str], None]) -> None:
+    """Cancel a task, and keep in mind that it was done."""
+    from ips_flows import tasks  # noqa: PLC0415
+
+    try:
+        tasks.cancel(fate.place.kube, fate.place.namespace, fate.name)
+    except TaskEndedError:
+        narrate(f"task {fate.name} was faster: it has ended")
+    fate.cancelled = True
+
+
+def _goes_on(place: Place, workflow: str) -> bool:
     """Whether a Workflow was neither stopped nor deleted, so that only this pod of it is to go."""
-    from ips_flows.errors import NotFoundError  # noqa: PLC0415
     from ips_flows.kube import workflows  # noqa: PLC0415
 
     try:
-        found = kube.get(workflows(namespace, workflow))
+        found = place.kube.get(workflows(place.namespace, workflow))
     except NotFoundError:
         return False
     return not found["spec"].get("shutdown") and "deletionTimestamp" not in found["metadata"]
 
 
-def _cancel(kube: Kube, namespace: str, names: Sequence[str]) -> list[Task | None]:
-    """Cancel tasks because we are to end; each with its end, if that comes before ours."""
-    from ips_flows import tasks  # noqa: PLC0415
-    from ips_flows.cli import following  # noqa: PLC0415
-    from ips_flows.cli.lines import Lines  # noqa: PLC0415
-    from ips_flows.errors import TaskEndedError  # noqa: PLC0415
+def _tasks(fates: Sequence[Fate]) -> list[Followed]:
+    from ips_flows.cli.following import Followed  # noqa: PLC0415
 
-    for name in names:
-        say(f"this command is to end, so task {name} is cancelled")
-        try:
-            tasks.cancel(kube, namespace, name)
-        except TaskEndedError:
-            say(f"task {name} was faster: it has ended")
-    until = time.monotonic() + _LAST_WORDS_SECONDS
-    ends: list[Task | None] = []
-    for name in names:
-        left = max(0.0, until - time.monotonic())
-        try:
-            ends.append(following.to_the_end(kube, namespace, name, timeout=left, view=Lines()))
-        except following.Left:
-            say(f"task {name} ends without this command")
-            ends.append(None)
-        except IpsFlowError as error:
-            say(f"task {name} is cancelled; its end can't be followed: {error.message}")
-            ends.append(None)
-    return ends
+    return [Followed(fate.place.kube, fate.place.namespace, fate.name) for fate in fates]
 
 
-def _say_submitted(submission: Submission, namespace: str) -> None:
+def _marks(fates: Sequence[Fate]) -> list[str]:
+    return [fate.place.mark for fate in fates]
+
+
+def _suites(fates: Sequence[Fate]) -> list[Suite]:
+    """What a report tells of tasks whose end is known, or will never be."""
+    from ips_flows.junit import Suite  # noqa: PLC0415
+
+    return [Suite(fate.name or "task", fate.end, fate.place.mark) for fate in fates if fate.end is not None]
+
+
+def _say_submitted(submission: Submission, place: Place) -> None:
+    name = submission.task.name
     if submission.created:
-        say(f"task {submission.task.name} submitted in namespace {namespace}")
+        say(f"{place.mark}task {name} submitted in namespace {place.namespace}")
     else:
         say(
-            f"task {submission.task.name} with the same request is in namespace {namespace} already: unchanged"
+            f"{place.mark}task {name} with the same request is in namespace {place.namespace} already: unchanged"
         )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ips_flows.cli.completing import task_names
 from ips_flows.cli.options import Target, example, output_option, target_options, timeout_option
 from ips_flows.cli.pipelines import junit_option, write_junit
-
-if TYPE_CHECKING:
-    from ips_flows.task import Task
+from ips_flows.cli.places import place_of
 
 
 @click.command("wait", epilog=example("ips-flow wait nightly --timeout 30m"))
@@ -40,21 +37,23 @@ def wait_command(
     from ips_flows import tasks  # noqa: PLC0415
     from ips_flows.cli import following  # noqa: PLC0415
     from ips_flows.cli import output as out  # noqa: PLC0415
+    from ips_flows.junit import Suite  # noqa: PLC0415
 
-    kube, namespace = target.connect()
+    place = place_of(target)
     deadline = None if timeout is None else time.monotonic() + timeout
     codes = set()
-    known: list[Task] = []
+    suites: list[Suite] = []
     for name in names:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
-            ended = following.to_the_end(kube, namespace, name, timeout=left)
+            ended = following.to_the_end(place.kube, place.namespace, name, timeout=left)
         except following.Left as stopped:
-            following.goes_on(stopped, target, namespace, name, timeout)
-            write_junit(junit, known)
+            following.goes_on(stopped.code, place, [name], timeout)
+            write_junit(junit, suites)
             context.exit(stopped.code)
-        known.append(tasks.with_results(kube, ended))
-        out.put_end(known[-1], output)
+        ended = tasks.with_results(place.kube, ended)
+        suites.append(Suite(name, ended))
+        out.put_end(ended, output)
         codes.add(following.exit_code(ended))
-    write_junit(junit, known)
+    write_junit(junit, suites)
     context.exit(next((code for code in (1, 3) if code in codes), 0))

@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ips_flows.junit import report
+from ips_flows.errors import UnavailableError
+from ips_flows.junit import Suite, report
 from ips_flows.report import Summary, Verdict
 from ips_flows.results import Failure, ImageResult, NodeResult, Result, Skip
 from ips_flows.task import Status, Task
@@ -39,7 +40,11 @@ def ended(status: Status, results: Mapping[str, NodeResult] | None, message: str
 
 
 def parsed(*tasks: Task) -> ET.Element:
-    return ET.fromstring(report(tasks).encode())  # noqa: S314  (ours)
+    return read(*(Suite(task.name, task) for task in tasks))
+
+
+def read(*suites: Suite) -> ET.Element:
+    return ET.fromstring(report(suites).encode())  # noqa: S314  (ours)
 
 
 def test_a_case_a_node_and_image() -> None:
@@ -68,7 +73,7 @@ def test_a_case_a_node_and_image() -> None:
     (failure,) = suite.iter("failure")
     assert failure.get("type") == "NotFound"
     assert (failure.get("message") or "").startswith("NotFound: no <tag> & ")
-    assert "\x1b" not in report([ended("failed", nodes)])
+    assert "\x1b" not in report([Suite("nightly", ended("failed", nodes))])
 
 
 def test_what_was_left_out_and_what_may_be_lost_is_skipped() -> None:
@@ -95,3 +100,18 @@ def test_several_tasks() -> None:
     good = ended("completed", {"n1": NodeResult((PULLED, PULLED), AT)})
     root = parsed(good, ended("failed", {"n1": NodeResult((FAILED, PULLED), AT)}))
     assert (len(root), root.get("tests"), root.get("failures")) == (2, "4", "1")
+
+
+def test_suites_of_several_clusters() -> None:
+    """Told apart by their marks, also where a system shows no suites; a cluster without an end is an error."""
+    good = ended("completed", {"n1": NodeResult((PULLED, PULLED), AT)})
+    lost = UnavailableError("cluster https://b can't be reached: \x1b[31mno")
+    root = read(Suite("nightly", good, "[a] "), Suite("nightly", lost, "[b] "))
+    assert [suite.get("name") for suite in root] == ["[a] nightly", "[b] nightly"]
+    assert [case.get("classname") for case in root.iter("testcase")] == ["[a] n1", "[a] n1", "[b] task"]
+    (error,) = root.iter("error")
+    assert error.attrib == {
+        "type": "UnavailableError",
+        "message": r"cluster https://b can't be reached: \x1b[31mno",
+    }
+    assert (root.get("tests"), root.get("errors"), root.get("failures")) == ("3", "1", "0")
