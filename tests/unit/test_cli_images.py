@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ips_flows.cli import narration
 from ips_flows.cli.main import run
 from ips_flows.request import from_canonical, parse_request
 from tests.fakes.apiserver import ApiServer
@@ -364,13 +365,20 @@ def test_one_task(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None
 def test_a_task_for_each_set_of_nodes(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pods that land on different nodes make several tasks, which are followed one after another."""
+    """Pods that land on different nodes make several tasks, which are followed together."""
 
     def play(argo: Argo) -> None:
         argo.phase("Running")
+        if argo.name == "shop-1":
+            assert second.wait(30)
         argo.planned(waves={"wave-1": 1})
         argo.results({"node1": pulled()})
         argo.verdict({"node1": pulled()})
+
+    def listen(text: str) -> None:
+        if text.startswith("shop-2: planned"):
+            second.set()
+        narration.say(text)
 
     def changed(kind: str, item: dict[str, Any]) -> None:
         name = item["metadata"]["name"]
@@ -379,7 +387,9 @@ def test_a_task_for_each_set_of_nodes(
             threading.Thread(target=play, args=(Argo(server, name),), daemon=True).start()
 
     begun: set[str] = set()
+    second = threading.Event()
     server.on_change = changed
+    monkeypatch.setattr("ips_flows.cli.lines.say", listen)
     stdin(monkeypatch, CHART + AGENT)
     assert run(["run", "--manifest", "-", "--name", "shop"]) == 0
     got = capsys.readouterr()
@@ -394,7 +404,7 @@ def test_a_task_for_each_set_of_nodes(
 
 
 def test_a_task_that_takes_too_long(capsys: pytest.CaptureFixture[str]) -> None:
-    """When the time is up, the tasks that were not followed yet are named too."""
+    """When the time is up, all tasks that go on are named."""
     assert run(["run", "--manifest", "both.yaml", "--name", "shop", "--timeout", "1s"]) == 124
     lines = capsys.readouterr().err.splitlines()
     assert lines[-3:] == [

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from ips_flows.cli.lines import changed_lines
-from ips_flows.cli.live import LiveView, frame
+from ips_flows.cli.lines import Lines, changed_lines
+from ips_flows.cli.live import LiveView, frame, picture
 from ips_flows.progress import Progress, WaveProgress
 from ips_flows.report import Attempt, FailureLine, PlanSummary, WaveSummary
 from ips_flows.retries import Waiting
@@ -181,4 +181,109 @@ def test_lines_tell_each_change_once() -> None:
     assert changed_lines(RUNNING, RUNNING) == []
     assert changed_lines(RUNNING, replace(RUNNING, status="cancelled", shutdown="Stop")) == [
         "nightly: cancelling"
+    ]
+
+
+# -- several tasks
+
+COMPLETED = replace(RUNNING, status="completed", ended=True, finished_at="2026-01-31T12:01:00Z")
+
+
+def stacked(*tasks: tuple[str, Task], width: int = 80, height: int = 24) -> list[str]:
+    """The picture of several tasks as text."""
+    return [line.plain for line in picture(tasks, NOW, width=width, height=height, unicode=False)]
+
+
+def test_one_task_is_drawn_as_it_is() -> None:
+    """However low the terminal."""
+    for height in (5, 10, 24):
+        assert stacked(("", RUNNING), height=height) == drawn(RUNNING, height=height, unicode=False)
+
+
+def test_the_tasks_of_several_clusters_are_stacked() -> None:
+    """Each whole, headed by its context, in the order given."""
+    assert stacked(("[east] ", RUNNING), ("[west] ", PENDING)) == [
+        "[east] | running  nightly  2m",
+        *drawn(RUNNING, unicode=False)[1:],
+        "[west] | pending  nightly  number 2 in the queue, priority 9  2m",
+    ]
+
+
+def test_where_there_is_no_room_each_task_is_a_line() -> None:
+    """All of them, in the order given: an ended one among those that run."""
+    tasks = [("[a] ", RUNNING), ("[b] ", COMPLETED), ("[c] ", PENDING)]
+    assert stacked(*tasks, height=10) == [
+        "[a] | running  nightly  2m",
+        "[b]   completed  nightly  60s",
+        "[c] | pending  nightly  number 2 in the queue, priority 9  2m",
+    ]
+
+
+def test_where_even_that_is_too_much_some_are_left_out() -> None:
+    """Those that have ended go first, and how many are shown is said."""
+    tasks = [(f"[{number}] ", COMPLETED if number < 5 else RUNNING) for number in range(8)]
+    assert stacked(*tasks, height=7) == [
+        "[0]   completed  nightly  60s",
+        "[5] | running  nightly  2m",
+        "[6] | running  nightly  2m",
+        "[7] | running  nightly  2m",
+        "4 of 8 tasks shown",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 30])
+@pytest.mark.parametrize("height", [10, 24, 50])
+def test_several_tasks_fit_the_terminal(count: int, height: int) -> None:
+    """Whatever their waves: the room is shared, and no line wraps."""
+    waves = tuple(WaveProgress(f"wave-{number}", 10, done=number) for number in range(10))
+    tasks = [(f"[{'c' * 60}-{number}] ", replace(RUNNING, waves=waves)) for number in range(count)]
+    lines = stacked(*tasks, height=height)
+    assert len(lines) <= height - 2
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_waves_of_several_tasks_share_the_room() -> None:
+    """As many of each are shown as fit, with the one that is worked on."""
+    waves = tuple(WaveProgress(f"wave-{number}", 10) for number in range(10))
+    task = replace(RUNNING, waves=waves)
+    lines = stacked(("[a] ", task), ("[b] ", task))
+    assert [line.strip() for line in lines].count("6 of 10 waves shown") == 2
+    assert len(lines) == 22
+
+
+def test_a_live_view_of_several() -> None:
+    """Failures and words scroll past with their mark; a task that is dropped is drawn no more."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, force_terminal=True, width=80, height=24, color_system=None, highlight=False
+    )
+    with LiveView(console, marks=("[east] ", "[west] ")) as view:
+        view.tick()
+        view.update(PENDING, 1)
+        view.update(RUNNING, 0)
+        view.note("trying again", 1)
+        view.drop("gone", 1)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert "✗ [east] NotFound on node7" in text
+    assert "[west] trying again" in text
+    before, _, after = text.partition("[west] gone")
+    assert re.search(r"\[west\] . pending", before)
+    last = after.rpartition("\r")[2]
+    assert re.search(r"\[east\] . running", last)
+    assert "pending" not in last
+
+
+def test_lines_of_several_clusters_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """What one task says is no news of another."""
+    with Lines(marks=("[east] ", "[west] ")) as lines:
+        lines.update(PENDING, 0)
+        lines.update(PENDING, 1)
+        lines.update(PENDING, 0)
+        lines.note("away", 1)
+        lines.drop("gone", 1)
+    assert capsys.readouterr().err.splitlines() == [
+        "[east] nightly: pending, number 2 in the queue",
+        "[west] nightly: pending, number 2 in the queue",
+        "[west] away",
+        "[west] gone",
     ]

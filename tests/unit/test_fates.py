@@ -1,0 +1,81 @@
+"""What became of several tasks, as one exit code and one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ips_flows.cli.fates import Fate, code_of, verdict_line
+from ips_flows.cli.options import Target
+from ips_flows.cli.places import Place
+from ips_flows.errors import IpsFlowError, UnavailableError, UsageError
+from ips_flows.task import Task
+from ips_flows.tasks import Submission
+from tests.unit.test_cli_live import PENDING
+
+NOWHERE: Any = None
+COMPLETED = replace(PENDING, status="completed", ended=True)
+FAILED = replace(PENDING, status="failed", ended=True)
+CANCELLED = replace(PENDING, status="cancelled", ended=True)
+AWAY = UnavailableError("away")
+WRONG = UsageError("wrong")
+
+
+def fate(
+    end: Task | IpsFlowError | None, context: str = "", *, there: bool = True, cancelled: bool = False
+) -> Fate:
+    target = Target(None, context, None)
+    submission = Submission(PENDING, created=True) if there else None
+    return Fate(Place(NOWHERE, target, "warm", context), submission, end, cancelled)
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ([], 0),
+        ([COMPLETED, COMPLETED], 0),
+        ([COMPLETED, None], 0),
+        ([CANCELLED, COMPLETED], 3),
+        ([CANCELLED, WRONG], 2),
+        ([COMPLETED, AWAY, WRONG], 1),
+        ([WRONG, AWAY], 2),
+        ([WRONG, FAILED], 1),
+        ([CANCELLED, FAILED], 1),
+    ],
+)
+def test_code(ends: list[Task | IpsFlowError | None], code: int) -> None:
+    """1 for a failed task, else that of the first error, else 3 for a cancelled one."""
+    assert code_of(map(fate, ends)) == code
+    assert code_of([*map(fate, ends), fate(None, cancelled=True)]) == (code or 3)
+
+
+def test_verdict_line() -> None:
+    """Every cluster is named once, by the worst that became of it, in the order given."""
+    assert verdict_line([fate(COMPLETED, "b"), fate(COMPLETED, "a")]) == "2 of 2 clusters completed: b, a"
+    assert (
+        verdict_line(
+            [
+                fate(COMPLETED, "a"),
+                fate(FAILED, "b"),
+                fate(AWAY, "c", there=False),
+                fate(AWAY, "d"),
+                fate(CANCELLED, "e"),
+                fate(None, "f", cancelled=True),
+                fate(None, "g"),
+                fate(COMPLETED, "h"),
+            ]
+        )
+        == "2 of 8 clusters completed: a, h; failed: b; not submitted: c; not followed to the end: d; "
+        "cancelled: e, f; not at the end: g"
+    )
+    several = [fate(FAILED, "a"), fate(COMPLETED, "a"), fate(AWAY, "a", there=False), fate(COMPLETED, "b")]
+    assert verdict_line(several) == "1 of 2 clusters completed: b; failed: a"
+
+
+def test_marks_are_legible() -> None:
+    """A context's name is someone else's text."""
+    assert fate(None, "a\x1b[2J\nb").place.mark == r"[a\x1b[2J\nb] "
+    assert fate(None).place.mark == ""
+    assert "\x1b" not in verdict_line([fate(COMPLETED, "a\x1b[2J")])
