@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Self
 
 from ips_flows.errors import UnavailableError
@@ -11,8 +12,10 @@ from ips_flows.kube import Json
 from ips_flows.streams import Changed, Event, Listed, Merge, Source, Trouble
 from steps.attempt import Attempt
 from steps.footing import LostFootingError, say
+from steps.lean import POD, lean
 
 _RELIST_SECONDS = 30.0
+_PAGE = 100  # pods at a time, as they may be large before they are lean
 _LIST_SECONDS = 30.0  # how long the first list is awaited
 
 
@@ -36,7 +39,8 @@ class JobPods:
             self._attempt.path("pods"),
             labels=self._attempt.pods,
             relist_seconds=_RELIST_SECONDS,
-            extract=_lean,
+            page=_PAGE,
+            extract=partial(lean, shape=POD),
             mirrored=False,
         )
         self._merge.add({"pods": source})
@@ -62,7 +66,7 @@ class JobPods:
         """Take in a pod as a patch answered it."""
         known = self._pods.get(pod["metadata"]["uid"])
         if known is None or _version(known) <= _version(pod):
-            self._pods[pod["metadata"]["uid"]] = _lean(pod)
+            self._pods[pod["metadata"]["uid"]] = lean(pod, POD)
 
     def drop(self, pods: Iterable[Json]) -> None:
         """Take out pods that were deleted."""
@@ -99,9 +103,3 @@ class JobPods:
 
 def _version(pod: Json) -> int:
     return int(pod["metadata"]["resourceVersion"])
-
-
-def _lean(pod: Json) -> Json:
-    """Without what nobody here reads, and what is a third of its size."""
-    pod["metadata"].pop("managedFields", None)
-    return pod

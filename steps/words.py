@@ -14,6 +14,7 @@ from typing import Self
 from ips_flows.kube import Json, core
 from ips_flows.streams import Changed, Listed, Merge, Source
 from steps.footing import Footing
+from steps.lean import EVENT, lean
 
 _BY_KUBELETS = "involvedObject.kind=Pod,source=kubelet"
 _ASK_SECONDS = 3.0
@@ -74,4 +75,4 @@ class Words:
     def _keep(self, event: Json) -> None:
         about = event["involvedObject"]
         if about.get("name", "").startswith(self._prefix):
-            self._by_pod[about.get("uid", "")][event["metadata"]["name"]] = event
+            self._by_pod[about.get("uid", "")][event["metadata"]["name"]] = lean(event, EVENT)

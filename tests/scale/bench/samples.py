@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["uniform", "heavy", "failing", "three"]
+Kind = Literal["uniform", "heavy", "failing", "three", "ten"]
 
 MEDIAN_SECONDS, P99_SECONDS = 20.0, 180.0
 _Z99 = 2.3263478740408408  # of the standard normal distribution
@@ -35,6 +35,10 @@ def _uniform(draw: random.Random) -> Sample:
     return Sample(draw.randint(8_000, 12_000))
 
 
+def _small(draw: random.Random) -> Sample:
+    return Sample(draw.randint(800, 1_200))
+
+
 def _heavy(draw: random.Random) -> Sample:
     return Sample(round(1000 * draw.lognormvariate(math.log(MEDIAN_SECONDS), _SIGMA)))
 
@@ -52,6 +56,7 @@ KINDS: Mapping[Kind, tuple[str, int, Callable[[random.Random], Sample]]] = {
     "heavy": (f"one image, log-normal: median {MEDIAN_SECONDS:.0f} s, p99 {P99_SECONDS:.0f} s", 1, _heavy),
     "failing": ("one image, 8-12 s, 2 % of the nodes fail: half for good, half once", 1, _failing),
     "three": ("three images, 8-12 s each", 3, _uniform),
+    "ten": ("ten images, 0.8-1.2 s each", 10, _small),
 }
 
 
