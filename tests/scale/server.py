@@ -31,6 +31,7 @@ def main() -> None:
     """Fill a namespace, serve it, measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--nodes", type=int, default=1000, help="of each task")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=40.0, help="longer than the 30 s between two lists")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between a client's requests")
@@ -38,12 +39,12 @@ def main() -> None:
     chosen = parser.parse_args()
     with running() as server, tempfile.TemporaryDirectory() as folder:
         server.users[TOKEN] = {"username": "load"}
-        fill(server, chosen.tasks)
-        print(f"{chosen.tasks} tasks are there", flush=True)
+        fill(server, chosen.tasks, chosen.nodes)
+        print(f"{chosen.tasks} tasks of {chosen.nodes} nodes are there", flush=True)
         measure(server, Path(folder), chosen)
 
 
-def fill(server: ApiServer, count: int) -> None:
+def fill(server: ApiServer, count: int, size: int) -> None:
     """Tasks of all kinds: of 40, one waits, one runs, two have failed, the others are completed."""
     for number in range(count):
         name = f"task-{number:05d}"
@@ -68,11 +69,11 @@ def fill(server: ApiServer, count: int) -> None:
             continue
         argo = Argo(server, name)
         argo.phase("Running")
-        argo.planned(waves={"wave-1": 5}, images=(f"registry.example.com/team/app:{number}",))
+        argo.planned(waves={"wave-1": size}, images=(f"registry.example.com/team/app:{number}",))
         if kind == 1:
-            argo.progress(done=2, pulling=3)
+            argo.progress(done=size - 3, pulling=3)
             continue
-        nodes = {f"node-{at}": failed() if kind < 4 and at < 2 else pulled() for at in range(5)}
+        nodes = {f"node-{at}": failed() if kind < 4 and at < 2 else pulled() for at in range(size)}
         argo.results(nodes)
         argo.verdict(nodes)
         argo.phase("Failed" if kind < 4 else "Succeeded")

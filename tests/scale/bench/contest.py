@@ -55,8 +55,10 @@ class Run:
     whole_seconds: float = 0.0
     workflow_bytes: int = 0
     config_map_bytes: int = 0
+    etcd_bytes: int = 0  # written to it till the end, heartbeats included
     step_pods: int = 0
     failed: list[str] = field(default_factory=list)
+    get_seconds: dict[str, float] = field(default_factory=dict)  # by output: `get` of the ended task
 
     @property
     def ratio(self) -> float:
@@ -109,17 +111,18 @@ def _ours(cluster: Cluster, run: Run, images: list[str], kubelets: Kubelets) -> 
     steps = {step: lambda step=step: processes.of_step(step, name) for step in ("filter", "drive", "finish")}
     pods = Pulls(cluster.kube, cluster.namespace, f"{LABEL_TASK_NAME}={name}", kubelets)
     progress = _Progress(cluster, name)
-    before = meters.writes(cluster)
+    before, etcd_before = meters.writes(cluster), meters.etcd_bytes()
     with pods, meters.Usage(_DAEMONS, steps) as usage, progress:
         submitted = time.monotonic()
         cluster.submit(json.dumps(request))
         progress.await_end()
-        at_end = meters.writes(cluster)
+        at_end, etcd_at_end = meters.writes(cluster), meters.etcd_bytes()
         cluster.await_that(lambda: ANNOTATION_CLEANED in _annotations(cluster, name), _CLEAN_SECONDS)
         run.whole_seconds = round(time.monotonic() - submitted, 1)
         workflow = cluster.ended_workflow(name)
     after = meters.writes(cluster)
     task = cluster.task(name)
+    run.get_seconds = {output: _get(cluster, name, output) for output in ("table", "json")}
     run.usage = usage.result()
     run.seconds = round(progress.last - progress.first, 2)
     run.most_at_once = pods.most_at_once
@@ -128,6 +131,7 @@ def _ours(cluster: Cluster, run: Run, images: list[str], kubelets: Kubelets) -> 
     run.writes_after = meters.per_node(after - at_end, run.nodes)
     run.status = task["status"]
     run.failed = sorted({one["nodeName"] for one in task["failedNodeDetails"]})
+    run.etcd_bytes = etcd_at_end - etcd_before
     run.workflow_bytes = len(json.dumps(workflow, separators=(",", ":")))
     run.step_pods = sum(node["type"] == "Pod" for node in workflow["status"]["nodes"].values())
     maps = cluster.kube.list(core(cluster.namespace, "configmaps"), labels=f"{LABEL_TASK_NAME}={name}")
@@ -223,6 +227,14 @@ def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str], kubel
         lambda: not list(cluster.kube.list(left, labels=f"{LABEL}={name}", metadata_only=True)),
         _CLEAN_SECONDS,
     )
+
+
+def _get(cluster: Cluster, name: str, output: str) -> float:
+    """The seconds that `ips-flow get` takes, from its start to its end."""
+    began = time.monotonic()
+    command = ["ips-flow", "get", name, "-o", output]
+    subprocess.run(command, env=cluster.environment, check=True, capture_output=True)
+    return round(time.monotonic() - began, 2)
 
 
 def _annotations(cluster: Cluster, name: str) -> dict[str, str]:

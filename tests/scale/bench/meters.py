@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.cluster import processes
 from tests.cluster.conftest import Cluster
 
+_ETCD = "http://127.0.0.1:23790"
 _WRITES = ("POST", "PUT", "PATCH", "DELETE", "APPLY", "DELETECOLLECTION")
 # What a run writes; heartbeats of nodes and leases go on whatever runs.
 _RESOURCES = ("pods", "jobs", "configmaps", "events", "workflows", "workflowtaskresults")
@@ -43,6 +45,17 @@ def writes(cluster: Cluster) -> Writes:
                 part = f"/{labels['subresource']}" if labels.get("subresource") else ""
                 found[verb, resource + part] += int(sample.value)
     return found
+
+
+def etcd_bytes() -> int:
+    """How much was written to etcd so far, by its own metrics."""
+    with urllib.request.urlopen(f"{_ETCD}/metrics", timeout=10) as answer:  # noqa: S310  (http, on this machine)
+        families = text_string_to_metric_families(answer.read().decode())
+    return next(
+        int(family.samples[0].value)
+        for family in families
+        if family.name == "etcd_debugging_mvcc_total_put_size_in_bytes"
+    )
 
 
 def per_node(counted: Mapping[tuple[str, str], int], nodes: int) -> dict[str, float]:

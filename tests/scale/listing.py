@@ -1,0 +1,42 @@
+"""How quick `ips-flow list` is with many tasks: `python -m tests.scale.listing [--tasks 1000] [--nodes 1000]`.
+
+It needs no cluster: the tasks are those of the fake API server, in this process. Its answers take their time too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fakes.apiserver import running
+from tests.scale.measuring import measured
+from tests.scale.server import fill
+
+_ROUNDS = 5
+_GOAL_SECONDS = 1.5
+
+
+def main() -> None:
+    """Measure, print a line a figure; exits 1 where a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--nodes", type=int, default=1000, help="of each task")
+    wanted = parser.parse_args()
+    with running() as server, tempfile.TemporaryDirectory() as folder:
+        fill(server, wanted.tasks, wanted.nodes)
+        kubeconfig = server.kubeconfig(Path(folder))
+        took = [measured("list", "-o", "json", kubeconfig=kubeconfig) for _ in range(_ROUNDS)]
+    seconds = statistics.median(one.seconds for one in took)
+    processor = statistics.median(one.processor for one in took)
+    told = {one.document["total"] for one in took}
+    print(
+        f"ips-flow list, {wanted.tasks} tasks: {seconds:.2f} s ({processor:.2f} s of them its own processor time)"
+    )
+    sys.exit(1 if seconds > _GOAL_SECONDS or told != {wanted.tasks} else 0)
+
+
+if __name__ == "__main__":
+    main()
