@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from ips_flows.conventions import (
 )
 from ips_flows.evidence import WORKER_CONTAINER, container_name, note
 from ips_flows.plan import GroupPlan, PlannedImage
-from ips_flows.results import Chunk, encode
+from ips_flows.results import Chunk, encode, pack, unpack
 from ips_flows.window import parallelism
 
 Json = dict[str, Any]
@@ -44,6 +43,7 @@ _POD_ANNOTATIONS = {
     "linkerd.io/inject": "disabled",
     "kuma.io/sidecar-injection": "disabled",
 }
+_INDEX_KEY = "index.json.gz"
 _EPOCH_POINTER = "/metadata/annotations/" + ANNOTATION_EPOCH.replace("/", "~1")
 
 
@@ -252,14 +252,17 @@ def end_unbound(reason: str, message: str) -> Json:
     return {"status": {"phase": "Failed", "reason": reason, "message": message}}
 
 
-def index_data(nodes: Sequence[str]) -> Json:
-    """Which index goes to which node; written down before the Job exists."""
-    return {"nodes": json.dumps(list(nodes), separators=(",", ":"))}
+def index_data(nodes: Sequence[str]) -> dict[str, str]:
+    """The `binaryData` that says which index goes to which node; written down before the Job exists.
+
+    Packed: the plain names of some 20,000 nodes would not fit into a ConfigMap.
+    """
+    return pack(_INDEX_KEY, {"nodes": list(nodes)})
 
 
 def read_index(config_map: Mapping[str, Any]) -> list[str]:
     """Read what `index_data` wrote."""
-    nodes: list[str] = json.loads(config_map["data"]["nodes"])
+    nodes: list[str] = unpack(_INDEX_KEY, config_map["binaryData"])["nodes"]
     return nodes
 
 

@@ -10,7 +10,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -35,7 +35,8 @@ class Source:
     keep_gone: bool = False  # a mirror of it remembers objects after they were deleted
     relist_seconds: float | None = None  # list it again that often, whatever the watch says
     page: int = 500
-    extract: Callable[[Json], Json] | None = None  # what is kept and handed on of each object
+    # What is kept and handed on of each object; None leaves it out.
+    extract: Callable[[Json], Json | None] | None = None
     mirrored: bool = True  # else whoever follows it keeps what is needed
     endless: bool = False  # no error ends it: each is told as trouble, and the call made again
 
@@ -134,7 +135,8 @@ def _round(kube: Kube, source: Source, course: _Course) -> Iterator[Event]:
         course.heard = True
         course.version = event["object"]["metadata"]["resourceVersion"]
         if event["type"] != "BOOKMARK":
-            yield Changed(_extracted(source, event["object"]), gone=event["type"] == "DELETED")
+            for item in _extracted(source, [event["object"]]):
+                yield Changed(item, gone=event["type"] == "DELETED")
 
 
 def _watched(kube: Kube, source: Source, version: str, seconds: float) -> Iterator[Json | None]:
@@ -237,13 +239,15 @@ def _list(kube: Kube, source: Source) -> tuple[str, tuple[Json, ...]]:
         metadata_only=source.metadata_only,
         page=source.page,
     ):
-        items += [_extracted(source, item) for item in page["items"]]
+        items += _extracted(source, page["items"])
         version = page["metadata"]["resourceVersion"]
     return version, tuple(items)
 
 
-def _extracted(source: Source, item: Json) -> Json:
-    return source.extract(item) if source.extract else item
+def _extracted(source: Source, items: Iterable[Json]) -> Iterable[Json]:
+    if source.extract is None:
+        return items
+    return [item for item in map(source.extract, items) if item is not None]
 
 
 def _key(item: Json) -> str:

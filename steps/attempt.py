@@ -47,7 +47,7 @@ class Attempt:
                     name,
                     labels=task_labels(footing.task, footing.uid, "index", group, number),
                     owner_reference=owned_by,
-                    data=index_data(_still_to_do(footing, plan, number)),
+                    binary=index_data(_still_to_do(footing, plan, number)),
                 ),
             )
         planned = {node.name: node for node in plan.nodes}

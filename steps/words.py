@@ -32,7 +32,7 @@ class Words:
         self._listed = -math.inf
 
     def __enter__(self) -> Self:
-        source = Source(self._path, fields=_BY_KUBELETS, mirrored=False, endless=True)
+        source = Source(self._path, fields=_BY_KUBELETS, extract=self._own, mirrored=False, endless=True)
         self._merge.add({"events": source})
         return self
 
@@ -49,7 +49,7 @@ class Words:
         at = time.monotonic()
         if at - self._listed < _ASK_SECONDS:
             return False
-        for event in self._kube.list(self._path, fields=_BY_KUBELETS):
+        for event in filter(None, map(self._own, self._kube.list(self._path, fields=_BY_KUBELETS))):
             self._keep(event)
         self._listed = at
         return True
@@ -72,7 +72,10 @@ class Words:
                 case Changed(item, gone=False):
                     self._keep(item)
 
+    def _own(self, event: Json) -> Json | None:
+        """What is kept of an event; None where it is of other pods: a namespace has those of an hour."""
+        own = event["involvedObject"].get("name", "").startswith(self._prefix)
+        return lean(event, EVENT) if own else None
+
     def _keep(self, event: Json) -> None:
-        about = event["involvedObject"]
-        if about.get("name", "").startswith(self._prefix):
-            self._by_pod[about.get("uid", "")][event["metadata"]["name"]] = lean(event, EVENT)
+        self._by_pod[event["involvedObject"].get("uid", "")][event["metadata"]["name"]] = event

@@ -1,13 +1,18 @@
-"""The benchmark in short, on 200 simulated nodes: what it says must be so. How long it takes is not judged."""
+"""200 simulated nodes: the benchmark in short, where what it says must be so, and an API server that refuses."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from localcluster import simulated
+from prometheus_client.parser import text_string_to_metric_families
 
+from ips_flows.conventions import ANNOTATION_PROGRESS, LABEL_TASK_NAME
+from ips_flows.kube import jobs
 from tests.cluster.conftest import LOCAL, Cluster
 from tests.scale.bench.contest import contend
 from tests.scale.bench.samples import Sample
@@ -15,7 +20,8 @@ from tests.scale.bench.samples import Sample
 _NODES, _WINDOW = 200, 20
 _SLOWLY, _QUICKLY = 3000, 1500
 _LOST = 3
-
+_REFUSED = 5
+_FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 
 pytestmark = pytest.mark.alone
 
@@ -24,7 +30,7 @@ def simulate(nodes: int) -> None:
     subprocess.run([LOCAL / "up", "--fake-nodes", str(nodes)], check=True, capture_output=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """The local cluster with simulated nodes, which other tests do not expect."""
     simulate(_NODES)
@@ -46,3 +52,71 @@ def test_two_hundred_nodes(cluster: Cluster) -> None:
     assert run.step_pods == 3
     assert run.workflow_bytes <= 40_000
     assert run.seconds > run.ideal
+
+
+def test_an_api_server_that_refuses_a_driver(cluster: Cluster) -> None:
+    """Refused with 429 for a while a driver asks seldom and goes on later: nobody takes over, nothing is lost."""
+    nodes = [simulated.name(number) for number in range(1, _NODES + 1)]
+    samples = {node: Sample(_QUICKLY) for node in nodes}
+    with ThreadPoolExecutor(1) as beside:
+        refusals = beside.submit(refuse_driver, cluster)
+        run = contend(cluster, "rolling", "uniform", samples, _WINDOW)
+        assert _REFUSED <= refusals.result() <= 4 * _REFUSED
+    assert (run.status, run.failed) == ("completed", [])
+    assert 0 < run.most_at_once <= _WINDOW
+    assert run.step_pods == 3
+
+
+def refuse_driver(cluster: Cluster) -> int:
+    """Give a driver that is at work no share of the API server until it was refused some times; how often it was."""
+    level, schema = f"{_FLOW}/prioritylevelconfigurations", f"{_FLOW}/flowschemas"
+    limited = {"nominalConcurrencyShares": 0, "borrowingLimitPercent": 0, "limitResponse": {"type": "Reject"}}
+    named = {"metadata": {"name": "bench-refused"}}
+    account = {"name": "ips-flow-drive", "namespace": cluster.namespace}
+    everything = {
+        "verbs": ["*"],
+        "apiGroups": ["*"],
+        "resources": ["*"],
+        "namespaces": ["*"],
+        "clusterScope": True,
+    }
+    rule = {
+        "subjects": [{"kind": "ServiceAccount", "serviceAccount": account}],
+        "resourceRules": [everything],
+    }
+    spec = {
+        "matchingPrecedence": 50,
+        "priorityLevelConfiguration": {"name": "bench-refused"},
+        "rules": [rule],
+    }
+    cluster.await_that(lambda: at_work(cluster), 120)
+    cluster.kube.create(level, {**named, "spec": {"type": "Limited", "limited": limited}})
+    try:
+        cluster.kube.create(schema, {**named, "spec": spec})
+        try:
+            cluster.await_that(lambda: refusals(cluster) >= _REFUSED, 60)
+        finally:
+            cluster.kube.delete(f"{schema}/bench-refused")
+        return refusals(cluster)
+    finally:
+        cluster.kube.delete(f"{level}/bench-refused")
+
+
+def at_work(cluster: Cluster) -> bool:
+    """Whether some driver has told of a node that is done."""
+    found = cluster.kube.list(jobs(cluster.namespace), labels=f"{LABEL_TASK_NAME}")
+    texts = [job["metadata"]["annotations"].get(ANNOTATION_PROGRESS) for job in found]
+    return any(json.loads(text)["done"] > 0 for text in texts if text)
+
+
+def refusals(cluster: Cluster) -> int:
+    """How many requests of that priority level were refused, by the API server's own metrics."""
+    command = ["kubectl", "get", "--raw", "/metrics"]
+    told = subprocess.run(command, env=cluster.environment, check=True, capture_output=True, text=True).stdout
+    return sum(
+        int(sample.value)
+        for family in text_string_to_metric_families(told)
+        for sample in family.samples
+        if sample.name == "apiserver_flowcontrol_rejected_requests_total"
+        and sample.labels["priority_level"] == "bench-refused"
+    )

@@ -261,8 +261,15 @@ def test_ending_an_unbound_pod() -> None:
 def test_the_index_map() -> None:
     """Which index goes to which node is read as it was written."""
     nodes = [f"n{number}" for number in range(300)]
-    assert read_index({"data": index_data(nodes)}) == nodes
+    assert read_index({"binaryData": index_data(nodes)}) == nodes
     assert index_of(pod(group_plan(GOOD), index=17)) == 17
+
+
+def test_a_wave_of_fifty_thousand_nodes_fits() -> None:
+    """The plan of a wave and its index are a ConfigMap each, which may hold 1 MiB."""
+    names = [f"ip-10-{at * 7919 % 2**24:08}.eu-central-1.compute.internal" for at in range(50_000)]
+    for binary in (index_data(names), group_plan(GOOD, OTHER, nodes=names).encode()):
+        assert sum(map(len, binary.values())) < 800_000
 
 
 def test_results_outlive_the_plan() -> None:

@@ -63,7 +63,7 @@ def put_job(stage: Stage, plan: GroupPlan, *, attempt: int = 0) -> None:
 
     stage.server.put(
         "configmaps",
-        config_map(name, labels=labels("index"), owner_reference=reference, data=index_data(nodes)),
+        config_map(name, labels=labels("index"), owner_reference=reference, binary=index_data(nodes)),
     )
     body = job(
         plan,

@@ -39,6 +39,25 @@ def kinds(events: list[Event]) -> list[str]:
     return [type(event).__name__ for event in events]
 
 
+def test_what_is_not_extracted_is_left_out(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
+    """A list and a watch tell only of what is wanted, so that nothing else is ever held."""
+    for name in ("a", "no-1", "b"):
+        server.put("configmaps", {"metadata": {"name": name}})
+
+    def wanted(item: Json) -> Json | None:
+        return None if item["metadata"]["name"].startswith("no-") else item
+
+    followed = changes(kube, Source(MAPS, extract=wanted, page=1), stop)
+    listed = next(followed)
+    assert isinstance(listed, Listed)
+    assert [item["metadata"]["name"] for item in listed.items] == ["a", "b", "ips-config"]
+    for name in ("no-2", "c"):
+        server.put("configmaps", {"metadata": {"name": name}})
+    changed = next(followed)
+    assert isinstance(changed, Changed)
+    assert changed.item["metadata"]["name"] == "c"
+
+
 def test_only_what_is_extracted_is_handed_on(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
     """Of lists and of changes alike; pages are as small as asked."""
     for name in ("a", "b", "c"):
