@@ -53,7 +53,8 @@ class Run:
     usage: dict[str, dict[str, float]] = field(default_factory=dict)
     status: str = ""
     whole_seconds: float = 0.0
-    workflow_bytes: int = 0
+    workflow_bytes: int = 0  # without managedFields
+    managed_fields_bytes: int = 0
     config_map_bytes: int = 0
     etcd_bytes: int = 0  # written to it till the end, heartbeats included
     step_pods: int = 0
@@ -132,10 +133,11 @@ def _ours(cluster: Cluster, run: Run, images: list[str], kubelets: Kubelets) -> 
     run.status = task["status"]
     run.failed = sorted({one["nodeName"] for one in task["failedNodeDetails"]})
     run.etcd_bytes = etcd_at_end - etcd_before
-    run.workflow_bytes = len(json.dumps(workflow, separators=(",", ":")))
+    run.managed_fields_bytes = _size(workflow["metadata"].pop("managedFields"))
+    run.workflow_bytes = _size(workflow)
     run.step_pods = sum(node["type"] == "Pod" for node in workflow["status"]["nodes"].values())
     maps = cluster.kube.list(core(cluster.namespace, "configmaps"), labels=f"{LABEL_TASK_NAME}={name}")
-    run.config_map_bytes = sum(len(json.dumps(one, separators=(",", ":"))) for one in maps)
+    run.config_map_bytes = sum(map(_size, maps))
     cluster.kube.delete(workflows(cluster.namespace, name))
 
 
@@ -227,6 +229,10 @@ def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str], kubel
         lambda: not list(cluster.kube.list(left, labels=f"{LABEL}={name}", metadata_only=True)),
         _CLEAN_SECONDS,
     )
+
+
+def _size(document: Any) -> int:
+    return len(json.dumps(document, separators=(",", ":")))
 
 
 def _get(cluster: Cluster, name: str, output: str) -> float:
