@@ -26,6 +26,8 @@ def legible_json(document: str) -> str:
 
 
 def _written(text: str, keep: str, escape: Callable[[str], str]) -> str:
+    if text.isprintable():  # almost every text; a table has a million
+        return text
     return _UNUSUAL.sub(
         lambda one: one[0] if one[0].isprintable() or one[0] in keep else escape(one[0]), text
     )
