@@ -112,9 +112,9 @@ def put_end(task: Task, output: str, *, mark: str = "", context: str = "") -> No
     if left_out:
         say(f"{left_out} more lines: `ips-flow get {task.name} -o wide` shows all")
     if task.skipped:
-        put(tables.skipped_line(task))
+        put(mark + tables.skipped_line(task))
     for line in tables.drift_lines(task):
-        put(line)
+        put(mark + line)
 
 
 def _limits(*, wide: bool) -> dict[str, int | None]:
