@@ -207,14 +207,16 @@ class _Case:
         digest = _digest_of(seen.image_id) if self.plan.mode == "container" else seen.digest or None
         digest = digest or reference.digest
         event = pulled_event(reference, self.told)
-        if event is not None and digest and (event.took is None or event.size is not None):
-            return _told(event, digest, event.size, tries)
-        node = self.node()
+        all_told = event is not None and digest and (event.took is None or event.size is not None)
+        node = None if all_told else self.node()
         held = node.image(reference) if node else None
         digest = digest or (held.digest if held else None)
         size = held.bytes if held else None
+        if event is not None and event.took is None:
+            return ImageResult(Result.PRESENT, digest=digest, tries=tries)
         if event is not None:
-            return _told(event, digest, size if event.size is None else event.size, tries)
+            size = event.size if event.size is not None else size
+            return ImageResult(Result.PULLED, seconds=event.took, bytes=size, digest=digest, tries=tries)
         if _started_from_it(self.plan, self.pod, index, seen) or (
             held is not None and self._list_counts(index, seen, refused=tries > 0)
         ):
@@ -259,13 +261,6 @@ class _Case:
         if self.why == ENDED_TIMEOUT or own == "DeadlineExceeded":
             return Failure.TIMEOUT, status.get("message") or "the node's time was up"
         return Failure.UNKNOWN, status.get("message") or own or "the pod ended without a word on this image"
-
-
-def _told(event: Told, digest: str | None, size: int | None, tries: int) -> ImageResult:
-    """The result that a kubelet's word on an image means."""
-    if event.took is None:
-        return ImageResult(Result.PRESENT, digest=digest, tries=tries)
-    return ImageResult(Result.PULLED, seconds=event.took, bytes=size, digest=digest, tries=tries)
 
 
 def _started_from_it(plan: GroupPlan, pod: Mapping[str, Any], index: int, seen: Seen) -> bool:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,6 +32,37 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
 
 def program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "ips_flows.cli.main", *arguments]
+
+
+@contextmanager
+def process(*arguments: str, until: str, times: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own, once a line of stderr that holds a text has come so many times."""
+    one = subprocess.Popen(
+        program(*arguments),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs with SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    try:
+        await_line(one, until, times)
+        yield one
+    finally:
+        one.kill()
+        one.wait(60)
+
+
+def await_line(one: subprocess.Popen[str], text: str, times: int = 1) -> None:
+    """Read stderr until a text has come so many times."""
+    assert one.stderr
+    left = times
+    for line in one.stderr:
+        left -= text in line
+        if not left:
+            return
+    raise AssertionError(f"{text!r} did not come {times} times")
 
 
 def test_help_loads_nothing_heavy() -> None:

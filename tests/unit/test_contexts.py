@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -23,7 +21,7 @@ from ips_flows.cli.main import run
 from tests.fakes.apiserver import ApiServer, Fault, running
 from tests.fakes.argo import Argo, completes, fails, on_submit
 from tests.unit.test_cli_images import AGENT, CHART
-from tests.unit.test_cli_main import ROOT, program
+from tests.unit.test_cli_main import await_line, process
 
 BOTH = ("--context", "east", "--context", "west")
 RUN = ("run", "--image", "busybox:1", "--name", "a", *BOTH)
@@ -79,36 +77,6 @@ def contexts(*names: str) -> list[str]:
 def submitted(server: ApiServer) -> list[tuple[str, str]]:
     """Namespace and name of each task."""
     return [(key[1], key[2]) for key in server.store.objects if key[0] == "workflows"]
-
-
-@contextmanager
-def process(*arguments: str, until: str, times: int = 2) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process of its own, once a line of stderr that holds a text has come so many times."""
-    one = subprocess.Popen(
-        program(*arguments),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts background jobs with SIGINT ignored, and that is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    try:
-        await_line(one, until, times)
-        yield one
-    finally:
-        one.kill()
-        one.wait(60)
-
-
-def await_line(one: subprocess.Popen[str], text: str, times: int = 1) -> None:
-    assert one.stderr
-    left = times
-    for line in one.stderr:
-        left -= text in line
-        if not left:
-            return
-    raise AssertionError(f"{text!r} did not come {times} times")
 
 
 # -- the end
@@ -200,7 +168,7 @@ def test_no_cluster_takes_it(capsys: pytest.CaptureFixture[str], east: ApiServer
 
 def test_a_task_that_can_not_be_followed_any_longer(east: ApiServer, west: ApiServer) -> None:
     """Someone deletes one: it is told while the other goes on, which is followed to its end."""
-    with process(*RUN, until="in the queue") as one:
+    with process(*RUN, until="in the queue", times=2) as one:
         west.remove("workflows", "a")
         await_line(one, "[west] task a is followed no longer: there is no task a in namespace warm")
         completes(Argo(east, "a"))
@@ -313,7 +281,7 @@ def test_time_is_up(east: ApiServer, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_ctrl_c_leaves_all_alone(east: ApiServer, west: ApiServer) -> None:
     """130, and a hint for each cluster."""
-    with process(*RUN, until="in the queue") as one:
+    with process(*RUN, until="in the queue", times=2) as one:
         one.send_signal(signal.SIGINT)
         out, err = one.communicate(timeout=60)
     assert one.returncode == 130
@@ -338,7 +306,7 @@ def stop(server: ApiServer) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_end_cancels_all(east: ApiServer, west: ApiServer, number: signal.Signals) -> None:
     """With --cancel-on-exit: every task is cancelled before any end is waited for, and the code is 3."""
-    with process(*RUN, "--cancel-on-exit", until="in the queue") as one:
+    with process(*RUN, "--cancel-on-exit", until="in the queue", times=2) as one:
         one.send_signal(number)
         stop(west)  # while the task of the first cluster goes on: that is not waited for
         stop(east)
@@ -363,7 +331,7 @@ def test_a_cluster_that_can_not_cancel(east: ApiServer, west: ApiServer) -> None
         return True
 
     refusal = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "no", "code": 403}
-    with process(*RUN, "--cancel-on-exit", until="in the queue") as one:
+    with process(*RUN, "--cancel-on-exit", until="in the queue", times=2) as one:
         east.faults.append(Fault(slow, 403, refusal, 1))
         one.send_signal(signal.SIGTERM)
         stop(west)

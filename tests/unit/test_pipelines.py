@@ -19,7 +19,7 @@ from ips_flows.flows.submit import submit_template
 from tests.fakes.apiserver import ApiServer, Fault
 from tests.fakes.argo import Argo, completes, fails, on_submit
 from tests.unit.rights import EXECUTOR, granted, needed
-from tests.unit.test_cli_main import ROOT, program
+from tests.unit.test_cli_main import process
 
 pytestmark = pytest.mark.usefixtures("shell")
 RUN = ("run", "--image", "busybox:1", "--name", "a")
@@ -146,21 +146,9 @@ def test_the_role_of_submit_grants_what_it_does_and_no_more(
     assert run(command) == 0
     assert run(command) == 0
     monkeypatch.setenv("IPS_FLOW_REQUEST", '{"images": ["busybox:2"]}')
-    process = subprocess.Popen(
-        program(*command[:-1], "another"),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stderr
-    for line in process.stderr:
-        if "in the queue" in line:
-            break
-    process.terminate()
-    server.await_call("PATCH .*/workflows/from-")
-    process.kill()
-    process.communicate()
+    with process(*command[:-1], "another", until="in the queue") as one:
+        one.terminate()
+        server.await_call("PATCH .*/workflows/from-")
     assert needed(server.calls) | EXECUTOR == granted("ips-flow-submit")
 
 
@@ -170,24 +158,8 @@ def test_the_role_of_submit_grants_what_it_does_and_no_more(
 @contextmanager
 def following(*flags: str) -> Iterator[subprocess.Popen[str]]:
     """`run` in a process of its own, which follows a task that waits."""
-    process = subprocess.Popen(
-        program(*RUN, *flags),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts background jobs with SIGINT ignored, and that is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    try:
-        assert process.stderr
-        for line in process.stderr:
-            if "in the queue" in line:
-                break
-        yield process
-    finally:
-        process.kill()
-        process.wait(60)
+    with process(*RUN, *flags, until="in the queue") as one:
+        yield one
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -31,31 +31,34 @@ def writes(cluster: Cluster) -> Writes:
 
     Those that found nothing are left out: kwok deletes once more what someone deleted at once.
     """
+    found: Writes = Counter()
+    for labels, value in apiserver_samples(cluster, "apiserver_request_total"):
+        verb, resource = labels.get("verb", ""), labels.get("resource", "")
+        if labels.get("code") != "404" and verb in _WRITES and resource in _RESOURCES:
+            part = f"/{labels['subresource']}" if labels.get("subresource") else ""
+            found[verb, resource + part] += int(value)
+    return found
+
+
+def apiserver_samples(cluster: Cluster, name: str) -> Iterator[tuple[Mapping[str, str], float]]:
+    """The labels and values that the API server's metrics have under a name."""
     command = ["kubectl", "get", "--raw", "/metrics"]
     told = subprocess.run(command, env=cluster.environment, check=True, capture_output=True, text=True).stdout
-    found: Writes = Counter()
-    for family in text_string_to_metric_families(told):
-        if family.name != "apiserver_request":
-            continue
-        for sample in family.samples:
-            labels = sample.labels
-            verb, resource = labels.get("verb", ""), labels.get("resource", "")
-            counts = sample.name == "apiserver_request_total" and labels.get("code") != "404"
-            if counts and verb in _WRITES and resource in _RESOURCES:
-                part = f"/{labels['subresource']}" if labels.get("subresource") else ""
-                found[verb, resource + part] += int(sample.value)
-    return found
+    return _samples(told, name)
 
 
 def etcd_bytes() -> int:
     """How much was written to etcd so far, by its own metrics."""
     with urllib.request.urlopen(f"{_ETCD}/metrics", timeout=10) as answer:  # noqa: S310  (http, on this machine)
-        families = text_string_to_metric_families(answer.read().decode())
-    return next(
-        int(family.samples[0].value)
-        for family in families
-        if family.name == "etcd_debugging_mvcc_total_put_size_in_bytes"
-    )
+        told = answer.read().decode()
+    return int(sum(value for _, value in _samples(told, "etcd_debugging_mvcc_total_put_size_in_bytes")))
+
+
+def _samples(told: str, name: str) -> Iterator[tuple[Mapping[str, str], float]]:
+    for family in text_string_to_metric_families(told):
+        for sample in family.samples:
+            if sample.name == name:
+                yield sample.labels, sample.value
 
 
 def per_node(counted: Mapping[tuple[str, str], int], nodes: int) -> dict[str, float]:
