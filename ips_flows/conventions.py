@@ -6,6 +6,11 @@ import re
 
 PREFIX = "ips-flow.io/"
 
+# As metadata.managedFields: the API server forgets who wrote which field, and keeps no record of it from there on.
+# That serves server-side apply, and nobody applies a task's Workflow or a pull pod; it would be a quarter of a
+# Workflow, and a third of all that a task writes to etcd.
+UNTRACKED: tuple[dict[str, str]] = ({},)
+
 # On Workflows
 LABEL_TASK = PREFIX + "task"  # "true" on every Workflow that is a task
 LABEL_VERDICT = PREFIX + "verdict"  # the final status, for selectors

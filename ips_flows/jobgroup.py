@@ -17,6 +17,7 @@ from ips_flows.conventions import (
     PRIORITY_CLASS,
     SCHEDULING_GATE,
     SERVICE_ACCOUNT_PULL,
+    UNTRACKED,
     label_value,
 )
 from ips_flows.evidence import WORKER_CONTAINER, container_name, note
@@ -228,6 +229,7 @@ def ungate(pod: Mapping[str, Any], node: str) -> list[Json]:
         {"op": "test", "path": _EPOCH_POINTER, "value": pod_epoch(pod)},
         {"op": "add", "path": "/spec/affinity", "value": {"nodeAffinity": pinned}},
         {"op": "replace", "path": "/spec/schedulingGates", "value": gates},
+        {"op": "add", "path": "/metadata/managedFields", "value": UNTRACKED},
     ]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from ips_flows.conventions import ANNOTATION_VERDICT
+from ips_flows.conventions import ANNOTATION_VERDICT, UNTRACKED
 from ips_flows.errors import BadRequestError, ConflictError, IpsFlowError
 from ips_flows.kube import Json, Kube, workflows
 from ips_flows.legible import legible
@@ -70,7 +70,11 @@ class Footing:
             if annotations is None:
                 return
             version = workflow["metadata"]["resourceVersion"]
-            metadata = {"resourceVersion": version, "annotations": dict(annotations)}
+            metadata = {
+                "resourceVersion": version,
+                "annotations": dict(annotations),
+                "managedFields": UNTRACKED,
+            }
             try:
                 self.kube.patch(self.path, {"metadata": metadata})
             except ConflictError:  # Argo's controller wrote in between

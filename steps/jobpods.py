@@ -64,9 +64,12 @@ class JobPods:
 
     def put(self, pod: Json) -> None:
         """Take in a pod as a patch answered it."""
+        self._keep(lean(pod, POD))
+
+    def _keep(self, pod: Json) -> None:
         known = self._pods.get(pod["metadata"]["uid"])
         if known is None or _version(known) <= _version(pod):
-            self._pods[pod["metadata"]["uid"]] = lean(pod, POD)
+            self._pods[pod["metadata"]["uid"]] = pod
 
     def drop(self, pods: Iterable[Json]) -> None:
         """Take out pods that were deleted."""
@@ -90,11 +93,11 @@ class JobPods:
                 there = {item["metadata"]["uid"] for item in items}
                 self._pods = {uid: pod for uid, pod in self._pods.items() if uid in there}
                 for item in items:
-                    self.put(item)
+                    self._keep(item)
             case Changed(item, gone=True):
                 self._pods.pop(item["metadata"]["uid"], None)
             case Changed(item):
-                self.put(item)
+                self._keep(item)
             case Trouble(error):
                 if self._calm:
                     say(f"the watch of the pods broke, following them anew: {error.message}")

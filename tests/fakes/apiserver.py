@@ -473,6 +473,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise _StatusError(
                 409, "Conflict", f'Operation cannot be fulfilled on {kind} "{name}": it changed'
             )
+        if after["metadata"].get("managedFields") == [{}]:  # forget them
+            del after["metadata"]["managedFields"]
         # A patch that changes nothing makes no new version, as in the real one.
         return before if after == before else self.api.put(kind, after, namespace)
 

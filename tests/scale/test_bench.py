@@ -50,7 +50,7 @@ def test_two_hundred_nodes(cluster: Cluster) -> None:
     assert run.status == "completed"
     assert 0 < run.most_at_once <= _WINDOW
     assert run.step_pods == 3
-    assert run.workflow_bytes + run.managed_fields_bytes <= 40_000
+    assert run.workflow_bytes + run.managed_fields_bytes <= 30_000  # so of four waves no more than 40,000
     assert run.seconds > run.ideal
 
 

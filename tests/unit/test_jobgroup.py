@@ -224,6 +224,7 @@ def test_ungating() -> None:
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n7"]}]}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
     assert after["spec"]["affinity"] == {"nodeAffinity": required}
+    assert [*after["metadata"]["managedFields"]] == [{}]  # which empties them
 
 
 def test_an_epoch_fences_a_frozen_driver() -> None:

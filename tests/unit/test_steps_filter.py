@@ -93,6 +93,14 @@ def test_the_plan_is_written(stage: Stage, capsys: pytest.CaptureFixture[str]) -
     )
 
 
+def test_the_workflow_is_not_tracked_from_there_on(stage: Stage) -> None:
+    """The record of who wrote which field would be a quarter of it."""
+    stage.workflow({"metadata": {"managedFields": [{"manager": "ips-flow"}, {"manager": "argo"}]}})
+    ask(stage, request=request())
+    assert step.run(stage.footing, ()) == 0
+    assert "managedFields" not in stage.server.get("workflows", TASK)["metadata"]
+
+
 def test_the_outputs_are_those_that_the_template_declares(stage: Stage) -> None:
     """The files of a filter are the output parameters of its template."""
     ask(stage, request=request())

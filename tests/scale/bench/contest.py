@@ -133,7 +133,7 @@ def _ours(cluster: Cluster, run: Run, images: list[str], kubelets: Kubelets) -> 
     run.status = task["status"]
     run.failed = sorted({one["nodeName"] for one in task["failedNodeDetails"]})
     run.etcd_bytes = etcd_at_end - etcd_before
-    run.managed_fields_bytes = _size(workflow["metadata"].pop("managedFields"))
+    run.managed_fields_bytes = _size(workflow["metadata"].pop("managedFields", []))
     run.workflow_bytes = _size(workflow)
     run.step_pods = sum(node["type"] == "Pod" for node in workflow["status"]["nodes"].values())
     maps = cluster.kube.list(core(cluster.namespace, "configmaps"), labels=f"{LABEL_TASK_NAME}={name}")
