@@ -1,4 +1,4 @@
-"""Argo's workflow controller, out of the cluster, with stock settings."""
+"""Argo's workflow controller, out of the cluster."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ NAMESPACE = "argo"
 CONTROLLER = "argo-controller"
 
 
-def daemon() -> processes.Daemon:
-    """Return the controller. Out of a cluster it has no lease to hold, hence no leader election."""
+def daemon(*, stock_limits: bool) -> processes.Daemon:
+    """Return the controller. Out of a cluster it has no lease to hold, hence no leader election.
+
+    Between two looks at a Workflow it waits 2 s, so that short tasks are not made of waiting; 10 s with stock limits.
+    """
+    limits = {} if stock_limits else {"DEFAULT_REQUEUE_TIME": "2s"}
     argv = [
         str(layout.binary("workflow-controller")),
         f"--kubeconfig={credentials.kubeconfig('argo')}",
@@ -21,7 +25,7 @@ def daemon() -> processes.Daemon:
         f"--executor-image={layout.REGISTRY}/{images.ARGOEXEC}",
     ]
     return processes.Daemon(
-        CONTROLLER, argv, env={"LEADER_ELECTION_DISABLE": "true"}, inputs=[layout.recipe("argo")]
+        CONTROLLER, argv, env={"LEADER_ELECTION_DISABLE": "true", **limits}, inputs=[layout.recipe("argo")]
     )
 
 
@@ -39,7 +43,7 @@ def _objects() -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
 
 
-def ensure() -> None:
+def ensure(*, stock_limits: bool) -> None:
     """Install the CRDs and start the controller, unless that is done."""
     with step("Argo") as current:
         installed = "--ignore-not-found", "-o", "name"
@@ -53,7 +57,7 @@ def ensure() -> None:
             kubectl("apply", "--server-side", "--force-conflicts", "--validate=false", *files)
             kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
             apply(_objects())  # last, since it marks the whole as done
-        controller = daemon()
+        controller = daemon(stock_limits=stock_limits)
         started = processes.ensure(controller)
         await_condition(
             "Argo's controller is healthy",

@@ -68,7 +68,7 @@ def up(argv: list[str]) -> int:
     parser.add_argument(
         "--stock-limits",
         action=argparse.BooleanOptionalAction,
-        help="controllers that ask the API server as seldom as stock ones: 20 times a second",
+        help="controllers as seldom at work as stock ones: 20 requests a second, and Argo's every 10 s for a Workflow",
     )
     parser.add_argument("--take-over", action="store_true", help="end the cluster of another checkout first")
     parser.add_argument(

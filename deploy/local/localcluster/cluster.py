@@ -124,7 +124,7 @@ def up(
     controlplane.ensure(simulated=wanted.fake_nodes > 0, stock_limits=wanted.stock_limits)
     kubenode.start(numbers)
     images.ensure()
-    argo.ensure()
+    argo.ensure(stock_limits=wanted.stock_limits)
     if wanted.fake_nodes:
         simulated.ensure(wanted.fake_nodes)
     kubenode.await_ready(numbers)

@@ -66,9 +66,9 @@ def main() -> None:
     for run in measure(chosen, given.seed):
         runs.append(run)
         print(_line(_cells(run)), flush=True)
-    document = {"seed": given.seed, "runs": [run.to_json() for run in runs]}
-    if given.json:
-        given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        if given.json:  # after each, as the next ones take their time
+            document = {"seed": given.seed, "runs": [one.to_json() for one in runs]}
+            given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     wrong = [
         run
         for run in runs
