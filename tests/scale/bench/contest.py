@@ -139,6 +139,7 @@ def _ours(cluster: Cluster, run: Run, images: list[str], kubelets: Kubelets) -> 
     maps = cluster.kube.list(core(cluster.namespace, "configmaps"), labels=f"{LABEL_TASK_NAME}={name}")
     run.config_map_bytes = sum(map(_size, maps))
     cluster.kube.delete(workflows(cluster.namespace, name))
+    _await_none(cluster, cluster.namespace, f"{LABEL_TASK_NAME}={name}")
 
 
 class _Progress:
@@ -221,13 +222,19 @@ def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str], kubel
     run.usage = usage.result()
     expected = len(nodes) * (len(images) if run.form == "flood" else 1)
     run.status = "completed" if pods.succeeded == expected else "failed"
-    # All at once: the next run must not pay for this one's deletions.
     cluster.kube.delete_all(jobs(NAMESPACE), labels=f"{LABEL}={name}")
     cluster.kube.delete_all(core(NAMESPACE, "pods"), labels=f"{LABEL}={name}")
-    left = core(NAMESPACE, "pods")
+    _await_none(cluster, NAMESPACE, f"{LABEL}={name}")
+
+
+def _await_none(cluster: Cluster, namespace: str, labels: str) -> None:
+    """Until no such pod is left: the next run must not pay for this one's deletions.
+
+    A Job controller at its limit takes off the finalizers of pods long after their Job.
+    """
+    path = core(namespace, "pods")
     cluster.await_that(
-        lambda: not list(cluster.kube.list(left, labels=f"{LABEL}={name}", metadata_only=True)),
-        _CLEAN_SECONDS,
+        lambda: not list(cluster.kube.list(path, labels=labels, metadata_only=True)), _CLEAN_SECONDS
     )
 
 
