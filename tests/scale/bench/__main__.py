@@ -1,7 +1,7 @@
 """IPS Flow and other ways to warm nodes, on the same simulated nodes: `python -m tests.scale.bench [--quick]`.
 
 Prints one table and writes all figures as JSON. It needs the local cluster (`deploy/local/up`), whose simulated nodes
-it makes as it goes, and two hours; `--quick` is the smallest size alone. Runs of one kind and size have the
+it makes as it goes, and an hour and a half; `--quick` is the smallest size alone. Runs of one kind and size have the
 same samples. `--nodes`, `--kinds` and `--forms` choose.
 """
 
