@@ -43,8 +43,13 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Take the cluster down after the last tests, if `tests/run` started it: pytest's summary stays last."""
     is_worker = hasattr(session.config, "workerinput")
-    if not is_worker and {"IPS_TESTS_DOWN", "IPS_TESTS_LAST"} <= set(os.environ):
+    if not is_worker and goes_down():
         subprocess.run([LOCAL / "down"], check=True, capture_output=True)
+
+
+def goes_down() -> bool:
+    """Whether the cluster is taken down after these tests."""
+    return {"IPS_TESTS_DOWN", "IPS_TESTS_LAST"} <= set(os.environ)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scale.bench import ideal
+from tests.scale.bench.draws import slower
 from tests.scale.bench.meters import floor_share, per_node
 from tests.scale.bench.samples import KINDS, Kind, Sample, samples
 
@@ -73,6 +74,14 @@ def test_ideals_are_bounded(seconds: list[float], slots: int) -> None:
     assert ideal.waves(seconds, slots, [half, len(seconds) - half]) >= max(
         ideal.rolling(seconds[:half], slots), ideal.rolling(seconds[half:], slots)
     )
+
+
+def test_how_much_slower_batches_are() -> None:
+    """Another number for each seed; for the benchmark's own one that of the README."""
+    found = slower("heavy", ["bench", "0", "1"], 1000)
+    assert len(set(found)) == 3
+    assert min(found) > 1
+    assert found[0] == pytest.approx(4.28, abs=0.01)
 
 
 def test_writes_of_a_node() -> None:

@@ -1,7 +1,7 @@
 """IPS Flow and other ways to warm nodes, on the same simulated nodes: `python -m tests.scale.bench [--quick]`.
 
 Prints one table and writes all figures as JSON. It needs the local cluster (`deploy/local/up`), whose simulated nodes
-it makes as it goes, and an hour and a half; `--quick` is the smallest size alone. Runs of one kind and size have the
+it makes as it goes, and two hours; `--quick` is the smallest size alone. Runs of one kind and size have the
 same samples. `--nodes`, `--kinds` and `--forms` choose.
 """
 
@@ -21,11 +21,11 @@ from tests.cluster.conftest import LOCAL, Cluster
 from tests.scale.bench.contest import NAMESPACE, OURS, PEERS, Form, Run, contend
 from tests.scale.bench.samples import KINDS, Kind, samples
 
-_SIZES = (200, 1000, 2000, 5000)
+SIZES = (200, 1000, 2000, 5000)
 _COMPARED = 2000  # the size at which all forms are compared; others have the rolling window alone
 # And at which what takes long is: three images a node sent to all nodes at once, long tails behind barriers.
 _COMPARED_SLOWLY = 1000
-_LARGEST_WINDOW = 200  # more than two processors serve: some 20 nodes a second
+LARGEST_WINDOW = 200  # more than two processors serve: some 20 nodes a second
 _HEAD = (
     "nodes",
     "pulls",
@@ -45,15 +45,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--nodes", type=_numbers, default=_SIZES, metavar="N,…")
+    parser.add_argument("--nodes", type=_numbers, default=SIZES, metavar="N,…")
     parser.add_argument("--kinds", type=_names, default=tuple(KINDS), metavar=",".join(KINDS))
     parser.add_argument("--forms", type=_names, default=(*OURS, *PEERS), metavar=",".join((*OURS, *PEERS)))
-    parser.add_argument("--quick", action="store_true", help=f"{_SIZES[0]} nodes, the rolling window")
+    parser.add_argument("--quick", action="store_true", help=f"{SIZES[0]} nodes, the rolling window")
     parser.add_argument("--all", action="store_true", help="every kind and form at every size")
     parser.add_argument("--seed", default="bench")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
     given = parser.parse_args()
-    sizes = _SIZES[:1] if given.quick else tuple(sorted(given.nodes))
+    sizes = SIZES[:1] if given.quick else tuple(sorted(given.nodes))
     chosen = [
         (size, cast("Kind", kind), cast("Form", form))
         for size in sizes
@@ -93,7 +93,7 @@ def measure(chosen: Iterable[tuple[int, Kind, Form]], seed: str) -> Iterator[Run
             subprocess.run([LOCAL / "up", "--fake-nodes", str(nodes)], check=True, capture_output=True)
             size = nodes
         drawn = samples(kind, seed, simulated(cluster))
-        yield contend(cluster, form, kind, drawn, window=min(nodes // 10, _LARGEST_WINDOW))
+        yield contend(cluster, form, kind, drawn, window=min(nodes // 10, LARGEST_WINDOW))
 
 
 def simulated(cluster: Cluster) -> list[str]:
