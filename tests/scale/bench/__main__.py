@@ -20,12 +20,11 @@ from ips_flows.errors import ConflictError
 from tests.cluster.conftest import LOCAL, Cluster
 from tests.scale.bench.contest import NAMESPACE, OURS, PEERS, Form, Run, contend
 from tests.scale.bench.samples import KINDS, Kind, samples
+from tests.scale.bench.sizes import SIZES, window_of
 
-SIZES = (200, 1000, 2000, 5000)
 _COMPARED = 2000  # the size at which all forms are compared; others have the rolling window alone
 # And at which what takes long is: three images a node sent to all nodes at once, long tails behind barriers.
 _COMPARED_SLOWLY = 1000
-LARGEST_WINDOW = 200  # more than two processors serve: some 20 nodes a second
 _HEAD = (
     "nodes",
     "pulls",
@@ -93,7 +92,7 @@ def measure(chosen: Iterable[tuple[int, Kind, Form]], seed: str) -> Iterator[Run
             subprocess.run([LOCAL / "up", "--fake-nodes", str(nodes)], check=True, capture_output=True)
             size = nodes
         drawn = samples(kind, seed, simulated(cluster))
-        yield contend(cluster, form, kind, drawn, window=min(nodes // 10, LARGEST_WINDOW))
+        yield contend(cluster, form, kind, drawn, window=window_of(nodes))
 
 
 def simulated(cluster: Cluster) -> list[str]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from tests.scale.bench import ideal
-from tests.scale.bench.__main__ import LARGEST_WINDOW, SIZES
 from tests.scale.bench.samples import KINDS, Kind, samples
+from tests.scale.bench.sizes import SIZES, window_of
 
 
 def main() -> None:
@@ -24,13 +24,13 @@ def main() -> None:
     given = parser.parse_args()
     for size in SIZES:
         found = slower(given.kind, [str(seed) for seed in range(given.seeds)], size)
-        print(f"{size:>6,} nodes: {min(found):.1f}, {median(found):.1f}, {max(found):.1f}")
+        print(f"{size:>6,} nodes: least {min(found):.1f}, median {median(found):.1f}, most {max(found):.1f}")
 
 
 def slower(kind: Kind, seeds: Sequence[str], size: int) -> list[float]:
     """For each seed: list scheduling in batches that wait for their slowest node ÷ list scheduling in a window."""
     nodes = [f"fake{number:05}" for number in range(1, size + 1)]  # as the local cluster names them
-    window = min(size // 10, LARGEST_WINDOW)
+    window = window_of(size)
     found = []
     for seed in seeds:
         busy = [sample.busy(KINDS[kind][1]) for sample in samples(kind, seed, nodes).values()]
