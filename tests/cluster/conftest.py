@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -44,12 +45,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Take the cluster down after the last tests, if `tests/run` started it: pytest's summary stays last."""
     is_worker = hasattr(session.config, "workerinput")
     if not is_worker and goes_down():
-        subprocess.run([LOCAL / "down"], check=True, capture_output=True)
+        done = subprocess.run([LOCAL / "down"], capture_output=True, text=True, check=False)
+        if done.returncode != 0:  # said here, where nothing else would show it; the summary still follows
+            sys.stderr.write(f"\ndeploy/local/down failed:\n{done.stdout}{done.stderr}")
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 def goes_down() -> bool:
     """Whether the cluster is taken down after these tests."""
     return {"IPS_TESTS_DOWN", "IPS_TESTS_LAST"} <= set(os.environ)
+
+
+def local(command: str, *arguments: str) -> str:
+    """Run a command of `deploy/local`; what it prints. What it says beside that, pytest shows where a test fails."""
+    return subprocess.run([LOCAL / command, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class Cluster:
     """The running local cluster, with the environment that `deploy/local/env` gives a shell."""
 
     def __init__(self) -> None:
-        exports = subprocess.run([LOCAL / "env"], check=True, capture_output=True, text=True).stdout
+        exports = local("env")
         given = {
             name: shlex.split(value)[0]
             for name, value in re.findall(r"^export (\w+)=(.*)$", exports, re.MULTILINE)
@@ -139,13 +148,7 @@ class Cluster:
 
     def push(self, name: str, *flags: str, size: str = "64KiB") -> str:
         """An image of random bytes that no node has; its reference with tag and digest."""
-        done = subprocess.run(
-            [LOCAL / "image", "push", name, "--size", size, *flags],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
+        return local("image", "push", name, "--size", size, *flags).strip()
 
     @contextmanager
     def pull_secret(self, name: str) -> Iterator[None]:
@@ -166,21 +169,13 @@ class Cluster:
 
     def on_node(self, node: str) -> set[str]:
         """The references of all images that containerd itself lists on a node."""
-        done = subprocess.run(
-            [LOCAL / "ctr", node, "images", "ls", "-q"], check=True, capture_output=True, text=True
-        )
-        return set(done.stdout.split())
+        return set(local("ctr", node, "images", "ls", "-q").split())
 
     def digest_on_node(self, node: str, reference: str) -> str:
         """The digest that containerd itself gives for a reference."""
-        done = subprocess.run(
-            [LOCAL / "ctr", node, "images", "ls", f"name=={reference}"],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        found = re.search(r"sha256:[0-9a-f]{64}", done.stdout)
-        assert found, done.stdout
+        listed = local("ctr", node, "images", "ls", f"name=={reference}")
+        found = re.search(r"sha256:[0-9a-f]{64}", listed)
+        assert found, listed
         return found[0]
 
     def left_of(self, task: str) -> dict[str, list[str]]:

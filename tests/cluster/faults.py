@@ -14,19 +14,19 @@ from typing import Any
 from ips_flows.kube import core, workflows
 from ips_flows.manifests import SERVER_NAME, path_of
 from tests.cluster import processes
-from tests.cluster.conftest import LOCAL, Cluster
+from tests.cluster.conftest import Cluster, local
 
 _CLOCK_NANOSLEEP = "230"  # its number on x86-64
 
 
 def kill(part: str) -> None:
     """Kill a daemon of the local cluster, or a whole node, as a fault would."""
-    subprocess.run([LOCAL / "kill", part], check=True, capture_output=True)
+    local("kill", part)
 
 
 def up() -> None:
     """Start whatever does not run; IPS Flow itself stays as it is installed."""
-    subprocess.run([LOCAL / "up", "--no-product"], check=True, capture_output=True)
+    local("up", "--no-product")
 
 
 def outage(seconds: float) -> None:

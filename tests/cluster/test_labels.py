@@ -13,7 +13,7 @@ import requests
 import yaml
 
 from ips_flows.kube import core
-from tests.cluster.conftest import LOCAL, Cluster
+from tests.cluster.conftest import LOCAL, Cluster, local
 from tests.cluster.test_warming import tagged
 
 ACCOUNT = "system:serviceaccount:{}:ips-flow-labels"
@@ -98,7 +98,7 @@ def test_warm_nodes_are_labelled_and_nothing_else_is_touched(
     try:
         cluster.await_that(lambda: label_of(warm) is not None, 90, lambda: "the warm node is not labelled")
         assert label_of(cold) is None
-        subprocess.run([LOCAL / "ctr", warm, "images", "rm", image], check=True, capture_output=True)
+        local("ctr", warm, "images", "rm", image)
         cluster.await_that(lambda: label_of(warm) is None, 400, lambda: "the label outlives its image")
     finally:
         process.terminate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +11,7 @@ from localcluster import simulated
 
 from ips_flows.conventions import ANNOTATION_PROGRESS, LABEL_TASK_NAME
 from ips_flows.kube import jobs
-from tests.cluster.conftest import LOCAL, Cluster, goes_down
+from tests.cluster.conftest import Cluster, goes_down, local
 from tests.scale.bench import meters
 from tests.scale.bench.contest import contend
 from tests.scale.bench.samples import Sample
@@ -26,17 +25,13 @@ _FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 pytestmark = pytest.mark.alone
 
 
-def simulate(nodes: int) -> None:
-    subprocess.run([LOCAL / "up", "--fake-nodes", str(nodes)], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """The local cluster with simulated nodes, which other tests do not expect."""
-    simulate(_NODES)
+    local("up", "--fake-nodes", str(_NODES))
     yield Cluster()
     if not goes_down():  # which is quicker than to remove them
-        simulate(0)
+        local("up", "--fake-nodes", "0")
 
 
 def test_two_hundred_nodes(cluster: Cluster) -> None:

@@ -7,6 +7,7 @@ process that was started just before a crash, and never recorded, is still known
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -58,8 +59,10 @@ def members(name: str = "") -> set[int]:
         for folder, _, _ in os.walk(top):
             try:
                 found.update(int(line) for line in (Path(folder) / "cgroup.procs").read_text().split())
-            except FileNotFoundError:  # a pod's group may go while we look
-                continue
+            except OSError as error:
+                # A pod's group may go while we look: ENODEV, if that is between opening the file and reading it.
+                if error.errno not in {errno.ENOENT, errno.ENODEV}:
+                    raise
     found.discard(0)
     return found
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from ips_flows.errors import ConflictError
-from tests.cluster.conftest import LOCAL, Cluster
+from tests.cluster.conftest import Cluster, local
 from tests.scale.bench.contest import NAMESPACE, OURS, PEERS, Form, Run, contend
 from tests.scale.bench.samples import KINDS, Kind, samples
 from tests.scale.bench.sizes import SIZES, window_of
@@ -89,7 +88,7 @@ def measure(chosen: Iterable[tuple[int, Kind, Form]], seed: str) -> Iterator[Run
     size = 0
     for nodes, kind, form in chosen:
         if nodes != size:
-            subprocess.run([LOCAL / "up", "--fake-nodes", str(nodes)], check=True, capture_output=True)
+            local("up", "--fake-nodes", str(nodes))
             size = nodes
         drawn = samples(kind, seed, simulated(cluster))
         yield contend(cluster, form, kind, drawn, window=window_of(nodes))
