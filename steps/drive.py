@@ -91,8 +91,10 @@ class Driver:
 
     def _run(self) -> int:
         silent_since: float | None = None
-        while not self._record.whole:
+        while True:
             try:
+                if self._record.whole:
+                    return self._conclude()
                 self._pass()
                 self._pace.went_well()
                 silent_since = None
@@ -110,11 +112,6 @@ class Driver:
                 return self._stop()
             if self._sigterm.came:
                 return self._stop()
-        self._record.persist()
-        self._record.show(pulling=0, window=self._window)
-        failed = self._record.failed
-        say(f"{self._plan.wave}: {len(self._record) - failed} nodes done, {failed} failed")
-        return 1 if failed and self._losses_spoil() else 0
 
     # -- a pass
 
@@ -244,6 +241,14 @@ class Driver:
             time.sleep(seconds)
 
     # -- ends
+
+    def _conclude(self) -> int:
+        """Something is known of every node: 0 where none lacks an image, or the losses are allowed."""
+        self._record.persist()
+        self._record.show(pulling=0, window=self._window)
+        failed = self._record.failed
+        say(f"{self._plan.wave}: {len(self._record) - failed} nodes done, {failed} failed")
+        return 1 if failed and self._losses_spoil() else 0
 
     def _stop(self) -> int:
         """SIGTERM: the task was stopped, or only this pod is to go."""

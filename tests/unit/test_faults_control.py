@@ -35,8 +35,8 @@ def test_two_drivers_at_once(stage: Stage) -> None:
         Cluster(stage.server, NODES, {HELD: Play.SLOW}) as cluster,
         stage.driver("driver-1") as frozen,
     ):
-        # In its watch, with nothing left to write.
-        cluster.wait_for(lambda: cluster.pulling() == ["n1"] and "watch=true" in stage.server.calls[-1])
+        # It has looked at its Workflow once more, and waits for news with nothing left to write.
+        cluster.wait_for(lambda: cluster.pulling() == ["n1"] and "/workflows/" in stage.server.calls[-1])
         frozen.send_signal(signal.SIGSTOP)
         cluster.release()
         assert stage.drive(me="driver-2") == 0

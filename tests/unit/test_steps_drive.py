@@ -586,6 +586,24 @@ def test_a_throttled_api_server(stage: Stage) -> None:
     assert 0 < stage.server.refused < len(stage.server.calls) / 4
 
 
+@pytest.mark.parametrize("refused", ["POST .*/configmaps", "GET .*/configmaps"])
+def test_an_api_server_that_fails_at_the_very_end(stage: Stage, refused: str) -> None:
+    """What is known of the nodes is stored and judged as soon as the API server answers again, by the same driver."""
+    stage.planned(GOOD, nodes=["n1", "n2"], losses_allowed=1)
+    stage.monkeypatch.setattr(pace, "_FIRST_PAUSE", 0.1)
+    plays = {("n1", GOOD): Play.SLOW, ("n2", GOOD): Play.MISSING}
+
+    def fail() -> None:
+        cluster.wait_for(lambda: cluster.pulling() == ["n1"])
+        stage.server.fail(refused, 429, times=2)
+        cluster.release()
+
+    with Cluster(stage.server, ["n1", "n2"], on=plays) as cluster, stage.meanwhile(fail):
+        assert stage.drive() == 0
+    assert stage.server.faults[0].times == 0
+    assert {name: node.ok for name, node in stage.results().items()} == {"n1": True, "n2": False}
+
+
 def test_sigterm_while_the_api_server_fails(stage: Stage) -> None:
     """A driver that is told to go while it waits for the API goes as it would at any other time."""
     stage.planned(GOOD, nodes=["n1"])

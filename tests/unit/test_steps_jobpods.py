@@ -98,4 +98,6 @@ def test_it_follows(stage: Stage, pods: JobPods) -> None:
         assert seen["spec"] == {}
         stage.server.remove("pods", "p")
         pods.await_change(30)
+        if pods.look():  # told only of the change that was put in above
+            pods.await_change(30)
         assert pods.look() == []
