@@ -64,6 +64,7 @@ def test_the_registry_is_away_for_a_while(cluster: Cluster, name: str) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.long
 def test_a_worker_image_that_is_nowhere(cluster: Cluster, name: str) -> None:
     """When our own worker image can't be pulled, that is said, and no image of the user is blamed."""
     image = tagged(cluster.push(f"tests/{name}:1"))

@@ -51,7 +51,7 @@ def test_one_name_twice_at_the_same_moment(cluster: Cluster, name: str) -> None:
     audit(cluster, name)
 
 
-@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("running", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_name_is_used_again(cluster: Cluster, name: str, tarpit: str, *, running: bool) -> None:
     """A task that is deleted and made again under its name, while objects of the old one exist, has only its own."""
     second = tagged(cluster.push(f"tests/{name}-2:1"))

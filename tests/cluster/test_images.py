@@ -155,6 +155,7 @@ def test_a_manifest_is_warmed_where_its_pods_may_land(cluster: Cluster, name: st
     assert cluster.task(f"{name}-1")["status"] == cluster.task(f"{name}-2")["status"] == "completed"
 
 
+@pytest.mark.long
 def test_what_is_worth_warming(cluster: Cluster, shop: str) -> None:
     """The nodes that lack what already ran on another one, with the seconds that its kubelet said; none is left later."""
     image = tagged(cluster.push(f"tests/{shop}:1", size="3MiB"))

@@ -185,7 +185,7 @@ def test_the_second_wave_waits_for_the_first(cluster: Cluster, name: str) -> Non
     assert {pod["spec"]["nodeName"] for pod in ended} == {cluster.nodes[0]}
 
 
-@pytest.mark.parametrize("policy", ["IfNotPresent", "Always"])
+@pytest.mark.parametrize("policy", ["IfNotPresent", pytest.param("Always", marks=pytest.mark.long)])
 def test_twelve_images_at_once(cluster: Cluster, name: str, policy: str) -> None:
     """Of many images, more than the kubelet sends events for, each result is right and no figure is made up."""
     images = [tagged(cluster.push(f"tests/{name}-{number}:1")) for number in range(11)]
