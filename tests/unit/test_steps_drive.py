@@ -590,7 +590,6 @@ def test_a_throttled_api_server(stage: Stage) -> None:
 def test_an_api_server_that_fails_at_the_very_end(stage: Stage, refused: str) -> None:
     """What is known of the nodes is stored and judged as soon as the API server answers again, by the same driver."""
     stage.planned(GOOD, nodes=["n1", "n2"], losses_allowed=1)
-    stage.monkeypatch.setattr(pace, "_FIRST_PAUSE", 0.1)
     plays = {("n1", GOOD): Play.SLOW, ("n2", GOOD): Play.MISSING}
 
     def fail() -> None:
