@@ -1,0 +1,158 @@
+"""Exit codes by situation, asked from the code: each situation is brought about, or its error is raised."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import click
+
+from ips_flows import errors
+from ips_flows.cli import following, submitted
+from ips_flows.cli.fates import Fate, code_of
+from ips_flows.cli.main import cli
+from ips_flows.cli.options import Target
+from ips_flows.cli.places import Place
+from ips_flows.conventions import LABEL_TASK, LABEL_VERDICT
+from ips_flows.forecast.survey import Observer
+from ips_flows.kube import workflows
+from ips_flows.task import STATUSES, Task
+from ips_flows.tasks import Submission
+from steps import filter as filter_step
+from steps import footing
+from tests.contracts.console import typed
+from tests.contracts.documents import checkable
+from tests.contracts.examples import APP, AT, NAMESPACE, TASK, UID
+from tests.contracts.forecasts import forecast
+from tests.contracts.tape import Tape
+
+# An error of each kind, by what has happened.
+ERRORS: dict[str, BaseException] = {
+    "the request is invalid": errors.BadRequestError([errors.Problem("f", 1, 1, "images", "m")]),
+    "the command can't be carried out as typed": errors.UsageError("m"),
+    "the command line can't be parsed": click.UsageError("m"),
+    "a file can't be opened": click.FileError("f", "m"),
+    "the name belongs to another request": errors.NameTakenError("m"),
+    "the task has ended already": errors.TaskEndedError("m", "failed"),
+    "the task has started already": errors.TaskStartedError("m"),
+    "the task has not ended yet": errors.TaskNotEndedError("m"),
+    "the task lost no node": errors.NothingToRetryError("m"),
+    "the task did not end in time": errors.WaitTimeoutError("m"),
+    "a part is not installed": errors.NotInstalledError("m"),
+    "tasks have not ended": errors.TasksRunError("m"),
+    "a stored format is newer": errors.NewerFormatError("m"),
+    "no plan can be made": errors.PlanError("m"),
+    "no usable kubeconfig": errors.KubeconfigError("m"),
+    "the API fails": errors.ApiError("m"),
+    "the API says 400 or 422": errors.InvalidError("m"),
+    "the API says 401": errors.UnauthorizedError("m"),
+    "the API says 403": errors.ForbiddenError("m"),
+    "the API says 404": errors.NotFoundError("m"),
+    "the API says 409": errors.ConflictError("m"),
+    "the API says 410": errors.GoneError("m"),
+    "the API says 429 or 5xx, or does not answer": errors.UnavailableError("m"),
+    "any other error of ours": errors.IpsFlowError("m"),
+    "Ctrl-C": KeyboardInterrupt(),
+    "a prompt is aborted": click.Abort(),
+}
+
+
+def exit_codes() -> dict[str, dict[str, int]]:
+    """Group of situations → situation → exit code."""
+    return {
+        "errors": {name: _raised(error) for name, error in ERRORS.items()},
+        "typed": {
+            f"ips-flow {line}".strip(): typed(*line.split()).code
+            for line in ("", "--help", "run --help", "nonsense", "get", "get --nonsense", "version --client")
+        },
+        "a task's end": {status: following.exit_code(_task(status)) for status in STATUSES[2:]},
+        "get --exit-code": {status: _got(status) for status in STATUSES},
+        "following": {
+            "the time given by --timeout is up": following.TIMED_OUT,
+            "interrupted, the task goes on": following.INTERRUPTED,
+            "replaced by another pod, the task goes on": submitted._REPLACED,
+        },
+        "several tasks": _several(),
+        "verdict of a command": _verdicts(),
+        "steps": {
+            "lost: another pod takes over": footing.EXIT_LOST,
+            "an unforeseen error": footing.EXIT_CRASHED,
+            "no plan can be made": filter_step.EXIT_NO_PLAN,
+        },
+    }
+
+
+def _several() -> dict[str, int]:
+    completed, failed, cancelled = (_fate(_task(status)) for status in STATUSES[2:])
+    goes_on = _fate(None)
+    invalid = _fate(errors.BadRequestError([errors.Problem("f", 1, 1, "images", "m")]))
+    unreachable = _fate(errors.UnavailableError("m"))
+    return {
+        "all completed": code_of([completed, completed]),
+        "one failed, one error": code_of([invalid, failed]),
+        "errors, the first an invalid request": code_of([invalid, unreachable]),
+        "errors, the first an unreachable cluster": code_of([unreachable, invalid]),
+        "one cancelled, one completed": code_of([completed, cancelled]),
+        "one failed, one cancelled": code_of([cancelled, failed]),
+        "one goes on, one completed": code_of([goes_on, completed]),
+    }
+
+
+def _verdicts() -> dict[str, int]:
+    """Commands that say by their exit code what they found."""
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
+    known, unknown = (
+        json.dumps({**pod, "spec": {"containers": [{"name": "c", "image": image}]}})
+        for image in (APP, "{{x}}")
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        rendered = typed("render", "--output", folder).code
+        current = typed("render", "--check", "--output", folder).code
+        next(Path(folder).glob("*.yaml")).unlink()
+        outdated = typed("render", "--check", "--output", folder).code
+    with mock.patch.object(Observer, "forecast", return_value=forecast()):
+        planned = typed("plan", "--image", APP, "-o", "json")
+    assert planned.document["ok"] is False
+    return {
+        "images: all are told": typed("images", "-", stdin=known).code,
+        "images: one can't be told": typed("images", "-", stdin=known + "\n---\n" + unknown).code,
+        "plan: the task would fail": planned.code,
+        "doctor: something fails": typed("doctor", tape=checkable()).code,
+        "render": rendered,
+        "render --check: up to date": current,
+        "render --check: out of date": outdated,
+    }
+
+
+def _raised(error: BaseException) -> int:
+    """The exit code when a command raises an error."""
+    with mock.patch.object(cli, "main", side_effect=error):
+        return typed().code
+
+
+def _got(status: str) -> int:
+    """What `get --exit-code` exits with for a task of a status."""
+    tape = Tape()
+    label = {} if status in STATUSES[:2] else {LABEL_VERDICT: status}
+    phases = {"pending": "Pending", "running": "Running", "completed": "Succeeded"}
+    tape.put(
+        workflows(NAMESPACE, TASK),
+        {
+            "metadata": {"uid": UID, "labels": {LABEL_TASK: "true", **label}},
+            "spec": {},
+            "status": {"phase": phases.get(status, "Failed")},
+        },
+    )
+    return typed("get", TASK, "--exit-code", tape=tape).code
+
+
+def _task(status: str) -> Task:
+    known = next(one for one in STATUSES if one == status)
+    return Task(name=TASK, namespace=NAMESPACE, uid=UID, status=known, ended=True, created_at=AT, request={})
+
+
+def _fate(end: Task | errors.IpsFlowError | None) -> Fate:
+    place = Place(Tape().kube(), Target(None, None, None), NAMESPACE)
+    return Fate(place, Submission(_task("running"), created=True), end)

@@ -1,0 +1,34 @@
+"""A forecast by example: of three nodes and two images, one of which the registry does not have."""
+
+from __future__ import annotations
+
+from ips_flows.forecast.concerns import Concern
+from ips_flows.forecast.facts import read_facts
+from ips_flows.forecast.forecast import Forecast, Survey
+from ips_flows.forecast.judgement import judge
+from ips_flows.forecast.offers import Content, Offer, Refusal
+from ips_flows.forecast.pace import Pace
+from ips_flows.forecast.platforms import Platform
+from ips_flows.images import parse_reference
+from ips_flows.nodes import read_node, references
+from ips_flows.plan import make_plan
+from ips_flows.results import Failure
+from tests.contracts.examples import APP, DIGEST, NOW, TOOL, WORKER, cluster_node, small_request
+
+
+def forecast() -> Forecast:
+    """The forecast: the task would fail."""
+    request = small_request(images=[APP, TOOL], maxFailedNodes=1)
+    nodes = [cluster_node("n1", images=(APP,)), cluster_node("n2"), cluster_node("n3", cordoned=True)]
+    plan = make_plan(
+        request, map(read_node, nodes), worker_image=WORKER, started=NOW, image_volumes_kept=lambda: True
+    )
+    amd, arm = Platform("linux", "amd64"), Platform("linux", "arm64", "v8")
+    layers = {"sha256:config": 1000, "sha256:layer": 60_000_000}
+    offer = Offer(DIGEST, [amd, arm], {"amd64": Content("sha256:manifest", layers, 1), "arm64": None})
+    refusal = Refusal(Failure.NOT_FOUND, "HTTP 404", certain=True)
+    wanted, worker = references(request), parse_reference(WORKER)
+    facts = {node["metadata"]["name"]: read_facts(node, read_node(node), wanted, worker) for node in nodes}
+    note = Concern("warning", "Mode", "m", nodes=1, node="n1", mend="m")
+    pace = Pace(100_000_000, 1_000_000_000)
+    return judge(Survey(request, plan, facts, (offer, refusal), WORKER, offer, pace, None, (note,)))

@@ -1,0 +1,167 @@
+"""A task's life over a cluster on tape: each step of the product runs in turn, and its calls are told."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from ips_flows import tasks
+from ips_flows.conventions import CONFIG_MAP, LABEL_WEBHOOK, TEMPLATE_PREWARM
+from ips_flows.evidence import ENDED_TIMEOUT
+from ips_flows.kube import core, jobs, workflows
+from ips_flows.results import ImageResult
+from steps import filter as filter_step
+from steps import finish, notice
+from steps.attempt import Attempt
+from steps.footing import Footing
+from steps.heldjob import HeldJob
+from steps.record import Record
+from tests.contracts.examples import (
+    FAILED,
+    NAMESPACE,
+    PRESENT,
+    PULLED,
+    STARTED,
+    TASK,
+    UID,
+    WORKER,
+    cluster_node,
+    full_request,
+    standing_still,
+)
+from tests.contracts.posting import Posted, hooked
+from tests.contracts.tape import Tape
+
+Json = dict[str, Any]
+
+_SETTINGS = {"max-concurrent-tasks": "3", "worker-image": WORKER, "webhook-allowed-networks": ""}
+
+
+def installed() -> Tape:
+    """A cluster with IPS Flow in it, and nodes: n1 is empty, n2 has one image, n3 both, n4 is not asked for."""
+    tape = Tape()
+    tape.put(core("", "namespaces", NAMESPACE), {})
+    tape.put(workflows(NAMESPACE, TEMPLATE_PREWARM, "workflowtemplates"), {})
+    tape.put(core(NAMESPACE, "configmaps", CONFIG_MAP), {"data": _SETTINGS})
+    images = tuple(image.image for image in full_request().images)
+    hook = {"url": "https://hooks.example.com/secret", "secret": "whsec_c2VjcmV0"}
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in hook.items()}
+    tape.put(
+        core(NAMESPACE, "secrets", "hook"), {"metadata": {"labels": {LABEL_WEBHOOK: "true"}}, "data": data}
+    )
+    tape.put(core("", "nodes", "n1"), cluster_node("n1"))
+    tape.put(core("", "nodes", "n2"), cluster_node("n2", images=images[1:]))
+    tape.put(core("", "nodes", "n3"), cluster_node("n3", images=images, cordoned=True))
+    tape.put(core("", "nodes", "n4"), cluster_node("n4", images=images))
+    return tape
+
+
+@functools.cache
+def task_life() -> tuple[Tape, Json]:
+    """A task from `run` to its notice: the cluster at its end, and what each step read and wrote."""
+    with standing_still(), contextlib.redirect_stdout(io.StringIO()):
+        return _lived(installed())
+
+
+def _lived(tape: Tape) -> tuple[Tape, Json]:
+    told: Json = {}
+    tasks.submit(tape.kube(), NAMESPACE, full_request())
+    told["submit"] = tape.calls()
+    path = workflows(NAMESPACE, TASK)
+    made = tape.objects[path]
+    made["metadata"]["uid"] = UID
+    made["status"] = {"phase": "Running", "startedAt": STARTED}
+    footing = Footing(tape.kube(), TASK, UID)
+    told["filter"] = _filtered(tape, footing)
+    told |= _driven(tape, footing)
+    with hooked() as posted, mock.patch.object(notice, "MEANS", posted.means):
+        assert finish.run(footing, ()) == 0
+    told["finish"] = {**tape.calls(), "posts": posts(posted)}
+    return tape, told
+
+
+def posts(posted: Posted) -> list[Json]:
+    """Where notices went, and with which headers: `webhook-signature` shows that the Secret's key was used."""
+    return [{"url": one.url, "headers": sorted(one.headers)} for one in posted.requests]
+
+
+def _filtered(tape: Tape, footing: Footing) -> Json:
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(filter_step, "OUTPUTS", Path(folder)):
+        assert filter_step.run(footing, ()) == 0
+        outputs = {file.name: file.read_text(encoding="utf-8") for file in sorted(Path(folder).iterdir())}
+    return {**tape.calls(), "outputs": outputs}
+
+
+def _driven(tape: Tape, footing: Footing) -> Json:
+    """An attempt of the first wave by two drivers, one after the other."""
+    told: Json = {}
+    attempt = Attempt.take_up(footing, "wave-1", 0)
+    with _as_pod("driver-1"):
+        first = HeldJob(attempt)
+    first.take(1)
+    told["drive: begin"] = tape.calls()
+    for index in range(len(attempt.nodes)):
+        _pod(tape, attempt, index)
+    with _as_pod("driver-2"):
+        job = HeldJob(attempt)
+    job.take(1)
+    told["drive: take over"] = tape.calls()
+    pods = job.pods()
+    list(job.let_go([(pods[0], "n1")]))
+    told["drive: ungate a pod"] = tape.calls()
+    job.end_bound(tape.objects[core(NAMESPACE, "pods", pods[0]["metadata"]["name"])], ENDED_TIMEOUT)
+    job.fail_unbound(pods[1], "Unschedulable", "no room")
+    job.raise_parallelism(2)
+    told["drive: end pods"] = tape.calls()
+    record = Record(attempt, job)
+    for index, node in enumerate(attempt.nodes):
+        record.add(index, _ended(node.present))
+    record.persist()
+    record.show(pulling=0, window=1)
+    told["drive: record"] = tape.calls()
+    job.delete_beside([tape.objects[core(NAMESPACE, "pods", pods[1]["metadata"]["name"])]], 1)
+    for deletion in job._deletions:
+        deletion.result()
+    told["drive: delete pods"] = tape.calls()
+    return told
+
+
+def _ended(present: tuple[int, ...]) -> tuple[ImageResult, ...]:
+    return (PULLED, PRESENT if present else FAILED)
+
+
+def _pod(tape: Tape, attempt: Attempt, index: int) -> None:
+    """Make a pod as the Job controller does."""
+    template = tape.objects[jobs(NAMESPACE, attempt.name)]["spec"]["template"]
+    annotations = {
+        **template["metadata"]["annotations"],
+        "batch.kubernetes.io/job-completion-index": str(index),
+    }
+    labels = {**template["metadata"]["labels"], "batch.kubernetes.io/job-name": attempt.name}
+    name = f"{attempt.name}-{index}-xyz"
+    status = {
+        "phase": "Pending",
+        "containerStatuses": [
+            {"name": "image-0", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such tag"}}}
+        ],
+    }
+    pod = {
+        "metadata": {"labels": labels, "annotations": annotations},
+        "spec": template["spec"],
+        "status": status,
+    }
+    tape.put(core(NAMESPACE, "pods", name), pod)
+
+
+@contextlib.contextmanager
+def _as_pod(name: str) -> Iterator[None]:
+    with mock.patch.dict(os.environ, {"HOSTNAME": name}):
+        yield

@@ -1,0 +1,42 @@
+"""Webhooks without a network: what the product would send, as the HTTP library gets it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from ips_flows.notify.delivery import Means
+from tests.contracts.examples import NOW
+
+
+def _resolve(_host: str, _port: int) -> list[str]:
+    return ["203.0.113.7"]
+
+
+@dataclass
+class Posted:
+    """The requests that were sent, in order, and the means by which the product sends them."""
+
+    requests: list[requests.PreparedRequest] = field(default_factory=list)
+    means: Means = field(default_factory=lambda: Means(resolve=_resolve, now=lambda: NOW))
+
+
+@contextlib.contextmanager
+def hooked(body: bytes = b"ok") -> Iterator[Posted]:
+    """Catch what is sent; the receiver answers 200 with this body."""
+    posted = Posted()
+
+    def send(_: HTTPAdapter, request: requests.PreparedRequest, **_settings: Any) -> Any:
+        posted.requests.append(request)
+        raw = SimpleNamespace(read=lambda *_, **__: body)
+        return contextlib.nullcontext(SimpleNamespace(status_code=200, headers={}, raw=raw))
+
+    with mock.patch.object(HTTPAdapter, "send", send):
+        yield posted

@@ -1,0 +1,147 @@
+"""The server's application without a network: its routes are called in this process, over a cluster on tape."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ips_flows.server.auth import ByKubernetes, Gate, Open
+from ips_flows.server.metrics import Metrics
+from ips_flows.server.mirror import Mirror
+from ips_flows.server.serving import State, application
+from ips_flows.server.updates import Updates
+from tests.contracts.examples import NAMESPACE
+from tests.contracts.lives import installed
+from tests.contracts.tape import Tape
+
+Json = dict[str, Any]
+
+
+class _Counting(Metrics):
+    """Metrics that keep which answers they were told to expect."""
+
+    def expect(self, routes: Iterable[tuple[str, str, int]]) -> None:
+        """Keep them."""
+        self.expected = list(routes)
+        super().expect(self.expected)
+
+
+class _Keeper:
+    """A keeper in step."""
+
+    def alive(self) -> bool:
+        """It is."""
+        return True
+
+    def not_ready(self) -> str:
+        """It is."""
+        return ""
+
+
+@dataclass
+class Reply:
+    """An answer."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def document(self) -> Any:
+        """The body, where it is JSON."""
+        return json.loads(self.body) if "json" in self.headers.get("content-type", "") else None
+
+
+@dataclass
+class Served:
+    """An application, the cluster behind it, and its metrics."""
+
+    tape: Tape
+    app: Any
+    metrics: Metrics
+    counted: list[tuple[str, str, int]]
+    mirror: Mirror
+
+    def call(
+        self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """Call a route."""
+        with _silence():
+            return asyncio.run(self._call(method, path, body, headers or {}))
+
+    async def _call(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        reply = Reply()
+        route, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": route,
+            "raw_path": route.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 8080),
+        }
+
+        bodies = iter([body])
+
+        async def receive() -> Json:
+            part = next(bodies, None)
+            if part is None:  # the caller stays and says no more
+                await asyncio.Event().wait()
+            return {"type": "http.request", "body": part}
+
+        async def send(message: Json) -> None:
+            if message["type"] == "http.response.start":
+                reply.status = message["status"]
+                reply.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            else:
+                reply.body += message.get("body", b"")
+
+        with contextlib.suppress(
+            Exception
+        ):  # an error that the server answers with 500, and raises for its log
+            await self.app(scope, receive, send)
+        return reply
+
+
+def served(*, auth: bool = False) -> Served:
+    """A new application with `--auth none`, or with tokens."""
+    tape = installed()
+    kube = tape.kube()
+    metrics = _Counting(kube, NAMESPACE, process=False)
+    mirror = Mirror(kube, NAMESPACE, ())
+    updates = Updates(mirror)
+    updates.close()  # no answer waits until the lists show what it did
+    gate: Gate = ByKubernetes(kube, NAMESPACE) if auth else Open(())
+    app = application(
+        kube,
+        NAMESPACE,
+        state=State(_Keeper(), mirror),
+        updates=updates,
+        gate=gate,
+        metrics=metrics,
+        argo_url="https://argo.example.com",
+    )
+    return Served(tape, app, metrics, metrics.expected, mirror)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the server's log off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)

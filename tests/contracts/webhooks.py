@@ -1,0 +1,97 @@
+"""What webhooks get: for each format the request of each event, and how a message is signed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import Any, get_args
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+
+from ips_flows.notice import Format, Outcome, deletion_id, event_of
+from ips_flows.notify import signature
+from ips_flows.notify.delivery import Parcel, deliver
+from ips_flows.notify.messages import Event, cut, render
+from ips_flows.notify.targets import Rules
+from ips_flows.report import FinalStatus
+from ips_flows.taskjson import to_json
+from tests.contracts.examples import AT, NOW, UID, ended_task, later
+from tests.contracts.posting import hooked
+from tests.contracts.wording import without_text
+
+Json = dict[str, Any]
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+_STATUSES: tuple[FinalStatus, ...] = get_args(FinalStatus)
+_SECRET = "whsec_c2VjcmV0"  # noqa: S105  (an example)
+_URL = "https://hooks.example.com/in?key=1"
+
+
+def payloads(form: Format) -> Json:
+    """The document of one format: event → the request that is sent. Signatures depend on the text, so they are masked."""
+    return {event_of(status): _request(_event(status), form) for status in _STATUSES}
+
+
+def signing() -> Json:
+    """The document of what all formats share: ids, outcomes, a signature of a fixed body, and a task cut short."""
+    task = to_json(ended_task("failed"), NOW)
+    return {
+        "outcomes": list(get_args(Outcome)),
+        "ids": {
+            "of a verdict": _event("failed").id,
+            "of a task deleted before its verdict": deletion_id(UID, AT),
+        },
+        "headers of the body {}": signature.headers(
+            b"{}", message_id="an-id", at=NOW, key=signature.key_of(_SECRET)
+        ),
+        "headers of the body {} without a key": signature.headers(
+            b"{}", message_id="an-id", at=NOW, key=None
+        ),
+        "key of a plain secret": signature.key_of("plain").decode(),
+        "URL of DingTalk": signature.dingtalk_url(_URL, at=NOW, secret="secret"),  # noqa: S106  (an example)
+        "a task cut short": without_text(cut(task, 200)),
+    }
+
+
+@functools.cache
+def _event(status: FinalStatus) -> Event:
+    task = ended_task(status)
+    assert task.verdict
+    return Event(task.verdict.event_id, event_of(status), AT, task.message, to_json(task, later(60)))
+
+
+def _request(event: Event, form: Format) -> Json:
+    answer = b'{"errcode":0}' if form == "dingtalk" else b"ok"
+    with hooked(answer) as posted:
+        parcel = Parcel(_URL, render(event, form), event.id, form, _SECRET)
+        came = deliver(parcel, Rules(), posted.means)
+    assert came.outcome == "delivered", came
+    (sent,) = posted.requests
+    return {
+        "call": f"{sent.method} {urlsplit(str(sent.url)).path}",
+        "query": _query(sent),
+        "headers": {name: _masked(name, value) for name, value in sorted(sent.headers.items())},
+        "sends": _body(sent),
+    }
+
+
+def _query(sent: requests.PreparedRequest) -> Json:
+    return {
+        name: "<signature>" if name == "sign" else values[0]
+        for name, values in parse_qs(urlsplit(str(sent.url)).query).items()
+    }
+
+
+def _masked(name: str, value: str | bytes) -> str:
+    text = value.decode() if isinstance(value, bytes) else value
+    if name == "webhook-signature":
+        return re.sub(r"^(v\d+),.*", r"\1,<signature>", text)
+    return "<length>" if name == "Content-Length" else text
+
+
+def _body(sent: requests.PreparedRequest) -> Any:
+    assert isinstance(sent.body, bytes)
+    document = json.loads(sent.body)
+    return without_text(document)

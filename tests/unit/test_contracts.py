@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import base64
+import difflib
+import gzip
+
+import pytest
+
+from ips_flows.conventions import ANNOTATION_ERROR
+from tests.contracts.record import FILES, FOLDER, generated, rendered
+from tests.contracts.wording import unfolded, without_text
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_record_is_what_the_code_says(name: str) -> None:
+    """A file of the record holds the names and formats that the code has now."""
+    path = FOLDER / name
+    recorded = path.read_text(encoding="utf-8") if path.is_file() else ""
+    difference = difflib.unified_diff(
+        recorded.splitlines(), rendered(name).splitlines(), f"{name} (recorded)", f"{name} (now)", lineterm=""
+    )
+    lines = list(difference)
+    if lines:
+        pytest.fail(
+            "\n".join([*lines, "", "If this change of a contract is meant: python -m tests.contracts"]),
+            pytrace=False,
+        )
+
+
+def test_every_generated_file_is_of_the_record() -> None:
+    """The folder holds no generated file that nothing makes any more."""
+    assert generated() == set(FILES)
+
+
+def test_sentences_are_left_out() -> None:
+    """Text for people is replaced by its key; machine words, empty texts and properties of that name stay."""
+    assert without_text(
+        {
+            "message": "no such tag",
+            "hint": "",
+            ANNOTATION_ERROR: "no node",
+            "items": [{"reason": "NotFound", "title": "a"}],
+            "properties": {
+                "message": {"type": "string", "description": "why"},
+                "examples": {"type": "array"},
+            },
+            "examples": ["a"],
+        }
+    ) == {
+        "message": "<text>",
+        "hint": "",
+        ANNOTATION_ERROR: "<text>",
+        "items": [{"reason": "NotFound", "title": "<text>"}],
+        "properties": {"message": {"type": "string", "description": "<text>"}, "examples": {"type": "array"}},
+        "examples": "<text>",
+    }
+
+
+def test_a_reason_in_words_is_left_out() -> None:
+    """Why a webhook was not delivered, or a server is not ready, is a sentence; other reasons are machine words."""
+    assert without_text(
+        [
+            {"outcome": "undelivered", "reason": "HTTP 503"},
+            {"status": "not ready", "reason": "not listed yet"},
+            {"phase": "Failed", "reason": "Unschedulable"},
+        ]
+    ) == [
+        {"outcome": "undelivered", "reason": "<text>"},
+        {"status": "not ready", "reason": "<text>"},
+        {"phase": "Failed", "reason": "Unschedulable"},
+    ]
+
+
+def test_json_in_strings_is_unfolded() -> None:
+    """JSON in annotations and packed in ConfigMaps is shown as structure; other strings stay."""
+    packed = base64.b64encode(gzip.compress(b'{"a":[1]}')).decode()
+    assert unfolded({"x": '{"v":1}', "y": "[no JSON", "p.json.gz": packed}) == {
+        "x": {"json": {"v": 1}},
+        "y": "[no JSON",
+        "p.json.gz": {"gzipped json": {"a": [1]}},
+    }
