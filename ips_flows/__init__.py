@@ -8,14 +8,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ips_flows.core.version import __version__
+
 if TYPE_CHECKING:
     from ips_flows.api import submit, wait
-    from ips_flows.request import PrewarmRequest
+    from ips_flows.core.request.model import PrewarmRequest
 
-__version__ = "0.1.0"
 __all__ = ["PrewarmRequest", "__version__", "submit", "wait"]
 
-_HOMES = {"PrewarmRequest": "ips_flows.request", "submit": "ips_flows.api", "wait": "ips_flows.api"}
+_HOMES = {
+    "PrewarmRequest": "ips_flows.core.request.model",
+    "submit": "ips_flows.api",
+    "wait": "ips_flows.api",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,11 +11,11 @@ print(ended.status, ended.message)
 
 from __future__ import annotations
 
-from ips_flows import tasks
-from ips_flows.follow import to_the_end
-from ips_flows.kube import Kube
-from ips_flows.request import PrewarmRequest, canonical_json, from_canonical
-from ips_flows.task import Task
+from ips_flows.core.request.model import PrewarmRequest, canonical_json, from_canonical
+from ips_flows.core.task.task import Task
+from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
+from ips_flows.operations.follow import to_the_end
 
 
 def submit(

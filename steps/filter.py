@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ips_flows import clock
-from ips_flows.conventions import (
+from ips_flows.core import clock
+from ips_flows.core.constants import (
     ANNOTATION_CLEANED,
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
@@ -19,23 +19,18 @@ from ips_flows.conventions import (
     base_name,
     group_name,
 )
-from ips_flows.errors import BadRequestError, NewerFormatError, NotInstalledError, PlanError
-from ips_flows.jobgroup import (
-    config_map,
-    results_map,
-    task_labels,
-    workflow_owner,
-)
-from ips_flows.kube import core
-from ips_flows.nodes import read_node
-from ips_flows.notice import Webhook
-from ips_flows.plan import Plan, make_plan
-from ips_flows.planning import image_volumes_kept, worker_image
-from ips_flows.report import PlanSummary
-from ips_flows.request import PrewarmRequest
-from ips_flows.results import split
-from ips_flows.task import priority_of
-from steps.footing import Footing, is_over, read_request, report_progress, say, say_error, start
+from ips_flows.core.errors import BadRequestError, NewerFormatError, NotInstalledError, PlanError
+from ips_flows.core.notice.notice import Webhook
+from ips_flows.core.plan.eligibility import read_node
+from ips_flows.core.plan.plan import Plan, make_plan
+from ips_flows.core.pods.pull_job import config_map, results_map, task_labels, workflow_owner
+from ips_flows.core.request.model import PrewarmRequest
+from ips_flows.core.results.records import PlanSummary
+from ips_flows.core.results.results import split
+from ips_flows.core.task.task import priority_of
+from ips_flows.kube.client import core
+from ips_flows.operations.settings import image_volumes_kept, worker_image
+from steps.context import Footing, is_over, read_request, report_progress, say, say_error, start
 from steps.verdict import write_verdict
 
 OUTPUTS = Path("/tmp/outputs")  # noqa: S108  (an emptyDir of the step pod, named in the template)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 
-from ips_flows import clock
-from ips_flows.conventions import (
+from ips_flows.core import clock
+from ips_flows.core.constants import (
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
     ANNOTATION_VERDICT,
     ANNOTATION_WEBHOOK,
     LABEL_VERDICT,
 )
-from ips_flows.errors import ConflictError
-from ips_flows.report import PlanSummary, Verdict, judge
-from ips_flows.results import Chunk, fold
-from ips_flows.retries import history, recorded_attempts
-from steps.footing import Footing, is_stopped, say, webhook_of
+from ips_flows.core.errors import ConflictError
+from ips_flows.core.results.attempts import history, recorded_attempts
+from ips_flows.core.results.records import PlanSummary, Verdict, judge
+from ips_flows.core.results.results import Chunk, fold
+from steps.context import Footing, is_stopped, say, webhook_of
 
 _PATIENCE_SECONDS = 120.0
 

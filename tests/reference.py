@@ -10,11 +10,11 @@ from typing import Any
 import click
 import yaml
 
-from ips_flows import request
 from ips_flows.cli.main import VERBS, Verbs, cli
-from ips_flows.forecast.concerns import KINDS
-from ips_flows.results import Failure, Skip
-from ips_flows.server.figures import FAILURES, FIGURES, PRIORITIES
+from ips_flows.core.forecast.issues import KINDS
+from ips_flows.core.metrics.families import FAILURES, FIGURES, PRIORITIES
+from ips_flows.core.request import model
+from ips_flows.core.results.results import Failure, Skip
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -94,7 +94,7 @@ def _options(verb: str) -> str:
 
 
 def _fields() -> str:
-    fields = request.json_schema()["properties"].items()
+    fields = model.json_schema()["properties"].items()
     rows = [(f"`{name}`", _default(field), field["description"]) for name, field in fields]
     return _table(("field", "default", "allowed"), rows)
 

@@ -1,1 +1,1 @@
-"""The command line: one module a verb; only `live` draws."""
+"""The command line, built with click."""

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import click
 
-from ips_flows.cli.narration import failure, say
-from ips_flows.errors import IpsFlowError
+from ips_flows.cli.output.console import failure, say
+from ips_flows.core.errors import IpsFlowError
 
 INTERRUPTED = 130
 PROGRAM = "ips-flow"
@@ -143,7 +143,7 @@ def main() -> None:
 
 
 def _module(verb: str) -> str:
-    return f"ips_flows.cli.{verb}"
+    return f"ips_flows.cli.commands.{verb}"
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""`ips-flow serve`: the keeper, and the HTTP routes that tell how it is."""
+"""`ips-flow serve`: HTTP."""

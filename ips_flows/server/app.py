@@ -11,11 +11,11 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from ips_flows import __version__
-from ips_flows.errors import IpsFlowError
-from ips_flows.legible import legible
-from ips_flows.server.answers import Answer, to_error
-from ips_flows.server.frame import REQUEST_ID
+from ips_flows.core.errors import IpsFlowError
+from ips_flows.core.escape import legible
+from ips_flows.core.rest.responses import Answer, to_error
+from ips_flows.core.version import __version__
+from ips_flows.server.middleware import REQUEST_ID
 
 _TROUBLE = (500, 503)  # what each route may answer as well
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from ips_flows.errors import ApiError, ForbiddenError
-from ips_flows.kube import Kube
-from ips_flows.server.answers import RefusedError
+from ips_flows.core.errors import ApiError, ForbiddenError
+from ips_flows.core.rest.responses import RefusedError
+from ips_flows.kube.client import Kube
 
 Verb = Literal["list", "get", "create", "delete"]
 

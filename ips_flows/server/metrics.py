@@ -22,16 +22,16 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ips_flows import results
-from ips_flows.errors import ApiError, NewerFormatError, UnavailableError
-from ips_flows.kube import Kube, core
-from ips_flows.results import Chunk
-from ips_flows.server import figures
-from ips_flows.server.counting import Counting, Told, Unread
-from ips_flows.server.figures import Figure
-from ips_flows.server.journal import warn
-from ips_flows.server.roster import COLLECTIONS
-from ips_flows.streams import Changed, Event, Listed, Trouble
+from ips_flows.core.errors import ApiError, NewerFormatError, UnavailableError
+from ips_flows.core.metrics import families as figures
+from ips_flows.core.metrics.counter import Counting, Told, Unread
+from ips_flows.core.metrics.families import Figure
+from ips_flows.core.rest.task_store import COLLECTIONS
+from ips_flows.core.results import results
+from ips_flows.core.results.results import Chunk
+from ips_flows.jsonlog import warn
+from ips_flows.kube.client import Kube, core
+from ips_flows.kube.list_watch import Changed, Event, Listed, Trouble
 
 # A series for the birth of each series doubles what is scraped, and says what process_start_time_seconds says.
 disable_created_metrics()  # type: ignore[no-untyped-call]

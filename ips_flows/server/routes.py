@@ -11,21 +11,22 @@ from typing import TypeVar
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from ips_flows import changes, clock, tasks
-from ips_flows.errors import NotFoundError, UnavailableError
-from ips_flows.kube import Kube
-from ips_flows.legible import legible
-from ips_flows.request import parse_json
-from ips_flows.server import bodies
-from ips_flows.server.answers import encoded
+from ips_flows.core import clock
+from ips_flows.core.errors import NotFoundError, UnavailableError
+from ips_flows.core.escape import legible
+from ips_flows.core.request.model import parse_json
+from ips_flows.core.rest.pagination import Listing, asked
+from ips_flows.core.rest.responses import encoded
+from ips_flows.core.rest.task_store import View
+from ips_flows.core.task.as_json import to_json
+from ips_flows.core.task.task import Task
+from ips_flows.kube.client import Kube
+from ips_flows.operations import scale, tasks
+from ips_flows.server import body as bodies
 from ips_flows.server.auth import Gate, Verb
-from ips_flows.server.frame import USER
-from ips_flows.server.listing import Listing, asked
-from ips_flows.server.mirror import Mirror
-from ips_flows.server.roster import View
-from ips_flows.server.updates import Updates
-from ips_flows.task import Task
-from ips_flows.taskjson import to_json
+from ips_flows.server.middleware import USER
+from ips_flows.server.sse import Updates
+from ips_flows.server.task_cache import Mirror
 
 ROOT = "/api/v1/tasks"
 _JSON = "application/json"
@@ -98,7 +99,7 @@ class Tasks:
     async def retry(self, request: Request, task_id: str) -> Response:
         """Try an ended task again on the nodes that it lost."""
         await self._admit(request, "create", task_id)
-        return await self._submitted(lambda: changes.retry(self._kube, self._namespace, task_id))
+        return await self._submitted(lambda: scale.retry(self._kube, self._namespace, task_id))
 
     async def events(self, request: Request, task_id: str) -> Response:
         """A task's state, now and after each change, until it has ended."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from ips_flows import tasks
-from ips_flows.kube import Kube
-from ips_flows.request import merge_overrides
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
 from tests.browser.site import Site, Tab, chromium_running, looking
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from ips_flows.report import FailureLine
+from ips_flows.core.results.records import FailureLine
 from tests.browser.conftest import Submit
 from tests.browser.site import Tab
 from tests.fakes.apiserver import ApiServer

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from ips_flows.results import ImageResult, NodeResult, Result
+from ips_flows.core.results.results import ImageResult, NodeResult, Result
 from tests.browser.conftest import NewTab, Submit
 from tests.browser.site import Tab, tab_through
 from tests.fakes.argo import AT, failed, pulled

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ips_flows import clock
-from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_NOTICE, ANNOTATION_VERDICT
-from ips_flows.request import PrewarmRequest, from_canonical
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_CLEANED, ANNOTATION_NOTICE, ANNOTATION_VERDICT
+from ips_flows.core.request.model import PrewarmRequest, from_canonical
 from tests.cluster.conftest import Cluster
 from tests.cluster.watching import TaskWatch
 

@@ -19,10 +19,12 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock, taskjson, tasks
-from ips_flows.conventions import LABEL_KIND, LABEL_TASK_NAME, LABEL_WORKFLOW_UID
-from ips_flows.kube import Kube, core, jobs, workflows
-from ips_flows.manifests import SERVER_NAME
+from ips_flows.core import clock
+from ips_flows.core.constants import LABEL_KIND, LABEL_TASK_NAME, LABEL_WORKFLOW_UID
+from ips_flows.core.task import as_json
+from ips_flows.kube.client import Kube, core, jobs, workflows
+from ips_flows.operations import tasks
+from ips_flows.operations.install.manifests import SERVER_NAME
 from tests.cluster import processes
 from tests.cluster.watching import TaskWatch
 from tests.fakes.registry import FaultyRegistry, faulty_registry
@@ -122,7 +124,7 @@ class Cluster:
 
     def task(self, name: str) -> Any:
         """The task as `get -o json` prints it, without a program started each time that a test looks."""
-        return taskjson.to_json(tasks.get(self.kube, self.namespace, name), clock.now())
+        return as_json.to_json(tasks.get(self.kube, self.namespace, name), clock.now())
 
     def submit(self, text: str) -> None:
         """Submit a request and leave it to itself."""

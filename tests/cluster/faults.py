@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ips_flows.kube import core, workflows
-from ips_flows.manifests import SERVER_NAME, path_of
+from ips_flows.kube.client import core, workflows
+from ips_flows.operations.install.manifests import SERVER_NAME, path_of
 from tests.cluster import processes
 from tests.cluster.conftest import Cluster, local
 

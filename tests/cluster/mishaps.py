@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from ips_flows.errors import NotFoundError
-from ips_flows.kube import core, workflows
+from ips_flows.core.errors import NotFoundError
+from ips_flows.kube.client import core, workflows
 from tests.cluster import faults, processes
 from tests.cluster.conftest import Cluster
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ips_flows.conventions import ANNOTATION_VERDICT, LABEL_WORKFLOW_UID
-from ips_flows.errors import ApiError
-from ips_flows.kube import core
+from ips_flows.core.constants import ANNOTATION_VERDICT, LABEL_WORKFLOW_UID
+from ips_flows.core.errors import ApiError
+from ips_flows.kube.client import core
 from tests.cluster import faults
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import FREE_PORTS, Cluster

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ips_flows import clock, taskjson, tasks
-from ips_flows.conventions import CONFIG_MAP
-from ips_flows.kube import core
+from ips_flows.core import clock
+from ips_flows.core.constants import CONFIG_MAP
+from ips_flows.core.task import as_json
+from ips_flows.kube.client import core
+from ips_flows.operations import tasks
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_upgrade import template_image
@@ -56,7 +58,7 @@ def contexts(
 
 def task_in(cluster: Cluster, namespace: str, name: str) -> Any:
     """A task of any namespace, as `get -o json` prints it."""
-    return taskjson.to_json(tasks.get(cluster.kube, namespace, name), clock.now())
+    return as_json.to_json(tasks.get(cluster.kube, namespace, name), clock.now())
 
 
 def test_a_task_in_each_of_two_clusters(cluster: Cluster, name: str, contexts: dict[str, str]) -> None:

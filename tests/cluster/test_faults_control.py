@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from ips_flows.kube import core
+from ips_flows.kube.client import core
 from tests.cluster import faults, processes
 from tests.cluster.audit import audit
 from tests.cluster.conftest import Cluster, SlowTask

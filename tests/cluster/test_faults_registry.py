@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.conventions import CONFIG_MAP
-from ips_flows.kube import core
+from ips_flows.core.constants import CONFIG_MAP
+from ips_flows.kube.client import core
 from tests.cluster import faults
 from tests.cluster.audit import audit
 from tests.cluster.conftest import Cluster, via

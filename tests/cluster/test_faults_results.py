@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ips_flows.kube import workflows
+from ips_flows.kube.client import workflows
 from tests.cluster import faults
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster, SlowTask

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ips_flows.errors import NotFoundError
-from ips_flows.kube import collection, core, workflows
+from ips_flows.core.errors import NotFoundError
+from ips_flows.kube.client import collection, core, workflows
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_warming import tagged
 

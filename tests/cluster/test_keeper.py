@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.conventions import ANNOTATION_VERDICT
-from ips_flows.kube import core, jobs, workflows
-from ips_flows.server.finishing import job_name
-from ips_flows.server.lease import holder_of, lease_path
+from ips_flows.core.constants import ANNOTATION_VERDICT
+from ips_flows.core.reconcile.finish_job import job_name
+from ips_flows.kube.client import core, jobs, workflows
+from ips_flows.kube.lease import holder_of, lease_path
 from tests.cluster.audit import audit, await_marks, marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.faults import delete_step_pods, keeper_pods, kill_step, without_right

@@ -12,7 +12,7 @@ import pytest
 import requests
 import yaml
 
-from ips_flows.kube import core
+from ips_flows.kube.client import core
 from tests.cluster.conftest import LOCAL, Cluster, local
 from tests.cluster.test_warming import tagged
 

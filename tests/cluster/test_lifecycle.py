@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ips_flows.errors import NotFoundError
-from ips_flows.kube import workflows
-from ips_flows.manifests import SERVER, load
+from ips_flows.core.errors import NotFoundError
+from ips_flows.kube.client import workflows
+from ips_flows.operations.install.manifests import SERVER, load
 from tests.cluster.conftest import LOCAL, Cluster, interrupt
 from tests.cluster.test_warming import request, tagged
 

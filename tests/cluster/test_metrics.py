@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ips_flows.conventions import CONFIG_MAP, LIMIT_KEY
-from ips_flows.kube import core
-from ips_flows.manifests import SERVER_NAME
+from ips_flows.core.constants import CONFIG_MAP, LIMIT_KEY
+from ips_flows.kube.client import core
+from ips_flows.operations.install.manifests import SERVER_NAME
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster, via
 from tests.cluster.faults import keeper_pods

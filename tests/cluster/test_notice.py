@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from ips_flows.conventions import ANNOTATION_NOTICE, ANNOTATION_VERDICT
-from ips_flows.kube import core, workflows
+from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_VERDICT
+from ips_flows.kube.client import core, workflows
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.faults import kill_step, shut_down

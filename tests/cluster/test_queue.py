@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ips_flows.conventions import ANNOTATION_VERDICT, CONFIG_MAP, LIMIT_KEY
-from ips_flows.kube import core, workflows
-from ips_flows.queue import read_queue
+from ips_flows.core.constants import ANNOTATION_VERDICT, CONFIG_MAP, LIMIT_KEY
+from ips_flows.kube.client import core, workflows
+from ips_flows.operations.queue import read_queue
 from tests.cluster.audit import await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_lifecycle import _submit_form

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock
-from ips_flows.conventions import DEFAULT_IMAGE, TEMPLATE_PREWARM
-from ips_flows.flows.prewarm import prewarm_template
-from ips_flows.flows.task_workflow import task_workflow
-from ips_flows.kube import jobs, workflows
-from ips_flows.request import parse_request
+from ips_flows.argo.prewarm import prewarm_template
+from ips_flows.argo.task_workflow import task_workflow
+from ips_flows.core import clock
+from ips_flows.core.constants import DEFAULT_IMAGE, TEMPLATE_PREWARM
+from ips_flows.core.request.model import parse_request
+from ips_flows.kube.client import jobs, workflows
 from tests.cluster.audit import audit
 from tests.cluster.conftest import Cluster, via
 from tests.cluster.test_warming import request, tagged

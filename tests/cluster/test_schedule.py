@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ips_flows.kube import workflows
+from ips_flows.kube.client import workflows
 from tests.cluster import faults
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster

@@ -20,8 +20,8 @@ import pytest
 import requests
 import yaml
 
-from ips_flows.kube import core, workflows
-from ips_flows.manifests import SERVER_NAME
+from ips_flows.kube.client import core, workflows
+from ips_flows.operations.install.manifests import SERVER_NAME
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import LOCAL, Cluster
 from tests.cluster.test_warming import request, tagged

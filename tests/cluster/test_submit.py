@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ips_flows.kube import core, jobs, workflows
+from ips_flows.kube.client import core, jobs, workflows
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_warming import tagged

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ips_flows.conventions import CONFIG_MAP
-from ips_flows.kube import core, workflows
+from ips_flows.core.constants import CONFIG_MAP
+from ips_flows.kube.client import core, workflows
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_warming import request, tagged
 

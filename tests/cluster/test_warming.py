@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ips_flows.conventions import ANNOTATION_PLAN, ANNOTATION_VERDICT
-from ips_flows.kube import core
+from ips_flows.core.constants import ANNOTATION_PLAN, ANNOTATION_VERDICT
+from ips_flows.kube.client import core
 from tests.cluster.conftest import Cluster
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from ips_flows.conventions import ANNOTATION_NOTICE, ANNOTATION_VERDICT, LABEL_TASK_NAME
-from ips_flows.errors import ApiError
-from ips_flows.evidence import is_terminal, why_ended
-from ips_flows.jobgroup import is_gated
-from ips_flows.kube import Kube, core, workflows
+from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_VERDICT, LABEL_TASK_NAME
+from ips_flows.core.errors import ApiError
+from ips_flows.core.pods.evidence import is_terminal, why_ended
+from ips_flows.core.pods.pull_job import is_gated
+from ips_flows.kube.client import Kube, core, workflows
 
 _BEAT_SECONDS = 0.5
 

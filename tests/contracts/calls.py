@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from ips_flows import changes, queue, schedules, tasks
-from ips_flows.kube import workflows
-from ips_flows.request import canonical_json
-from ips_flows.schedule import Timing
-from ips_flows.server.lease import Lease
-from steps import notice
-from steps.footing import Footing
+from ips_flows.core.request.model import canonical_json
+from ips_flows.core.task.schedule import Timing
+from ips_flows.kube.client import workflows
+from ips_flows.kube.lease import Lease
+from ips_flows.operations import queue, scale, schedules, tasks
+from steps.context import Footing
+from steps.finish import notify
 from tests.contracts.examples import (
     NAMESPACE,
     NOW,
@@ -46,8 +46,8 @@ def _notice_by_secret() -> Json:
     request = canonical_json(small_request(webhookSecretName="hook"))
     workflow["spec"]["arguments"]["parameters"] = [{"name": "request", "value": request}]
     tape.put(workflows(NAMESPACE, TASK), workflow)
-    with hooked() as posted, mock.patch.object(notice, "MEANS", posted.means):
-        notice.tell(Footing(tape.kube(), TASK, UID))
+    with hooked() as posted, mock.patch.object(notify, "MEANS", posted.means):
+        notify.tell(Footing(tape.kube(), TASK, UID))
     return {"notice to the URL of a Secret": {**tape.calls(), "posts": posts(posted)}}
 
 
@@ -66,9 +66,9 @@ def _changes() -> Json:
     deeds: dict[str, tuple[Callable[[Tape], None], Callable[[Tape], object]]] = {
         "cancel a task that waits": (waits, lambda tape: tasks.cancel(tape.kube(), NAMESPACE, TASK)),
         "cancel a task that runs": (runs, lambda tape: tasks.cancel(tape.kube(), NAMESPACE, TASK)),
-        "scale": (runs, lambda tape: changes.scale(tape.kube(), NAMESPACE, TASK, "25%")),
+        "scale": (runs, lambda tape: scale.scale(tape.kube(), NAMESPACE, TASK, "25%")),
         "reprioritize": (waits, lambda tape: queue.reprioritize(tape.kube(), NAMESPACE, TASK, 9)),
-        "retry": (failed, lambda tape: changes.retry(tape.kube(), NAMESPACE, TASK)),
+        "retry": (failed, lambda tape: scale.retry(tape.kube(), NAMESPACE, TASK)),
         "delete": (
             failed,
             lambda tape: tasks.delete(tape.kube(), NAMESPACE, tasks.get(tape.kube(), NAMESPACE, TASK)),

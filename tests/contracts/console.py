@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from ips_flows.cli.main import run
-from ips_flows.kube import Kube
+from ips_flows.kube.client import Kube
 from tests.contracts.examples import standing_still
 from tests.contracts.tape import Tape
 

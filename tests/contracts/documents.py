@@ -7,8 +7,7 @@ from typing import Any, get_args
 from unittest import mock
 from xml.etree import ElementTree as ET
 
-from ips_flows import schedules, tasks
-from ips_flows.conventions import (
+from ips_flows.core.constants import (
     ANNOTATION_DUE,
     ANNOTATION_PLAN,
     ANNOTATION_PROGRESS,
@@ -17,13 +16,14 @@ from ips_flows.conventions import (
     LABEL_TASK,
     TEMPLATE_PREWARM,
 )
-from ips_flows.errors import UnavailableError
-from ips_flows.forecast.survey import Observer
-from ips_flows.jobgroup import task_labels
-from ips_flows.junit import Suite, report
-from ips_flows.kube import collection, core, jobs, workflows
-from ips_flows.report import FinalStatus
-from ips_flows.schedule import Timing
+from ips_flows.core.errors import UnavailableError
+from ips_flows.core.pods.pull_job import task_labels
+from ips_flows.core.results.records import FinalStatus
+from ips_flows.core.task.junit import Suite, report
+from ips_flows.core.task.schedule import Timing
+from ips_flows.kube.client import collection, core, jobs, workflows
+from ips_flows.operations import schedules, tasks
+from ips_flows.operations.forecast import Observer
 from tests.contracts.console import typed
 from tests.contracts.examples import (
     APP,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ips_flows.cli.main import cli
-from ips_flows.manifests import COMPONENTS, load
+from ips_flows.operations.install.manifests import COMPONENTS, load
 from tests.contracts.console import typed
 from tests.contracts.literals import environment_reads
 from tests.contracts.rbac import DEPLOY, manifests

@@ -10,11 +10,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
-from ips_flows import clock, task
-from ips_flows.conventions import ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_TASK, LABEL_VERDICT
-from ips_flows.report import Attempt, FailureLine, FinalStatus, GroupProgress, PlanSummary, WaveSummary, judge
-from ips_flows.request import PrewarmRequest, parse_json
-from ips_flows.results import Failure, ImageResult, NodeResult, Result, Skip
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_TASK, LABEL_VERDICT
+from ips_flows.core.request.model import PrewarmRequest, parse_json
+from ips_flows.core.results.records import (
+    Attempt,
+    FailureLine,
+    FinalStatus,
+    GroupProgress,
+    PlanSummary,
+    WaveSummary,
+    judge,
+)
+from ips_flows.core.results.results import Failure, ImageResult, NodeResult, Result, Skip
+from ips_flows.core.task import task
 
 Json = dict[str, Any]
 

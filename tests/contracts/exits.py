@@ -9,19 +9,19 @@ from unittest import mock
 
 import click
 
-from ips_flows import errors
-from ips_flows.cli import following, submitted
-from ips_flows.cli.fates import Fate, code_of
 from ips_flows.cli.main import cli
-from ips_flows.cli.options import Target
-from ips_flows.cli.places import Place
-from ips_flows.conventions import LABEL_TASK, LABEL_VERDICT
-from ips_flows.forecast.survey import Observer
-from ips_flows.kube import workflows
-from ips_flows.task import STATUSES, Task
-from ips_flows.tasks import Submission
+from ips_flows.cli.options.common import Target
+from ips_flows.cli.session import follow, submit_and_follow
+from ips_flows.cli.session.outcome import Fate, code_of
+from ips_flows.cli.session.targets import Place
+from ips_flows.core import errors
+from ips_flows.core.constants import LABEL_TASK, LABEL_VERDICT
+from ips_flows.core.task.task import STATUSES, Task
+from ips_flows.kube.client import workflows
+from ips_flows.operations.forecast import Observer
+from ips_flows.operations.tasks import Submission
+from steps import context
 from steps import filter as filter_step
-from steps import footing
 from tests.contracts.console import typed
 from tests.contracts.documents import checkable
 from tests.contracts.examples import APP, AT, NAMESPACE, TASK, UID
@@ -67,18 +67,18 @@ def exit_codes() -> dict[str, dict[str, int]]:
             f"ips-flow {line}".strip(): typed(*line.split()).code
             for line in ("", "--help", "run --help", "nonsense", "get", "get --nonsense", "version --client")
         },
-        "a task's end": {status: following.exit_code(_task(status)) for status in STATUSES[2:]},
+        "a task's end": {status: follow.exit_code(_task(status)) for status in STATUSES[2:]},
         "get --exit-code": {status: _got(status) for status in STATUSES},
         "following": {
-            "the time given by --timeout is up": following.TIMED_OUT,
-            "interrupted, the task goes on": following.INTERRUPTED,
-            "replaced by another pod, the task goes on": submitted._REPLACED,
+            "the time given by --timeout is up": follow.TIMED_OUT,
+            "interrupted, the task goes on": follow.INTERRUPTED,
+            "replaced by another pod, the task goes on": submit_and_follow._REPLACED,
         },
         "several tasks": _several(),
         "verdict of a command": _verdicts(),
         "steps": {
-            "lost: another pod takes over": footing.EXIT_LOST,
-            "an unforeseen error": footing.EXIT_CRASHED,
+            "lost: another pod takes over": context.EXIT_LOST,
+            "an unforeseen error": context.EXIT_CRASHED,
             "no plan can be made": filter_step.EXIT_NO_PLAN,
         },
     }

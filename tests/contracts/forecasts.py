@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ips_flows.forecast.concerns import Concern
-from ips_flows.forecast.facts import read_facts
-from ips_flows.forecast.forecast import Forecast, Survey
-from ips_flows.forecast.judgement import judge
-from ips_flows.forecast.offers import Content, Offer, Refusal
-from ips_flows.forecast.pace import Pace
-from ips_flows.forecast.platforms import Platform
-from ips_flows.images import parse_reference
-from ips_flows.nodes import read_node, references
-from ips_flows.plan import make_plan
-from ips_flows.results import Failure
+from ips_flows.core.forecast.checks import judge
+from ips_flows.core.forecast.duration import Pace
+from ips_flows.core.forecast.forecast import Forecast, Survey
+from ips_flows.core.forecast.issues import Concern
+from ips_flows.core.forecast.node_info import read_facts
+from ips_flows.core.forecast.resolve import Content, Offer, Refusal
+from ips_flows.core.images.platform import Platform
+from ips_flows.core.images.reference import parse_reference
+from ips_flows.core.plan.eligibility import read_node, references
+from ips_flows.core.plan.plan import make_plan
+from ips_flows.core.results.results import Failure
 from tests.contracts.examples import APP, DIGEST, NOW, TOOL, WORKER, cluster_node, small_request
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ips_flows import conventions as names
-from ips_flows.discover.finder import IGNORE, IGNORE_IMAGES
-from ips_flows.evidence import WORKER_CONTAINER, container_name
-from ips_flows.logs import CONTAINER, LABEL_OF_WORKFLOW
-from ips_flows.manifests import COMPONENTS, SERVER_NAME
-from ips_flows.server import finishing
-from ips_flows.server.lease import NAME as LEASE
-from ips_flows.server.lease import lease_path
-from ips_flows.server.upkeep import ANNOTATION_TRY
-from ips_flows.task import LABEL_PHASE
+from ips_flows.core import constants as names
+from ips_flows.core.discover.finder import IGNORE, IGNORE_IMAGES
+from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name
+from ips_flows.core.reconcile import finish_job
+from ips_flows.core.reconcile.decide import ANNOTATION_TRY
+from ips_flows.core.task.task import LABEL_PHASE
+from ips_flows.kube.lease import NAME as LEASE
+from ips_flows.kube.lease import lease_path
+from ips_flows.operations.install.manifests import COMPONENTS, SERVER_NAME
+from ips_flows.operations.logs import CONTAINER, LABEL_OF_WORKFLOW
 from tests.contracts.examples import NAMESPACE, UID
 from tests.contracts.literals import other_names, our_names
 from tests.contracts.rbac import manifests
@@ -57,7 +57,9 @@ def _labels() -> Json:
                 names.LABEL_ATTEMPT,
             ]
         ),
-        "kinds of the keeper": sorted([finishing.KIND_FINISH, finishing.KIND_DELETED, finishing.KIND_NOTICE]),
+        "kinds of the keeper": sorted(
+            [finish_job.KIND_FINISH, finish_job.KIND_DELETED, finish_job.KIND_NOTICE]
+        ),
         "Secret": [names.LABEL_WEBHOOK],
         "Node": [f"{names.PREFIX}<set>"],
     }
@@ -87,7 +89,7 @@ def _annotations() -> Json:
         "Job": sorted([names.ANNOTATION_EPOCH, names.ANNOTATION_HOLDER, names.ANNOTATION_PROGRESS]),
         "pull pod": sorted([names.ANNOTATION_EPOCH, names.ANNOTATION_ENDED]),
         "finish Job": [ANNOTATION_TRY],
-        "ConfigMap of a deleted task": [finishing.ANNOTATION_DELETED],
+        "ConfigMap of a deleted task": [finish_job.ANNOTATION_DELETED],
         "workload, read": sorted([IGNORE, IGNORE_IMAGES]),
     }
 
@@ -105,8 +107,8 @@ def _names() -> Json:
         "path of the Lease": lease_path(NAMESPACE),
         "containers of a pull pod": [WORKER_CONTAINER, container_name(0)],
         "container of a step": CONTAINER,
-        "finish Job": finishing.job_name(UID),
-        "ConfigMap of a deleted task": finishing.copy_name(UID),
+        "finish Job": finish_job.job_name(UID),
+        "ConfigMap of a deleted task": finish_job.copy_name(UID),
     }
 
 

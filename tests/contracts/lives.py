@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ips_flows import tasks
-from ips_flows.conventions import CONFIG_MAP, LABEL_WEBHOOK, TEMPLATE_PREWARM
-from ips_flows.evidence import ENDED_TIMEOUT
-from ips_flows.kube import core, jobs, workflows
-from ips_flows.results import ImageResult
+from ips_flows.core.constants import CONFIG_MAP, LABEL_WEBHOOK, TEMPLATE_PREWARM
+from ips_flows.core.pods.evidence import ENDED_TIMEOUT
+from ips_flows.core.results.results import ImageResult
+from ips_flows.kube.client import core, jobs, workflows
+from ips_flows.operations import tasks
 from steps import filter as filter_step
-from steps import finish, notice
-from steps.attempt import Attempt
-from steps.footing import Footing
-from steps.heldjob import HeldJob
-from steps.record import Record
+from steps.context import Footing
+from steps.drive.attempt import Attempt
+from steps.drive.owned_job import HeldJob
+from steps.drive.recorder import Record
+from steps.finish import finish, notify
 from tests.contracts.examples import (
     FAILED,
     NAMESPACE,
@@ -82,7 +82,7 @@ def _lived(tape: Tape) -> tuple[Tape, Json]:
     footing = Footing(tape.kube(), TASK, UID)
     told["filter"] = _filtered(tape, footing)
     told |= _driven(tape, footing)
-    with hooked() as posted, mock.patch.object(notice, "MEANS", posted.means):
+    with hooked() as posted, mock.patch.object(notify, "MEANS", posted.means):
         assert finish.run(footing, ()) == 0
     told["finish"] = {**tape.calls(), "posts": posts(posted)}
     return tape, told

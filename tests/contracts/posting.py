@@ -12,7 +12,7 @@ from unittest import mock
 import requests
 from requests.adapters import HTTPAdapter
 
-from ips_flows.notify.delivery import Means
+from ips_flows.webhook.delivery import Means
 from tests.contracts.examples import NOW
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ips_flows.manifests import COMPONENTS, load
+from ips_flows.operations.install.manifests import COMPONENTS, load
 
 Json = dict[str, Any]
 

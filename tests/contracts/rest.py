@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
-from ips_flows.errors import IpsFlowError
-from ips_flows.kube import workflows
-from ips_flows.server.answers import to_error
-from ips_flows.server.essence import lean_workflow
-from ips_flows.server.mirror import Mirror
-from ips_flows.server.roster import COLLECTIONS, LIVE
-from ips_flows.server.updates import Updates
-from ips_flows.streams import Listed
+from ips_flows.core.errors import IpsFlowError
+from ips_flows.core.rest.responses import to_error
+from ips_flows.core.rest.task_store import COLLECTIONS, LIVE
+from ips_flows.core.rest.trim import lean_workflow
+from ips_flows.kube.client import workflows
+from ips_flows.kube.list_watch import Listed
+from ips_flows.server.sse import Updates
+from ips_flows.server.task_cache import Mirror
 from tests.contracts.examples import FULL_REQUEST, NAMESPACE, STARTED, TASK, standing_still
 from tests.contracts.exits import ERRORS
 from tests.contracts.serving import Reply, Served, served

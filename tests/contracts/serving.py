@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ips_flows.server.auth import ByKubernetes, Gate, Open
+from ips_flows.server.main import State, application
 from ips_flows.server.metrics import Metrics
-from ips_flows.server.mirror import Mirror
-from ips_flows.server.serving import State, application
-from ips_flows.server.updates import Updates
+from ips_flows.server.sse import Updates
+from ips_flows.server.task_cache import Mirror
 from tests.contracts.examples import NAMESPACE
 from tests.contracts.lives import installed
 from tests.contracts.tape import Tape

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from ips_flows import formats, report, results
-from ips_flows.conventions import PREFIX, base_name
-from ips_flows.evidence import ENDED_CANCELLED, ENDED_SETTLED, ENDED_TIMEOUT
-from ips_flows.flows.task_workflow import task_workflow
-from ips_flows.forecast.concerns import KINDS
-from ips_flows.jobgroup import (
+from ips_flows.argo.task_workflow import task_workflow
+from ips_flows.core import stored_format
+from ips_flows.core.constants import PREFIX, base_name
+from ips_flows.core.forecast.issues import KINDS
+from ips_flows.core.notice.notice import Format, Notice, Outcome, Webhook, event_of
+from ips_flows.core.plan.node_labels import label_changes, read_sets
+from ips_flows.core.plan.plan import GroupPlan, PlannedImage, PlannedNode
+from ips_flows.core.pods.evidence import ENDED_CANCELLED, ENDED_SETTLED, ENDED_TIMEOUT
+from ips_flows.core.pods.pull_job import (
     config_map,
     index_data,
     job,
@@ -19,15 +22,13 @@ from ips_flows.jobgroup import (
     task_labels,
     workflow_owner,
 )
-from ips_flows.nodesets import label_changes, read_sets
-from ips_flows.notice import Format, Notice, Outcome, Webhook, event_of
-from ips_flows.plan import GroupPlan, PlannedImage, PlannedNode
-from ips_flows.report import FinalStatus, Mode
-from ips_flows.request import canonical_json, flag_of, from_form, request_hash
-from ips_flows.results import Chunk, Failure, Result, Skip
-from ips_flows.schedule import OVERLAPS, Lately, Pause
-from ips_flows.server import finishing
-from ips_flows.task import STATUSES
+from ips_flows.core.reconcile import finish_job
+from ips_flows.core.request.model import canonical_json, flag_of, from_form, request_hash
+from ips_flows.core.results import records, results
+from ips_flows.core.results.records import FinalStatus, Mode
+from ips_flows.core.results.results import Chunk, Failure, Result, Skip
+from ips_flows.core.task.schedule import OVERLAPS, Lately, Pause
+from ips_flows.core.task.task import STATUSES
 from tests.contracts.examples import (
     APP,
     AT,
@@ -81,7 +82,7 @@ def _requests() -> Json:
 
 def _objects() -> Json:
     owner = workflow_owner(TASK, UID)
-    copy = finishing.copy_of(ended_workflow("failed")["metadata"], AT)
+    copy = finish_job.copy_of(ended_workflow("failed")["metadata"], AT)
     copied = {**copy, "metadata": {**copy["metadata"], "uid": UID}}
     modes: tuple[Mode, ...] = get_args(Mode)
     return {
@@ -106,15 +107,15 @@ def _objects() -> Json:
             _group_plan("volume").model_copy(update={"pull_secrets": ()})
         ),
         "Job of the probe for image volumes": probe_job(APP, WORKER),
-        "Job that finishes a task": finishing.finish_job(
+        "Job that finishes a task": finish_job.finish_job(
             TASK, UID, image="flow:1", number=2, owner_reference=owner
         ),
-        "Job that finishes a deleted task": finishing.finish_job(
-            TASK, UID, image="flow:1", number=1, owner_reference=finishing.copy_owner(copied)
+        "Job that finishes a deleted task": finish_job.finish_job(
+            TASK, UID, image="flow:1", number=1, owner_reference=finish_job.copy_owner(copied)
         )["metadata"],
         "ConfigMap of a deleted task": copy,
-        "ConfigMap of a deleted task's notice": finishing.notice_map(
-            UID, _notice(), finishing.copy_owner(copied)
+        "ConfigMap of a deleted task's notice": finish_job.notice_map(
+            UID, _notice(), finish_job.copy_owner(copied)
         ),
     }
 
@@ -145,14 +146,14 @@ def _node_labels() -> Json:
 def words() -> Json:
     """Machine words, by what they say."""
     return {
-        "format": {"written": formats.FORMAT, "needs": formats.NEEDED},
+        "format": {"written": stored_format.FORMAT, "needs": stored_format.NEEDED},
         "result of an image": [one.value for one in Result],
         "failure": [one.value for one in Failure],
         "skip": [one.value for one in Skip],
         "status": list(STATUSES),
         "event": [event_of(status) for status in get_args(FinalStatus)],
         "mode": list(get_args(Mode)),
-        "retry strategy": list(get_args(report.RetryStrategy)),
+        "retry strategy": list(get_args(records.RetryStrategy)),
         "webhook format": list(get_args(Format)),
         "outcome of a notice": list(get_args(Outcome)),
         "overlap of a schedule": list(OVERLAPS),

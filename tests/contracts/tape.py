@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from ips_flows.kube import Kube
+from ips_flows.kube.client import Kube
 from tests.contracts.wording import unfolded, without_text
 from tests.fakes.semantics import field_selects, json_patch, merge_patch, selects
 

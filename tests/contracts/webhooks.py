@@ -10,13 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-from ips_flows.notice import Format, Outcome, deletion_id, event_of
-from ips_flows.notify import signature
-from ips_flows.notify.delivery import Parcel, deliver
-from ips_flows.notify.messages import Event, cut, render
-from ips_flows.notify.targets import Rules
-from ips_flows.report import FinalStatus
-from ips_flows.taskjson import to_json
+from ips_flows.core.notice import signature
+from ips_flows.core.notice.event import Event, cut, render
+from ips_flows.core.notice.notice import Format, Outcome, deletion_id, event_of
+from ips_flows.core.notice.targets import Rules
+from ips_flows.core.results.records import FinalStatus
+from ips_flows.core.task.as_json import to_json
+from ips_flows.webhook.delivery import Parcel, deliver
 from tests.contracts.examples import AT, NOW, UID, ended_task, later
 from tests.contracts.posting import hooked
 from tests.contracts.wording import without_text

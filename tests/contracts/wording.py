@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ips_flows.conventions import ANNOTATION_DESCRIPTION, ANNOTATION_ERROR, ANNOTATION_TITLE
+from ips_flows.core.constants import ANNOTATION_DESCRIPTION, ANNOTATION_ERROR, ANNOTATION_TITLE
 
 TEXT = "<text>"
 

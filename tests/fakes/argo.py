@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ips_flows import clock, results
-from ips_flows.conventions import (
+from ips_flows.core import clock
+from ips_flows.core.constants import (
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
     ANNOTATION_PROGRESS,
@@ -17,8 +17,16 @@ from ips_flows.conventions import (
     LABEL_VERDICT,
     LABEL_WORKFLOW_UID,
 )
-from ips_flows.report import FailureLine, GroupProgress, PlanSummary, Verdict, WaveSummary, judge
-from ips_flows.results import Chunk, ImageResult, NodeResult, Result
+from ips_flows.core.results import results
+from ips_flows.core.results.records import (
+    FailureLine,
+    GroupProgress,
+    PlanSummary,
+    Verdict,
+    WaveSummary,
+    judge,
+)
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, Result
 from tests.fakes.apiserver import ApiServer
 
 Json = dict[str, Any]

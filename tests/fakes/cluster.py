@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from ips_flows import clock
+from ips_flows.core import clock
 from tests.fakes.apiserver import ApiServer
 
 Json = dict[str, Any]

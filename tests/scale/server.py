@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from ips_flows.conventions import ANNOTATION_CLEANED, LABEL_TASK
-from ips_flows.flows.task_workflow import task_workflow
-from ips_flows.request import merge_overrides
+from ips_flows.argo.task_workflow import task_workflow
+from ips_flows.core.constants import ANNOTATION_CLEANED, LABEL_TASK
+from ips_flows.core.request.model import merge_overrides
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo, failed, pulled
 

@@ -15,9 +15,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ips_flows.conventions import LABEL_TASK_NAME
-from ips_flows.flows.prewarm import prewarm_template
-from ips_flows.kube import Json, core, workflows
+from ips_flows.argo.prewarm import prewarm_template
+from ips_flows.core.constants import LABEL_TASK_NAME
+from ips_flows.core.k8s.objects import Json
+from ips_flows.kube.client import core, workflows
 from tests.cluster.conftest import Cluster
 
 _LIMIT_SECONDS = 180.0

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from localcluster import simulated
 
-from ips_flows.conventions import ANNOTATION_PROGRESS, LABEL_TASK_NAME
-from ips_flows.kube import jobs
+from ips_flows.core.constants import ANNOTATION_PROGRESS, LABEL_TASK_NAME
+from ips_flows.kube.client import jobs
 from tests.cluster.conftest import Cluster, goes_down, local
 from tests.scale.bench import meters
 from tests.scale.bench.contest import contend

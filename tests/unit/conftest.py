@@ -14,7 +14,7 @@ from coverage import Coverage
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from ips_flows.kube import Kube
+from ips_flows.kube.client import Kube
 from tests.fakes.apiserver import ApiServer, running
 from tests.unit.rights import granted, needed
 from tests.unit.stage import Stage

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ips_flows import clock
-from ips_flows.conventions import LABEL_TASK, TEMPLATE_PREWARM
-from ips_flows.kube import workflows
-from ips_flows.server.keeper import Keeper
-from ips_flows.server.upkeep import is_over
-from steps import finish
-from steps.footing import Footing
+from ips_flows.controller.keeper import Keeper
+from ips_flows.core import clock
+from ips_flows.core.constants import LABEL_TASK, TEMPLATE_PREWARM
+from ips_flows.core.reconcile.decide import is_over
+from ips_flows.kube.client import workflows
+from steps.context import Footing
+from steps.finish import finish
 from tests.unit.stage import Stage
 
 OWN, INSTALLED = "flow:own", "flow:installed"  # the image that the task began with, and that of the template

@@ -6,17 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from ips_flows import clock
-from ips_flows.conventions import (
-    ANNOTATION_NOTICE,
-    ANNOTATION_PLAN,
-    ANNOTATION_VERDICT,
-    LABEL_VERDICT,
-)
-from ips_flows.jobgroup import task_labels
-from ips_flows.notice import Notice, Outcome
-from ips_flows.report import FinalStatus, Summary, Verdict, WaveSummary
-from ips_flows.results import ImageResult, NodeResult, Result
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_VERDICT
+from ips_flows.core.notice.notice import Notice, Outcome
+from ips_flows.core.pods.pull_job import task_labels
+from ips_flows.core.results.records import FinalStatus, Summary, Verdict, WaveSummary
+from ips_flows.core.results.results import ImageResult, NodeResult, Result
 from tests.unit import samples
 
 Json = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ips_flows.server.figures import FIGURES
+from ips_flows.core.metrics.families import FIGURES
 
 # What Prometheus itself adds, and what the libraries expose of the process.
 _TARGET = {"namespace", "pod", "job", "instance"}

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import uvicorn
 
-from ips_flows.kube import Kube
+from ips_flows.kube.client import Kube
 from ips_flows.server.auth import ByKubernetes, Gate
-from ips_flows.server.mirror import Mirror, Observer, Tempo
-from ips_flows.server.serving import Counts, State, application
-from ips_flows.server.updates import Updates
+from ips_flows.server.main import Counts, State, application
+from ips_flows.server.sse import Updates
+from ips_flows.server.task_cache import Mirror, Observer, Tempo
 from tests.fakes.apiserver import ApiServer
 
 TOKEN = "bobs"  # noqa: S105

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import parse_qs, urlsplit
 
-from ips_flows.manifests import COMPONENTS, load
+from ips_flows.operations.install.manifests import COMPONENTS, load
 
 Rights = set[tuple[str, str, str]]  # API group, resource with its subresource, verb
 

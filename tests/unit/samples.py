@@ -6,10 +6,10 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ips_flows.conventions import ANNOTATION_EPOCH, SCHEDULING_GATE
-from ips_flows.jobgroup import pull_pod
-from ips_flows.plan import GroupPlan, PlannedImage, PlannedNode
-from ips_flows.report import Mode, PlanSummary, WaveSummary
+from ips_flows.core.constants import ANNOTATION_EPOCH, SCHEDULING_GATE
+from ips_flows.core.plan.plan import GroupPlan, PlannedImage, PlannedNode
+from ips_flows.core.pods.pull_job import pull_pod
+from ips_flows.core.results.records import Mode, PlanSummary, WaveSummary
 
 REGISTRY = "registry.example:5000"
 GOOD = f"{REGISTRY}/app:1"

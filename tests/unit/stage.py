@@ -16,15 +16,18 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock
-from ips_flows.conventions import ANNOTATION_PLAN, ANNOTATION_VERDICT, CONFIG_MAP, LABEL_TASK, group_name
-from ips_flows.jobgroup import config_map, results_map, task_labels, workflow_owner
-from ips_flows.kube import Kube
-from ips_flows.plan import GroupPlan
-from ips_flows.report import Verdict
-from ips_flows.results import Chunk, NodeResult, decode, fold
-from steps import drive, filter, finish, pace, witness  # noqa: A004  (the step's name)
-from steps.footing import Footing
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_PLAN, ANNOTATION_VERDICT, CONFIG_MAP, LABEL_TASK, group_name
+from ips_flows.core.plan.plan import GroupPlan
+from ips_flows.core.pods.pull_job import config_map, results_map, task_labels, workflow_owner
+from ips_flows.core.results.records import Verdict
+from ips_flows.core.results.results import Chunk, NodeResult, decode, fold
+from ips_flows.kube.client import Kube
+from steps import filter  # noqa: A004  (the step's name)
+from steps.context import Footing
+from steps.drive import driver as drive
+from steps.drive import evidence_reader, throttle
+from steps.finish import finish
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.cluster import Cluster
 from tests.unit import samples
@@ -52,10 +55,10 @@ class Stage:
         self.footing = Footing(self.kube, TASK, self.uid)
         self.outputs = folder / "outputs"
         monkeypatch.setattr(filter, "OUTPUTS", self.outputs)
-        monkeypatch.setattr(pace, "_REST", 0.01)
+        monkeypatch.setattr(throttle, "_REST", 0.01)
         monkeypatch.setattr(drive, "_IDLE_SECONDS", 0.05)
-        monkeypatch.setattr(pace, "_FIRST_PAUSE", 0.05)
-        monkeypatch.setattr(witness, "_WORD_SECONDS", 0.2)
+        monkeypatch.setattr(throttle, "_FIRST_PAUSE", 0.05)
+        monkeypatch.setattr(evidence_reader, "_WORD_SECONDS", 0.2)
         monkeypatch.setattr(finish, "_RETRY_SECONDS", 0.05)
 
     def workflow(self, patch: Json | None = None) -> Json:

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from ips_flows import errors
-from ips_flows.errors import IpsFlowError, Problem
-from ips_flows.request import parse_json
-from ips_flows.server.answers import Answer, RefusedError, encoded, to_error
-from ips_flows.server.listing import Listing, asked
-from ips_flows.server.openapi import REQUEST_EXAMPLE, document
-from ips_flows.server.roster import View
-from ips_flows.server.schemas import Error, schemas
+from ips_flows.core import errors
+from ips_flows.core.errors import IpsFlowError, Problem
+from ips_flows.core.request.model import parse_json
+from ips_flows.core.rest.openapi import REQUEST_EXAMPLE, document
+from ips_flows.core.rest.pagination import Listing, asked
+from ips_flows.core.rest.responses import Answer, RefusedError, encoded, to_error
+from ips_flows.core.rest.schemas import Error, schemas
+from ips_flows.core.rest.task_store import View
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ class Row:
 
 def test_pages_are_kept_until_the_view_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same question is answered once; another view anew; and not more is kept than fits."""
-    monkeypatch.setattr("ips_flows.server.listing._MOST_KEPT", 1)
+    monkeypatch.setattr("ips_flows.core.rest.pagination._MOST_KEPT", 1)
     rows: Any = (Row("a"), Row("b", "failed"))
     listing, view = Listing(), View(rows)
     whole = b'{"tasks":["a","b"],"total":2,"limit":10,"offset":0}'

@@ -11,7 +11,7 @@ import pytest
 
 import ips_flows
 from ips_flows import PrewarmRequest, submit, wait
-from ips_flows.errors import BadRequestError, NameTakenError, NotFoundError, WaitTimeoutError
+from ips_flows.core.errors import BadRequestError, NameTakenError, NotFoundError, WaitTimeoutError
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import completes, on_submit
 

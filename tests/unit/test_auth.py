@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ips_flows.cli.main import run
-from ips_flows.kube import Kube
+from ips_flows.core.rest.responses import RefusedError
+from ips_flows.kube.client import Kube
 from ips_flows.server import auth
-from ips_flows.server.answers import RefusedError
 from ips_flows.server.auth import ByKubernetes, Judgement, Open, Remembered, is_loopback
 from tests.fakes.apiserver import ApiServer
 from tests.unit.rest import Rest, serving
@@ -334,7 +334,7 @@ def test_the_options(
     def serve(*_: Any, gate: Any, **__: Any) -> None:
         seen.append(gate)
 
-    monkeypatch.setattr("ips_flows.server.serving.serve", serve)
+    monkeypatch.setattr("ips_flows.server.main.serve", serve)
     assert run(["serve", *flags]) == 0
     assert [type(one) for one in seen] == [gate]
 

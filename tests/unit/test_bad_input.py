@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from ips_flows.cli.main import run
-from ips_flows.conventions import ANNOTATION_ERROR
-from ips_flows.errors import BadRequestError
-from ips_flows.kube import Kube
-from ips_flows.request import parse_request
+from ips_flows.core.constants import ANNOTATION_ERROR
+from ips_flows.core.errors import BadRequestError
+from ips_flows.core.request.model import parse_request
+from ips_flows.kube.client import Kube
 from steps import filter as step
-from steps.footing import Footing
+from steps.context import Footing
 from tests.fakes.apiserver import ApiServer, running
 from tests.unit.bad_requests import DOCUMENTS, FLAGS, FORMS
 from tests.unit.samples import WORKER, node

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.results import FILTER_GROUP, FINISH_GROUP, Chunk, NodeResult
-from ips_flows.server.batches import Batches
+from ips_flows.core.metrics.batches import Batches
+from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk, NodeResult
 from tests.unit.measured import STARTED, failed, node, skipped
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from ips_flows import tasks
 from ips_flows.cli.main import run
-from ips_flows.conventions import ANNOTATION_VERDICT
-from ips_flows.errors import ApiError, TaskEndedError
-from ips_flows.jobgroup import is_gated
-from ips_flows.kube import Kube
-from ips_flows.results import Failure
-from steps.footing import LostFootingError
-from steps.jobpods import JobPods
+from ips_flows.core.constants import ANNOTATION_VERDICT
+from ips_flows.core.errors import ApiError, TaskEndedError
+from ips_flows.core.pods.pull_job import is_gated
+from ips_flows.core.results.results import Failure
+from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
+from steps.context import LostFootingError
+from steps.drive.pod_cache import JobPods
 from tests.fakes.cluster import Cluster, Play
 from tests.unit import keeping
 from tests.unit.samples import GOOD

@@ -7,14 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from ips_flows import clock, errors, tasks
-from ips_flows.changes import retry, retry_name, scale
-from ips_flows.conventions import LABEL_KIND, LABEL_WORKFLOW_UID
-from ips_flows.kube import Kube
-from ips_flows.queue import reprioritize
-from ips_flows.request import merge_overrides
-from ips_flows.results import ImageResult, NodeResult, Result, Skip
-from ips_flows.taskjson import to_json
+from ips_flows.core import clock, errors
+from ips_flows.core.constants import LABEL_KIND, LABEL_WORKFLOW_UID
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.core.results.results import ImageResult, NodeResult, Result, Skip
+from ips_flows.core.task.as_json import to_json
+from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
+from ips_flows.operations.queue import reprioritize
+from ips_flows.operations.scale import retry, retry_name, scale
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import AT, Argo, failed, pulled
 from tests.unit.samples import group_plan

@@ -9,9 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from ips_flows import clock
-from ips_flows.cli import delete, following
+from ips_flows.cli.commands import delete
 from ips_flows.cli.main import run
+from ips_flows.cli.session import follow
+from ips_flows.core import clock
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, pulled
 
@@ -85,9 +86,9 @@ def test_a_cancelled_task_whose_last_step_is_lost(
     argo.planned(waves={"wave-1": 1})
     keeper(server)
     first = iter([0.1])
-    to_the_end = following.to_the_end
+    to_the_end = follow.to_the_end
     monkeypatch.setattr(
-        following,
+        follow,
         "to_the_end",
         lambda *names, **options: to_the_end(*names, **{"grace": next(first, 150.0), **options}),
     )

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ips_flows.cli import narration
 from ips_flows.cli.main import run
-from ips_flows.request import from_canonical, parse_request
+from ips_flows.cli.output import console
+from ips_flows.core.request.model import from_canonical, parse_request
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, pulled
 
@@ -378,7 +378,7 @@ def test_a_task_for_each_set_of_nodes(
     def listen(text: str) -> None:
         if text.startswith("shop-2: planned"):
             second.set()
-        narration.say(text)
+        console.say(text)
 
     def changed(kind: str, item: dict[str, Any]) -> None:
         name = item["metadata"]["name"]
@@ -389,7 +389,7 @@ def test_a_task_for_each_set_of_nodes(
     begun: set[str] = set()
     second = threading.Event()
     server.on_change = changed
-    monkeypatch.setattr("ips_flows.cli.lines.say", listen)
+    monkeypatch.setattr("ips_flows.cli.output.lines.say", listen)
     stdin(monkeypatch, CHART + AGENT)
     assert run(["run", "--manifest", "-", "--name", "shop"]) == 0
     got = capsys.readouterr()

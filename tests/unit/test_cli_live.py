@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from ips_flows.cli.lines import Lines, changed_lines
-from ips_flows.cli.live import LiveView, frame, picture
-from ips_flows.progress import Progress, WaveProgress
-from ips_flows.report import Attempt, FailureLine, PlanSummary, WaveSummary
-from ips_flows.retries import Waiting
-from ips_flows.task import Task
+from ips_flows.cli.output.lines import Lines, changed_lines
+from ips_flows.cli.output.live import LiveView, frame, picture
+from ips_flows.core.results.attempts import Waiting
+from ips_flows.core.results.progress import Progress, WaveProgress
+from ips_flows.core.results.records import Attempt, FailureLine, PlanSummary, WaveSummary
+from ips_flows.core.task.task import Task
 
 NOW = datetime(2026, 1, 31, 12, 2, tzinfo=UTC)
 AT = "2026-01-31T12:00:00Z"

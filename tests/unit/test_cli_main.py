@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from ips_flows.cli.main import VERBS, cli, run
-from ips_flows.cli.request_options import overrides_of
-from ips_flows.request import PrewarmRequest, flag_of
+from ips_flows.cli.options.request import overrides_of
+from ips_flows.core.request.model import PrewarmRequest, flag_of
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo, pulled
 
 ROOT = Path(__file__).resolve().parents[2]
-THERE = [verb for verb in VERBS if (ROOT / "ips_flows" / "cli" / f"{verb}.py").exists()]
+THERE = [verb for verb in VERBS if (ROOT / "ips_flows" / "cli" / "commands" / f"{verb}.py").exists()]
 
 
 @pytest.fixture

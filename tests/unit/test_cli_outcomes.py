@@ -665,7 +665,7 @@ def test_ctrl_c_leaves_the_task_alone(
 
     submitted(server)
     capsys.readouterr()
-    monkeypatch.setattr("ips_flows.cli.following.Followers.next", interrupt)
+    monkeypatch.setattr("ips_flows.cli.session.follow.Followers.next", interrupt)
     assert run(["wait", "a"]) == 130
     assert capsys.readouterr().err == (
         "interrupted: task a goes on\n"

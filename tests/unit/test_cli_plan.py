@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ips_flows.cli.forecasts import concern_lines
 from ips_flows.cli.main import run
-from ips_flows.cli.survey_options import Bandwidth, Host
-from ips_flows.forecast.concerns import Concern
-from ips_flows.forecast.crew import side_by_side
-from ips_flows.plan import GroupPlan
-from ips_flows.report import PlanSummary
+from ips_flows.cli.options.registry import Bandwidth, Host
+from ips_flows.cli.output.forecast_tables import concern_lines
+from ips_flows.core.forecast.issues import Concern
+from ips_flows.core.plan.plan import GroupPlan
+from ips_flows.core.results.records import PlanSummary
+from ips_flows.registry.parallel import side_by_side
 from steps import filter as step
 from tests.fakes import hub as fake
 from tests.fakes.apiserver import ApiServer
@@ -225,7 +225,7 @@ def test_problems_by_severity(world: World, flow: Shell) -> None:
 
 def test_the_rows_of_what_is_not_there(world: World, flow: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The class stands where the digest would; a question mark where nodes may fare better."""
-    monkeypatch.setattr("ips_flows.forecast.registry._PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("ips_flows.registry.client._PAUSES", (0.0, 0.0, 0.0))
     closed = "127.0.0.1:1/app:1"
     said = flow("plan", "--image", f"{world.hub.address}/none:1", "--image", closed, "--nodes", "node3")
     rows = [line.split() for line in said.out.split("\n\n")[1].splitlines()]
@@ -276,7 +276,7 @@ def test_secrets_that_are_of_no_use(world: World, flow: Shell) -> None:
 
 def test_a_registry_of_a_cloud(world: World, flow: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its nodes may have credentials that no Secret tells of."""
-    monkeypatch.setattr("ips_flows.forecast.credentials._CLOUDS", ("127.*",))
+    monkeypatch.setattr("ips_flows.core.images.keyring._CLOUDS", ("127.*",))
     document = flow.json("plan", "--image", world.private)
     assert kinds(document) == [("warning", "Unverified", 3)]
     assert document["problems"][0]["message"].endswith("; nodes may have a credential provider for it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.cli import tables
+from ips_flows.cli.output import tables
 
 
 @pytest.mark.parametrize(

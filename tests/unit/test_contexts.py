@@ -15,9 +15,9 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from ips_flows.cli import following
-from ips_flows.cli import submitted as submitted_verbs
 from ips_flows.cli.main import run
+from ips_flows.cli.session import follow
+from ips_flows.cli.session import submit_and_follow as submitted_verbs
 from tests.fakes.apiserver import ApiServer, Fault, running
 from tests.fakes.argo import Argo, completes, fails, on_submit
 from tests.unit.test_cli_images import AGENT, CHART
@@ -356,13 +356,13 @@ def test_a_cluster_that_does_not_answer_a_cancel(
         west.await_call("watch=true")
         stop(west)
 
-    def next_one(followers: following.Followers, seconds: float) -> Any:
+    def next_one(followers: follow.Followers, seconds: float) -> Any:
         if not any("watch=true" in call for call in east.calls) or not first:
             return usual(followers, seconds)
         raise first.pop()
 
-    usual, first = following.Followers.next, [KeyboardInterrupt()]
-    monkeypatch.setattr(following.Followers, "next", next_one)
+    usual, first = follow.Followers.next, [KeyboardInterrupt()]
+    monkeypatch.setattr(follow.Followers, "next", next_one)
     monkeypatch.setattr(submitted_verbs, "_LAST_WORDS_SECONDS", 2.0)
     east.faults.append(Fault(silent, 0, {}, 1))
     threading.Thread(target=stops, daemon=True).start()
@@ -389,7 +389,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def trip(*_: Any, **__: Any) -> Iterator[None]:
         raise LookupError("ours")
 
-    monkeypatch.setattr(following, "follow", trip)
+    monkeypatch.setattr(follow, "follow", trip)
     with pytest.raises(LookupError, match="ours"):
         run(list(RUN))
 

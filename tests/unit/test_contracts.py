@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from ips_flows.conventions import ANNOTATION_ERROR
+from ips_flows.core.constants import ANNOTATION_ERROR
 from tests.contracts.record import FILES, FOLDER, generated, rendered
 from tests.contracts.wording import unfolded, without_text
 

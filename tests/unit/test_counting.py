@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ips_flows.conventions import ANNOTATION_COLUMNS, ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_VERDICT
-from ips_flows.results import Chunk
-from ips_flows.server import figures
-from ips_flows.server.counting import Counting, Told, Unread
-from ips_flows.server.roster import DONE, JOBS, LIVE, RESULTS
+from ips_flows.core.constants import ANNOTATION_COLUMNS, ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_VERDICT
+from ips_flows.core.metrics import families
+from ips_flows.core.metrics.counter import Counting, Told, Unread
+from ips_flows.core.rest.task_store import DONE, JOBS, LIVE, RESULTS
+from ips_flows.core.results.results import Chunk
 from tests.unit.measured import (
     STARTED,
     counts,
@@ -72,8 +72,8 @@ def test_an_end_tells_all_that_the_verdict_holds() -> None:
 def test_a_class_of_a_newer_program_is_unknown() -> None:
     """The labels stay bounded; what is 0 is not told."""
     told = counting().changed(DONE, done("a", summary=counts(failures={"Haunted": 2, "Timeout": 0}, bytes=0)))
-    assert {one.labels: one.value for one in told if one.figure is figures.FAILED} == {("Unknown",): 2}
-    assert figures.BYTES not in {one.figure for one in told}
+    assert {one.labels: one.value for one in told if one.figure is families.FAILED} == {("Unknown",): 2}
+    assert families.BYTES not in {one.figure for one in told}
 
 
 MOVES = (  # what is told of a task that ends: of its leaving one collection and its coming to the other
@@ -258,7 +258,7 @@ def test_each_round_of_a_notice_counts() -> None:
         {},
     ]
     assert (
-        one.changed(DONE, done("b", told=notice(event="task.haunted")))[-1].figure is not figures.DELIVERIES
+        one.changed(DONE, done("b", told=notice(event="task.haunted")))[-1].figure is not families.DELIVERIES
     )
 
 
@@ -336,7 +336,7 @@ def test_the_planned_window_counts_where_no_other_is_in_force(batch_size: str) -
     one = counting()
     one.changed(LIVE, live("a", window=2, waves=(9,), batch_size=batch_size))
     told = one.read(Unread("r", "1", "a"), Chunk(0, 0, {"n1": node(1), "n2": node(2)}, STARTED))
-    assert [found.value for found in told if found.figure is figures.BATCH_SECONDS] == [2]
+    assert [found.value for found in told if found.figure is families.BATCH_SECONDS] == [2]
 
 
 def test_a_task_that_is_not_known_has_no_batches() -> None:
@@ -356,7 +356,7 @@ def test_after_a_restart_batches_begin_with_what_is_seen() -> None:
     """Results that were there before are not read again, so nobody knows what belongs to the first batch."""
     one = counting(results=[stored("r", "a")], live=[live("a", window=1, waves=(3,))])
     told = one.read(Unread("s", "2", "a"), Chunk(0, 0, {"n2": node(50), "n3": node(55)}, STARTED))
-    assert [found.value for found in told if found.figure is figures.BATCH_SECONDS] == [5]
+    assert [found.value for found in told if found.figure is families.BATCH_SECONDS] == [5]
 
 
 def test_nothing_stays_of_what_is_gone() -> None:
@@ -437,7 +437,7 @@ class World:
         return live(uid) if collection == LIVE else done(uid)
 
     def _count(self, told: list[Told]) -> None:
-        self.counted += sum(one.figure is figures.TASKS for one in told)
+        self.counted += sum(one.figure is families.TASKS for one in told)
 
 
 STEPS = st.sampled_from(

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ips_flows import clock, crontab
-from ips_flows.errors import UsageError
+from ips_flows.core import clock, cron
+from ips_flows.core.errors import UsageError
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 )
 def test_what_argo_takes(text: str, expression: str) -> None:
     """Blanks are made even, all else is left as it was written."""
-    assert crontab.check_expression(text) == expression
+    assert cron.check_expression(text) == expression
 
 
 @pytest.mark.parametrize(
@@ -53,17 +53,17 @@ def test_what_argo_takes(text: str, expression: str) -> None:
 def test_what_is_refused(text: str, words: str) -> None:
     """Each message names the field, or how many there are."""
     with pytest.raises(UsageError) as caught:
-        crontab.check_expression(text)
+        cron.check_expression(text)
     assert words in caught.value.message
     assert repr(text) in caught.value.message
 
 
 def test_time_zones() -> None:
     """Names of the IANA list, and nothing that leads to a file."""
-    assert crontab.check_timezone("Asia/Shanghai") == "Asia/Shanghai"
+    assert cron.check_timezone("Asia/Shanghai") == "Asia/Shanghai"
     for text in ("Asia/Nowhere", "../../etc/passwd", "+08:00"):
         with pytest.raises(UsageError, match="is not known"):
-            crontab.check_timezone(text)
+            cron.check_timezone(text)
 
 
 @pytest.mark.parametrize(
@@ -78,19 +78,19 @@ def test_time_zones() -> None:
 )
 def test_when_it_is_due(expression: str, timezone: str, due: str) -> None:
     """In the schedule's own time zone, told in UTC."""
-    found = crontab.due_after(expression, timezone, AT)
+    found = cron.due_after(expression, timezone, AT)
     assert found
     assert clock.stamp(found) == due
 
 
 def test_what_can_not_be_read_is_never_due() -> None:
     """Someone else's CronWorkflow may hold what only Argo knows."""
-    assert crontab.due_after("@every 1h", "UTC", AT) is None
-    assert crontab.due_after("* * * * *", "Mars/Olympus", AT) is None
+    assert cron.due_after("@every 1h", "UTC", AT) is None
+    assert cron.due_after("* * * * *", "Mars/Olympus", AT) is None
 
 
 def test_every_time_between_two_moments() -> None:
     """The first moment is left out, the last one is in."""
     until = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
-    found = [clock.stamp(one) for one in crontab.due_between("0 * * * *", "UTC", AT, until)]
+    found = [clock.stamp(one) for one in cron.due_between("0 * * * *", "UTC", AT, until)]
     assert found == [f"2026-03-01T{hour}:00:00Z" for hour in (13, 14, 15)]

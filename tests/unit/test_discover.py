@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ips_flows.discover.finder import Finder, Findings
-from ips_flows.discover.found import EACH_NODE, Place, Remark
-from ips_flows.discover.reading import read_manifests
+from ips_flows.core.discover.finder import Finder, Findings
+from ips_flows.core.discover.image_uses import EACH_NODE, Place, Remark
+from ips_flows.core.discover.manifests import read_manifests
 
 FILES = Path(__file__).parent / "manifests"
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -660,7 +660,7 @@ def test_an_object_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(one) for one in found.remarks] == [
         "Odd/? (x:1): not read to its end: it has more than 100 levels"
     ]
-    monkeypatch.setattr("ips_flows.discover.shapes._MOST_VALUES", 1000)
+    monkeypatch.setattr("ips_flows.core.discover.pod_specs._MOST_VALUES", 1000)
     wide = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 20)}]" for n in range(1, 8))
     found = read(f"apiVersion: v1\nkind: Odd\na0: &a0 {{}}\n{wide}\n", "x")
     assert [one.text for one in found.remarks] == ["not read to its end: it has more than 1000 values"]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ips_flows.discover.placement import Placement, Tolerated, joined, placements_of
-from ips_flows.nodes import Eligibility, Node, read_node
-from ips_flows.request import PrewarmRequest, parse_request
+from ips_flows.core.discover.placement import Placement, Tolerated, joined, placements_of
+from ips_flows.core.plan.eligibility import Eligibility, Node, read_node
+from ips_flows.core.request.model import PrewarmRequest, parse_request
 from tests.unit.samples import node
 
 Json = dict[str, Any]

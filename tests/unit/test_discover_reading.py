@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.discover.found import Remark
-from ips_flows.discover.reading import Located, line_of, read_manifests
+from ips_flows.core.discover.image_uses import Remark
+from ips_flows.core.discover.manifests import Located, line_of, read_manifests
 
 
 def names(text: str) -> list[tuple[object, int]]:

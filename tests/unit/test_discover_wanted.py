@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ips_flows.discover.found import Place, Use
-from ips_flows.discover.placement import Placement
-from ips_flows.discover.wanted import (
+from ips_flows.core.discover.image_uses import Place, Use
+from ips_flows.core.discover.placement import Placement
+from ips_flows.core.discover.requests import (
     MOST_IMAGES,
     by_placement,
     everywhere,
@@ -20,9 +20,9 @@ from ips_flows.discover.wanted import (
     pods_text,
     request_text,
 )
-from ips_flows.images import parse_reference
-from ips_flows.nodes import Node
-from ips_flows.request import parse_request
+from ips_flows.core.images.reference import parse_reference
+from ips_flows.core.plan.eligibility import Node
+from ips_flows.core.request.model import parse_request
 from tests.unit.test_discover import FILES, read, read_file
 from tests.unit.test_discover_placement import eligible, nodes, specs
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock
-from ips_flows.doctor import Finding, examine
-from ips_flows.installation import install
-from ips_flows.kube import Kube
+from ips_flows.core import clock
+from ips_flows.kube.client import Kube
+from ips_flows.operations.doctor import Finding, examine
+from ips_flows.operations.install.install import install
 from tests.fakes.apiserver import ApiServer
 from tests.unit.samples import held, node
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.document import field_path, read_document
-from ips_flows.errors import BadRequestError
+from ips_flows.core.errors import BadRequestError
+from ips_flows.core.request.document import field_path, read_document
 
 
 @pytest.mark.parametrize(

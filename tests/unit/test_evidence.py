@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from ips_flows import evidence
-from ips_flows.conventions import ANNOTATION_ENDED
-from ips_flows.evidence import (
+from ips_flows.core.constants import ANNOTATION_ENDED
+from ips_flows.core.plan.eligibility import Node, read_node
+from ips_flows.core.plan.plan import GroupPlan, PlannedNode
+from ips_flows.core.pods import evidence
+from ips_flows.core.pods.evidence import (
     ENDED_CANCELLED,
     ENDED_SETTLED,
     ENDED_TIMEOUT,
@@ -14,10 +16,8 @@ from ips_flows.evidence import (
     lacks_word,
     note,
 )
-from ips_flows.nodes import Node, read_node
-from ips_flows.plan import GroupPlan, PlannedNode
-from ips_flows.pullerrors import classify
-from ips_flows.results import Failure, ImageResult, Result, essence
+from ips_flows.core.pods.pull_errors import classify
+from ips_flows.core.results.results import Failure, ImageResult, Result, essence
 from tests.unit.samples import (
     DIGEST,
     GOOD,

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from hera.events.models import EventSource, Sensor, WebhookContext
 
+from ips_flows.argo.submit import submit_template
 from ips_flows.cli.main import cli
-from ips_flows.flows.submit import submit_template
-from ips_flows.manifests import load
-from ips_flows.request import parse_request
+from ips_flows.core.request.model import parse_request
+from ips_flows.operations.install.manifests import load
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 _CHART = re.compile(r"\{\{-?.*?-?\}\}")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ips_flows.cli.fates import Fate, code_of, verdict_line
-from ips_flows.cli.options import Target
-from ips_flows.cli.places import Place
-from ips_flows.errors import IpsFlowError, UnavailableError, UsageError
-from ips_flows.task import Task
-from ips_flows.tasks import Submission
+from ips_flows.cli.options.common import Target
+from ips_flows.cli.session.outcome import Fate, code_of, verdict_line
+from ips_flows.cli.session.targets import Place
+from ips_flows.core.errors import IpsFlowError, UnavailableError, UsageError
+from ips_flows.core.task.task import Task
+from ips_flows.operations.tasks import Submission
 from tests.unit.test_cli_live import PENDING
 
 NOWHERE: Any = None

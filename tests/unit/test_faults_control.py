@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ips_flows.conventions import ANNOTATION_EPOCH, ANNOTATION_HOLDER, attempt_name
-from ips_flows.kube import Kube
-from ips_flows.results import ImageResult, Result
+from ips_flows.core.constants import ANNOTATION_EPOCH, ANNOTATION_HOLDER, attempt_name
+from ips_flows.core.results.results import ImageResult, Result
+from ips_flows.kube.client import Kube
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.samples import GOOD, OTHER
 from tests.unit.stage import TASK, Stage

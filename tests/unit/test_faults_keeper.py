@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock
-from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_VERDICT, group_name
-from ips_flows.errors import ApiError, ForbiddenError
-from ips_flows.server import upkeep
-from ips_flows.server.finishing import copy_name
-from ips_flows.server.lease import Lease
-from steps import finish
-from steps.footing import LostFootingError
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_CLEANED, ANNOTATION_VERDICT, group_name
+from ips_flows.core.errors import ApiError, ForbiddenError
+from ips_flows.core.reconcile import decide
+from ips_flows.core.reconcile.finish_job import copy_name
+from ips_flows.kube.lease import Lease
+from steps.context import LostFootingError
+from steps.finish import finish
 from tests.fakes.cluster import Cluster, Play
 from tests.unit import keeping
 from tests.unit.samples import GOOD
@@ -39,7 +39,7 @@ def marks(stage: Stage) -> dict[str, Any]:
 
 
 def long_ago() -> str:
-    return clock.stamp(clock.now() - timedelta(seconds=upkeep.GRACE_SECONDS + 1))
+    return clock.stamp(clock.now() - timedelta(seconds=decide.GRACE_SECONDS + 1))
 
 
 def assert_kept(stage: Stage) -> None:
@@ -48,7 +48,7 @@ def assert_kept(stage: Stage) -> None:
     assert set(marks(stage)) == set(MARKS)
     assert set(keeping.left(stage)) == {"results"}
     (job,) = keeping.finish_jobs(stage)
-    assert job["metadata"]["annotations"][upkeep.ANNOTATION_TRY] == "1"
+    assert job["metadata"]["annotations"][decide.ANNOTATION_TRY] == "1"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_workflow_deleted_while_it_runs(
     whole: Stage, monkeypatch: pytest.MonkeyPatch, propagation: str
 ) -> None:
     """No Job, pull pod, plan or copy stays, also where the deletion orphaned them; the driver has lost its footing."""
-    monkeypatch.setattr(upkeep, "COLLECTION_SECONDS", 0.0)
+    monkeypatch.setattr(decide, "COLLECTION_SECONDS", 0.0)
     whole.announced(GOOD, nodes=NODES)
     keeping.argo_ends(whole, "Running")
     keeper = keeping.keeper(whole)

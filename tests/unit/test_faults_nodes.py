@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock
-from ips_flows.results import Failure, ImageResult, Result
-from steps import podwatch
+from ips_flows.core import clock
+from ips_flows.core.results.results import Failure, ImageResult, Result
+from steps.drive import pod_tracker
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.samples import GOOD, OTHER
 from tests.unit.stage import Stage
@@ -22,7 +22,7 @@ PULLED = ImageResult(Result.PULLED, seconds=0.07, bytes=4196390)
 @pytest.fixture(autouse=True)
 def _attentive(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that looks after its nodes in every pass."""
-    monkeypatch.setattr(podwatch, "_NODE_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(pod_tracker, "_NODE_CHECK_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_node_without_space(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> 
     def pass_time() -> None:
         cluster.wait_for(lambda: "n2" in cluster.ended and cluster.told("n1").count("Failed") >= 3)
         assert cluster.pulling() == ["n1"]
-        monkeypatch.setattr(podwatch.PodWatch, "_age", lambda *_: math.inf)
+        monkeypatch.setattr(pod_tracker.PodWatch, "_age", lambda *_: math.inf)
 
     with cluster, stage.meanwhile(pass_time):
         assert stage.drive() == 1
@@ -155,7 +155,7 @@ def test_a_node_without_room(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> N
         cluster.wait_for(
             lambda: len(cluster.objects("pods")) == 2 and all(map(judged, cluster.objects("pods")))
         )
-        monkeypatch.setattr(podwatch, "_UNBOUND_SECONDS", 0.0)
+        monkeypatch.setattr(pod_tracker, "_UNBOUND_SECONDS", 0.0)
 
     def judged(pod: Any) -> bool:
         return bool(pod["spec"].get("nodeName") or pod["status"].get("conditions"))

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from ips_flows.cli.main import run
-from ips_flows.conventions import ANNOTATION_VERDICT
-from steps import drive, finish, footing
-from steps.footing import Footing
+from ips_flows.core.constants import ANNOTATION_VERDICT
+from steps import context
+from steps.context import Footing
+from steps.drive import driver
+from steps.finish import finish
 from tests.fakes.argo import Argo
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.samples import GOOD
@@ -35,7 +37,7 @@ def as_pod(whole: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., objec
     def start(step: Callable[[Footing, Sequence[str]], int], **extra: str) -> object:
         monkeypatch.setattr(sys, "argv", ["step", TASK, whole.uid, *extra.values()])
         with pytest.raises(SystemExit) as ended:
-            footing.start(step, list(extra))
+            context.start(step, list(extra))
         return ended.value.code
 
     return start
@@ -65,11 +67,11 @@ def test_results_that_cannot_be_written(
 
     with Cluster(whole.server, nodes, {GOOD: Play.SLOW}) as cluster:
         with whole.meanwhile(refuse):
-            assert as_pod(drive.run, wave="wave-1", attempt="0") == 4
+            assert as_pod(driver.run, wave="wave-1", attempt="0") == 4
         *_, last = capsys.readouterr().out.splitlines()
         assert last.startswith("error: ")
         assert said in last
-        assert as_pod(drive.run, wave="wave-1", attempt="0") == 4  # its successor
+        assert as_pod(driver.run, wave="wave-1", attempt="0") == 4  # its successor
         assert as_pod(finish.run) == 4
         *_, last = capsys.readouterr().out.splitlines()
         assert last.startswith("error: ")

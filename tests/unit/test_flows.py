@@ -12,10 +12,10 @@ import pytest
 import yaml
 from hera.workflows import Workflow, WorkflowTemplate
 
-from ips_flows.flows.prewarm import prewarm_template
-from ips_flows.flows.render import render_all
-from ips_flows.flows.task_workflow import task_workflow
-from ips_flows.request import canonical_json, from_form, merge_overrides, request_hash
+from ips_flows.argo.prewarm import prewarm_template
+from ips_flows.argo.render import render_all
+from ips_flows.argo.task_workflow import task_workflow
+from ips_flows.core.request.model import canonical_json, from_form, merge_overrides, request_hash
 from tests.unit.samples import GOOD, OTHER
 
 ROOT = Path(__file__).resolve().parents[2]

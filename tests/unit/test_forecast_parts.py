@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from ips_flows.forecast.challenges import Challenge, read_challenge
-from ips_flows.forecast.credentials import Credential, for_image, has_provider, read_secret
-from ips_flows.forecast.disk import Disk, overflows, read_disk, wakes_collection
-from ips_flows.forecast.facts import Facts, quantity, read_facts
-from ips_flows.forecast.manifests import Descriptor, ManifestError, read_manifest
-from ips_flows.forecast.offers import Fetched, Offer, Refusal, RefusedError, offered
-from ips_flows.forecast.pace import Pace, feedable, task_seconds
-from ips_flows.forecast.pinning import pin, unpinned
-from ips_flows.forecast.platforms import Platform, fitness, read_platform
-from ips_flows.images import parse_reference
-from ips_flows.nodes import read_node
-from ips_flows.request import parse_request
-from ips_flows.results import Failure
+from ips_flows.core.forecast.disk import Disk, overflows, read_disk, wakes_collection
+from ips_flows.core.forecast.duration import Pace, feedable, task_seconds
+from ips_flows.core.forecast.node_info import Facts, quantity, read_facts
+from ips_flows.core.forecast.pin import pin, unpinned
+from ips_flows.core.forecast.resolve import Fetched, Offer, Refusal, RefusedError, offered
+from ips_flows.core.images.auth_challenge import Challenge, read_challenge
+from ips_flows.core.images.keyring import Credential, for_image, has_provider, read_secret
+from ips_flows.core.images.manifest import Descriptor, ManifestError, read_manifest
+from ips_flows.core.images.platform import Platform, fitness, read_platform
+from ips_flows.core.images.reference import parse_reference
+from ips_flows.core.plan.eligibility import read_node
+from ips_flows.core.request.model import parse_request
+from ips_flows.core.results.results import Failure
 from tests.fakes import hub as fake
 from tests.fakes.hub import Ware
 from tests.unit import samples

@@ -18,12 +18,12 @@ import requests
 from localcluster.registry import HTPASSWD
 from urllib3.util import Retry
 
-from ips_flows.forecast.credentials import Credential
-from ips_flows.forecast.offers import Offer, Refusal, offered
-from ips_flows.forecast.platforms import Platform
-from ips_flows.forecast.registry import Cache, Means, Repository, is_plain
-from ips_flows.images import parse_reference
-from ips_flows.results import Failure
+from ips_flows.core.forecast.resolve import Offer, Refusal, offered
+from ips_flows.core.images.keyring import Credential
+from ips_flows.core.images.platform import Platform
+from ips_flows.core.images.reference import parse_reference
+from ips_flows.core.results.results import Failure
+from ips_flows.registry.client import Cache, Means, Repository, is_plain
 from tests.fakes import hub as fake
 from tests.fakes.hub import Hub, Ware, push
 from tests.fakes.tarpit import Tarpit
@@ -419,7 +419,7 @@ def test_a_registry_that_takes_too_long() -> None:
 
 def test_a_registry_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up."""
-    monkeypatch.setattr("ips_flows.forecast.registry._TIMEOUT", (0.2, 0.2))
+    monkeypatch.setattr("ips_flows.registry.client._TIMEOUT", (0.2, 0.2))
     with Tarpit("127.0.0.1", [0]) as address:
         failure, certain, message = refused(f"{address}/app:1", means=Clock().means(0.1))
     assert (failure, certain) == (Failure.REGISTRY_UNAVAILABLE, False)

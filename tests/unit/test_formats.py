@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from ips_flows import results, task
-from ips_flows.errors import NewerFormatError
-from ips_flows.plan import GroupPlan
-from ips_flows.report import PlanSummary, judge
-from ips_flows.results import Chunk, pack, unpack
+from ips_flows.core.errors import NewerFormatError
+from ips_flows.core.plan.plan import GroupPlan
+from ips_flows.core.results import results
+from ips_flows.core.results.records import PlanSummary, judge
+from ips_flows.core.results.results import Chunk, pack, unpack
+from ips_flows.core.task import task
 from tests.unit.samples import group_plan, summary
 
 NEWER = {"v": 2, "version": 2, "needs": "0.4.0"}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.images import parse_reference
+from ips_flows.core.images.reference import parse_reference
 
 SHA = "sha256:" + "0123456789abcdef" * 4
 

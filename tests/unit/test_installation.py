@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ips_flows.errors import ForbiddenError, NotInstalledError, TasksRunError
-from ips_flows.installation import install, uninstall
-from ips_flows.kube import Kube
-from ips_flows.manifests import PRIORITY, SERVER_NAME, load
+from ips_flows.core.errors import ForbiddenError, NotInstalledError, TasksRunError
+from ips_flows.kube.client import Kube
+from ips_flows.operations.install.install import install, uninstall
+from ips_flows.operations.install.manifests import PRIORITY, SERVER_NAME, load
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo
 

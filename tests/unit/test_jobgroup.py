@@ -6,14 +6,15 @@ from typing import Any, get_args
 
 import pytest
 
-from ips_flows.conventions import (
+from ips_flows.core.constants import (
     ANNOTATION_ENDED,
     ANNOTATION_EPOCH,
     SCHEDULING_GATE,
     attempt_name,
     group_name,
 )
-from ips_flows.jobgroup import (
+from ips_flows.core.k8s.names import is_label_value
+from ips_flows.core.pods.pull_job import (
     end_bound,
     end_unbound,
     index_data,
@@ -29,9 +30,8 @@ from ips_flows.jobgroup import (
     task_labels,
     ungate,
 )
-from ips_flows.labels import is_label_value
-from ips_flows.report import Mode
-from ips_flows.results import Chunk
+from ips_flows.core.results.records import Mode
+from ips_flows.core.results.results import Chunk
 from tests.fakes.semantics import json_patch
 from tests.unit.samples import GOOD, OTHER, WORKER, group_plan, pod, waiting
 

@@ -8,11 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ips_flows.errors import UnavailableError
-from ips_flows.junit import Suite, report
-from ips_flows.report import Summary, Verdict
-from ips_flows.results import Failure, ImageResult, NodeResult, Result, Skip
-from ips_flows.task import Status, Task
+from ips_flows.core.errors import UnavailableError
+from ips_flows.core.results.records import Summary, Verdict
+from ips_flows.core.results.results import Failure, ImageResult, NodeResult, Result, Skip
+from ips_flows.core.task.junit import Suite, report
+from ips_flows.core.task.task import Status, Task
 
 AT = "2026-01-31T12:00:00Z"
 PULLED = ImageResult(Result.PULLED, seconds=1.5)

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock, notice
-from ips_flows.conventions import (
+from ips_flows.controller import keeper as module
+from ips_flows.controller.keeper import Keeper, Pace
+from ips_flows.core import clock
+from ips_flows.core.constants import (
     ANNOTATION_CLEANED,
     ANNOTATION_NOTICE,
     ANNOTATION_PLAN,
@@ -21,19 +23,18 @@ from ips_flows.conventions import (
     LABEL_TASK,
     LABEL_WORKFLOW_UID,
 )
-from ips_flows.kube import Kube
-from ips_flows.manifests import COMPONENTS, load
-from ips_flows.notice import Notice, Webhook
-from ips_flows.notify.delivery import Means
-from ips_flows.report import Verdict
-from ips_flows.results import Chunk, ImageResult, NodeResult, Result
-from ips_flows.server import keeper as module
-from ips_flows.server import upkeep
-from ips_flows.server.finishing import copy_of, finish_job
-from ips_flows.server.keeper import Keeper, Pace
-from steps import finish
-from steps import notice as notice_step
-from steps.footing import Footing
+from ips_flows.core.notice import notice
+from ips_flows.core.notice.notice import Notice, Webhook
+from ips_flows.core.reconcile import decide
+from ips_flows.core.reconcile.finish_job import copy_of, finish_job
+from ips_flows.core.results.records import Verdict
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, Result
+from ips_flows.kube.client import Kube
+from ips_flows.operations.install.manifests import COMPONENTS, load
+from ips_flows.webhook.delivery import Means
+from steps.context import Footing
+from steps.finish import finish
+from steps.finish import notify as notice_step
 from tests.fakes.apiserver import ApiServer, _StatusError, running
 from tests.fakes.receiver import Receiver, Reply, receiving
 from tests.unit import samples
@@ -68,7 +69,7 @@ class Jobs:
             and metadata["uid"] not in self._seen
         ):
             self._seen.add(metadata["uid"])
-            self.started.append(metadata["annotations"][upkeep.ANNOTATION_TRY])
+            self.started.append(metadata["annotations"][decide.ANNOTATION_TRY])
             threading.Thread(target=self._run, args=(item,), daemon=True).start()
 
     def _run(self, job: Any) -> None:
@@ -96,8 +97,8 @@ def server() -> Iterator[ApiServer]:
 
 @pytest.fixture
 def stage(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(upkeep, "FIRST_BACKOFF_SECONDS", 0.0)
-    monkeypatch.setattr(upkeep, "COLLECTION_SECONDS", 0.0)
+    monkeypatch.setattr(decide, "FIRST_BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(decide, "COLLECTION_SECONDS", 0.0)
     one = Stage(server, tmp_path, monkeypatch)
     one.workflow({"metadata": {"labels": {LABEL_TASK: "true"}}})
     return one
@@ -233,14 +234,14 @@ def test_a_task_that_ended_just_now_is_left_to_argo(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is done for a minute; then it is."""
-    monkeypatch.setattr(upkeep, "GRACE_SECONDS", 3600.0)
+    monkeypatch.setattr(decide, "GRACE_SECONDS", 3600.0)
     planned(stage)
     end(stage)
     Jobs(stage)
     one = keep()
     until(server, lambda: one.lease.held and sum(TASK in call for call in server.calls) > 3)
     assert finish_jobs(server) == []
-    monkeypatch.setattr(upkeep, "GRACE_SECONDS", 60.0)
+    monkeypatch.setattr(decide, "GRACE_SECONDS", 60.0)
     until(server, lambda: marked(stage))
 
 
@@ -501,7 +502,7 @@ def test_an_image_that_knows_no_notices(
     jobs = Jobs(stage)
     jobs.old = True
     keep()
-    until(server, lambda: jobs.started == ["1"] and upkeep.is_over(finish_jobs(server)[0]))
+    until(server, lambda: jobs.started == ["1"] and decide.is_over(finish_jobs(server)[0]))
     calls = len(server.calls)
     until(server, lambda: sum("kind%3Dfinish" in call for call in server.calls[calls:]) > 5)
     assert jobs.started == ["1"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ips_flows import errors
-from ips_flows.kube import Kube, core, jobs, workflows
+from ips_flows.core import errors
+from ips_flows.kube.client import Kube, core, jobs, workflows
 from tests.fakes.apiserver import ApiServer
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.errors import ConflictError, UnavailableError
-from ips_flows.kube import Kube
-from ips_flows.server.lease import Lease
+from ips_flows.core.errors import ConflictError, UnavailableError
+from ips_flows.kube.client import Kube
+from ips_flows.kube.lease import Lease
 from tests.fakes.apiserver import ApiServer
 
 

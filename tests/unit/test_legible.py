@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ips_flows.cli.lines import changed_lines, failure_line
-from ips_flows.cli.live import LiveView
 from ips_flows.cli.main import run
-from ips_flows.cli.tables import cut, fitted, table
-from ips_flows.errors import BadRequestError, Problem
-from ips_flows.legible import legible, legible_json
-from ips_flows.report import FailureLine
-from steps.footing import say
+from ips_flows.cli.output.lines import changed_lines, failure_line
+from ips_flows.cli.output.live import LiveView
+from ips_flows.cli.output.tables import cut, fitted, table
+from ips_flows.core.errors import BadRequestError, Problem
+from ips_flows.core.escape import legible, legible_json
+from ips_flows.core.results.records import FailureLine
+from steps.context import say
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo, failed
 from tests.unit.test_cli_live import RUNNING
@@ -77,9 +77,9 @@ def test_a_word_of_a_step_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_crash_of_a_step_is_legible() -> None:
     """A traceback keeps its lines and nothing else that acts; the exit code is that of a crash."""
-    code = "from steps.footing import start\ndef step(*_): raise ValueError('\\x1b[2J\\u202e')\nstart(step)"
+    code = "from steps.context import start\ndef step(*_): raise ValueError('\\x1b[2J\\u202e')\nstart(step)"
     environment = {"PYTHONPATH": str(ROOT), "KUBECONFIG": "/nowhere"}
-    code = f"from steps import footing\nfooting.Kube.connect = lambda: None\n{code}"
+    code = f"from steps import context\ncontext.Kube.connect = lambda: None\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", code, "a", "b"], capture_output=True, text=True, env=environment, check=False
     )

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ips_flows.server.answers import RefusedError
-from ips_flows.server.listing import Listing
-from ips_flows.server.roster import JOBS, LIVE, Roster, View
+from ips_flows.core.rest.pagination import Listing
+from ips_flows.core.rest.responses import RefusedError
+from ips_flows.core.rest.task_store import JOBS, LIVE, Roster, View
 
 
 def workflow(name: str, *images: str, phase: str = "Pending") -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ips_flows.conventions import DEFAULT_IMAGE, DEFAULT_MAX_CONCURRENT_TASKS, DEFAULT_WORKER_IMAGE
-from ips_flows.manifests import COMPONENTS, KINDS, PRIORITY, SERVER, load, path_of
+from ips_flows.core.constants import DEFAULT_IMAGE, DEFAULT_MAX_CONCURRENT_TASKS, DEFAULT_WORKER_IMAGE
+from ips_flows.operations.install.manifests import COMPONENTS, KINDS, PRIORITY, SERVER, load, path_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "deploy" / "base"

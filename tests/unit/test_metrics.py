@@ -13,16 +13,16 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 
-from ips_flows.conventions import LABEL_KIND, LABEL_TASK, LABEL_VERDICT
-from ips_flows.errors import UnavailableError
-from ips_flows.jobgroup import results_map
-from ips_flows.kube import Kube, core, workflows
-from ips_flows.results import Chunk
-from ips_flows.server import figures
-from ips_flows.server.figures import FIGURES
+from ips_flows.core.constants import LABEL_KIND, LABEL_TASK, LABEL_VERDICT
+from ips_flows.core.errors import UnavailableError
+from ips_flows.core.metrics import families as figures
+from ips_flows.core.metrics.families import FIGURES
+from ips_flows.core.pods.pull_job import results_map
+from ips_flows.core.rest.task_store import COLLECTIONS, DONE, JOBS, LIVE, RESULTS
+from ips_flows.core.results.results import Chunk
+from ips_flows.kube.client import Kube, core, workflows
+from ips_flows.kube.list_watch import Changed, Event, Listed, Merge, Recovered, Source, Trouble
 from ips_flows.server.metrics import Metrics
-from ips_flows.server.roster import COLLECTIONS, DONE, JOBS, LIVE, RESULTS
-from ips_flows.streams import Changed, Event, Listed, Merge, Recovered, Source, Trouble
 from tests.fakes.apiserver import ApiServer
 from tests.unit import keeping
 from tests.unit.measured import STARTED, counts, done, driver, job, live, node, notice, pulled

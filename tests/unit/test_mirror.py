@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock, streams, tasks
-from ips_flows.kube import Kube, workflows
-from ips_flows.request import merge_overrides
-from ips_flows.server.essence import lean_workflow
-from ips_flows.server.mirror import Mirror, Tempo
-from ips_flows.server.roster import View
-from ips_flows.streams import Changed, Event, Listed
-from ips_flows.taskjson import to_json
+from ips_flows.core import clock
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.core.rest.task_store import View
+from ips_flows.core.rest.trim import lean_workflow
+from ips_flows.core.task.as_json import to_json
+from ips_flows.kube import list_watch
+from ips_flows.kube.client import Kube, workflows
+from ips_flows.kube.list_watch import Changed, Event, Listed
+from ips_flows.operations import tasks
+from ips_flows.server.task_cache import Mirror, Tempo
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 from tests.unit.rights import granted, needed
@@ -31,9 +33,9 @@ QUICK = Tempo(tick=0.02, relist=0.3)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the pauses."""
-    monkeypatch.setattr(streams, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(streams, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(streams, "PROBE_SECONDS", 1.0)
+    monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(list_watch, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(list_watch, "PROBE_SECONDS", 1.0)
 
 
 class Witness:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ips_flows.manifests import COMPONENTS, SERVER_NAME
+from ips_flows.operations.install.manifests import COMPONENTS, SERVER_NAME
 from tests.reference import README
 from tests.unit.promql import complaints
 

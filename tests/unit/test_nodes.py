@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from ips_flows.images import parse_reference
-from ips_flows.nodes import (
+from ips_flows.core.images.reference import parse_reference
+from ips_flows.core.plan.eligibility import (
     Eligibility,
     lacks_image_volumes,
     pod_tolerations,
     read_node,
     tolerates,
 )
-from ips_flows.request import PrewarmRequest, merge_overrides
-from ips_flows.results import Skip
+from ips_flows.core.request.model import PrewarmRequest, merge_overrides
+from ips_flows.core.results.results import Skip
 from tests.unit.samples import DIGEST, GOOD, held, node
 
 TAINT = {"key": "gpu", "value": "a100", "effect": "NoSchedule"}

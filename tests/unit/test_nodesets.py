@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ips_flows.kube import Kube
-from ips_flows.labelling import label_nodes
-from ips_flows.manifests import load
-from ips_flows.nodesets import Sets, label_changes, lean_node, read_sets
+from ips_flows.controller.node_labels import label_nodes
+from ips_flows.core.plan.node_labels import Sets, label_changes, lean_node, read_sets
+from ips_flows.kube.client import Kube
+from ips_flows.operations.install.manifests import load
 from tests.fakes.apiserver import ApiServer
 from tests.unit.rights import needed
 from tests.unit.test_cli_main import ROOT

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from ips_flows import clock
-from ips_flows.notice import Format
-from ips_flows.notify.delivery import Delivery, Means, Parcel, deliver
-from ips_flows.notify.messages import Message
-from ips_flows.notify.targets import Rules, networks
+from ips_flows.core import clock
+from ips_flows.core.notice.event import Message
+from ips_flows.core.notice.notice import Format
+from ips_flows.core.notice.targets import Rules, networks
+from ips_flows.webhook.delivery import Delivery, Means, Parcel, deliver
 from tests.fakes.receiver import Receiver, Reply, certificate, receiving
 
 LOOPBACK = Rules(allowed=networks("127.0.0.0/8")[0])

@@ -14,9 +14,9 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from cloudevents.core.formats.json import JSONFormat
 
-from ips_flows.notice import Format
-from ips_flows.notify import signature
-from ips_flows.notify.messages import Event, cut, objection, render
+from ips_flows.core.notice import signature
+from ips_flows.core.notice.event import Event, cut, objection, render
+from ips_flows.core.notice.notice import Format
 
 NASTY = "<!channel> <https://evil|click> *bold* _it_ [x](http://evil) `code`\n# head & co :fire:"
 

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from ips_flows.notify.targets import RefusedError, Rules, endpoint, judge, networks, shown
+from ips_flows.core.notice.targets import RefusedError, Rules, endpoint, judge, networks, shown
 
 API = frozenset({endpoint("10.96.0.1", 443), endpoint("192.0.2.7", 6443), endpoint("2001:db8::7", 6443)})
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ips_flows.fields import FieldError
-from ips_flows.plain import from_plain
+from ips_flows.core.request.text_values import from_plain
+from ips_flows.core.request.types import FieldError
 
 
 @pytest.mark.parametrize(

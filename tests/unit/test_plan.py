@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ips_flows.errors import PlanError
-from ips_flows.nodes import read_node
-from ips_flows.plan import (
+from ips_flows.core.errors import PlanError
+from ips_flows.core.plan.eligibility import read_node
+from ips_flows.core.plan.plan import (
     GroupPlan,
     Plan,
     PlannedNode,
@@ -17,8 +17,8 @@ from ips_flows.plan import (
     resolve_down,
     resolve_up,
 )
-from ips_flows.request import PrewarmRequest, merge_overrides
-from ips_flows.results import FILTER_GROUP, ImageResult, Result, Skip
+from ips_flows.core.request.model import PrewarmRequest, merge_overrides
+from ips_flows.core.results.results import FILTER_GROUP, ImageResult, Result, Skip
 from tests.unit.samples import DIGEST, GOOD, OTHER, WORKER, group_plan, held, node
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,11 +8,12 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ips_flows.conventions import attempt_name, base_name, group_name
-from ips_flows.jobgroup import task_labels
-from ips_flows.labels import is_dns_label, is_dns_name, is_label_value
-from ips_flows.plan import PlannedNode, cut_waves, resolve_down, resolve_up
-from ips_flows.results import (
+from ips_flows.core.constants import attempt_name, base_name, group_name
+from ips_flows.core.k8s.names import is_dns_label, is_dns_name, is_label_value
+from ips_flows.core.plan.plan import PlannedNode, cut_waves, resolve_down, resolve_up
+from ips_flows.core.plan.window import Standing, breaker_open, parallelism, startable
+from ips_flows.core.pods.pull_job import task_labels
+from ips_flows.core.results.results import (
     FINISH_GROUP,
     MESSAGE_LIMIT,
     Chunk,
@@ -25,7 +26,6 @@ from ips_flows.results import (
     fold,
     split,
 )
-from ips_flows.window import Standing, breaker_open, parallelism, startable
 
 AT = "2026-01-01T00:00:00Z"
 

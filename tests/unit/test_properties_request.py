@@ -10,11 +10,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ips_flows.errors import BadRequestError
-from ips_flows.images import parse_reference
-from ips_flows.labels import is_label_key, is_label_value
-from ips_flows.request import PrewarmRequest, canonical_json, from_canonical, parse_request, request_hash
-from ips_flows.selectors import parse_selector
+from ips_flows.core.errors import BadRequestError
+from ips_flows.core.images.reference import parse_reference
+from ips_flows.core.k8s.names import is_label_key, is_label_value
+from ips_flows.core.k8s.selectors import parse_selector
+from ips_flows.core.request.model import (
+    PrewarmRequest,
+    canonical_json,
+    from_canonical,
+    parse_request,
+    request_hash,
+)
 
 # -- requests ----------------------------------------------------------------------------------------------
 

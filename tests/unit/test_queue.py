@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from ips_flows import errors, tasks
 from ips_flows.cli import main
-from ips_flows.kube import Kube
-from ips_flows.queue import read_queue, reprioritize
-from ips_flows.request import merge_overrides
+from ips_flows.core import errors
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
+from ips_flows.operations.queue import read_queue, reprioritize
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, pulled
 

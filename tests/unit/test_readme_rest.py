@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ips_flows.kube import Kube
-from ips_flows.server.openapi import document
+from ips_flows.core.rest.openapi import document
+from ips_flows.kube.client import Kube
 from tests.fakes.apiserver import ApiServer
 from tests.reference import README
 from tests.unit.rest import TOKEN, Rest, serving

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from ips_flows.report import PlanSummary, Verdict, drift, failure_lines, judge, summarize
-from ips_flows.results import Failure, ImageResult, NodeResult, Result, Skip, same_for_all
+from ips_flows.core.results.records import PlanSummary, Verdict, drift, failure_lines, judge, summarize
+from ips_flows.core.results.results import Failure, ImageResult, NodeResult, Result, Skip, same_for_all
 from tests.unit.samples import GOOD, OTHER, summary
 
 AT = "2026-01-01T00:10:00Z"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ips_flows.errors import BadRequestError
-from ips_flows.request import (
+from ips_flows.core.errors import BadRequestError
+from ips_flows.core.request.model import (
     ImageSpec,
     PrewarmRequest,
     Toleration,

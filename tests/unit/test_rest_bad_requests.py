@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ips_flows.document import read_document
-from ips_flows.errors import BadRequestError
-from ips_flows.kube import Kube
+from ips_flows.core.errors import BadRequestError
+from ips_flows.core.request.document import read_document
+from ips_flows.kube.client import Kube
 from ips_flows.server.auth import Open
 from tests.fakes.apiserver import ApiServer, running
 from tests.unit.bad_requests import DOCUMENTS

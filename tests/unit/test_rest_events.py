@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from ips_flows import tasks
-from ips_flows.kube import Kube
-from ips_flows.request import merge_overrides
-from ips_flows.server import updates as module
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.core.rest.task_store import View
+from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
+from ips_flows.server import sse as module
 from ips_flows.server.auth import Open
-from ips_flows.server.roster import View
-from ips_flows.server.updates import Updates
+from ips_flows.server.sse import Updates
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 from tests.unit.rest import Rest, parsed, serving

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from ips_flows.kube import Kube
-from ips_flows.server import schemas
-from ips_flows.server.journal import JsonLines
-from ips_flows.streams import Event
+from ips_flows.core.rest import schemas
+from ips_flows.jsonlog import JsonLines
+from ips_flows.kube.client import Kube
+from ips_flows.kube.list_watch import Event
 from tests.fakes.apiserver import ApiServer
 from tests.unit.rest import Rest, serving
 

@@ -10,19 +10,20 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from ips_flows.kube import Kube
-from ips_flows.request import parse_json
-from ips_flows.server import pages, schemas
-from ips_flows.server.answers import encoded
+from ips_flows.core.request.model import parse_json
+from ips_flows.core.rest import schemas
+from ips_flows.core.rest.openapi import REQUEST_EXAMPLE, document
+from ips_flows.core.rest.responses import encoded
+from ips_flows.kube.client import Kube
+from ips_flows.server import static
 from ips_flows.server.app import create_app
 from ips_flows.server.auth import Open
-from ips_flows.server.openapi import REQUEST_EXAMPLE, document
-from ips_flows.server.pages import POLICY, Pages
 from ips_flows.server.routes import Tasks
+from ips_flows.server.static import POLICY, Pages
 from tests.fakes.apiserver import ApiServer
 from tests.unit.rest import Rest, serving
 
-DOCS = Path(pages.__file__).parent / "docs"
+DOCS = Path(static.__file__).parent / "docs"
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_files_of_the_page(
     web.mkdir()
     (web / "index.html").write_text("<!doctype html><title>x</title>")
     (tmp_path / "secret").write_text("secret")
-    monkeypatch.setattr("ips_flows.server.serving.Pages", lambda **_: Pages(web))
+    monkeypatch.setattr("ips_flows.server.main.Pages", lambda **_: Pages(web))
     with serving(server, kube, Open(())) as rest:
         found = rest.get("/web/")
         assert (found.status, found.body) == (200, b"<!doctype html><title>x</title>")

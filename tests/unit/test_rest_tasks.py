@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock, tasks
-from ips_flows.kube import Kube
-from ips_flows.manifests import SERVER, load
-from ips_flows.request import merge_overrides
-from ips_flows.server import schemas
-from ips_flows.taskjson import to_json
+from ips_flows.core import clock
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.core.rest import schemas
+from ips_flows.core.task.as_json import to_json
+from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
+from ips_flows.operations.install.manifests import SERVER, load
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 from tests.unit.rest import Rest, serving

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 
-from ips_flows.results import (
+from ips_flows.core.results.results import (
     FILTER_GROUP,
     FINISH_GROUP,
     MESSAGE_LIMIT,

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ips_flows import clock
-from ips_flows.report import GroupProgress, PlanSummary, RetryStrategy
-from ips_flows.results import FILTER_GROUP, Chunk, Failure, ImageResult, NodeResult, Result
-from ips_flows.retries import Waiting, delay, history, recorded_attempts, waiting
+from ips_flows.core import clock
+from ips_flows.core.results.attempts import Waiting, delay, history, recorded_attempts, waiting
+from ips_flows.core.results.records import GroupProgress, PlanSummary, RetryStrategy
+from ips_flows.core.results.results import FILTER_GROUP, Chunk, Failure, ImageResult, NodeResult, Result
 from tests.unit import samples
 
 STARTED, ENDED = "2026-01-01T00:00:01Z", "2026-01-01T00:00:30Z"

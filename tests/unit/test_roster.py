@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ips_flows.conventions import (
+from ips_flows.core.constants import (
     ANNOTATION_COLUMNS,
     ANNOTATION_PLAN,
     ANNOTATION_PROGRESS,
@@ -16,10 +16,10 @@ from ips_flows.conventions import (
     LABEL_VERDICT,
     LABEL_WORKFLOW_UID,
 )
-from ips_flows.report import FailureLine, GroupProgress, Verdict, judge
-from ips_flows.results import NodeResult
-from ips_flows.server.essence import lean, lean_workflow
-from ips_flows.server.roster import DONE, JOBS, LIVE, RESULTS, Roster, View
+from ips_flows.core.rest.task_store import DONE, JOBS, LIVE, RESULTS, Roster, View
+from ips_flows.core.rest.trim import lean, lean_workflow
+from ips_flows.core.results.records import FailureLine, GroupProgress, Verdict, judge
+from ips_flows.core.results.results import NodeResult
 from tests.fakes.argo import failed, pulled
 from tests.unit import samples
 

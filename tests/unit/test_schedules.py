@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock, schedule, schedules, task
 from ips_flows.cli import main
-from ips_flows.conventions import ANNOTATION_LATELY, LABEL_CRON_WORKFLOW
-from ips_flows.errors import UsageError
-from ips_flows.kube import Kube
-from ips_flows.request import merge_overrides
-from ips_flows.schedule import Lately, Pause
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_LATELY, LABEL_CRON_WORKFLOW
+from ips_flows.core.errors import UsageError
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.core.task import schedule, task
+from ips_flows.core.task.schedule import Lately, Pause
+from ips_flows.kube.client import Kube
+from ips_flows.operations import schedules
 from tests.fakes.apiserver import ApiServer
 
 on_a_server = pytest.mark.usefixtures("shell")

@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-from ips_flows.kube import Kube
+from ips_flows.core.rest.task_store import COLLECTIONS, DONE
+from ips_flows.kube.client import Kube
+from ips_flows.kube.list_watch import Changed, Listed
 from ips_flows.server.metrics import Metrics
-from ips_flows.server.roster import COLLECTIONS, DONE
-from ips_flows.streams import Changed, Listed
 from tests.prometheus import prometheus
 from tests.unit.measured import counts, done
 from tests.unit.test_monitoring import rules

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.selectors import parse_selector
+from ips_flows.core.k8s.selectors import parse_selector
 
 LABELS = {"disk": "ssd", "zone": "a", "empty": "", "example.com/x": "1", "in": "y"}
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ips_flows import tasks
-from ips_flows.kube import Kube
-from ips_flows.request import merge_overrides
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
 from tests.fakes.apiserver import ApiServer, running
 from tests.unit.rest import parsed
 from tests.unit.test_serve import Served, serving

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ips_flows.conventions import LABEL_TASK
-from ips_flows.jobgroup import results_map
-from ips_flows.results import Chunk
-from ips_flows.server.essence import lean_workflow
+from ips_flows.core.constants import LABEL_TASK
+from ips_flows.core.pods.pull_job import results_map
+from ips_flows.core.rest.trim import lean_workflow
+from ips_flows.core.results.results import Chunk
 from tests.fakes.apiserver import ApiServer
 from tests.unit.measured import STARTED, counts, done, driver, job, live, node, notice, pulled
 from tests.unit.test_counting import figures_of
@@ -111,8 +111,8 @@ def test_what_a_server_counts(server: ApiServer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("code", "failures"), [("4", 1), ("1", 0)])
 def test_the_mirror_hands_on_what_is_counted(code: str, failures: int) -> None:
     """Of a Workflow it keeps little, the drivers that were lost among it."""
-    from ips_flows.server.counting import Counting  # noqa: PLC0415
-    from ips_flows.server.roster import LIVE  # noqa: PLC0415
+    from ips_flows.core.metrics.counter import Counting  # noqa: PLC0415
+    from ips_flows.core.rest.task_store import LIVE  # noqa: PLC0415
 
     one = Counting()
     one.listed(LIVE, [])

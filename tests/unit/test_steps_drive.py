@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock
-from ips_flows.conventions import (
+from ips_flows.core import clock
+from ips_flows.core.constants import (
     ANNOTATION_ENDED,
     ANNOTATION_EPOCH,
     ANNOTATION_HOLDER,
@@ -21,15 +21,16 @@ from ips_flows.conventions import (
     attempt_name,
     group_name,
 )
-from ips_flows.errors import UnavailableError
-from ips_flows.jobgroup import read_index
-from ips_flows.kube import Kube
-from ips_flows.report import GroupProgress
-from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip
-from steps import drive, pace, podwatch, record
-from steps.attempt import Attempt
-from steps.footing import LostFootingError
-from steps.witness import PodWitness
+from ips_flows.core.errors import UnavailableError
+from ips_flows.core.pods.pull_job import read_index
+from ips_flows.core.results.records import GroupProgress
+from ips_flows.core.results.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip
+from ips_flows.kube.client import Kube
+from steps.context import LostFootingError
+from steps.drive import driver, pod_tracker, recorder
+from steps.drive import throttle as pace
+from steps.drive.attempt import Attempt
+from steps.drive.evidence_reader import PodWitness
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.rights import EXECUTOR, granted, needed
 from tests.unit.samples import GOOD, OTHER, WORKER
@@ -171,7 +172,7 @@ def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
         return item
 
     stage.server.admit = strip
-    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 0.0)  # no word will come
+    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 0.0)  # no word will come
     stage.planned(GOOD, nodes=["n1"])
     with Cluster(stage.server, ["n1"]) as cluster:
         assert stage.drive() == 1
@@ -183,7 +184,7 @@ def test_a_pod_that_is_placed_just_before_it_is_given_up(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a driver decided of a pod counts only for the pod as it was: a node that pulls by now is no lost one."""
-    monkeypatch.setattr(podwatch, "_UNBOUND_SECONDS", 0.0)
+    monkeypatch.setattr(pod_tracker, "_UNBOUND_SECONDS", 0.0)
     stage.planned(GOOD, nodes=["n1"])
     patch = Kube.patch
 
@@ -216,7 +217,7 @@ def test_events_that_can_not_be_watched(stage: Stage) -> None:
     """What was not heard is asked for, pod by pod: no figure is lost."""
     stage.planned(GOOD, nodes=["n1", "n2"])
     stage.server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
-    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 0.5)
+    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 0.5)
     with Cluster(stage.server, ["n1", "n2"]):
         assert stage.drive() == 0
     assert {stage.results()[node].images for node in ("n1", "n2")} == {(PULLED,)}
@@ -224,7 +225,7 @@ def test_events_that_can_not_be_watched(stage: Stage) -> None:
 
 def test_a_silent_kubelet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod on a node that was lost is ended by us, and the node counts as lost."""
-    monkeypatch.setattr(podwatch, "_NODE_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(pod_tracker, "_NODE_CHECK_SECONDS", 0.0)
     stage.planned(GOOD, nodes=["n1", "n2"])
     with Cluster(stage.server, ["n1", "n2"]) as cluster:
         cluster.node_lost("n1")
@@ -260,7 +261,7 @@ def test_a_node_takes_too_long(stage: Stage) -> None:
 
 def test_a_kubelet_that_hangs_in_a_pull(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kubelet never breaks off a pull; a pod that was told to end and does not is ended by us, as timed out."""
-    monkeypatch.setattr(podwatch, "_END_SECONDS", 0.0)
+    monkeypatch.setattr(pod_tracker, "_END_SECONDS", 0.0)
     stage.planned(GOOD, nodes=["n1"], node_timeout=0)
     with Cluster(stage.server, ["n1"], {GOOD: Play.NEVER}) as cluster:
         cluster.hanging.add("n1")
@@ -479,7 +480,7 @@ def test_a_pod_that_is_deleted_before_its_word(stage: Stage) -> None:
     nodes = ["n1", "n2"]
     stage.planned(GOOD, nodes=nodes, window=2)
     hold_back_first_event(stage)
-    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 60.0)
+    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 60.0)
 
     def delete() -> None:
         cluster.wait_for(lambda: sorted(cluster.ended) == nodes)
@@ -550,7 +551,7 @@ def test_an_api_server_that_refuses_for_longer(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     """One that says that it has too much to do is waited for; one that says nothing else is left to another pod."""
-    monkeypatch.setattr(drive, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(driver, "_PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr("tests.fakes.apiserver.RETRY_AFTER", 0)
     stage.planned(GOOD, nodes=["n1"])
 
@@ -620,7 +621,7 @@ def test_sigterm_while_the_api_server_fails(stage: Stage) -> None:
 
 def test_persisted_pods_are_deleted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pods whose results are stored go at once, so that finished pods never pile up."""
-    monkeypatch.setattr(record, "_PERSIST_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "_PERSIST_SECONDS", 0.0)
     nodes = [f"n{number}" for number in range(6)]
     stage.planned(GOOD, nodes=nodes, window=1)
     with Cluster(stage.server, nodes) as cluster:
@@ -668,7 +669,7 @@ def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
         cluster.wait_for(lambda: "n1" in cluster.ended)
         send()
 
-    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 60.0)
+    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 60.0)
     with Cluster(stage.server, ["n1"]) as cluster, stage.meanwhile(send_late):
         assert stage.drive() == 0
     assert stage.results()["n1"].images == (PULLED,)
@@ -683,7 +684,7 @@ def test_a_node_that_shows_its_image_opens_the_way(stage: Stage) -> None:
         cluster.wait_for(lambda: "n2" in cluster.ended)
         send()
 
-    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 60.0)
+    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 60.0)
     with Cluster(stage.server, ["n1", "n2"]) as cluster, stage.meanwhile(send_late):
         assert stage.drive() == 0
     assert {stage.results()[node].images for node in ("n1", "n2")} == {(PULLED,)}
@@ -714,14 +715,14 @@ def test_the_role_grants_what_a_driver_does_and_no_more(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over all paths – results stored, pods deleted, ended and failed, a stop – every right is used."""
-    monkeypatch.setattr(record, "_PERSIST_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "_PERSIST_SECONDS", 0.0)
     nodes = ["n1", "n2", "n3", "n4"]
     stage.planned(GOOD, nodes=nodes, window=3)
     stage.server.put("nodes", {"metadata": {"name": "n3"}}, namespace="")
 
     def stop() -> None:
         cluster.wait_for(lambda: {"n1", "n2"} <= set(cluster.ended) and cluster.bound() == ["n4"])
-        monkeypatch.setattr(podwatch, "_UNBOUND_SECONDS", 0.0)
+        monkeypatch.setattr(pod_tracker, "_UNBOUND_SECONDS", 0.0)
         cluster.wait_for(lambda: "n3" in cluster.ended)
         stage.workflow({"spec": {"shutdown": "Stop"}})
         terminate()

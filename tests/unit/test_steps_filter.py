@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from ips_flows.conventions import (
+from ips_flows.argo.prewarm import prewarm_template
+from ips_flows.core.constants import (
     ANNOTATION_CLEANED,
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
     ANNOTATION_VERDICT,
     LABEL_VERDICT,
 )
-from ips_flows.flows.prewarm import prewarm_template
-from ips_flows.kube import Kube
-from ips_flows.plan import GroupPlan
-from ips_flows.report import PlanSummary, Verdict
-from ips_flows.request import PrewarmRequest, from_form
-from ips_flows.results import Result, Skip
+from ips_flows.core.plan.plan import GroupPlan
+from ips_flows.core.request.model import PrewarmRequest, from_form
+from ips_flows.core.results.records import PlanSummary, Verdict
+from ips_flows.core.results.results import Result, Skip
+from ips_flows.kube.client import Kube
 from steps import filter as step
-from steps import finish
-from steps.footing import LostFootingError, read_request
+from steps.context import LostFootingError, read_request
+from steps.finish import finish
 from tests.fakes.apiserver import running
 from tests.unit.rights import EXECUTOR, granted, needed
 from tests.unit.samples import GOOD, OTHER, WORKER, held, node

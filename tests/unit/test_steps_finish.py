@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ips_flows.conventions import (
+from ips_flows.core.constants import (
     ANNOTATION_CLEANED,
     ANNOTATION_ERROR,
     ANNOTATION_PLAN,
@@ -16,13 +16,13 @@ from ips_flows.conventions import (
     LABEL_VERDICT,
     attempt_name,
 )
-from ips_flows.errors import ForbiddenError, UnavailableError
-from ips_flows.jobgroup import config_map, index_data, job, owner, task_labels
-from ips_flows.kube import Kube
-from ips_flows.plan import GroupPlan
-from ips_flows.report import Verdict
-from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip
-from steps import finish as step
+from ips_flows.core.errors import ForbiddenError, UnavailableError
+from ips_flows.core.plan.plan import GroupPlan
+from ips_flows.core.pods.pull_job import config_map, index_data, job, owner, task_labels
+from ips_flows.core.results.records import Verdict
+from ips_flows.core.results.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip
+from ips_flows.kube.client import Kube
+from steps.finish import finish as step
 from tests.fakes.apiserver import running
 from tests.fakes.cluster import Cluster, Play
 from tests.unit import samples

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from ips_flows import streams
-from ips_flows.errors import UnavailableError
-from ips_flows.streams import Changed, Listed, Recovered, Trouble
-from steps import jobpods
-from steps.attempt import Attempt
-from steps.footing import LostFootingError
-from steps.jobpods import JobPods
+from ips_flows.core.errors import UnavailableError
+from ips_flows.kube import list_watch
+from ips_flows.kube.list_watch import Changed, Listed, Recovered, Trouble
+from steps.context import LostFootingError
+from steps.drive import pod_cache
+from steps.drive.attempt import Attempt
+from steps.drive.pod_cache import JobPods
 from tests.unit.samples import GOOD
 from tests.unit.stage import Stage
 
@@ -53,7 +53,7 @@ def test_what_is_gone(pods: JobPods) -> None:
 
 def test_nothing_is_known_before_the_first_list(pods: JobPods, monkeypatch: pytest.MonkeyPatch) -> None:
     """No list is no empty list: a driver must not take its pods for gone."""
-    monkeypatch.setattr(jobpods, "_LIST_SECONDS", 0.1)
+    monkeypatch.setattr(pod_cache, "_LIST_SECONDS", 0.1)
     with pytest.raises(UnavailableError):
         pods.look()
 
@@ -72,8 +72,8 @@ def test_pods_that_nobody_follows_any_more(
     stage: Stage, pods: JobPods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another driver may have more luck; this one must not go on with what it knew."""
-    monkeypatch.setattr(streams, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(streams.changes, "__kwdefaults__", {"patience": 0.05})
+    monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(list_watch.changes, "__kwdefaults__", {"patience": 0.05})
     stage.server.fail("GET .*/pods", 503)
     with pods, pytest.raises(LostFootingError, match="the pods can't be followed"):
         pods.look()

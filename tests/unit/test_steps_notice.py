@@ -11,24 +11,24 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from ips_flows import clock
-from ips_flows.conventions import (
+from ips_flows.core import clock
+from ips_flows.core.constants import (
     ANNOTATION_CLEANED,
     ANNOTATION_NOTICE,
     ANNOTATION_PLAN,
     ANNOTATION_VERDICT,
     ANNOTATION_WEBHOOK,
 )
-from ips_flows.errors import ConflictError
-from ips_flows.kube import Kube
-from ips_flows.notice import Notice, Webhook
-from ips_flows.notify.delivery import Means
-from ips_flows.report import Verdict
-from ips_flows.request import canonical_json, parse_request
-from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result
-from ips_flows.server.finishing import copy_of
-from steps import finish as step
-from steps import notice
+from ips_flows.core.errors import ConflictError
+from ips_flows.core.notice.notice import Notice, Webhook
+from ips_flows.core.reconcile.finish_job import copy_of
+from ips_flows.core.request.model import canonical_json, parse_request
+from ips_flows.core.results.records import Verdict
+from ips_flows.core.results.results import Chunk, Failure, ImageResult, NodeResult, Result
+from ips_flows.kube.client import Kube
+from ips_flows.webhook.delivery import Means
+from steps.finish import finish as step
+from steps.finish import notify
 from tests.fakes.apiserver import running
 from tests.fakes.receiver import Receiver, Reply, receiving
 from tests.unit import samples
@@ -49,8 +49,8 @@ class KilledError(BaseException):
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     with running() as server:
         one = Stage(server, tmp_path, monkeypatch)
-        monkeypatch.setattr(notice, "MEANS", Means(sleep=lambda _seconds: None, try_seconds=5))
-        monkeypatch.setattr(notice, "_RETRY_SECONDS", 0.01)
+        monkeypatch.setattr(notify, "MEANS", Means(sleep=lambda _seconds: None, try_seconds=5))
+        monkeypatch.setattr(notify, "_RETRY_SECONDS", 0.01)
         server.change("configmaps", "ips-config", {"data": {"webhook-allowed-networks": "127.0.0.0/8"}})
         yield one
         assert needed(server.calls) <= granted("ips-flow-finish")
@@ -371,7 +371,7 @@ def test_a_forbidden_target(
 def test_the_api_server_is_no_receiver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the address that the pod knows nor any that EndpointSlice kubernetes tells."""
     means = Means(resolve=lambda host, _port: {"api": ["192.0.2.7"], "six": ["2001:db8::7"]}[host])
-    monkeypatch.setattr(notice, "MEANS", means)
+    monkeypatch.setattr(notify, "MEANS", means)
     for name, address in (("kubernetes", "192.0.2.7"), ("kubernetes", "2001:db8::7")):
         slice_ = {
             "metadata": {"name": name},

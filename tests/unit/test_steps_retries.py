@@ -7,21 +7,22 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock, tasks
+from ips_flows.argo.prewarm import prewarm_template
 from ips_flows.cli.main import run
-from ips_flows.conventions import (
+from ips_flows.core import clock
+from ips_flows.core.constants import (
     ANNOTATION_BATCH_SIZE,
     ANNOTATION_EPOCH,
     ANNOTATION_HOLDER,
     ANNOTATION_PROGRESS,
     attempt_name,
 )
-from ips_flows.flows.prewarm import prewarm_template
-from ips_flows.report import GroupProgress
-from ips_flows.results import Chunk, Failure, ImageResult, NodeResult, Result
-from ips_flows.taskjson import to_json
-from steps import record
-from steps.witness import stored_chunks
+from ips_flows.core.results.records import GroupProgress
+from ips_flows.core.results.results import Chunk, Failure, ImageResult, NodeResult, Result
+from ips_flows.core.task.as_json import to_json
+from ips_flows.operations import tasks
+from steps.drive import recorder
+from steps.drive.evidence_reader import stored_chunks
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.samples import GOOD, OTHER
 from tests.unit.stage import TASK, Stage
@@ -243,7 +244,7 @@ def test_a_pod_that_an_attempt_left_behind_is_not_awaited_for_ever(stage: Stage)
         cluster.silent.add("n0")
         cluster.release()
         stage.recorded("r0", Chunk(0, 0, {"n0": PULLED}))
-        stage.monkeypatch.setattr("steps.drive.POD_SLACK_SECONDS", -600)
+        stage.monkeypatch.setattr("steps.drive.driver.POD_SLACK_SECONDS", -600)
         assert stage.drive(1) == 0
 
 
@@ -287,7 +288,7 @@ def test_a_node_whose_events_are_late_still_belongs_to_its_batch(stage: Stage) -
         assert pulling == ["n1"]
 
     stage.monkeypatch.setattr(stage.server, "put", lose)
-    stage.monkeypatch.setattr("steps.witness._WORD_SECONDS", 1.0)
+    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 1.0)
     with Cluster(stage.server, nodes, on={("n1", GOOD): Play.SLOW}) as cluster, stage.meanwhile(look):
         assert stage.drive() == 0
     assert set(cluster.ended) == set(nodes)
@@ -320,7 +321,7 @@ def test_scale_and_pause(stage: Stage) -> None:
         assert cluster.pulling() == nodes[1:5]
         cluster.release()
 
-    stage.monkeypatch.setattr(record, "_PROGRESS_SECONDS", 0.0)
+    stage.monkeypatch.setattr(recorder, "_PROGRESS_SECONDS", 0.0)
     with Cluster(stage.server, nodes, {GOOD: Play.SLOW}) as cluster, stage.meanwhile(look):
         assert stage.drive() == 0
     assert set(cluster.ended) == set(nodes)

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from ips_flows import streams
-from ips_flows.kube import Kube
-from steps.footing import Footing
-from steps.words import Words
+from ips_flows.kube import list_watch
+from ips_flows.kube.client import Kube
+from steps.context import Footing
+from steps.drive.pod_events import Words
 from tests.fakes.apiserver import ApiServer
 from tests.unit.test_metrics import await_that
 
@@ -22,8 +22,8 @@ def say(server: ApiServer, number: int, pod: str, *, component: str = "kubelet",
 
 @pytest.fixture
 def footing(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> Footing:
-    monkeypatch.setattr(streams, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(streams, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(list_watch, "LONGEST_PAUSE", 0.05)
     return Footing(kube, "t", "u")
 
 
@@ -67,7 +67,7 @@ def test_what_a_broken_watch_missed(
         assert len(lists(server)) == asked + 1
         say(server, 3, "job-0")
         assert not words.ask(time.monotonic())  # a moment later
-        monkeypatch.setattr("steps.words._ASK_SECONDS", 0.0)
+        monkeypatch.setattr("steps.drive.pod_events._ASK_SECONDS", 0.0)
         assert words.ask(time.monotonic())
         assert names(words, "job-0") == ["e1", "e3"]
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from ips_flows import streams
-from ips_flows.errors import ForbiddenError, UnavailableError
-from ips_flows.kube import Json, Kube, core
-from ips_flows.streams import Changed, Event, Listed, Merge, Recovered, Source, changes
+from ips_flows.core.errors import ForbiddenError, UnavailableError
+from ips_flows.core.k8s.objects import Json
+from ips_flows.kube import list_watch
+from ips_flows.kube.client import Kube, core
+from ips_flows.kube.list_watch import Changed, Event, Listed, Merge, Recovered, Source, changes
 from tests.fakes.apiserver import ApiServer
 
 MAPS = core("warm", "configmaps")
@@ -19,9 +20,9 @@ MAPS = core("warm", "configmaps")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the pauses."""
-    monkeypatch.setattr(streams, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(streams, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(streams, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(list_watch, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(list_watch, "PROBE_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -133,6 +134,6 @@ def test_a_version_that_is_too_old_is_no_trouble(
 
 def test_recovery_changes_no_mirror(server: ApiServer) -> None:  # noqa: ARG001
     """It says nothing of objects."""
-    mirror = streams.Mirror()
+    mirror = list_watch.Mirror()
     assert not mirror.apply(Recovered())
     assert not mirror.listed

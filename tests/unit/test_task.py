@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from ips_flows import task
-from ips_flows.cli import tables
-from ips_flows.notice import Notice
-from ips_flows.progress import Progress, WaveProgress, wave_progress
-from ips_flows.report import FailureLine, GroupProgress, PlanSummary, WaveSummary, judge
-from ips_flows.results import ImageResult, NodeResult, Result
-from ips_flows.taskjson import to_json
+from ips_flows.cli.output import tables
+from ips_flows.core.notice.notice import Notice
+from ips_flows.core.results.progress import Progress, WaveProgress, wave_progress
+from ips_flows.core.results.records import FailureLine, GroupProgress, PlanSummary, WaveSummary, judge
+from ips_flows.core.results.results import ImageResult, NodeResult, Result
+from ips_flows.core.task import task
+from ips_flows.core.task.as_json import to_json
 
 AT = "2026-01-31T12:00:00Z"
 NOW = datetime(2026, 1, 31, 12, 2, tzinfo=UTC)

@@ -7,10 +7,12 @@ import threading
 
 import pytest
 
-from ips_flows import errors, follow, streams, tasks
-from ips_flows.kube import Kube
-from ips_flows.request import merge_overrides
-from ips_flows.task import Task
+from ips_flows.core import errors
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.core.task.task import Task
+from ips_flows.kube import list_watch
+from ips_flows.kube.client import Kube
+from ips_flows.operations import follow, tasks
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 
@@ -172,7 +174,7 @@ def test_a_followed_task_survives_an_api_server_that_is_away(
     server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Broken lists and watches, and versions that are too old, are told and mended."""
-    monkeypatch.setattr(streams, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
     submit(kube, name="a")
     server.fail(r"GET .*/(workflows|jobs)\?.*", 0, times=3)
     said: list[str] = []

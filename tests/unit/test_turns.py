@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ips_flows import turns
-from ips_flows.cli.tables import queue_table
-from ips_flows.turns import Queue, Turn
+from ips_flows.cli.output.tables import queue_table
+from ips_flows.core.task import queue as turns
+from ips_flows.core.task.queue import Queue, Turn
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SETTINGS = {"max-concurrent-tasks": "3"}

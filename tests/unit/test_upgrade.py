@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ips_flows.cli.main import run
-from ips_flows.conventions import CONFIG_MAP, TEMPLATE_PREWARM
-from ips_flows.server.keeper import Keeper
+from ips_flows.controller.keeper import Keeper
+from ips_flows.core.constants import CONFIG_MAP, TEMPLATE_PREWARM
 from tests.fakes.apiserver import ApiServer
 from tests.unit import keeping
 from tests.unit.stage import TASK, Stage

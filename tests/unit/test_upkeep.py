@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from ips_flows import clock, notice
-from ips_flows.conventions import (
+from ips_flows.core import clock
+from ips_flows.core.constants import (
     ANNOTATION_CLEANED,
     ANNOTATION_NOTICE,
     ANNOTATION_VERDICT,
     ANNOTATION_WEBHOOK,
 )
-from ips_flows.notice import Notice, Outcome, Webhook
-from ips_flows.server import finishing, upkeep
-from ips_flows.server.upkeep import ANNOTATION_TRY, Decision, Do, Ledger
+from ips_flows.core.notice import notice
+from ips_flows.core.notice.notice import Notice, Outcome, Webhook
+from ips_flows.core.reconcile import decide, finish_job
+from ips_flows.core.reconcile.decide import ANNOTATION_TRY, Decision, Do, Ledger
 from tests.unit.samples import node
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -98,16 +99,16 @@ def job(
 )
 def test_an_ended_task(found: Any, its_job: Any, expected: Decision) -> None:
     """A minute after its end it gets a finish Job; one that failed is replaced after a growing pause."""
-    assert upkeep.for_ended(found, its_job, NOW) == expected
+    assert decide.for_ended(found, its_job, NOW) == expected
 
 
 def test_a_terminated_task_is_not_left_to_argo() -> None:
     """Argo runs no exit handler of a Workflow that was terminated, so there is nothing to wait for."""
     found = workflow(ended=1)
     found["spec"]["shutdown"] = "Stop"
-    assert upkeep.for_ended(found, None, NOW) == Decision(Do.WAIT)
+    assert decide.for_ended(found, None, NOW) == Decision(Do.WAIT)
     found["spec"]["shutdown"] = "Terminate"
-    assert upkeep.for_ended(found, None, NOW) == Decision(Do.START, 1)
+    assert decide.for_ended(found, None, NOW) == Decision(Do.START, 1)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_a_terminated_task_is_not_left_to_argo() -> None:
 )
 def test_an_owed_notice(annotations: Any, its_job: Any, expected: Decision) -> None:
     """It is tried again after growing pauses for a day; what else is missing goes by the shorter ones."""
-    assert upkeep.for_ended(workflow(ended=9000, annotations=annotations), its_job, NOW) == expected
+    assert decide.for_ended(workflow(ended=9000, annotations=annotations), its_job, NOW) == expected
 
 
 def test_the_pauses_between_two_rounds() -> None:
@@ -212,39 +213,39 @@ def test_the_notice_of_a_deleted_task(
 ) -> None:
     """It is owed by the verdict, or because there is none; for a day, like any other."""
     metadata = workflow(annotations=annotations)["metadata"]
-    decided = upkeep.for_deleted(metadata, ago(deleted), left=lambda: False, job=its_job, now=NOW)
+    decided = decide.for_deleted(metadata, ago(deleted), left=lambda: False, job=its_job, now=NOW)
     assert decided == expected
 
 
 def test_the_latest_round_of_a_deleted_task() -> None:
     """That which settled it, else the last; others' are kept apart."""
     made = [
-        finishing.notice_map("u", sent(60, 2), {}),
-        finishing.notice_map("u", sent(90, 1), {}),
-        finishing.notice_map("w", sent(9, 1, "delivered"), {}),
-        finishing.notice_map("w", sent(5, 2), {}),
+        finish_job.notice_map("u", sent(60, 2), {}),
+        finish_job.notice_map("u", sent(90, 1), {}),
+        finish_job.notice_map("w", sent(9, 1, "delivered"), {}),
+        finish_job.notice_map("w", sent(5, 2), {}),
     ]
     assert [one["metadata"]["name"] for one in made][:2] == ["ips-notice-u-2", "ips-notice-u-1"]
-    found = {uid: Notice.from_json(text) for uid, text in finishing.latest_notice(made).items()}
+    found = {uid: Notice.from_json(text) for uid, text in finish_job.latest_notice(made).items()}
     assert (found["u"].rounds, found["w"].outcome) == (2, "delivered")
     strange = [*made, made[0] | {"data": {"notice.json": '{"v": 99}'}}]
-    assert finishing.latest_notice(strange)["u"] == '{"v": 99}'
+    assert finish_job.latest_notice(strange)["u"] == '{"v": 99}'
 
 
 def test_a_job_that_is_being_deleted_is_waited_for() -> None:
     """Its name is not free yet."""
     leaving = job("Failed", ended=100)
     leaving["metadata"]["deletionTimestamp"] = ago(1)
-    assert upkeep.for_ended(workflow(), leaving, NOW) == Decision(Do.WAIT)
+    assert decide.for_ended(workflow(), leaving, NOW) == Decision(Do.WAIT)
 
 
 def test_the_back_off_is_bounded() -> None:
     """It doubles from 10 s up to 5 minutes; a Job lives longer than any pause, so that it is counted."""
-    pauses = [upkeep.backoff(number) for number in range(1, 9)]
+    pauses = [decide.backoff(number) for number in range(1, 9)]
     assert pauses == [10, 20, 40, 80, 160, 300, 300, 300]
-    assert upkeep.backoff(10_000) == 300
-    made = finishing.finish_job("t", "u", image="i", number=1, owner_reference={})
-    assert made["spec"]["ttlSecondsAfterFinished"] > max(upkeep.LONGEST_BACKOFF_SECONDS, *notice.PAUSES)
+    assert decide.backoff(10_000) == 300
+    made = finish_job.finish_job("t", "u", image="i", number=1, owner_reference={})
+    assert made["spec"]["ttlSecondsAfterFinished"] > max(decide.LONGEST_BACKOFF_SECONDS, *notice.PAUSES)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ def test_the_back_off_is_bounded() -> None:
 def test_a_deleted_task(deleted: float, left: bool, its_job: Any, expected: Do) -> None:
     """Garbage collection goes first; only what it leaves behind is worth a Job."""
     metadata = workflow()["metadata"]
-    decided = upkeep.for_deleted(metadata, ago(deleted), left=lambda: left, job=its_job, now=NOW)
+    decided = decide.for_deleted(metadata, ago(deleted), left=lambda: left, job=its_job, now=NOW)
     assert decided.do is expected
 
 
@@ -318,35 +319,35 @@ def test_deletions_are_noticed_in_a_watch_and_in_a_new_list() -> None:
 )
 def test_a_lost_node(found: Any, lost: bool) -> None:
     """It is gone, or has not been Ready for a minute."""
-    assert upkeep.is_lost(found, NOW) is lost
+    assert decide.is_lost(found, NOW) is lost
 
 
 def test_a_pod_is_overdue_after_its_grace() -> None:
     """`deletionTimestamp` lies in the future while the pod may still end by itself."""
-    assert upkeep.is_overdue({"deletionTimestamp": ago(1)}, NOW)
-    assert not upkeep.is_overdue({"deletionTimestamp": ago(-5)}, NOW)
-    assert not upkeep.is_overdue({}, NOW)
+    assert decide.is_overdue({"deletionTimestamp": ago(1)}, NOW)
+    assert not decide.is_overdue({"deletionTimestamp": ago(-5)}, NOW)
+    assert not decide.is_overdue({}, NOW)
 
 
 def test_a_copy_fits_into_a_config_map() -> None:
     """Annotations that are too long are left out; the name and the uid are always there."""
     metadata = workflow(annotations={"x": "y" * 100_000})["metadata"]
-    copy = finishing.copy_of(metadata, ago(0))
+    copy = finish_job.copy_of(metadata, ago(0))
     assert len(json.dumps(copy)) < 70_000
-    kept, at = finishing.read_copy(copy)
+    kept, at = finish_job.read_copy(copy)
     assert (kept["name"], kept["uid"], at) == ("warm-x", "warm-x-uid", ago(0))
     assert "ownerReferences" not in copy["metadata"]
     large = workflow(annotations={"x": "y" * 100_000, **WEBHOOK, **DONE})["metadata"]
-    kept = finishing.read_copy(finishing.copy_of(large, ago(0)))[0]
+    kept = finish_job.read_copy(finish_job.copy_of(large, ago(0)))[0]
     assert kept["annotations"] == WEBHOOK | DONE  # what the notice needs
     small = workflow(annotations={"x": "y"})["metadata"]
-    assert finishing.read_copy(finishing.copy_of(small, ago(0)))[0] == small
+    assert finish_job.read_copy(finish_job.copy_of(small, ago(0)))[0] == small
 
 
 def test_the_image_is_that_of_the_tasks_own_template() -> None:
     """A task ends with the image it began with; without one, the installed template has the word."""
     step = {"container": {"command": ["python", "-m", "steps.finish"], "image": "flow:1"}}
     other = {"container": {"command": ["python", "-m", "steps.drive"], "image": "flow:2"}}
-    assert finishing.finish_image({"templates": [{"steps": []}, other, step]}) == "flow:1"
-    assert finishing.finish_image({"templates": [other]}, None, {"templates": [step]}) == "flow:1"
-    assert finishing.finish_image(None, {}) == ""
+    assert finish_job.finish_image({"templates": [{"steps": []}, other, step]}) == "flow:1"
+    assert finish_job.finish_image({"templates": [other]}, None, {"templates": [step]}) == "flow:1"
+    assert finish_job.finish_image(None, {}) == ""

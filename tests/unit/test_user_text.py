@@ -8,13 +8,13 @@ from typing import Any
 
 from hypothesis import given
 
-from ips_flows.conventions import ANNOTATION_TITLE, ANNOTATION_WEBHOOK
-from ips_flows.flows.task_workflow import task_workflow
-from ips_flows.jobgroup import pull_pod
-from ips_flows.nodes import pod_tolerations
-from ips_flows.plan import PlannedImage
-from ips_flows.report import Mode
-from ips_flows.request import PrewarmRequest, canonical_json, parse_request
+from ips_flows.argo.task_workflow import task_workflow
+from ips_flows.core.constants import ANNOTATION_TITLE, ANNOTATION_WEBHOOK
+from ips_flows.core.plan.eligibility import pod_tolerations
+from ips_flows.core.plan.plan import PlannedImage
+from ips_flows.core.pods.pull_job import pull_pod
+from ips_flows.core.request.model import PrewarmRequest, canonical_json, parse_request
+from ips_flows.core.results.records import Mode
 from tests.unit.samples import WORKER, group_plan
 from tests.unit.test_properties_request import documents
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ips_flows.window import Standing, breaker_open, parallelism, resized, startable
+from ips_flows.core.plan.window import Standing, breaker_open, parallelism, resized, startable
 
 
 def standing(**values: object) -> Standing:

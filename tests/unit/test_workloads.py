@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ips_flows.discover.finder import Finder, Findings
-from ips_flows.errors import NotFoundError, UsageError
-from ips_flows.kube import Kube
-from ips_flows.workloads import read_workloads
+from ips_flows.core.discover.finder import Finder, Findings
+from ips_flows.core.errors import NotFoundError, UsageError
+from ips_flows.kube.client import Kube
+from ips_flows.operations.workloads import read_workloads
 from tests.fakes.apiserver import ApiServer
 
 LIVE = Path(__file__).parent / "manifests" / "live.yaml"

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from ips_flows.errors import ConflictError
+from ips_flows.core.errors import ConflictError
 from tests.cluster.conftest import Cluster, local
 from tests.scale.bench.contest import NAMESPACE, OURS, PEERS, Form, Run, contend
 from tests.scale.bench.samples import KINDS, Kind, samples

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-from ips_flows.conventions import ANNOTATION_CLEANED, ANNOTATION_PLAN, ANNOTATION_PROGRESS, LABEL_TASK_NAME
-from ips_flows.kube import Json, core, jobs, workflows
-from ips_flows.plan import resolve_up
+from ips_flows.core.constants import ANNOTATION_CLEANED, ANNOTATION_PLAN, ANNOTATION_PROGRESS, LABEL_TASK_NAME
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.plan.plan import resolve_up
+from ips_flows.kube.client import core, jobs, workflows
 from tests.cluster import processes
 from tests.cluster.conftest import Cluster
 from tests.scale.bench import ideal, meters

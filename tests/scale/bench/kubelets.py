@@ -16,9 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Self
 
-from ips_flows import clock
-from ips_flows.errors import ConflictError, NotFoundError
-from ips_flows.kube import Json, Kube, core
+from ips_flows.core import clock
+from ips_flows.core.errors import ConflictError, NotFoundError
+from ips_flows.core.k8s.objects import Json
+from ips_flows.kube.client import Kube, core
 from tests.scale.bench.samples import Sample
 
 _AT_ONCE = 4

@@ -9,9 +9,10 @@ import threading
 import time
 from typing import Self
 
-from ips_flows.evidence import is_terminal
-from ips_flows.jobgroup import is_gated
-from ips_flows.kube import Json, Kube, core
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.pods.evidence import is_terminal
+from ips_flows.core.pods.pull_job import is_gated
+from ips_flows.kube.client import Kube, core
 from tests.scale.bench.kubelets import Kubelets
 
 

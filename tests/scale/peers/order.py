@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ips_flows.kube import Kube, jobs
+from ips_flows.kube.client import Kube, jobs
 
 LABEL = "bench.ips-flow.io/run"
 

@@ -1,0 +1,1 @@
+"""Argo Workflows and templates, built with Hera. Nothing else imports hera."""

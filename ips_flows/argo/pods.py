@@ -1,0 +1,81 @@
+"""What all pods of our templates have in common: they fit into `restricted` namespaces, and ask for little."""
+
+from __future__ import annotations
+
+import json
+
+from hera.workflows import RetryStrategy
+from hera.workflows.models import (
+    Backoff,
+    Capabilities,
+    IntOrString,
+    PodSecurityContext,
+    Quantity,
+    ResourceRequirements,
+    SeccompProfile,
+    SecurityContext,
+    Toleration,
+)
+
+from ips_flows.core.pods.pull_job import USER
+
+TMP = "/tmp"  # noqa: S108  (an emptyDir of the pod: its root is read-only)
+
+
+def pod_security() -> PodSecurityContext:
+    """The security context of a pod."""
+    return PodSecurityContext(
+        run_as_non_root=True,
+        run_as_user=USER,
+        run_as_group=USER,
+        fs_group=USER,
+        seccomp_profile=SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def replaced_when(expression: str) -> RetryStrategy:
+    """How Argo replaces a pod: at most five times, a second later."""
+    backoff = Backoff(duration="1s", factor=IntOrString(root=1))
+    return RetryStrategy(limit="5", retry_policy="Always", expression=expression, backoff=backoff)
+
+
+def small() -> ResourceRequirements:
+    """What a step asks for."""
+    return ResourceRequirements(requests={"cpu": Quantity(root="20m"), "memory": Quantity(root="64Mi")})
+
+
+def restricted() -> SecurityContext:
+    """The security context of a container."""
+    return SecurityContext(
+        allow_privilege_escalation=False,
+        read_only_root_filesystem=True,
+        capabilities=Capabilities(drop=["ALL"]),
+    )
+
+
+def executor_security() -> str:
+    """On a stock Argo, `init` and `wait` get a restricted securityContext only by a patch."""
+    security = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    return json.dumps(
+        {
+            "initContainers": [{"name": "init", "securityContext": security}],
+            "containers": [{"name": "wait", "securityContext": security}],
+        },
+        separators=(",", ":"),
+    )
+
+
+def short_tolerations() -> list[Toleration]:
+    """A step on a lost node is replaced after 30 s, not after Kubernetes' 300."""
+    return [
+        Toleration(
+            key=f"node.kubernetes.io/{key}", operator="Exists", effect="NoExecute", toleration_seconds=30
+        )
+        for key in ("not-ready", "unreachable")
+    ]

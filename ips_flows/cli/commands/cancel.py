@@ -1,0 +1,53 @@
+"""`ips-flow cancel`."""
+
+from __future__ import annotations
+
+import click
+
+from ips_flows.cli.options.common import Target, example
+from ips_flows.cli.options.for_each_task import each, several_options
+from ips_flows.cli.output.console import put
+
+
+@click.command("cancel", epilog=example("ips-flow cancel nightly --wait"))
+@click.option("--wait", is_flag=True, help="Wait until the tasks have ended.")
+@several_options("With --wait: how long at most  [exit code 124].")
+@click.pass_context
+def cancel_command(
+    context: click.Context,
+    /,
+    *,
+    target: Target,
+    names: tuple[str, ...],
+    wait: bool,
+    timeout: float | None,
+) -> None:
+    """Stop tasks; images that are on nodes stay there.
+
+    A running task records what it has done before it ends; a pending one ends at once.
+    """
+    from ips_flows.cli.output.lines import Lines  # noqa: PLC0415
+    from ips_flows.cli.output.tables import summary_line  # noqa: PLC0415
+    from ips_flows.cli.session import follow  # noqa: PLC0415
+    from ips_flows.operations import tasks  # noqa: PLC0415
+
+    kube, namespace = target.connect()
+
+    stopping: list[str] = []
+
+    def cancel(name: str) -> None:
+        found = tasks.cancel(kube, namespace, name)
+        stopping.append(name)
+        if not wait:
+            put(f"task {name} {'cancelled' if found.shutdown == 'Terminate' else 'is being cancelled'}")
+
+    def await_end(name: str) -> None:
+        ended = follow.to_the_end(kube, namespace, name, timeout=timeout, view=Lines())
+        put(f"task {name} {summary_line(ended)}")
+
+    left = "the tasks end without this command; `ips-flow list` shows when"
+    # All are stopped before any is waited for: else one that waits in the queue starts in the meantime.
+    code = each(names, cancel, left=left)
+    if wait:
+        code = each(stopping, await_end, left=left) or code
+    context.exit(code)

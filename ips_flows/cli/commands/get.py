@@ -1,0 +1,43 @@
+"""`ips-flow get`."""
+
+from __future__ import annotations
+
+import click
+
+from ips_flows.cli.options.common import Target, example, output_option, target_options
+from ips_flows.cli.output.console import say
+from ips_flows.cli.shell_completion import task_names
+
+
+@click.command("get", epilog=example("ips-flow get nightly", "ips-flow get nightly -o json | jq .progress"))
+@click.argument("name", metavar="TASK", shell_complete=task_names)
+@click.option("-w", "--watch", is_flag=True, help="Then print the task again when it changes, to its end.")
+@click.option("--exit-code", is_flag=True, help="Exit like `run`; 124 if the task has not ended.")
+@output_option()
+@target_options
+@click.pass_context
+def get_command(
+    context: click.Context, /, *, target: Target, name: str, output: str, watch: bool, exit_code: bool
+) -> None:
+    """Show a task and what became of each image on each node."""
+    from ips_flows.cli.output import documents as out  # noqa: PLC0415
+    from ips_flows.cli.session import follow as following  # noqa: PLC0415
+    from ips_flows.operations import tasks  # noqa: PLC0415
+
+    kube, namespace = target.connect()
+    if not watch:
+        found = tasks.get(kube, namespace, name)
+        out.put_task(found, output)
+        if exit_code:
+            context.exit(following.exit_code(found) if found.ended else following.TIMED_OUT)
+        return
+    from ips_flows.operations.follow import follow  # noqa: PLC0415
+
+    printer = out.Changes(output)
+    last = None
+    for seen in follow(kube, namespace, name, narrate=say):
+        if seen is not None:
+            printer.put([seen])
+            last = seen
+    if exit_code and last:
+        context.exit(following.exit_code(last))

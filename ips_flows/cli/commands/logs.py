@@ -1,0 +1,44 @@
+"""`ips-flow logs`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ips_flows.cli.options.common import Target, example, target_options
+from ips_flows.cli.output.console import colours, put, say
+from ips_flows.cli.shell_completion import task_names
+from ips_flows.core.escape import legible
+
+_COLOURS = {"filter": "cyan", "drive": "green", "finish": "magenta"}
+
+
+@click.command("logs", epilog=example("ips-flow logs nightly -f"))
+@click.argument("name", metavar="TASK", shell_complete=task_names)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended.")
+@target_options
+def logs_command(*, target: Target, name: str, follow: bool) -> None:
+    """Show what the steps of a task wrote."""
+    from ips_flows.core.task import task  # noqa: PLC0415
+    from ips_flows.operations import logs, tasks  # noqa: PLC0415
+
+    kube, namespace = target.connect()
+    found = task.read(tasks.workflow(kube, namespace, name))
+    lines = logs.followed(kube, namespace, name, say) if follow else logs.stored(kube, namespace, name)
+    colourful = colours(sys.stdout)
+    count = 0
+    for count, line in enumerate(lines, start=1):  # noqa: B007
+        prefix = f"[{legible(line.step)}]"
+        mark = click.style(prefix, fg=_COLOURS.get(line.step)) if colourful else prefix
+        put(" " + legible(line.text, keep="\t"), mark=mark)
+    if not count:
+        say(_why_nothing(found.ended, logs.any_pods(kube, namespace, name), name))
+
+
+def _why_nothing(ended: bool, pods: bool, name: str) -> str:
+    if pods:
+        return f"the steps of task {name} have written nothing yet"
+    if ended:
+        return f"the step pods of task {name} are gone, and their logs with them; `ips-flow get {name}` has the results"
+    return f"task {name} has no step pods yet; -f waits for them"

@@ -1,0 +1,141 @@
+"""`ips-flow plan`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ips_flows.cli.options.common import Target, example, output_option, target_options
+from ips_flows.cli.options.registry import DEFAULT_BANDWIDTH, Bandwidth, insecure_option, wishes_of
+from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
+from ips_flows.cli.output.console import colours, columns, put, say
+from ips_flows.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from ips_flows.core.forecast.forecast import Forecast
+    from ips_flows.core.forecast.issues import Concern
+    from ips_flows.core.request.model import PrewarmRequest
+    from ips_flows.operations.forecast import Observer
+
+_COLOURS = {"error": "red", "warning": "yellow"}
+
+
+@click.command(
+    "plan",
+    cls=RequestCommand,
+    epilog=example(
+        "ips-flow plan images.yaml",
+        "ips-flow plan images.yaml --pin -o request > pinned.yaml",
+    ),
+)
+@click.argument("file", required=False)
+@request_options
+@click.option("--pin", is_flag=True, help="Plan with the digests that the tags have now, and show them.")
+@click.option(
+    "--check-disk",
+    is_flag=True,
+    help="Ask the kubelets for their free disk; needs the right to get nodes/proxy.",
+)
+@click.option(
+    "--bandwidth",
+    type=Bandwidth(),
+    default=DEFAULT_BANDWIDTH,
+    show_default=True,
+    metavar="RATE",
+    help="What a node gets.",
+)
+@click.option("--registry-bandwidth", type=Bandwidth(), metavar="RATE", help="What all nodes together get.")
+@insecure_option
+@output_option("table", "wide", "json", "yaml", "request")
+@target_options
+@click.pass_context
+def plan_command(
+    context: click.Context,
+    /,
+    *,
+    target: Target,
+    file: str | None,
+    pin: bool,
+    check_disk: bool,
+    bandwidth: float,
+    registry_bandwidth: float | None,
+    insecure_registry: tuple[str, ...],
+    output: str,
+    **fields: Any,
+) -> None:
+    """Show what the request in FILE would do now, and what stands against it; change nothing.
+
+    Exits 1 where a task would fail. With -o request --pin only the pinned request is printed, which `run -` takes.
+    """
+    if output == "request" and not pin:
+        raise UsageError("-o request prints a pinned request", hint="Add --pin.")
+    overrides = overrides_of(fields)
+    text, source = read_text(file, sys.stdin, needed="images" not in overrides, command="plan")
+
+    from ips_flows.core.request.model import canonical_json, merge_overrides  # noqa: PLC0415  (pydantic)
+    from ips_flows.operations.forecast import Observer  # noqa: PLC0415  (requests)
+
+    request = merge_overrides(text, source, overrides)
+    kube, namespace = target.connect()
+    wishes = wishes_of(
+        insecure_registry,
+        bandwidth=bandwidth,
+        registry_bandwidth=registry_bandwidth,
+        check_disk=check_disk,
+    )
+    observer = Observer(kube, namespace, wishes)
+    if pin:
+        request = pinned(observer, request)
+    if output == "request":
+        from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
+
+        put_document(json.loads(canonical_json(request)), "yaml")
+        return
+    forecast = observer.forecast(request)
+    put_forecast(forecast, output)
+    context.exit(1 if forecast.fails else 0)
+
+
+def pinned(observer: Observer, request: PrewarmRequest, *, mark: str = "") -> PrewarmRequest:
+    """The request with a digest for every tag; says what each tag is now, behind a mark."""
+    found = observer.pinned(request)
+    for tag, now in found.tags.items():
+        say(f"{mark}pinned: {tag} is {now.partition('@')[2]}")
+    for image in found.doubled:
+        say(f"{mark}pinned: {image} is the same as another image of the request, and left out")
+    return found.request
+
+
+def put_forecast(forecast: Forecast, output: str) -> None:
+    """A forecast on stdout."""
+    from ips_flows.cli.output import forecast_tables  # noqa: PLC0415
+
+    if output in ("json", "yaml"):
+        from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
+        from ips_flows.core.forecast.as_json import to_json  # noqa: PLC0415
+
+        put_document(to_json(forecast), output)
+        return
+    wide = output == "wide"
+    for line in forecast_tables.head_lines(forecast):
+        put(line)
+    put("\n" + forecast_tables.image_table(forecast, wide=wide, width=columns()))
+    if wide:
+        put("\n" + forecast_tables.node_table(forecast))
+    put("")
+    for concern in forecast.concerns:
+        _put_concern(concern)
+    put(forecast_tables.verdict_line(forecast.concerns))
+
+
+def _put_concern(concern: Concern) -> None:
+    from ips_flows.cli.output.forecast_tables import concern_lines  # noqa: PLC0415
+
+    mark = f"{concern.level}: "
+    first, *rest = concern_lines(concern)
+    put(first, mark=click.style(mark, fg=_COLOURS[concern.level]) if colours(sys.stdout) else mark)
+    for line in rest:
+        put(f"  {line}")

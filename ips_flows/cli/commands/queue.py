@@ -1,0 +1,42 @@
+"""`ips-flow queue`."""
+
+from __future__ import annotations
+
+import click
+
+from ips_flows.cli.options.common import Target, example, output_option, target_options
+from ips_flows.cli.output.console import put, say
+
+
+@click.command("queue", epilog=example("ips-flow queue", "ips-flow queue -o json | jq '.tasks[0].taskId'"))
+@output_option("table", "json", "yaml", "name")
+@target_options
+def queue_command(*, target: Target, output: str) -> None:
+    """Show the tasks that wait, the next to start first, and what they wait for.
+
+    The order is that of the priority, then that of the submits; `reprioritize` changes it.
+    """
+    from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
+    from ips_flows.cli.output.tables import queue_table  # noqa: PLC0415
+    from ips_flows.core import clock  # noqa: PLC0415
+    from ips_flows.core.task import queue as turns  # noqa: PLC0415
+    from ips_flows.operations.queue import read_queue  # noqa: PLC0415
+
+    kube, namespace = target.connect()
+    queue = read_queue(kube, namespace)
+    now = clock.now()
+    if output in ("json", "yaml"):
+        put_document(turns.to_json(queue, now), output)
+        return
+    if output == "name":
+        for turn in queue.turns:
+            put(turn.task)
+        return
+    if queue.turns:
+        put(queue_table(queue, now))
+    else:
+        say(f"no task waits in namespace {namespace}")
+    if queue.limit is None:
+        say(f"no task can start: `ips-flow doctor {target.flags(namespace)}` says why")
+    else:
+        say(f"{len(queue.running)} of at most {queue.limit} tasks run")

@@ -1,0 +1,27 @@
+"""`ips-flow reprioritize`."""
+
+from __future__ import annotations
+
+import click
+
+from ips_flows.cli.options.common import Target, example, target_options
+from ips_flows.cli.output.console import put
+from ips_flows.cli.shell_completion import task_names
+
+
+@click.command("reprioritize", epilog=example("ips-flow reprioritize nightly 9"))
+@click.argument("name", metavar="TASK", shell_complete=task_names)
+@click.argument("priority", metavar="N", type=click.IntRange(1, 10))
+@target_options
+def reprioritize_command(*, target: Target, name: str, priority: int) -> None:
+    """Give a task that waits another priority, from 1 to 10; 10 goes first.
+
+    A task that runs or has ended keeps its own.
+    """
+    from ips_flows.operations.queue import read_queue, reprioritize  # noqa: PLC0415
+
+    kube, namespace = target.connect()
+    reprioritize(kube, namespace, name, priority)
+    places = {turn.task: turn.position for turn in read_queue(kube, namespace).turns}
+    place = f", number {places[name]} in the queue" if name in places else ""
+    put(f"task {name} has priority {priority}{place}")

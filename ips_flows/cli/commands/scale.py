@@ -1,0 +1,30 @@
+"""`ips-flow scale`."""
+
+from __future__ import annotations
+
+import click
+
+from ips_flows.cli.options.common import Target, example, target_options
+from ips_flows.cli.output.console import put
+from ips_flows.cli.shell_completion import task_names
+
+
+@click.command(
+    "scale", epilog=example("ips-flow scale nightly --batch-size 50", "ips-flow scale nightly --batch-size 0")
+)
+@click.argument("name", metavar="TASK", shell_complete=task_names)
+@click.option(
+    "--batch-size", "size", required=True, metavar="N|N%|0", help="The new window; 0 pauses the task."
+)
+@target_options
+def scale_command(*, target: Target, name: str, size: str) -> None:
+    """Change how many nodes of a task pull at once.
+
+    Nodes that pull are left alone: after a smaller window nothing starts until fewer pull. In a pause
+    nothing starts, and the task's `timeout` runs on; another window ends it.
+    """
+    from ips_flows.operations.scale import scale  # noqa: PLC0415
+
+    kube, namespace = target.connect()
+    scale(kube, namespace, name, size)
+    put(f"task {name} paused" if size == "0" else f"task {name} pulls on at most {size} nodes at once")

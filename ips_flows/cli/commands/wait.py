@@ -1,0 +1,59 @@
+"""`ips-flow wait`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from ips_flows.cli.options.common import Target, example, output_option, target_options, timeout_option
+from ips_flows.cli.session.ci import junit_option, write_junit
+from ips_flows.cli.session.targets import place_of
+from ips_flows.cli.shell_completion import task_names
+
+
+@click.command("wait", epilog=example("ips-flow wait nightly --timeout 30m"))
+@click.argument("names", metavar="TASK...", nargs=-1, required=True, shell_complete=task_names)
+@timeout_option("Stop waiting after this long; the tasks go on  [exit code 124].")
+@junit_option
+@output_option()
+@target_options
+@click.pass_context
+def wait_command(
+    context: click.Context,
+    /,
+    *,
+    target: Target,
+    names: tuple[str, ...],
+    timeout: float | None,
+    junit: Path | None,
+    output: str,
+) -> None:
+    """Follow tasks to their end, one after another.
+
+    The exit code is that of `run`; of several tasks, 1 if one failed, else 3 if one was cancelled.
+    """
+    from ips_flows.cli.output import documents as out  # noqa: PLC0415
+    from ips_flows.cli.session import follow  # noqa: PLC0415
+    from ips_flows.core.task.junit import Suite  # noqa: PLC0415
+    from ips_flows.operations import tasks  # noqa: PLC0415
+
+    place = place_of(target)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    codes = set()
+    suites: list[Suite] = []
+    for name in names:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            ended = follow.to_the_end(place.kube, place.namespace, name, timeout=left)
+        except follow.Left as stopped:
+            follow.goes_on(stopped.code, place, [name], timeout)
+            write_junit(junit, suites)
+            context.exit(stopped.code)
+        ended = tasks.with_results(place.kube, ended)
+        suites.append(Suite(name, ended))
+        out.put_end(ended, output)
+        codes.add(follow.exit_code(ended))
+    write_junit(junit, suites)
+    context.exit(next((code for code in (1, 3) if code in codes), 0))

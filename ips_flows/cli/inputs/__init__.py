@@ -1,0 +1,1 @@
+"""Manifests as input of a verb."""

@@ -1,0 +1,45 @@
+"""Doing one thing to several tasks: one that can't be done does not keep the others from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from ips_flows.cli.options.common import target_options, timeout_option
+from ips_flows.cli.output.console import failure, say
+from ips_flows.cli.shell_completion import task_names
+from ips_flows.core.errors import IpsFlowError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def several_options(timeout_help: str) -> Callable[[F], F]:
+    """`TASK...`, `--timeout` and the cluster: the command gets `names`, `timeout` and `target`."""
+
+    def with_options(command: F) -> F:
+        names = click.argument("names", metavar="TASK...", nargs=-1, required=True, shell_complete=task_names)
+        return names(timeout_option(timeout_help)(target_options(command)))
+
+    return with_options
+
+
+def each(names: Iterable[str], action: Callable[[str], None], *, left: str) -> int:
+    """Carry an action out for each name; 1 if any failed, each failure told.
+
+    Where someone, or the time, breaks a wait off, `left` is said of what goes on, and the code is that of the wait.
+    """
+    from ips_flows.cli.session.follow import Left  # noqa: PLC0415
+
+    code = 0
+    for name in dict.fromkeys(names):
+        try:
+            action(name)
+        except IpsFlowError as error:
+            failure(error.message, error.hint)
+            code = 1
+        except Left as stopped:
+            say(left)
+            return stopped.code
+    return code

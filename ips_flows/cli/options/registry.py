@@ -1,0 +1,78 @@
+"""How registries are asked before a task is submitted: flags that `plan` and `run` share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ips_flows.operations.forecast import Wishes
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_BANDWIDTH = "100MB/s"
+_BANDWIDTH = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)(i?)(B|bit|b)(?:/s|ps)?")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
+
+
+class Bandwidth(click.ParamType[float]):
+    """Bytes a second, written as `100MB/s`, `80MiB/s` or `1Gbit/s`."""
+
+    name = "bandwidth"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a bandwidth."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = _BANDWIDTH.fullmatch(str(value))
+        number = 0.0
+        if match:
+            power = " kMGT".index(match[2] or " ")
+            number = float(match[1]) * (1024 if match[3] else 1000) ** power
+            number /= 1 if match[4] == "B" else 8
+        if number <= 0:
+            self.fail(f'{value!r} is no bandwidth; expected one such as "100MB/s" or "1Gbit/s"', param, ctx)
+        return number
+
+
+class Host(click.ParamType[str]):
+    """A registry: a host, with or without a port."""
+
+    name = "host"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a host."""
+        if not _HOST.fullmatch(str(value)):
+            self.fail(
+                f'{value!r} is no registry; expected one such as "registry.example.com:5000"', param, ctx
+            )
+        return str(value)
+
+
+def insecure_option(command: F) -> F:
+    """`--insecure-registry`: the command gets it as `insecure_registry`."""
+    return click.option(
+        "--insecure-registry",
+        type=Host(),
+        multiple=True,
+        metavar="HOST[:PORT]",
+        help="Ask this registry over plain HTTP, as those on this machine are; repeatable.",
+    )(command)
+
+
+def wishes_of(
+    insecure: tuple[str, ...],
+    *,
+    bandwidth: float | None = None,
+    registry_bandwidth: float | None = None,
+    check_disk: bool = False,
+) -> Wishes:
+    """What the flags ask for."""
+    from ips_flows.core.forecast.duration import Pace  # noqa: PLC0415  (pydantic and requests, behind survey)
+    from ips_flows.operations.forecast import Wishes  # noqa: PLC0415
+
+    node = bandwidth if bandwidth is not None else Bandwidth().convert(DEFAULT_BANDWIDTH, None, None)
+    return Wishes(Pace(node, registry_bandwidth), frozenset(insecure), check_disk)

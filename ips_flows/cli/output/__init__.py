@@ -1,0 +1,1 @@
+"""What verbs print: tables, documents, lines, and the live view."""

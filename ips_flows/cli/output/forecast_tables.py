@@ -1,0 +1,121 @@
+"""A forecast as text: pure functions from values to lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ips_flows.cli.output.tables import (
+    NOTHING,
+    counts,
+    cut,
+    fitted,
+    human_bytes,
+    human_seconds,
+    several,
+    table,
+)
+from ips_flows.core.forecast.forecast import Forecast, ImageForecast, to_do
+from ips_flows.core.forecast.issues import Concern
+from ips_flows.core.forecast.resolve import Offer, Refusal
+
+_DIGEST_SHOWN = 19  # sha256: and 12 digits
+_CUT = ({"IMAGE": 32, "DIGEST": 12}, {"IMAGE": 20, "PLATFORMS": 12})
+
+
+def head_lines(forecast: Forecast) -> list[str]:
+    """The plan in short: nodes, mode, window and waves, and how much and how long."""
+    plan = forecast.plan
+    skipped = sum(plan.skipped.values())
+    nodes = f"{plan.eligible} eligible: {plan.warm} warm, {plan.to_do} to do"
+    nodes += f"; {skipped} skipped: {counts(plan.skipped)}" if skipped else ""
+    waves = ", ".join(f"{wave.name} {wave.nodes}" for wave in plan.waves)
+    order = ", a barrier after each batch" if forecast.request.order == "batch" else ""
+    window = f"at most {plan.window} at once{order}" + (
+        f"; nodes by wave: {waves}" if len(plan.waves) > 1 else ""
+    )
+    return table(
+        ["NODES", nodes],
+        [["MODE", f"{plan.mode}: {plan.mode_reason}"], ["WINDOW", window], ["ESTIMATE", estimate(forecast)]],
+    ).splitlines()
+
+
+def estimate(forecast: Forecast) -> str:
+    """How many bytes, and how long they take at what bandwidth."""
+    if forecast.seconds is None:
+        return "nothing to fetch"
+    busy = list(to_do(forecast.nodes))
+    least = "" if forecast.whole else "at least "
+    each = max(node.bytes for node in busy)
+    saved = max(node.saved for node in busy)
+    shared = f" ({human_bytes(saved)} less, as images share layers)" if saved else ""
+    rate = f"{human_bytes(forecast.pace.node)}/s a node"
+    if forecast.pace.registry is not None:
+        rate += f" and {human_bytes(forecast.pace.registry)}/s in all"
+    return (
+        f"{least}{human_bytes(forecast.bytes)} on {several(len(busy), 'node')},"
+        f" at most {human_bytes(each)} on one{shared}; {least or 'about '}{human_seconds(forecast.seconds)} at {rate}"
+    )
+
+
+def image_table(forecast: Forecast, *, wide: bool = False, width: int | None = None) -> str:
+    """An image a line: where it is, and what the registry has of it."""
+    header = ["IMAGE", "PRESENT", "MISSING", "SIZE", "LAYERS", "PLATFORMS", "DIGEST"]
+    rows = [_image_row(image, forecast.plan.eligible, wide=wide) for image in forecast.images]
+    return table(header, rows) if wide else fitted(header, rows, width, _CUT)
+
+
+def node_table(forecast: Forecast) -> str:
+    """A node a line: what it lacks, and how much that is; or why it is left out."""
+    total = len(forecast.images)
+    rows = [
+        [
+            node.name,
+            node.state,
+            node.reason or NOTHING,
+            NOTHING if node.state == "skipped" else f"{len(node.held)}/{total}",
+            (human_bytes(node.bytes) if node.whole else f"≥ {human_bytes(node.bytes)}")
+            if node.state == "to do"
+            else NOTHING,
+            ", ".join(forecast.images[index].image for index in node.missing) or NOTHING,
+        ]
+        for node in forecast.nodes
+    ]
+    return table(["NODE", "STATE", "REASON", "PRESENT", "SIZE", "MISSING"], rows)
+
+
+def concern_lines(concern: Concern) -> list[str]:
+    """What is wrong and what to do about it, behind `error: ` or `warning: `."""
+    where = f" on {concern.node}" if concern.nodes == 1 else ""
+    if concern.nodes > 1:
+        where = f" on {concern.nodes} nodes, {concern.node} for one"
+    subject = f"{concern.image}: " if concern.image else ""
+    lines = [f"{concern.kind}{where}: {subject}{cut(concern.message)}"]
+    return lines + ([f"→ {concern.mend}"] if concern.mend else [])
+
+
+def verdict_line(concerns: Sequence[Concern]) -> str:
+    """What all of it comes to."""
+    errors = sum(concern.level == "error" for concern in concerns)
+    warnings = len(concerns) - errors
+    told = [several(errors, "error")] if errors else []
+    told += [several(warnings, "warning")] if warnings else []
+    if errors:
+        return f"a task would fail: {', '.join(told)}"
+    return f"nothing that would fail a task{': ' + told[0] if told else ''}"
+
+
+def _image_row(image: ImageForecast, eligible: int, *, wide: bool) -> list[str]:
+    offer = image.offer
+    size = layers = platforms = digest = NOTHING
+    if isinstance(offer, Refusal):
+        digest = offer.failure.value if offer.certain else f"{offer.failure.value}?"
+    elif isinstance(offer, Offer):
+        contents = {key: content for key, content in offer.contents.items() if content}
+        if contents:
+            largest = max(contents.values(), key=lambda one: one.bytes)
+            size, layers = human_bytes(largest.bytes), str(largest.layers)
+        if wide and len(contents) > 1:
+            size = ", ".join(f"{key} {human_bytes(content.bytes)}" for key, content in contents.items())
+        platforms = ",".join(map(str, offer.platforms)) or NOTHING
+        digest = offer.digest if wide else offer.digest[:_DIGEST_SHOWN]
+    return [image.image, f"{image.held}/{eligible}", str(image.missing), size, layers, platforms, digest]

@@ -1,0 +1,120 @@
+"""A followed task as plain lines: one line a change, nothing that moves, so that logs and grep can use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from ips_flows.cli.output.console import mark, say
+from ips_flows.cli.output.tables import counts, cut, several, shown_status, window_words
+from ips_flows.cli.session.ci import Fold
+from ips_flows.core.escape import legible
+from ips_flows.core.results.attempts import Waiting
+from ips_flows.core.results.progress import WaveProgress
+from ips_flows.core.results.records import FailureLine
+from ips_flows.core.results.results import essence
+from ips_flows.core.task.task import Task
+
+
+def changed_lines(before: Task | None, now: Task) -> list[str]:
+    """What is new in a task, as lines."""
+    lines = []
+    if before is None or (shown_status(before), before.queue_position) != (
+        shown_status(now),
+        now.queue_position,
+    ):
+        place = f", number {now.queue_position} in the queue" if now.queue_position else ""
+        if not now.ended:
+            lines.append(f"{shown_status(now)}{place}")
+    if now.plan and (before is None or before.plan is None):
+        lines.append(plan_line(now))
+    elif before and before.window != now.window and not now.ended:
+        lines.append(window_words(now))
+    known = set(before.failures) if before else set()
+    lines += [f"failed: {failure_line(line)}" for line in now.failures if line not in known]
+    old = {wave.name: wave for wave in before.waves} if before else {}
+    lines += [
+        wave_line(wave)
+        for wave in now.waves
+        if wave != old.get(wave.name, WaveProgress(wave.name, wave.nodes))
+    ]
+    if now.retrying and (before is None or before.retrying != now.retrying):
+        lines.append(retry_line(now.retrying, now.attempts[-1].next_delay))
+    return [legible(f"{now.name}: {line}") for line in lines]
+
+
+def plan_line(task: Task) -> str:
+    """The plan in one line."""
+    plan = task.plan
+    if plan is None:
+        return ""
+    skipped = f", skipped {counts(plan.skipped)}" if any(plan.skipped.values()) else ""
+    warm = f", {plan.warm} warm already" if plan.warm else ""
+    waves = f" in {len(plan.waves)} waves" if len(plan.waves) > 1 else ""
+    return (
+        f"planned {several(plan.to_do, 'node')}{waves}, {window_words(task)}, mode {plan.mode}{warm}{skipped}"
+    )
+
+
+def wave_line(wave: WaveProgress) -> str:
+    """Where a wave stands."""
+    parts = [f"{wave.done} of {wave.nodes} nodes done"]
+    parts += [f"{wave.pulling} pulling"] if wave.pulling else []
+    parts += [f"{wave.failed} failed"] if wave.failed else []
+    attempt = f", attempt {wave.attempt + 1}" if wave.attempt else ""
+    return f"{wave.name}: {', '.join(parts)}{attempt}"
+
+
+def retry_line(waiting: Waiting, seconds: int | None) -> str:
+    """When a wave is tried again."""
+    return f"{waiting.wave}: retrying in {seconds} s (attempt {waiting.attempt} of {waiting.attempts})"
+
+
+def failure_line(line: FailureLine) -> str:
+    """A failed image on a node; the class first, as a narrow terminal shows only the beginning."""
+    return legible(f"{line.reason} on {line.node}: {line.image}: {cut(essence(line.message))}")
+
+
+class Lines:
+    """Prints what changes, on stderr; `marks` are what the lines of each task begin with."""
+
+    def __init__(self, fold: Fold | None = None, marks: Sequence[str] = ("",)) -> None:
+        self._before: dict[int, Task] = {}
+        self._fold = fold
+        self._marks = marks
+
+    def __enter__(self) -> Self:
+        if self._fold:
+            mark(self._fold.begin)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fold:
+            mark(self._fold.end)
+
+    def update(self, task: Task, at: int = 0) -> None:
+        """Take in a new state of a task."""
+        for line in changed_lines(self._before.get(at), task):
+            say(self._marks[at] + line)
+        self._before[at] = task
+
+    def tick(self) -> None:
+        """Time alone changes nothing."""
+
+    def note(self, text: str, at: int = 0) -> None:
+        """A word about the connection to a task's cluster."""
+        say(self._marks[at] + text)
+
+    def drop(self, text: str, at: int = 0) -> None:
+        """Why a task is followed no longer, while others are."""
+        self.note(text, at)
+
+
+class Silence(Lines):
+    """Says nothing of the task, only a word about the connection."""
+
+    def update(self, task: Task, at: int = 0) -> None:
+        """What the task does is no news here."""

@@ -1,0 +1,327 @@
+"""Values and tables for people, shaped like kubectl's: pure functions from values to text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from ips_flows.core import clock
+from ips_flows.core.escape import legible
+from ips_flows.core.results.attempts import Waiting
+from ips_flows.core.results.records import Summary
+from ips_flows.core.results.results import essence
+from ips_flows.core.task.queue import Queue, waiting_seconds, waits_for
+from ips_flows.core.task.task import Task
+
+NOTHING = "–"
+_GAP = "   "
+_MESSAGE_WIDTH = 300
+# Which columns a narrow terminal cuts, and how far: messages and images before the names of nodes.
+_CUT = ({"IMAGE": 24, "MESSAGE": 24}, {"NODE": 28, "IMAGE": 16, "MESSAGE": 12})
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns three spaces apart, without borders; nothing trails the last one."""
+    lines = [header, *rows]
+    return aligned(lines, widths(lines))
+
+
+def widths(lines: Sequence[Sequence[str]], least: Sequence[int] = ()) -> list[int]:
+    """How wide each column is; never narrower than it was."""
+    needed = [max(len(legible(cell)) for cell in column) for column in zip(*lines, strict=True)]
+    return [max(pair) for pair in zip(needed, least, strict=True)] if least else needed
+
+
+def aligned(lines: Sequence[Sequence[str]], columns: Sequence[int]) -> str:
+    """Lines of cells as text."""
+    return "\n".join(
+        _GAP.join(legible(cell).ljust(width) for cell, width in zip(line, columns, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def fitted(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int | None,
+    least: Sequence[Mapping[str, int]] = (),
+) -> str:
+    """A table that is no wider than a terminal, if it can be.
+
+    `least` says, round after round, which columns may be cut and how narrow each may become; the widest goes
+    first. The last column is cut at its end, the others in the middle, since names differ at both ends.
+    """
+    lines = [[legible(cell) for cell in line] for line in (header, *rows)]
+    columns = widths(lines)
+    room = (width or sum(columns) + len(_GAP) * len(columns)) - len(_GAP) * (len(columns) - 1)
+    for floors in least:
+        while sum(columns) > room:
+            wide = [i for i, name in enumerate(header) if columns[i] > floors.get(name, columns[i])]
+            if not wide:
+                break
+            columns[max(wide, key=lambda i: (columns[i], i))] -= 1
+    last = len(columns) - 1
+    return aligned(
+        [
+            [
+                cut(cell, columns[i]) if i == last else _middle_cut(cell, columns[i])
+                for i, cell in enumerate(line)
+            ]
+            for line in lines
+        ],
+        columns,
+    )
+
+
+def human_duration(seconds: float) -> str:
+    """A duration as kubectl writes ages: `90s`, `5m30s`, `75m`, `5h30m`, `26h`, `3d`."""
+    whole = int(seconds)
+    if whole < 0:
+        return "0s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 120:
+        return f"{whole}s"
+    if minutes < 10:
+        return f"{minutes}m{whole % 60}s" if whole % 60 else f"{minutes}m"
+    if hours < 3:
+        return f"{minutes}m"
+    if hours < 8:
+        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
+    if hours < 48:
+        return f"{hours}h"
+    return f"{days}d"
+
+
+def human_seconds(seconds: float | None) -> str:
+    """How long something took: `0.4 s`, `12 s`, `5m30s`."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 119.5 else human_duration(seconds)
+
+
+def human_bytes(count: float | None) -> str:
+    """A size in decimal units: `950 kB`, `214 MB`, `1.2 GB`."""
+    if count is None:
+        return NOTHING
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.5:
+            return f"{count:.1f} {unit}" if count < 9.95 else f"{count:.0f} {unit}"
+    return f"{count / 1000:.1f} TB"
+
+
+def counts(by_name: Mapping[str, int]) -> str:
+    """`Cordoned ×2, NotReady ×1`."""
+    return ", ".join(f"{legible(name)} ×{count}" for name, count in sorted(by_name.items()) if count)
+
+
+def several(count: int, word: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def shown_status(task: Task) -> str:
+    """The status, and `cancelling` while a task that was asked to stop still lives."""
+    return "cancelling" if task.cancelling else task.status
+
+
+def age(task: Task, now: datetime) -> str:
+    """How long ago the task was made."""
+    if not task.created_at:
+        return NOTHING
+    return human_duration((now - clock.parse(task.created_at)).total_seconds())
+
+
+def took(task: Task, now: datetime) -> str:
+    """How long the task ran, or has been running."""
+    if not task.started_at or task.status == "pending":
+        return NOTHING
+    end = clock.parse(task.finished_at) if task.finished_at else now
+    return human_duration((end - clock.parse(task.started_at)).total_seconds())
+
+
+def task_table(tasks: Sequence[Task], now: datetime, *, wide: bool = False, namespaces: bool = False) -> str:
+    """Tasks, one a line."""
+    return table(*task_rows(tasks, now, wide=wide, namespaces=namespaces))
+
+
+def task_rows(
+    tasks: Sequence[Task], now: datetime, *, wide: bool = False, namespaces: bool = False
+) -> tuple[list[str], list[list[str]]]:
+    """The header and the cells of tasks."""
+    header = ["NAME", "STATUS", "PRIORITY", "NODES", "FAILED", "IMAGES", "AGE", "DURATION"]
+    if wide:
+        header += ["QUEUE", "WINDOW", "SKIPPED", "PULLED", "PRESENT", "SIZE", "MESSAGE"]
+    rows = [
+        ([task.namespace] if namespaces else []) + _row(task, now) + (_wide(task) if wide else [])
+        for task in tasks
+    ]
+    return (["NAMESPACE"] if namespaces else []) + header, rows
+
+
+def queue_table(queue: Queue, now: datetime) -> str:
+    """Waiting tasks, the next to start first."""
+    rows = [
+        [
+            str(turn.position),
+            turn.task,
+            str(turn.priority),
+            human_duration(waiting_seconds(turn, now)),
+            waits_for(queue, turn),
+        ]
+        for turn in queue.turns
+    ]
+    return table(["POSITION", "NAME", "PRIORITY", "WAITING", "WAITS FOR"], rows)
+
+
+def image_table(
+    task: Task, *, wide: bool = False, limit: int | None = None, width: int | None = None
+) -> tuple[str, int]:
+    """What became of each image on each node, failures first, and how many lines `limit` left out."""
+    rows = [
+        [
+            node,
+            name,
+            image.result.value,
+            image.reason or NOTHING,
+            human_seconds(image.seconds),
+            human_bytes(image.bytes),
+            *([image.digest or NOTHING, cut(image.message) or NOTHING] if wide else []),
+        ]
+        for node, result in sorted((task.results or {}).items(), key=lambda one: (one[1].ok, one[0]))
+        for name, image in zip(task.images, result.images, strict=False)
+    ]
+    header = ["NODE", "IMAGE", "RESULT", "REASON", "TIME", "SIZE", *(["DIGEST", "MESSAGE"] if wide else [])]
+    kept = rows if limit is None else rows[:limit]
+    return fitted(header, kept, width, _CUT) if kept else "", len(rows) - len(kept)
+
+
+def failure_table(task: Task, *, limit: int | None = None, width: int | None = None) -> tuple[str, int]:
+    """What failed and why, and how many lines `limit` left out."""
+    rows = [[line.node, line.image, line.reason, cut(essence(line.message))] for line in task.failures]
+    kept = rows if limit is None else rows[:limit]
+    text = fitted(["NODE", "IMAGE", "REASON", "MESSAGE"], kept, width, _CUT) if kept else ""
+    return text, len(rows) - len(kept)
+
+
+def summary_line(task: Task) -> str:
+    """The end of a task in one line."""
+    said = task.message.removeprefix(f"{task.status}, ").removeprefix(f"{task.status} ")
+    line = f"{shown_status(task)}: {said}" if said else shown_status(task)
+    summary = task.verdict.summary if task.verdict else None
+    return f"{line} – {_figures(summary)}" if summary else line
+
+
+def retry_words(waiting: Waiting, now: datetime) -> str:
+    """`retrying in 12 s (attempt 2 of 3)`."""
+    seconds = math.ceil((waiting.at - now).total_seconds())
+    span = f"{seconds} s" if seconds < 120 else human_duration(seconds)
+    when = f"in {span}" if seconds > 0 else "now"
+    return f"retrying {when} (attempt {waiting.attempt} of {waiting.attempts})"
+
+
+def window_words(task: Task) -> str:
+    """`at most 10 at once`, or that the task is paused."""
+    window = task.window if task.window is not None or task.plan is None else task.plan.window
+    return f"at most {window} at once" if window else "paused"
+
+
+def attempt_table(task: Task) -> str:
+    """The attempts of waves that were tried again; empty when none was."""
+    rows = [
+        [
+            one.wave,
+            str(one.attempt + 1),
+            one.ended_at or NOTHING,
+            str(one.nodes),
+            str(one.failed),
+            counts(one.failures) or NOTHING,
+            NOTHING if one.next_delay is None else f"{one.next_delay} s",
+        ]
+        for one in task.attempts
+    ]
+    header = ["WAVE", "ATTEMPT", "ENDED", "NODES", "FAILED", "FAILURES", "NEXT IN"]
+    return table(header, rows) if rows else ""
+
+
+def notice_line(task: Task) -> str:
+    """What became of the notice to the webhook; empty where none is owed."""
+    if task.verdict is None or not task.verdict.notify:
+        return ""
+    told = task.notice
+    if told is None:
+        return "notice: not sent yet"
+    why = f": {told.reason}" if told.reason else ""
+    return legible(f"notice: {told.words}, last at {told.last}{why}")
+
+
+def skipped_line(task: Task) -> str:
+    """Which nodes were left out, and why; empty when none was."""
+    total = sum(task.skipped.values())
+    if not total:
+        return ""
+    return f"skipped {several(total, 'node')}: {counts(task.skipped)}"
+
+
+def drift_lines(task: Task) -> list[str]:
+    """References for which the nodes hold different images."""
+    drift = task.verdict.drift if task.verdict else {}
+    return [
+        f"drift: {legible(name)} is {len(digests)} different images: {', '.join(digests)}"
+        for name, digests in drift.items()
+    ]
+
+
+def cut(text: str, width: int = _MESSAGE_WIDTH) -> str:
+    """A text in one line of at most so many characters."""
+    line = legible(" ".join(text.split()))
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _middle_cut(text: str, width: int) -> str:
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def _figures(summary: Summary) -> str:
+    parts = [
+        f"{summary.images.get(name, 0)} {name}" for name in ("pulled", "present") if summary.images.get(name)
+    ]
+    parts += [f"{summary.images['failed']} failed"] if summary.images.get("failed") else []
+    size = f"{human_bytes(summary.bytes)} " if summary.bytes else ""
+    return ", ".join([*parts, f"{size}in {human_seconds(summary.seconds)}"])
+
+
+def _row(task: Task, now: datetime) -> list[str]:
+    progress = task.progress
+    known = task.plan is not None or task.verdict is not None
+    return [
+        task.name,
+        shown_status(task),
+        str(task.priority),
+        f"{progress.completed}/{progress.total}" if known and progress.total else NOTHING,
+        str(progress.failed) if known and progress.total else NOTHING,
+        str(task.image_count or NOTHING),
+        age(task, now),
+        took(task, now),
+    ]
+
+
+def _wide(task: Task) -> list[str]:
+    summary = task.verdict.summary if task.verdict else None
+    return [
+        str(task.queue_position or NOTHING),
+        str(task.plan.window) if task.plan else NOTHING,
+        counts(task.skipped).replace(", ", ",").replace(" ×", "×") or NOTHING,
+        str(summary.images.get("pulled", 0)) if summary else NOTHING,
+        str(summary.images.get("present", 0)) if summary else NOTHING,
+        human_bytes(summary.bytes or None) if summary else NOTHING,
+        cut(task.message) or NOTHING,
+    ]

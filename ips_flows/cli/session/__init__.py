@@ -1,0 +1,1 @@
+"""What a verb does on clusters: targets, submit, follow, exit code."""

@@ -1,0 +1,233 @@
+"""What `run` and `wait` share: following tasks to their ends, in a live view or in lines, and the exit code."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, Self
+
+from ips_flows.cli.output.console import is_terminal, say
+from ips_flows.cli.output.lines import Lines
+from ips_flows.cli.session.ci import fold
+from ips_flows.cli.session.targets import Place
+from ips_flows.core.errors import IpsFlowError
+from ips_flows.core.task.task import Task
+from ips_flows.kube.client import Kube
+from ips_flows.operations.follow import VERDICT_GRACE, follow
+
+TIMED_OUT = 124
+INTERRUPTED = 130
+_EXIT_CODES = {"completed": 0, "failed": 1, "cancelled": 3}
+_TICK_SECONDS = 0.5
+
+
+class Display(AbstractContextManager["Display"], Protocol):
+    """Shows tasks while they change. `at` counts them from 0, in the order in which they are followed."""
+
+    def update(self, task: Task, at: int = 0) -> None:
+        """Take in a new state of a task."""
+
+    def tick(self) -> None:
+        """Take in that time has passed."""
+
+    def note(self, text: str, at: int = 0) -> None:
+        """Show a word about the connection to a task's cluster."""
+
+    def drop(self, text: str, at: int = 0) -> None:
+        """Show why a task is followed no longer, while others are."""
+
+
+class Left(Exception):  # noqa: N818  (no error: the task goes on without us)
+    """The command ends before the task does."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+Narrate = Callable[[str], None]
+
+
+def _as_it_is(_: Narrate) -> None:
+    """Follow a task without doing anything to it first."""
+
+
+class Followed(NamedTuple):
+    """A task to follow, and what is done first, beside all others, with a way to say a word about it."""
+
+    kube: Kube
+    namespace: str
+    name: str
+    first: Callable[[Narrate], None] = _as_it_is
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """How followed tasks ended, in their order: the task, why it could not be followed, None where it goes on.
+
+    `code` says why they were left before all had ended, if they were: TIMED_OUT or INTERRUPTED.
+    """
+
+    ends: tuple[Task | IpsFlowError | None, ...]
+    code: int = 0
+
+
+def to_their_ends(
+    tasks: Sequence[Followed],
+    view: Display,
+    *,
+    timeout: float | None,
+    grace: float = VERDICT_GRACE,
+    ready: Callable[[], None] | None = None,
+) -> Ends:
+    """Show tasks until all have ended; the verdict of each is awaited `grace` seconds more.
+
+    They are left after `timeout` seconds, or when someone presses Ctrl-C, and go on. `ready` is called where an
+    interrupt is waited for from then on.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    ends: dict[int, Task | IpsFlowError] = {}
+    code = 0
+    with view as shown, Followers(tasks, grace) as followers:
+        try:
+            if ready:
+                ready()
+            while len(ends) < len(tasks):
+                word = followers.next(_TICK_SECONDS)
+                if word is None:
+                    shown.tick()
+                elif end := _show(shown, *word):
+                    ends[word[0]] = end
+                    if isinstance(end, IpsFlowError) and len(ends) < len(tasks):
+                        # Whoever called tells it, but that may be long after.
+                        name = tasks[word[0]].name
+                        shown.drop(f"task {name} is followed no longer: {end.message}", word[0])
+                if deadline is not None and time.monotonic() >= deadline and len(ends) < len(tasks):
+                    code = TIMED_OUT
+                    break
+        except KeyboardInterrupt:
+            code = INTERRUPTED if len(ends) < len(tasks) else 0
+    return Ends(tuple(ends.get(at) for at in range(len(tasks))), code)
+
+
+def _show(view: Display, at: int, word: Task | str | IpsFlowError) -> Task | IpsFlowError | None:
+    """Show what is new of a task; its end, where that is it."""
+    if isinstance(word, str):
+        view.note(word, at)
+        return None
+    if isinstance(word, IpsFlowError):
+        return word
+    view.update(word, at)
+    return word if word.ended else None
+
+
+class Followers:
+    """Tasks followed side by side, a thread each; use it in a `with`.
+
+    The threads are daemons that end at their next beat: one that sits in a silent call dies with the process.
+    """
+
+    def __init__(self, tasks: Sequence[Followed], grace: float) -> None:
+        self._tasks = tasks
+        self._grace = grace
+        self._stop = threading.Event()
+        self._words: queue.SimpleQueue[tuple[int, Task | str | Exception]] = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        for at, task in enumerate(self._tasks):
+            threading.Thread(target=self._run, args=(at, task), name=f"follow-{at}", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+
+    def next(self, seconds: float) -> tuple[int, Task | str | IpsFlowError] | None:
+        """Which task, and its new state, a word about its connection, or the error that ends it; None after so long."""
+        try:
+            at, word = self._words.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if isinstance(word, Exception) and not isinstance(word, IpsFlowError):
+            raise word
+        return at, word
+
+    def _run(self, at: int, task: Followed) -> None:
+        def narrate(text: str) -> None:
+            self._words.put((at, text))
+
+        try:
+            task.first(narrate)
+            states = follow(
+                task.kube,
+                task.namespace,
+                task.name,
+                narrate=narrate,
+                grace=self._grace,
+                tick=_TICK_SECONDS,
+            )
+            with closing(states):
+                for seen in states:
+                    if self._stop.is_set():
+                        return
+                    if seen is not None:
+                        self._words.put((at, seen))
+        except Exception as error:  # noqa: BLE001  (raised where it is read: a thread must not die unseen)
+            self._words.put((at, error))
+
+
+def to_the_end(
+    kube: Kube,
+    namespace: str,
+    name: str,
+    *,
+    timeout: float | None,
+    view: Display | None = None,
+    grace: float = VERDICT_GRACE,
+) -> Task:
+    """Show one task until it has ended, in `view` or the usual one.
+
+    Raises Left where it goes on, and the error because of which it can't be followed.
+    """
+    got = to_their_ends(
+        [Followed(kube, namespace, name)], view or display(f"task {name}"), timeout=timeout, grace=grace
+    )
+    (end,) = got.ends
+    if isinstance(end, IpsFlowError):
+        raise end
+    if end is None:
+        raise Left(got.code)
+    return end
+
+
+def goes_on(code: int, place: Place, names: Sequence[str], timeout: float | None) -> None:
+    """Say that tasks of one place go on, and what can be done with them."""
+    why = "interrupted" if code == INTERRUPTED else f"not at its end after {timeout:g} s"
+    first, *others = names
+    say(f"{place.mark}{why}: task {first} goes on")
+    say(f"  follow it:  ips-flow wait {first} {place.flags}")
+    say(f"  cancel it:  ips-flow cancel {first} {place.flags}")
+    if others:
+        say(f"  and the others:  ips-flow wait {' '.join(others)} {place.flags}")
+
+
+def exit_code(task: Task) -> int:
+    """The exit code for the end of a task."""
+    return _EXIT_CODES[task.status]
+
+
+def display(title: str, marks: Sequence[str] = ("",)) -> Display:
+    """A live view where someone watches a terminal, else lines; in a CI system's log, folded under a title.
+
+    `marks` are what the lines of each task begin with.
+    """
+    if is_terminal(sys.stderr) and is_terminal(sys.stdout):
+        from ips_flows.cli.output.live import LiveView, usable  # noqa: PLC0415  (rich)
+
+        if usable():
+            return LiveView(marks=marks)
+    return Lines(fold(title), marks)

@@ -1,0 +1,61 @@
+"""Where tasks go: a namespace of a cluster that is connected to. Of several, each is told apart by its context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ips_flows.cli.options.common import Target
+from ips_flows.core.errors import UsageError
+from ips_flows.core.escape import legible
+
+if TYPE_CHECKING:
+    from ips_flows.kube.client import Kube
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A namespace of a cluster, and the target that led there. `context` tells it apart; empty where it is the only one."""
+
+    kube: Kube
+    target: Target
+    namespace: str
+    context: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What lines about this place begin with."""
+        return f"[{legible(self.context)}] " if self.context else ""
+
+    @property
+    def flags(self) -> str:
+        """The flags that lead another command here."""
+        return self.target.flags(self.namespace)
+
+
+def place_of(target: Target) -> Place:
+    """The only place of a command. Raises as Target.connect does."""
+    kube, namespace = target.connect()
+    return Place(kube, target, namespace)
+
+
+def places_of(targets: Sequence[Target]) -> list[Place]:
+    """All places of a command, in the order given; several targets have a context each.
+
+    Raises as Target.connect does, and UsageError where two of them are one: the task would be one too.
+    """
+    if len(targets) == 1:
+        return [place_of(targets[0])]
+    places: dict[tuple[str, str], Place] = {}
+    for target in targets:
+        kube, namespace = target.connect()
+        here = Place(kube, target, namespace, context=target.context or "")
+        other = places.setdefault((kube.host.rstrip("/"), namespace), here)
+        if other is not here:
+            raise UsageError(
+                f"contexts {other.context} and {here.context} lead to the same place, namespace {namespace} of"
+                f" {kube.host}: a task there would be one, not two",
+                hint="Leave one of them out.",
+            )
+    return list(places.values())

@@ -1,0 +1,326 @@
+"""The keeper: finishes what Argo's exit handler could not, tidies up after deleted tasks, frees stuck step pods.
+
+What `finish` could not bring about may be a notice that nobody took: then it is run again, too. Two threads: one
+keeps the Lease, one follows the Workflows and acts while the Lease is held. What is to be done is decided in
+`upkeep`; whatever is done twice, by a second keeper or after a restart, has the same effect as once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from ips_flows.core import clock
+from ips_flows.core.constants import (
+    ANNOTATION_NOTICE,
+    LABEL_KIND,
+    LABEL_STEP,
+    LABEL_TASK,
+    LABEL_WORKFLOW_UID,
+    TEMPLATE_PREWARM,
+)
+from ips_flows.core.errors import ApiError, ConflictError, NotFoundError, UnavailableError
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.reconcile import decide, finish_job
+from ips_flows.core.reconcile.decide import Decision, Do, Ledger
+from ips_flows.core.reconcile.finish_job import KIND_DELETED, KIND_FINISH, KIND_NOTICE, copy_name, job_name
+from ips_flows.jsonlog import tell, warn
+from ips_flows.kube.client import Kube, core, jobs, workflows
+from ips_flows.kube.lease import Lease
+from ips_flows.kube.list_watch import Changed, Listed, Merge, Source, Trouble
+
+_MOST_JOBS = 10  # finish Jobs at once: a keeper that comes late must not flood the API server
+_REMEMBERED_SECONDS = 300.0  # how long a keeper that may not act remembers a deleted task
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the keeper does what, in seconds."""
+
+    tick: float = 1.0  # the shortest pause between two looks; how soon it ends when asked
+    look: float = 5.0  # between two rounds of upkeep
+    pods: float = 30.0  # between two looks for stuck pods
+    relist: float = 30.0  # between two lists of the Workflows
+    lease: float = 5.0  # between two renewals of the Lease
+    stale: float = 90.0  # without a word from the API server: not ready
+    stuck: float = 300.0  # without a beat of the loop: not alive
+
+
+class Keeper:
+    """The reconcile loop of one namespace. `start` it, ask it how it is, `stop` it."""
+
+    def __init__(self, kube: Kube, namespace: str, identity: str, *, pace: Pace | None = None) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._pace = pace or Pace()
+        self.lease = Lease(kube, namespace, identity, seconds=self._pace.lease * 3)
+        self._ledger = Ledger()
+        self._deleted_seen: dict[str, float] = {}
+        self._stop = threading.Event()
+        self._beat = time.monotonic()
+        self._heard = -self._pace.stale
+        self._pods_at = 0.0
+        self.finish_jobs = 0  # how many it has started
+        self._threads = [
+            threading.Thread(target=self._keep_lease, name="lease", daemon=True),
+            threading.Thread(target=self._follow, name="keeper", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the loop when its round is done, and give the Lease to whoever is next."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+        try:
+            self.lease.release()
+        except ApiError as error:
+            warn("the Lease could not be given back; it expires", error=error.message)
+
+    def alive(self) -> bool:
+        """Whether both threads run and the loop goes on."""
+        running = all(thread.is_alive() for thread in self._threads)
+        return running and time.monotonic() - self._beat < self._pace.stuck
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether it acts, and no other one."""
+        return self.lease.held
+
+    def not_ready(self) -> str:
+        """Why it is not in step with the API server; '' when it is."""
+        if not self._ledger.listed:
+            return "the Workflows were not listed yet"
+        silent = time.monotonic() - self._heard
+        return f"no word from the API server for {silent:.0f} s" if silent > self._pace.stale else ""
+
+    def _keep_lease(self) -> None:
+        held = False
+        while not self._stop.is_set():
+            try:
+                holds = self.lease.hold()
+            except ApiError as error:
+                warn("the Lease can't be renewed", error=error.message)
+                holds = self.lease.held
+            if holds != held:
+                tell("holds the Lease" if holds else "does not hold the Lease", identity=self.lease.identity)
+                held = holds
+            self._stop.wait(self._pace.lease)
+
+    def _follow(self) -> None:
+        source = Source(
+            workflows(self._namespace),
+            labels=f"{LABEL_TASK}=true",
+            metadata_only=True,
+            relist_seconds=self._pace.relist,
+            page=100,  # whoever answers requests beside it waits no longer than for one page to be read
+        )
+        while not self._stop.is_set():
+            try:
+                with Merge(self._kube) as merge:
+                    merge.add({"workflows": source})
+                    self._work(merge)
+            except ApiError as error:
+                self._beat = time.monotonic()
+                warn("the Workflows can't be followed; beginning anew", error=error.message)
+                self._stop.wait(self._pace.look)
+
+    def _work(self, merge: Merge) -> None:
+        look_at = 0.0
+        while not self._stop.is_set():
+            told = merge.next(self._pace.tick)
+            self._beat = time.monotonic()
+            if told:
+                event = told[1]
+                if isinstance(event, Trouble):
+                    warn("the API server does not answer", error=event.error.message)
+                    continue
+                self._heard = time.monotonic()
+                if isinstance(event, Listed):
+                    self._ledger.replace(event.items)
+                elif isinstance(event, Changed):
+                    self._ledger.change(event.item, gone=event.gone)
+            if self._ledger.listed and time.monotonic() >= look_at:
+                self.round()
+                look_at = time.monotonic() + self._pace.look
+
+    def round(self) -> None:
+        """One round of upkeep, if we may; what fails is told, and tried again in the next one."""
+        self._forget()
+        if not self.lease.held:
+            return
+        duties = [self._finish_ended, self._tidy_deleted]
+        if time.monotonic() >= self._pods_at:
+            duties.append(self._free_pods)
+        for duty in duties:
+            try:
+                duty()
+            except ApiError as error:
+                warn(f"{duty.__name__.strip('_').replace('_', ' ')}: {error.message}")
+
+    def _forget(self) -> None:
+        """A deletion that nobody could record is not remembered for ever."""
+        now = time.monotonic()
+        for uid in self._ledger.deleted:
+            self._deleted_seen.setdefault(uid, now)
+        for uid, seen in list(self._deleted_seen.items()):
+            if now - seen > _REMEMBERED_SECONDS or uid not in self._ledger.deleted:
+                self._ledger.deleted.pop(uid, None)
+                del self._deleted_seen[uid]
+
+    def _finish_ended(self) -> None:
+        due = self._ledger.due()
+        if not due:
+            return
+        # The Jobs before the Workflows: one that has ended by then has left its marks.
+        found = self._finish_jobs()
+        room = _MOST_JOBS - sum(not decide.is_over(job) for job in found.values())
+        for metadata in due:
+            name, uid = metadata["name"], metadata["uid"]
+            job = found.get(job_name(uid))
+            if decide.next_try(metadata, job, clock.now()).do is Do.WAIT:
+                continue  # whatever its Workflow says
+            try:
+                workflow = self._kube.get(workflows(self._namespace, name))
+            except NotFoundError:
+                continue
+            if workflow["metadata"]["uid"] != uid:
+                continue
+            decision = decide.for_ended(workflow, job, clock.now())
+            starts = decision.do in (Do.START, Do.REPLACE)
+            if starts and room <= 0:
+                return
+            stored = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec")
+            owner = finish_job.task_owner(workflow["metadata"])
+            if self._carry_out(decision, job, metadata, owner, stored or workflow["spec"]):
+                room -= starts
+
+    def _tidy_deleted(self) -> None:
+        for uid, metadata in list(self._ledger.deleted.items()):
+            if not self.lease.held:
+                return
+            copy = finish_job.copy_of(metadata, clock.stamp(clock.now()))
+            try:
+                self._kube.create(core(self._namespace, "configmaps"), copy)
+            except ConflictError:
+                pass  # it was recorded before
+            else:
+                tell("a task was deleted before its end was recorded", task=metadata["name"], uid=uid)
+            self._ledger.deleted.pop(uid)
+        copies = list(
+            self._kube.list(core(self._namespace, "configmaps"), labels=f"{LABEL_KIND}={KIND_DELETED}")
+        )
+        if not copies:
+            return
+        # The Jobs before the notices: one that has ended by then has left its record.
+        found, notices = self._finish_jobs(), self._notices()
+        for copy in copies:
+            metadata, at = finish_job.read_copy(copy)
+            uid = metadata["uid"]
+            if uid in notices:
+                known = metadata.get("annotations") or {}
+                metadata = metadata | {"annotations": known | {ANNOTATION_NOTICE: notices[uid]}}
+            job = found.get(job_name(uid))
+            decision = decide.for_deleted(
+                metadata, at, left=partial(self._anything_left, uid), job=job, now=clock.now()
+            )
+            if decision.do is Do.DONE and self.lease.held:
+                self._kube.delete(
+                    core(self._namespace, "configmaps", copy_name(uid)), uid=copy["metadata"]["uid"]
+                )
+                tell("nothing is left of a deleted task", task=metadata["name"], uid=uid)
+            else:
+                self._carry_out(decision, job, metadata, finish_job.copy_owner(copy), None)
+
+    def _carry_out(
+        self, decision: Decision, job: Json | None, metadata: Json, owner: Json, spec: Json | None
+    ) -> bool:
+        """Start or replace the finish Job of a task; False where the cluster refuses that, which is only told."""
+        try:
+            self._replace(decision, job, metadata, owner, spec)
+        except UnavailableError:
+            raise
+        except ApiError as error:  # one task must not keep those that come after it waiting
+            warn(f"finish Job refused: {error.message}", task=metadata["name"], uid=metadata["uid"])
+            return False
+        return True
+
+    def _replace(
+        self, decision: Decision, job: Json | None, metadata: Json, owner: Json, spec: Json | None
+    ) -> None:
+        if not self.lease.held:
+            return
+        name, uid = metadata["name"], metadata["uid"]
+        if decision.do is Do.REPLACE and job:
+            self._kube.delete(jobs(self._namespace, job_name(uid)), uid=job["metadata"]["uid"])
+            tell("a finish Job left something undone", task=name, uid=uid, tries=decision.number - 1)
+        elif decision.do is not Do.START:
+            return
+        image = finish_job.finish_image(spec) or self._template_image()
+        if not image:
+            warn(f"WorkflowTemplate {TEMPLATE_PREWARM} names no image for the step finish", task=name)
+            return
+        body = finish_job.finish_job(name, uid, image=image, number=decision.number, owner_reference=owner)
+        try:
+            self._kube.create(jobs(self._namespace), body)
+        except ConflictError:
+            return  # the one before is still going, or another keeper was faster: the next round sees
+        self.finish_jobs += 1
+        tell("started a finish Job", task=name, uid=uid, number=decision.number)
+
+    def _template_image(self) -> str:
+        template = self._kube.get(workflows(self._namespace, TEMPLATE_PREWARM, "workflowtemplates"))
+        return finish_job.finish_image(template.get("spec"))
+
+    def _finish_jobs(self) -> dict[str, Json]:
+        listed = self._kube.list(jobs(self._namespace), labels=f"{LABEL_KIND}={KIND_FINISH}")
+        return {job["metadata"]["name"]: job for job in listed}
+
+    def _notices(self) -> dict[str, str]:
+        """What became of the notices of deleted tasks, by uid."""
+        maps = self._kube.list(core(self._namespace, "configmaps"), labels=f"{LABEL_KIND}={KIND_NOTICE}")
+        return finish_job.latest_notice(maps)
+
+    def _anything_left(self, uid: str) -> bool:
+        """Whether Jobs or records of a task are there that garbage collection should have taken."""
+        ours = f"{LABEL_WORKFLOW_UID}={uid}"
+        kinds = (
+            (jobs(self._namespace), ours),
+            (core(self._namespace, "configmaps"), f"{ours},{LABEL_KIND} in (plan,index,results)"),
+        )
+        return any(
+            True
+            for path, labels in kinds
+            for _ in self._kube.list(path, labels=labels, metadata_only=True, page=1)
+        )
+
+    def _free_pods(self) -> None:
+        """Delete step pods for good whose node will never say that they have ended."""
+        self._pods_at = time.monotonic() + self._pace.pods
+        path = core(self._namespace, "pods")
+        pods = list(self._kube.list(path, labels=LABEL_STEP, metadata_only=True))
+        for found in pods:
+            metadata = found["metadata"]
+            if not decide.is_overdue(metadata, clock.now()):
+                continue
+            try:
+                pod = self._kube.get(core(self._namespace, "pods", metadata["name"]))
+            except NotFoundError:
+                continue
+            node = pod["spec"].get("nodeName")
+            if node and decide.is_lost(self._node(node), clock.now()) and self.lease.held:
+                at = core(self._namespace, "pods", metadata["name"])
+                if self._kube.delete(at, grace_seconds=0, uid=metadata["uid"]):
+                    tell("deleted a step pod of a lost node", pod=metadata["name"], node=node)
+
+    def _node(self, name: str) -> Json | None:
+        try:
+            return self._kube.get(core("", "nodes", name))
+        except NotFoundError:
+            return None

@@ -1,0 +1,1 @@
+"""Decisions and formats as functions of values: no socket, no subprocess, no printing."""

@@ -1,0 +1,368 @@
+"""The images of many objects: what each names, what its owner named already, and what is to be ignored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
+
+from ips_flows.core.constants import LABEL_KIND, LABEL_STEP, LABEL_TASK, PREFIX
+from ips_flows.core.discover.image_uses import Place, Pods, Remark, Use
+from ips_flows.core.discover.manifests import line_of
+from ips_flows.core.discover.placement import Placement, placements_of
+from ips_flows.core.discover.pod_specs import (
+    CONTAINERS,
+    Referral,
+    Shape,
+    annotations_of,
+    mapping,
+    mappings,
+    named,
+    shapes,
+)
+from ips_flows.core.images.reference import Reference, parse_reference
+from ips_flows.core.k8s.names import is_dns_name
+from ips_flows.core.request.types import shown
+
+IGNORE = PREFIX + "ignore"  # "true" on an object or a pod template: none of its images
+IGNORE_IMAGES = PREFIX + "ignore-images"  # there too: globs with commas between
+
+IGNORED = "ignored by annotation"
+ENDED = "ended"
+OURS = "of IPS Flow itself"
+
+_OUR_LABELS = (LABEL_KIND, LABEL_STEP, LABEL_TASK)
+_PART_OF = "app.kubernetes.io/part-of"
+_OVER = ("Succeeded", "Failed", "Error")
+_POLICIES = ("Always", "IfNotPresent", "Never")
+_BY_INJECTION = "auto"  # what a gateway of Istio has until the pod is made
+
+
+class Owner(NamedTuple):
+    """Which object something is, or belongs to."""
+
+    namespace: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What one object says."""
+
+    itself: Owner
+    owner: Owner | None = None
+    uses: tuple[Use, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    referrals: tuple[Referral, ...] = ()
+    left_out: str = ""
+    secrets: tuple[str, ...] | None = None  # of a ServiceAccount
+    ignored: int = 0  # images
+    names: frozenset[str] = frozenset()  # every image, ignored ones too
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that was found: uses in the order of the objects, remarks, and how much was left out, by reason."""
+
+    uses: tuple[Use, ...]
+    remarks: tuple[Remark, ...]
+    objects: int
+    left_out: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class _Named:
+    """What an object that owns others has named, and why it was left out, if it was."""
+
+    left_out: str
+    images: frozenset[str]
+    placements: frozenset[tuple[Placement, ...]]
+
+
+def extract(content: Mapping[str, Any], place: Place) -> Extract:
+    """What an object says. Reads nothing but the object."""
+    place = named(content, place)
+    itself = Owner(place.namespace, place.kind, place.name)
+    if place.kind == "ServiceAccount":
+        return Extract(itself, secrets=tuple(_secrets(content.get("imagePullSecrets"))))
+    owner = _owner(content, place.namespace)
+    left_out = _left_out(content, owned=owner is not None)
+    if left_out:
+        return Extract(itself, owner, left_out=left_out)
+    if not place.kind and not mapping(content.get("spec")):
+        text = "no Kubernetes object: it has no kind"
+        return Extract(itself, remarks=(Remark(place, text, missing=True),))
+    uses: list[Use] = []
+    remarks: list[Remark] = []
+    referrals: list[Referral] = []
+    ignored: list[str] = []
+    for part in shapes(content, place):
+        if isinstance(part, Remark):
+            remarks.append(part)
+        elif isinstance(part, Referral):
+            referrals.append(part)
+        elif any(_ignores(one) for one in part.annotations):
+            ignored += (_identity(image) for _, image, _ in _images(part.spec, place) if image)
+        else:
+            ignored += _of_shape(part, _movable(part.spec, content, owner), uses, remarks)
+    names = frozenset((*ignored, *(use.reference.identity for use in uses)))
+    return Extract(
+        itself, owner, tuple(uses), tuple(remarks), tuple(referrals), ignored=len(ignored), names=names
+    )
+
+
+class Finder:
+    """Takes objects in, in any order, and says what is in all of them."""
+
+    def __init__(self) -> None:
+        self._extracts: list[Extract] = []
+        self._remarks: list[Remark] = []
+
+    def read(self, content: Mapping[str, Any], place: Place) -> None:
+        """Take an object in."""
+        self.take(extract(content, place))
+
+    def take(self, one: Extract) -> None:
+        """Take in what an object said."""
+        self._extracts.append(one)
+
+    def remark(self, remark: Remark) -> None:
+        """Take in that something could not be read."""
+        self._remarks.append(remark)
+
+    def findings(self) -> Findings:
+        """All that was found so far.
+
+        What an object owns adds only images that its owner does not name: a ReplicaSet an older one, a pod one
+        that was injected.
+        """
+        uses: list[Use] = []
+        remarks: list[Remark] = []
+        left_out: Counter[str] = Counter()
+        owners: dict[Owner, _Named] = {}
+        for one in _by_level(self._extracts):
+            known = owners.get(one.owner) if one.owner else None
+            reason = one.left_out or (known.left_out if known else "")
+            placements = frozenset(use.placements for use in one.uses)
+            owners[one.itself] = _Named(reason, one.names, placements)
+            if reason:
+                left_out[reason] += 1
+                continue
+            left_out[IGNORED] += one.ignored
+            named_already = known.images if known else frozenset()
+            fresh = [use for use in one.uses if use.reference.identity not in named_already]
+            uses += (_of_owner(use, one, known) for use in fresh)
+            remarks += one.remarks
+        accounts = {one.itself: one.secrets for one in self._extracts if one.secrets is not None}
+        objects = [one for one in self._extracts if one.secrets is None]
+        return Findings(
+            tuple(_summed(_with_secrets(use, accounts) for use in uses)),
+            tuple(dict.fromkeys([*self._remarks, *remarks, *_unread(objects)])),
+            len(objects),
+            {reason: count for reason, count in left_out.items() if count},
+        )
+
+
+def _by_level(extracts: Iterable[Extract]) -> Iterator[Extract]:
+    """First what nobody owns, then what is owned, then owned pods, whose owners may be owned themselves."""
+    levels: tuple[list[Extract], ...] = ([], [], [])
+    for one in extracts:
+        if one.secrets is None:
+            levels[0 if one.owner is None else 2 if one.itself.kind == "Pod" else 1].append(one)
+    return chain(*levels)
+
+
+def _of_owner(use: Use, of: Extract, known: _Named | None) -> Use:
+    """A use by one of the pods of an owner as a use by the owner."""
+    if of.owner is None or of.itself.kind != "Pod":
+        return use
+    place = replace(use.place, kind=of.owner.kind, name=of.owner.name)
+    placements = use.placements
+    if known and len(known.placements) == 1:  # not the pod's own, which its controller may have changed
+        (placements,) = known.placements
+    return replace(use, place=place, placements=placements)
+
+
+def _summed(uses: Iterable[Use]) -> Iterator[Use]:
+    """Uses with those that differ in nothing but the pod made one."""
+    same: dict[tuple[object, ...], list[Use]] = {}
+    for use in uses:
+        key = (use.image, use.policy, use.place, use.placements, use.secrets, use.again)
+        same.setdefault(key, []).append(use)
+    for first, *others in same.values():
+        yield replace(first, pods=_sum([first.pods, *(one.pods for one in others)])) if others else first
+
+
+def _sum(counts: list[Pods]) -> Pods:
+    numbers = [count for count in counts if isinstance(count, int)]
+    if len(numbers) == len(counts):
+        return sum(numbers)
+    return counts[0] if len(set(counts)) == 1 else None
+
+
+def _with_secrets(use: Use, accounts: Mapping[Owner, tuple[str, ...]]) -> Use:
+    """A use with the pull Secrets of its ServiceAccount, which count where the pod has none itself."""
+    if use.secrets:
+        return use
+    account = Owner(use.place.namespace, "ServiceAccount", use.account or "default")
+    secrets = accounts.get(account)
+    return replace(use, secrets=secrets) if secrets else use
+
+
+def _unread(objects: Iterable[Extract]) -> Iterator[Remark]:
+    there = {(one.itself.kind, one.itself.name) for one in objects}
+    for one in objects:
+        for referral in one.referrals:
+            if (referral.kind, referral.name) not in there:
+                text = f"it uses {referral.kind} {referral.name}, which was not among what was read"
+                yield Remark(referral.place, text)
+
+
+def _of_shape(shape: Shape, spec: Mapping[str, Any], uses: list[Use], remarks: list[Remark]) -> list[str]:
+    """Note the images of a pod spec; those that are ignored."""
+    placements, said = placements_of(spec)
+    remarks += (Remark(shape.place, text) for text in said)
+    if spec.get("runtimeClassName"):
+        text = f"runtimeClassName {spec['runtimeClassName']} may narrow the nodes further; it is not read"
+        remarks.append(Remark(shape.place, text))
+    secrets = tuple(_secrets(spec.get("imagePullSecrets")))
+    account = str(spec.get("serviceAccountName") or "")
+    globs = [glob for one in shape.annotations for glob in _globs(one)]
+    ignored, seen = [], set[str]()
+    for place, image, policy in _images(spec, shape.place):
+        reference = _parsed(image) if isinstance(image, str) else None
+        if globs and isinstance(image, str) and _matches(image, reference, globs):
+            ignored.append(_identity(image))
+        elif isinstance(reference, Reference) and image != _BY_INJECTION:
+            if placements:
+                how, again = _policy(policy, reference), reference.identity in seen
+                seen.add(reference.identity)
+                uses.append(Use(reference, how, shape.pods, place, placements, secrets, account, again))
+        elif image:
+            remarks.append(Remark(place, _unusable(image, reference), missing=True))
+        else:
+            remarks.append(Remark(place, "it has no image"))
+    return ignored
+
+
+def _images(spec: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, Any, Any]]:
+    """Place, image and pull policy of each container and each image volume."""
+
+    def at(one: Mapping[str, Any], kind: str) -> Place:
+        part = f"{kind} {one['name']}" if one.get("name") else kind
+        return place.at(f"{place.part}, {part}" if place.part else part, line_of(one, place.line))
+
+    for key, kind in CONTAINERS.items():
+        for one in mappings(spec.get(key)):
+            yield at(one, kind), one.get("image"), one.get("imagePullPolicy")
+    for one in mappings(spec.get("volumes")):
+        if isinstance(one.get("image"), Mapping):
+            yield at(one, "volume"), one["image"].get("reference"), one["image"].get("pullPolicy")
+
+
+def _policy(said: Any, reference: Reference) -> str:
+    """The pull policy that counts: the API server's default depends on the tag."""
+    if said in _POLICIES:
+        return str(said)
+    moving = reference.tag == "latest" or (reference.tag is None and not reference.pinned)
+    return "Always" if moving else "IfNotPresent"
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(image: str) -> Reference | str:
+    """A reference, or why it is none."""
+    try:
+        return parse_reference(image)
+    except ValueError as error:
+        return str(error)
+
+
+def _identity(image: Any) -> str:
+    reference = _parsed(image) if isinstance(image, str) else None
+    return reference.identity if isinstance(reference, Reference) else str(image)
+
+
+def _unusable(image: Any, why: Reference | str | None) -> str:
+    if image == _BY_INJECTION:
+        return 'image "auto" is filled in when the pod is made; name the image with --image'
+    if isinstance(image, str) and "{{" in image:
+        return f"image {shown(image)} is a template that has not been filled in"
+    return f"image: {why}" if isinstance(why, str) else f"image: got {shown(image)}; allowed: text"
+
+
+def _secrets(entries: Any) -> Iterator[str]:
+    """Names of pull Secrets. One that can't be is no loss: a kubelet passes over what is not there."""
+    for entry in mappings(entries):
+        name = entry.get("name")
+        if isinstance(name, str) and is_dns_name(name):
+            yield name
+
+
+def _left_out(content: Mapping[str, Any], *, owned: bool) -> str:
+    """Why an object does not count; an empty text if it does."""
+    if _is_ours(content) or _is_ours(mapping(mapping(content.get("spec")).get("template"))):
+        return OURS
+    if _is_over(content, owned=owned):
+        return ENDED
+    return IGNORED if _ignores(annotations_of(content)) else ""
+
+
+def _is_ours(one: Mapping[str, Any]) -> bool:
+    """Whether an object, or a pod template, belongs to IPS Flow."""
+    labels = mapping(mapping(one.get("metadata")).get("labels"))
+    return labels.get(_PART_OF) == "ips-flow" or any(label in labels for label in _OUR_LABELS)
+
+
+def _ignores(annotations: Mapping[str, Any]) -> bool:
+    return str(annotations.get(IGNORE, "")).lower() == "true"
+
+
+def _globs(annotations: Mapping[str, Any]) -> list[str]:
+    text = annotations.get(IGNORE_IMAGES)
+    return [glob.strip() for glob in text.split(",") if glob.strip()] if isinstance(text, str) else []
+
+
+def _matches(image: str, reference: Reference | str | None, globs: Iterable[str]) -> bool:
+    spellings = [image]
+    if isinstance(reference, Reference):
+        spellings.append(reference.canonical)
+    return any(fnmatchcase(spelling, glob) for glob in globs for spelling in spellings)
+
+
+def _owner(content: Mapping[str, Any], namespace: str) -> Owner | None:
+    """The controller of an object. A node, which owns its static pods, is none."""
+    for one in mappings(mapping(content.get("metadata")).get("ownerReferences")):
+        if one.get("controller") is True and one.get("kind") != "Node":
+            return Owner(namespace, str(one.get("kind")), str(one.get("name")))
+    return None
+
+
+def _is_over(content: Mapping[str, Any], *, owned: bool) -> bool:
+    """Whether an object makes no pod any more."""
+    kind, status = content.get("kind"), mapping(content.get("status"))
+    if kind in ("Pod", "Workflow"):
+        return status.get("phase") in _OVER
+    if kind == "Job":
+        return any(
+            one.get("type") in ("Complete", "Failed") and one.get("status") == "True"
+            for one in mappings(status.get("conditions"))
+        )
+    return kind == "ReplicaSet" and owned and mapping(content.get("spec")).get("replicas") == 0
+
+
+def _movable(spec: Mapping[str, Any], content: Mapping[str, Any], owner: Owner | None) -> Mapping[str, Any]:
+    """A pod's spec without what was decided for this one pod, which tells nothing of where the next one lands."""
+    if content.get("kind") != "Pod" or not (owner or mapping(content.get("status")).get("phase")):
+        return spec
+    owners = mappings(mapping(content.get("metadata")).get("ownerReferences"))
+    if any(one.get("kind") == "Node" for one in owners):  # a static pod stays where it is
+        return spec
+    kept = {key: value for key, value in spec.items() if key != "nodeName"}
+    if owner and owner.kind == "DaemonSet":
+        kept.pop("affinity", None)  # its controller has put the node's name in its place
+    return kept

@@ -1,0 +1,149 @@
+"""Manifests as text: the objects of a stream of YAML or JSON documents, each with the line where it begins.
+
+Other than a request, a manifest may have anchors, duplicate keys and any size; a document that can't be read
+is told of, and the others are read all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import yaml
+
+from ips_flows.core.discover.image_uses import Place, Remark
+
+_SEPARATOR = re.compile(r"^---(?=[ \t\r]|$)", re.MULTILINE)
+_BRACES = "{{"
+_TEMPLATE = "this is a template that has not been rendered: `helm template … | ips-flow images -`"
+
+
+class Located(dict[Any, Any]):
+    """A mapping that knows its line, counted from 1."""
+
+    line = 0
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], line: int) -> Located:
+        """A mapping that was put together, and the line of what it was made of."""
+        made = cls(content)
+        made.line = line
+        return made
+
+
+class Manifest(NamedTuple):
+    """A document of a stream, or an item of a list in it."""
+
+    content: Mapping[str, Any]
+    place: Place
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads plain values, in C where PyYAML was built so; a date stays the text that it is."""
+
+    first_line = 1
+    one_line = False
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+def _located(loader: Any, node: yaml.MappingNode) -> Iterator[Located]:
+    made = Located()
+    made.line = loader.first_line + (0 if loader.one_line else node.start_mark.line)
+    yield made
+    made.update(loader.construct_mapping(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _located)
+
+
+def read_manifests(text: str, source: str, *, line: int = 0) -> Iterator[Manifest | Remark]:
+    """The objects of a text; the items of lists one by one. What is no object, or no text, is a remark.
+
+    `line` is where all of it stands, if it is a value in another text.
+    """
+    text = text.removeprefix("\ufeff")
+    documents = _json_documents(text)
+    if documents is not None:
+        for document in documents:
+            yield from _objects(document, Place(source, line))
+        return
+    starts = [0, *(match.start() for match in _SEPARATOR.finditer(text)), len(text)]
+    at = line or 1
+    for start, end in pairwise(starts):
+        chunk = text[start:end]
+        if any(_says_something(one) for one in chunk.splitlines()):
+            yield from _yaml_objects(chunk, source, at, one_line=bool(line))
+        at += 0 if line else chunk.count("\n")
+
+
+def line_of(value: Any, otherwise: int) -> int:
+    """The line where a mapping begins, where that is known."""
+    return (isinstance(value, Located) and value.line) or otherwise
+
+
+def _json_documents(text: str) -> list[Any] | None:
+    """The values of a stream of JSON; None if it is none."""
+    decoder, found, at = json.JSONDecoder(), [], 0
+    text = text.strip()
+    if text[:1] not in ("{", "["):
+        return None
+    while at < len(text):
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return None
+        found.append(value)
+        while at < len(text) and text[at].isspace():
+            at += 1
+    return found
+
+
+def _says_something(line: str) -> bool:
+    text = line.removeprefix("---").strip()
+    return text not in ("", "...") and text[0] not in "#%"
+
+
+def _yaml_objects(chunk: str, source: str, line: int, *, one_line: bool) -> Iterator[Manifest | Remark]:
+    lines = 0 if one_line else len(chunk) - len(chunk.lstrip("\n"))
+    try:
+        loader = _Loader(chunk)
+        loader.first_line, loader.one_line = line, one_line
+        document = loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = Place(source, line if one_line or mark is None else line + mark.line)
+        what = f"not valid YAML: {error.problem or error.context}"
+        yield Remark(at, f"{what}; {_TEMPLATE}" if _BRACES in chunk else what, missing=True)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        what = " ".join(str(error).split())
+        yield Remark(Place(source, line + lines), f"not valid YAML: {what}", missing=True)
+    else:
+        yield from _objects(document, Place(source, line_of(document, line + lines)))
+
+
+def _objects(value: Any, place: Place) -> Iterator[Manifest | Remark]:
+    """A document as objects: a list of them, and an object of a list kind, are taken apart, each once."""
+    waiting, taken = [value], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in taken:  # by an alias, perhaps of what holds it
+            continue
+        taken.add(id(one))
+        at = Place(place.source, line_of(one, place.line))
+        if isinstance(one, list):
+            waiting += reversed(one)
+        elif not isinstance(one, Mapping):
+            if one is not None:
+                yield Remark(at, "no Kubernetes object: it is no mapping", missing=True)
+        elif str(one.get("kind")).endswith("List") and isinstance(one.get("items"), list):
+            waiting += reversed(one["items"])
+        else:
+            yield Manifest(one, at)

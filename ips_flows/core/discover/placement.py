@@ -1,0 +1,314 @@
+"""Where pods may land, as far as a request can say it: from a pod's spec to the fields of a request.
+
+Only what must hold counts: node selector, required node affinity, node name, tolerations. Preferences, spreading
+and affinity to other pods depend on what runs where, so they narrow nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from ips_flows.core.k8s.names import is_dns_name, is_label_key, is_label_value
+from ips_flows.core.request.types import shown
+
+_OS = "kubernetes.io/os"
+_NODE_NAME = "metadata.name"
+_STRICT_EFFECTS = ("NoSchedule", "NoExecute")
+# Passing states of a node. A request judges the first two by the Ready condition and the third by
+# `includeCordoned`; a node under pressure is not filled with images.
+_STATES = frozenset(
+    f"node.kubernetes.io/{state}"
+    for state in (
+        "not-ready",
+        "unreachable",
+        "unschedulable",
+        "memory-pressure",
+        "disk-pressure",
+        "pid-pressure",
+        "network-unavailable",
+    )
+)
+
+
+class Tolerated(NamedTuple):
+    """A toleration. Key "" with operator Exists is any key, effect "" any effect."""
+
+    key: str
+    operator: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        """`key=value:Effect`, as kubectl writes taints; `*` is any key."""
+        value = f"={self.value}" if self.operator == "Equal" else ""
+        return (self.key or "*") + value + (f":{self.effect}" if self.effect else "")
+
+    def covers(self, other: Tolerated) -> bool:
+        """Whether all taints that the other one tolerates are tolerated by this one too."""
+        if self.effect not in ("", other.effect):
+            return False
+        if not self.key:
+            return True
+        same_key = self.key == other.key
+        return same_key and (self.operator == "Exists" or (self.operator, self.value) == other[1:3])
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A set of nodes: those with all of these labels, that meet all requirements, and so on.
+
+    `requirements` are parts of a label selector; `nodes` None means any name; `tolerations` None all taints.
+    """
+
+    labels: frozenset[tuple[str, str]] = frozenset()
+    requirements: frozenset[str] = frozenset()
+    nodes: frozenset[str] | None = None
+    excluded: frozenset[str] = frozenset()
+    tolerations: frozenset[Tolerated] | None = frozenset()
+
+    def covers(self, other: Placement) -> bool:
+        """Whether every node of the other one is surely a node of this one, whatever labels nodes have."""
+        return (
+            self.labels <= other.labels
+            and self.requirements <= other.requirements
+            and (self.nodes is None or (other.nodes is not None and other.nodes <= self.nodes))
+            and self.excluded <= other.excluded
+            and _tolerates_all_of(self.tolerations, other.tolerations)
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a request for these nodes."""
+        labels: dict[str, str] = {}
+        parts = set(self.requirements)
+        for key, value in sorted(self.labels):
+            if key in labels:  # two values of one label: a mapping can't say it, a selector can
+                parts.add(f"{key}={value}")
+            else:
+                labels[key] = value
+        found: dict[str, Any] = {
+            "nodeSelector": labels,
+            "selector": ",".join(sorted(parts)),
+            "nodes": sorted(self.nodes or ()),
+            "excludeNodes": sorted(self.excluded),
+        }
+        found = {name: value for name, value in found.items() if value}
+        if self.tolerations is not None:
+            found["tolerations"] = [_written(one) for one in sorted(self.tolerations)]
+        return found
+
+    def __str__(self) -> str:
+        """The nodes in a few words: `disk=ssd,zone in (a,b)`, or `any (tolerates all)`."""
+        parts = [f"{key}={value}" for key, value in sorted(self.labels)] + sorted(self.requirements)
+        if self.nodes is not None:
+            parts.append("name in (" + ",".join(sorted(self.nodes)) + ")")
+        if self.excluded:
+            parts.append("name notin (" + ",".join(sorted(self.excluded)) + ")")
+        taints = ",".join(map(str, sorted(self.tolerations or ()))) if self.tolerations is not None else "all"
+        return (",".join(parts) or "any") + (f" (tolerates {taints})" if taints else "")
+
+
+def joined(placements: Iterable[Placement]) -> Placement:
+    """The smallest set that a request can say and that has all nodes of all of these, of which there is one."""
+    first, *rest = placements
+    for other in rest:
+        nodes = None if first.nodes is None or other.nodes is None else first.nodes | other.nodes
+        both = None
+        if first.tolerations is not None and other.tolerations is not None:
+            both = first.tolerations | other.tolerations
+        first = Placement(
+            labels=first.labels & other.labels,
+            requirements=first.requirements & other.requirements,
+            nodes=nodes,
+            excluded=first.excluded & other.excluded,
+            tolerations=_essential(both),
+        )
+    return first
+
+
+def placements_of(spec: Mapping[str, Any]) -> tuple[tuple[Placement, ...], list[str]]:
+    """Where pods of a spec may land: on the nodes of any of these. And what of it can't be said, or makes no sense.
+
+    The terms of a node affinity are alternatives, so there may be several, or none where no Linux node fits.
+    What can't be said is left out, so the nodes are rather too many than too few, but for tolerations.
+    """
+    remarks: list[str] = []
+    base = _Nodes(remarks, Placement())
+    if _get(spec, "os", "name") == "windows":
+        base.rule_out("its pods run on Windows, and only Linux nodes are warmed")
+    selector = spec.get("nodeSelector")
+    for key, value in selector.items() if isinstance(selector, Mapping) else ():
+        base.require("node selector", key, "In", [value])
+    if name := spec.get("nodeName"):
+        base.name("node name", "In", [name])
+    alternatives = _alternatives(spec, base)
+    tolerations = _tolerations(spec.get("tolerations"), remarks, unscheduled=bool(spec.get("nodeName")))
+    found = [
+        replace(one.placement, tolerations=tolerations) for one in alternatives if one.placement is not None
+    ]
+    return tuple(dict.fromkeys(found)), list(dict.fromkeys(remarks))
+
+
+class _Nodes:
+    """A placement that is narrowed condition by condition; None when no node is left."""
+
+    def __init__(self, remarks: list[str], placement: Placement | None) -> None:
+        self._remarks = remarks
+        self.placement = placement
+
+    def copy(self) -> _Nodes:
+        """The same nodes, to be narrowed by other conditions."""
+        return _Nodes(self._remarks, self.placement)
+
+    def rule_out(self, why: str) -> None:
+        """No node is left."""
+        self._remarks.append(why)
+        self.placement = None
+
+    def require(self, where: str, key: Any, operator: Any, values: Any) -> None:
+        """Narrow by a condition on labels."""
+        listed = values if isinstance(values, list) else []
+        wants_values = operator in ("In", "NotIn")
+        if not isinstance(key, str) or not is_label_key(key):
+            self.unfit(f"{where}: got {shown(key)}, which is no label key")
+            return
+        if operator in ("Gt", "Lt"):
+            self.unfit(f"{where}: {key} {operator} {shown(listed[0] if listed else None)}: not in a request")
+            return
+        if not wants_values and operator not in ("Exists", "DoesNotExist"):
+            self.unfit(f"{where}: {key}: got the operator {shown(operator)}")
+            return
+        if wants_values and not listed:
+            self.unfit(f"{where}: {key} {operator}: got no values")
+            return
+        for value in listed:
+            if not isinstance(value, str) or not is_label_value(value):
+                self.unfit(f"{where}: {key}: got {shown(value)}, which is no label value")
+                return
+        if key == _OS and wants_values:
+            if ("linux" in listed) != (operator == "In"):
+                self.rule_out(f"{where}: {key} {operator} {', '.join(listed)}: only Linux nodes are warmed")
+            return  # every eligible node runs Linux
+        self._narrow(key, operator, tuple(sorted(set(listed))))
+
+    def name(self, where: str, operator: Any, values: Any) -> None:
+        """Narrow by a condition on the node's name."""
+        listed = values if isinstance(values, list) else []
+        wrong = [one for one in listed if not isinstance(one, str) or not is_dns_name(one)]
+        if operator not in ("In", "NotIn") or not listed or wrong:
+            got = shown(wrong[0] if wrong else operator)
+            self.unfit(f"{where}: got {got} for the name of a node")
+        elif self.placement is not None and operator == "NotIn":
+            self.placement = replace(self.placement, excluded=self.placement.excluded | set(listed))
+        elif self.placement is not None:
+            before = self.placement.nodes
+            nodes = frozenset(listed) if before is None else before & set(listed)
+            self.placement = replace(self.placement, nodes=nodes)
+            if not nodes:
+                self.rule_out(f"{where}: no node has two names, so no node fits")
+
+    def _narrow(self, key: str, operator: str, values: tuple[str, ...]) -> None:
+        if self.placement is None:
+            return
+        if operator == "In" and len(values) == 1:
+            self.placement = replace(self.placement, labels=self.placement.labels | {(key, values[0])})
+            return
+        text = {
+            "In": f"{key} in ({','.join(values)})",
+            "NotIn": f"{key}!={values[0] if values else ''}"
+            if len(values) < 2
+            else f"{key} notin ({','.join(values)})",
+            "Exists": key,
+            "DoesNotExist": f"!{key}",
+        }[operator]
+        self.placement = replace(self.placement, requirements=self.placement.requirements | {text})
+
+    def unfit(self, what: str) -> None:
+        """Tell of a condition that is left out."""
+        self._remarks.append(f"{what}: nodes are not narrowed by it")
+
+
+def _alternatives(spec: Mapping[str, Any], base: _Nodes) -> list[_Nodes]:
+    required = _get(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+    if not isinstance(required, Mapping):
+        return [base]
+    terms = required.get("nodeSelectorTerms")
+    found = []
+    for term in terms if isinstance(terms, list) else ():
+        expressions, names = (_mappings(_get(term, part)) for part in ("matchExpressions", "matchFields"))
+        if not expressions and not names:
+            continue  # such a term matches no node
+        one = base.copy()
+        for entry in expressions:
+            one.require("node affinity", entry.get("key"), entry.get("operator"), entry.get("values"))
+        for entry in names:
+            if entry.get("key") == _NODE_NAME:
+                one.name("node affinity", entry.get("operator"), entry.get("values"))
+            else:
+                one.unfit(f"node affinity: got the field {shown(entry.get('key'))}")
+        found.append(one)
+    if not found:
+        base.rule_out("its node affinity has no term that a node could match")
+    return found
+
+
+def _tolerations(entries: Any, remarks: list[str], *, unscheduled: bool) -> frozenset[Tolerated] | None:
+    """The tolerations that decide where a pod may land; None is all taints.
+
+    What goes to its node `unscheduled` is kept off by no taint for the scheduler.
+    """
+    found = {Tolerated("", "Exists", "", "NoSchedule")} if unscheduled else set()
+    for entry in _mappings(entries):
+        key, operator = entry.get("key") or "", entry.get("operator") or "Equal"
+        value, effect = entry.get("value") or "", entry.get("effect") or ""
+        if effect == "PreferNoSchedule" or (isinstance(key, str) and key in _STATES):
+            continue
+        if (
+            operator not in ("Exists", "Equal")
+            or effect not in ("", *_STRICT_EFFECTS)
+            or not isinstance(key, str)
+            or not isinstance(value, str)
+            or not (is_label_key(key) if key else operator == "Exists")
+            or not is_label_value(value)
+        ):
+            remarks.append(
+                f"toleration {shown(key)} {shown(operator)} {shown(value)}: a request can't say it,"
+                " so nodes with such a taint are left out"
+            )
+            continue
+        found.add(Tolerated(key, operator, "" if operator == "Exists" else value, effect))
+    return _essential(frozenset(found))
+
+
+def _essential(tolerations: frozenset[Tolerated] | None) -> frozenset[Tolerated] | None:
+    """Without those that others cover; None where nothing is left that is not tolerated."""
+    if tolerations is None or all(
+        any(one.covers(Tolerated("", "Exists", "", effect)) for one in tolerations)
+        for effect in _STRICT_EFFECTS
+    ):
+        return None
+    return frozenset(
+        one for one in tolerations if not any(other != one and other.covers(one) for other in tolerations)
+    )
+
+
+def _tolerates_all_of(mine: frozenset[Tolerated] | None, others: frozenset[Tolerated] | None) -> bool:
+    if mine is None:
+        return True
+    return others is not None and all(any(one.covers(other) for one in mine) for other in others)
+
+
+def _written(toleration: Tolerated) -> dict[str, str]:
+    fields = toleration._asdict()
+    return {name: text for name, text in fields.items() if text and (name, text) != ("operator", "Equal")}
+
+
+def _get(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

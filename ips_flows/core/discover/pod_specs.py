@@ -1,0 +1,311 @@
+"""Which pods an object makes: its pod specs wherever they stand in it, and the templates of Argo Workflows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ips_flows.core.discover.image_uses import EACH_NODE, Place, Pods, Remark
+from ips_flows.core.discover.manifests import Located, line_of, read_manifests
+from ips_flows.core.request.types import shown
+
+Json = Mapping[str, Any]
+
+CONTAINERS = {
+    "containers": "container",
+    "initContainers": "init container",
+    "ephemeralContainers": "ephemeral container",
+}
+_DEEPEST = 100
+_MOST_VALUES = 200_000
+_REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController")
+_WORKFLOWS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
+_OF_CHARTS = ("HelmRelease", "HelmChart", "Application", "ApplicationSet", "Kustomization")
+_FILLED_IN = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
+_HOLDING = ("spec", "template", "jobTemplate", *CONTAINERS, "volumes")
+_PLACING = ("image", "nodeSelector", "affinity", "tolerations", "nodeName")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Pods that are all alike: their spec, the annotations that are about them, and how many there are."""
+
+    place: Place
+    spec: Json
+    annotations: tuple[Json, ...]
+    pods: Pods
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """An object refers to templates of another one: (kind, name)."""
+
+    place: Place
+    kind: str
+    name: str
+
+
+Part = Shape | Remark | Referral
+
+
+def shapes(content: Json, place: Place) -> Iterator[Part]:
+    """The pods that an object makes, with remarks on what may make pods as well. `place` is its own."""
+    try:
+        yield from _Walk().of_object(content, place)
+    except _TooMuchError as error:
+        yield Remark(place, f"not read to its end: {error}", missing=True)
+
+
+def annotations_of(value: Any) -> Json:
+    """The annotations of an object or a pod template."""
+    return mapping(mapping(mapping(value).get("metadata")).get("annotations"))
+
+
+def mapping(value: Any) -> Json:
+    """A value that should be a mapping; an empty one if it is not."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def mappings(value: Any) -> list[Json]:
+    """The mappings in a value that should be a list of them."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def named(content: Json, place: Place) -> Place:
+    """A place with the kind and name of an object."""
+    metadata = mapping(content.get("metadata"))
+    return Place(
+        place.source,
+        line_of(content, place.line),
+        _text(metadata.get("namespace")) or place.namespace,
+        _text(content.get("kind")),
+        _text(metadata.get("name")) or _text(metadata.get("generateName")),
+        place.part,
+    )
+
+
+class _TooMuchError(Exception):
+    """An object without end, such as one that an alias makes."""
+
+
+class _Walk:
+    """A walk through one object, which may hold others."""
+
+    def __init__(self) -> None:
+        self._visited = 0
+
+    def of_object(self, content: Json, place: Place, depth: int = 0) -> Iterator[Part]:
+        place = named(content, place)
+        version = _text(content.get("apiVersion"))
+        group = version.rpartition("/")[0]
+        if group == "argoproj.io" and place.kind in _WORKFLOWS:
+            yield from self._workflow(content, place, depth)
+            return
+        if "." in group and place.kind in _OF_CHARTS:
+            yield Remark(place, "its images are known only when it is rendered; give what it renders instead")
+        custom = not version or ("." in group and not group.endswith(".k8s.io"))
+        rest = {key: value for key, value in content.items() if key not in ("metadata", "status")}
+        yield from self._inside(rest, place, _Chain(custom, (content,)), depth)
+
+    def _inside(self, value: Json | list[Any], place: Place, chain: _Chain, depth: int) -> Iterator[Part]:
+        self._visited += 1
+        if self._visited > _MOST_VALUES or depth > _DEEPEST:
+            most = f"{_MOST_VALUES} values" if self._visited > _MOST_VALUES else f"{_DEEPEST} levels"
+            raise _TooMuchError(f"it has more than {most}")
+        if isinstance(value, list):
+            for item in value:
+                yield from self._one(item, place, chain, depth + 1)
+            return
+        yield from _left_open(value, place)
+        within = value
+        if _is_pod_spec(value):
+            yield Shape(
+                place.at(place.part, line_of(value, place.line)),
+                value,
+                (annotations_of(chain.holders[0]), annotations_of(chain.holders[-1])),
+                chain.pods(place.kind, value),
+            )
+            if not chain.custom:
+                return
+            within = {key: one for key, one in value.items() if key not in (*CONTAINERS, "volumes")}
+        image = within.get("image")
+        if chain.custom and isinstance(image, str) and image:
+            yield Remark(
+                replace(place, line=line_of(value, place.line)),
+                f"image {shown(image)} stands outside of a pod template, so it is not taken;"
+                " if pods run it, name it with --image",
+            )
+        below = chain.below(value)
+        for item in within.values():
+            yield from self._one(item, place, below, depth + 1)
+
+    def _one(self, value: Any, place: Place, chain: _Chain, depth: int) -> Iterator[Part]:
+        if _is_object(value):
+            yield from self.of_object(value, place, depth)
+        elif isinstance(value, Mapping | list):
+            yield from self._inside(value, place, chain, depth)
+
+    def _workflow(self, content: Json, place: Place, depth: int) -> Iterator[Part]:
+        spec = mapping(content.get("spec"))
+        spec = mapping(spec.get("workflowSpec")) if place.kind == "CronWorkflow" else spec
+        yield from _left_open(spec, place)
+        if "workflowTemplateRef" in spec:
+            yield from _referral(spec["workflowTemplateRef"], place)
+        yield from _patched(spec, place)
+        about = (annotations_of(content), annotations_of({"metadata": spec.get("podMetadata")}))
+        defaults = mapping(spec.get("templateDefaults"))
+        for template in self._templates(mappings(spec.get("templates")), depth):
+            name = _text(template.get("name"))
+            at = replace(place, part=f"template {name}" if name else "", line=line_of(template, place.line))
+            if isinstance(template.get("templateRef"), Mapping):
+                yield from _referral(template["templateRef"], at)
+                continue
+            yield from _left_open(template, at)
+            yield from _patched(template, at)
+            whole = {**defaults, **template}
+            manifest = mapping(whole.get("resource")).get("manifest")
+            if isinstance(manifest, str):
+                yield from self._embedded(manifest, at, depth)
+            made = _as_pod_spec(spec, defaults, template, whole)
+            if made:
+                yield Shape(at, made, (*about, annotations_of(template)), None)
+
+    def _templates(self, templates: list[Json], depth: int) -> Iterator[Json]:
+        """Templates, those inside their steps and tasks, and references to templates of others."""
+        for template in templates:
+            self._visited += 1
+            if self._visited > _MOST_VALUES or depth > _DEEPEST:
+                raise _TooMuchError("its templates have no end")
+            yield template
+            groups = template.get("steps")
+            steps = [step for group in groups for step in mappings(group)] if isinstance(groups, list) else []
+            for step in [*steps, *mappings(mapping(template.get("dag")).get("tasks"))]:
+                if isinstance(step.get("inline"), Mapping):
+                    inline = {"name": step.get("name"), **step["inline"]}
+                    line = line_of(step["inline"], 0)
+                    yield from self._templates([Located.of(inline, line)], depth + 1)
+                elif isinstance(step.get("templateRef"), Mapping):
+                    yield {"templateRef": step["templateRef"]}
+
+    def _embedded(self, manifest: str, place: Place, depth: int) -> Iterator[Part]:
+        """The pods of objects that a step creates."""
+        objects = list(read_manifests(manifest, place.source, line=place.line))
+        if "{{" in manifest and any(isinstance(one, Remark) for one in objects):
+            # Argo fills in text, which need not be YAML before.
+            objects = list(read_manifests(_FILLED_IN.sub(_as_text, manifest), place.source, line=place.line))
+        for found in objects:
+            if isinstance(found, Remark):
+                text = "it is filled in later" if "{{" in manifest else found.text
+                if "image" in manifest or "{{" in manifest:
+                    yield Remark(place, f"its manifest can't be read: {text}", missing=True)
+            else:
+                yield from self.of_object(found.content, replace(place, part=""), depth + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The mappings around a value, from its object on. `custom`: the object is of no built-in kind."""
+
+    custom: bool
+    holders: tuple[Json, ...]
+
+    def below(self, holder: Json) -> _Chain:
+        return _Chain(self.custom, (*self.holders, holder))
+
+    def pods(self, kind: str, spec: Json) -> Pods:
+        """How many pods there are of a spec below these."""
+        innermost = self.holders[-2] if len(self.holders) > 1 else {}
+        if kind == "DaemonSet":
+            return EACH_NODE
+        if kind == "Pod":
+            return 1
+        if not self.custom and kind in _REPLICATED:
+            return _number(innermost.get("replicas", 1))
+        if not self.custom and kind in ("Job", "CronJob"):
+            parallel = _number(innermost.get("parallelism", 1))
+            needed = _number(innermost.get("completions", parallel))
+            return None if parallel is None or needed is None else min(parallel, needed)
+        said = [
+            one[key] for one in (*self.holders, spec) for key in ("replicas", "parallelism") if key in one
+        ]
+        return _number(said[0]) if len(said) == 1 else None
+
+
+def _is_pod_spec(value: Json) -> bool:
+    return any("image" in one or "name" in one for key in CONTAINERS for one in mappings(value.get(key)))
+
+
+def _left_open(value: Json, place: Place) -> Iterator[Remark]:
+    """What should hold pods, or say where they land, and is yet to be filled in as a whole."""
+    for keys, missing in ((_HOLDING, True), (_PLACING[1:], False)):
+        for key in keys:
+            found = value.get(key)
+            texts = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str)]
+            if any("{{" in text for text in texts):
+                at = place.at(place.part, line_of(value, place.line))
+                yield Remark(at, f"{key} is a template that has not been filled in", missing=missing)
+
+
+def _is_object(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("apiVersion"), str)
+        and isinstance(value.get("kind"), str)
+        and (isinstance(value.get("spec"), Mapping) or isinstance(value.get("metadata"), Mapping))
+    )
+
+
+def _as_pod_spec(spec: Json, defaults: Json, template: Json, whole: Json) -> dict[str, Any]:
+    """An Argo template as a pod's spec; an empty one if it runs no pod of its own."""
+    containers: list[Json] = [
+        Located.of(
+            {"name": "main", **mapping(defaults.get(kind)), **template[kind]}, line_of(template[kind], 0)
+        )
+        for kind in ("container", "script")
+        if isinstance(template.get(kind), Mapping)
+    ]
+    containers += mappings(mapping(template.get("containerSet")).get("containers"))
+    if not containers:
+        return {}
+    selector = {**mapping(defaults.get("nodeSelector")), **mapping(template.get("nodeSelector"))}
+    volumes = [*mappings(spec.get("volumes")), *mappings(whole.get("volumes"))]
+    return {
+        "containers": [*containers, *mappings(whole.get("sidecars"))],
+        "initContainers": whole.get("initContainers"),
+        "volumes": volumes,
+        # Each of these replaces what the Workflow says, if it says anything.
+        "nodeSelector": selector or spec.get("nodeSelector"),
+        "affinity": whole.get("affinity") or spec.get("affinity"),
+        "tolerations": whole.get("tolerations") or spec.get("tolerations"),
+        "imagePullSecrets": spec.get("imagePullSecrets"),
+        "serviceAccountName": whole.get("serviceAccountName") or spec.get("serviceAccountName"),
+    }
+
+
+def _referral(value: Any, place: Place) -> Iterator[Referral]:
+    name = _text(mapping(value).get("name"))
+    if name:
+        cluster = mapping(value).get("clusterScope") is True
+        yield Referral(place, "ClusterWorkflowTemplate" if cluster else "WorkflowTemplate", name)
+
+
+def _as_text(match: re.Match[str]) -> str:
+    """Something to be filled in as a text that YAML can read, and that is no label, number or image."""
+    return "_{{" + _NOT_PLAIN.sub(" ", match[1]) + "}}_"
+
+
+def _patched(value: Json, place: Place) -> Iterator[Remark]:
+    patch = value.get("podSpecPatch")
+    if isinstance(patch, str) and any(word in patch for word in _PLACING):
+        yield Remark(place, "podSpecPatch is not read: it may change images and nodes")
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

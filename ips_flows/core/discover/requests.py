@@ -1,0 +1,255 @@
+"""From uses of images to requests: each image once, grouped by the nodes where its pods may land."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ips_flows.core.discover.finder import Findings
+from ips_flows.core.discover.image_uses import EACH_NODE, Place, Pods, Use
+from ips_flows.core.discover.placement import Placement, joined
+from ips_flows.core.escape import legible
+
+MOST_IMAGES = 50  # a request has no more
+_MOST_USES = 3  # in a comment
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./@-]*(?::[A-Za-z0-9_.@:/-]*[A-Za-z0-9])?")
+_NOT_TEXT = ("true", "false", "null", "yes", "no", "on", "off", "y", "n", "inf", "nan")
+
+
+@dataclass(slots=True)
+class Image:
+    """An image with all its uses. It is written as the first of them writes it."""
+
+    uses: list[Use] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The reference."""
+        return self.uses[0].image
+
+    @property
+    def canonical(self) -> str:
+        """The reference in full."""
+        return self.uses[0].reference.canonical
+
+    @property
+    def policy(self) -> str:
+        """Always, where some pod asks the registry at each start: it needs what the tag means now."""
+        policies = {use.policy for use in self.uses}
+        return next(one for one in ("Always", "IfNotPresent", "Never") if one in policies)
+
+    @property
+    def secrets(self) -> list[str]:
+        """The pull Secrets of its pods."""
+        return list(dict.fromkeys(name for use in self.uses for name in use.secrets))
+
+    @property
+    def placements(self) -> list[Placement]:
+        """Where its pods may land."""
+        return list(dict.fromkeys(one for use in self.uses for one in use.placements))
+
+    @property
+    def pods(self) -> int | None:
+        """How many pods use it, beside those on each node; None where nobody can say."""
+        counts = [use.pods for use in self.uses if use.pods != EACH_NODE and not use.again]
+        return None if None in counts else sum(one for one in counts if isinstance(one, int))
+
+    @property
+    def each_node(self) -> bool:
+        """Whether there is a pod of it on each node where one may land."""
+        return any(use.pods == EACH_NODE for use in self.uses)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Images that belong on the same nodes: what one request asks for."""
+
+    placement: Placement
+    images: tuple[Image, ...]
+
+    @property
+    def secrets(self) -> list[str]:
+        """The pull Secrets of all."""
+        return list(dict.fromkeys(name for image in self.images for name in image.secrets))
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of the request."""
+        images = [
+            {"image": one.text, "pullPolicy": "Always"} if _asks(one) else one.text for one in self.images
+        ]
+        secrets = {"pullSecrets": self.secrets} if self.secrets else {}
+        return {"images": images, **secrets, **self.placement.fields()}
+
+
+def images_of(uses: Iterable[Use]) -> list[Image]:
+    """Each image once, in the order of its first use."""
+    found: dict[str, Image] = {}
+    for use in uses:
+        found.setdefault(use.reference.identity, Image()).uses.append(use)
+    return list(found.values())
+
+
+def by_placement(uses: Iterable[Use]) -> list[Wanted]:
+    """Requests that warm each image on exactly the nodes where its pods may land; at most 50 images each.
+
+    An image whose pods land in two places, of which one surely has all nodes of the other, stands in that one only.
+    """
+    groups: dict[Placement, dict[str, Image]] = {}
+    for image in images_of(uses):
+        wide = _widest(image.placements)
+        for use in image.uses:
+            for placement in dict.fromkeys(
+                next(one for one in wide if one.covers(mine)) for mine in use.placements
+            ):
+                group = groups.setdefault(placement, {})
+                group.setdefault(use.reference.identity, Image()).uses.append(use)
+    return [
+        Wanted(placement, part) for placement, group in groups.items() for part in _parts([*group.values()])
+    ]
+
+
+def everywhere(uses: Iterable[Use]) -> Wanted | None:
+    """One request that warms all images on all nodes where any of the pods may land; None without images.
+
+    It may have more images than a request can.
+    """
+    images = images_of(uses)
+    if not images:
+        return None
+    return Wanted(joined(place for image in images for place in image.placements), tuple(images))
+
+
+def request_text(wanted: Wanted, notes: Sequence[str] = ()) -> str:
+    """A request as YAML, with comments that say what each image is for."""
+    return "\n".join(_lines(wanted, notes)) + "\n"
+
+
+def pods_text(image: Image) -> str:
+    """How many pods use an image: `3`, `each node`, `3 + each node`, `–` where nobody can say."""
+    parts = ["–" if image.pods is None else str(image.pods)] if image.pods != 0 or not image.each_node else []
+    return " + ".join([*parts, *([EACH_NODE] if image.each_node else [])])
+
+
+def findings_json(found: Findings) -> dict[str, Any]:
+    """What `-o json` prints: images, placements and remarks. An image names its placements by their index."""
+    images = images_of(found.uses)
+    numbers: dict[Placement, int] = {}
+    for image in images:
+        for placement in image.placements:
+            numbers.setdefault(placement, len(numbers))
+    return {
+        "images": [
+            {
+                "image": image.text,
+                "reference": image.canonical,
+                "pullPolicy": image.policy,
+                "pods": image.pods,
+                "eachNode": image.each_node,
+                "pullSecrets": image.secrets,
+                "placements": [numbers[one] for one in image.placements],
+                "usedBy": [_use_json(use, numbers) for use in image.uses],
+            }
+            for image in images
+        ],
+        "placements": [one.fields() for one in numbers],
+        "remarks": [
+            {**_place_json(one.place), "message": one.text, "imageMissing": one.missing}
+            for one in found.remarks
+        ],
+        "objects": found.objects,
+        "leftOut": dict(found.left_out),
+    }
+
+
+def _place_json(place: Place) -> dict[str, Any]:
+    """A place, without what is not known of it."""
+    return {name: value for name, value in asdict(place).items() if value}
+
+
+def _use_json(use: Use, numbers: Mapping[Placement, int]) -> dict[str, Any]:
+    return {
+        **_place_json(use.place),
+        "image": use.image,
+        "pods": use.pods,
+        "pullPolicy": use.policy,
+        "pullSecrets": list(use.secrets),
+        "placements": [numbers[one] for one in use.placements],
+    }
+
+
+def _asks(image: Image) -> bool:
+    """Whether the registry must be asked again: what a digest names can't change."""
+    return image.policy == "Always" and not image.uses[0].reference.pinned
+
+
+def _widest(placements: Sequence[Placement]) -> list[Placement]:
+    """The same nodes in fewer placements: named nodes together, and none that another one covers."""
+    merged: dict[Placement, frozenset[str] | None] = {}
+    for one in placements:
+        rest = one if one.nodes is None else replace(one, nodes=frozenset())
+        merged[rest] = None if one.nodes is None else (merged.get(rest) or frozenset()) | one.nodes
+    found = [replace(rest, nodes=nodes) for rest, nodes in merged.items()]
+    return [one for one in found if not any(other != one and other.covers(one) for other in found)]
+
+
+def _parts(images: list[Image]) -> Iterator[tuple[Image, ...]]:
+    for start in range(0, len(images), MOST_IMAGES):
+        yield tuple(images[start : start + MOST_IMAGES])
+
+
+def _lines(wanted: Wanted, notes: Sequence[str]) -> Iterator[str]:
+    for note in notes:
+        yield f"# {legible(note)}"
+    fields = wanted.fields()
+    yield "images:"
+    for image, written in zip(wanted.images, fields.pop("images"), strict=True):
+        yield from (f"  # {legible(text)}" for text in _comments(image))
+        if isinstance(written, str):
+            yield f"  - {_scalar(written)}"
+        else:
+            yield f"  - image: {_scalar(written['image'])}"
+            yield f"    pullPolicy: {written['pullPolicy']}"
+    if "pullSecrets" in fields:
+        yield "# These must be in the namespace in which the task runs; those that are not are passed over."
+    for name, value in fields.items():
+        yield from _field(name, value)
+
+
+def _field(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, list | Mapping):
+        yield f"{name}: {_scalar(value)}"
+    elif isinstance(value, Mapping):
+        yield f"{name}:"
+        yield from (f"  {_scalar(key)}: {_scalar(text)}" for key, text in value.items())
+    elif not value:
+        yield f"{name}: [] # nodes with taints are left out"
+    else:
+        yield f"{name}:"
+        for item in value:
+            if isinstance(item, Mapping):
+                yield "  - { " + ", ".join(f"{key}: {_scalar(text)}" for key, text in item.items()) + " }"
+            else:
+                yield f"  - {_scalar(item)}"
+
+
+def _comments(image: Image) -> Iterator[str]:
+    for use in image.uses[:_MOST_USES]:
+        never = "pull policy Never" if use.policy == "Never" else ""
+        yield "; ".join(part for part in (str(use.place), _counted(use.pods), never) if part)
+    if len(image.uses) > _MOST_USES:
+        yield f"and {len(image.uses) - _MOST_USES} more"
+
+
+def _counted(pods: Pods) -> str:
+    if pods is None:
+        return ""
+    return "on each node" if pods == EACH_NODE else "1 pod" if pods == 1 else f"{pods} pods"
+
+
+def _scalar(text: str) -> str:
+    """A text as YAML of both versions reads it back."""
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT
+    return text if plain else json.dumps(text)

@@ -1,0 +1,122 @@
+"""Which images are worth warming where: nodes that pods may land on and that lack an image, and what a pull costs.
+
+Seconds are what kubelets said of pulls of the image; where none did, its size at the rate of all pulls that were seen.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ips_flows.core.discover.placement import Placement
+from ips_flows.core.discover.requests import Image
+from ips_flows.core.images.reference import parse_reference
+from ips_flows.core.plan.eligibility import Eligibility, Node
+from ips_flows.core.pods.pull_events import tell
+from ips_flows.core.request.model import parse_request
+
+_IMAGE = re.compile(r'Successfully pulled image "([^"]+)"')
+
+
+@dataclass(slots=True)
+class Pulls:
+    """Pulls of one image: how many were told of, and their seconds and bytes together."""
+
+    count: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """An image, the nodes where its pods may land, and those of them that lack it.
+
+    `seconds` is what one pull takes, None where nothing tells; `estimated` where only its size does.
+    """
+
+    image: Image
+    eligible: int
+    lacking: tuple[str, ...]
+    seconds: float | None
+    estimated: bool
+
+    @property
+    def saved(self) -> float | None:
+        """The seconds that pods need not wait when one lands on each of the nodes that lack the image."""
+        return None if self.seconds is None else self.seconds * len(self.lacking)
+
+
+def pulls_of(events: Iterable[Mapping[str, Any]]) -> dict[str, Pulls]:
+    """Identity of an image → what events tell of its pulls."""
+    found: dict[str, Pulls] = defaultdict(Pulls)
+    for one in tell(events):
+        match = _IMAGE.search(one.text)
+        if match is None or one.took is None:
+            continue
+        try:
+            identity = parse_reference(match[1]).identity
+        except ValueError:
+            continue
+        pulls = found[identity]
+        pulls.count += 1
+        pulls.seconds += one.took
+        pulls.bytes += one.size or 0
+    return dict(found)
+
+
+def suggestions(
+    images: Sequence[Image], nodes: Sequence[Node], pulls: Mapping[str, Pulls]
+) -> list[Suggestion]:
+    """The images that some node lacks, those first that save most; last those of which nobody knows."""
+    holders: dict[str, set[int]] = defaultdict(set)
+    sizes: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        for name, held in node.images.items():
+            holders[name].add(index)
+            sizes[name] = held.bytes
+    places: dict[Placement, set[int]] = {}
+    rate = _rate(pulls.values())
+    found = []
+    for image in images:
+        names = image.uses[0].reference.names()
+        eligible: set[int] = set()
+        for placement in image.placements:
+            if placement not in places:
+                places[placement] = _eligible(placement, nodes)
+            eligible |= places[placement]
+        lacking = eligible.difference(*(holders[name] for name in names if name in holders))
+        if lacking:
+            size = next((sizes[name] for name in names if sizes.get(name)), None)
+            seen = pulls.get(image.uses[0].reference.identity)
+            seconds = seen.seconds / seen.count if seen else size / rate if size and rate else None
+            where = tuple(nodes[index].name for index in sorted(lacking))
+            found.append(Suggestion(image, len(eligible), where, seconds, estimated=seen is None))
+    return sorted(found, key=lambda one: -1.0 if one.saved is None else one.saved, reverse=True)
+
+
+def suggestion_json(one: Suggestion) -> dict[str, Any]:
+    """A suggestion as `-o json` prints it."""
+    return {
+        "image": one.image.text,
+        "eligibleNodes": one.eligible,
+        "lackingNodes": list(one.lacking),
+        "pullSeconds": one.seconds,
+        "estimated": one.estimated if one.seconds is not None else None,
+        "savedSeconds": one.saved,
+    }
+
+
+def _eligible(placement: Placement, nodes: Sequence[Node]) -> set[int]:
+    request = parse_request(json.dumps({"images": ["a"], **placement.fields()}))
+    rule = Eligibility(request)
+    return {index for index, node in enumerate(nodes) if rule.skip(node) is None}
+
+
+def _rate(pulls: Iterable[Pulls]) -> float:
+    """Bytes a second over all pulls whose size was told; 0 where none was."""
+    known = [one for one in pulls if one.bytes and one.seconds]
+    return sum(one.bytes for one in known) / sum(one.seconds for one in known) if known else 0.0

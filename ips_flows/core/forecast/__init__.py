@@ -1,0 +1,1 @@
+"""Predicts what a task would do and which problems it would meet."""

@@ -1,0 +1,90 @@
+"""The JSON of a forecast: the contract of `ips-flow plan -o json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ips_flows.core.forecast.forecast import Forecast, ImageForecast, NodeForecast
+from ips_flows.core.forecast.issues import Concern
+from ips_flows.core.forecast.resolve import Offer, Refusal
+
+Json = dict[str, Any]
+
+
+def to_json(forecast: Forecast) -> Json:
+    """The forecast as JSON. Sizes are bytes, times seconds; null is what is not known."""
+    plan = forecast.plan
+    names = [image.image for image in forecast.images]
+    return {
+        "ok": not forecast.fails,
+        "problems": [_concern(concern) for concern in forecast.concerns],
+        "totalNodes": plan.eligible,
+        "warmNodes": plan.warm,
+        "toDoNodes": plan.to_do,
+        "skippedNodes": plan.skipped,
+        "mode": plan.mode,
+        "modeReason": plan.mode_reason,
+        "window": plan.window,
+        "order": forecast.request.order,
+        "waves": [{"name": wave.name, "nodes": wave.nodes} for wave in plan.waves],
+        "maxFailedNodes": plan.losses_allowed,
+        "images": [_image(image) for image in forecast.images],
+        "nodes": {node.name: _node(node, names) for node in forecast.nodes},
+        "estimate": {
+            "bytes": forecast.bytes,
+            "complete": forecast.whole,
+            "seconds": None if forecast.seconds is None else round(forecast.seconds, 1),
+            "bandwidth": round(forecast.pace.node),
+            "registryBandwidth": None if forecast.pace.registry is None else round(forecast.pace.registry),
+        },
+    }
+
+
+def _concern(concern: Concern) -> Json:
+    return {
+        "level": concern.level,
+        "kind": concern.kind,
+        "image": concern.image or None,
+        "nodes": concern.nodes,
+        "firstNode": concern.node or None,
+        "message": concern.message,
+        "mend": concern.mend or None,
+    }
+
+
+def _image(image: ImageForecast) -> Json:
+    offer = image.offer
+    there = offer if isinstance(offer, Offer) else None
+    contents = there.contents if there else {}
+    refusal = offer if isinstance(offer, Refusal) else None
+    return {
+        "image": image.image,
+        "presentNodes": image.held,
+        "missingNodes": image.missing,
+        "exists": True if there else False if refusal and refusal.certain else None,
+        "reason": refusal.failure.value if refusal else None,
+        "message": refusal.message if refusal else None,
+        "digest": there.digest if there else None,
+        "platforms": [str(platform) for platform in there.platforms] if there else None,
+        "contents": {
+            f"linux/{architecture}": {
+                "digest": content.digest,
+                "bytes": content.bytes,
+                "layers": content.layers,
+            }
+            if content
+            else None
+            for architecture, content in contents.items()
+        },
+    }
+
+
+def _node(node: NodeForecast, names: list[str]) -> Json:
+    return {
+        "state": node.state,
+        "reason": node.reason or None,
+        "present": [names[index] for index in node.held],
+        "missing": [names[index] for index in node.missing],
+        "bytes": node.bytes if node.whole else None,
+        "sharedBytes": node.saved if node.whole else None,
+    }

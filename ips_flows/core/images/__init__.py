@@ -1,0 +1,1 @@
+"""Image references, manifests, platforms, and the credentials for registries."""

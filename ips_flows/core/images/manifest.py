@@ -1,0 +1,127 @@
+"""Manifests and indexes of registries, as the OCI image specification and Docker's second schema write them.
+
+https://github.com/opencontainers/image-spec
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ips_flows.core.images.platform import Platform, read_platform
+
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_CONFIGS = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
+_FIRST_SCHEMA = "application/vnd.docker.distribution.manifest.v1"
+ACCEPT = ", ".join((*_INDEXES, *_MANIFESTS))
+
+
+class ManifestError(ValueError):
+    """What a registry sent is no manifest that a node could use. The message says what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What a manifest says of a blob or of another manifest. `elsewhere` is whether it is fetched from another place."""
+
+    digest: str
+    size: int
+    media_type: str
+    platform: Platform | None = None
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The images of several platforms under one name; what is no image (attestations) is left out."""
+
+    entries: Sequence[Descriptor]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One image: its config, and its layers from the lowest up."""
+
+    config: Descriptor
+    layers: Sequence[Descriptor]
+
+    @property
+    def runs(self) -> bool:
+        """Whether this is a container image, not another artifact in the same wrapping, such as a chart."""
+        return self.config.media_type in _CONFIGS
+
+
+def read_manifest(body: bytes, content_type: str) -> Index | Manifest:
+    """Read what a registry sent for a tag or digest. Raises ManifestError."""
+    document = _json(body)
+    sent = content_type.partition(";")[0].strip()
+    kind = str(document.get("mediaType") or sent)
+    if document.get("schemaVersion") == 1 or kind.startswith(_FIRST_SCHEMA):
+        raise ManifestError("a manifest of Docker's first schema, which containerd 2 and CRI-O do not take")
+    if kind in _INDEXES or (kind not in _MANIFESTS and "manifests" in document):
+        entries = [_descriptor(entry) for entry in _list(document, "manifests")]
+        return Index([one for one in entries if one.platform is None or one.platform.os != "unknown"])
+    if kind in _MANIFESTS or "layers" in document:
+        return Manifest(
+            _descriptor(_mapping(document, "config")),
+            [_descriptor(layer) for layer in _list(document, "layers")],
+        )
+    raise ManifestError(f"no image: its media type is {kind or 'not told'}")
+
+
+def read_config(body: bytes) -> Platform:
+    """The platform that an image's config is made for. Raises ManifestError."""
+    return read_platform(_json(body))
+
+
+def _descriptor(document: Any) -> Descriptor:
+    if not isinstance(document, dict):
+        raise ManifestError("a manifest with a descriptor that is no mapping")
+    digest, size = document.get("digest"), document.get("size")
+    if not isinstance(digest, str) or ":" not in digest:
+        raise ManifestError("a manifest with a descriptor without a digest")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise ManifestError(f"a manifest with a descriptor without a size: {digest}")
+    platform = document.get("platform")
+    return Descriptor(
+        digest,
+        size,
+        str(document.get("mediaType") or ""),
+        read_platform(platform) if isinstance(platform, dict) else None,
+        elsewhere=bool(document.get("urls")),
+    )
+
+
+def _json(body: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError("no JSON") from error
+    if not isinstance(document, dict):
+        raise ManifestError("JSON that is no mapping")
+    return document
+
+
+def _mapping(document: Mapping[str, Any], name: str) -> Any:
+    if name not in document:
+        raise ManifestError(f"a manifest without {name}")
+    return document[name]
+
+
+def _list(document: Mapping[str, Any], name: str) -> Sequence[Any]:
+    found = document.get(name)
+    if not isinstance(found, list):
+        raise ManifestError(f"a manifest without {name}")
+    return found

@@ -1,0 +1,1 @@
+"""Kubernetes' own formats: names, selectors, and objects as JSON."""

@@ -1,0 +1,1 @@
+"""Metrics as declarative records, and the counting of events."""

@@ -1,0 +1,59 @@
+"""How long batches took: a batch is as many nodes that ended one after another as the window holds."""
+
+from __future__ import annotations
+
+from ips_flows.core.clock import between
+from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk
+
+
+class Batches:
+    """The batches of one task, from its stored results as they come in.
+
+    Of the attempt that runs it keeps counts and a time. `midway` is that results were stored before we looked:
+    then the first batch begins with the first end that is seen.
+    """
+
+    __slots__ = ("_began", "_ended", "_key", "_lost", "_midway", "_nodes", "_total")
+
+    def __init__(self, *, midway: bool = False) -> None:
+        self._midway = midway
+        self._key = (FILTER_GROUP, 0)
+        self._began = ""
+        self._nodes = 0  # that ended in this batch
+        self._ended = 0  # that have a result in this attempt
+        self._lost = 0
+        self._total = 0  # nodes of this attempt; 0 where that is not known
+
+    def add(self, chunk: Chunk, window: int, wave_nodes: int) -> list[float]:
+        """The seconds of each batch that these results end. `wave_nodes` is how many the wave has to do, or 0.
+
+        An attempt after the first has the nodes that the one before lost; its last batch may be smaller.
+        """
+        if chunk.group in (FILTER_GROUP, FINISH_GROUP) or not chunk.nodes:
+            return []
+        if (chunk.group, chunk.attempt) != self._key:
+            self._begin(chunk, wave_nodes)
+        found = []
+        for node in sorted(chunk.nodes.values(), key=lambda one: one.at):
+            self._ended += 1
+            self._lost += not node.ok
+            if not node.skipped:  # the breaker left it alone
+                if not self._began:
+                    self._began = node.at
+                else:
+                    self._nodes += 1
+            if self._nodes and (self._nodes >= window or self._ended == self._total):
+                found.append(max(0.0, between(self._began, node.at)))
+                self._began, self._nodes = node.at, 0
+        return found
+
+    def _begin(self, chunk: Chunk, wave_nodes: int) -> None:
+        follows = self._key == (chunk.group, chunk.attempt - 1)
+        if self._midway or (chunk.attempt and not (follows and self._total)):
+            self._total = 0
+        else:
+            self._total = self._lost if chunk.attempt else wave_nodes
+        self._key = (chunk.group, chunk.attempt)
+        self._began = "" if self._midway else chunk.started
+        self._nodes = self._ended = self._lost = 0
+        self._midway = False

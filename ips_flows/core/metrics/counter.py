@@ -1,0 +1,342 @@
+"""What happened, told once: from the lists and changes of the followed collections to figures.
+
+The first list of a collection is history and counts nothing. After it each end, start, Job and notice counts once
+per uid, whichever collection tells it first, however often it is told, and also where it happened while a watch
+was broken. A task leaves "live" for "done" when its verdict is written; the two are told apart from each other, so
+that for a moment it may be in both, or in neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from ips_flows.core import clock
+from ips_flows.core.constants import (
+    ANNOTATION_BATCH_SIZE,
+    ANNOTATION_PLAN,
+    LABEL_ATTEMPT,
+    LABEL_GROUP,
+    LABEL_WORKFLOW_UID,
+)
+from ips_flows.core.errors import NewerFormatError
+from ips_flows.core.metrics import families
+from ips_flows.core.metrics.batches import Batches
+from ips_flows.core.metrics.families import Figure
+from ips_flows.core.notice import notice
+from ips_flows.core.plan.window import resized
+from ips_flows.core.rest.task_store import DONE, JOBS, LIVE, RESULTS
+from ips_flows.core.results.records import PlanSummary, Summary
+from ips_flows.core.results.results import Chunk, Failure, Result
+from ips_flows.core.task.task import phase_of, priority_of, status_of, verdict_of
+from ips_flows.core.task.workflow_status import attempt_of, lost_drivers
+
+Json = dict[str, Any]
+
+_TASKS = frozenset({LIVE, DONE})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A figure moves: a counter by `value`, a histogram takes it in."""
+
+    figure: Figure
+    labels: tuple[str, ...] = ()
+    value: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Stored results that nobody has read for us; `task` is its uid."""
+
+    name: str
+    uid: str
+    task: str
+
+
+@dataclass(slots=True)
+class _Task:
+    """What is kept of a task until it is in neither collection any more."""
+
+    live: bool = False
+    done: bool = False
+    seen_live: bool = False
+    phase: str = ""  # running, pending, or '' for neither
+    waited: bool = False  # its wait was counted, or is history
+    ended: bool = False  # its end was counted, or is history
+    notice: tuple[str, int] = ("", 0)  # its id, and the rounds that were counted
+    jobs: frozenset[tuple[str, str]] = frozenset()  # group and attempt
+    drivers: frozenset[str] = frozenset()  # those that were lost, by Argo's node id
+    window: int = 0
+    waves: tuple[tuple[str, int], ...] = ()
+    batches: Batches | None = None
+    missed: frozenset[str] = frozenset()  # which lists came since it was last in one
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The uids of a collection of which each new object counts once."""
+
+    uids: set[str] = field(default_factory=set)
+
+    def listed(self, items: Iterable[Json]) -> list[Json]:
+        """Those that are new in a whole list."""
+        by_uid = {_uid(item): item for item in items}
+        fresh = [item for uid, item in by_uid.items() if uid not in self.uids]
+        self.uids = set(by_uid)
+        return fresh
+
+    def changed(self, item: Json, *, gone: bool) -> list[Json]:
+        """The object, if it is new."""
+        uid = _uid(item)
+        if gone:
+            self.uids.discard(uid)
+            return []
+        fresh = [] if uid in self.uids else [item]
+        self.uids.add(uid)
+        return fresh
+
+
+class Counting:
+    """The state behind the figures: a few words for each object that is there, and nothing of those that went."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, _Task] = {}
+        self._seen = {JOBS: _Seen(), RESULTS: _Seen()}
+        self._listed: set[str] = set()
+        self._unread: list[Unread] = []
+
+    @property
+    def active(self) -> int:
+        """How many tasks run."""
+        return self._in_phase("running")
+
+    @property
+    def pending(self) -> int:
+        """How many tasks wait."""
+        return self._in_phase("pending")
+
+    def unread(self) -> list[Unread]:
+        """The stored results that have come since this was asked last; `read` takes what is in them."""
+        found, self._unread = self._unread, []
+        return found
+
+    def listed(self, collection: str, items: Iterable[Json]) -> list[Told]:
+        """Take in a whole list."""
+        known = list(items)
+        history = collection not in self._listed
+        self._listed.add(collection)
+        if collection not in _TASKS:
+            return self._new(collection, self._seen[collection].listed(known), history=history)
+        there = {_uid(item) for item in known}
+        for uid, task in self._tasks.items():
+            if uid not in there:
+                self._leave(task, collection)
+        told = [one for item in known for one in self._stay(collection, item, history=history)]
+        self._forget(collection)
+        return told
+
+    def changed(self, collection: str, item: Json, *, gone: bool = False) -> list[Told]:
+        """Take in one object that is new, has changed or is gone from its collection."""
+        if collection not in _TASKS:
+            fresh = self._seen[collection].changed(item, gone=gone)
+            return self._new(collection, fresh, history=False)
+        if not gone:
+            return list(self._stay(collection, item, history=False))
+        if task := self._tasks.get(_uid(item)):
+            self._leave(task, collection)
+        return []
+
+    def read(self, one: Unread, chunk: Chunk) -> list[Told]:
+        """Take in what stored results hold. Nothing of it is kept."""
+        told = [
+            Told(families.PULL_SECONDS, (), image.seconds)
+            for node in chunk.nodes.values()
+            for image in node.images
+            if image.result is Result.PULLED and image.seconds is not None
+        ]
+        task = self._tasks.get(one.task)
+        if task and task.window:
+            task.batches = task.batches or Batches()
+            nodes = task.waves[chunk.group][1] if 0 <= chunk.group < len(task.waves) else 0
+            seconds = task.batches.add(chunk, task.window, nodes)
+            told += [Told(families.BATCH_SECONDS, (), value) for value in seconds]
+        return told
+
+    def _in_phase(self, phase: str) -> int:
+        return sum(task.phase == phase and task.live and not task.ended for task in self._tasks.values())
+
+    # -- which tasks there are
+
+    def _stay(self, collection: str, item: Json, *, history: bool) -> Iterator[Told]:
+        task = self._task(_uid(item))
+        task.missed = frozenset()
+        if collection == LIVE:
+            task.live = task.seen_live = True
+            yield from _begin(task, item, history=history)
+        else:
+            task.done = True
+            # Seen alive since our first list: then its end is none of the history.
+            yield from _end(task, item, history=history and not task.seen_live)
+
+    def _leave(self, task: _Task, collection: str) -> None:
+        if collection == LIVE:
+            task.live = False
+        else:
+            task.done = False
+
+    def _forget(self, collection: str) -> None:
+        """Drop the tasks that are in neither collection, once both were listed since."""
+        for uid, task in list(self._tasks.items()):
+            if not task.live and not task.done:
+                task.missed |= {collection}
+                if task.missed == _TASKS:
+                    del self._tasks[uid]
+
+    def _task(self, uid: str) -> _Task:
+        return self._tasks.setdefault(uid, _Task())
+
+    # -- what belongs to tasks
+
+    def _new(self, collection: str, items: Iterable[Json], *, history: bool) -> list[Told]:
+        told: list[Told] = []
+        for item in sorted(items, key=_made):
+            labels = item["metadata"].get("labels") or {}
+            owner = str(labels.get(LABEL_WORKFLOW_UID) or "")
+            if collection == JOBS:
+                self._task(owner).jobs |= {(labels.get(LABEL_GROUP, ""), labels.get(LABEL_ATTEMPT, ""))}
+                told += [] if history else [Told(families.JOBS_MADE, ("success",))]
+            elif history:
+                self._task(owner).batches = Batches(midway=True)
+            else:
+                self._unread.append(Unread(item["metadata"]["name"], _uid(item), owner))
+        return told
+
+
+def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Told]:
+    """What a Workflow without a verdict tells: its phase, its start, and drivers that were lost."""
+    argo = workflow.get("status") or {}
+    if phase_of(workflow) == "Running":
+        task.phase = "running"
+    else:
+        task.phase = "pending" if status_of(workflow) == "pending" else ""
+    _plan(task, workflow)
+    # A task that was terminated while it waited has a start as well, which is its end.
+    started = argo.get("startedAt") and (workflow.get("spec") or {}).get("shutdown") != "Terminate"
+    if started and not task.waited:
+        task.waited = True
+        if not history:
+            yield from _wait(workflow, argo["startedAt"])
+    groups = {name: str(group) for group, (name, _) in enumerate(task.waves)}
+    for node_id, node in lost_drivers(argo.get("nodes") or {}).items():
+        wave, attempt = attempt_of(node)
+        if node_id in task.drivers or wave not in groups:
+            continue
+        task.drivers |= {node_id}
+        if not history and (groups[wave], attempt) not in task.jobs:
+            yield Told(families.JOBS_MADE, ("failure",))
+
+
+def _plan(task: _Task, workflow: Json) -> None:
+    annotations = workflow["metadata"].get("annotations") or {}
+    if ANNOTATION_PLAN not in annotations:
+        return
+    try:
+        plan = PlanSummary.from_json(annotations[ANNOTATION_PLAN])
+    except (ValidationError, NewerFormatError):  # someone else's hand, or a newer program's
+        return
+    asked = resized(str(annotations.get(ANNOTATION_BATCH_SIZE) or ""), plan.eligible)
+    task.window = asked or plan.window
+    task.waves = tuple((wave.name, wave.nodes) for wave in plan.waves)
+
+
+def _end(task: _Task, workflow: Json, *, history: bool) -> Iterator[Told]:
+    """What a Workflow with a verdict tells: the end with its counts, and the rounds of its notice."""
+    if not task.ended:
+        task.ended = True
+        if not history:
+            yield from _verdict(task, workflow)
+    known = notice.recorded(workflow["metadata"].get("annotations") or {})
+    if known is None:
+        return
+    before = task.notice[1] if task.notice[0] == known.id else 0
+    task.notice = (known.id, max(before, known.rounds))
+    if history or known.event not in families.EVENTS or known.rounds <= before:
+        return
+    missed = known.rounds - before - 1  # rounds that nobody told us of: none of them was the last
+    if missed:
+        yield Told(families.DELIVERIES, (known.event, "undelivered"), missed)
+    yield Told(families.DELIVERIES, (known.event, known.outcome))
+
+
+def _verdict(task: _Task, workflow: Json) -> Iterator[Told]:
+    status = status_of(workflow)
+    if status not in families.STATUSES:  # someone else's hand
+        return
+    yield Told(families.TASKS, (status,))
+    verdict = verdict_of(workflow)
+    if verdict is None:  # of a newer program: its status stands in a label
+        return
+    seconds = _between(verdict.started_at, verdict.at)
+    if seconds is not None:
+        yield Told(families.TASK_SECONDS, (status,), seconds)
+    if not task.waited and (status != "cancelled" or verdict.summary):
+        task.waited = True
+        yield from _wait(workflow, verdict.started_at)
+    if verdict.summary:
+        yield from _summary(verdict.summary)
+
+
+def _wait(workflow: Json, started_at: str) -> Iterator[Told]:
+    seconds = _between(str(workflow["metadata"].get("creationTimestamp") or ""), started_at)
+    if seconds is not None:
+        yield Told(families.QUEUE_SECONDS, (str(min(10, max(0, _priority(workflow)))),), seconds)
+
+
+def _priority(workflow: Json) -> int:
+    try:
+        return priority_of(workflow)
+    except (ValueError, TypeError):  # someone else's hand
+        return 0
+
+
+def _summary(summary: Summary) -> Iterator[Told]:
+    nodes = {
+        "completed": summary.completed - summary.warm,
+        "warm": summary.warm,
+        "failed": summary.failed - summary.not_reached,
+        "not_reached": summary.not_reached,
+    }
+    counted = (
+        (families.NODES, nodes),
+        (families.IMAGES, {name: summary.images.get(name, 0) for name in families.RESULTS}),
+    )
+    for figure, values in counted:
+        yield from (Told(figure, (name,), count) for name, count in values.items() if count > 0)
+    if summary.bytes > 0:
+        yield Told(families.BYTES, (), summary.bytes)
+    for reason, count in summary.failures.items():
+        known = reason if reason in families.FAILURES else Failure.UNKNOWN.value  # a newer program's class
+        if count > 0:
+            yield Told(families.FAILED, (known,), count)
+
+
+def _between(start: str, end: str) -> float | None:
+    """The seconds from one stamp to another, not below 0; None where one of them is none."""
+    try:
+        return max(0.0, clock.between(start, end))
+    except (ValueError, TypeError):  # empty, or someone else's hand
+        return None
+
+
+def _uid(item: Json) -> str:
+    return str(item["metadata"]["uid"])
+
+
+def _made(item: Json) -> tuple[str, int, str]:
+    """In the order in which they were made: their names end with a number."""
+    name = str(item["metadata"]["name"])
+    return str(item["metadata"].get("creationTimestamp") or ""), len(name), name

@@ -1,0 +1,1 @@
+"""Webhook messages: when one is due, its payload and signature, and allowed targets."""

@@ -1,0 +1,149 @@
+"""The notice of a task's end: to whom it is owed, what became of it, and when it is tried again.
+
+`finish` sends it and records what came of it, the keeper sees to it that it is tried again; both ask here. What is
+read are the annotations of a Workflow, or those that its copy kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_VERDICT, ANNOTATION_WEBHOOK
+from ips_flows.core.errors import NewerFormatError
+from ips_flows.core.results.records import Record, StoredRecord
+
+if TYPE_CHECKING:
+    from ips_flows.core.request.model import PrewarmRequest
+
+RecordT = TypeVar("RecordT", bound=Record)
+Format = Literal["json", "cloudevents", "slack", "dingtalk"]
+# delivered: the receiver said 2xx · undelivered: it is tried again · gone: it said 410 · refused: it may not be called
+Outcome = Literal["delivered", "undelivered", "gone", "refused"]
+
+WINDOW_SECONDS = 86_400.0  # how long after the end an undelivered notice is tried again
+PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)  # seconds after each round; then always the last
+
+
+class Webhook(Record):
+    """Whom a request wants told. `secret_name` is a Secret that has the URL, the key, or both."""
+
+    url: str = ""
+    secret_name: str = ""
+    format: Format = "json"
+
+    @classmethod
+    def of(cls, request: PrewarmRequest) -> Webhook | None:
+        """That of a request; None where nobody is to be told."""
+        if not request.webhook_url and not request.webhook_secret_name:
+            return None
+        return cls(
+            url=request.webhook_url, secret_name=request.webhook_secret_name, format=request.webhook_format
+        )
+
+
+class Notice(StoredRecord):
+    """What became of a notice. `id` is the same in every try of it, and in the verdict.
+
+    `tries` counts what was sent, `rounds` the runs of `finish` that tried; `first` and `last` are when those began
+    and ended. `target` is scheme and host alone: the rest of a webhook's URL is often a password.
+    """
+
+    id: str
+    event: str
+    outcome: Outcome
+    status: int | None = None  # the receiver's last HTTP status
+    reason: str = ""  # why it was not delivered
+    target: str = ""
+    tries: int = 0
+    rounds: int = 1
+    first: str
+    last: str
+    not_before: str = ""  # the receiver asked for that long a pause
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self.outcome != "undelivered"
+
+    @property
+    def words(self) -> str:
+        """`undelivered to https://hooks.example after 4 tries`."""
+        to = f" to {self.target}" if self.target else ""
+        return f"{self.outcome}{to} after {self.tries} {'try' if self.tries == 1 else 'tries'}"
+
+
+def event_of(status: str) -> str:
+    """The name of the event of an end: `task.completed`, `task.failed` or `task.cancelled`."""
+    return f"task.{status}"
+
+
+def deletion_id(uid: str, created_at: str) -> str:
+    """The id of the notice of a task that was deleted before its verdict."""
+    return f"{uid}-{created_at}-cancelled"
+
+
+def webhook_in(annotations: Mapping[str, str]) -> Webhook | None:
+    """The webhook that the metadata of a task names."""
+    return _read(Webhook, annotations.get(ANNOTATION_WEBHOOK))
+
+
+def recorded(annotations: Mapping[str, str]) -> Notice | None:
+    """What is recorded of the notice; None where nothing is, or nothing that can be read."""
+    return _read(Notice, annotations.get(ANNOTATION_NOTICE))
+
+
+def owed_since(annotations: Mapping[str, str], deleted_at: str = "") -> str:
+    """Since when a notice is owed; '' where none is, by the verdict's own word.
+
+    A task that was deleted (`deleted_at`) without a verdict owes one if its metadata names a webhook.
+    """
+    if ANNOTATION_VERDICT in annotations:
+        verdict = _object(annotations[ANNOTATION_VERDICT])
+        owed = verdict.get("notify") is True and (not deleted_at or webhook_in(annotations) is not None)
+        return str(verdict.get("at") or "") if owed else ""
+    return deleted_at if deleted_at and webhook_in(annotations) else ""
+
+
+def is_open(annotations: Mapping[str, str], now: datetime, deleted_at: str = "") -> bool:
+    """Whether a notice is owed that is neither settled nor a day old. One of a newer program is left to that."""
+    since = owed_since(annotations, deleted_at)
+    if not since or (now - clock.parse(since)).total_seconds() >= WINDOW_SECONDS:
+        return False
+    if ANNOTATION_NOTICE not in annotations:
+        return True
+    known = recorded(annotations)
+    return known is not None and not known.final
+
+
+def pause(rounds: int) -> float:
+    """The seconds after so many rounds until the next one."""
+    return PAUSES[min(max(rounds, 1), len(PAUSES)) - 1]
+
+
+def due_at(notice: Notice) -> datetime:
+    """When an undelivered notice is tried again."""
+    at = clock.parse(notice.last) + timedelta(seconds=pause(notice.rounds))
+    return max(at, clock.parse(notice.not_before)) if notice.not_before else at
+
+
+def _read(kind: type[RecordT], text: str | None) -> RecordT | None:
+    if not text:
+        return None
+    try:
+        return kind.from_json(text)
+    except (ValidationError, NewerFormatError):  # someone else's hand, or a newer program's
+        return None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

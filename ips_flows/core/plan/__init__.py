@@ -1,0 +1,1 @@
+"""Which nodes a task warms, in which waves, and which of them may start now."""

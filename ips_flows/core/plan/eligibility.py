@@ -1,0 +1,187 @@
+"""Nodes as the plan sees them: the few facts that matter, and whether a node is eligible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ips_flows.core.images.reference import Reference, parse_reference
+from ips_flows.core.k8s.selectors import Selector, parse_selector
+from ips_flows.core.request.model import PrewarmRequest
+from ips_flows.core.results.results import Skip
+
+# The first releases with image volumes that hold for us: kubelet 1.35 reports them per container,
+# containerd 2.1 and CRI-O 1.31 mount them.
+_KUBELET_WITH_IMAGE_VOLUMES = (1, 35)
+_RUNTIMES_WITH_IMAGE_VOLUMES = {"containerd": (2, 1), "cri-o": (1, 31)}
+_CORDON_TAINT = "node.kubernetes.io/unschedulable"
+# Judged by the Ready condition, not as taints.
+_HEALTH_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_STRICT_EFFECTS = ("NoSchedule", "NoExecute")
+_VERSION = re.compile(r"v?(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeImage:
+    """An image that a node says it holds. `digest` is that of its manifest or index, where known."""
+
+    digest: str | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node's facts. `images` maps every name that the node lists to what it is."""
+
+    name: str
+    labels: Mapping[str, str]
+    ready: bool
+    cordoned: bool
+    taints: Sequence[Mapping[str, str]]
+    os: str
+    kubelet: str
+    runtime: str
+    images: Mapping[str, NodeImage]
+
+    def image(self, reference: Reference) -> NodeImage | None:
+        """What the node says of an image, by any of its names."""
+        return next((self.images[name] for name in reference.names() if name in self.images), None)
+
+
+def read_node(node: Mapping[str, Any]) -> Node:
+    """The facts of a Node object as the API sends it."""
+    metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
+    info = status.get("nodeInfo") or {}
+    labels = metadata.get("labels") or {}
+    return Node(
+        name=metadata["name"],
+        labels=labels,
+        ready=is_ready(node),
+        cordoned=bool(spec.get("unschedulable")),
+        taints=spec.get("taints") or (),
+        os=labels.get("kubernetes.io/os") or info.get("operatingSystem") or "linux",
+        kubelet=info.get("kubeletVersion") or "",
+        runtime=info.get("containerRuntimeVersion") or "",
+        images=_images(status.get("images") or ()),
+    )
+
+
+def is_ready(node: Mapping[str, Any]) -> bool:
+    """Whether the node's Ready condition is True."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def _images(entries: Sequence[Mapping[str, Any]]) -> dict[str, NodeImage]:
+    found: dict[str, NodeImage] = {}
+    for entry in entries:
+        names = entry.get("names") or ()
+        digests = {name.partition("@")[0]: name.partition("@")[2] for name in names if "@" in name}
+        size = int(entry.get("sizeBytes") or 0)
+        for name in names:
+            repository, _, digest = name.partition("@")
+            if not digest:
+                # `host:5000/app:1` → `host:5000/app`: a tag follows the last slash
+                head, slash, tail = name.rpartition("/")
+                repository = head + slash + tail.partition(":")[0]
+            found[name] = NodeImage(digest or digests.get(repository), size)
+    return found
+
+
+class Eligibility:
+    """Whether nodes are eligible for a request: one rule a reason, the first that holds is given."""
+
+    def __init__(self, request: PrewarmRequest) -> None:
+        self._request = request
+        self._names = frozenset(request.nodes)
+        self._excluded = frozenset(request.exclude_nodes)
+        self._selector: Selector = parse_selector(request.selector)
+        self._tolerations = pod_tolerations(request)
+
+    def skip(self, node: Node) -> Skip | None:
+        """Why a node is left out, or None when it is eligible."""
+        request = self._request
+        if self._names and node.name not in self._names:
+            return Skip.NOT_SELECTED
+        if any(node.labels.get(key) != value for key, value in request.node_selector.items()):
+            return Skip.NOT_SELECTED
+        if not self._selector.matches(node.labels):
+            return Skip.NOT_SELECTED
+        if node.name in self._excluded:
+            return Skip.EXCLUDED
+        if is_virtual(node):
+            return Skip.VIRTUAL
+        if node.os != "linux":
+            return Skip.WRONG_PLATFORM
+        if not node.ready:
+            return Skip.NOT_READY
+        if node.cordoned and not request.include_cordoned:
+            return Skip.CORDONED
+        if not all(self._tolerated(taint) for taint in node.taints):
+            return Skip.TAINT_NOT_TOLERATED
+        return None
+
+    def _tolerated(self, taint: Mapping[str, str]) -> bool:
+        if taint.get("effect") not in _STRICT_EFFECTS or taint["key"] in (_CORDON_TAINT, *_HEALTH_TAINTS):
+            return True
+        return any(tolerates(toleration, taint) for toleration in self._tolerations)
+
+
+def pod_tolerations(request: PrewarmRequest) -> list[dict[str, Any]]:
+    """The tolerations of the pull pods: all taints by default."""
+    if request.tolerations is None:
+        return [{"operator": "Exists"}]
+    own = [
+        toleration.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
+        for toleration in request.tolerations
+    ]
+    cordon = {"key": _CORDON_TAINT, "operator": "Exists", "effect": "NoSchedule"}
+    return [*own, cordon] if request.include_cordoned else own
+
+
+def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, str]) -> bool:
+    """Whether a toleration covers a taint, as the scheduler decides it."""
+    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
+        return False
+    if not toleration.get("key"):
+        return toleration.get("operator") == "Exists"
+    if toleration["key"] != taint["key"]:
+        return False
+    if toleration.get("operator") == "Exists":
+        return True
+    return (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def is_virtual(node: Node) -> bool:
+    """Whether no kubelet with an image store stands behind the node (virtual-kubelet, Fargate)."""
+    return (
+        node.labels.get("type") == "virtual-kubelet"
+        or node.labels.get("eks.amazonaws.com/compute-type") == "fargate"
+        or any(taint["key"] == "virtual-kubelet.io/provider" for taint in node.taints)
+    )
+
+
+def lacks_image_volumes(node: Node) -> str:
+    """Why image volumes can't be used on a node, or an empty text."""
+    kubelet = _version(node.kubelet)
+    if kubelet is None or kubelet < _KUBELET_WITH_IMAGE_VOLUMES:
+        return f"{node.name} runs kubelet {node.kubelet or 'of unknown version'}, before 1.35"
+    name, _, text = node.runtime.partition("://")
+    needed = _RUNTIMES_WITH_IMAGE_VOLUMES.get(name)
+    version = _version(text)
+    if needed is None or version is None or version < needed:
+        known = ", ".join(f"{key} ≥ {a}.{b}" for key, (a, b) in _RUNTIMES_WITH_IMAGE_VOLUMES.items())
+        return f"{node.name} runs {node.runtime or 'an unknown runtime'}, not {known}"
+    return ""
+
+
+def references(request: PrewarmRequest) -> list[Reference]:
+    """The parsed references of a request, in its order."""
+    return [parse_reference(spec.image) for spec in request.images]
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    match = _VERSION.match(text)
+    return (int(match[1]), int(match[2])) if match else None

@@ -1,0 +1,1 @@
+"""Pull Jobs and pods: how they are made, and what their status proves."""

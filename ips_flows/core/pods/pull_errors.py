@@ -1,0 +1,61 @@
+"""What kept an image from a node, by the words of containerd, CRI-O and registries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ips_flows.core.results.results import Failure
+
+# Nothing but a change outside the cluster can mend these.
+PERMANENT = (Failure.NOT_FOUND, Failure.UNAUTHORIZED, Failure.WRONG_PLATFORM, Failure.INVALID_IMAGE)
+
+# The first pattern that is found decides, so the special ones stand before the general ones.
+_CLASSES: Sequence[tuple[Failure, re.Pattern[str]]] = [
+    (failure, re.compile(pattern, re.IGNORECASE))
+    for failure, pattern in (
+        (Failure.NO_SPACE, r"no space left on device|disk quota exceeded"),
+        (Failure.RATE_LIMITED, r"\b429\b|toomanyrequests|too many requests|rate limit"),
+        (
+            Failure.WRONG_PLATFORM,
+            r"no match for platform|no matching manifest|no image found .* for architecture",
+        ),
+        (
+            Failure.UNAUTHORIZED,
+            (
+                r"\b401\b|\b403\b|unauthorized|forbidden|authorization failed|authentication required|no basic auth"
+                r"|access denied|access to the resource is denied|insufficient_scope"
+            ),
+        ),
+        (
+            Failure.REGISTRY_UNAVAILABLE,
+            (
+                r"connection refused|connection reset|no such host|i/o timeout|tls handshake|x509:|no route to host"
+                r"|network is unreachable|server misbehaving|unexpected eof|: eof\b|deadline ?exceeded|timeout awaiting"
+                r"|server closed"
+                r"|\b50[0234]\b|client.timeout|http: server gave http response to https client|short read"
+            ),
+        ),
+        (
+            Failure.NOT_FOUND,
+            r"not found|manifest unknown|name unknown|name_unknown|manifest_unknown|does not exist",
+        ),
+        (
+            Failure.INVALID_IMAGE,
+            (
+                r"invalid reference|invalidimagename|couldn't parse image|failed to parse|unsupported media ?type"
+                r"|unexpected media ?type|digest mismatch|unexpected commit digest|failed to extract|archive/tar"
+            ),
+        ),
+    )
+]
+
+
+def classify(message: str, *names: str) -> Failure:
+    """The class of a pull error, by the texts of containerd, CRI-O and registries.
+
+    `names` are those of images, which have no say in it: an image may be called `forbidden:401`.
+    """
+    for name in names:
+        message = message.replace(name, "")
+    return next((failure for failure, pattern in _CLASSES if pattern.search(message)), Failure.UNKNOWN)

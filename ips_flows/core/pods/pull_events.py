@@ -1,0 +1,72 @@
+"""What a kubelet tells of its pulls, in the events of a pod.
+
+Source of the texts is the kubelet's image manager:
+`Successfully pulled image "X" in 70ms (…). Image size: 4196390 bytes.`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ips_flows.core.images.reference import Reference
+
+_PULLED = re.compile(r"Successfully pulled image .*? in (?P<took>[0-9a-zµ.]+)", re.DOTALL)
+_SIZE = re.compile(r"Image size: (?P<bytes>\d+) bytes")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|µs|us|ns)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event of a pod. `took` is seconds, None for an image that was present already."""
+
+    reason: str
+    text: str
+    count: int
+    took: float | None
+    size: int | None
+
+    def failed_to_pull(self, reference: Reference) -> bool:
+        """Whether this tells that the image could not be pulled."""
+        return self.reason == "Failed" and _names(self.text, reference, "pull image ")
+
+
+def tell(events: Iterable[Mapping[str, Any]]) -> list[Told]:
+    """The events in the order of time; of one second, real pulls stand before `already present`."""
+    told: list[tuple[str, int, Told]] = []
+    for event in events:
+        text = str(event.get("message") or "")
+        pulled = _PULLED.search(text)
+        size = _SIZE.search(text)
+        one = Told(
+            reason=event.get("reason") or "",
+            text=text,
+            count=int((event.get("series") or {}).get("count") or event.get("count") or 1),
+            took=_seconds(pulled["took"]) if pulled else None,
+            size=int(size["bytes"]) if size else None,
+        )
+        when = event.get("firstTimestamp") or event.get("eventTime") or ""
+        told.append((when, 0 if pulled else 1, one))
+    return [one for _, _, one in sorted(told, key=lambda row: row[:2])]
+
+
+def pulled_event(reference: Reference, told: Sequence[Told]) -> Told | None:
+    """The first event that tells of an image that it is on the node, pulled or present; None without one."""
+    return next(
+        (one for one in told if one.reason == "Pulled" and _names(one.text, reference, "mage ")), None
+    )
+
+
+def _names(text: str, reference: Reference, before: str) -> bool:
+    """Whether a text names the image, as it was written or with the tag that the kubelet adds."""
+    return any(
+        f'{before}"{name}"' in text
+        for name in (reference.text, f"{reference.text}:latest", reference.canonical)
+    )
+
+
+def _seconds(text: str) -> float:
+    return round(sum(float(amount) * _UNITS[unit] for amount, unit in _DURATION.findall(text)), 3)

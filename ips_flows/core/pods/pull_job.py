@@ -1,0 +1,317 @@
+"""The objects of one attempt: the Indexed Job of gated pull pods, its index map, and the patches on its pods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ips_flows.core.constants import (
+    ANNOTATION_ENDED,
+    ANNOTATION_EPOCH,
+    ANNOTATION_HOLDER,
+    LABEL_ATTEMPT,
+    LABEL_GROUP,
+    LABEL_KIND,
+    LABEL_TASK_NAME,
+    LABEL_WORKFLOW_UID,
+    PRIORITY_CLASS,
+    SCHEDULING_GATE,
+    SERVICE_ACCOUNT_PULL,
+    UNTRACKED,
+    label_value,
+)
+from ips_flows.core.plan.plan import GroupPlan, PlannedImage
+from ips_flows.core.plan.window import parallelism
+from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name, note
+from ips_flows.core.results.results import Chunk, encode, pack, unpack
+
+Json = dict[str, Any]
+
+USER = 65532
+# How much longer than `nodeTimeout` a pod lives when no driver ends it.
+POD_SLACK_SECONDS = 60
+_JOB_KEPT_SECONDS = 3600
+_SHARED = "/ips"
+_CONTAINER_SECURITY: Json = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+# Service meshes and autoscalers look at pods; ours are short and may go at any time.
+_POD_ANNOTATIONS = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "true",
+    "sidecar.istio.io/inject": "false",
+    "linkerd.io/inject": "disabled",
+    "kuma.io/sidecar-injection": "disabled",
+}
+_INDEX_KEY = "index.json.gz"
+_EPOCH_POINTER = "/metadata/annotations/" + ANNOTATION_EPOCH.replace("/", "~1")
+
+
+def task_labels(task: str, uid: str, kind: str, group: int | None = None, attempt: int | None = None) -> Json:
+    """The labels of an object that belongs to a task."""
+    labels = {LABEL_WORKFLOW_UID: uid, LABEL_TASK_NAME: label_value(task), LABEL_KIND: kind}
+    if group is not None:
+        labels[LABEL_GROUP] = str(group)
+    if attempt is not None:
+        labels[LABEL_ATTEMPT] = str(attempt)
+    return labels
+
+
+def owner(api_version: str, kind: str, name: str, uid: str) -> Json:
+    """An owner reference: the object goes when its owner goes."""
+    return {"apiVersion": api_version, "kind": kind, "name": name, "uid": uid}
+
+
+def workflow_owner(task: str, uid: str) -> Json:
+    """The owner reference of all that belongs to a task as a whole."""
+    return owner("argoproj.io/v1alpha1", "Workflow", task, uid)
+
+
+def config_map(
+    name: str,
+    *,
+    labels: Json,
+    owner_reference: Json,
+    binary: Mapping[str, str] | None = None,
+    data: Json | None = None,
+) -> Json:
+    """An immutable ConfigMap with an owner."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "labels": labels, "ownerReferences": [owner_reference]},
+        "immutable": True,
+        **({"binaryData": dict(binary)} if binary else {}),
+        **({"data": data} if data else {}),
+    }
+
+
+def results_map(name: str, task: str, uid: str, chunk: Chunk) -> Json:
+    """The ConfigMap of a chunk of results; it lives as long as the Workflow."""
+    return config_map(
+        name,
+        labels=task_labels(task, uid, "results"),
+        owner_reference=workflow_owner(task, uid),
+        binary=encode(chunk),
+    )
+
+
+def job(
+    plan: GroupPlan,
+    name: str,
+    *,
+    labels: Json,
+    owner_reference: Json,
+    nodes: int,
+    seconds_left: int,
+    holder: str,
+    window: int,
+) -> Json:
+    """The Indexed Job of an attempt: one gated pod per node, never retried by the Job controller itself."""
+    pod = pull_pod(plan)
+    pod["metadata"]["labels"] = labels
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": {ANNOTATION_HOLDER: holder, ANNOTATION_EPOCH: "1"},
+            "ownerReferences": [owner_reference],
+        },
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": nodes,
+            "parallelism": parallelism(window, nodes),
+            "backoffLimitPerIndex": 0,
+            "maxFailedIndexes": nodes,
+            "podReplacementPolicy": "Failed",
+            "activeDeadlineSeconds": max(1, seconds_left),
+            "ttlSecondsAfterFinished": _JOB_KEPT_SECONDS,
+            "template": pod,
+        },
+    }
+
+
+def pull_pod(plan: GroupPlan) -> Json:
+    """The template of a pull pod, which runs under `restricted` Pod Security."""
+    volume_mode = plan.mode == "volume"
+    build = _volume_container if volume_mode else _image_container
+    spec: Json = {
+        "restartPolicy": "Never",
+        "schedulingGates": [{"name": SCHEDULING_GATE}],
+        "serviceAccountName": SERVICE_ACCOUNT_PULL,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "priorityClassName": PRIORITY_CLASS,
+        "activeDeadlineSeconds": plan.node_timeout + POD_SLACK_SECONDS,
+        # A kubelet never breaks off a pull, so a pod that pulls would stay Terminating until its registry answers.
+        "terminationGracePeriodSeconds": 0,
+        "tolerations": list(plan.tolerations),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [build(plan, index, image) for index, image in enumerate(plan.images)],
+        "volumes": [_image_volume(index, image) for index, image in enumerate(plan.images)]
+        if volume_mode
+        else [{"name": WORKER_CONTAINER, "emptyDir": {"sizeLimit": "16Mi"}}],
+    }
+    if not volume_mode:
+        spec["initContainers"] = [_worker_container(plan.worker_image)]
+    if plan.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in plan.pull_secrets]
+    return {"metadata": {"annotations": {ANNOTATION_EPOCH: "0", **_POD_ANNOTATIONS}}, "spec": spec}
+
+
+def probe_job(image: str, worker_image: str) -> Json:
+    """A Job with an image volume, for a dry run: does this API server keep the field?"""
+    container = {
+        "name": "probe",
+        "image": worker_image,
+        "volumeMounts": [{"name": "probe", "mountPath": "/image"}],
+        "securityContext": _CONTAINER_SECURITY,
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"generateName": "ips-flow-probe-"},
+        "spec": {
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [container],
+                    "volumes": [
+                        {"name": "probe", "image": {"reference": image, "pullPolicy": "IfNotPresent"}}
+                    ],
+                }
+            }
+        },
+    }
+
+
+def keeps_image_volume(job: Mapping[str, Any]) -> bool:
+    """Whether a stored Job still has its image volume."""
+    return all(
+        (volume.get("image") or {}).get("reference") for volume in job["spec"]["template"]["spec"]["volumes"]
+    )
+
+
+def index_of(pod: Mapping[str, Any]) -> int:
+    """The completion index of a pull pod."""
+    return int(pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"])
+
+
+def is_gated(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod still waits at our gate."""
+    return any(gate["name"] == SCHEDULING_GATE for gate in pod["spec"].get("schedulingGates") or ())
+
+
+def pod_epoch(pod: Mapping[str, Any]) -> str:
+    """The epoch that a pod carries, as read."""
+    return str(pod["metadata"]["annotations"][ANNOTATION_EPOCH])
+
+
+def ungate(pod: Mapping[str, Any], node: str) -> list[Json]:
+    """The JSON patch that lets a pod go to its node. It fails with 422 when another driver took the pod over."""
+    pinned = {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [
+                {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+            ]
+        }
+    }
+    gates = [gate for gate in pod["spec"]["schedulingGates"] if gate["name"] != SCHEDULING_GATE]
+    return [
+        {"op": "test", "path": _EPOCH_POINTER, "value": pod_epoch(pod)},
+        {"op": "add", "path": "/spec/affinity", "value": {"nodeAffinity": pinned}},
+        {"op": "replace", "path": "/spec/schedulingGates", "value": gates},
+        {"op": "add", "path": "/metadata/managedFields", "value": UNTRACKED},
+    ]
+
+
+def take_over(pod: Mapping[str, Any], epoch: str) -> list[Json]:
+    """The JSON patch by which a new driver makes a gated pod its own."""
+    return [
+        {"op": "test", "path": _EPOCH_POINTER, "value": pod_epoch(pod)},
+        {"op": "replace", "path": _EPOCH_POINTER, "value": epoch},
+    ]
+
+
+def end_bound(pod: Mapping[str, Any], why: str) -> Json:
+    """The merge patch that makes the kubelet end a pod within seconds, with what was seen of it before."""
+    return {
+        "metadata": {"annotations": {ANNOTATION_ENDED: note(pod, why)}},
+        "spec": {"activeDeadlineSeconds": 1},
+    }
+
+
+def end_unbound(reason: str, message: str) -> Json:
+    """The merge patch on `pods/status` that ends a pod which no kubelet will end."""
+    return {"status": {"phase": "Failed", "reason": reason, "message": message}}
+
+
+def index_data(nodes: Sequence[str]) -> dict[str, str]:
+    """The `binaryData` that says which index goes to which node; written down before the Job exists.
+
+    Packed: the plain names of some 20,000 nodes would not fit into a ConfigMap.
+    """
+    return pack(_INDEX_KEY, {"nodes": list(nodes)})
+
+
+def read_index(config_map: Mapping[str, Any]) -> list[str]:
+    """Read what `index_data` wrote."""
+    nodes: list[str] = unpack(_INDEX_KEY, config_map["binaryData"])["nodes"]
+    return nodes
+
+
+def _resources(index: int) -> Json:
+    # One container carries the pod's request; the others say 0, for namespaces whose quota wants a figure.
+    return {"requests": {"cpu": "1m", "memory": "8Mi"} if index == 0 else {"cpu": "0", "memory": "0"}}
+
+
+def _volume_container(plan: GroupPlan, index: int, _image: PlannedImage) -> Json:
+    return {
+        "name": container_name(index),
+        "image": plan.worker_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/busybox", "true"],
+        "resources": _resources(index),
+        "securityContext": _CONTAINER_SECURITY,
+        "volumeMounts": [{"name": container_name(index), "mountPath": "/image", "readOnly": True}],
+    }
+
+
+def _image_volume(index: int, image: PlannedImage) -> Json:
+    return {
+        "name": container_name(index),
+        "image": {"reference": image.image, "pullPolicy": image.pull_policy},
+    }
+
+
+def _image_container(_plan: GroupPlan, index: int, image: PlannedImage) -> Json:
+    return {
+        "name": container_name(index),
+        "image": image.image,
+        "imagePullPolicy": image.pull_policy,
+        "command": [f"{_SHARED}/busybox", "true"],
+        "workingDir": "/",
+        "resources": _resources(index),
+        "securityContext": _CONTAINER_SECURITY,
+        "volumeMounts": [{"name": WORKER_CONTAINER, "mountPath": _SHARED, "readOnly": True}],
+    }
+
+
+def _worker_container(image: str) -> Json:
+    return {
+        "name": WORKER_CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/busybox", "cp", "/bin/busybox", f"{_SHARED}/busybox"],
+        "resources": _resources(0),
+        "securityContext": _CONTAINER_SECURITY,
+        "volumeMounts": [{"name": WORKER_CONTAINER, "mountPath": _SHARED}],
+    }

@@ -1,0 +1,72 @@
+"""What a driver keeps of an object: it holds hundreds of pods with tens of containers each, and reads little of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ips_flows.core.constants import ANNOTATION_ENDED, ANNOTATION_EPOCH
+from ips_flows.core.k8s.objects import Json
+
+# What is kept, by the shape of the object; a list's entries all have the shape that stands for it, True is all.
+Shape = Mapping[str, Any]
+
+_CONTAINER: Shape = {"name": True, "image": True}
+_STATUS: Shape = {
+    "name": True,
+    "imageID": True,
+    "state": True,
+    "volumeMounts": {"volumeStatus": True},
+}
+POD: Shape = {
+    "metadata": {
+        "name": True,
+        "uid": True,
+        "resourceVersion": True,
+        "deletionTimestamp": True,
+        "annotations": {
+            "batch.kubernetes.io/job-completion-index": True,
+            ANNOTATION_EPOCH: True,
+            ANNOTATION_ENDED: True,
+        },
+    },
+    "spec": {
+        "nodeName": True,
+        "schedulingGates": True,
+        "volumes": {"name": True, "image": {"reference": True}},
+        "initContainers": _CONTAINER,
+        "containers": _CONTAINER,
+    },
+    "status": {
+        "phase": True,
+        "reason": True,
+        "message": True,
+        "startTime": True,
+        "conditions": {"type": True, "message": True},
+        "initContainerStatuses": _STATUS,
+        "containerStatuses": _STATUS,
+    },
+}
+EVENT: Shape = {
+    "metadata": {"name": True},
+    "involvedObject": {"name": True, "uid": True},
+    "reason": True,
+    "message": True,
+    "count": True,
+    "series": {"count": True},
+    "firstTimestamp": True,
+    "eventTime": True,
+}
+
+
+def lean(item: Json, shape: Shape) -> Json:
+    """An object without what is not in the shape."""
+    return {key: _lean(item[key], kept) for key, kept in shape.items() if key in item}
+
+
+def _lean(value: Any, shape: Any) -> Any:
+    if shape is True or value is None:
+        return value
+    if isinstance(value, list):
+        return [lean(one, shape) for one in value]
+    return lean(value, shape)

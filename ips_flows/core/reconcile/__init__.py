@@ -1,0 +1,1 @@
+"""What the keeper does about a task."""

@@ -1,0 +1,1 @@
+"""The request: its fields, their limits, and how a text becomes one."""

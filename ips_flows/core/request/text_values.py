@@ -1,0 +1,113 @@
+"""Fields of a request written as plain text, in flags and in the Argo UI's form, as the values that YAML would hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ips_flows.core.request.types import FieldError, shown
+
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+# Control characters separate nothing: they stay in the text, for its reader to refuse.
+_BLANK = " \t\r\n"
+_SEPARATOR = re.compile(r"[, \t\r\n]+")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_COMMENT = re.compile(r"(?:^|[ \t])#.*", re.DOTALL)
+
+
+def from_plain(field: str, value: Any) -> Any:
+    """The value of a field, given as text, as a sequence of texts (a repeated flag), or as the value itself.
+
+    Raises FieldError where a text can't be split into what the field holds.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    split = _SPLITTERS.get(field)
+    if split is not None:
+        if isinstance(value, str):
+            return split([value])
+        if isinstance(value, Sequence):
+            return split(list(value))
+        return value
+    return _scalar(field, value.strip(_BLANK)) if isinstance(value, str) else value
+
+
+def _scalar(field: str, text: str) -> Any:
+    if field in _NUMBERS and _NUMBER.fullmatch(text):
+        return int(text)
+    if field in _FLAGS and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return text
+
+
+def _lines(values: list[Any]) -> list[Any]:
+    """One image a line; blank lines and comments behind # don't count."""
+    items: list[Any] = []
+    for value in values:
+        if not isinstance(value, str):
+            items.append(value)
+            continue
+        lines = (_COMMENT.sub("", line).strip(_BLANK) for line in _LINE_END.split(value))
+        items += [line for line in lines if line]
+    return items
+
+
+def _names(values: list[Any]) -> list[Any]:
+    items: list[Any] = []
+    for value in values:
+        items += [part for part in _SEPARATOR.split(value) if part] if isinstance(value, str) else [value]
+    return items
+
+
+def _sizes(values: list[Any]) -> list[Any]:
+    return [
+        int(item) if isinstance(item, str) and _NUMBER.fullmatch(item) else item for item in _names(values)
+    ]
+
+
+def _pairs(values: list[Any]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for item in _names(values):
+        key, equals, value = str(item).partition("=")
+        if not equals:
+            raise FieldError(
+                [((), f"got {shown(str(item))}; allowed: key=value, with commas between several")]
+            )
+        if key in pairs:
+            raise FieldError([((), f"got the key {shown(key)} twice; allowed: each key once")])
+        pairs[key] = value
+    return pairs
+
+
+def _tolerations(values: list[Any]) -> list[Any]:
+    """Texts as kubectl writes taints: `key=value:Effect`, `key:Effect`, `key`."""
+    items: list[Any] = []
+    for item in _names(values):
+        if not isinstance(item, str):
+            items.append(item)
+            continue
+        head, _, effect = item.partition(":")
+        key, equals, value = head.partition("=")
+        toleration = {
+            "key": key,
+            "operator": "Equal" if equals else "Exists",
+            "value": value,
+            "effect": effect,
+        }
+        items.append({name: text for name, text in toleration.items() if text})
+    return items
+
+
+_NUMBERS = frozenset({"batchSize", "priority", "maxRetries", "retryDelay", "maxFailedNodes"})
+_FLAGS = frozenset({"includeCordoned"})
+_SPLITTERS: dict[str, Callable[[list[Any]], Any]] = {
+    "images": _lines,
+    "nodes": _names,
+    "excludeNodes": _names,
+    "pullSecrets": _names,
+    "waves": _sizes,
+    "nodeSelector": _pairs,
+    "labels": _pairs,
+    "tolerations": _tolerations,
+}

@@ -1,0 +1,213 @@
+"""The types of a request's fields, with bounds, and messages that say what was got and what is allowed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from ips_flows.core.images.reference import parse_reference
+from ips_flows.core.k8s.names import is_dns_label, is_dns_name, is_label_key, is_label_value
+from ips_flows.core.k8s.selectors import parse_selector
+
+PullPolicy = Literal["IfNotPresent", "Always"]
+
+_RESERVED = ("kubernetes.io", "k8s.io", "argoproj.io", "ips-flow.io")
+_LONGEST_NAME = 52
+_LONGEST_SHOWN = 120  # characters of a value in a message: an image with its digest fits
+SELECTOR_EXAMPLE = '"disk=ssd,zone in (a,b),!gpu"'
+_DURATION = re.compile(r"(?=[0-9])(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
+_UNITS = (86400, 3600, 60, 1)
+
+
+class FieldError(ValueError):
+    """What is wrong inside a field: (path below the field, message) pairs."""
+
+    def __init__(self, parts: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
+        super().__init__("; ".join(message for _, message in parts))
+        self.parts = parts
+
+
+def shown(value: Any, text: str = "") -> str:
+    """A value as messages show it; `text` is a plain scalar as it was written."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        # ASCII only, which is all that is allowed but in URLs: no letter looks like another one.
+        cut = len(value) > _LONGEST_SHOWN
+        return json.dumps(value[: _LONGEST_SHOWN - 1])[:-1] + '…"' if cut else json.dumps(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        number = text or str(value)
+        return number if len(number) <= _LONGEST_SHOWN else number[: _LONGEST_SHOWN - 1] + "…"
+    return "a mapping" if isinstance(value, Mapping) else "a list"
+
+
+def seconds_of(duration: str) -> int:
+    """A duration such as `90s` or `1h30m` in seconds. Raises ValueError if it is none."""
+    match = _DURATION.fullmatch(duration)
+    if not match:
+        raise ValueError(f'got {shown(duration)}; allowed: a duration such as "90s", "10m" or "1h30m"')
+    return sum(int(count or 0) * unit for count, unit in zip(match.groups(), _UNITS, strict=True))
+
+
+def repetitions(items: Sequence[Any], identity: Callable[[str], str] = str) -> list[tuple[int, str]]:
+    """(index, message) for every text that means the same as an earlier one. What can't be read is passed over."""
+    first: dict[str, str] = {}
+    found = []
+    for index, item in enumerate(items):
+        text = item.get("image") if isinstance(item, Mapping) else getattr(item, "image", item)
+        if not isinstance(text, str):
+            continue
+        try:
+            key = identity(text)
+        except ValueError:
+            continue
+        if key in first:
+            same = "" if first[key] == text else f", which is the same as {shown(first[key])}"
+            found.append((index, f"got {shown(text)} again{same}; allowed: each one once"))
+        else:
+            first[key] = text
+    return found
+
+
+def image_identity(text: str) -> str:
+    """What makes two image references the same."""
+    return parse_reference(text).identity
+
+
+def each_once(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A check of a list: none of its texts or images stands in it twice."""
+    identity = str if not items or isinstance(items[0], str) else image_identity
+    if found := repetitions(items, identity):
+        raise FieldError([((index,), message) for index, message in found])
+    return items
+
+
+def _text(fits: Callable[[str], bool], allowed: str) -> AfterValidator:
+    """A check of a text by a predicate."""
+
+    def check(value: str) -> str:
+        if not fits(value):
+            raise ValueError(f"got {shown(value)}; allowed: {allowed}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _image(value: str) -> str:
+    parse_reference(value)
+    return value
+
+
+def _selector(value: str) -> str:
+    try:
+        parse_selector(value)
+    except ValueError as error:
+        raise ValueError(
+            f"got {shown(value)}: {error}; allowed: a label selector such as {SELECTOR_EXAMPLE}"
+        ) from error
+    return value
+
+
+def _duration(shortest: str, longest: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not seconds_of(shortest) <= seconds_of(value) <= seconds_of(longest):
+            raise ValueError(f"got {shown(value)}; allowed: a duration from {shortest} to {longest}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _rising(sizes: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Sizes are cumulative; numbers compare with numbers only, percentages with percentages."""
+    last: dict[type, int] = {}
+    parts = []
+    for index, size in enumerate(sizes):
+        number = size if isinstance(size, int) else int(size.removesuffix("%"))
+        before = last.get(type(size), 0)
+        if number <= before:
+            unit = "" if isinstance(size, int) else "%"
+            parts.append(
+                (
+                    (index,),
+                    f"got {size}; allowed: more than the {before}{unit} before it, as sizes are cumulative",
+                )
+            )
+        last[type(size)] = max(number, before)
+    if parts:
+        raise FieldError(parts)
+    return sizes
+
+
+def _web_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not value or (
+        fits and len(value) <= 2048 and value.isprintable() and not set(value) & set(' "<>\\{}')
+    ):
+        if value and parts.username is not None:
+            raise ValueError(
+                "got a URL with credentials; allowed: one without; name a Secret in webhookSecretName"
+            )
+        return value
+    raise ValueError(f"got {shown(value)}; allowed: an http or https URL of at most 2048 characters")
+
+
+def _is_free_key(key: str) -> bool:
+    prefix = key.rpartition("/")[0]
+    return not any(prefix == domain or prefix.endswith("." + domain) for domain in _RESERVED)
+
+
+_LABEL_KEY = _text(is_label_key, 'a label key such as "disk" or "example.com/disk"')
+_LABEL_VALUE = _text(is_label_value, "a label value: letters, digits, '-', '_' and '.', at most 63")
+_FREE_KEY = _text(_is_free_key, f"a label key of your own; those of {', '.join(_RESERVED)} are reserved")
+_OBJECT_NAME = "the name of a Secret: lower-case letters, digits, '-' and '.'"
+_PERCENT = r"^([1-9][0-9]?|100)%$"
+
+Whole = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Image = Annotated[str, AfterValidator(_image)]
+LabelKey = Annotated[str, _LABEL_KEY]
+LabelValue = Annotated[str, _LABEL_VALUE]
+NodeLabels = Annotated[dict[LabelKey, LabelValue], Field(max_length=100)]
+TaskLabels = Annotated[dict[Annotated[str, _LABEL_KEY, _FREE_KEY], LabelValue], Field(max_length=100)]
+NodeNames = Annotated[
+    tuple[
+        Annotated[str, _text(is_dns_name, "the name of a node: lower-case letters, digits, '-' and '.'")], ...
+    ],
+    Field(max_length=10000),
+    AfterValidator(each_once),
+]
+SecretNames = Annotated[
+    tuple[Annotated[str, _text(is_dns_name, _OBJECT_NAME)], ...],
+    Field(max_length=100),
+    AfterValidator(each_once),
+]
+SecretName = Annotated[str, _text(lambda value: not value or is_dns_name(value), _OBJECT_NAME)]
+TaskName = Annotated[
+    str,
+    _text(
+        lambda value: not value or is_dns_label(value, _LONGEST_NAME),
+        f"a name of lower-case letters, digits and '-', at most {_LONGEST_NAME}, with a letter or digit at both ends",
+    ),
+]
+LabelSelector = Annotated[str, AfterValidator(_selector)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+NodeDuration = Annotated[str, _duration("10s", "24h")]
+TaskDuration = Annotated[str, _duration("30s", "7d")]
+Window = Annotated[int, Field(strict=True, ge=1, le=1000)] | Annotated[str, Field(pattern=_PERCENT)]
+Losses = Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(pattern=r"^([1-9]?[0-9]|100)%$")]
+Size = Annotated[
+    Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(pattern=_PERCENT)],
+    Field(description='a number from 1, or a percentage from "1%" to "100%"'),
+]
+Waves = Annotated[tuple[Size, ...], Field(max_length=20), AfterValidator(_rising)]

@@ -1,0 +1,280 @@
+"""The tasks of a namespace as lists show them, kept from the events of four collections.
+
+A task is in "live" until it has its verdict, and then in "done", which tells its metadata alone. The two are told
+by different streams, in any order: so no task is dropped because one of them has lost it, but only when whoever
+keeps this has looked, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_PROGRESS, LABEL_VERDICT, LABEL_WORKFLOW_UID
+from ips_flows.core.rest.responses import encoded
+from ips_flows.core.rest.trim import facts, lean_workflow
+from ips_flows.core.results.records import FailureLine
+from ips_flows.core.task import queue, task
+from ips_flows.core.task.as_json import to_json
+from ips_flows.core.task.task import Status, Task
+
+Json = dict[str, Any]
+
+LIVE, DONE, JOBS, RESULTS = "live", "done", "jobs", "results"
+COLLECTIONS = (LIVE, DONE, JOBS, RESULTS)
+
+
+class Row:
+    """One task of a list. Its JSON is made when it is first asked for."""
+
+    __slots__ = ("_body", "_task", "_text", "created_at", "ended", "final", "name", "status", "uid")
+
+    def __init__(self, workflow: Json, read: partial[Task]) -> None:
+        metadata = workflow["metadata"]
+        self.name: str = metadata["name"]
+        self.uid: str = metadata["uid"]
+        self.created_at: str = metadata.get("creationTimestamp") or ""
+        self.status: Status = task.status_of(workflow)
+        self.final = LABEL_VERDICT in (metadata.get("labels") or {})  # nothing of it changes any more
+        self.ended = self.final or task.is_finished(workflow)
+        self._task: partial[Task] | None = read
+        self._body = b""
+        self._text = ""
+
+    def body(self) -> bytes:
+        """The task's JSON as lists have it."""
+        read = self._task  # two threads may both come here; they come to the same
+        if read is not None:
+            document = to_json(read(), clock.now(), brief=True)
+            self._text = "\n".join((self.name, *document["images"])).casefold()
+            self._body = encoded(document)
+            self._task = None
+        return self._body
+
+    def tells_of(self, part: str) -> bool:
+        """Whether this, in lower case, is a part of the name or of an image."""
+        self.body()
+        return part in self._text
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All tasks at one moment, newest first."""
+
+    rows: tuple[Row, ...] = ()
+    by_name: Mapping[str, Row] = field(default_factory=dict)
+
+    def of_status(self, status: str) -> tuple[Row, ...]:
+        """The tasks of one status; of any where it is empty."""
+        return tuple(row for row in self.rows if row.status == status) if status else self.rows
+
+    def found(self, status: str, search: str) -> tuple[Row, ...]:
+        """The tasks of one status, with a text in their name or in an image; of any where these are empty."""
+        part, rows = search.casefold(), self.of_status(status)
+        return tuple(row for row in rows if row.tells_of(part)) if part else rows
+
+
+class Roster:
+    """The rows of all tasks, and what is still to be read about some of them.
+
+    `leaving` are tasks that a collection has lost, by uid with their names: someone has to look whether they are
+    still there. `incoming` are tasks with a verdict that can't be shown before more of them is read.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}
+        self._live: dict[str, Json] = {}
+        self._positions: dict[str, int | None] = {}
+        self._done: dict[str, str] = {}  # uid → resourceVersion
+        self._facts: dict[str, Json] = {}
+        self._failures: dict[str, tuple[str, tuple[FailureLine, ...], str]] = {}
+        self._jobs: dict[str, dict[str, Json]] = {}
+        self._dirty: set[str] = set()
+        self._changed = True
+        self.leaving: dict[str, str] = {}
+        self.incoming: dict[str, Json] = {}
+
+    def replace(self, collection: str, items: Iterable[Json]) -> None:
+        """Take in all that a collection holds."""
+        if collection == LIVE:
+            self._replace_live(items)
+        elif collection == DONE:
+            self._replace_done(items)
+        elif collection == JOBS:
+            self._replace_jobs(items)
+
+    def change(self, collection: str, item: Json, *, gone: bool = False) -> None:
+        """Take in one object of a collection that is new, has changed or is gone."""
+        if collection == LIVE:
+            self._leave(item) if gone else self._lives(item)
+        elif collection == DONE:
+            self._miss(item["metadata"]["uid"]) if gone else self._is_done(item)
+        elif collection == JOBS:
+            self._job(item, gone=gone)
+
+    def unknown(self) -> dict[str, str]:
+        """The incoming tasks whose request was never seen, by uid with their names."""
+        return {
+            uid: item["metadata"]["name"] for uid, item in self.incoming.items() if uid not in self._facts
+        }
+
+    def unexplained(self) -> list[Task]:
+        """The incoming tasks with failures that only their results tell."""
+        return [
+            task.read({**item, **self._facts[uid]})
+            for uid, item in self.incoming.items()
+            if uid in self._facts  # of all else that is known it would be shown by now
+        ]
+
+    def learn(self, workflow: Json) -> None:
+        """Take in what a whole Workflow tells beyond its metadata."""
+        uid = workflow["metadata"]["uid"]
+        if uid in self.incoming:
+            self._facts[uid] = facts(workflow)
+            self._settle(uid)
+
+    def explain(self, seen: Task, failures: Iterable[FailureLine], message: str = "") -> None:
+        """Take in what of a task failed; `message` says so where that can't be read."""
+        event = seen.verdict.event_id if seen.verdict else ""
+        self._failures[seen.uid] = (event, tuple(failures), message)
+        self._settle(seen.uid)
+
+    def stays(self, workflow: Json) -> None:
+        """A task that a collection has lost is there all the same: this is it, whole."""
+        whole = lean_workflow(workflow)
+        if LABEL_VERDICT in (workflow["metadata"].get("labels") or {}):
+            self._facts[workflow["metadata"]["uid"]] = {"spec": whole["spec"], "status": whole["status"]}
+            self._is_done({"metadata": whole["metadata"]})
+        else:
+            self._lives(whole)
+
+    def forget(self, uid: str) -> None:
+        """A task is no longer there."""
+        for kept in (
+            self._rows,
+            self._live,
+            self._positions,
+            self._done,
+            self._facts,
+            self._failures,
+            self._jobs,
+            self.leaving,
+            self.incoming,
+        ):
+            kept.pop(uid, None)
+        self._dirty.discard(uid)
+        self._changed = True
+
+    def view(self) -> View | None:
+        """All tasks as they are now; None where nothing has changed since it was last asked."""
+        if not self._changed and not self._dirty:
+            return None
+        places = queue.positions(self._live.values())
+        for uid, workflow in self._live.items():
+            metadata = workflow["metadata"]
+            place = places.get((metadata.get("namespace", ""), metadata["name"]))
+            if uid in self._dirty or self._positions.get(uid) != place:
+                jobs = tuple((self._jobs.get(uid) or {}).values())
+                self._rows[uid] = Row(workflow, partial(task.read, workflow, jobs=jobs, queue_position=place))
+                self._positions[uid] = place
+        self._dirty.clear()
+        self._changed = False
+        rows = sorted(
+            sorted(self._rows.values(), key=lambda row: row.name),
+            key=lambda row: row.created_at,
+            reverse=True,
+        )
+        return View(tuple(rows), {row.name: row for row in reversed(rows)})
+
+    def _replace_live(self, items: Iterable[Json]) -> None:
+        fresh = {item["metadata"]["uid"]: item for item in items}
+        for uid in self._live.keys() - fresh.keys():
+            self._leave(self._live[uid])
+        for item in fresh.values():
+            self._lives(item)
+
+    def _replace_done(self, items: Iterable[Json]) -> None:
+        fresh = {item["metadata"]["uid"]: item for item in items}
+        for uid in (self._done.keys() | self.incoming.keys()) - fresh.keys():
+            self._miss(uid)
+        for item in fresh.values():
+            self._is_done(item)
+
+    def _lives(self, item: Json) -> None:
+        uid = item["metadata"]["uid"]
+        if uid in self._done or uid in self.incoming:
+            return  # that stream is ahead of this one
+        self.leaving.pop(uid, None)
+        self._live[uid] = item
+        self._facts[uid] = {"spec": item["spec"], "status": item["status"]}
+        self._dirty.add(uid)
+
+    def _leave(self, item: Json) -> None:
+        uid = item["metadata"]["uid"]
+        if uid in self._live and uid not in self.incoming:
+            self.leaving[uid] = item["metadata"]["name"]
+
+    def _miss(self, uid: str) -> None:
+        """The tasks with a verdict lack one that may have been among them."""
+        item, shown = self.incoming.pop(uid, None), self._done.pop(uid, None)
+        if shown is not None:
+            self.leaving[uid] = self._rows[uid].name
+        elif item is not None:
+            self.leaving[uid] = item["metadata"]["name"]
+
+    def _is_done(self, item: Json) -> None:
+        uid, version = item["metadata"]["uid"], item["metadata"]["resourceVersion"]
+        self.leaving.pop(uid, None)
+        if self._done.get(uid) != version:
+            self.incoming[uid] = item
+            self._settle(uid)
+
+    def _settle(self, uid: str) -> None:
+        """Show a task with a verdict, as soon as all of it is known."""
+        item = self.incoming.get(uid)
+        if item is None or uid not in self._facts:
+            return
+        whole = {**item, **self._facts[uid]}
+        seen = task.read(whole)
+        if not self._is_explained(seen):
+            return
+        _, failures, message = self._failures.get(uid, ("", (), ""))
+        row = Row(whole, partial(replace, seen, failures=failures, message=message or seen.message))
+        row.body()
+        self._rows[uid] = row
+        self._done[uid] = item["metadata"]["resourceVersion"]
+        for kept in (self.incoming, self._live, self._positions, self._jobs, self.leaving):
+            kept.pop(uid, None)
+        self._changed = True
+
+    def _is_explained(self, seen: Task) -> bool:
+        verdict = seen.verdict
+        if verdict is None or verdict.summary is None or not verdict.summary.failures:
+            return True
+        return seen.uid in self._failures and self._failures[seen.uid][0] == verdict.event_id
+
+    def _replace_jobs(self, items: Iterable[Json]) -> None:
+        before, self._jobs = self._jobs, {}
+        for item in items:
+            self._job(item, gone=False)
+        # `finish` deletes the Jobs right after its verdict: what they said last counts until that is seen.
+        for uid in before.keys() & self._live.keys():
+            self._jobs[uid] = before[uid] | self._jobs.get(uid, {})
+
+    def _job(self, item: Json, *, gone: bool) -> None:
+        metadata = item["metadata"]
+        uid = metadata["labels"].get(LABEL_WORKFLOW_UID, "")
+        if gone:
+            if uid not in self._live:
+                self._jobs.pop(uid, None)
+            return
+        told = (metadata.get("annotations") or {}).get(ANNOTATION_PROGRESS)
+        known = self._jobs.setdefault(uid, {})
+        kept = {"metadata": {"annotations": {ANNOTATION_PROGRESS: told} if told else {}}}
+        if known.get(metadata["name"]) != kept:
+            known[metadata["name"]] = kept
+            if uid in self._live:
+                self._dirty.add(uid)

@@ -1,0 +1,52 @@
+"""What of an object the server keeps: all that a task's JSON is made of, and nothing that grows with the task."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ips_flows.core.task.task import request_of
+from ips_flows.core.task.workflow_status import lost_drivers
+
+Json = dict[str, Any]
+
+# A request may name ten thousand nodes, and a Workflow holds its whole course: neither is shown.
+_ASKED = (
+    "images",
+    "batchSize",
+    "priority",
+    "nodeSelector",
+    "maxRetries",
+    "retryStrategy",
+    "retryDelay",
+    "webhookUrl",
+)
+_SPEC = ("priority", "shutdown")
+_STATUS = ("phase", "startedAt", "finishedAt", "message")
+
+
+def lean(item: Json) -> Json:
+    """An object without the record of who wrote which of its fields."""
+    return {**item, "metadata": {key: one for key, one in item["metadata"].items() if key != "managedFields"}}
+
+
+def lean_workflow(workflow: Json) -> Json:
+    """A task's Workflow as `task.read` needs it to show the task in a list."""
+    return {"metadata": lean(workflow)["metadata"], **facts(workflow)}
+
+
+def facts(workflow: Json) -> Json:
+    """What the metadata of a Workflow does not tell: its `spec` and `status`, as far as a task is made of them."""
+    request = request_of(workflow)
+    asked = json.dumps({key: request[key] for key in _ASKED if key in request}, separators=(",", ":"))
+    spec, status = workflow.get("spec") or {}, workflow.get("status") or {}
+    return {
+        "spec": {
+            **{key: spec[key] for key in _SPEC if key in spec},
+            "arguments": {"parameters": [{"name": "request", "value": asked}]},
+        },
+        "status": {
+            **{key: status[key] for key in _STATUS if key in status},
+            "nodes": lost_drivers(status.get("nodes") or {}),
+        },
+    }

@@ -1,0 +1,125 @@
+"""The attempts of a task: how long Argo waits between them, what each brought, and when the next one comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ips_flows.core import clock
+from ips_flows.core.results.records import Attempt, GroupProgress, PlanSummary, RetryStrategy
+from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk, NodeResult
+
+CAP_SECONDS = 600  # the longest delay; the template's back-off has the same cap
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A wave waits for its next attempt: number `attempt` of `attempts`, counted from 1, at about `at`."""
+
+    wave: str
+    attempt: int
+    attempts: int
+    at: datetime
+
+
+def delay(strategy: RetryStrategy, seconds: int, retry: int) -> int:
+    """The seconds before retry number 1, 2, …: always the same, or twice as long each time, at most 10 minutes."""
+    return min(CAP_SECONDS, seconds * 2 ** (retry - 1) if strategy == "exponential" else seconds)
+
+
+def by_class(nodes: Iterable[NodeResult]) -> dict[str, int]:
+    """How many images are not where they should be, by the class of the failure or the reason of the skip."""
+    seen = Counter(image.reason for node in nodes for image in node.images if not image.ok)
+    return dict(sorted(seen.items()))
+
+
+def recorded_attempts(chunks: Iterable[Chunk]) -> list[Attempt]:
+    """What is stored of each attempt, in order."""
+    nodes: dict[tuple[int, int], dict[str, NodeResult]] = {}
+    started: dict[tuple[int, int], str] = {}
+    for chunk in chunks:
+        if chunk.group in (FILTER_GROUP, FINISH_GROUP):
+            continue
+        key = (chunk.group, chunk.attempt)
+        nodes.setdefault(key, {}).update(chunk.nodes)
+        started[key] = min(filter(None, (started.get(key, ""), chunk.started)), default="")
+    return [
+        Attempt(
+            group=group,
+            wave=f"wave-{group + 1}",
+            attempt=attempt,
+            nodes=len(results),
+            failed=sum(not node.ok for node in results.values()),
+            failures=by_class(results.values()),
+            started_at=started[group, attempt],
+            ended_at=max((node.at for node in results.values()), default=""),
+        )
+        for (group, attempt), results in sorted(nodes.items())
+    ]
+
+
+def history(
+    plan: PlanSummary | None,
+    recorded: Iterable[Attempt],
+    groups: Iterable[GroupProgress] = (),
+    *,
+    ended: bool = False,
+) -> tuple[Attempt, ...]:
+    """The attempts of the waves that were tried again, or were to be; in order.
+
+    `groups` is what the drivers say on their Jobs; of the latest attempt of a wave it counts until the task's end,
+    since not all of it may be stored.
+    """
+    if plan is None or not plan.max_retries:
+        return ()
+    known = {(one.group, one.attempt): one for one in recorded}
+    told = {(one.group, one.attempt): one for one in groups}
+    everyone = {*known, *told}
+    for (group, attempt), said in told.items():
+        over = ended or (group, attempt + 1) in everyone
+        if (group, attempt) not in known or not over:
+            known[group, attempt] = _told(said)
+    shown = []
+    for one in (known[key] for key in sorted(known)):
+        follows = (one.group, one.attempt + 1) in known
+        if one.ended_at and one.failed and one.attempt < plan.max_retries and (follows or not ended):
+            wait = delay(plan.retry_strategy, plan.retry_delay, one.attempt + 1)
+            shown.append(one.model_copy(update={"next_delay": wait}))
+        elif one.attempt or (ended and one.failed):
+            shown.append(one)
+    return tuple(shown)
+
+
+def waiting(
+    plan: PlanSummary | None, attempts: Sequence[Attempt], groups: Iterable[GroupProgress]
+) -> Waiting | None:
+    """What the task waits for, if it is between two attempts of its latest wave.
+
+    Argo counts from when it has seen the attempt's end, so the next attempt comes a few seconds after that.
+    """
+    latest = max(groups, key=lambda one: (one.group, one.attempt), default=None)
+    last = attempts[-1] if attempts else None
+    if plan is None or last is None or last.next_delay is None:
+        return None
+    if latest and (latest.group, latest.attempt) > (last.group, last.attempt):
+        return None
+    at = clock.parse(last.ended_at) + timedelta(seconds=last.next_delay)
+    if at >= clock.parse(plan.deadline):
+        return None
+    return Waiting(last.wave, last.attempt + 2, plan.max_retries + 1, at)
+
+
+def _told(group: GroupProgress) -> Attempt:
+    over = bool(group.total) and group.done + group.failed >= group.total
+    return Attempt(
+        group=group.group,
+        wave=group.wave,
+        attempt=group.attempt,
+        nodes=group.total,
+        failed=group.failed,
+        failures=dict(sorted(group.classes.items())),
+        started_at=group.started,
+        ended_at=group.at if over else "",
+    )

@@ -1,0 +1,128 @@
+"""How far a task is: nodes, waves and batches, counted from its plan, its Jobs' words and its verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ips_flows.core.results.records import GroupProgress, PlanSummary, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class WaveProgress:
+    """One wave: of its `nodes`, `done` have every image, `failed` failed in the latest attempt."""
+
+    name: str
+    nodes: int
+    done: int = 0
+    pulling: int = 0
+    failed: int = 0
+    attempt: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many nodes have not had their turn."""
+        return max(0, self.nodes - self.done - self.pulling - self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The counts of a task. `completed` includes the warm nodes; `ended` counts the nodes to do that are over."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    ended: int = 0
+    to_do: int = 0
+    window: int = 0
+
+    @property
+    def warm(self) -> int:
+        """How many nodes had every image before."""
+        return self.total - self.to_do
+
+    @property
+    def total_batches(self) -> int:
+        """How many windows the nodes to do fill."""
+        return math.ceil(self.to_do / self.window) if self.window else 0
+
+    @property
+    def current_batch(self) -> int:
+        """Which window is being worked on, from 1; 0 when nothing is to do."""
+        return min(self.total_batches, self.ended // self.window + 1) if self.window else 0
+
+    @property
+    def percentage(self) -> int:
+        """How much of all eligible nodes is complete, rounded down, so that 100 means all."""
+        return self.completed * 100 // self.total if self.total else 0
+
+
+def wave_progress(
+    plan: PlanSummary | None, groups: Sequence[GroupProgress], verdict: Verdict | None = None
+) -> tuple[WaveProgress, ...]:
+    """Where each wave stands; none where that is not known any more.
+
+    Attempts of a group add up: a later one takes only what had failed. Waves run one after another, so one
+    whose Jobs are gone while a later wave has some was done. After the verdict the Jobs are gone.
+    """
+    if plan is None:
+        return ()
+    if verdict:
+        if verdict.summary and not verdict.summary.failed:
+            return tuple(WaveProgress(wave.name, wave.nodes, done=wave.nodes) for wave in plan.waves)
+        if not groups:
+            return ()
+    attempts: dict[int, list[GroupProgress]] = {}
+    for group in sorted(groups, key=lambda one: one.attempt):
+        attempts.setdefault(group.group, []).append(group)
+    latest = max(attempts, default=-1)
+    waves = []
+    for index, wave in enumerate(plan.waves):
+        tries = attempts.get(index)
+        waves.append(
+            WaveProgress(
+                wave.name,
+                wave.nodes,
+                done=sum(one.done for one in tries),
+                pulling=0 if verdict else tries[-1].pulling,
+                failed=tries[-1].failed,
+                attempt=tries[-1].attempt,
+            )
+            if tries
+            else WaveProgress(wave.name, wave.nodes, done=wave.nodes if index < latest else 0)
+        )
+    return tuple(waves)
+
+
+def count(
+    plan: PlanSummary | None, verdict: Verdict | None, waves: tuple[WaveProgress, ...], *, ended: bool
+) -> Progress:
+    """The counts of a task: from the verdict; before it, from the plan and the waves.
+
+    Once a task has ended, every eligible node that is not complete counts as failed, never reached ones too.
+    """
+    window = plan.window if plan else 0
+    if verdict and verdict.summary:
+        summary = verdict.summary
+        to_do = summary.eligible - summary.warm
+        return Progress(
+            total=summary.eligible,
+            completed=summary.completed,
+            failed=summary.failed,
+            ended=to_do - summary.not_reached,
+            to_do=to_do,
+            window=window,
+        )
+    if plan is None:
+        return Progress()
+    completed = plan.warm + sum(wave.done for wave in waves)
+    failed = sum(wave.failed for wave in waves)
+    return Progress(
+        total=plan.eligible,
+        completed=completed,
+        failed=plan.eligible - completed if ended else failed,
+        ended=completed - plan.warm + failed,
+        to_do=plan.to_do,
+        window=window,
+    )

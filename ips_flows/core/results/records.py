@@ -1,0 +1,323 @@
+"""What a task says of itself: its plan in short, the progress of a group, and the verdict with its counts.
+
+These records are stored as JSON in annotations, so that a list of tasks needs metadata only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
+
+from ips_flows.core import clock, stored_format
+from ips_flows.core.results.results import Failure, ImageResult, NodeResult, Result, Skip
+
+Mode = Literal["volume", "container"]
+RetryStrategy = Literal["linear", "exponential"]
+FinalStatus = Literal["completed", "failed", "cancelled"]
+
+_FAILURES_SHOWN = 10
+_PLANNED_SKIPS = frozenset(Skip) - {Skip.BREAKER_OPEN, Skip.NOT_REACHED}
+
+
+class Record(BaseModel):
+    """A value that is stored as JSON with camelCase names; unknown names of a newer version are ignored."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+    def to_json(self) -> str:
+        """The record as compact JSON."""
+        return self.model_dump_json(by_alias=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls.model_validate_json(text)
+
+
+class StoredRecord(Record):
+    """A record that outlives the program that wrote it. Reading a newer format raises NewerFormatError."""
+
+    v: int = stored_format.FORMAT
+    needs: str = stored_format.NEEDED
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_format(cls, document: Any) -> Any:
+        if isinstance(document, dict):
+            stored_format.check(document, f"{cls.__name__} is")
+        return document
+
+
+class WaveSummary(Record):
+    """One wave: its name in the Argo UI, and how many nodes are its to do."""
+
+    name: str
+    nodes: int
+
+
+class PlanSummary(StoredRecord):
+    """The plan in short. `eligible` = `warm` + `to_do`; the nodes of the waves add up to `to_do`."""
+
+    mode: Mode
+    mode_reason: str
+    window: int
+    eligible: int
+    warm: int
+    to_do: int
+    skipped: dict[str, int]
+    waves: tuple[WaveSummary, ...]
+    images: tuple[str, ...]
+    priority: int
+    losses_allowed: int
+    deadline: str  # RFC 3339 UTC
+    planned_at: str
+    max_retries: int = 0
+    retry_strategy: RetryStrategy = "linear"
+    retry_delay: int = 0  # seconds
+
+
+class FailureLine(Record):
+    """A failed image on a node, as it is shown to people."""
+
+    node: str
+    image: str
+    reason: str
+    message: str
+    at: str
+
+
+class GroupProgress(Record):
+    """Where an attempt of a group stands: `total` = done + failed + pulling + those that wait."""
+
+    group: int
+    attempt: int
+    wave: str
+    total: int
+    done: int = 0
+    pulling: int = 0
+    failed: int = 0
+    window: int | None = None  # the one in force; 0 is a pause
+    failures: tuple[FailureLine, ...] = ()  # the latest, at most 10
+    classes: dict[str, int] = {}  # nodes × images that are not there, by class
+    started: str = ""
+    at: str = ""
+
+
+class Attempt(Record):
+    """One attempt of a group, from 0. `failures` counts nodes × images by class; `ended_at` is empty until then."""
+
+    group: int
+    wave: str
+    attempt: int
+    nodes: int
+    failed: int
+    failures: dict[str, int]
+    started_at: str
+    ended_at: str
+    next_delay: int | None = None  # seconds until the next attempt, where one follows
+
+
+class Summary(Record):
+    """The counts of a task. A node is completed when every image is on it, the warm ones included.
+
+    `failed` counts nodes with a failed image and nodes never reached; `skipped` those that the plan left out.
+    """
+
+    eligible: int
+    completed: int
+    warm: int
+    failed: int
+    not_reached: int
+    skipped: dict[str, int]
+    images: dict[str, int]  # by result, over eligible nodes
+    failures: dict[str, int]  # nodes × images by class
+    bytes: int  # sum of what is known
+    seconds: float  # from the plan to the verdict
+
+
+class Verdict(StoredRecord):
+    """The end of a task, written once. `event_id` is the same in every notice of it."""
+
+    status: FinalStatus
+    event_id: str
+    at: str
+    started_at: str
+    message: str
+    summary: Summary | None  # None when no plan was made
+    losses_allowed: int = 0
+    drift: dict[str, tuple[str, ...]] = {}  # reference → different digests that nodes hold for it
+    retries: tuple[Attempt, ...] = ()  # the attempts of waves that were tried again
+    notify: bool = False  # a webhook is owed a notice
+
+
+def failure_lines(
+    node: str, result: NodeResult, images: Sequence[str], limit: int = _FAILURES_SHOWN
+) -> list[FailureLine]:
+    """The failed images of a node as lines for people; results of someone else's hand may be fewer or more."""
+    return [
+        FailureLine(node=node, image=name, reason=image.reason, message=image.message, at=result.at)
+        for name, image in zip(images, result.images, strict=False)
+        if image.result is Result.FAILED
+    ][:limit]
+
+
+def summarize(plan: PlanSummary, results: Mapping[str, NodeResult], seconds: float) -> Summary:
+    """Count the results of a task. `results` holds every node of the plan, skipped ones included."""
+    touched = {name: node for name, node in results.items() if not left_out(node)}
+    images: Counter[str] = Counter(image.result.value for node in touched.values() for image in node.images)
+    failures: Counter[str] = Counter(
+        image.reason for node in touched.values() for image in node.images if image.result is Result.FAILED
+    )
+    completed = sum(node.ok for node in touched.values())
+    return Summary(
+        eligible=plan.eligible,
+        completed=completed,
+        warm=plan.warm,
+        failed=plan.eligible - completed,
+        not_reached=plan.eligible
+        - completed
+        - sum(_tried(node) and not node.ok for node in touched.values()),
+        skipped=plan.skipped,
+        images={result.value: images[result.value] for result in Result},
+        failures=dict(sorted(failures.items())),
+        bytes=sum(image.bytes or 0 for node in touched.values() for image in node.images if _pulled(image)),
+        seconds=round(seconds, 1),
+    )
+
+
+def judge(
+    plan: PlanSummary | None,
+    results: Mapping[str, NodeResult],
+    *,
+    stopped: bool,
+    error: str,
+    uid: str,
+    started_at: str,
+    at: str,
+    seconds: float,
+    waves: Sequence[Collection[str]] = (),
+    retries: Sequence[Attempt] = (),
+    notify: bool = False,
+) -> Verdict:
+    """The verdict of a task, from what is on the nodes and nothing else.
+
+    `stopped` is whether someone asked the Workflow to stop; a task whose every image was in place by then
+    is completed all the same. `error` is why there is no plan. `waves` are the nodes of each wave, `notify` is
+    whether the request names a webhook.
+    """
+    summary = summarize(plan, results, seconds) if plan else None
+    status: FinalStatus
+    spoilt = _spoilt_by(plan, summary, waves, results, stopped=stopped) if plan and summary else "no plan"
+    if plan is not None and summary is not None and not spoilt:
+        status, message = "completed", _completed_message(summary, plan.losses_allowed)
+    elif stopped:
+        status, message = "cancelled", _cancelled_message(summary)
+    elif plan is None or summary is None:
+        status, message = "failed", error or "the task ended before its plan was made"
+    else:
+        borne = summary.completed and summary.failed <= plan.losses_allowed
+        status, message = "failed", _failed_message(summary, spoilt if borne else "")
+    return Verdict(
+        status=status,
+        event_id=f"{uid}-{started_at}-{status}",
+        at=at,
+        started_at=started_at,
+        message=message,
+        summary=summary,
+        losses_allowed=plan.losses_allowed if plan else 0,
+        drift=drift(plan.images, results) if plan else {},
+        retries=tuple(retries),
+        notify=notify,
+    )
+
+
+def unbearable(
+    waves: Sequence[Collection[str]], results: Mapping[str, NodeResult], *, allowed: int, deadline: str
+) -> str:
+    """Why the nodes that some waves lost are more than a task may lose; empty when they are not.
+
+    Bearable is what `maxFailedNodes` allows, as long as each wave has a node that holds its images, every node
+    had its turn, and none was lost because the task's own time was up. Driver and verdict ask this alike.
+    """
+    lost = [name for wave in waves for name in wave if name not in results or not results[name].ok]
+    if not lost:
+        return ""
+    if len(lost) > allowed:
+        return f"{len(lost)} nodes lost, {allowed} allowed"
+    if any(name not in results or results[name].skipped for name in lost):
+        return "not every node had its turn"
+    if any(clock.parse(results[name].at) >= clock.parse(deadline) for name in lost):
+        return "the task's time was up"
+    for number, wave in enumerate(waves, start=1):
+        if wave and not any(name in results and results[name].ok for name in wave):
+            return f"no node of wave-{number} has its images"
+    return ""
+
+
+def drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> dict[str, tuple[str, ...]]:
+    """References for which nodes hold different known digests."""
+    seen: dict[str, set[str]] = {}
+    for node in results.values():
+        for name, image in zip(images, node.images, strict=False):
+            if image.ok and image.digest:
+                seen.setdefault(name, set()).add(image.digest)
+    return {name: tuple(sorted(digests)) for name, digests in sorted(seen.items()) if len(digests) > 1}
+
+
+def _spoilt_by(
+    plan: PlanSummary,
+    summary: Summary,
+    waves: Sequence[Collection[str]],
+    results: Mapping[str, NodeResult],
+    *,
+    stopped: bool,
+) -> str:
+    """Why a task is not completed; empty when it is."""
+    if not summary.failed:
+        return ""
+    if stopped or not summary.completed or summary.failed > plan.losses_allowed:
+        return "too many nodes lost"
+    known = waves or [[name for name, node in results.items() if not left_out(node)]]
+    return unbearable(known, results, allowed=plan.losses_allowed, deadline=plan.deadline)
+
+
+def left_out(node: NodeResult) -> bool:
+    """Whether the plan left a node out; one that was never reached is none of these."""
+    return node.skipped and node.images[0].reason in _PLANNED_SKIPS
+
+
+def _tried(node: NodeResult) -> bool:
+    return not node.skipped
+
+
+def _pulled(image: ImageResult) -> bool:
+    return image.result is Result.PULLED
+
+
+def _completed_message(summary: Summary, allowed: int) -> str:
+    nodes = f"{summary.completed} of {summary.eligible} nodes"
+    if summary.failed:
+        return f"completed, {summary.failed} of {summary.eligible} nodes lost ({allowed} allowed)"
+    return f"every image is on {nodes}" + (", all warm already" if summary.warm == summary.eligible else "")
+
+
+def _cancelled_message(summary: Summary | None) -> str:
+    if summary is None:
+        return "cancelled before it was planned"
+    return f"cancelled with every image on {summary.completed} of {summary.eligible} nodes"
+
+
+def _failed_message(summary: Summary, why: str) -> str:
+    parts = [f"{summary.failed} of {summary.eligible} nodes lack images"]
+    real = {name: count for name, count in summary.failures.items() if name != Failure.CANCELLED}
+    if real:
+        parts.append(", ".join(f"{name} ×{count}" for name, count in real.items()))
+    if summary.not_reached:
+        parts.append(f"{summary.not_reached} never reached")
+    if why:
+        parts.append(why)
+    return "; ".join(parts)

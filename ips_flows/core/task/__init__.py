@@ -1,0 +1,1 @@
+"""A Workflow read as a task, a CronWorkflow read as a schedule."""

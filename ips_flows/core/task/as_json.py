@@ -1,0 +1,128 @@
+"""The JSON of a task: the contract of the command line's `-o json` and of the REST API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ips_flows.core import clock
+from ips_flows.core.results.records import Attempt
+from ips_flows.core.task.task import Task, estimate
+
+Json = dict[str, Any]
+
+BRIEF_FAILURES = 20
+
+
+def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
+    """The task as the API shows it. `brief` is for lists: no node statuses, at most 20 failures."""
+    request, progress = task.request, task.progress
+    eta = estimate(task, now)
+    failures = task.failures[:BRIEF_FAILURES] if brief else task.failures
+    document: Json = {
+        "taskId": task.name,
+        "namespace": task.namespace,
+        "uid": task.uid,
+        "status": task.status,
+        "priority": task.priority,
+        "queuePosition": task.queue_position,
+        "images": list(task.images),
+        "batchSize": request.get("batchSize", 10),
+        "window": task.window,
+        "nodeSelector": request.get("nodeSelector") or {},
+        "progress": {
+            "totalNodes": progress.total,
+            "completedNodes": progress.completed,
+            "failedNodes": progress.failed,
+            "currentBatch": progress.current_batch,
+            "totalBatches": progress.total_batches,
+            "percentage": 100 if task.plan and not progress.to_do else progress.percentage,
+        },
+        "waves": [
+            {
+                "name": wave.name,
+                "nodes": wave.nodes,
+                "completedNodes": wave.done,
+                "pullingNodes": wave.pulling,
+                "failedNodes": wave.failed,
+            }
+            for wave in task.waves
+        ],
+        "failedNodeDetails": [
+            {
+                "nodeName": line.node,
+                "image": line.image,
+                "reason": line.reason,
+                "message": line.message,
+                "timestamp": line.at,
+            }
+            for line in failures
+        ],
+        "skippedNodes": task.skipped,
+        "mode": task.plan.mode if task.plan else None,
+        "maxRetries": request.get("maxRetries", 0),
+        "retryCount": task.retry_count,
+        "retryStrategy": request.get("retryStrategy", "linear"),
+        "retryDelay": request.get("retryDelay", 30),
+        "retryHistory": [_attempt(one) for one in task.attempts],
+        "nextRetryAt": clock.stamp(task.retrying.at) if task.retrying else None,
+        "webhookUrl": request.get("webhookUrl"),
+        "notice": _notice(task),
+        "createdAt": task.created_at or None,
+        "startedAt": task.started_at or None,
+        "finishedAt": task.finished_at or None,
+        "estimatedCompletion": clock.stamp(eta) if eta else None,
+        "message": task.message or None,
+        "errorMessage": (task.message or None) if task.status in ("failed", "cancelled") else None,
+        "summary": task.verdict.summary.model_dump(by_alias=True)
+        if task.verdict and task.verdict.summary
+        else None,
+    }
+    if not brief:
+        document["drift"] = (
+            {name: list(seen) for name, seen in task.verdict.drift.items()} if task.verdict else {}
+        )
+        document["nodeStatuses"] = _node_statuses(task)
+    return document
+
+
+def _notice(task: Task) -> Json | None:
+    """What became of the notice; null where none is owed, `pending` while none was tried."""
+    if task.verdict is None or not task.verdict.notify:
+        return None
+    told = task.notice
+    return {
+        "outcome": told.outcome if told else "pending",
+        "reason": (told.reason or None) if told else None,
+        "tries": told.tries if told else 0,
+        "lastAt": told.last if told else None,
+    }
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "wave": attempt.wave,
+        "attempt": attempt.attempt + 1,
+        "startedAt": attempt.started_at or None,
+        "finishedAt": attempt.ended_at or None,
+        "nodes": attempt.nodes,
+        "failedNodes": attempt.failed,
+        "failures": attempt.failures,
+        "nextDelaySeconds": attempt.next_delay,
+    }
+
+
+def _node_statuses(task: Task) -> Json:
+    return {
+        node: {
+            name: {
+                "result": image.result.value,
+                "reason": image.reason or None,
+                "seconds": image.seconds,
+                "bytes": image.bytes,
+                "digest": image.digest,
+            }
+            for name, image in zip(task.images, result.images, strict=False)
+        }
+        for node, result in sorted((task.results or {}).items())
+    }

@@ -1,0 +1,143 @@
+"""The queue as values: which tasks wait, in the order in which Argo lets them start, and what they wait for.
+
+Argo's semaphore goes by `spec.priority`, then by the second in which a task was made; of two tasks with both
+alike it takes any, we show the one whose name comes first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_COLUMNS, ANNOTATION_DESCRIPTION, LIMIT_KEY
+from ips_flows.core.task.task import phase_of, priority_of, status_of
+
+Json = dict[str, Any]
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One waiting task. `position` counts from 1, `since` is RFC 3339 UTC."""
+
+    position: int
+    task: str
+    priority: int
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The queue of a namespace. `limit` is how many tasks may run at once, None where no usable number is set."""
+
+    limit: int | None
+    running: tuple[str, ...]
+    turns: tuple[Turn, ...]
+
+    @property
+    def free(self) -> int:
+        """How many tasks could start now."""
+        return max(0, (self.limit or 0) - len(self.running))
+
+
+def read(workflows: Iterable[Json], settings: Mapping[str, Any]) -> Queue:
+    """The queue, from the Workflows of a namespace and the data of its ConfigMap `ips-config`."""
+    known = list(workflows)
+    return Queue(
+        limit=limit_of(settings),
+        running=tuple(sorted(one["metadata"]["name"] for one in known if phase_of(one) == "Running")),
+        turns=tuple(
+            Turn(
+                place,
+                one["metadata"]["name"],
+                priority_of(one),
+                one["metadata"].get("creationTimestamp") or "",
+            )
+            for place, one in enumerate(_in_order(known), start=1)
+        ),
+    )
+
+
+def positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
+    """The place of each waiting task in the queue of its namespace, from 1, by namespace and name."""
+    by_namespace: dict[str, list[Json]] = {}
+    for workflow in workflows:
+        by_namespace.setdefault(workflow["metadata"].get("namespace", ""), []).append(workflow)
+    return {
+        (namespace, workflow["metadata"]["name"]): place
+        for namespace, known in by_namespace.items()
+        for place, workflow in enumerate(_in_order(known), start=1)
+    }
+
+
+def limit_of(settings: Mapping[str, Any]) -> int | None:
+    """How many tasks may run at once; None where Argo could not use what is set."""
+    text = str(settings.get(LIMIT_KEY, ""))
+    return int(text) if text.isascii() and text.isdecimal() and int(text) else None
+
+
+def waits_for(queue: Queue, turn: Turn) -> str:
+    """What a task waits for, in words."""
+    if queue.limit is None:
+        return f"a usable {LIMIT_KEY}"
+    ahead = turn.position - 1
+    if ahead < queue.free:
+        return "nothing: Argo starts it now"
+    names = ", ".join(queue.running[:_NAMES_SHOWN])
+    more = len(queue.running) - _NAMES_SHOWN
+    parts = [f"{names} and {more} more" if more > 0 else names] if names else []
+    parts += [f"{ahead} before it"] if ahead else []
+    return ", and ".join(parts)
+
+
+def to_json(queue: Queue, now: datetime) -> Json:
+    """The queue for programs; times are seconds. `ahead` is how many tasks start before this one."""
+    return {
+        "limit": queue.limit,
+        "running": list(queue.running),
+        "tasks": [
+            {
+                "position": turn.position,
+                "taskId": turn.task,
+                "priority": turn.priority,
+                "createdAt": turn.since or None,
+                "waitingSeconds": waiting_seconds(turn, now),
+                "waitsFor": [] if turn.position <= queue.free else list(queue.running),
+                "ahead": turn.position - 1,
+            }
+            for turn in queue.turns
+        ],
+        "total": len(queue.turns),
+    }
+
+
+def waiting_seconds(turn: Turn, now: datetime) -> int:
+    """How long a task has waited."""
+    return max(0, int((now - clock.parse(turn.since)).total_seconds())) if turn.since else 0
+
+
+def shown(*, images: int, priority: int, batch_size: int | str) -> dict[str, str]:
+    """The annotations by which `list` and the Argo UI show a task without reading it whole."""
+    columns = {"images": images, "priority": priority, "batchSize": batch_size}
+    return {
+        ANNOTATION_COLUMNS: json.dumps(columns, separators=(",", ":")),
+        ANNOTATION_DESCRIPTION: f"priority {priority}, {batch_size} nodes at once",
+    }
+
+
+def _in_order(workflows: Iterable[Json]) -> list[Json]:
+    """Those that wait, the next to start first."""
+    waiting = [one for one in workflows if status_of(one) == "pending"]
+    return sorted(
+        waiting,
+        key=lambda one: (
+            -priority_of(one),
+            one["metadata"].get("creationTimestamp") or "",
+            one["metadata"]["name"],
+        ),
+    )

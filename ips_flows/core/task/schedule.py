@@ -1,0 +1,287 @@
+"""A schedule as people and programs see it: a pure reading of its CronWorkflow and of the tasks that came of it."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
+
+from ips_flows.core import clock, cron
+from ips_flows.core.constants import ANNOTATION_DUE, ANNOTATION_LATELY, LABEL_CRON_WORKFLOW
+from ips_flows.core.errors import UsageError
+from ips_flows.core.escape import legible
+from ips_flows.core.results.records import Record
+from ips_flows.core.task import task
+from ips_flows.core.task.task import Task
+
+Json = dict[str, Any]
+Overlap = Literal["forbid", "replace", "allow"]
+
+OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
+_NAME_LENGTH = 41  # Argo adds a dash and the 10 digits of a time, and a task's name has at most 52 characters
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_PAUSES_KEPT = 10
+_MISSED_SHOWN = 50
+_KNOWN = timedelta(days=7)  # as long as tasks are kept; what was before that nobody can say
+_LATE = timedelta(seconds=60)  # a run may be that late before it is called missed
+_PROBLEMS = ("SpecError", "SubmissionError")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When a schedule's tasks are made. `overlap` is what happens when one is due while another is not over.
+
+    `starting_deadline` is how many seconds late a task may be made when Argo's controller was away; `keep` is how
+    many completed tasks, and how many others, are kept.
+    """
+
+    expression: str
+    timezone: str = "UTC"
+    overlap: Overlap = "forbid"
+    starting_deadline: int = 600
+    keep: int = 10
+    suspended: bool = False
+
+
+class Pause(Record):
+    """A time in which a schedule was suspended by us; `until` is empty while it is."""
+
+    since: str
+    until: str = ""
+
+
+class Lately(Record):
+    """What a schedule remembers to explain its missed runs: since when its timing holds, and its last pauses."""
+
+    since: str = ""
+    pauses: tuple[Pause, ...] = ()
+
+    def suspended(self, at: datetime) -> Lately:
+        """The same, suspended from now on."""
+        if self.pauses and not self.pauses[-1].until:
+            return self
+        pauses = (*self.pauses, Pause(since=clock.stamp(at)))
+        return self.model_copy(update={"pauses": pauses[-_PAUSES_KEPT:]})
+
+    def resumed(self, at: datetime) -> Lately:
+        """The same, no longer suspended."""
+        if not self.pauses or self.pauses[-1].until:
+            return self
+        last = self.pauses[-1].model_copy(update={"until": clock.stamp(at)})
+        return self.model_copy(update={"pauses": (*self.pauses[:-1], last)})
+
+    def paused(self, moment: datetime) -> bool:
+        """Whether it was suspended then."""
+        return any(
+            clock.parse(one.since) <= moment and (not one.until or moment < clock.parse(one.until))
+            for one in self.pauses
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A time that a schedule was due. `due` is None for a task made by hand; without a task, `why` says why not."""
+
+    due: datetime | None
+    task: Task | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One schedule. `request` is its request in short; `runs` are those that are known, newest first."""
+
+    name: str
+    namespace: str
+    uid: str
+    timing: Timing
+    created_at: str
+    request: Json
+    problem: str
+    next_run: datetime | None
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def last(self) -> Run | None:
+        """The newest run that was made."""
+        return next((one for one in self.runs if one.task), None)
+
+    @property
+    def active(self) -> list[str]:
+        """The names of its tasks that are not over."""
+        return [one.task.name for one in self.runs if one.task and not one.task.ended]
+
+
+def check_name(name: str) -> str:
+    """The name of a schedule. Raises UsageError for one that can't be: each task is named after it."""
+    if len(name) > _NAME_LENGTH or not _NAME.fullmatch(name):
+        raise UsageError(
+            f"schedule name {legible(name)!r}: expected at most {_NAME_LENGTH} lower-case letters, digits and '-', "
+            "with a letter or digit at both ends",
+            hint="Argo adds the time to it for each task.",
+        )
+    return name
+
+
+def read(cron_workflow: Json, workflows: Iterable[Json], now: datetime) -> Schedule:
+    """The schedule of a CronWorkflow; its tasks are looked for among `workflows`, of which metadata alone will do."""
+    metadata, spec = cron_workflow["metadata"], cron_workflow["spec"]
+    name, created = metadata["name"], metadata.get("creationTimestamp") or ""
+    timing, lately, problem = _timing(spec), lately_of(cron_workflow), _problem(cron_workflow)
+    made = [
+        (_due(one), task.read(one))
+        for one in workflows
+        if (one["metadata"].get("labels") or {}).get(LABEL_CRON_WORKFLOW) == name
+        and one["metadata"].get("namespace", "") == metadata.get("namespace", "")
+    ]
+    tasks = [one for _, one in made]
+    known_since = _known_since(timing, (created, lately.since), tasks, now)
+    why = partial(_why_missed, timing, lately, problem, tasks)
+    asleep = timing.suspended or not timing.expression
+    return Schedule(
+        name=name,
+        namespace=metadata.get("namespace", ""),
+        uid=metadata.get("uid", ""),
+        timing=timing,
+        created_at=created,
+        request=task.request_of({"metadata": {}, "spec": spec["workflowSpec"]}),
+        problem=problem,
+        next_run=None if asleep else cron.due_after(timing.expression, timing.timezone, now),
+        runs=tuple(sorted(_runs(timing, made, known_since, now, why), key=_when, reverse=True)),
+    )
+
+
+def lately_of(cron_workflow: Json) -> Lately:
+    """What a CronWorkflow remembers; nothing where someone else's hand wrote there."""
+    text = (cron_workflow["metadata"].get("annotations") or {}).get(ANNOTATION_LATELY)
+    try:
+        return Lately.from_json(text) if text else Lately()
+    except ValidationError:
+        return Lately()
+
+
+def to_json(schedule: Schedule, *, history: bool = False) -> Json:
+    """The schedule for programs; times are RFC 3339 UTC."""
+    last, timing = schedule.last, schedule.timing
+    document: Json = {
+        "name": schedule.name,
+        "namespace": schedule.namespace,
+        "uid": schedule.uid,
+        "cron": timing.expression,
+        "timezone": timing.timezone,
+        "suspended": timing.suspended,
+        "overlap": timing.overlap,
+        "startingDeadlineSeconds": timing.starting_deadline,
+        "keep": timing.keep,
+        "images": list(task.images_of(schedule.request)),
+        "priority": schedule.request.get("priority", 5),
+        "createdAt": schedule.created_at or None,
+        "nextRun": _stamp(schedule.next_run),
+        "lastRun": run_json(last) if last else None,
+        "activeTasks": schedule.active,
+        "problem": schedule.problem or None,
+    }
+    if history:
+        document["runs"] = [run_json(one) for one in schedule.runs]
+    return document
+
+
+def run_json(run: Run) -> Json:
+    """A run for programs; `status` is null where no task was made."""
+    made = run.task
+    return {
+        "dueAt": _stamp(run.due),
+        "taskId": made.name if made else None,
+        "status": made.status if made else None,
+        "startedAt": (made.started_at or None) if made else None,
+        "finishedAt": (made.finished_at or None) if made else None,
+        "message": (made.message or None) if made else run.why,
+    }
+
+
+def _runs(
+    timing: Timing,
+    tasks: Sequence[tuple[datetime | None, Task]],
+    known_since: datetime,
+    now: datetime,
+    why: Callable[[datetime], str],
+) -> Iterator[Run]:
+    """The runs that were made, and those that were missed."""
+    yield from (Run(due, made) for due, made in tasks)
+    seen = {due for due, _ in tasks}
+    dues = cron.due_between(timing.expression, timing.timezone, known_since, now - _LATE)
+    for due in deque((due for due in dues if due not in seen), maxlen=_MISSED_SHOWN):
+        yield Run(due, None, why(due))
+
+
+def _known_since(timing: Timing, moments: Iterable[str], tasks: Iterable[Task], now: datetime) -> datetime:
+    """Since when every task that was made is still there to be seen."""
+    ended = [one for one in tasks if one.ended]
+    kept = [now - _KNOWN, *(clock.parse(text) for text in moments if text)]
+    for good in (True, False):
+        made = [clock.parse(one.created_at) for one in ended if (one.status == "completed") is good]
+        if len(made) >= timing.keep:
+            kept.append(min(made))
+    return max(kept)
+
+
+def _why_missed(timing: Timing, lately: Lately, problem: str, tasks: Iterable[Task], due: datetime) -> str:
+    if lately.paused(due):
+        return "suspended"
+    if timing.overlap == "forbid":
+        for one in tasks:
+            if clock.parse(one.created_at) <= due and (not one.ended or one.finished_at > clock.stamp(due)):
+                return f"{one.name} was not over"
+    return problem or (
+        f"Argo's controller did not see to it within {timing.starting_deadline} s, or the task was deleted"
+    )
+
+
+def _when(run: Run) -> tuple[datetime, str]:
+    if run.task and not run.due:
+        return clock.parse(run.task.created_at), run.task.name
+    return run.due or datetime.min.replace(tzinfo=UTC), run.task.name if run.task else ""
+
+
+def _timing(spec: Json) -> Timing:
+    schedules = spec.get("schedules") or ([spec["schedule"]] if spec.get("schedule") else [])
+    overlap = str(spec.get("concurrencyPolicy") or "Allow").lower()
+    return Timing(
+        expression=schedules[0] if len(schedules) == 1 else "",
+        timezone=spec.get("timezone") or "",
+        overlap=next((one for one in OVERLAPS if one == overlap), "allow"),
+        starting_deadline=int(spec.get("startingDeadlineSeconds") or 0),
+        keep=min(
+            int(spec.get("successfulJobsHistoryLimit") or 3), int(spec.get("failedJobsHistoryLimit") or 1)
+        ),
+        suspended=bool(spec.get("suspend")),
+    )
+
+
+def _problem(cron_workflow: Json) -> str:
+    """What Argo says against a CronWorkflow."""
+    conditions = (cron_workflow.get("status") or {}).get("conditions") or ()
+    return "; ".join(
+        str(one.get("message") or one["type"])
+        for one in conditions
+        if one.get("type") in _PROBLEMS and one.get("status") == "True"
+    )
+
+
+def _due(workflow: Json) -> datetime | None:
+    """When a task was due; None for one made by hand."""
+    text = (workflow["metadata"].get("annotations") or {}).get(ANNOTATION_DUE)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except ValueError:
+        return None
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return clock.stamp(moment) if moment else None

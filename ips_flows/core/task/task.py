@@ -1,0 +1,353 @@
+"""A task as people and programs see it: a pure reading of its Workflow, its Jobs' progress and its results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from ips_flows.core import clock
+from ips_flows.core.constants import (
+    ANNOTATION_BATCH_SIZE,
+    ANNOTATION_COLUMNS,
+    ANNOTATION_ERROR,
+    ANNOTATION_NOTICE,
+    ANNOTATION_PLAN,
+    ANNOTATION_PROGRESS,
+    ANNOTATION_REQUEST_HASH,
+    ANNOTATION_VERDICT,
+    LABEL_TASK,
+    LABEL_VERDICT,
+)
+from ips_flows.core.errors import BadRequestError, NewerFormatError
+from ips_flows.core.notice.notice import Notice
+from ips_flows.core.plan.window import resized
+from ips_flows.core.results.attempts import Waiting, history, waiting
+from ips_flows.core.results.progress import Progress, WaveProgress, count, wave_progress
+from ips_flows.core.results.records import (
+    Attempt,
+    FailureLine,
+    GroupProgress,
+    PlanSummary,
+    Record,
+    Verdict,
+    failure_lines,
+)
+from ips_flows.core.results.results import NodeResult
+
+Json = dict[str, Any]
+RecordT = TypeVar("RecordT", bound=Record)
+Status = Literal["pending", "running", "completed", "failed", "cancelled"]
+
+STATUSES: tuple[Status, ...] = ("pending", "running", "completed", "failed", "cancelled")
+LABEL_PHASE = "workflows.argoproj.io/phase"  # set by Argo as soon as it has seen the Workflow
+
+_BY_PHASE: dict[str, Status] = {
+    "": "pending",
+    "Pending": "pending",
+    "Running": "running",
+    "Succeeded": "completed",
+    "Failed": "failed",
+    "Error": "failed",
+}
+_FINAL: dict[str, Status] = {"completed": "completed", "failed": "failed", "cancelled": "cancelled"}
+_FINISHED_PHASES = frozenset({"Succeeded", "Failed", "Error"})
+
+# What Argo says when a Workflow ends without our verdict, and what a person can do about it.
+_ACTIONABLE = (
+    (
+        "max-concurrent-tasks",
+        "ConfigMap ips-config lacks a usable max-concurrent-tasks: run `ips-flow doctor`",
+    ),
+    ("ips-config", "ConfigMap ips-config can't be read: run `ips-flow doctor`"),
+    ("workflowtemplate", "the templates of IPS Flow are missing or broken: run `ips-flow install`"),
+    ("deadline", "the task ran out of time before it could say more"),
+    ("max duration", "the task ran out of time before it could say more"),
+    ("shutdown", "stopped before it could say more"),
+    ("imagepull", "the image of a step can't be pulled: run `ips-flow doctor`"),
+    ("forbidden", "a step lacks a right: run `ips-flow doctor`"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task. Times are RFC 3339 UTC, empty where there is none; `results` is None where nobody asked."""
+
+    name: str
+    namespace: str
+    uid: str
+    status: Status
+    ended: bool
+    created_at: str
+    request: Json
+    request_hash: str = ""
+    priority: int = 5  # the one in force, 10 first; 0 is Argo's own, where nobody set one
+    started_at: str = ""
+    finished_at: str = ""
+    plan: PlanSummary | None = None
+    verdict: Verdict | None = None
+    notice: Notice | None = None  # what became of it, where the verdict owes one
+    waves: tuple[WaveProgress, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+    failures: tuple[FailureLine, ...] = ()
+    results: Mapping[str, NodeResult] | None = None
+    message: str = ""
+    shutdown: str = ""
+    queue_position: int | None = None
+    retry_count: int = 0
+    attempts: tuple[Attempt, ...] = ()  # of waves that were tried again, or are to be
+    retrying: Waiting | None = None  # what it waits for, between two attempts
+    window: int | None = None  # the one in force; 0 is a pause
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The references, as the request has them."""
+        if self.plan:
+            return self.plan.images
+        return images_of(self.request)
+
+    @property
+    def image_count(self) -> int:
+        """How many images the request names; the columns in the metadata have only this number."""
+        images = self.request.get("images")
+        return len(self.images) or (images if isinstance(images, int) else 0)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was asked to stop and has not ended yet."""
+        return bool(self.shutdown) and not self.ended
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many nodes were left out, by reason."""
+        if self.verdict and self.verdict.summary:
+            return self.verdict.summary.skipped
+        return self.plan.skipped if self.plan else {}
+
+
+def images_of(request: Json) -> tuple[str, ...]:
+    """The references of a request; none where only their number is known."""
+    images = request.get("images")
+    return tuple(_reference(image) for image in images) if isinstance(images, list) else ()
+
+
+def is_task(workflow: Json) -> bool:
+    """Whether a Workflow was made for a request."""
+    return (workflow["metadata"].get("labels") or {}).get(LABEL_TASK) == "true"
+
+
+def phase_of(workflow: Json) -> str:
+    """Argo's phase; for metadata alone, what Argo's label says."""
+    if "status" in workflow or "spec" in workflow:
+        return str((workflow.get("status") or {}).get("phase") or "")
+    return str((workflow["metadata"].get("labels") or {}).get(LABEL_PHASE) or "")
+
+
+def is_finished(workflow: Json) -> bool:
+    """Whether Argo is done with a Workflow."""
+    return phase_of(workflow) in _FINISHED_PHASES
+
+
+def verdict_of(workflow: Json) -> Verdict | None:
+    """The verdict, where there is one."""
+    return _record(Verdict, workflow, ANNOTATION_VERDICT)
+
+
+def status_of(workflow: Json) -> Status:
+    """The status: the verdict; else `cancelled` where it was asked to stop; else what Argo's phase means."""
+    verdict = verdict_of(workflow)
+    if verdict:
+        return verdict.status
+    said = (workflow["metadata"].get("labels") or {}).get(LABEL_VERDICT)
+    if said in _FINAL:  # a verdict that this program can't read
+        return _FINAL[said]
+    if (workflow.get("spec") or {}).get("shutdown"):
+        return "cancelled"
+    return _BY_PHASE.get(phase_of(workflow), "running")
+
+
+def priority_of(workflow: Json) -> int:
+    """The priority that Argo queues by; of metadata alone, the one it was planned or submitted with."""
+    if "spec" in workflow:
+        return int(workflow["spec"].get("priority") or 0)
+    plan = _record(PlanSummary, workflow, ANNOTATION_PLAN)
+    return plan.priority if plan else int(request_of(workflow).get("priority") or 5)
+
+
+def read(
+    workflow: Json,
+    *,
+    jobs: Iterable[Json] = (),
+    results: Mapping[str, NodeResult] | None = None,
+    attempts: Iterable[Attempt] = (),
+    queue_position: int | None = None,
+) -> Task:
+    """The task of a Workflow, whole or metadata alone; `jobs` are those of the task, metadata alone will do.
+
+    `attempts` is what is stored of them; without it the Jobs tell of those that they made.
+    """
+    metadata = workflow["metadata"]
+    verdict = verdict_of(workflow)
+    plan = _record(PlanSummary, workflow, ANNOTATION_PLAN)
+    groups = [one for job in jobs if (one := _record(GroupProgress, job, ANNOTATION_PROGRESS))]
+    waves = wave_progress(plan, groups, verdict)
+    ended = verdict is not None or is_finished(workflow)
+    status = status_of(workflow)
+    argo = workflow.get("status") or {}
+    past = verdict.retries if verdict else history(plan, attempts, groups, ended=ended)
+    return Task(
+        name=metadata["name"],
+        namespace=metadata.get("namespace", ""),
+        uid=metadata.get("uid", ""),
+        status=status,
+        ended=ended,
+        created_at=metadata.get("creationTimestamp") or "",
+        request=request_of(workflow),
+        request_hash=_annotation(workflow, ANNOTATION_REQUEST_HASH),
+        priority=priority_of(workflow),
+        started_at=(verdict.started_at if verdict else "") or argo.get("startedAt") or "",
+        finished_at=verdict.at if verdict else (argo.get("finishedAt") or "") if ended else "",
+        plan=plan,
+        verdict=verdict,
+        notice=_record(Notice, workflow, ANNOTATION_NOTICE),
+        waves=waves,
+        progress=count(plan, verdict, waves, ended=ended),
+        failures=all_failures(plan, groups, results),
+        results=results,
+        message=_too_new(workflow) or _message(workflow, verdict, status, ended=ended),
+        shutdown=(workflow.get("spec") or {}).get("shutdown") or "",
+        queue_position=queue_position if status == "pending" else None,
+        retry_count=max([0, *(one.attempt for one in groups), *(one.attempt for one in past)]),
+        attempts=past,
+        retrying=None if ended or status == "cancelled" else waiting(plan, past, groups),
+        window=_window(workflow, plan, groups),
+        labels=metadata.get("labels") or {},
+    )
+
+
+def estimate(task: Task, now: datetime) -> datetime | None:
+    """When the task will be done if it goes on as it went so far; None while nothing can be said."""
+    speed = nodes_per_minute(task, now)
+    if task.status != "running" or task.ended or not speed:
+        return None
+    return now + timedelta(minutes=(task.progress.to_do - task.progress.ended) / speed)
+
+
+def nodes_per_minute(task: Task, now: datetime) -> float | None:
+    """How many nodes have ended a minute since the plan was made; None while none has."""
+    if task.plan is None or not task.progress.ended:
+        return None
+    minutes = (now - clock.parse(task.plan.planned_at)).total_seconds() / 60
+    return task.progress.ended / minutes if minutes > 0 else None
+
+
+def all_failures(
+    plan: PlanSummary | None, groups: Iterable[GroupProgress], results: Mapping[str, NodeResult] | None
+) -> tuple[FailureLine, ...]:
+    """What failed: from the results; what the drivers said lately of nodes that have no result yet."""
+    known = results or {}
+    lines = [
+        line
+        for node, result in sorted(known.items())
+        for line in failure_lines(node, result, plan.images if plan else (), limit=len(result.images))
+    ]
+    latest: dict[int, GroupProgress] = {}
+    for group in sorted(groups, key=lambda one: one.attempt):
+        latest[group.group] = group
+    lines += [line for group in latest.values() for line in group.failures if line.node not in known]
+    return tuple(lines)
+
+
+def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: bool) -> str:
+    if verdict:
+        return verdict.message
+    error = _annotation(workflow, ANNOTATION_ERROR)
+    if error:
+        return error
+    said = str((workflow.get("status") or {}).get("message") or "")
+    if not ended:
+        return ""
+    if status == "cancelled":
+        return (
+            "cancelled before it was planned" if not _annotation(workflow, ANNOTATION_PLAN) else "cancelled"
+        )
+    if status == "completed":
+        return ""
+    lowered = said.lower()
+    advice = next((text for mark, text in _ACTIONABLE if mark in lowered), "")
+    if advice:
+        return f"{advice} ({said})"
+    return f"the Workflow ended without a verdict: {said or phase_of(workflow)}; see `ips-flow logs`"
+
+
+def request_of(workflow: Json) -> Json:
+    """The request of a Workflow: its argument, the UI form's plain arguments, or the columns of its metadata."""
+    parameters = {
+        one["name"]: one.get("value")
+        for one in ((workflow.get("spec") or {}).get("arguments") or {}).get("parameters") or []
+    }
+    text = parameters.pop("request", None)
+    if text:
+        return _object(text)
+    if parameters.get("images"):
+        from ips_flows.core.request.model import canonical_json, from_form  # noqa: PLC0415  (only the UI form needs it)
+
+        try:
+            return _object(canonical_json(from_form({k: v for k, v in parameters.items() if v is not None})))
+        except BadRequestError:
+            return {}
+    return _object(_annotation(workflow, ANNOTATION_COLUMNS) or "{}")
+
+
+def _window(workflow: Json, plan: PlanSummary | None, groups: Iterable[GroupProgress]) -> int | None:
+    """How many nodes may pull at once: what the driver at work says, else what the next one will be told."""
+    if plan is None:
+        return None
+    latest = max(groups, key=lambda one: (one.group, one.attempt), default=None)
+    if latest and latest.window is not None and latest.done + latest.failed < latest.total:
+        return latest.window
+    asked = resized(_annotation(workflow, ANNOTATION_BATCH_SIZE), plan.eligible)
+    return plan.window if asked is None else asked
+
+
+def _object(text: str) -> Json:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _record(kind: type[RecordT], thing: Json, annotation: str) -> RecordT | None:
+    text = _annotation(thing, annotation)
+    if not text:
+        return None
+    try:
+        return kind.from_json(text)
+    except (ValidationError, NewerFormatError):  # someone else's hand, or a newer program's: see _too_new
+        return None
+
+
+def _too_new(workflow: Json) -> str:
+    """Which version is needed to read the plan or the verdict, where this one is too old."""
+    for kind, annotation in ((PlanSummary, ANNOTATION_PLAN), (Verdict, ANNOTATION_VERDICT)):
+        try:
+            kind.from_json(_annotation(workflow, annotation) or "{}")
+        except NewerFormatError as error:
+            return error.message
+        except ValidationError:
+            continue
+    return ""
+
+
+def _annotation(thing: Json, key: str) -> str:
+    return str((thing["metadata"].get("annotations") or {}).get(key) or "")
+
+
+def _reference(image: Any) -> str:
+    return str(image.get("image", "")) if isinstance(image, dict) else str(image)

@@ -1,1 +1,0 @@
-"""Argo Workflows and templates, built with Hera: the only place that imports it."""

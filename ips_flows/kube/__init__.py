@@ -1,0 +1,1 @@
+"""The Kubernetes API. `client` alone imports the kubernetes client."""

@@ -1,0 +1,256 @@
+"""Collections that are followed for as long as anyone wants: list, then watch, again and again.
+
+Each generator does one job: `changes` never ends and mends a broken watch; `merge` runs several of them
+side by side and hands over what comes first.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from ips_flows.core.errors import ApiError, GoneError, UnavailableError
+from ips_flows.core.k8s.objects import Json
+from ips_flows.kube.client import Kube
+
+WATCH_SECONDS = 50.0
+PROBE_SECONDS = 5.0  # the first watch after trouble: that it ends well says that all is well
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 10.0
+PATIENCE = 300.0  # how long an API server may stay away before it is an error
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What to follow: a collection and the selectors that narrow it."""
+
+    path: str
+    labels: str = ""
+    fields: str = ""
+    metadata_only: bool = False
+    keep_gone: bool = False  # a mirror of it remembers objects after they were deleted
+    relist_seconds: float | None = None  # list it again that often, whatever the watch says
+    page: int = 500
+    # What is kept and handed on of each object; None leaves it out.
+    extract: Callable[[Json], Json | None] | None = None
+    mirrored: bool = True  # else whoever follows it keeps what is needed
+    endless: bool = False  # no error ends it: each is told as trouble, and the call made again
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The whole collection, as it is now."""
+
+    items: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One object was added or modified, or is gone."""
+
+    item: Json
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The collection can't be read at the moment; it is tried again."""
+
+    error: ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The collection is watched again, after trouble."""
+
+
+Event = Listed | Changed | Trouble | Recovered
+
+
+def changes(
+    kube: Kube, source: Source, stop: threading.Event, *, patience: float = PATIENCE
+) -> Iterator[Event]:
+    """The collection once, then each change, until `stop` is set.
+
+    A version that is too old means: list again. An API server that can't be reached is tried again with growing
+    pauses; after `patience` seconds without an answer its error is raised, any other error at once, unless the
+    source is endless.
+    """
+    course = _Course()
+    pause, silent_since = FIRST_PAUSE, 0.0
+    while not stop.is_set():
+        course.heard = False
+        try:
+            for event in _round(kube, source, course):
+                silent_since = 0.0
+                yield event
+                if stop.is_set():
+                    return
+            silent_since = 0.0
+        except GoneError:
+            course.version = ""
+        except ApiError as error:
+            silent_since = silent_since or time.monotonic()
+            if not _is_bearable(source, error, time.monotonic() - silent_since, patience):
+                raise
+            course.troubled = True
+            pause = max(pause, error.retry_after)
+            yield Trouble(error)
+        if course.heard:
+            pause = FIRST_PAUSE
+        else:  # a server that ends every watch at once is not to be flooded
+            stop.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far a collection has been followed."""
+
+    version: str = ""
+    relist_at: float = math.inf
+    troubled: bool = False
+    heard: bool = False  # whether the latest watch had something to say
+
+
+def _round(kube: Kube, source: Source, course: _Course) -> Iterator[Event]:
+    """One list, where that is due, and one watch."""
+    if not course.version or time.monotonic() >= course.relist_at:
+        course.version, items = _list(kube, source)
+        course.relist_at = time.monotonic() + (source.relist_seconds or math.inf)
+        yield Listed(items)
+    began = time.monotonic()
+    longest = PROBE_SECONDS if course.troubled else WATCH_SECONDS
+    for event in _watched(kube, source, course.version, min(longest, max(1.0, course.relist_at - began))):
+        if course.troubled:
+            course.troubled = False
+            yield Recovered()
+        if event is None:
+            course.heard = course.heard or time.monotonic() - began > 1
+            return
+        course.heard = True
+        course.version = event["object"]["metadata"]["resourceVersion"]
+        if event["type"] != "BOOKMARK":
+            for item in _extracted(source, [event["object"]]):
+                yield Changed(item, gone=event["type"] == "DELETED")
+
+
+def _watched(kube: Kube, source: Source, version: str, seconds: float) -> Iterator[Json | None]:
+    """The events of one watch, and None when it has ended well."""
+    yield from kube.watch(
+        source.path,
+        resource_version=version,
+        seconds=seconds,
+        labels=source.labels,
+        fields=source.fields,
+        metadata_only=source.metadata_only,
+    )
+    yield None
+
+
+def _is_bearable(source: Source, error: ApiError, silent: float, patience: float) -> bool:
+    """Whether an error is told and the call made again."""
+    return source.endless or (isinstance(error, UnavailableError) and silent <= patience)
+
+
+@dataclass(slots=True)
+class Mirror:
+    """What a collection holds, kept up to date by its events."""
+
+    objects: dict[str, Json] = field(default_factory=dict)
+    listed: bool = False
+    keep_gone: bool = False
+
+    def apply(self, event: Event) -> bool:
+        """Take an event in; whether anything may have changed."""
+        match event:
+            case Listed(items):
+                fresh = {_key(item): item for item in items}
+                self.objects = self.objects | fresh if self.keep_gone else fresh
+                self.listed = True
+            case Changed(item, gone=True) if not self.keep_gone:
+                self.objects.pop(_key(item), None)
+            case Changed(item):
+                self.objects[_key(item)] = item
+            case Trouble() | Recovered():
+                return False
+        return True
+
+
+class Merge:
+    """Several collections followed side by side, one thread each; use it in a `with`.
+
+    The threads are daemons: one that sits in a silent watch when the `with` ends dies with the process.
+    """
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._stop = threading.Event()
+        self._queue: queue.SimpleQueue[tuple[str, Event | Exception]] = queue.SimpleQueue()
+        self.mirrors: dict[str, Mirror] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+
+    def add(self, sources: Mapping[str, Source]) -> None:
+        """Follow more collections, each under a name."""
+        for name, source in sources.items():
+            if source.mirrored:
+                self.mirrors[name] = Mirror(keep_gone=source.keep_gone)
+            threading.Thread(target=self._run, args=(name, source), name=f"watch-{name}", daemon=True).start()
+
+    def next(self, seconds: float | None = None) -> tuple[str, Event] | None:
+        """The next event and its collection's name, its mirror up to date; None after so many seconds.
+
+        An error of any collection is raised here.
+        """
+        try:
+            name, event = self._queue.get(timeout=None if seconds is None else max(0.0, seconds))
+        except queue.Empty:
+            return None
+        if isinstance(event, Exception):
+            raise event
+        if name in self.mirrors:
+            self.mirrors[name].apply(event)
+        return name, event
+
+    def _run(self, name: str, source: Source) -> None:
+        try:
+            for event in changes(self._kube, source, self._stop):
+                self._queue.put((name, event))
+        except Exception as error:  # noqa: BLE001  (raised where it is read: a thread must not die unseen)
+            self._queue.put((name, error))
+
+
+def _list(kube: Kube, source: Source) -> tuple[str, tuple[Json, ...]]:
+    items: list[Json] = []
+    version = ""
+    for page in kube.pages(
+        source.path,
+        labels=source.labels,
+        fields=source.fields,
+        metadata_only=source.metadata_only,
+        page=source.page,
+    ):
+        items += _extracted(source, page["items"])
+        version = page["metadata"]["resourceVersion"]
+    return version, tuple(items)
+
+
+def _extracted(source: Source, items: Iterable[Json]) -> Iterable[Json]:
+    if source.extract is None:
+        return items
+    return [item for item in map(source.extract, items) if item is not None]
+
+
+def _key(item: Json) -> str:
+    metadata = item["metadata"]
+    return f"{metadata.get('namespace', '')}/{metadata['name']}"

@@ -1,0 +1,383 @@
+"""Checks that a namespace can run tasks: each finding is one line, with the mend where something is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal, NamedTuple
+
+from ips_flows.core import clock
+from ips_flows.core.constants import (
+    ANNOTATION_VERSION,
+    CONFIG_MAP,
+    LIMIT_KEY,
+    NETWORKS_KEY,
+    PRIORITY_CLASS,
+    TEMPLATE_PREWARM,
+)
+from ips_flows.core.errors import ApiError, ForbiddenError, NotFoundError
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.notice.targets import networks
+from ips_flows.core.plan.eligibility import lacks_image_volumes, read_node
+from ips_flows.core.pods.pull_job import keeps_image_volume, probe_job
+from ips_flows.core.task.queue import limit_of
+from ips_flows.core.version import __version__
+from ips_flows.kube.client import Kube, core, jobs, workflows
+from ips_flows.kube.lease import SILENT_SECONDS, holder_of, lease_path, silence
+from ips_flows.operations.install.install import knows_policies
+from ips_flows.operations.install.manifests import PRIORITY, SERVER, SERVER_NAME, load, path_of
+
+Level = Literal["ok", "warn", "fail"]
+
+_OLDEST_ARGO = (4, 0)
+_STOCK_IMAGES_LISTED = 50  # the kubelet's default nodeStatusMaxImages
+_VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
+# What a person needs for the verbs of the command line: (API group, resource, verbs)
+_USER_RIGHTS = (
+    ("argoproj.io", "workflows", ("create", "get", "list", "watch", "patch", "delete")),
+    ("argoproj.io", "workflowtemplates", ("get",)),
+    ("argoproj.io", "cronworkflows", ("create", "get", "list", "patch", "delete")),
+    ("", "configmaps", ("get", "list")),
+    ("batch", "jobs", ("list", "watch")),
+    ("", "pods", ("list",)),
+    ("", "pods/log", ("get",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor: what was looked at, what was found, and what to do about it."""
+
+    level: Level
+    subject: str
+    message: str
+    mend: str = ""
+
+
+class Right(NamedTuple):
+    """Something that a user (empty: whoever asks) may or may not do. `resource` may have a `/subresource`.
+
+    `name` is that of the one object that it is about, where a Role names it.
+    """
+
+    namespace: str
+    group: str
+    resource: str
+    verb: str
+    user: str = ""
+    name: str = ""
+
+
+def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
+    """All findings, in the order in which things depend on each other; stops where nothing more can be told."""
+    version = kube.get("/version")
+    yield Finding("ok", "apiserver", f"{kube.host} answers, Kubernetes {version['gitVersion']}")
+    argo = _argo_kinds(kube)
+    yield argo
+    if argo.level == "fail":
+        return
+    yield _argo_version(kube, namespace)
+    try:
+        kube.get(f"/api/v1/namespaces/{namespace}")
+    except NotFoundError:
+        yield Finding(
+            "fail",
+            "namespace",
+            f"{namespace} does not exist",
+            f"ips-flow install -n {namespace} --create-namespace --image IMAGE",
+        )
+        return
+    yield Finding("ok", "namespace", f"{namespace} exists")
+    checks: tuple[Callable[[Kube, str], Finding], ...] = (
+        _template,
+        _settings,
+        _priority_policy,
+        _priority_class,
+        _service_accounts,
+        _user_rights,
+        _step_rights,
+        _keeper,
+        _image_volumes,
+        _image_lists,
+    )
+    for check in checks:
+        try:
+            yield check(kube, namespace)
+        except ForbiddenError as error:
+            subject = check.__name__.strip("_").replace("_", " ")
+            yield Finding(
+                "warn", subject, f"can't be checked: {error.message}", "Ask someone with that right."
+            )
+
+
+def _argo_kinds(kube: Kube) -> Finding:
+    try:
+        found = kube.get("/apis/argoproj.io/v1alpha1")
+    except NotFoundError:
+        return Finding(
+            "fail",
+            "argo",
+            "Argo Workflows is not installed: there is no API group argoproj.io/v1alpha1",
+            "Install Argo Workflows 4.0 or later: https://argo-workflows.readthedocs.io/en/latest/installation/",
+        )
+    kinds = {entry["name"] for entry in found["resources"]}
+    missing = {"workflows", "workflowtemplates", "workflowtaskresults", "cronworkflows"} - kinds
+    if missing:
+        return Finding(
+            "fail",
+            "argo",
+            f"CRDs are missing: {', '.join(sorted(missing))}",
+            "Apply Argo's full set of CRDs.",
+        )
+    return Finding("ok", "argo", "the CRDs of Argo Workflows are there")
+
+
+def _argo_version(kube: Kube, namespace: str) -> Finding:
+    """The controller's image, else the executor's in a step pod: no API says Argo's version."""
+    image = _controller_image(kube) or _executor_image(kube, namespace)
+    match = _VERSION.fullmatch(image.rpartition(":")[2]) if image else None
+    if match is None:
+        return Finding(
+            "warn",
+            "argo version",
+            "can't be told: no workflow-controller Deployment and no step pod can be seen",
+            "Make sure that it is 4.0 or later.",
+        )
+    if (int(match[1]), int(match[2])) < _OLDEST_ARGO:
+        return Finding(
+            "fail", "argo version", f"{match[0]} is too old", "Upgrade Argo Workflows to 4.0 or later."
+        )
+    return Finding("ok", "argo version", f"{match[0]} ({image})")
+
+
+def _controller_image(kube: Kube) -> str:
+    try:
+        found = kube.get("/apis/apps/v1/deployments", fieldSelector="metadata.name=workflow-controller")
+    except ForbiddenError:
+        return ""
+    images = [item["spec"]["template"]["spec"]["containers"][0]["image"] for item in found["items"]]
+    return str(images[0]) if images else ""
+
+
+def _executor_image(kube: Kube, namespace: str) -> str:
+    try:
+        found = kube.get(core(namespace, "pods"), labelSelector="workflows.argoproj.io/workflow", limit=1)
+    except ApiError:
+        return ""
+    images = [
+        container["image"]
+        for pod in found["items"]
+        for container in pod["spec"]["containers"]
+        if container["name"] == "wait"
+    ]
+    return str(images[0]) if images else ""
+
+
+def _template(kube: Kube, namespace: str) -> Finding:
+    mend = f"ips-flow install -n {namespace} --image IMAGE"
+    try:
+        found = kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"))
+    except NotFoundError:
+        return Finding("fail", "template", f"WorkflowTemplate {TEMPLATE_PREWARM} is missing", mend)
+    version = (found["metadata"].get("annotations") or {}).get(ANNOTATION_VERSION, "of no version")
+    if version != __version__:
+        return Finding(
+            "warn", "template", f"{TEMPLATE_PREWARM} is {version}, this program {__version__}", mend
+        )
+    return Finding("ok", "template", f"{TEMPLATE_PREWARM} {version}")
+
+
+def _settings(kube: Kube, namespace: str) -> Finding:
+    mend = f"ips-flow install -n {namespace} --max-concurrent-tasks 3 --worker-image IMAGE"
+    try:
+        data = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+    except NotFoundError:
+        return Finding("fail", "settings", f"ConfigMap {CONFIG_MAP} is missing", mend)
+    limit = limit_of(data)
+    if limit is None:
+        got = f"is {data[LIMIT_KEY]!r}" if LIMIT_KEY in data else "is missing"
+        return Finding("fail", "settings", f"{LIMIT_KEY} of {CONFIG_MAP} {got}, not a number from 1", mend)
+    if not data.get("worker-image"):
+        return Finding("fail", "settings", f"worker-image of {CONFIG_MAP} is missing", mend)
+    unknown = networks(str(data.get(NETWORKS_KEY) or ""))[1]
+    if unknown:
+        message = f"{NETWORKS_KEY} of {CONFIG_MAP}: {unknown[0]!r} is no network, so it allows nothing"
+        mend = f"kubectl -n {namespace} edit configmap {CONFIG_MAP}: networks such as 10.0.0.0/8, with commas between"
+        return Finding("warn", "settings", message, mend)
+    return Finding("ok", "settings", f"{limit} tasks at once, worker image {data['worker-image']}")
+
+
+def _priority_policy(kube: Kube, namespace: str) -> Finding:
+    """Without the policy nothing copies the form's priority to where Argo looks for it."""
+    lost = (
+        "tasks of Argo's submit form wait at priority 0, behind all others, and no priority is held to 1-10"
+    )
+    if not knows_policies(kube):
+        mend = "Kubernetes 1.36 has it; until then submit with `ips-flow run`."
+        return Finding("warn", "priority policy", f"the cluster has no MutatingAdmissionPolicy: {lost}", mend)
+    missing = []
+    for wanted in load(namespace, components=(PRIORITY,)):
+        if wanted["kind"].startswith("MutatingAdmissionPolicy"):
+            name = wanted["metadata"]["name"]
+            try:
+                kube.get(path_of(wanted["kind"], namespace, name), metadata_only=True)
+            except NotFoundError:
+                missing.append(f"{wanted['kind']} {name}")
+    if missing:
+        mend = f"ips-flow install -n {namespace} --image IMAGE"
+        return Finding("warn", "priority policy", f"missing: {', '.join(missing)}; so {lost}", mend)
+    return Finding("ok", "priority policy", "every way to submit a task gives it its priority, within 1-10")
+
+
+def _priority_class(kube: Kube, namespace: str) -> Finding:
+    mend = f"ips-flow install -n {namespace} --image IMAGE"
+    try:
+        found = kube.get(path_of("PriorityClass", namespace, PRIORITY_CLASS))
+    except NotFoundError:
+        return Finding("fail", "priority class", f"{PRIORITY_CLASS} is missing", mend)
+    if found["value"] >= 0 or found.get("preemptionPolicy") != "Never":
+        message = f"{PRIORITY_CLASS} has value {found['value']} and preemptionPolicy {found.get('preemptionPolicy')}"
+        return Finding("warn", "priority class", f"{message}: pull pods could push out others", mend)
+    return Finding("ok", "priority class", f"{PRIORITY_CLASS}, value {found['value']}, never pre-empts")
+
+
+def _service_accounts(kube: Kube, namespace: str) -> Finding:
+    wanted = {found["metadata"]["name"] for found in load(namespace) if found["kind"] == "ServiceAccount"}
+    there = {
+        item["metadata"]["name"] for item in kube.list(core(namespace, "serviceaccounts"), metadata_only=True)
+    }
+    missing = sorted(wanted - there)
+    if missing:
+        mend = f"ips-flow install -n {namespace} --image IMAGE"
+        return Finding("fail", "service accounts", f"missing: {', '.join(missing)}", mend)
+    return Finding("ok", "service accounts", ", ".join(sorted(wanted)))
+
+
+def _user_rights(kube: Kube, namespace: str) -> Finding:
+    """May whoever runs this use every verb?"""
+    missing = [
+        f"{verb} {resource}"
+        for group, resource, verbs in _USER_RIGHTS
+        for verb in verbs
+        if not _allowed(kube, Right(namespace, group, resource, verb))
+    ]
+    if missing:
+        return Finding(
+            "warn", "your rights", f"you may not {', '.join(missing)}", f"Ask for a Role in {namespace}."
+        )
+    return Finding("ok", "your rights", "every verb of ips-flow")
+
+
+def _step_rights(kube: Kube, namespace: str) -> Finding:
+    """May the ServiceAccount of each step, and of the server if it is there, do what its Roles were made for?"""
+    server = _is_there(kube, f"/apis/apps/v1/namespaces/{namespace}/deployments/{SERVER_NAME}")
+    objects = load(namespace, components=(SERVER,) if server else ())
+    missing = [
+        f"{account} may not {right.verb} {right.resource}"
+        for account, right in _granted(objects, namespace)
+        if not _allowed(kube, right)
+    ]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        mend = f"ips-flow install -n {namespace} --image IMAGE"
+        return Finding("fail", "steps' rights", ", ".join(missing[:3]) + more, mend)
+    also = ", and so may the server" if server else ""
+    return Finding("ok", "steps' rights", f"each step may do what it must{also}")
+
+
+def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, Right]]:
+    """The rights that an installation gives: the ServiceAccount, and what it may do."""
+    roles = {(one["kind"], one["metadata"]["name"]): one for one in objects if one["kind"].endswith("Role")}
+    for binding in (one for one in objects if one["kind"] in ("RoleBinding", "ClusterRoleBinding")):
+        rules = roles[binding["roleRef"]["kind"], binding["roleRef"]["name"]]["rules"]
+        for subject, rule in product(binding["subjects"], rules):
+            account = subject["name"]
+            user = f"system:serviceaccount:{namespace}:{account}"
+            names = rule.get("resourceNames") or [""]
+            # What is granted for the whole cluster by name is an object of namespace default.
+            where = namespace if binding["kind"] == "RoleBinding" else "default" if names[0] else ""
+            for group, resource, verb, name in product(
+                rule["apiGroups"], rule["resources"], rule["verbs"], names
+            ):
+                yield account, Right(where, group, resource, verb, user, name)
+
+
+def _is_there(kube: Kube, path: str) -> bool:
+    """Whether an object can be seen."""
+    try:
+        kube.get(path, metadata_only=True)
+    except (NotFoundError, ForbiddenError):
+        return False
+    return True
+
+
+def _keeper(kube: Kube, namespace: str) -> Finding:
+    """Does a keeper hold the Lease, by its own word not long ago?"""
+    lost = "tasks whose exit handler is lost stay without a verdict"
+    mend = f"ips-flow install -n {namespace} --image IMAGE --with-server"
+    try:
+        lease = kube.get(lease_path(namespace))
+    except NotFoundError:
+        return Finding("warn", "keeper", f"none runs: {lost}", mend)
+    holder, silent = holder_of(lease), silence(lease, clock.now())
+    if silent is None:
+        return Finding("warn", "keeper", f"none holds the Lease: {lost}", mend)
+    if silent > SILENT_SECONDS:
+        return Finding("warn", "keeper", f"{holder} fell silent {silent:.0f} s ago: {lost}", mend)
+    return Finding("ok", "keeper", f"{holder} holds the Lease")
+
+
+def _allowed(kube: Kube, right: Right) -> bool:
+    name, _, sub = right.resource.partition("/")
+    attributes = {
+        "namespace": right.namespace,
+        "group": right.group,
+        "resource": name,
+        "subresource": sub,
+        "verb": right.verb,
+        "name": right.name,
+    }
+    spec: Json = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}
+    kind = "SelfSubjectAccessReview"
+    if right.user:
+        kind, spec["user"] = "SubjectAccessReview", right.user
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+    answer = kube.create(f"/apis/authorization.k8s.io/v1/{kind.lower()}s", body)
+    return bool(answer["status"]["allowed"])
+
+
+def _image_volumes(kube: Kube, namespace: str) -> Finding:
+    nodes = [read_node(node) for node in kube.list("/api/v1/nodes")]
+    reasons = [reason for node in nodes if (reason := lacks_image_volumes(node))]
+    if not nodes:
+        return Finding("fail", "nodes", "the cluster has no nodes", "Add nodes.")
+    if reasons:
+        message = f"{len(reasons)} of {len(nodes)} nodes do not mount image volumes ({reasons[0]})"
+        return Finding("warn", "nodes", message, "Tasks on them use mode container, which works too.")
+    probe = probe_job("busybox", "busybox")
+    if not keeps_image_volume(kube.create(jobs(namespace), probe, dry_run=True)):
+        message = "the API server drops image volumes"
+        return Finding("warn", "nodes", message, "Tasks use mode container, which works too.")
+    return Finding("ok", "nodes", f"all {len(nodes)} mount image volumes")
+
+
+def _image_lists(kube: Kube, namespace: str) -> Finding:  # noqa: ARG001  (a check like the others)
+    def listed(node: Json) -> list[Any]:
+        return (node.get("status") or {}).get("images") or []
+
+    cut = [
+        node["metadata"]["name"]
+        for node in kube.list("/api/v1/nodes")
+        if len(listed(node)) == _STOCK_IMAGES_LISTED
+    ]
+    if cut:
+        message = f"{len(cut)} nodes list just {_STOCK_IMAGES_LISTED} images, {cut[0]} for one: small ones are missing"
+        return Finding(
+            "warn",
+            "image lists",
+            message,
+            "Set the kubelet's nodeStatusMaxImages to -1, so that warm nodes are known.",
+        )
+    return Finding("ok", "image lists", "every node lists all its images")

@@ -1,0 +1,167 @@
+"""Following a task to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+
+from ips_flows.core.constants import LABEL_VERDICT, LABEL_WORKFLOW_UID
+from ips_flows.core.errors import WaitTimeoutError
+from ips_flows.core.task import queue, task
+from ips_flows.core.task.task import Task
+from ips_flows.kube.client import Kube, jobs, workflows
+from ips_flows.kube.list_watch import Merge, Source, Trouble
+from ips_flows.operations import tasks
+
+VERDICT_GRACE = 10.0  # how long `finish` may still write its verdict once Argo calls the Workflow ended
+_TICK_SECONDS = 1.0  # how often a time limit is looked at
+PROGRESS_GRACE = 1.0  # how long the watch of the Jobs may lag behind that of the Workflow
+
+
+def _quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def follow(
+    kube: Kube,
+    namespace: str,
+    name: str,
+    *,
+    narrate: Callable[[str], None] = _quiet,
+    grace: float = VERDICT_GRACE,
+    tick: float | None = None,
+) -> Generator[Task | None, None, None]:
+    """The task each time it changes; the last one has ended. About every `tick` seconds without a change: None.
+
+    Raises NotFoundError when there is no such task, or when it is deleted meanwhile. `narrate` hears of an
+    API server that can't be reached for a while.
+    """
+    first = tasks.workflow(kube, namespace, name)
+    with Merge(kube) as merge:
+        merge.add(_sources(namespace, name, first["metadata"]["uid"]))
+        last: Task | None = None
+        last_word_by = 0.0
+        calm = True
+        while True:
+            got = merge.next(_shorter(tick, last_word_by - time.monotonic() if last_word_by else None))
+            if got is not None and isinstance(got[1], Trouble):
+                if calm:
+                    narrate(f"{got[1].error.message}; trying again")
+                calm = False
+                yield None
+                continue
+            overdue = bool(last_word_by) and time.monotonic() >= last_word_by
+            if got is None and not overdue:
+                yield None
+                continue
+            calm = True
+            seen = _seen(merge, namespace, name, first["metadata"]["uid"])
+            if seen is None:
+                continue
+            patience = _patience(seen, grace)
+            if patience and not overdue:
+                last_word_by = last_word_by or time.monotonic() + patience
+                continue
+            last_word_by = 0.0
+            if seen != last:
+                yield seen
+                last = seen
+            if seen.ended:
+                return
+
+
+_QUEUE = f"{tasks.IS_TASK},!{LABEL_VERDICT}"
+
+
+def _sources(namespace: str, name: str, uid: str) -> dict[str, Source]:
+    return {
+        "workflow": Source(workflows(namespace), fields=f"metadata.name={name}"),
+        # `finish` deletes the Jobs right after its verdict: what they said last is still wanted then.
+        "jobs": Source(
+            jobs(namespace), labels=f"{LABEL_WORKFLOW_UID}={uid}", metadata_only=True, keep_gone=True
+        ),
+    }
+
+
+def _seen(merge: Merge, namespace: str, name: str, uid: str) -> Task | None:
+    """The task as the mirrors have it; None while they are not filled."""
+    mirrors = merge.mirrors
+    if not all(mirror.listed for mirror in mirrors.values()):
+        return None
+    current = mirrors["workflow"].objects.get(f"{namespace}/{name}")
+    if current is None or current["metadata"]["uid"] != uid:
+        raise tasks.not_found(namespace, name)
+    position = None
+    if task.status_of(current) == "pending":
+        if "queue" not in mirrors:  # only who waits looks at the others
+            merge.add({"queue": Source(workflows(namespace), labels=_QUEUE)})
+            return None
+        others = [one for one in mirrors["queue"].objects.values() if one["metadata"]["name"] != name]
+        position = queue.positions([current, *others]).get((namespace, name))
+    return task.read(current, jobs=list(mirrors["jobs"].objects.values()), queue_position=position)
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)
+
+
+def _patience(seen: Task, grace: float) -> float:
+    """How long an ended task may still have something to say.
+
+    The verdict, unless it was stopped in the way that runs no exit handler; then the Jobs' last progress, which
+    comes by another watch.
+    """
+    if not seen.ended:
+        return 0.0
+    if seen.verdict is None:
+        return 0.0 if seen.shutdown == "Terminate" else grace
+    told = seen.progress.warm + sum(wave.done for wave in seen.waves)
+    return 0.0 if not seen.waves or told == seen.progress.completed else PROGRESS_GRACE
+
+
+def to_the_end(
+    kube: Kube, namespace: str, name: str, *, grace: float = VERDICT_GRACE, timeout: float | None = None
+) -> Task:
+    """Wait until a task has ended; WaitTimeoutError after `timeout` seconds."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with closing(follow(kube, namespace, name, grace=grace, tick=_TICK_SECONDS)) as states:
+        for seen in states:
+            if seen is not None and seen.ended:
+                return seen
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"task {name} in namespace {namespace} has not ended after {timeout:g} s; it goes on"
+                )
+    raise tasks.not_found(namespace, name)
+
+
+def watch_tasks(
+    kube: Kube, namespace: str, *, labels: str = "", narrate: Callable[[str], None] = _quiet
+) -> Generator[list[Task], None, None]:
+    """The tasks of a namespace (of all, when it is empty), newest first; then, for ever, those that changed."""
+    selector = f"{tasks.IS_TASK},{labels}" if labels else tasks.IS_TASK
+    with Merge(kube) as merge, tasks.argo_is_there(namespace):
+        merge.add(
+            {
+                "workflows": Source(workflows(namespace), labels=selector),
+                "jobs": Source(jobs(namespace), labels=tasks.OUR_JOBS, metadata_only=True),
+            }
+        )
+        known: dict[str, Task] = {}
+        while True:
+            got = merge.next()
+            if got is not None and isinstance(got[1], Trouble):
+                narrate(f"{got[1].error.message}; trying again")
+                continue
+            if not all(mirror.listed for mirror in merge.mirrors.values()):
+                continue
+            seen = tasks.arrange(
+                merge.mirrors["workflows"].objects.values(),
+                (),
+                tasks.by_workflow(merge.mirrors["jobs"].objects.values()),
+            )
+            changed = [one for one in seen if known.get(one.uid) != one]
+            if changed:
+                yield changed
+            known = {one.uid: one for one in seen}

@@ -1,0 +1,243 @@
+"""Installs, upgrades and removes IPS Flow in a namespace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+from ips_flows.core.constants import CONFIG_MAP, LABEL_TASK, LABEL_VERDICT
+from ips_flows.core.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    NotInstalledError,
+    TaskEndedError,
+    TasksRunError,
+)
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.task import task
+from ips_flows.kube.client import Kube, workflows
+from ips_flows.kube.lease import NAME as LEASE
+from ips_flows.kube.lease import lease_path
+from ips_flows.operations import tasks
+from ips_flows.operations.follow import follow
+from ips_flows.operations.install.manifests import COMPONENTS, PRIORITY, SERVER, SERVER_NAME, load, path_of
+
+Say = Callable[[str], None]
+_NAMESPACE_LABELS = {"pod-security.kubernetes.io/enforce": "restricted"}
+_SHARED_KINDS = (
+    "PriorityClass",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+)
+_TICK_SECONDS = 0.5  # how often a time limit is looked at
+_POLICIES = "/apis/admissionregistration.k8s.io/v1"
+
+
+def require_argo(kube: Kube) -> None:
+    """Raise NotInstalledError when the cluster does not know Argo's kinds."""
+    try:
+        kube.get("/apis/argoproj.io/v1alpha1")
+    except NotFoundError as error:
+        raise NotInstalledError(
+            "Argo Workflows is not installed in this cluster: there is no API group argoproj.io/v1alpha1",
+            hint="Install Argo Workflows 4.0 or later: https://argo-workflows.readthedocs.io/en/latest/installation/",
+        ) from error
+
+
+def install(
+    kube: Kube,
+    namespace: str,
+    *,
+    image: str,
+    settings: Mapping[str, str],
+    keep_seconds: int | None,
+    create_namespace: bool,
+    say: Say,
+    priority_policy: bool = True,
+    server: bool = False,
+) -> None:
+    """Apply every object, say of each what became of it. Settings that are there already stay, unless given.
+
+    The priority policy is applied where the cluster knows its kind. A server that is there is upgraded with the
+    rest, whether it is asked for or not.
+    """
+    require_argo(kube)
+    _take_namespace(kube, namespace, create=create_namespace, say=say)
+    components = []
+    if priority_policy and knows_policies(kube):
+        components.append(PRIORITY)
+    elif priority_policy:
+        say("priority policy left out: this cluster has no MutatingAdmissionPolicy (Kubernetes 1.36 has)")
+    if server or _get(kube, path_of("Deployment", namespace, SERVER_NAME)):
+        components.append(SERVER)
+    for wanted in load(
+        namespace,
+        image=image,
+        settings=dict(settings),
+        keep_seconds=keep_seconds,
+        components=components,
+    ):
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+        path = path_of(kind, namespace, name)
+        before = _get(kube, path)
+        if kind == "ConfigMap" and name == CONFIG_MAP and before:
+            after = _update_settings(kube, path, before, wanted, settings)
+        else:
+            if kind == "ClusterRoleBinding" and before:
+                wanted["subjects"] = _united(before.get("subjects") or [], wanted["subjects"], namespace)
+            after = _applied(kube, path, wanted)
+        say(f"{kind.lower()}/{name} {_change(before, after)}")
+
+
+def knows_policies(kube: Kube) -> bool:
+    """Whether the cluster has the kind MutatingAdmissionPolicy in the version that we use."""
+    try:
+        found = kube.get(_POLICIES)
+    except NotFoundError:
+        return False
+    return any(entry["name"] == "mutatingadmissionpolicies" for entry in found["resources"])
+
+
+def uninstall(kube: Kube, namespace: str, *, cancel: bool, say: Say, timeout: float | None = None) -> None:
+    """Delete what `install` put there; ended tasks stay.
+
+    While tasks have not ended this is refused with TasksRunError, for they need their steps; `cancel` cancels
+    them and waits for their verdicts, `timeout` seconds at most.
+    """
+    open_tasks = _open_tasks(kube, namespace)
+    if open_tasks and cancel:
+        _cancel_all(kube, namespace, open_tasks, say=say, timeout=timeout)
+        open_tasks = _open_tasks(kube, namespace)
+    if open_tasks:
+        one = len(open_tasks) == 1
+        more = ", …" if len(open_tasks) > 5 else ""
+        raise TasksRunError(
+            f"{len(open_tasks)} task{'' if one else 's'} in namespace {namespace} {'has' if one else 'have'} "
+            f"not ended: {', '.join(open_tasks[:5])}{more}",
+            hint=f"Wait for {'its' if one else 'their'} end, or let --cancel cancel "
+            f"{'it' if one else 'them'} first.",
+        )
+    shared = _used_elsewhere(kube, namespace)
+    for found in reversed(load(namespace, components=COMPONENTS)):
+        kind, name = found["kind"], found["metadata"]["name"]
+        path = path_of(kind, namespace, name)
+        others = shared.get(name) if kind == "ClusterRoleBinding" else any(shared.values())
+        if kind in _SHARED_KINDS and others:
+            if kind == "ClusterRoleBinding":
+                kube.patch(path, {"subjects": others})
+            say(f"{kind.lower()}/{name} kept: another namespace uses it")
+        elif kube.delete(path):
+            say(f"{kind.lower()}/{name} deleted")
+        elif not name.startswith(SERVER_NAME):  # a server is there only where it was asked for
+            say(f"{kind.lower()}/{name} was not there")
+    if kube.delete(lease_path(namespace)):
+        say(f"lease/{LEASE} deleted")
+
+
+def _take_namespace(kube: Kube, namespace: str, *, create: bool, say: Say) -> None:
+    path = f"/api/v1/namespaces/{namespace}"
+    if _get(kube, path):
+        return
+    if not create:
+        raise NotInstalledError(
+            f"namespace {namespace} does not exist", hint="Create it, or let --create-namespace do so."
+        )
+    metadata = {"name": namespace, "labels": _NAMESPACE_LABELS}
+    try:
+        kube.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    except ConflictError:  # someone else was quicker
+        return
+    say(f"namespace/{namespace} created")
+
+
+def _update_settings(kube: Kube, path: str, before: Json, wanted: Json, given: Mapping[str, str]) -> Json:
+    """An upgrade keeps the settings; it adds new ones and sets those that were given."""
+    there = before.get("data") or {}
+    data = {key: value for key, value in wanted["data"].items() if key not in there} | dict(given)
+    changed = {key: value for key, value in data.items() if there.get(key) != value}
+    return kube.patch(path, {"data": changed}) if changed else before
+
+
+def _united(before: list[Json], wanted: list[Json], namespace: str) -> list[Json]:
+    """The subjects of all namespaces in which we are installed; those that are there keep their order."""
+    kept = [subject for subject in before if subject in wanted or subject.get("namespace") != namespace]
+    return [*kept, *(subject for subject in wanted if subject not in kept)]
+
+
+def _used_elsewhere(kube: Kube, namespace: str) -> dict[str, list[Json]]:
+    """The subjects of other namespaces in each of our ClusterRoleBindings."""
+    names = [
+        item["metadata"]["name"]
+        for item in load(namespace, components=COMPONENTS)
+        if item["kind"] == "ClusterRoleBinding"
+    ]
+    found = {name: _get(kube, path_of("ClusterRoleBinding", namespace, name)) for name in names}
+    return {
+        name: [
+            subject
+            for subject in (binding or {}).get("subjects") or ()
+            if subject.get("namespace") != namespace
+        ]
+        for name, binding in found.items()
+    }
+
+
+def _open_tasks(kube: Kube, namespace: str) -> list[str]:
+    labels = f"{LABEL_TASK}=true,!{LABEL_VERDICT},workflows.argoproj.io/completed!=true"
+    try:
+        return [
+            item["metadata"]["name"]
+            for item in kube.list(workflows(namespace), labels=labels, metadata_only=True)
+        ]
+    except NotFoundError:  # no Argo, no tasks
+        return []
+
+
+def _cancel_all(kube: Kube, namespace: str, names: list[str], *, say: Say, timeout: float | None) -> None:
+    """Cancel tasks and wait for their ends; those that wait go first, so that none of them starts meanwhile."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    waiting = {name for name in names if task.status_of(tasks.workflow(kube, namespace, name)) == "pending"}
+    for name in sorted(names, key=lambda name: name not in waiting):
+        try:
+            tasks.cancel(kube, namespace, name)
+        except TaskEndedError:  # by itself, at this moment
+            continue
+        say(f"task {name} is being cancelled")
+    for name in names:
+        try:
+            with closing(follow(kube, namespace, name, tick=_TICK_SECONDS)) as states:
+                for seen in states:
+                    if seen is not None and seen.ended:
+                        say(f"task {name} {seen.status}")
+                    elif deadline is not None and time.monotonic() >= deadline:
+                        return
+        except NotFoundError:  # deleted meanwhile
+            continue
+
+
+def _applied(kube: Kube, path: str, wanted: Json) -> Json:
+    try:
+        return kube.patch(path, wanted, kind="apply", force=True)
+    except ForbiddenError as error:
+        if path.startswith(_POLICIES):
+            error.hint = "Ask for this right, or install --without-priority-policy."
+        raise
+
+
+def _get(kube: Kube, path: str) -> Json | None:
+    try:
+        return kube.get(path)
+    except NotFoundError:
+        return None
+
+
+def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
+    if before is None:
+        return "created"
+    same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+    return "unchanged" if same else "configured"

@@ -1,0 +1,121 @@
+"""What the steps of a task wrote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ips_flows.core.constants import LABEL_STEP
+from ips_flows.core.errors import InvalidError, NotFoundError, UnavailableError
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.task import task
+from ips_flows.kube.client import Kube, core, workflows
+from ips_flows.kube.list_watch import Merge, Source, Trouble
+
+# Argo's executor writes its own lines into the main container's log.
+_EXECUTOR = re.compile(r"time=\S+ level=\w+ msg=.* argo=true\b")
+LABEL_OF_WORKFLOW = "workflows.argoproj.io/workflow"
+CONTAINER = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line and the step that wrote it."""
+
+    step: str
+    text: str
+
+
+def stored(kube: Kube, namespace: str, name: str) -> Iterator[LogLine]:
+    """What the step pods that still exist wrote, in the order in which they were made."""
+    pods = kube.list(core(namespace, "pods"), labels=_of(name))
+    for pod in sorted(pods, key=_age):
+        if _has_started(pod):
+            yield from _lines(kube, pod, follow=False)
+
+
+def followed(kube: Kube, namespace: str, name: str, narrate: Callable[[str], None]) -> Iterator[LogLine]:
+    """What the step pods write, until the task's Workflow has ended and all they wrote was read.
+
+    Steps run one after another, so they are read one after another.
+    """
+    read: set[str] = set()
+    with Merge(kube) as merge:
+        merge.add(
+            {
+                "pods": Source(core(namespace, "pods"), labels=_of(name)),
+                "workflow": Source(workflows(namespace), fields=f"metadata.name={name}"),
+            }
+        )
+        pods, mine = merge.mirrors["pods"], merge.mirrors["workflow"]
+        while True:
+            got = merge.next()
+            if got is not None and isinstance(got[1], Trouble):
+                narrate(f"{got[1].error.message}; trying again")
+            if not (pods.listed and mine.listed):
+                continue
+            ended = all(task.is_finished(one) for one in mine.objects.values())
+            # The last pod's own news may come after those of the Workflow.
+            there = kube.list(core(namespace, "pods"), labels=_of(name)) if ended else pods.objects.values()
+            for pod in sorted(there, key=_age):
+                uid = pod["metadata"]["uid"]
+                if uid not in read and _has_started(pod):
+                    read.add(uid)
+                    yield from _resumed(kube, pod, narrate)
+            if ended:
+                return
+
+
+def any_pods(kube: Kube, namespace: str, name: str) -> bool:
+    """Whether any step pod of a task still exists."""
+    return any(True for _ in kube.list(core(namespace, "pods"), labels=_of(name), metadata_only=True))
+
+
+def step_of(pod: Json) -> str:
+    """The step that a pod runs."""
+    return str(pod["metadata"]["labels"].get(LABEL_STEP) or pod["metadata"]["name"])
+
+
+def _of(name: str) -> str:
+    return f"{LABEL_OF_WORKFLOW}={name}"
+
+
+def _age(pod: Json) -> tuple[str, str]:
+    return pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"]
+
+
+def _has_started(pod: Json) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return any(
+        one["name"] == CONTAINER and {"running", "terminated"} & set(one.get("state") or {})
+        for one in statuses
+    )
+
+
+def _resumed(kube: Kube, pod: Json, narrate: Callable[[str], None]) -> Iterator[LogLine]:
+    """The lines of a pod to its end; a stream that breaks is opened again once, after what was read."""
+    count = 0
+    try:
+        for line in _lines(kube, pod, follow=True):
+            count += 1
+            yield line
+    except UnavailableError as error:
+        narrate(f"{error.message}; reading on")
+    else:
+        return
+    for index, line in enumerate(_lines(kube, pod, follow=True)):
+        if index >= count:
+            yield line
+
+
+def _lines(kube: Kube, pod: Json, *, follow: bool) -> Iterator[LogLine]:
+    """The lines of a pod's step; none when it is gone or its container has no log."""
+    metadata = pod["metadata"]
+    step = step_of(pod)
+    try:
+        for text in kube.log(metadata["namespace"], metadata["name"], CONTAINER, follow=follow):
+            if not _EXECUTOR.match(text):
+                yield LogLine(step, text)
+    except (NotFoundError, InvalidError):
+        return

@@ -1,0 +1,190 @@
+"""What can be done with schedules: make, read, suspend, resume, run by hand, delete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_LATELY, LABEL_CRON_WORKFLOW, LABEL_SCHEDULE
+from ips_flows.core.errors import ConflictError, NameTakenError, NotFoundError, UsageError
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.task import schedule, task
+from ips_flows.core.task.schedule import Lately, Schedule, Timing
+from ips_flows.kube.client import Kube, workflows
+from ips_flows.operations import tasks
+
+if TYPE_CHECKING:
+    from ips_flows.core.request.model import PrewarmRequest
+
+_KIND = "cronworkflows"
+_IS_SCHEDULE = f"{LABEL_SCHEDULE}=true"
+
+
+def create(
+    kube: Kube, namespace: str, name: str, request: PrewarmRequest, timing: Timing, *, replace: bool = False
+) -> tuple[Schedule, str]:
+    """Make a schedule; also what became of it: created, unchanged or replaced.
+
+    Raises NameTakenError where another schedule has the name and is not to be replaced, UsageError where the
+    request has a name of its own.
+    """
+    from ips_flows.argo.cron_workflow import schedule_workflow  # noqa: PLC0415  (hera takes 0.7 s)
+
+    if request.name:
+        raise UsageError(
+            f"the request has the name {request.name}, but a schedule names its tasks itself",
+            hint=f"Leave `name` out: the tasks will be {name}-<time>.",
+        )
+    tasks.check_installed(kube, namespace)
+    manifest = schedule_workflow(request, timing, name=name, namespace=namespace)
+    manifest["metadata"]["annotations"][ANNOTATION_LATELY] = _begins(timing).to_json()
+    try:
+        return _read(kube, kube.create(workflows(namespace, kind=_KIND), manifest)), "created"
+    except ConflictError as error:
+        if error.reason != "AlreadyExists":
+            raise
+    found = _find(kube, namespace, name)
+    if {**found["spec"], "suspend": None} == {**manifest["spec"], "suspend": None}:
+        return _read(kube, found), "unchanged"
+    if not replace:
+        raise NameTakenError(
+            f"schedule {name} in namespace {namespace} exists, with another request or another time",
+            hint="With --replace it gets this one.",
+        )
+
+    def renew(before: Json) -> Json:
+        # A merge patch drops what the new one does not have only where it says null.
+        gone = dict.fromkeys(before["spec"].keys() - manifest["spec"].keys())
+        return {
+            "metadata": {"annotations": manifest["metadata"]["annotations"]},
+            "spec": {**gone, **manifest["spec"]},
+        }
+
+    return _read(kube, _amend(kube, namespace, name, renew)), "replaced"
+
+
+def get(kube: Kube, namespace: str, name: str) -> Schedule:
+    """One schedule with its runs."""
+    return _read(kube, _find(kube, namespace, name))
+
+
+def list_schedules(kube: Kube, namespace: str) -> list[Schedule]:
+    """The schedules of a namespace (of all, when it is empty), by name."""
+    with tasks.argo_is_there(namespace):
+        found = tasks.listed(kube, workflows(namespace, kind=_KIND), _IS_SCHEDULE)
+    if not found and namespace:
+        tasks.check_namespace(kube, namespace)
+    made = _made(kube, namespace) if found else []
+    now = clock.now()
+    return sorted(
+        (schedule.read(one, made, now) for one in found),
+        key=lambda one: (one.namespace, one.name),
+    )
+
+
+def suspend(kube: Kube, namespace: str, name: str) -> Schedule:
+    """Make no task any more until it is resumed; one that is under way goes on."""
+    return _set_suspended(kube, namespace, name, suspended=True)
+
+
+def resume(kube: Kube, namespace: str, name: str) -> Schedule:
+    """Make tasks again."""
+    return _set_suspended(kube, namespace, name, suspended=False)
+
+
+def run(kube: Kube, namespace: str, name: str) -> tasks.Submission:
+    """Make a task of a schedule now, suspended or not, whatever its overlap."""
+    tasks.check_installed(kube, namespace)
+    found = _find(kube, namespace, name)
+    meta = found["spec"].get("workflowMetadata") or {}
+    owner = {
+        "apiVersion": found["apiVersion"],
+        "kind": "CronWorkflow",
+        "name": name,
+        "uid": found["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    manifest = {
+        "apiVersion": found["apiVersion"],
+        "kind": "Workflow",
+        "metadata": {
+            "name": f"{name}-{int(time.time())}",
+            "labels": {**(meta.get("labels") or {}), LABEL_CRON_WORKFLOW: name},
+            "annotations": meta.get("annotations") or {},
+            "ownerReferences": [owner],  # as Argo's own: its limits on what is kept count this task too
+        },
+        "spec": found["spec"]["workflowSpec"],
+    }
+    return tasks.Submission(task.read(kube.create(workflows(namespace), manifest)), created=True)
+
+
+def delete(kube: Kube, namespace: str, name: str) -> None:
+    """Delete a schedule. Its tasks stay, one that is under way goes on."""
+    found = _find(kube, namespace, name)
+    path = workflows(namespace, name, _KIND)
+    if not kube.delete(path, propagation="Orphan", uid=found["metadata"]["uid"]):
+        raise _not_found(namespace, name)
+
+
+def _set_suspended(kube: Kube, namespace: str, name: str, *, suspended: bool) -> Schedule:
+    def change(found: Json) -> Json | None:
+        if bool(found["spec"].get("suspend")) is suspended:
+            return None
+        lately, at = schedule.lately_of(found), clock.now()
+        lately = lately.suspended(at) if suspended else lately.resumed(at)
+        return {
+            "metadata": {"annotations": {ANNOTATION_LATELY: lately.to_json()}},
+            "spec": {"suspend": suspended},
+        }
+
+    return _read(kube, _amend(kube, namespace, name, change))
+
+
+def _amend(kube: Kube, namespace: str, name: str, change: Callable[[Json], Json | None]) -> Json:
+    """Change a CronWorkflow as it was read, again where someone else was faster; None leaves it as it is."""
+    return tasks.amended(
+        kube,
+        workflows(namespace, name, _KIND),
+        lambda: _find(kube, namespace, name),
+        change,
+        missing=_not_found(namespace, name),
+        conflict=f"schedule {name} changed {tasks.AMEND_TRIES} times meanwhile",
+    )
+
+
+def _find(kube: Kube, namespace: str, name: str) -> Json:
+    foreign = NotFoundError(
+        f"CronWorkflow {name} in namespace {namespace} is no schedule of IPS Flow",
+        hint=f"`ips-flow schedule list -n {namespace}` shows the schedules.",
+        status=404,
+    )
+    path, missing = workflows(namespace, name, _KIND), _not_found(namespace, name)
+    return tasks.find(kube, namespace, path, label=LABEL_SCHEDULE, missing=missing, foreign=foreign)
+
+
+def _not_found(namespace: str, name: str) -> NotFoundError:
+    return NotFoundError(
+        f"there is no schedule {name} in namespace {namespace}",
+        hint=f"`ips-flow schedule list -n {namespace}` shows the schedules.",
+        status=404,
+        reason="NotFound",
+    )
+
+
+def _read(kube: Kube, found: Json) -> Schedule:
+    namespace = found["metadata"]["namespace"]
+    return schedule.read(found, _made(kube, namespace, found["metadata"]["name"]), clock.now())
+
+
+def _made(kube: Kube, namespace: str, name: str = "") -> list[Json]:
+    """The metadata of the tasks that schedules made."""
+    label = f"{LABEL_CRON_WORKFLOW}={name}" if name else LABEL_CRON_WORKFLOW
+    return tasks.listed(kube, workflows(namespace), f"{tasks.IS_TASK},{label}", metadata_only=True)
+
+
+def _begins(timing: Timing) -> Lately:
+    begun = Lately(since=clock.stamp(clock.now()))
+    return begun.suspended(clock.now()) if timing.suspended else begun

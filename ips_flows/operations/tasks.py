@@ -1,0 +1,403 @@
+"""What can be done with tasks: submit, read, list, cancel, delete."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from ips_flows.core.constants import (
+    ANNOTATION_REQUEST_HASH,
+    CONFIG_MAP,
+    LABEL_KIND,
+    LABEL_TASK,
+    LABEL_VERDICT,
+    LABEL_WORKFLOW_UID,
+    LIMIT_KEY,
+    TEMPLATE_PREWARM,
+)
+from ips_flows.core.errors import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    GoneError,
+    NameTakenError,
+    NewerFormatError,
+    NotFoundError,
+    NotInstalledError,
+    TaskEndedError,
+)
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.results import attempts, results
+from ips_flows.core.task import queue as turns
+from ips_flows.core.task import task
+from ips_flows.core.task.task import Task
+from ips_flows.kube.client import Kube, core, jobs, workflows
+
+if TYPE_CHECKING:
+    from ips_flows.core.request.model import PrewarmRequest
+
+T = TypeVar("T")
+
+IS_TASK = f"{LABEL_TASK}=true"
+OUR_JOBS = f"{LABEL_KIND}=pull"
+
+_NAME_CHARACTERS = string.ascii_lowercase + string.digits
+_NAME_TRIES = 3
+AMEND_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A task and whether this submit made it; else one with the same request was there."""
+
+    task: Task
+    created: bool
+
+
+def submit(kube: Kube, namespace: str, request: PrewarmRequest, *, retry_of: str = "") -> Submission:
+    """Make the Workflow of a request. The same name with the same request gives the task that exists.
+
+    `retry_of` is the first task, where this one tries its failed nodes again.
+    Raises NotInstalledError where Argo, our templates, the settings or the namespace are missing,
+    and NameTakenError where the name belongs to another request.
+    """
+    from ips_flows.argo.task_workflow import task_workflow  # noqa: PLC0415  (hera takes 0.7 s)
+
+    check_installed(kube, namespace)
+    for _ in range(_NAME_TRIES):
+        name = request.name or generated_name()
+        manifest = task_workflow(request, name=name, namespace=namespace, retry_of=retry_of)
+        try:
+            with argo_is_there(namespace):
+                made = kube.create(workflows(namespace), manifest)
+        except ConflictError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            if not request.name:
+                continue
+            return Submission(_same_or_taken(kube, namespace, name, manifest), created=False)
+        return Submission(task.read(made), created=True)
+    raise NameTakenError(f"{_NAME_TRIES} generated names were all taken", hint="Give the task a --name.")
+
+
+def check_installed(kube: Kube, namespace: str) -> None:
+    """Make sure that a task submitted to this namespace can run.
+
+    What these credentials may not read is taken for granted: a submitter needs no more than `create workflows`.
+    """
+    try:
+        with argo_is_there(namespace):
+            kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"), metadata_only=True)
+    except NotFoundError as error:
+        check_namespace(kube, namespace)
+        raise NotInstalledError(
+            f"IPS Flow is not installed in namespace {namespace}: WorkflowTemplate {TEMPLATE_PREWARM} is missing",
+            hint=f"Run `ips-flow install -n {namespace}`, or name the namespace where it is with -n.",
+        ) from error
+    except ForbiddenError:
+        return
+    try:
+        settings = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+    except NotFoundError as error:
+        raise NotInstalledError(
+            f"ConfigMap {CONFIG_MAP} is missing in namespace {namespace}, so no task can start",
+            hint=f"Run `ips-flow install -n {namespace}`.",
+        ) from error
+    except ForbiddenError:
+        return
+    if turns.limit_of(settings) is None:
+        got = f"is {settings[LIMIT_KEY]!r}" if LIMIT_KEY in settings else "is missing"
+        raise NotInstalledError(
+            f"{LIMIT_KEY} in ConfigMap {CONFIG_MAP} of namespace {namespace} {got}, expected a number from 1",
+            hint=f"kubectl -n {namespace} patch configmap {CONFIG_MAP} --type merge "
+            f"""-p '{{"data":{{"{LIMIT_KEY}":"3"}}}}'""",
+        )
+
+
+def check_namespace(kube: Kube, namespace: str) -> None:
+    """Raise NotFoundError if there is no such namespace; nothing where that can't be read."""
+    try:
+        kube.get(core("", "namespaces", namespace), metadata_only=True)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"namespace {namespace} does not exist",
+            hint=f"Name another with -n, or make it: `ips-flow install --create-namespace -n {namespace}`.",
+            status=error.status,
+            reason=error.reason,
+        ) from error
+    except ForbiddenError:
+        return
+
+
+def workflow(kube: Kube, namespace: str, name: str) -> Json:
+    """The Workflow of a task; NotFoundError if there is none, or if it is no task."""
+    foreign = NotFoundError(
+        f"Workflow {name} in namespace {namespace} is no task of IPS Flow",
+        hint=f"`ips-flow list -n {namespace}` shows the tasks.",
+        status=404,
+    )
+    path, missing = workflows(namespace, name), not_found(namespace, name)
+    return find(kube, namespace, path, label=LABEL_TASK, missing=missing, foreign=foreign)
+
+
+def find(
+    kube: Kube, namespace: str, path: str, *, label: str, missing: NotFoundError, foreign: NotFoundError
+) -> Json:
+    """An object of Argo's that carries our label; `missing` is raised if there is none, `foreign` if it is no such."""
+    try:
+        with argo_is_there(namespace):
+            found = kube.get(path)
+    except NotFoundError as error:
+        check_namespace(kube, namespace)
+        raise missing from error
+    if (found["metadata"].get("labels") or {}).get(label) != "true":
+        raise foreign
+    return found
+
+
+def not_found(namespace: str, name: str) -> NotFoundError:
+    """The error for a task that does not exist."""
+    return NotFoundError(
+        f"there is no task {name} in namespace {namespace}",
+        hint=f"`ips-flow list -n {namespace}` shows the tasks, -A those of all namespaces.",
+        status=404,
+        reason="NotFound",
+    )
+
+
+def get(kube: Kube, namespace: str, name: str) -> Task:
+    """One task with its progress, its results and, while it waits, its place in the queue."""
+    found = workflow(kube, namespace, name)
+    uid = f"{LABEL_WORKFLOW_UID}={found['metadata']['uid']}"
+    position = None
+    if task.status_of(found) == "pending":
+        # Whole, since metadata does not tell the priority in force.
+        queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}")
+        position = turns.positions([found, *_others(queue, name)]).get((namespace, name))
+    chunks = stored_chunks(kube, namespace, found["metadata"]["uid"])
+    return task.read(
+        found,
+        jobs=list(kube.list(jobs(namespace), labels=uid, metadata_only=True)),
+        results=results.fold(chunks),
+        attempts=attempts.recorded_attempts(chunks),
+        queue_position=position,
+    )
+
+
+def with_results(kube: Kube, seen: Task) -> Task:
+    """A task with what is recorded of each node, and with all that failed rather than the latest."""
+    found = workflow(kube, seen.namespace, seen.name)
+    return task.read(found, results=stored_results(kube, seen.namespace, seen.uid))
+
+
+def stored_results(kube: Kube, namespace: str, uid: str) -> dict[str, results.NodeResult]:
+    """What is recorded of each node of a task."""
+    return results.fold(stored_chunks(kube, namespace, uid))
+
+
+def stored_chunks(kube: Kube, namespace: str, uid: str) -> list[results.Chunk]:
+    """The results of a task as they were stored."""
+    maps = kube.list(
+        core(namespace, "configmaps"), labels=f"{LABEL_WORKFLOW_UID}={uid},{LABEL_KIND}=results", page=20
+    )
+    return [results.decode(one["binaryData"]) for one in maps if one.get("binaryData")]
+
+
+def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = False) -> list[Task]:
+    """The tasks of a namespace (of all, when it is empty), newest first.
+
+    Reads metadata only, and whole only what has no verdict, unless all of every request is wanted.
+    """
+    selector = f"{IS_TASK},{labels}" if labels else IS_TASK
+    with argo_is_there(namespace):
+        # In this order a task that gets its verdict between the two is seen twice rather than never.
+        live = listed(kube, workflows(namespace), f"{selector},!{LABEL_VERDICT}")
+        done = listed(kube, workflows(namespace), f"{selector},{LABEL_VERDICT}", metadata_only=not whole)
+    if not live and not done and namespace:
+        check_namespace(kube, namespace)
+    under_way = any(not task.is_finished(one) and task.status_of(one) != "pending" for one in live)
+    ours = listed(kube, jobs(namespace), OUR_JOBS, metadata_only=True) if under_way else []
+    found = arrange(live, done, by_workflow(ours))
+    return [with_failures(kube, one) for one in found] if whole else found
+
+
+def with_failures(kube: Kube, seen: Task) -> Task:
+    """An ended task with its failures, which only its results have; any other one as it is."""
+    summary = seen.verdict.summary if seen.verdict else None
+    if summary is None or not summary.failures:
+        return seen
+    try:
+        recorded = stored_results(kube, seen.namespace, seen.uid)
+    except NewerFormatError as error:  # one such task must not hide the others
+        return replace(seen, message=error.message)
+    except results.NOT_OURS as error:  # someone else's hand
+        return replace(seen, message=f"its stored results can't be read: {error!r}")
+    return replace(seen, failures=task.all_failures(seen.plan, (), recorded))
+
+
+def by_workflow(our_jobs: Iterable[Json]) -> dict[str, list[Json]]:
+    """Jobs by the uid of the Workflow that they belong to."""
+    grouped: dict[str, list[Json]] = {}
+    for job in our_jobs:
+        grouped.setdefault(job["metadata"]["labels"].get(LABEL_WORKFLOW_UID, ""), []).append(job)
+    return grouped
+
+
+def arrange(
+    live: Iterable[Json], done: Iterable[Json], jobs_by_uid: Mapping[str, Iterable[Json]]
+) -> list[Task]:
+    """Tasks of Workflows without (`live`) and with a verdict, newest first, each once."""
+    merged = {one["metadata"]["uid"]: one for one in [*live, *done]}
+    places = turns.positions(merged.values())
+    tasks = [
+        task.read(
+            one,
+            jobs=jobs_by_uid.get(uid, ()),
+            queue_position=places.get((one["metadata"].get("namespace", ""), one["metadata"]["name"])),
+        )
+        for uid, one in merged.items()
+    ]
+    return sorted(sorted(tasks, key=lambda one: one.name), key=lambda one: one.created_at, reverse=True)
+
+
+def cancel(kube: Kube, namespace: str, name: str) -> Task:
+    """Ask a task to stop: a running one finishes its records first, a pending one ends at once.
+
+    Raises TaskEndedError when it has ended; one that is asked to stop already stays so.
+    """
+
+    def stop(_: Json, seen: Task) -> Json | None:
+        if seen.ended:
+            raise TaskEndedError(
+                f"task {name} in namespace {namespace} has ended already: {seen.status}",
+                seen.status,
+                hint=f"`ips-flow get {name} -n {namespace}` shows how.",
+            )
+        if seen.shutdown:
+            return None
+        return {"spec": {"shutdown": "Terminate" if seen.status == "pending" else "Stop"}}
+
+    return amend(kube, namespace, name, stop, doing="it was being cancelled")
+
+
+def amend(
+    kube: Kube,
+    namespace: str,
+    name: str,
+    change: Callable[[Json, Task], Json | None],
+    *,
+    doing: str,
+) -> Task:
+    """Change a task by the merge patch that `change` makes of its Workflow and of what that says; None leaves it.
+
+    ConflictError says what it was `doing`. See `amended`.
+    """
+    found = amended(
+        kube,
+        workflows(namespace, name),
+        lambda: workflow(kube, namespace, name),
+        lambda found: change(found, task.read(found)),
+        missing=not_found(namespace, name),
+        conflict=f"task {name} changed {AMEND_TRIES} times while {doing}",
+    )
+    return task.read(found)
+
+
+def amended(
+    kube: Kube,
+    path: str,
+    read: Callable[[], Json],
+    change: Callable[[Json], Json | None],
+    *,
+    missing: NotFoundError,
+    conflict: str,
+) -> Json:
+    """An object after the merge patch that `change` makes of what was read; None leaves it as it is.
+
+    The patch carries the version that was read, so that `change`, which raises where it refuses, never judges by
+    what is no longer so: an object that changes meanwhile is read again. ConflictError with the text `conflict` when
+    that happens 20 times, `missing` when the object goes between the two.
+    """
+    for _ in range(AMEND_TRIES):
+        found = read()
+        patch = change(found)
+        if patch is None:
+            return found
+        metadata = {**patch.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
+        try:
+            return kube.patch(path, {**patch, "metadata": metadata})
+        except ConflictError:
+            continue  # Argo was faster: a task may have started, or ended
+        except NotFoundError as error:
+            raise missing from error
+    raise ConflictError(conflict, hint="Try again.", status=409, reason="Conflict")
+
+
+def delete(kube: Kube, namespace: str, found: Task) -> bool:
+    """Delete a task's Workflow, and with it all that it owns; False when it was gone."""
+    return kube.delete(workflows(namespace, found.name), uid=found.uid)
+
+
+def generated_name() -> str:
+    """A name for a task that was given none."""
+    return "warm-" + "".join(secrets.choice(_NAME_CHARACTERS) for _ in range(6))
+
+
+@contextmanager
+def argo_is_there(namespace: str) -> Iterator[None]:
+    """Turn the 404 of an unknown API group into NotInstalledError."""
+    try:
+        yield
+    except NotFoundError as error:
+        if error.reason:  # of an object, or of its namespace
+            if "namespaces " in error.message:
+                raise NotFoundError(
+                    f"namespace {namespace} does not exist",
+                    hint=f"Name another with -n, or run `ips-flow install -n {namespace}`.",
+                    status=404,
+                    reason=error.reason,
+                ) from error
+            raise
+        raise NotInstalledError(
+            "Argo Workflows is not installed in this cluster: it does not know the API group argoproj.io",
+            hint="Install Argo Workflows, or use another --context; `ips-flow doctor` checks the rest.",
+        ) from error
+
+
+def _same_or_taken(kube: Kube, namespace: str, name: str, manifest: Json) -> Task:
+    """The task of that name if its request is the same."""
+    try:
+        found = kube.get(workflows(namespace, name))
+    except NotFoundError as error:
+        raise ApiError(f"task {name} was deleted at this very moment", hint="Submit again.") from error
+    wanted = manifest["metadata"]["annotations"][ANNOTATION_REQUEST_HASH]
+    if (found["metadata"].get("annotations") or {}).get(ANNOTATION_REQUEST_HASH) != wanted:
+        what = (
+            "a task with another request" if task.is_task(found) else "a Workflow that is no task of IPS Flow"
+        )
+        raise NameTakenError(
+            f"name {name} is taken in namespace {namespace} by {what}",
+            hint="Submit under another --name.",
+        )
+    return task.read(found)
+
+
+def listed(kube: Kube, path: str, labels: str, *, metadata_only: bool = False) -> list[Json]:
+    """A whole list; read once more if it expired half-way."""
+    return again_if_expired(lambda: kube.list(path, labels=labels, metadata_only=metadata_only))
+
+
+def again_if_expired(read: Callable[[], Iterable[T]]) -> list[T]:
+    """All that is read; read once more if it expired half-way."""
+    try:
+        return list(read())
+    except GoneError:
+        return list(read())
+
+
+def _others(workflow_metadata: Iterable[Json], name: str) -> Iterator[Json]:
+    return (one for one in workflow_metadata if one["metadata"]["name"] != name)

@@ -1,0 +1,344 @@
+"""Registries, asked for manifests and configs: the one place that talks to them.
+
+Own code on `requests`, since the libraries there are don't fit: python-dxf refuses credentials over plain HTTP and
+knows no 429, oras-py has no time limits and no types.
+https://github.com/opencontainers/distribution-spec and https://distribution.github.io/distribution/spec/auth/token/
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+import json
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Self
+from urllib.parse import urlencode, urlsplit
+
+import requests
+from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError
+
+from ips_flows.core import clock
+from ips_flows.core.forecast.resolve import Fetched, RefusedError
+from ips_flows.core.images.auth_challenge import read_challenge
+from ips_flows.core.images.keyring import Credential
+from ips_flows.core.images.manifest import ACCEPT, Descriptor
+from ips_flows.core.images.reference import DEFAULT_REGISTRY, Reference
+from ips_flows.core.results.results import MESSAGE_LIMIT, Failure
+from ips_flows.core.version import __version__
+
+_HUB = "registry-1.docker.io"
+_LARGEST = 4 * 1024 * 1024  # of a manifest or config, as registries and runtimes have it
+_PIECE = 64 * 1024
+_TIMEOUT = (5.0, 15.0)  # to connect, and for each piece
+_PAUSES = (0.5, 1.0, 2.0)  # before another try
+_BY_STATUS = {
+    401: Failure.UNAUTHORIZED,
+    403: Failure.UNAUTHORIZED,
+    404: Failure.NOT_FOUND,
+    429: Failure.RATE_LIMITED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What asking needs of the world; tests give their own. `seconds` is what one image may take in all."""
+
+    sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = clock.now
+    seconds: float = 60.0
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: requests.structures.CaseInsensitiveDict[str]
+    body: bytes
+
+
+class _Authorization(AuthBase):
+    """A header of our own: with it `requests` does not look for credentials in ~/.netrc."""
+
+    def __init__(self, header: str) -> None:
+        self.header = header
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the header on a request; `requests` takes it off when another host is asked."""
+        if self.header:
+            request.headers["Authorization"] = self.header
+        return request
+
+
+class Cache:
+    """Manifests by repository and digest, which never change; asked for once, whoever wants them."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Fetched] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> Fetched | None:
+        """What was fetched of a repository under a digest."""
+        with self._lock:
+            return self._known.get(key)
+
+    def keep(self, key: str, fetched: Fetched) -> Fetched:
+        """Remember what was fetched."""
+        with self._lock:
+            self._known[key] = fetched
+        return fetched
+
+
+class Repository:
+    """One repository, as a node with these credentials sees it; use it in a `with`, in one thread."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        credentials: Sequence[Credential],
+        *,
+        insecure: Collection[str] = (),
+        cache: Cache | None = None,
+        means: Means | None = None,
+    ) -> None:
+        self._means = means or Means()
+        self._end = self._means.monotonic() + self._means.seconds
+        self._cache = cache or Cache()
+        self._name = reference.repository
+        host = _HUB if reference.registry == DEFAULT_REGISTRY else reference.registry
+        self._plain = is_plain(host, insecure)
+        self._base = f"{'http' if self._plain else 'https'}://{host}/v2/{self._name}"
+        # A kubelet that has credentials never asks without.
+        self._credentials: list[Credential | None] = list(credentials) or [None]
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = f"ips-flow/{__version__}"
+        self._authorization = _Authorization("")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def manifest(self, reference: str) -> Fetched:
+        """The manifest of a tag or digest. Raises RefusedError."""
+        pinned = ":" in reference
+        known = self._cache.get(f"{self._base}@{reference}") if pinned else None
+        if known is not None:
+            return known
+        answer = self._get(f"/manifests/{reference}", ACCEPT)
+        algorithm = reference.partition(":")[0] if pinned else "sha256"
+        digest = _digest(answer.body, algorithm)
+        if pinned and digest != reference:
+            raise RefusedError(
+                Failure.INVALID_IMAGE, f"the registry sent {digest} for {reference}", certain=False
+            )
+        fetched = Fetched(answer.body, answer.headers.get("Content-Type", ""), digest)
+        return self._cache.keep(f"{self._base}@{digest}", fetched)
+
+    def blob(self, blob: Descriptor) -> bytes:
+        """A small blob. Raises RefusedError."""
+        body = self._get(f"/blobs/{blob.digest}", "*/*").body
+        if _digest(body, blob.digest.partition(":")[0]) != blob.digest:
+            raise RefusedError(
+                Failure.INVALID_IMAGE,
+                f"the registry sent other content for blob {blob.digest}",
+                certain=False,
+            )
+        return body
+
+    def _get(self, path: str, accept: str) -> _Answer:
+        """The answer to a question, with the first credentials that get one; they are kept for the next question."""
+        while True:
+            answer = self._asked(f"{self._base}{path}", accept)
+            if answer.status == 401 and not self._authorization.header and self._authorize(answer):
+                answer = self._asked(f"{self._base}{path}", accept)
+            if answer.status == 200:
+                return answer
+            if answer.status not in (401, 403, 404) or len(self._credentials) == 1:
+                raise self._refused(answer)
+            del self._credentials[0]
+            self._authorization = _Authorization("")
+
+    def _refused(self, answer: _Answer) -> RefusedError:
+        failure = _BY_STATUS.get(answer.status)
+        if failure is None:
+            failure = Failure.REGISTRY_UNAVAILABLE if answer.status >= 500 else Failure.UNKNOWN
+        told = _words(answer)
+        who = self._credentials[0]
+        if failure is Failure.UNAUTHORIZED:
+            told += f" (asked as {who.user})" if who else " (asked without credentials)"
+        return RefusedError(failure, told, certain=answer.status in (401, 403, 404))
+
+    def _authorize(self, answer: _Answer) -> bool:
+        """Get what the registry wants to see; False where the present credentials are none for it."""
+        challenge = read_challenge(answer.headers.get("WWW-Authenticate", ""))
+        credential = self._credentials[0]
+        if challenge is None:
+            return False
+        if challenge.scheme == "basic":
+            if credential is None:
+                return False
+            self._authorization = _Authorization(_basic(credential))
+            return True
+        realm = challenge.parameters.get("realm", "")
+        if urlsplit(realm).scheme != "https" and not (self._plain and urlsplit(realm).scheme == "http"):
+            raise RefusedError(
+                Failure.UNAUTHORIZED,
+                f"the registry wants its token fetched from {realm or 'nowhere'}, which is not https",
+                certain=False,
+            )
+        # Asked as a kubelet asks it: to pull from this repository, whatever else the registry offers.
+        query = {"scope": challenge.parameters.get("scope") or f"repository:{self._name}:pull"}
+        if "service" in challenge.parameters:
+            query["service"] = challenge.parameters["service"]
+        self._authorization = _Authorization(_basic(credential) if credential else "")
+        joint = "&" if urlsplit(realm).query else "?"
+        told = self._asked(f"{realm}{joint}{urlencode(query)}", "application/json")
+        self._authorization = _Authorization("")
+        if told.status in (401, 403):
+            return False
+        token = _token(told) if told.status == 200 else ""
+        if not token:
+            raise RefusedError(
+                Failure.REGISTRY_UNAVAILABLE,
+                f"{urlsplit(realm).netloc}, which gives the registry's tokens: {_words(told)}",
+                certain=False,
+            )
+        self._authorization = _Authorization(f"Bearer {token}")
+        return True
+
+    def _asked(self, url: str, accept: str) -> _Answer:
+        """One answer; 429, 5xx and broken connections are tried again while there is time."""
+        pauses = iter(_PAUSES)
+        while True:
+            pause = next(pauses, None)
+            try:
+                answer = self._answer(url, accept)
+            except (requests.RequestException, HTTPError) as error:
+                if pause is None or not _passing(error) or not self._pause(pause):
+                    raise _unreachable(url, error) from error
+                continue
+            if answer.status != 429 and answer.status < 500:
+                return answer
+            wish = clock.retry_after(answer.headers.get("Retry-After", ""), self._means.now())
+            if pause is None or not self._pause(max(pause, wish)):
+                return answer
+
+    def _answer(self, url: str, accept: str) -> _Answer:
+        with self._session.get(
+            url,
+            headers={"Accept": accept},
+            auth=self._authorization,
+            timeout=_TIMEOUT,
+            stream=True,
+        ) as response:
+            body = b""
+            while piece := response.raw.read1(_PIECE, decode_content=True):  # what there is, however little
+                body += piece
+                if len(body) > _LARGEST:
+                    raise RefusedError(
+                        Failure.INVALID_IMAGE,
+                        f"the registry sent more than {_LARGEST >> 20} MiB",
+                        certain=False,
+                    )
+                if self._means.monotonic() > self._end:
+                    raise RefusedError(
+                        Failure.REGISTRY_UNAVAILABLE,
+                        f"the registry was not done after {self._means.seconds:.0f} s",
+                        certain=False,
+                    )
+            return _Answer(response.status_code, response.headers, body)
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait before another try; False where there is no time for it."""
+        if self._means.monotonic() + seconds >= self._end:
+            return False
+        self._means.sleep(seconds)
+        return True
+
+
+def is_plain(host: str, insecure: Collection[str]) -> bool:
+    """Whether a registry speaks plain HTTP: those on ports of this machine, as in containerd, and those named."""
+    parts = urlsplit(f"//{host}")
+    name = parts.hostname or ""
+    if host in insecure or name in insecure:
+        return True
+    if parts.port in (None, 443):
+        return False
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _basic(credential: Credential) -> str:
+    pair = f"{credential.user}:{credential.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _digest(body: bytes, algorithm: str) -> str:
+    if algorithm not in ("sha256", "sha384", "sha512"):
+        raise RefusedError(
+            Failure.INVALID_IMAGE, f"a digest of {algorithm}, which is not known", certain=False
+        )
+    return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
+
+
+def _token(answer: _Answer) -> str:
+    try:
+        document = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return ""
+    return (
+        str(document.get("token") or document.get("access_token") or "") if isinstance(document, dict) else ""
+    )
+
+
+def _words(answer: _Answer) -> str:
+    """What a registry said: `HTTP 404: MANIFEST_UNKNOWN: manifest unknown`."""
+    try:
+        errors = json.loads(answer.body)["errors"]
+        told = ", ".join(": ".join(filter(None, (one.get("code"), one.get("message")))) for one in errors)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        told = " ".join(answer.body[:MESSAGE_LIMIT].decode("utf-8", "replace").split())
+    return f"HTTP {answer.status}" + (f": {told[:MESSAGE_LIMIT]}" if told else "")
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the same may do soon: a name that nobody knows and a certificate that is not trusted stay so."""
+    broken = isinstance(error, requests.ConnectionError | requests.Timeout | HTTPError)
+    return (
+        broken and not isinstance(error, requests.exceptions.SSLError) and "NameResolution" not in str(error)
+    )
+
+
+def _unreachable(url: str, error: Exception) -> RefusedError:
+    host = urlsplit(url).netloc
+    if isinstance(error, requests.exceptions.SSLError):
+        hint = (
+            "; if it speaks plain HTTP, name it with --insecure-registry"
+            if "WRONG_VERSION" in str(error)
+            else ""
+        )
+        why = f"TLS with {host} fails{hint}: {_cause(error)}"
+    elif isinstance(error, requests.Timeout):
+        why = f"{host} does not answer in time"
+    else:
+        why = f"{host} can't be reached: {_cause(error)}"
+    return RefusedError(Failure.REGISTRY_UNAVAILABLE, why[:MESSAGE_LIMIT], certain=False)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost error's words, without the objects that urllib3 puts around them."""
+    inner: object = error
+    while isinstance(inner, BaseException):
+        deeper = getattr(inner, "reason", None) or next(iter(inner.args), None)
+        if not isinstance(deeper, BaseException):
+            break
+        inner = deeper
+    return " ".join(str(inner).rpartition(">: ")[2].split())

@@ -1,0 +1,226 @@
+"""Runs keeper, mirror and HTTP server together until SIGTERM or SIGINT, then lets all end what they have begun."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Protocol
+
+import uvicorn
+
+from ips_flows import jsonlog
+from ips_flows.controller.keeper import Keeper, Pace
+from ips_flows.core.errors import IpsFlowError
+from ips_flows.core.version import __version__
+from ips_flows.kube.client import Kube
+from ips_flows.server.app import answers, create_app
+from ips_flows.server.auth import Gate
+from ips_flows.server.metrics import Metrics
+from ips_flows.server.middleware import Frame
+from ips_flows.server.routes import Tasks
+from ips_flows.server.sse import Updates
+from ips_flows.server.static import Pages
+from ips_flows.server.task_cache import Mirror, Tempo
+
+_DRAIN_SECONDS = 15
+_IDLE_SECONDS = 65  # longer than proxies keep a connection: who closes it first must not be us
+
+
+class Worker(Protocol):
+    """What goes on behind the server."""
+
+    def alive(self) -> bool:
+        """Whether it goes on."""
+        ...
+
+    def not_ready(self) -> str:
+        """Why it is not in step with the API server; '' when it is."""
+        ...
+
+
+class Counts(Protocol):
+    """Who counts what is served, and tells of it."""
+
+    def expect(self, routes: Iterable[tuple[str, str, int]]) -> None:
+        """Method, route and code of answers to tell of from the start."""
+        ...
+
+    def request(self, method: str, route: str, code: int, seconds: float) -> None:
+        """A request that was answered."""
+        ...
+
+    def exposition(self, accept: str = "") -> tuple[str, bytes]:
+        """The content type and what /metrics answers, asked for in any thread."""
+        ...
+
+
+@dataclass(slots=True)
+class State:
+    """What probes are told: of keeper, mirror, and of an end that was asked for."""
+
+    keeper: Worker
+    mirror: Mirror
+    draining: bool = False
+
+    def alive(self) -> bool:
+        """Whether all goes on."""
+        return self.keeper.alive() and self.mirror.alive()
+
+    def not_ready(self) -> str:
+        """Why no request should come here; '' when it should."""
+        if self.draining:
+            return "the server ends"
+        return self.keeper.not_ready() or self.mirror.not_ready()
+
+    def degraded(self) -> str:
+        """What does not go as it should."""
+        return self.mirror.degraded()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which on SIGTERM says first that it is not ready, and after `linger` seconds accepts no more."""
+
+    def __init__(self, config: uvicorn.Config, state: State, updates: Updates, linger: float) -> None:
+        super().__init__(config)
+        self._state = state
+        self._updates = updates
+        self._linger = linger
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """The first SIGTERM lets it linger; SIGINT, or a second one, ends it at once."""
+        if self._state.draining or sig != signal.SIGTERM or not self._linger:
+            self._state.draining = True
+            self._end()
+            return
+        self._state.draining = True
+        timer = threading.Timer(self._linger, self._end)
+        timer.daemon = True
+        timer.start()
+
+    def _end(self) -> None:
+        self._updates.close()
+        self.should_exit = True
+
+
+def serve(
+    kube: Kube,
+    namespace: str,
+    host: str,
+    port: int,
+    *,
+    gate: Gate,
+    argo_url: str = "",
+    linger: float = 0.0,
+    pace: Pace | None = None,
+    tempo: Tempo | None = None,
+) -> None:
+    """Serve until asked to end. Raises IpsFlowError if the address can't be listened on; nothing runs then."""
+    listener = _listen(host, port)
+    jsonlog.start()
+    keeper = Keeper(kube, namespace, _identity(), pace=pace)
+    metrics = Metrics(kube, namespace, keeper)
+    mirror = Mirror(kube, namespace, (metrics,), tempo=tempo)
+    state, updates = State(keeper, mirror), Updates(mirror)
+    config = uvicorn.Config(
+        application(
+            kube, namespace, state=state, updates=updates, gate=gate, metrics=metrics, argo_url=argo_url
+        ),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_IDLE_SECONDS,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    server = _Server(config, state, updates, linger)
+    # uvicorn has handlers of its own while it runs; a signal before and after that has to end it, too.
+    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        keeper.start()
+        metrics.start()
+        mirror.start()
+        threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
+        address = listener.getsockname()
+        jsonlog.tell("listening", host=address[0], port=address[1], namespace=namespace)
+        server.run(sockets=[listener])
+    finally:
+        mirror.stop()
+        metrics.stop()
+        keeper.stop()
+        listener.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        jsonlog.tell("ended")
+
+
+def application(
+    kube: Kube,
+    namespace: str,
+    *,
+    state: State,
+    updates: Updates,
+    gate: Gate,
+    metrics: Counts | None = None,
+    argo_url: str = "",
+) -> Frame:
+    """All that is served."""
+    tasks = Tasks(kube, namespace, state.mirror, updates, gate)
+    pages = Pages(
+        config={
+            "argoUrl": argo_url or None,
+            "namespace": namespace,
+            "auth": gate.kind,
+            "version": __version__,
+        }
+    )
+    app = create_app(state, tasks, pages, exposition=metrics.exposition if metrics else None)
+    if metrics:
+        metrics.expect(answers(app))
+    return Frame(
+        app,
+        gate,
+        draining=lambda: state.draining,
+        served=metrics.request if metrics else _not_counted,
+    )
+
+
+def _not_counted(*_: object) -> None:
+    """Where nobody counts requests."""
+
+
+def _warm_up() -> None:
+    """What the first submit would wait for: hera takes a second to import."""
+    importlib.import_module("ips_flows.argo.task_workflow")
+    # What is there for good is not looked through again: a whole collection would keep every request waiting.
+    gc.collect()
+    gc.freeze()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        raise IpsFlowError(
+            f"can't listen on {host}, port {port}: {error.strerror or error}",
+            hint="Name another address with --host and --port.",
+        ) from error
+    return listener
+
+
+def _identity() -> str:
+    """This process: a pod's name says which; a pod's container that starts anew is another holder."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -1,0 +1,102 @@
+"""Live updates of one task, in the shape of server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+from ips_flows.core.rest.task_store import View
+from ips_flows.server.task_cache import Mirror
+
+HEARTBEAT_SECONDS = 15.0
+VERDICT_SECONDS = (
+    300.0  # how long an ended task's verdict is waited for: without a keeper there may never be one
+)
+SHOWN_SECONDS = 2.0  # how long an answer waits for the mirror
+APPEAR_SECONDS = 10.0  # how long a task that is there may be missing in the mirror
+
+
+class Updates:
+    """Streams of events, until their task has ended or the server is to end."""
+
+    def __init__(self, mirror: Mirror, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+        self._mirror = mirror
+        self._heartbeat = heartbeat
+        self._closing = False
+        self._wakers: set[Callable[[], None]] = set()
+
+    def close(self) -> None:
+        """End all streams, from any thread and from a signal handler."""
+        self._closing = True
+        for wake in tuple(self._wakers):
+            wake()
+
+    async def shown(self, holds: Callable[[View], bool], seconds: float = SHOWN_SECONDS) -> None:
+        """Until lists show what was just done, so that whoever did it finds it there; not for ever."""
+        end = time.monotonic() + seconds
+        with self._waking() as changed:
+            while not (self._closing or holds(self._mirror.view)) and time.monotonic() < end:
+                await self._pause(changed, end - time.monotonic())
+
+    async def follow(self, name: str, uid: str, first: bytes) -> AsyncIterator[bytes]:
+        """`task` with the task's JSON as lists have it, now and after each change; then `end` or `deleted`.
+
+        Of a reader who is slow only the latest state is kept, whatever came in between.
+        """
+        with self._waking() as changed:
+            sent = first
+            yield event("task", first)
+            missing_since, ended_at = time.monotonic(), 0.0
+            while not self._closing:
+                row = self._mirror.view.by_name.get(name)
+                now = time.monotonic()
+                if row is None or row.uid != uid:
+                    if row is None and missing_since and now - missing_since < APPEAR_SECONDS:
+                        await self._pause(changed, 1.0)
+                        continue
+                    yield event("deleted", b"{}")
+                    return
+                missing_since = 0.0
+                body = row.body()
+                if body != sent:
+                    sent = body
+                    yield event("task", body)
+                if row.ended:
+                    ended_at = ended_at or now
+                    if row.final or now - ended_at > VERDICT_SECONDS:
+                        yield event("end", b'{"status":"%s"}' % row.status.encode())
+                        return
+                if not await self._pause(changed, self._heartbeat):
+                    yield b": still here\n\n"
+            yield b"retry: 1000\n: the server ends; ask again\n\n"
+
+    @contextmanager
+    def _waking(self) -> Iterator[asyncio.Event]:
+        changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        self._wakers.add(wake)
+        try:
+            with self._mirror.listening(wake):
+                yield changed
+        finally:
+            self._wakers.discard(wake)
+
+    async def _pause(self, changed: asyncio.Event, seconds: float) -> bool:
+        """Until something has changed; False where nothing has for so many seconds."""
+        try:
+            await asyncio.wait_for(changed.wait(), seconds)
+        except TimeoutError:
+            return False
+        changed.clear()
+        return True
+
+
+def event(kind: str, data: bytes) -> bytes:
+    """One event; JSON without spaces has no line ends."""
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)

@@ -1,0 +1,226 @@
+"""The mirror: what the API server knows of tasks, kept in memory by list-then-watch.
+
+It keeps extracted fields. Whatever it can't watch it lists every 30 s until it can watch again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from ips_flows.core.constants import LABEL_KIND, LABEL_VERDICT
+from ips_flows.core.errors import ApiError, NotFoundError
+from ips_flows.core.rest.task_store import COLLECTIONS, DONE, JOBS, LIVE, RESULTS, Roster, View
+from ips_flows.core.rest.trim import lean, lean_workflow
+from ips_flows.core.task import task
+from ips_flows.core.task.as_json import BRIEF_FAILURES
+from ips_flows.core.task.task import Task
+from ips_flows.jsonlog import tell, warn
+from ips_flows.kube.client import Kube, core, jobs, workflows
+from ips_flows.kube.list_watch import Changed, Event, Listed, Merge, Recovered, Source, Trouble
+from ips_flows.operations.tasks import IS_TASK, OUR_JOBS, with_failures
+
+_FEW = 20  # so many objects are read one by one, more of them by a list
+_AT_ONCE = 1000  # events that are taken in before the tasks are looked at
+
+
+class Observer(Protocol):
+    """Whoever wants each event as the mirror gets it, in the mirror's thread."""
+
+    def take(self, collection: str, event: Event) -> None:
+        """An event of "live", "done", "jobs" or "results"; its objects lack what only fills memory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """How often the mirror does what, in seconds."""
+
+    tick: float = 0.5  # how soon it ends when asked, and tries again what could not be read
+    relist: float = 30.0
+    stale: float = 90.0  # without a word about a collection: not ready
+    stuck: float = 300.0  # without a beat of the loop: not alive
+
+
+class Mirror:
+    """The tasks of one namespace. `start` it, read its `view`, `stop` it."""
+
+    def __init__(
+        self, kube: Kube, namespace: str, observers: Sequence[Observer] = (), *, tempo: Tempo | None = None
+    ) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._observers = observers
+        self._tempo = tempo or Tempo()
+        self._roster = Roster()
+        self._view = View()
+        self._synced = False
+        self._listed: set[str] = set()
+        self._heard: dict[str, float] = {}
+        self._broken: dict[str, str] = {}
+        self._listeners: set[Callable[[], None]] = set()
+        self._guard = threading.Lock()
+        self._stop = threading.Event()
+        self._beat = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stop.set()
+        self._thread.join(30)
+
+    @property
+    def view(self) -> View:
+        """All tasks, as they were seen last."""
+        return self._view
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """The collections that can't be watched and are listed instead, each with the reason."""
+        return dict(self._broken)
+
+    def alive(self) -> bool:
+        """Whether the thread runs and its loop goes on."""
+        return self._thread.is_alive() and time.monotonic() - self._beat < self._tempo.stuck
+
+    def not_ready(self) -> str:
+        """Why what it shows is not what the API server knows; '' when it is."""
+        missing = [name for name in COLLECTIONS if name not in self._listed]
+        if missing:
+            why = next((f" ({self._broken[name]})" for name in missing if name in self._broken), "")
+            return f"not listed yet: {', '.join(missing)}{why}"
+        if not self._synced:
+            return "the tasks were not all read yet"
+        silent = time.monotonic() - min(self._heard.values())
+        return f"no word from the API server for {silent:.0f} s" if silent > self._tempo.stale else ""
+
+    def degraded(self) -> str:
+        """What is listed now and then instead of watched, and why; '' when all is watched."""
+        return "; ".join(f"{name} can't be watched: {why}" for name, why in sorted(self._broken.items()))
+
+    @contextlib.contextmanager
+    def listening(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Have a function called, in the mirror's thread, each time the view has changed."""
+        with self._guard:
+            self._listeners.add(listener)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._listeners.discard(listener)
+
+    def _run(self) -> None:
+        with Merge(self._kube) as merge:
+            merge.add(self._sources())
+            while not self._stop.is_set():
+                for number in range(_AT_ONCE):
+                    told = merge.next(0 if number else self._tempo.tick)
+                    if told is None:
+                        break
+                    self._take(*told)
+                self._beat = time.monotonic()
+                try:
+                    self._read_up()
+                except ApiError as error:  # tried again at the next tick
+                    warn("what is missing of some tasks can't be read", error=error.message)
+                self._show()
+
+    def _sources(self) -> dict[str, Source]:
+        tasks = workflows(self._namespace)
+        config_maps = core(self._namespace, "configmaps")
+        of = partial(Source, relist_seconds=self._tempo.relist, page=100, mirrored=False, endless=True)
+        scant = partial(of, metadata_only=True, extract=lean)
+        return {
+            LIVE: of(tasks, f"{IS_TASK},!{LABEL_VERDICT}", extract=lean_workflow),
+            DONE: scant(tasks, f"{IS_TASK},{LABEL_VERDICT}"),
+            JOBS: scant(jobs(self._namespace), OUR_JOBS),
+            RESULTS: scant(config_maps, f"{LABEL_KIND}=results"),
+        }
+
+    def _take(self, name: str, event: Event) -> None:
+        for observer in self._observers:
+            observer.take(name, event)
+        if isinstance(event, Trouble):
+            if name not in self._broken:
+                warn("a collection can't be watched", collection=name, error=event.error.message)
+            self._broken[name] = event.error.message
+            return
+        self._heard[name] = time.monotonic()
+        if isinstance(event, Recovered):
+            self._broken.pop(name, None)
+            tell("a collection is watched again", collection=name)
+        elif isinstance(event, Listed):
+            self._roster.replace(name, event.items)
+            self._listed.add(name)
+        elif isinstance(event, Changed):
+            self._roster.change(name, event.item, gone=event.gone)
+
+    def _read_up(self) -> None:
+        """Read what the events do not tell."""
+        self._look_after_leaving()
+        self._learn_requests()
+        for seen in self._roster.unexplained():
+            self._beat = time.monotonic()
+            self._explain(seen)
+
+    def _look_after_leaving(self) -> None:
+        leaving = dict(self._roster.leaving)
+        if len(leaving) > _FEW:
+            there = {
+                item["metadata"]["uid"]
+                for item in self._kube.list(workflows(self._namespace), labels=IS_TASK, metadata_only=True)
+            }
+            for uid in leaving.keys() - there:
+                self._roster.forget(uid)
+        for uid, name in leaving.items():
+            if uid in self._roster.leaving:
+                self._look_at(uid, name)
+
+    def _look_at(self, uid: str, name: str) -> None:
+        self._beat = time.monotonic()
+        try:
+            found = self._kube.get(workflows(self._namespace, name))
+        except NotFoundError:
+            self._roster.forget(uid)
+            return
+        if found["metadata"]["uid"] == uid and task.is_task(found):
+            self._roster.stays(found)
+        else:
+            self._roster.forget(uid)
+
+    def _learn_requests(self) -> None:
+        unknown = self._roster.unknown()
+        if len(unknown) > _FEW:
+            ended = f"{IS_TASK},{LABEL_VERDICT}"
+            for whole in self._kube.list(workflows(self._namespace), labels=ended, page=50):
+                self._beat = time.monotonic()
+                self._roster.learn(whole)
+        for uid, name in self._roster.unknown().items():
+            self._look_at(uid, name)
+
+    def _explain(self, seen: Task) -> None:
+        told = with_failures(self._kube, seen)
+        self._roster.explain(seen, told.failures[:BRIEF_FAILURES], told.message)
+
+    def _show(self) -> None:
+        if not {LIVE, DONE, JOBS} <= self._listed:
+            return
+        view = self._roster.view()
+        if view is not None:
+            self._view = view
+        if not self._synced and not self._roster.incoming:
+            self._synced = True
+        if view is not None:
+            with self._guard:
+                listeners = tuple(self._listeners)
+            for listener in listeners:
+                listener()

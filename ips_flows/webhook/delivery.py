@@ -1,0 +1,358 @@
+"""Delivers a message: to an address that was judged, within a bounded time, whatever the receiver does.
+
+A receiver may be slow, send a byte now and then, send without end, or send us elsewhere. So every try has a clock
+that cuts its connection, answers are read up to a limit, and nobody is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from ips_flows.core import clock
+from ips_flows.core.notice import signature
+from ips_flows.core.notice.event import Message, objection
+from ips_flows.core.notice.notice import Format, Outcome
+from ips_flows.core.notice.targets import RefusedError, Resolver, Rules, Target, judge, shown
+from ips_flows.core.version import __version__
+
+BUDGET_SECONDS = 45.0  # for all of a delivery: who waits for it may hold a place in the queue
+_TRIES = 4  # the first and three more
+_BACKOFF_SECONDS = (1.0, 2.0, 4.0)
+_LEAST_SECONDS = 1.0  # a try that has less than this is none
+_ANSWER_BYTES = 64 * 1024
+_SCHEMES = {"http": 80, "https": 443}
+_PASSING = frozenset({408, 425, 429})  # beside 5xx: the same may do soon
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message and where it goes. `secret` signs it; '' leaves it unsigned."""
+
+    url: str
+    message: Message
+    id: str
+    form: Format = "json"
+    secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of it. `status` is the last HTTP status, `not_before` (RFC 3339) the receiver's own wish."""
+
+    outcome: Outcome
+    status: int | None = None
+    reason: str = ""
+    tries: int = 0
+    not_before: str = ""
+
+
+def look_up(host: str, port: int) -> list[str]:
+    """The addresses of a host, as the system resolves it, numbers in any notation included."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return [str(entry[4][0]) for entry in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a delivery needs of the world; tests give their own. `try_seconds` is what a try may take in all."""
+
+    resolve: Resolver = look_up
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = clock.now
+    verify: bool | str = True  # or a file of certificates to trust
+    try_seconds: float = 10.0
+
+
+class _Answer(NamedTuple):
+    status: int
+    retry_after: str
+    body: bytes
+
+
+class _FailedError(Exception):
+    """A try without a usable answer; the message is made of our own words."""
+
+
+def deliver(
+    parcel: Parcel, rules: Rules, means: Means | None = None, *, seconds: float = BUDGET_SECONDS
+) -> Delivery:
+    """Deliver a message within so many seconds. Raises nothing for what a receiver, its name or its key are like."""
+    means = means or Means()
+    end = means.monotonic() + seconds
+    try:
+        key = signature.key_of(parcel.secret) if parcel.secret else None
+        target = _judged(parcel.url, rules, means)
+    except RefusedError as error:
+        return Delivery("refused", reason=str(error))
+    except _FailedError as error:
+        return Delivery("undelivered", reason=str(error))
+    except ValueError as error:
+        return Delivery("undelivered", reason=f"secret: {error}")
+    courier = _Courier(parcel, key, target, means)
+    found, wait = Delivery("undelivered", reason="no time was left"), 0.0
+    for number in range(_TRIES):
+        left = end - means.monotonic() - wait
+        if left < min(_LEAST_SECONDS, means.try_seconds):
+            break
+        if wait:
+            means.sleep(wait)
+        found, pause = courier.one_try(number, min(left, means.try_seconds))
+        if pause is None:
+            break
+        wait = max(pause, _BACKOFF_SECONDS[min(number, len(_BACKOFF_SECONDS) - 1)])
+    return found
+
+
+def _judged(url: str, rules: Rules, means: Means) -> Target:
+    """The target of a URL, as the library that sends to it reads the URL: no second reading can differ."""
+    try:
+        read = str(requests.Request("POST", url).prepare().url)
+        if urlsplit(read).scheme not in _SCHEMES or not urlsplit(read).hostname:
+            raise _FailedError("the URL is not one of http or https")
+    except (requests.RequestException, ValueError) as error:
+        raise _FailedError("the URL can't be read") from error
+    try:
+        return judge(read, rules, functools.partial(_resolve, means))
+    except OSError as error:
+        raise _FailedError(f"{shown(url)}: {error.strerror or error}") from error
+
+
+def _resolve(means: Means, host: str, port: int) -> Iterable[str]:
+    """A look-up that takes no longer than a try: the system's can't be told how long it may."""
+    found: list[Iterable[str]] = []
+    failed: list[OSError] = []
+
+    def run() -> None:
+        try:
+            found.append(list(means.resolve(host, port)))
+        except OSError as error:
+            failed.append(error)
+        except UnicodeError:
+            failed.append(OSError("no such name can be"))
+
+    thread = threading.Thread(target=run, name="resolver", daemon=True)
+    thread.start()
+    thread.join(means.try_seconds)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise OSError(f"its name is not resolved within {means.try_seconds:g} s")
+    return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Courier:
+    """One parcel on its way to one target."""
+
+    parcel: Parcel
+    key: bytes | None
+    target: Target
+    means: Means
+
+    def one_try(self, number: int, seconds: float) -> tuple[Delivery, float | None]:
+        """What try number 0, 1, … brought, and the least pause before another; None where none is to follow."""
+        tries = number + 1
+        address = self.target.addresses[number % len(self.target.addresses)]
+        try:
+            answer = self._send(address, seconds)
+        except _FailedError as error:
+            return Delivery("undelivered", None, str(error), tries), 0.0
+        status = answer.status
+        if 200 <= status <= 299:
+            why = objection(self.parcel.form, status, answer.body)
+            if not why:
+                return Delivery("delivered", status, tries=tries), None
+            return Delivery("undelivered", status, why, tries), 0.0
+        if status == 410:
+            return Delivery("gone", status, _words(status), tries), None
+        if status not in _PASSING and status < 500:
+            # Someone must mend it first: the next round comes later.
+            return Delivery("undelivered", status, _words(status), tries), None
+        now = self.means.now()
+        asked = clock.retry_after(answer.retry_after, now)
+        not_before = clock.stamp(now + timedelta(seconds=asked)) if asked else ""
+        return Delivery("undelivered", status, _words(status), tries, not_before), asked
+
+    def _send(self, address: str, seconds: float) -> _Answer:
+        """One try. Raises _FailedError where it brings no answer."""
+        line = _Line()
+        adapter = _Pinned(self.target, address, line)
+        try:
+            # Not through a Session: even where it follows no redirect, it reads the whole answer of one.
+            with (
+                contextlib.closing(adapter),
+                _cut_after(line, seconds),
+                adapter.send(
+                    self._prepared(), stream=True, timeout=seconds, verify=self.means.verify
+                ) as response,
+            ):
+                if line.is_cut:  # the library takes headers that break off for whole ones
+                    raise TimeoutError
+                retry_after = str(response.headers.get("Retry-After") or "")
+                return _Answer(response.status_code, retry_after, _read(response))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            why = f"no answer within {seconds:.2g} s" if line.is_cut else _why(error)
+            raise _FailedError(f"{shown(self.parcel.url)}: {why}") from error
+
+    def _prepared(self) -> requests.PreparedRequest:
+        """What is sent; its time and its signature are those of this try."""
+        parcel, target, now = self.parcel, self.target, self.means.now()
+        body = parcel.message.body
+        name = f"[{target.name}]" if ":" in target.name else target.name
+        own_way = parcel.form == "dingtalk"
+        url = parcel.url
+        if own_way and parcel.secret:
+            url = signature.dingtalk_url(url, at=now, secret=parcel.secret)
+        headers = {
+            "Host": name if target.port == _SCHEMES[target.scheme] else f"{name}:{target.port}",
+            "Content-Type": parcel.message.content_type,
+            "User-Agent": f"ips-flow/{__version__}",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",  # an answer is not unpacked
+            "Connection": "close",
+            "Idempotency-Key": parcel.id,
+            **signature.headers(body, message_id=parcel.id, at=now, key=None if own_way else self.key),
+        }
+        return requests.Request("POST", url, headers=headers, data=body).prepare()
+
+
+def _read(response: requests.Response) -> bytes:
+    """The answer's beginning. A status that is there counts, even if its body breaks off."""
+    try:
+        return bytes(response.raw.read(_ANSWER_BYTES, decode_content=False))
+    except (HTTPError, OSError):
+        return b""
+
+
+class _Line:
+    """The connection of one try, which can be cut from another thread whatever layer it waits in."""
+
+    def __init__(self) -> None:
+        self.is_cut = False
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+
+    def hold(self, connected: socket.socket) -> None:
+        """Know a socket. A duplicate of it stays usable when TLS takes the first one over."""
+        with self._lock:
+            self._sockets.append(connected.dup())
+        if self.is_cut:
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection: whoever reads or writes wakes up."""
+        self.is_cut = True
+        with self._lock:
+            for one in self._sockets:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the duplicates back."""
+        with self._lock:
+            while self._sockets:
+                self._sockets.pop().close()
+
+
+@contextlib.contextmanager
+def _cut_after(line: _Line, seconds: float) -> Iterator[None]:
+    timer = threading.Timer(seconds, line.cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        line.close()
+
+
+class _Http(HTTPConnection):
+    line: _Line
+
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        self.line.hold(connected)
+        return connected
+
+
+class _Https(HTTPSConnection):
+    line: _Line
+
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        self.line.hold(connected)
+        return connected
+
+
+class _Pinned(HTTPAdapter):
+    """Connects to one address, whatever the URL says; the name stays that of Host and TLS."""
+
+    def __init__(self, target: Target, address: str, line: _Line) -> None:
+        self._target = target
+        self._address = address
+        self._line = line
+        super().__init__(max_retries=0)
+
+    def build_connection_pool_key_attributes(self, *arguments: Any, **named: Any) -> Any:
+        """Where to connect to, and whom to expect there."""
+        host, tls = super().build_connection_pool_key_attributes(*arguments, **named)
+        there = {"scheme": self._target.scheme, "host": self._address, "port": self._target.port}
+        expected = {"server_hostname": self._target.name} if self._target.scheme == "https" else {}
+        return {**host, **there}, {**tls, **expected}
+
+    def get_connection_with_tls_context(self, *arguments: Any, **named: Any) -> Any:
+        """A pool whose connections can be cut."""
+        pool: Any = super().get_connection_with_tls_context(*arguments, **named)
+        kind = _Https if self._target.scheme == "https" else _Http
+        pool.ConnectionCls = type(kind.__name__, (kind,), {"line": self._line})
+        return pool
+
+
+def _words(status: int) -> str:
+    if 300 <= status <= 399:
+        return f"HTTP {status}: a redirect, which is not followed"
+    return f"HTTP {status}"
+
+
+def _why(error: BaseException) -> str:
+    """What went wrong in a connection. Not the library's own text: that has the whole URL in it."""
+    for one in _chain(error):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return f"TLS: {one.verify_message}"
+        if isinstance(one, ssl.SSLError):
+            return f"TLS: {(one.reason or 'handshake failed').replace('_', ' ').lower()}"
+    for one in _chain(error):
+        if isinstance(one, TimeoutError | requests.Timeout):
+            return "no answer in time"
+        if isinstance(one, OSError) and one.errno and one.strerror:
+            return one.strerror.lower()
+    return "the connection broke off"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it came from, by cause, by context or as an argument."""
+    pending, known = [error], set[int]()
+    while pending:
+        one = pending.pop(0)
+        if id(one) in known:
+            continue
+        known.add(id(one))
+        yield one
+        nested = [one.__cause__, one.__context__, *one.args, getattr(one, "reason", None)]
+        pending += [other for other in nested if isinstance(other, BaseException)]

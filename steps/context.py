@@ -1,0 +1,162 @@
+"""What every step stands on: its arguments, its Workflow, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+from ips_flows.core.constants import ANNOTATION_VERDICT, UNTRACKED
+from ips_flows.core.errors import BadRequestError, ConflictError, IpsFlowError
+from ips_flows.core.escape import legible
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.notice.notice import Webhook
+from ips_flows.core.request.model import PrewarmRequest, from_canonical, from_form
+from ips_flows.kube.client import Kube, workflows
+
+# Everything above 1 makes Argo replace the pod without counting an attempt.
+EXIT_LOST = 4
+EXIT_CRASHED = 70
+
+_AMEND_TRIES = 20
+
+
+class LostFootingError(IpsFlowError):
+    """The step can't go on here, and another pod may: its Job has another driver, or the API does not answer."""
+
+    exit_code = EXIT_LOST
+
+
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """The task that a step works for."""
+
+    kube: Kube
+    task: str
+    uid: str
+
+    @property
+    def namespace(self) -> str:
+        """Where the task and all that belongs to it lives."""
+        return self.kube.namespace
+
+    @property
+    def path(self) -> str:
+        """The API path of the task's Workflow."""
+        return workflows(self.namespace, self.task)
+
+    def workflow(self) -> Json:
+        """The task's Workflow; LostFootingError when another one has its name by now."""
+        workflow = self.kube.get(self.path)
+        if workflow["metadata"]["uid"] != self.uid:
+            raise LostFootingError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
+        return workflow
+
+    def mark(self, annotations: Mapping[str, str]) -> None:
+        """Write annotations on the task's Workflow, and on no other that has its name by now."""
+        self.amend(lambda _workflow: annotations)
+
+    def amend(self, change: Callable[[Json], Mapping[str, str] | None]) -> None:
+        """Write the annotations that `change` makes of the task's Workflow as it is; None leaves it."""
+        for last in (*[False] * _AMEND_TRIES, True):
+            workflow = self.workflow()
+            annotations = change(workflow)
+            if annotations is None:
+                return
+            version = workflow["metadata"]["resourceVersion"]
+            metadata = {
+                "resourceVersion": version,
+                "annotations": dict(annotations),
+                "managedFields": UNTRACKED,
+            }
+            try:
+                self.kube.patch(self.path, {"metadata": metadata})
+            except ConflictError:  # Argo's controller wrote in between
+                if last:
+                    raise
+            else:
+                return
+
+
+def is_stopped(workflow: Mapping[str, Any]) -> bool:
+    """Whether someone asked the Workflow to stop."""
+    return bool(workflow["spec"].get("shutdown"))
+
+
+def is_over(workflow: Mapping[str, Any]) -> bool:
+    """Whether nothing may be started for the task any more."""
+    annotations = workflow["metadata"].get("annotations") or {}
+    return is_stopped(workflow) or ANNOTATION_VERDICT in annotations
+
+
+def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
+    """The request of a Workflow: the argument `request`, else the arguments of Argo's submit form."""
+    parameters = (workflow["spec"].get("arguments") or {}).get("parameters") or ()
+    values = {entry["name"]: _as_argo_reads_it(entry.get("value")) for entry in parameters}
+    document = values.pop("request", "")
+    return from_canonical(document) if document.strip() else from_form(values)
+
+
+def webhook_of(workflow: Json) -> Webhook | None:
+    """The webhook of a task, by its request; None where nobody is to be told."""
+    try:
+        return Webhook.of(read_request(workflow))
+    except BadRequestError:  # nobody knows whom it means
+        return None
+
+
+def _as_argo_reads_it(value: Any) -> str:
+    """The text of a parameter; `kubectl create` lets numbers and booleans pass, 0 and false among them."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def say(text: str) -> None:
+    """A line for the step's log: one, whatever the text holds."""
+    print(legible(text), flush=True)  # noqa: T201  (a step's stdout is its log)
+
+
+def say_error(error: IpsFlowError) -> None:
+    """An error for the step's log; that of a bad request has a line for each problem."""
+    first, *rest = error.message.split("\n")
+    say(f"error: {first}")
+    for line in rest:
+        say(f"       {line}")
+
+
+def report_progress(done: int, total: int) -> None:
+    """Tell Argo's UI `done/total`, where the controller gave us a file for that."""
+    path = os.environ.get("ARGO_PROGRESS_FILE")
+    if path and total:
+        Path(path).write_text(f"{done}/{total}", encoding="utf-8")
+
+
+def start(step: Callable[[Footing, Sequence[str]], int], extra: Sequence[str] = ()) -> NoReturn:
+    """Run a step with the arguments TASK UID and its own, and exit with its code."""
+    # An unforeseen error must not look like a failed attempt (exit 1).
+    sys.excepthook = _crash
+    parser = argparse.ArgumentParser()
+    for name in ("task", "uid", *extra):
+        parser.add_argument(name)
+    arguments = parser.parse_args()
+    try:
+        footing = Footing(Kube.connect(), arguments.task, arguments.uid)
+        code = step(footing, [getattr(arguments, name) for name in extra])
+    except IpsFlowError as error:
+        say_error(error)
+        code = EXIT_LOST
+    sys.exit(code)
+
+
+def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    told = "".join(traceback.format_exception(kind, error, trace))
+    print(legible(told, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201  (as above)
+    os._exit(EXIT_CRASHED)

@@ -1,0 +1,1 @@
+"""The step `drive`: works one attempt of a wave with one Indexed Job."""

@@ -1,0 +1,104 @@
+"""What a driver works: one attempt of one group, its plan, its nodes by index, and the names of its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from ips_flows.core import clock
+from ips_flows.core.constants import LABEL_WORKFLOW_UID, attempt_name, group_name
+from ips_flows.core.errors import NotFoundError
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.plan.plan import GroupPlan, PlannedNode
+from ips_flows.core.pods.pull_job import config_map, index_data, owner, read_index, task_labels
+from ips_flows.kube.client import core
+from steps.context import Footing, LostFootingError
+from steps.drive.evidence_reader import stored_chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Attempt `number` (0, 1, …) of a group. `nodes` are by the index of their pods; `owner` is of all it makes."""
+
+    footing: Footing
+    plan: GroupPlan
+    number: int
+    name: str
+    owner: Json
+    nodes: Sequence[PlannedNode]
+
+    @classmethod
+    def take_up(cls, footing: Footing, wave: str, number: int) -> Self:
+        """Read the plan of `wave`, and the index of the attempt, which is written down where there is none.
+
+        Raises LostFootingError when either belongs to another task, NotFoundError when there is no plan.
+        """
+        group = int(wave.removeprefix("wave-")) - 1
+        plan_map = _own_map(footing, group_name(footing.task, footing.uid, group))
+        plan = GroupPlan.decode(plan_map["binaryData"])
+        name = attempt_name(footing.task, footing.uid, group, number)
+        owned_by = owner("v1", "ConfigMap", plan_map["metadata"]["name"], plan_map["metadata"]["uid"])
+        try:
+            index = _own_map(footing, name)
+        except NotFoundError:
+            index = footing.kube.create(
+                core(footing.namespace, "configmaps"),
+                config_map(
+                    name,
+                    labels=task_labels(footing.task, footing.uid, "index", group, number),
+                    owner_reference=owned_by,
+                    binary=index_data(_still_to_do(footing, plan, number)),
+                ),
+            )
+        planned = {node.name: node for node in plan.nodes}
+        return cls(footing, plan, number, name, owned_by, [planned[node] for node in read_index(index)])
+
+    @property
+    def earlier(self) -> list[Self]:
+        """The attempts of the group before this one, as far as their names and labels go."""
+        footing, group = self.footing, self.plan.group
+        return [
+            replace(
+                self, number=number, name=attempt_name(footing.task, footing.uid, group, number), nodes=()
+            )
+            for number in range(self.number)
+        ]
+
+    @property
+    def pods(self) -> str:
+        """The selector of the attempt's pods."""
+        return f"batch.kubernetes.io/job-name={self.name},{LABEL_WORKFLOW_UID}={self.footing.uid}"
+
+    @property
+    def job_labels(self) -> Json:
+        """The labels of the attempt's Job and its pods."""
+        return task_labels(self.footing.task, self.footing.uid, "pull", self.plan.group, self.number)
+
+    def path(self, kind: str, name: str = "") -> str:
+        """The API path of a core object of the task, or of their collection."""
+        return core(self.footing.namespace, kind, name)
+
+    def seconds_left(self) -> float:
+        """How many seconds the task still has; negative past its deadline."""
+        return (clock.parse(self.plan.deadline) - clock.now()).total_seconds()
+
+
+def _own_map(footing: Footing, name: str) -> Json:
+    """A ConfigMap of this task: its name holds but the first digits of the task's uid, its label all."""
+    found = footing.kube.get(core(footing.namespace, "configmaps", name))
+    if found["metadata"]["labels"].get(LABEL_WORKFLOW_UID) != footing.uid:
+        raise LostFootingError(f"ConfigMap {name} belongs to another task")
+    return found
+
+
+def _still_to_do(footing: Footing, plan: GroupPlan, number: int) -> list[str]:
+    """The nodes of a group that no earlier attempt brought to a good end."""
+    done = {
+        name
+        for chunk in stored_chunks(footing)
+        if chunk.group == plan.group and chunk.attempt < number
+        for name, node in chunk.nodes.items()
+        if node.ok
+    }
+    return [node.name for node in plan.nodes if node.name not in done]

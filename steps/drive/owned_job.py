@@ -1,0 +1,198 @@
+"""The Job of an attempt and its pods: made or adopted, held by one driver at a time, and written by no other."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from ips_flows.core import clock
+from ips_flows.core.constants import (
+    ANNOTATION_EPOCH,
+    ANNOTATION_HOLDER,
+    ANNOTATION_PROGRESS,
+    LABEL_WORKFLOW_UID,
+)
+from ips_flows.core.errors import ConflictError, InvalidError, NotFoundError
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.pods.pull_job import end_bound, end_unbound, is_gated, job, pod_epoch, take_over, ungate
+from ips_flows.kube.client import PatchKind, jobs
+from steps.context import LostFootingError, say
+from steps.drive.attempt import Attempt
+from steps.drive.throttle import AT_ONCE
+
+_NET_SECONDS = 10  # how much longer the Job lives: a net that must not forestall our own end
+
+
+class HeldJob:
+    """The Job of an attempt, as the driver in this pod holds it. `started` is when it was made, RFC 3339."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._kube = attempt.footing.kube
+        self._path = jobs(attempt.footing.namespace, attempt.name)
+        self._hands = ThreadPoolExecutor(2 * AT_ONCE)
+        self._deletions: list[Future[bool]] = []
+        self._me = os.environ.get("HOSTNAME") or socket.gethostname()
+        self.started = clock.stamp(clock.now())
+
+    # -- taking and keeping it
+
+    def take(self, window: int) -> None:
+        """Create the attempt's Job, or adopt it: then its epoch is ours, and so are the pods still gated.
+
+        Past the deadline none is created, but one that is there is adopted, so that its end is recorded.
+        Raises LostFootingError when the Job is another task's, or another driver takes it at the same time.
+        """
+        attempt = self._attempt
+        if attempt.seconds_left() <= 0:
+            self.fence()
+            return
+        body = job(
+            attempt.plan,
+            attempt.name,
+            labels=attempt.job_labels,
+            owner_reference=attempt.owner,
+            nodes=len(attempt.nodes),
+            seconds_left=int(attempt.seconds_left()) + _NET_SECONDS,
+            holder=self._me,
+            window=window,
+        )
+        try:
+            made = self._kube.create(jobs(attempt.footing.namespace), body)
+        except ConflictError:
+            self._adopt()
+        else:
+            self.started = made["metadata"]["creationTimestamp"]
+            say(f"Job {attempt.name}: {len(attempt.nodes)} nodes, at most {window} at once")
+
+    def fence(self) -> bool:
+        """Adopt the Job if it is there, so that no other driver lets its pods go; False where there is none."""
+        try:
+            self._adopt()
+        except NotFoundError:
+            return False
+        return True
+
+    def check(self) -> Json:
+        """The Job as it is now; LostFootingError when another driver holds it, NotFoundError when it is gone.
+
+        Whoever ends or deletes pods asks this after it has read them.
+        """
+        current = self._kube.get(self._path)
+        holder = current["metadata"]["annotations"].get(ANNOTATION_HOLDER)
+        if holder != self._me:
+            raise LostFootingError(f"Job {self._attempt.name} is driven by {holder} now")
+        self.started = current["metadata"].get("creationTimestamp") or self.started
+        return current
+
+    def _adopt(self) -> None:
+        epoch = self._take_epoch()
+        say(f"Job {self._attempt.name}: adopted in epoch {epoch}")
+        for pod in self.pods():
+            if is_gated(pod) and pod_epoch(pod) != epoch:
+                self._patch_gated(pod, take_over(pod, epoch))
+
+    def _take_epoch(self) -> str:
+        """Become the Job's holder in an epoch of our own, unless another driver does at the same time."""
+        name = self._attempt.name
+        first = ""
+        while True:
+            metadata = self._kube.get(self._path)["metadata"]
+            if metadata["labels"].get(LABEL_WORKFLOW_UID) != self._attempt.footing.uid:
+                raise LostFootingError(f"Job {name} belongs to another task")
+            now = metadata["annotations"][ANNOTATION_EPOCH]
+            first = first or now
+            if now != first:
+                raise LostFootingError(f"Job {name} was taken over in epoch {now}")
+            epoch = str(int(now) + 1)
+            annotations = {ANNOTATION_HOLDER: self._me, ANNOTATION_EPOCH: epoch}
+            patch = {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}
+            try:
+                self._kube.patch(self._path, {"metadata": patch})
+            except ConflictError:
+                continue  # the Job controller counts its pods there
+            return epoch
+
+    # -- the Job
+
+    def raise_parallelism(self, pods: int) -> None:
+        """Let the Job have so many pods. Lowering it would make the Job controller kill pods that pull."""
+        self._kube.patch(self._path, {"spec": {"parallelism": pods}})
+
+    def show(self, progress: str) -> None:
+        """Write the annotation that others watch."""
+        try:
+            self._kube.patch(self._path, {"metadata": {"annotations": {ANNOTATION_PROGRESS: progress}}})
+        except NotFoundError:
+            say("the Job is gone, its progress is not shown any more")
+
+    def delete(self) -> None:
+        """Delete the Job, and with it its pods."""
+        self._kube.delete(self._path)
+
+    # -- its pods
+
+    def pods(self) -> list[Json]:
+        """All pods of the Job as they are now."""
+        return list(self._kube.list(self._attempt.path("pods"), labels=self._attempt.pods))
+
+    def let_go(self, pods: Sequence[tuple[Json, str]]) -> Iterator[Json]:
+        """Ungate pods side by side, each pinned to its node; the pods as they are then, without those that are gone.
+
+        LostFootingError when one was taken over. An error comes after all that were let go.
+        """
+        futures = [self._hands.submit(self._patch_gated, pod, ungate(pod, node)) for pod, node in pods]
+        wait(futures)
+        for future in sorted(futures, key=lambda one: one.exception() is not None):
+            pod = future.result()
+            if pod is not None:
+                yield pod
+
+    def end_bound(self, pod: Mapping[str, Any], why: str) -> None:
+        """Tell the kubelet to end a pod, for one of ENDED_*."""
+        self._patch_as_seen(pod, self._pod(pod), end_bound(pod, why))
+
+    def fail_unbound(self, pod: Mapping[str, Any], reason: str, message: str) -> None:
+        """End a pod that no kubelet will end."""
+        self._patch_as_seen(pod, self._pod(pod) + "/status", end_unbound(reason, message), kind="strategic")
+
+    def delete_beside(self, pods: Iterable[Json], at_once: int) -> list[Json]:
+        """Begin to delete the first of some pods that have ended, while the caller goes on; which were taken.
+
+        No more than `at_once` are under way, those of earlier calls among them. The error of one is raised at a
+        later call. There is no grace: with it kubelets would have to delete them a second time.
+        """
+        done = [one for one in self._deletions if one.done()]
+        self._deletions = [one for one in self._deletions if not one.done()]
+        for one in done:
+            one.result()
+        taken = list(islice(pods, max(0, at_once - len(self._deletions))))
+        delete = partial(self._kube.delete, grace_seconds=0)
+        self._deletions += [self._hands.submit(delete, self._pod(pod)) for pod in taken]
+        return taken
+
+    def _patch_as_seen(
+        self, pod: Mapping[str, Any], path: str, patch: Json, *, kind: PatchKind = "merge"
+    ) -> None:
+        """Patch a pod as it was read; one that has changed since, or is gone, is for the next look."""
+        metadata = {**patch.get("metadata", {}), "resourceVersion": pod["metadata"]["resourceVersion"]}
+        with suppress(NotFoundError, ConflictError):
+            self._kube.patch(path, {**patch, "metadata": metadata}, kind=kind)
+
+    def _patch_gated(self, pod: Mapping[str, Any], patch: list[Json]) -> Json | None:
+        """Patch a pod that waits at the gate, None when it is gone; one that another driver took over answers 422."""
+        try:
+            return self._kube.patch(self._pod(pod), patch, kind="json")
+        except NotFoundError:
+            return None
+        except InvalidError as error:
+            raise LostFootingError(f"Job {self._attempt.name} was taken over: {error.message}") from error
+
+    def _pod(self, pod: Mapping[str, Any]) -> str:
+        return self._attempt.path("pods", pod["metadata"]["name"])

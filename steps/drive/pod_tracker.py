@@ -1,0 +1,185 @@
+"""Watches over the pods of an attempt: records those that have ended, ends those of which nothing more can come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ips_flows.core import clock
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.pods.evidence import (
+    ENDED_CANCELLED,
+    ENDED_SETTLED,
+    ENDED_TIMEOUT,
+    Sightings,
+    is_terminal,
+    shows_image,
+    why_ended,
+)
+from ips_flows.core.pods.pull_job import index_of, is_gated
+from ips_flows.core.results.results import Failure, ImageResult, Result
+from steps.drive.attempt import Attempt
+from steps.drive.evidence_reader import PodWitness
+from steps.drive.owned_job import HeldJob
+from steps.drive.pod_events import Words
+from steps.drive.recorder import Record
+
+_UNBOUND_SECONDS = 60.0
+_NODE_CHECK_SECONDS = 15.0
+_END_SECONDS = 5.0  # how long a kubelet may take to end a pod that was told to
+_HANGS = {
+    ENDED_SETTLED: "nothing more could come of it",
+    ENDED_TIMEOUT: "the node's time was up, and a pull still hangs",
+    ENDED_CANCELLED: "the task was stopped",
+}
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a driver may forget: losing it delays, and falsifies nothing."""
+
+    sightings: Sightings = field(default_factory=Sightings)
+    let_go: dict[int, float] = field(default_factory=dict)  # index → first seen without its gate
+    node_checked: dict[int, float] = field(default_factory=dict)
+    told_to_end: dict[int, float] = field(default_factory=dict)  # index → first seen told so
+
+
+class PodWatch:
+    """Looks at the pods of one attempt, pass by pass."""
+
+    def __init__(self, attempt: Attempt, job: HeldJob, record: Record, words: Words) -> None:
+        self._attempt = attempt
+        self._job = job
+        self._record = record
+        self._witness = PodWitness(attempt.footing, attempt.plan)
+        self._words = words
+        self._memory = _Memory()
+        self._awaited: dict[int, Json] = {}  # pods that had ended at the last look and have no result yet
+
+    @property
+    def awaited(self) -> int:
+        """How many pods had ended at the last look and have no result yet."""
+        return len(self._awaited)
+
+    @property
+    def awaited_reached(self) -> int:
+        """How many of these show that their node holds an image."""
+        return sum(shows_image(self._attempt.plan, pod) for pod in self._awaited.values())
+
+    def look_at(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
+        """Record what has ended, end what must; returns the gated pods by index, and how many pull."""
+        gated: dict[int, Json] = {}
+        pulling = 0
+        before, self._awaited = self._awaited, {}
+        at = time.monotonic()
+        for pod in pods:
+            index = index_of(pod)
+            if is_terminal(pod):
+                if index not in self._record:
+                    self._record_ended(index, pod)
+                    if index not in self._record:
+                        self._awaited[index] = pod
+            elif is_gated(pod):
+                gated[index] = pod
+            else:
+                pulling += 1
+                self._memory.let_go.setdefault(index, at)
+                self._watch_over(index, pod, at)
+        for index in [index for index in gated if index in self._record]:
+            # Its Job was made anew after its result was stored: it has nothing more to do.
+            self._job.fail_unbound(gated.pop(index), "Recorded", "this node's result was recorded before")
+        for index in before.keys() - self._awaited.keys():
+            self._record_now(index, before[index])  # someone deleted it meanwhile
+        return gated, pulling
+
+    def record_awaited(self) -> None:
+        """Record the pods that have ended by what can be seen now, since nothing more will be heard of them."""
+        for index, pod in self._awaited.items():
+            self._record_now(index, pod)
+        self._awaited = {}
+
+    def find_lost(self, pods: Iterable[Json], current: Mapping[str, Any]) -> None:
+        """Record the indexes that the Job has counted although their pods are gone: someone deleted them."""
+        status = current.get("status") or {}
+        counted = set(_indexes(status.get("failedIndexes") or "")) | set(
+            _indexes(status.get("completedIndexes") or "")
+        )
+        missing = [index for index in counted - {index_of(pod) for pod in pods} if index not in self._record]
+        there = {index_of(pod) for pod in self._job.pods()} if missing else set()
+        for index in missing:
+            if index in there:  # the watch has not told of it yet
+                continue
+            lost = self._witness.silent(self._attempt.nodes[index].name)
+            failure = Failure.NODE_LOST if lost else Failure.UNKNOWN
+            message = lost or "its pull pod was deleted by someone else"
+            self._record.add_alike(index, ImageResult(Result.FAILED, failure, message))
+
+    def give_up(self, pods: Sequence[Json], why: str) -> None:
+        """Record every pod that was let go by what can be seen now; `why` is one of ENDED_*."""
+        for pod in pods:
+            index = index_of(pod)
+            if index not in self._record and not is_gated(pod):
+                node = self._attempt.nodes[index]
+                self._record.add(index, self._witness.now(node, pod, why=why))
+
+    def _record_now(self, index: int, pod: Json) -> None:
+        if index not in self._record:
+            self._record.add(index, self._witness.now(self._attempt.nodes[index], pod, why=""))
+
+    def _record_ended(self, index: int, pod: Json) -> None:
+        images = self._witness.results(self._attempt.nodes[index], pod, self._words)
+        if images is not None:
+            self._record.add(index, images)
+
+    def _watch_over(self, index: int, pod: Json, at: float) -> None:
+        """End a pod that pulls when nothing more can come of it."""
+        why = why_ended(pod)
+        if why:
+            # A kubelet never breaks off a pull: while one hangs, it does not even see the pod's deadline.
+            if at - self._memory.told_to_end.setdefault(index, at) >= _END_SECONDS:
+                self._job.fail_unbound(pod, "DeadlineExceeded", _HANGS[why])
+        elif not pod["spec"].get("nodeName"):
+            if at - self._memory.let_go[index] >= _UNBOUND_SECONDS:
+                self._job.fail_unbound(pod, Failure.UNSCHEDULABLE, _unschedulable_message(pod))
+        elif self._memory.sightings.settled(pod, at, lambda: self._words.of(pod["metadata"]["uid"])):
+            self._job.end_bound(pod, ENDED_SETTLED)
+        elif self._age(index, pod, at) > self._attempt.plan.node_timeout:
+            self._job.end_bound(pod, ENDED_TIMEOUT)
+        elif at - self._memory.node_checked.setdefault(index, at) >= _NODE_CHECK_SECONDS:
+            self._check_node(index, pod, at)
+
+    def _check_node(self, index: int, pod: Json, at: float) -> None:
+        """A silent kubelet will never end its pod, so we do."""
+        self._memory.node_checked[index] = at
+        silent = self._witness.silent(pod["spec"]["nodeName"])
+        if silent:
+            self._job.fail_unbound(pod, Failure.NODE_LOST, silent)
+
+    def _age(self, index: int, pod: Mapping[str, Any], at: float) -> float:
+        """For how long the node has had the pod: by its kubelet, or since it was seen to be let go."""
+        started = pod["status"].get("startTime")
+        if not started:
+            return at - self._memory.let_go[index]
+        return (clock.now() - clock.parse(started)).total_seconds()
+
+
+def is_pulling(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod was let go and has not ended."""
+    return not is_terminal(pod) and not is_gated(pod)
+
+
+def _unschedulable_message(pod: Mapping[str, Any]) -> str:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return next(
+        (condition.get("message") or "" for condition in conditions if condition["type"] == "PodScheduled"),
+        "no scheduler placed the pod",
+    )
+
+
+def _indexes(text: str) -> Iterator[int]:
+    """`1,3-5` → 1, 3, 4, 5, as a Job's status writes them."""
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)

@@ -1,0 +1,175 @@
+"""The record of an attempt: each node's results, stored as they come in, and the progress that others watch."""
+
+from __future__ import annotations
+
+import time
+
+from ips_flows.core import clock
+from ips_flows.core.pods.pull_job import results_map
+from ips_flows.core.results.attempts import by_class
+from ips_flows.core.results.records import FailureLine, GroupProgress, failure_lines
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, Result, fold, same_for_all, split
+from steps.context import report_progress, say
+from steps.drive.attempt import Attempt
+from steps.drive.evidence_reader import stored_chunks
+from steps.drive.owned_job import HeldJob
+
+_PERSIST_SECONDS = 30.0
+_PROGRESS_SECONDS = 2.0
+_FAILURES_SHOWN = 10
+
+
+class Record:
+    """What is known of an attempt's nodes, by index. It begins with what a previous life stored."""
+
+    def __init__(self, attempt: Attempt, job: HeldJob) -> None:
+        self._attempt = attempt
+        self._job = job
+        self._results: dict[int, NodeResult] = {}
+        # Counted as they come in: each pass asks, and there may be thousands of nodes with tens of images.
+        self.failed = 0  # nodes that lack an image
+        self._reached = 0
+        self._chunks = 0
+        self._before: dict[str, NodeResult] = {}
+        self._reached_before = 0
+        self._failures: list[FailureLine] = []
+        self._progress = ""
+        self._progress_at = 0.0
+        self._read_stored()
+        self._persisted = set(self._results)
+        self._persisted_at = time.monotonic()
+
+    def _read_stored(self) -> None:
+        """What a previous life recorded is not done again."""
+        group, number = self._attempt.plan.group, self._attempt.number
+        index = {node.name: place for place, node in enumerate(self._attempt.nodes)}
+        stored = [chunk for chunk in stored_chunks(self._attempt.footing) if chunk.group == group]
+        for chunk in stored:
+            if chunk.attempt == number:
+                self._chunks += 1
+                for name, node in chunk.nodes.items():
+                    self._put(index[name], node)
+        earlier = [chunk for chunk in stored if chunk.attempt < number]
+        self._before = fold(earlier)
+        # A wave that had images somewhere is no typo: its breaker stays shut when it is tried again.
+        reached = {name for chunk in earlier for name, node in chunk.nodes.items() if _reached(node)}
+        self._reached_before = len(reached)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._results
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    @property
+    def left(self) -> list[int]:
+        """The indexes of which nothing is recorded yet."""
+        return [index for index in range(len(self._attempt.nodes)) if index not in self._results]
+
+    @property
+    def whole(self) -> bool:
+        """Whether something is recorded of every node."""
+        return len(self._results) == len(self._attempt.nodes)
+
+    @property
+    def reached(self) -> int:
+        """How many nodes hold at least one image, those of earlier attempts among them."""
+        return self._reached_before + self._reached
+
+    def add(self, index: int, images: tuple[ImageResult, ...]) -> None:
+        """Record what became of the images of a node, in their order."""
+        self._add(index, NodeResult(images, clock.stamp(clock.now())))
+
+    def add_alike(self, index: int, result: ImageResult) -> None:
+        """Record the same for every image of a node."""
+        images = len(self._attempt.plan.images)
+        self._add(index, same_for_all(images, result, clock.stamp(clock.now())))
+
+    def add_untried(self, index: int, result: ImageResult) -> None:
+        """Record a node that this attempt did not touch: images that an earlier one brought are still there."""
+        before = self._before.get(self._attempt.nodes[index].name)
+        if before is None:
+            self.add_alike(index, result)
+        else:
+            self.add(index, tuple(image if image.ok else result for image in before.images))
+
+    def _add(self, index: int, result: NodeResult) -> None:
+        node = self._attempt.nodes[index].name
+        self._put(index, result)
+        failures = failure_lines(node, result, [image.image for image in self._attempt.plan.images])
+        self._failures = [*self._failures, *failures][-_FAILURES_SHOWN:]
+        counts = ", ".join(
+            f"{count} {kind}"
+            for kind in Result
+            if (count := sum(image.result is kind for image in result.images))
+        )
+        say(f"{node}: {counts}")
+        for line in failures:
+            say(f"{node}: {line.image}: {line.reason}: {line.message}")
+
+    def _put(self, index: int, result: NodeResult) -> None:
+        before = self._results.get(index)
+        if before is not None:  # two drivers in a row stored it
+            self.failed -= not before.ok
+            self._reached -= _reached(before)
+        self._results[index] = result
+        self.failed += not result.ok
+        self._reached += _reached(result)
+
+    def is_stored(self, index: int) -> bool:
+        """Whether the result of a node is stored, so that its pod is not needed any more."""
+        return index in self._persisted
+
+    def persist_when_due(self) -> None:
+        """Store what is new, at most every 30 s."""
+        if time.monotonic() - self._persisted_at >= _PERSIST_SECONDS:
+            self.persist()
+
+    def persist(self) -> None:
+        """Store what is new."""
+        self._persisted_at = time.monotonic()
+        fresh = set(self._results) - self._persisted
+        if not fresh:
+            return
+        attempt = self._attempt
+        chunk = Chunk(
+            attempt.plan.group,
+            attempt.number,
+            {attempt.nodes[index].name: self._results[index] for index in sorted(fresh)},
+            self._job.started,
+        )
+        for piece in split(chunk):
+            name = f"{attempt.name}-r{self._chunks}"
+            body = results_map(name, attempt.footing.task, attempt.footing.uid, piece)
+            attempt.footing.kube.create(attempt.path("configmaps"), body)
+            self._chunks += 1
+        self._persisted |= fresh
+
+    def show(self, *, pulling: int, window: int) -> None:
+        """Tell the Job's annotation and Argo how far it is; at most every 2 s while nodes are left."""
+        at = time.monotonic()
+        if at - self._progress_at < _PROGRESS_SECONDS and not self.whole:
+            return
+        progress = GroupProgress(
+            group=self._attempt.plan.group,
+            attempt=self._attempt.number,
+            wave=self._attempt.plan.wave,
+            total=len(self._attempt.nodes),
+            done=len(self._results) - self.failed,
+            pulling=pulling,
+            failed=self.failed,
+            window=window,
+            failures=tuple(self._failures),
+            classes=by_class(self._results.values()),
+            started=self._job.started,
+        )
+        text = progress.to_json()
+        if text == self._progress:
+            return
+        self._progress, self._progress_at = text, at
+        report_progress(progress.done, progress.total)
+        self._job.show(progress.model_copy(update={"at": clock.stamp(clock.now())}).to_json())
+
+
+def _reached(node: NodeResult) -> bool:
+    return any(image.ok for image in node.images)

@@ -1,0 +1,1 @@
+"""The step `finish`: verdict, clean-up and webhook of an ended task."""
