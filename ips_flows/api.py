@@ -15,7 +15,7 @@ from ips_flows.core.request.model import PrewarmRequest, canonical_json, from_ca
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
-from ips_flows.operations.follow import to_the_end
+from ips_flows.operations.follow import wait_for_end
 
 
 def submit(
@@ -52,5 +52,5 @@ def wait(
     kube = Kube.connect(kubeconfig, context)
     name, where = (task, "") if isinstance(task, str) else (task.name, task.namespace)
     where = namespace or where or kube.namespace
-    ended = to_the_end(kube, where, name, timeout=timeout)
+    ended = wait_for_end(kube, where, name, timeout=timeout)
     return tasks.with_results(kube, ended)

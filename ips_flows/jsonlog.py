@@ -34,11 +34,11 @@ def start() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-def tell(message: str, **fields: object) -> None:
+def info(message: str, **fields: object) -> None:
     """Something that happened."""
     _LOGGER.info(message, extra={"fields": fields})
 
 
-def warn(message: str, **fields: object) -> None:
+def warning(message: str, **fields: object) -> None:
     """Something that went wrong and is tried again."""
     _LOGGER.warning(message, extra={"fields": fields})

@@ -15,27 +15,27 @@ from typing import Any, NoReturn
 
 from ips_flows.core.constants import ANNOTATION_VERDICT, UNTRACKED
 from ips_flows.core.errors import BadRequestError, ConflictError, IpsFlowError
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.notice import Webhook
 from ips_flows.core.request.model import PrewarmRequest, from_canonical, from_form
 from ips_flows.kube.client import Kube, workflows
 
 # Everything above 1 makes Argo replace the pod without counting an attempt.
-EXIT_LOST = 4
+EXIT_REPLACE_POD = 4
 EXIT_CRASHED = 70
 
 _AMEND_TRIES = 20
 
 
-class LostFootingError(IpsFlowError):
+class ReplacePodError(IpsFlowError):
     """The step can't go on here, and another pod may: its Job has another driver, or the API does not answer."""
 
-    exit_code = EXIT_LOST
+    exit_code = EXIT_REPLACE_POD
 
 
 @dataclass(frozen=True, slots=True)
-class Footing:
+class StepContext:
     """The task that a step works for."""
 
     kube: Kube
@@ -56,7 +56,7 @@ class Footing:
         """The task's Workflow; LostFootingError when another one has its name by now."""
         workflow = self.kube.get(self.path)
         if workflow["metadata"]["uid"] != self.uid:
-            raise LostFootingError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
+            raise ReplacePodError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
         return workflow
 
     def mark(self, annotations: Mapping[str, str]) -> None:
@@ -107,7 +107,7 @@ def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
 def webhook_of(workflow: Json) -> Webhook | None:
     """The webhook of a task, by its request; None where nobody is to be told."""
     try:
-        return Webhook.of(read_request(workflow))
+        return Webhook.of_request(read_request(workflow))
     except BadRequestError:  # nobody knows whom it means
         return None
 
@@ -121,7 +121,7 @@ def _as_argo_reads_it(value: Any) -> str:
 
 def say(text: str) -> None:
     """A line for the step's log: one, whatever the text holds."""
-    print(legible(text), flush=True)  # noqa: T201  (a step's stdout is its log)
+    print(escape(text), flush=True)  # noqa: T201  (a step's stdout is its log)
 
 
 def say_error(error: IpsFlowError) -> None:
@@ -139,7 +139,7 @@ def report_progress(done: int, total: int) -> None:
         Path(path).write_text(f"{done}/{total}", encoding="utf-8")
 
 
-def start(step: Callable[[Footing, Sequence[str]], int], extra: Sequence[str] = ()) -> NoReturn:
+def start(step: Callable[[StepContext, Sequence[str]], int], extra: Sequence[str] = ()) -> NoReturn:
     """Run a step with the arguments TASK UID and its own, and exit with its code."""
     # An unforeseen error must not look like a failed attempt (exit 1).
     sys.excepthook = _crash
@@ -148,15 +148,15 @@ def start(step: Callable[[Footing, Sequence[str]], int], extra: Sequence[str] = 
         parser.add_argument(name)
     arguments = parser.parse_args()
     try:
-        footing = Footing(Kube.connect(), arguments.task, arguments.uid)
-        code = step(footing, [getattr(arguments, name) for name in extra])
+        context = StepContext(Kube.connect(), arguments.task, arguments.uid)
+        code = step(context, [getattr(arguments, name) for name in extra])
     except IpsFlowError as error:
         say_error(error)
-        code = EXIT_LOST
+        code = EXIT_REPLACE_POD
     sys.exit(code)
 
 
 def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     told = "".join(traceback.format_exception(kind, error, trace))
-    print(legible(told, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201  (as above)
+    print(escape(told, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201  (as above)
     os._exit(EXIT_CRASHED)

@@ -29,17 +29,17 @@ from ips_flows.core.results.records import PlanSummary
 from ips_flows.core.results.results import split
 from ips_flows.core.task.task import priority_of
 from ips_flows.kube.client import core
-from ips_flows.operations.settings import image_volumes_kept, worker_image
-from steps.context import Footing, is_over, read_request, report_progress, say, say_error, start
+from ips_flows.operations.settings import keeps_image_volumes, worker_image
+from steps.context import StepContext, is_over, read_request, report_progress, say, say_error, start
 from steps.verdict import write_verdict
 
 OUTPUTS = Path("/tmp/outputs")  # noqa: S108  (an emptyDir of the step pod, named in the template)
 EXIT_NO_PLAN = 1
 
 
-def run(footing: Footing, _arguments: Sequence[str]) -> int:
+def run(context: StepContext, _arguments: Sequence[str]) -> int:
     """Plan once: a filter that comes after a lost one finds the plan, or begins again."""
-    workflow = footing.workflow()
+    workflow = context.workflow()
     annotations = workflow["metadata"].get("annotations") or {}
     try:
         summary = (
@@ -52,63 +52,63 @@ def run(footing: Footing, _arguments: Sequence[str]) -> int:
         ended = judged and ANNOTATION_CLEANED in annotations
         request = read_request(workflow)
         if summary is None:
-            plan = _plan(footing, request, priority_of(workflow))
-            summary, ended = plan.summary, _end(footing, request, plan)
+            plan = _plan(context, request, priority_of(workflow))
+            summary, ended = plan.summary, _end(context, request, plan)
     except (BadRequestError, NewerFormatError, NotInstalledError, PlanError) as error:
         say_error(error)
-        footing.mark({ANNOTATION_ERROR: error.message})
+        context.mark({ANNOTATION_ERROR: error.message})
         return EXIT_NO_PLAN
     _write_outputs(request, summary, ended=ended)
     report_progress(summary.warm, summary.eligible)
     return 0
 
 
-def _plan(footing: Footing, request: PrewarmRequest, priority: int) -> Plan:
-    kube = footing.kube
-    worker = worker_image(kube, footing.namespace)
+def _plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
+    kube = context.kube
+    worker = worker_image(kube, context.namespace)
     # What a filter before us wrote and did not live to announce.
-    leftovers = f"{LABEL_WORKFLOW_UID}={footing.uid},{LABEL_KIND} in (plan,results)"
-    kube.delete_all(core(footing.namespace, "configmaps"), labels=leftovers)
+    leftovers = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND} in (plan,results)"
+    kube.delete_all(core(context.namespace, "configmaps"), labels=leftovers)
 
     plan = make_plan(
         request,
         (read_node(node) for node in kube.list("/api/v1/nodes")),
         worker_image=worker,
         started=clock.now(),
-        image_volumes_kept=lambda: image_volumes_kept(kube, footing.namespace, request, worker),
+        image_volumes_kept=lambda: keeps_image_volumes(kube, context.namespace, request, worker),
     )
     _tell(plan)
-    _store(footing, plan)
+    _store(context, plan)
     summary = plan.summary.model_copy(update={"priority": priority})  # the one in force
-    webhook = Webhook.of(request)  # a task of the form has it in no annotation yet
+    webhook = Webhook.of_request(request)  # a task of the form has it in no annotation yet
     told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
-    footing.mark({ANNOTATION_PLAN: summary.to_json(), **told})
+    context.mark({ANNOTATION_PLAN: summary.to_json(), **told})
     return replace(plan, summary=summary)
 
 
-def _end(footing: Footing, request: PrewarmRequest, plan: Plan) -> bool:
+def _end(context: StepContext, request: PrewarmRequest, plan: Plan) -> bool:
     """End a task that has nothing to do and nobody to tell of it; a pod for `finish` would do no more."""
-    if plan.summary.to_do or Webhook.of(request):
+    if plan.summary.to_do or Webhook.of_request(request):
         return False
-    write_verdict(footing, [plan.known])
-    footing.mark({ANNOTATION_CLEANED: clock.stamp(clock.now())})
+    write_verdict(context, [plan.known])
+    context.mark({ANNOTATION_CLEANED: clock.stamp(clock.now())})
     return True
 
 
-def _store(footing: Footing, plan: Plan) -> None:
-    task, uid = footing.task, footing.uid
-    path = core(footing.namespace, "configmaps")
+def _store(context: StepContext, plan: Plan) -> None:
+    task, uid = context.task, context.uid
+    path = core(context.namespace, "configmaps")
     for group in plan.groups:
         labels = task_labels(task, uid, "plan", group.group)
         name = group_name(task, uid, group.group)
-        footing.kube.create(
+        context.kube.create(
             path,
             config_map(name, labels=labels, owner_reference=workflow_owner(task, uid), binary=group.encode()),
         )
     if plan.known.nodes:
         for number, chunk in enumerate(split(plan.known)):
             name = f"{base_name(task, uid)}-filter-r{number}"
-            footing.kube.create(path, results_map(name, task, uid, chunk))
+            context.kube.create(path, results_map(name, task, uid, chunk))
 
 
 def _write_outputs(request: PrewarmRequest, summary: PlanSummary, *, ended: bool) -> None:

@@ -14,16 +14,16 @@ from ips_flows.core.constants import (
     LABEL_VERDICT,
 )
 from ips_flows.core.errors import ConflictError
-from ips_flows.core.results.attempts import history, recorded_attempts
-from ips_flows.core.results.records import PlanSummary, Verdict, judge
+from ips_flows.core.results.attempts import recorded_attempts, retry_history
+from ips_flows.core.results.records import PlanSummary, Verdict, decide_verdict
 from ips_flows.core.results.results import Chunk, fold
-from steps.context import Footing, is_stopped, say, webhook_of
+from steps.context import StepContext, is_stopped, say, webhook_of
 
 _PATIENCE_SECONDS = 120.0
 
 
 def write_verdict(
-    footing: Footing, chunks: Sequence[Chunk], waves: Sequence[Collection[str]] = ()
+    context: StepContext, chunks: Sequence[Chunk], waves: Sequence[Collection[str]] = ()
 ) -> Verdict:
     """Judge a task by its results, `waves` being the nodes of each; a verdict that is there already stands.
 
@@ -33,7 +33,7 @@ def write_verdict(
     attempts = recorded_attempts(chunks)
     end = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        workflow = footing.workflow()
+        workflow = context.workflow()
         annotations = workflow["metadata"].get("annotations") or {}
         if ANNOTATION_VERDICT in annotations:
             return Verdict.from_json(annotations[ANNOTATION_VERDICT])
@@ -41,17 +41,17 @@ def write_verdict(
         started_at = workflow["status"]["startedAt"]
         at = clock.stamp(clock.now())
         webhook = webhook_of(workflow)
-        verdict = judge(
+        verdict = decide_verdict(
             plan,
             results,
             stopped=is_stopped(workflow),
             error=annotations.get(ANNOTATION_ERROR, ""),
-            uid=footing.uid,
+            uid=context.uid,
             started_at=started_at,
             at=at,
             seconds=clock.between(started_at, at),
             waves=waves,
-            retries=history(plan, attempts, ended=True),
+            retries=retry_history(plan, attempts, ended=True),
             notify=webhook is not None,
         )
         # The webhook too: whoever deletes the task before its notice leaves no more of it than the metadata.
@@ -62,7 +62,7 @@ def write_verdict(
             "labels": {LABEL_VERDICT: verdict.status},
         }
         try:
-            footing.kube.patch(footing.path, {"metadata": metadata})
+            context.kube.patch(context.path, {"metadata": metadata})
         except ConflictError:
             # Argo's controller wrote in between; look again.
             if time.monotonic() > end:

@@ -14,7 +14,7 @@ from ips_flows.cli.main import VERBS, Verbs, cli
 from ips_flows.core.forecast.issues import KINDS
 from ips_flows.core.metrics.families import FAILURES, FIGURES, PRIORITIES
 from ips_flows.core.request import model
-from ips_flows.core.results.results import Failure, Skip
+from ips_flows.core.results.results import FailureReason, SkipReason
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -22,30 +22,30 @@ _RULES = ROOT / "deploy" / "components" / "monitoring" / "prometheusrule-ips-flo
 _PART = "<!-- {mark} {name} -->"
 
 _FAILURES = {
-    Failure.NOT_FOUND: "the registry has no such image or tag",
-    Failure.UNAUTHORIZED: "the registry wants credentials, or refuses those it got",
-    Failure.RATE_LIMITED: "the registry says 429",
-    Failure.REGISTRY_UNAVAILABLE: "the registry can't be reached, or answers 5xx",
-    Failure.NO_SPACE: "the node's disk is full",
-    Failure.WRONG_PLATFORM: "the image is not made for the node's platform",
-    Failure.INVALID_IMAGE: "what the registry sent is no usable image",
-    Failure.TIMEOUT: "`nodeTimeout` or `timeout` was up",
-    Failure.UNSCHEDULABLE: "the scheduler found no room on the node for 60 s",
-    Failure.NODE_LOST: "the node went away, or its kubelet fell silent",
-    Failure.WORKER_IMAGE: "the pull pod's own tiny image could not be pulled",
-    Failure.CANCELLED: "the task was cancelled while the node pulled",
-    Failure.UNKNOWN: "anything else; the message says what was told",
+    FailureReason.NOT_FOUND: "the registry has no such image or tag",
+    FailureReason.UNAUTHORIZED: "the registry wants credentials, or refuses those it got",
+    FailureReason.RATE_LIMITED: "the registry says 429",
+    FailureReason.REGISTRY_UNAVAILABLE: "the registry can't be reached, or answers 5xx",
+    FailureReason.NO_SPACE: "the node's disk is full",
+    FailureReason.WRONG_PLATFORM: "the image is not made for the node's platform",
+    FailureReason.INVALID_IMAGE: "what the registry sent is no usable image",
+    FailureReason.TIMEOUT: "`nodeTimeout` or `timeout` was up",
+    FailureReason.UNSCHEDULABLE: "the scheduler found no room on the node for 60 s",
+    FailureReason.NODE_LOST: "the node went away, or its kubelet fell silent",
+    FailureReason.WORKER_IMAGE: "the pull pod's own tiny image could not be pulled",
+    FailureReason.CANCELLED: "the task was cancelled while the node pulled",
+    FailureReason.UNKNOWN: "anything else; the message says what was told",
 }
 _SKIPS = {
-    Skip.NOT_READY: "the node's Ready condition is not True",
-    Skip.CORDONED: "the node is cordoned; `includeCordoned: true` warms it too",
-    Skip.TAINT_NOT_TOLERATED: "`tolerations` were given and do not cover the node's taints",
-    Skip.NOT_SELECTED: "`nodes`, `nodeSelector` or `selector` leave the node out",
-    Skip.EXCLUDED: "the node stands in `excludeNodes`",
-    Skip.WRONG_PLATFORM: "the node does not run Linux",
-    Skip.VIRTUAL: "there is no kubelet with an image store behind the node (virtual-kubelet, Fargate)",
-    Skip.BREAKER_OPEN: "a whole first window brought no image to any node, so the rest was left alone",
-    Skip.NOT_REACHED: "the task ended before this node's turn",
+    SkipReason.NOT_READY: "the node's Ready condition is not True",
+    SkipReason.CORDONED: "the node is cordoned; `includeCordoned: true` warms it too",
+    SkipReason.TAINT_NOT_TOLERATED: "`tolerations` were given and do not cover the node's taints",
+    SkipReason.NOT_SELECTED: "`nodes`, `nodeSelector` or `selector` leave the node out",
+    SkipReason.EXCLUDED: "the node stands in `excludeNodes`",
+    SkipReason.WRONG_PLATFORM: "the node does not run Linux",
+    SkipReason.VIRTUAL: "there is no kubelet with an image store behind the node (virtual-kubelet, Fargate)",
+    SkipReason.BREAKER_OPEN: "a whole first window brought no image to any node, so the rest was left alone",
+    SkipReason.NOT_REACHED: "the task ended before this node's turn",
 }
 
 
@@ -55,11 +55,11 @@ def parts() -> dict[str, str]:
         "verbs": _verbs(),
         "serve": _options("serve"),
         "fields": _fields(),
-        "failures": _table(("class", "meaning"), [(f"`{one}`", _FAILURES[one]) for one in Failure]),
+        "failures": _table(("class", "meaning"), [(f"`{one}`", _FAILURES[one]) for one in FailureReason]),
         "concerns": _table(("warning", "meaning"), [(f"`{kind}`", text) for kind, text in KINDS.items()]),
         "metrics": _metrics(),
         "alerts": _alerts(),
-        "skips": _table(("reason", "meaning"), [(f"`{one}`", _SKIPS[one]) for one in Skip]),
+        "skips": _table(("reason", "meaning"), [(f"`{one}`", _SKIPS[one]) for one in SkipReason]),
     }
 
 

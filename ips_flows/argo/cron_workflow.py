@@ -13,9 +13,7 @@ from ips_flows.core.request.model import PrewarmRequest, canonical_json, request
 from ips_flows.core.task.schedule import Timing
 
 
-def schedule_workflow(
-    request: PrewarmRequest, timing: Timing, *, name: str, namespace: str
-) -> dict[str, Any]:
+def cron_workflow(request: PrewarmRequest, timing: Timing, *, name: str, namespace: str) -> dict[str, Any]:
     """The manifest to create. The request goes in whole, as canonical JSON; Argo names each task itself."""
     workflow = CronWorkflow(
         name=name,

@@ -18,7 +18,7 @@ from ips_flows.core.constants import (
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.notice.notice import Webhook
 from ips_flows.core.request.model import PrewarmRequest, canonical_json, request_hash
-from ips_flows.core.task.queue import shown
+from ips_flows.core.task.queue import list_annotations
 
 # How much longer than its `timeout` a Workflow may live: a net, when no step ends it.
 _SLACK_SECONDS = 600
@@ -52,12 +52,14 @@ def task_labels(request: PrewarmRequest) -> dict[str, str]:
 
 def task_annotations(request: PrewarmRequest) -> dict[str, str]:
     """The annotations of a task's Workflow that come from its request."""
-    webhook = Webhook.of(request)
+    webhook = Webhook.of_request(request)
     return {
         ANNOTATION_REQUEST_HASH: request_hash(request),
         ANNOTATION_TITLE: _title(request),
         **({ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}),
-        **shown(images=len(request.images), priority=request.priority, batch_size=request.batch_size),
+        **list_annotations(
+            images=len(request.images), priority=request.priority, batch_size=request.batch_size
+        ),
     }
 
 

@@ -24,19 +24,19 @@ from ips_flows.core.constants import (
 from ips_flows.core.errors import ApiError, ConflictError, NotFoundError, UnavailableError
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.reconcile import decide, finish_job
-from ips_flows.core.reconcile.decide import Decision, Do, Ledger
+from ips_flows.core.reconcile.decide import Action, Decision, TaskIndex
 from ips_flows.core.reconcile.finish_job import KIND_DELETED, KIND_FINISH, KIND_NOTICE, copy_name, job_name
-from ips_flows.jsonlog import tell, warn
+from ips_flows.jsonlog import info, warning
 from ips_flows.kube.client import Kube, core, jobs, workflows
 from ips_flows.kube.lease import Lease
-from ips_flows.kube.list_watch import Changed, Listed, Merge, Source, Trouble
+from ips_flows.kube.list_watch import Informer, ListWatch, Replaced, Updated, WatchError
 
 _MOST_JOBS = 10  # finish Jobs at once: a keeper that comes late must not flood the API server
 _REMEMBERED_SECONDS = 300.0  # how long a keeper that may not act remembers a deleted task
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class KeeperIntervals:
     """How often the keeper does what, in seconds."""
 
     tick: float = 1.0  # the shortest pause between two looks; how soon it ends when asked
@@ -51,16 +51,18 @@ class Pace:
 class Keeper:
     """The reconcile loop of one namespace. `start` it, ask it how it is, `stop` it."""
 
-    def __init__(self, kube: Kube, namespace: str, identity: str, *, pace: Pace | None = None) -> None:
+    def __init__(
+        self, kube: Kube, namespace: str, identity: str, *, intervals: KeeperIntervals | None = None
+    ) -> None:
         self._kube = kube
         self._namespace = namespace
-        self._pace = pace or Pace()
-        self.lease = Lease(kube, namespace, identity, seconds=self._pace.lease * 3)
-        self._ledger = Ledger()
+        self._intervals = intervals or KeeperIntervals()
+        self.lease = Lease(kube, namespace, identity, seconds=self._intervals.lease * 3)
+        self._index = TaskIndex()
         self._deleted_seen: dict[str, float] = {}
         self._stop = threading.Event()
         self._beat = time.monotonic()
-        self._heard = -self._pace.stale
+        self._heard = -self._intervals.stale
         self._pods_at = 0.0
         self.finish_jobs = 0  # how many it has started
         self._threads = [
@@ -81,12 +83,12 @@ class Keeper:
         try:
             self.lease.release()
         except ApiError as error:
-            warn("the Lease could not be given back; it expires", error=error.message)
+            warning("the Lease could not be given back; it expires", error=error.message)
 
     def alive(self) -> bool:
         """Whether both threads run and the loop goes on."""
         running = all(thread.is_alive() for thread in self._threads)
-        return running and time.monotonic() - self._beat < self._pace.stuck
+        return running and time.monotonic() - self._beat < self._intervals.stuck
 
     @property
     def holds_lease(self) -> bool:
@@ -95,10 +97,10 @@ class Keeper:
 
     def not_ready(self) -> str:
         """Why it is not in step with the API server; '' when it is."""
-        if not self._ledger.listed:
+        if not self._index.listed:
             return "the Workflows were not listed yet"
         silent = time.monotonic() - self._heard
-        return f"no word from the API server for {silent:.0f} s" if silent > self._pace.stale else ""
+        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else ""
 
     def _keep_lease(self) -> None:
         held = False
@@ -106,49 +108,49 @@ class Keeper:
             try:
                 holds = self.lease.hold()
             except ApiError as error:
-                warn("the Lease can't be renewed", error=error.message)
+                warning("the Lease can't be renewed", error=error.message)
                 holds = self.lease.held
             if holds != held:
-                tell("holds the Lease" if holds else "does not hold the Lease", identity=self.lease.identity)
+                info("holds the Lease" if holds else "does not hold the Lease", identity=self.lease.identity)
                 held = holds
-            self._stop.wait(self._pace.lease)
+            self._stop.wait(self._intervals.lease)
 
     def _follow(self) -> None:
-        source = Source(
+        source = ListWatch(
             workflows(self._namespace),
             labels=f"{LABEL_TASK}=true",
             metadata_only=True,
-            relist_seconds=self._pace.relist,
+            relist_seconds=self._intervals.relist,
             page=100,  # whoever answers requests beside it waits no longer than for one page to be read
         )
         while not self._stop.is_set():
             try:
-                with Merge(self._kube) as merge:
-                    merge.add({"workflows": source})
-                    self._work(merge)
+                with Informer(self._kube) as informer:
+                    informer.add({"workflows": source})
+                    self._work(informer)
             except ApiError as error:
                 self._beat = time.monotonic()
-                warn("the Workflows can't be followed; beginning anew", error=error.message)
-                self._stop.wait(self._pace.look)
+                warning("the Workflows can't be followed; beginning anew", error=error.message)
+                self._stop.wait(self._intervals.look)
 
-    def _work(self, merge: Merge) -> None:
+    def _work(self, informer: Informer) -> None:
         look_at = 0.0
         while not self._stop.is_set():
-            told = merge.next(self._pace.tick)
+            told = informer.next(self._intervals.tick)
             self._beat = time.monotonic()
             if told:
                 event = told[1]
-                if isinstance(event, Trouble):
-                    warn("the API server does not answer", error=event.error.message)
+                if isinstance(event, WatchError):
+                    warning("the API server does not answer", error=event.error.message)
                     continue
                 self._heard = time.monotonic()
-                if isinstance(event, Listed):
-                    self._ledger.replace(event.items)
-                elif isinstance(event, Changed):
-                    self._ledger.change(event.item, gone=event.gone)
-            if self._ledger.listed and time.monotonic() >= look_at:
+                if isinstance(event, Replaced):
+                    self._index.replace(event.items)
+                elif isinstance(event, Updated):
+                    self._index.change(event.item, gone=event.gone)
+            if self._index.listed and time.monotonic() >= look_at:
                 self.round()
-                look_at = time.monotonic() + self._pace.look
+                look_at = time.monotonic() + self._intervals.look
 
     def round(self) -> None:
         """One round of upkeep, if we may; what fails is told, and tried again in the next one."""
@@ -162,20 +164,20 @@ class Keeper:
             try:
                 duty()
             except ApiError as error:
-                warn(f"{duty.__name__.strip('_').replace('_', ' ')}: {error.message}")
+                warning(f"{duty.__name__.strip('_').replace('_', ' ')}: {error.message}")
 
     def _forget(self) -> None:
         """A deletion that nobody could record is not remembered for ever."""
         now = time.monotonic()
-        for uid in self._ledger.deleted:
+        for uid in self._index.deleted:
             self._deleted_seen.setdefault(uid, now)
         for uid, seen in list(self._deleted_seen.items()):
-            if now - seen > _REMEMBERED_SECONDS or uid not in self._ledger.deleted:
-                self._ledger.deleted.pop(uid, None)
+            if now - seen > _REMEMBERED_SECONDS or uid not in self._index.deleted:
+                self._index.deleted.pop(uid, None)
                 del self._deleted_seen[uid]
 
     def _finish_ended(self) -> None:
-        due = self._ledger.due()
+        due = self._index.due()
         if not due:
             return
         # The Jobs before the Workflows: one that has ended by then has left its marks.
@@ -184,7 +186,7 @@ class Keeper:
         for metadata in due:
             name, uid = metadata["name"], metadata["uid"]
             job = found.get(job_name(uid))
-            if decide.next_try(metadata, job, clock.now()).do is Do.WAIT:
+            if decide.next_try(metadata, job, clock.now()).do is Action.WAIT:
                 continue  # whatever its Workflow says
             try:
                 workflow = self._kube.get(workflows(self._namespace, name))
@@ -192,8 +194,8 @@ class Keeper:
                 continue
             if workflow["metadata"]["uid"] != uid:
                 continue
-            decision = decide.for_ended(workflow, job, clock.now())
-            starts = decision.do in (Do.START, Do.REPLACE)
+            decision = decide.decide_ended(workflow, job, clock.now())
+            starts = decision.do in (Action.START, Action.REPLACE)
             if starts and room <= 0:
                 return
             stored = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec")
@@ -202,7 +204,7 @@ class Keeper:
                 room -= starts
 
     def _tidy_deleted(self) -> None:
-        for uid, metadata in list(self._ledger.deleted.items()):
+        for uid, metadata in list(self._index.deleted.items()):
             if not self.lease.held:
                 return
             copy = finish_job.copy_of(metadata, clock.stamp(clock.now()))
@@ -211,8 +213,8 @@ class Keeper:
             except ConflictError:
                 pass  # it was recorded before
             else:
-                tell("a task was deleted before its end was recorded", task=metadata["name"], uid=uid)
-            self._ledger.deleted.pop(uid)
+                info("a task was deleted before its end was recorded", task=metadata["name"], uid=uid)
+            self._index.deleted.pop(uid)
         copies = list(
             self._kube.list(core(self._namespace, "configmaps"), labels=f"{LABEL_KIND}={KIND_DELETED}")
         )
@@ -227,14 +229,14 @@ class Keeper:
                 known = metadata.get("annotations") or {}
                 metadata = metadata | {"annotations": known | {ANNOTATION_NOTICE: notices[uid]}}
             job = found.get(job_name(uid))
-            decision = decide.for_deleted(
+            decision = decide.decide_deleted(
                 metadata, at, left=partial(self._anything_left, uid), job=job, now=clock.now()
             )
-            if decision.do is Do.DONE and self.lease.held:
+            if decision.do is Action.DONE and self.lease.held:
                 self._kube.delete(
                     core(self._namespace, "configmaps", copy_name(uid)), uid=copy["metadata"]["uid"]
                 )
-                tell("nothing is left of a deleted task", task=metadata["name"], uid=uid)
+                info("nothing is left of a deleted task", task=metadata["name"], uid=uid)
             else:
                 self._carry_out(decision, job, metadata, finish_job.copy_owner(copy), None)
 
@@ -247,7 +249,7 @@ class Keeper:
         except UnavailableError:
             raise
         except ApiError as error:  # one task must not keep those that come after it waiting
-            warn(f"finish Job refused: {error.message}", task=metadata["name"], uid=metadata["uid"])
+            warning(f"finish Job refused: {error.message}", task=metadata["name"], uid=metadata["uid"])
             return False
         return True
 
@@ -257,14 +259,14 @@ class Keeper:
         if not self.lease.held:
             return
         name, uid = metadata["name"], metadata["uid"]
-        if decision.do is Do.REPLACE and job:
+        if decision.do is Action.REPLACE and job:
             self._kube.delete(jobs(self._namespace, job_name(uid)), uid=job["metadata"]["uid"])
-            tell("a finish Job left something undone", task=name, uid=uid, tries=decision.number - 1)
-        elif decision.do is not Do.START:
+            info("a finish Job left something undone", task=name, uid=uid, tries=decision.number - 1)
+        elif decision.do is not Action.START:
             return
         image = finish_job.finish_image(spec) or self._template_image()
         if not image:
-            warn(f"WorkflowTemplate {TEMPLATE_PREWARM} names no image for the step finish", task=name)
+            warning(f"WorkflowTemplate {TEMPLATE_PREWARM} names no image for the step finish", task=name)
             return
         body = finish_job.finish_job(name, uid, image=image, number=decision.number, owner_reference=owner)
         try:
@@ -272,7 +274,7 @@ class Keeper:
         except ConflictError:
             return  # the one before is still going, or another keeper was faster: the next round sees
         self.finish_jobs += 1
-        tell("started a finish Job", task=name, uid=uid, number=decision.number)
+        info("started a finish Job", task=name, uid=uid, number=decision.number)
 
     def _template_image(self) -> str:
         template = self._kube.get(workflows(self._namespace, TEMPLATE_PREWARM, "workflowtemplates"))
@@ -302,7 +304,7 @@ class Keeper:
 
     def _free_pods(self) -> None:
         """Delete step pods for good whose node will never say that they have ended."""
-        self._pods_at = time.monotonic() + self._pace.pods
+        self._pods_at = time.monotonic() + self._intervals.pods
         path = core(self._namespace, "pods")
         pods = list(self._kube.list(path, labels=LABEL_STEP, metadata_only=True))
         for found in pods:
@@ -317,7 +319,7 @@ class Keeper:
             if node and decide.is_lost(self._node(node), clock.now()) and self.lease.held:
                 at = core(self._namespace, "pods", metadata["name"])
                 if self._kube.delete(at, grace_seconds=0, uid=metadata["uid"]):
-                    tell("deleted a step pod of a lost node", pod=metadata["name"], node=node)
+                    info("deleted a step pod of a lost node", pod=metadata["name"], node=node)
 
     def _node(self, name: str) -> Json | None:
         try:

@@ -12,10 +12,10 @@ import threading
 from ips_flows.core.constants import CONFIG_MAP_SETS
 from ips_flows.core.errors import ApiError, ConflictError, NotFoundError
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.plan.node_labels import Sets, label_changes, lean_node, read_sets
-from ips_flows.jsonlog import tell, warn
+from ips_flows.core.plan.node_labels import ImageSets, label_changes, read_sets, trim_node
+from ips_flows.jsonlog import info, warning
 from ips_flows.kube.client import Kube, core
-from ips_flows.kube.list_watch import Changed, Event, Listed, Merge, Recovered, Source, Trouble
+from ips_flows.kube.list_watch import Event, Informer, ListWatch, Replaced, Synced, Updated, WatchError
 
 _TICK_SECONDS = 1.0
 _RELIST_SECONDS = 300.0
@@ -24,48 +24,48 @@ _RELIST_SECONDS = 300.0
 def label_nodes(kube: Kube, namespace: str, stop: threading.Event) -> None:
     """Label nodes until `stop` is set."""
     sources = {
-        "sets": Source(
+        "sets": ListWatch(
             core(namespace, "configmaps"),
             fields=f"metadata.name={CONFIG_MAP_SETS}",
             relist_seconds=_RELIST_SECONDS,
             endless=True,
         ),
     }
-    with Merge(kube) as merge:
-        merge.add(sources)
+    with Informer(kube) as informer:
+        informer.add(sources)
         while not stop.is_set():
-            if not merge.mirrors["sets"].listed:
-                told = merge.next(_TICK_SECONDS)
+            if not informer.mirrors["sets"].synced:
+                told = informer.next(_TICK_SECONDS)
                 if told is not None:
                     _told_of_trouble(*told)
                 continue
-            found = _sets(merge)
+            found = _sets(informer)
             for name, problem in found.problems.items():
-                warn(f"a set can't be read, its labels stay as they are: {problem}", set=name)
-            tell("sets of images", sets={one.name: one.digest for one in found.sets})
-            _follow_nodes(kube, merge, found, stop)
+                warning(f"a set can't be read, its labels stay as they are: {problem}", set=name)
+            info("sets of images", sets={one.name: one.digest for one in found.sets})
+            _follow_nodes(kube, informer, found, stop)
 
 
-def _sets(merge: Merge) -> Sets:
+def _sets(informer: Informer) -> ImageSets:
     """The sets as the mirror has them; none where there is no ConfigMap."""
-    (found, *_) = [*merge.mirrors["sets"].objects.values(), {}]
+    (found, *_) = [*informer.mirrors["sets"].objects.values(), {}]
     return read_sets(found.get("data") or {})
 
 
-def _follow_nodes(kube: Kube, settings: Merge, sets: Sets, stop: threading.Event) -> None:
+def _follow_nodes(kube: Kube, settings: Informer, sets: ImageSets, stop: threading.Event) -> None:
     """Judge every node by these sets, until the sets change."""
-    nodes = Source(
+    nodes = ListWatch(
         core("", "nodes"),
         relist_seconds=_RELIST_SECONDS,
         page=100,
-        extract=lean_node,
-        mirrored=False,
+        extract=trim_node,
+        stored=False,
         endless=True,
     )
-    with Merge(kube) as merge:
-        merge.add({"nodes": nodes})
+    with Informer(kube) as informer:
+        informer.add({"nodes": nodes})
         while not stop.is_set():
-            told = merge.next(_TICK_SECONDS)
+            told = informer.next(_TICK_SECONDS)
             if told is not None and not _told_of_trouble(*told):
                 for node in _nodes(told[1]):
                     _label(kube, node, sets)
@@ -76,15 +76,15 @@ def _follow_nodes(kube: Kube, settings: Merge, sets: Sets, stop: threading.Event
 
 def _nodes(event: Event) -> tuple[Json, ...]:
     match event:
-        case Listed(items):
+        case Replaced(items):
             return items
-        case Changed(item, gone=False):
+        case Updated(item, gone=False):
             return (item,)
         case _:
             return ()
 
 
-def _label(kube: Kube, node: Json, sets: Sets) -> None:
+def _label(kube: Kube, node: Json, sets: ImageSets) -> None:
     """Change the labels of a node as it was read; one that has changed since comes again."""
     changes = label_changes(node, sets)
     if not changes:
@@ -96,13 +96,13 @@ def _label(kube: Kube, node: Json, sets: Sets) -> None:
     except (ConflictError, NotFoundError):
         return
     except ApiError as error:  # it comes again with the next list
-        warn(f"a node can't be labelled: {error.message}", node=metadata["name"])
+        warning(f"a node can't be labelled: {error.message}", node=metadata["name"])
         return
-    tell("labelled", node=metadata["name"], labels=changes)
+    info("labelled", node=metadata["name"], labels=changes)
 
 
 def _told_of_trouble(name: str, event: Event) -> bool:
     """Whether an event is about the watch rather than what is watched; trouble is told of."""
-    if isinstance(event, Trouble):
-        warn(f"{name} can't be watched: {event.error.message}")
-    return isinstance(event, Trouble | Recovered)
+    if isinstance(event, WatchError):
+        warning(f"{name} can't be watched: {event.error.message}")
+    return isinstance(event, WatchError | Synced)

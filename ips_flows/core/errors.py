@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 
 _MOST_TOLD = 20  # problems in one message, which an annotation has to hold too
 
@@ -24,7 +24,7 @@ class IpsFlowError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FieldProblem:
     """One thing wrong with a request: where it stands, which field, and what was got and is allowed.
 
     `line` and `column` count from 1; 0 means that the request has no text (flags, REST body, UI form).
@@ -38,7 +38,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
-        return legible(f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}")
+        return escape(f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}")
 
 
 class BadRequestError(IpsFlowError):
@@ -49,7 +49,7 @@ class BadRequestError(IpsFlowError):
 
     exit_code = 2
 
-    def __init__(self, problems: list[Problem], hint: str = "") -> None:
+    def __init__(self, problems: list[FieldProblem], hint: str = "") -> None:
         lines = [str(problem) for problem in problems[:_MOST_TOLD]]
         if len(problems) > _MOST_TOLD:
             lines.append(f"{problems[0].source}: and {len(problems) - _MOST_TOLD} more problems")

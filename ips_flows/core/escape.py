@@ -12,7 +12,7 @@ from collections.abc import Callable
 _UNUSUAL = re.compile(r"[^\x20-\x7e]")  # all that is not seen at once to be harmless
 
 
-def legible(text: str, *, keep: str = "") -> str:
+def escape(text: str, *, keep: str = "") -> str:
     r"""A text in which each character without a picture of its own stands as its escape: `\x1b`, `\n`, `\u202e`.
 
     `keep` are such characters that stay as they are, for texts whose lines are ours.
@@ -20,7 +20,7 @@ def legible(text: str, *, keep: str = "") -> str:
     return _written(text, keep, _escaped)
 
 
-def legible_json(document: str) -> str:
+def escape_json(document: str) -> str:
     r"""A JSON document, as it is but for such characters inside its texts: there they are `\u001b` and the like."""
     return _written(document, "\n", _json_escape)
 

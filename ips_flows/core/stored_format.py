@@ -16,7 +16,7 @@ FORMAT = 1
 NEEDED = "0.1.0"  # the oldest version of IPS Flow that reads FORMAT
 
 
-def check(document: Mapping[str, Any], what: str, key: str = "v") -> None:
+def check_format(document: Mapping[str, Any], what: str, key: str = "v") -> None:
     """Raise NewerFormatError for a document of a format that this program does not know; `key` holds the format."""
     found = document.get(key, 1)
     if isinstance(found, int) and found > FORMAT:

@@ -82,7 +82,7 @@ def workflows(namespace: str, name: str = "", kind: str = "workflows") -> str:
     return collection("/apis/argoproj.io/v1alpha1", namespace, kind, name)
 
 
-class Chosen(TypedDict, total=False):
+class ListOptions(TypedDict, total=False):
     """What of a collection is listed: selectors, metadata only, and how many objects a page."""
 
     labels: str
@@ -137,7 +137,7 @@ class Kube:
         """One object, or one page of a list."""
         return self._json("GET", path, query, accept=_METADATA if metadata_only else "application/json")
 
-    def list(self, path: str, **chosen: Unpack[Chosen]) -> Iterator[Json]:
+    def list(self, path: str, **chosen: Unpack[ListOptions]) -> Iterator[Json]:
         """All objects of a collection, page by page. A list that expires half-way raises GoneError."""
         for body in self.pages(path, **chosen):
             yield from body["items"]

@@ -33,7 +33,7 @@ def holder_of(lease: Json) -> str:
     return str((lease.get("spec") or {}).get("holderIdentity") or "")
 
 
-def silence(lease: Json, now: datetime) -> float | None:
+def seconds_since_renewal(lease: Json, now: datetime) -> float | None:
     """For how many seconds the holder of a Lease has not renewed it, by its clock and ours; None without a holder."""
     renewed = str((lease.get("spec") or {}).get("renewTime") or "")
     if not holder_of(lease) or not renewed:
@@ -41,10 +41,10 @@ def silence(lease: Json, now: datetime) -> float | None:
     return (now - clock.parse(renewed)).total_seconds()
 
 
-def keeper_works(kube: Kube, namespace: str) -> bool:
+def keeper_is_active(kube: Kube, namespace: str) -> bool:
     """Whether a keeper of the namespace holds the Lease, and renewed it a moment ago; False where that can't be read."""
     try:
-        silent = silence(kube.get(lease_path(namespace)), clock.now())
+        silent = seconds_since_renewal(kube.get(lease_path(namespace)), clock.now())
     except (NotFoundError, ForbiddenError):
         return False
     return silent is not None and silent <= SILENT_SECONDS

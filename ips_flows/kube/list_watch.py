@@ -26,7 +26,7 @@ PATIENCE = 300.0  # how long an API server may stay away before it is an error
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ListWatch:
     """What to follow: a collection and the selectors that narrow it."""
 
     path: str
@@ -38,19 +38,19 @@ class Source:
     page: int = 500
     # What is kept and handed on of each object; None leaves it out.
     extract: Callable[[Json], Json | None] | None = None
-    mirrored: bool = True  # else whoever follows it keeps what is needed
+    stored: bool = True  # else whoever follows it keeps what is needed
     endless: bool = False  # no error ends it: each is told as trouble, and the call made again
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class Replaced:
     """The whole collection, as it is now."""
 
     items: tuple[Json, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class Updated:
     """One object was added or modified, or is gone."""
 
     item: Json
@@ -58,22 +58,22 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class WatchError:
     """The collection can't be read at the moment; it is tried again."""
 
     error: ApiError
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
+class Synced:
     """The collection is watched again, after trouble."""
 
 
-Event = Listed | Changed | Trouble | Recovered
+Event = Replaced | Updated | WatchError | Synced
 
 
-def changes(
-    kube: Kube, source: Source, stop: threading.Event, *, patience: float = PATIENCE
+def reflect(
+    kube: Kube, source: ListWatch, stop: threading.Event, *, patience: float = PATIENCE
 ) -> Iterator[Event]:
     """The collection once, then each change, until `stop` is set.
 
@@ -100,7 +100,7 @@ def changes(
                 raise
             course.troubled = True
             pause = max(pause, error.retry_after)
-            yield Trouble(error)
+            yield WatchError(error)
         if course.heard:
             pause = FIRST_PAUSE
         else:  # a server that ends every watch at once is not to be flooded
@@ -118,18 +118,18 @@ class _Course:
     heard: bool = False  # whether the latest watch had something to say
 
 
-def _round(kube: Kube, source: Source, course: _Course) -> Iterator[Event]:
+def _round(kube: Kube, source: ListWatch, course: _Course) -> Iterator[Event]:
     """One list, where that is due, and one watch."""
     if not course.version or time.monotonic() >= course.relist_at:
         course.version, items = _list(kube, source)
         course.relist_at = time.monotonic() + (source.relist_seconds or math.inf)
-        yield Listed(items)
+        yield Replaced(items)
     began = time.monotonic()
     longest = PROBE_SECONDS if course.troubled else WATCH_SECONDS
     for event in _watched(kube, source, course.version, min(longest, max(1.0, course.relist_at - began))):
         if course.troubled:
             course.troubled = False
-            yield Recovered()
+            yield Synced()
         if event is None:
             course.heard = course.heard or time.monotonic() - began > 1
             return
@@ -137,10 +137,10 @@ def _round(kube: Kube, source: Source, course: _Course) -> Iterator[Event]:
         course.version = event["object"]["metadata"]["resourceVersion"]
         if event["type"] != "BOOKMARK":
             for item in _extracted(source, [event["object"]]):
-                yield Changed(item, gone=event["type"] == "DELETED")
+                yield Updated(item, gone=event["type"] == "DELETED")
 
 
-def _watched(kube: Kube, source: Source, version: str, seconds: float) -> Iterator[Json | None]:
+def _watched(kube: Kube, source: ListWatch, version: str, seconds: float) -> Iterator[Json | None]:
     """The events of one watch, and None when it has ended well."""
     yield from kube.watch(
         source.path,
@@ -153,36 +153,36 @@ def _watched(kube: Kube, source: Source, version: str, seconds: float) -> Iterat
     yield None
 
 
-def _is_bearable(source: Source, error: ApiError, silent: float, patience: float) -> bool:
+def _is_bearable(source: ListWatch, error: ApiError, silent: float, patience: float) -> bool:
     """Whether an error is told and the call made again."""
     return source.endless or (isinstance(error, UnavailableError) and silent <= patience)
 
 
 @dataclass(slots=True)
-class Mirror:
+class Store:
     """What a collection holds, kept up to date by its events."""
 
     objects: dict[str, Json] = field(default_factory=dict)
-    listed: bool = False
+    synced: bool = False
     keep_gone: bool = False
 
     def apply(self, event: Event) -> bool:
         """Take an event in; whether anything may have changed."""
         match event:
-            case Listed(items):
+            case Replaced(items):
                 fresh = {_key(item): item for item in items}
                 self.objects = self.objects | fresh if self.keep_gone else fresh
-                self.listed = True
-            case Changed(item, gone=True) if not self.keep_gone:
+                self.synced = True
+            case Updated(item, gone=True) if not self.keep_gone:
                 self.objects.pop(_key(item), None)
-            case Changed(item):
+            case Updated(item):
                 self.objects[_key(item)] = item
-            case Trouble() | Recovered():
+            case WatchError() | Synced():
                 return False
         return True
 
 
-class Merge:
+class Informer:
     """Several collections followed side by side, one thread each; use it in a `with`.
 
     The threads are daemons: one that sits in a silent watch when the `with` ends dies with the process.
@@ -192,7 +192,7 @@ class Merge:
         self._kube = kube
         self._stop = threading.Event()
         self._queue: queue.SimpleQueue[tuple[str, Event | Exception]] = queue.SimpleQueue()
-        self.mirrors: dict[str, Mirror] = {}
+        self.mirrors: dict[str, Store] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -200,11 +200,11 @@ class Merge:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
 
-    def add(self, sources: Mapping[str, Source]) -> None:
+    def add(self, sources: Mapping[str, ListWatch]) -> None:
         """Follow more collections, each under a name."""
         for name, source in sources.items():
-            if source.mirrored:
-                self.mirrors[name] = Mirror(keep_gone=source.keep_gone)
+            if source.stored:
+                self.mirrors[name] = Store(keep_gone=source.keep_gone)
             threading.Thread(target=self._run, args=(name, source), name=f"watch-{name}", daemon=True).start()
 
     def next(self, seconds: float | None = None) -> tuple[str, Event] | None:
@@ -222,15 +222,15 @@ class Merge:
             self.mirrors[name].apply(event)
         return name, event
 
-    def _run(self, name: str, source: Source) -> None:
+    def _run(self, name: str, source: ListWatch) -> None:
         try:
-            for event in changes(self._kube, source, self._stop):
+            for event in reflect(self._kube, source, self._stop):
                 self._queue.put((name, event))
         except Exception as error:  # noqa: BLE001  (raised where it is read: a thread must not die unseen)
             self._queue.put((name, error))
 
 
-def _list(kube: Kube, source: Source) -> tuple[str, tuple[Json, ...]]:
+def _list(kube: Kube, source: ListWatch) -> tuple[str, tuple[Json, ...]]:
     items: list[Json] = []
     version = ""
     for page in kube.pages(
@@ -245,7 +245,7 @@ def _list(kube: Kube, source: Source) -> tuple[str, tuple[Json, ...]]:
     return version, tuple(items)
 
 
-def _extracted(source: Source, items: Iterable[Json]) -> Iterable[Json]:
+def _extracted(source: ListWatch, items: Iterable[Json]) -> Iterable[Json]:
     if source.extract is None:
         return items
     return [item for item in map(source.extract, items) if item is not None]

@@ -19,15 +19,15 @@ from ips_flows.core.constants import (
 )
 from ips_flows.core.errors import ApiError, ForbiddenError, NotFoundError
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.notice.targets import networks
+from ips_flows.core.notice.targets import parse_networks
 from ips_flows.core.plan.eligibility import lacks_image_volumes, read_node
 from ips_flows.core.pods.pull_job import keeps_image_volume, probe_job
-from ips_flows.core.task.queue import limit_of
+from ips_flows.core.task.queue import task_limit
 from ips_flows.core.version import __version__
 from ips_flows.kube.client import Kube, core, jobs, workflows
-from ips_flows.kube.lease import SILENT_SECONDS, holder_of, lease_path, silence
+from ips_flows.kube.lease import SILENT_SECONDS, holder_of, lease_path, seconds_since_renewal
 from ips_flows.operations.install.install import knows_policies
-from ips_flows.operations.install.manifests import PRIORITY, SERVER, SERVER_NAME, load, path_of
+from ips_flows.operations.install.manifests import PRIORITY, SERVER, SERVER_NAME, load_manifests, object_path
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -53,10 +53,10 @@ class Finding:
     level: Level
     subject: str
     message: str
-    mend: str = ""
+    hint: str = ""
 
 
-class Right(NamedTuple):
+class AccessRight(NamedTuple):
     """Something that a user (empty: whoever asks) may or may not do. `resource` may have a `/subresource`.
 
     `name` is that of the one object that it is about, where a Role names it.
@@ -176,36 +176,36 @@ def _executor_image(kube: Kube, namespace: str) -> str:
 
 
 def _template(kube: Kube, namespace: str) -> Finding:
-    mend = f"ips-flow install -n {namespace} --image IMAGE"
+    hint = f"ips-flow install -n {namespace} --image IMAGE"
     try:
         found = kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"))
     except NotFoundError:
-        return Finding("fail", "template", f"WorkflowTemplate {TEMPLATE_PREWARM} is missing", mend)
+        return Finding("fail", "template", f"WorkflowTemplate {TEMPLATE_PREWARM} is missing", hint)
     version = (found["metadata"].get("annotations") or {}).get(ANNOTATION_VERSION, "of no version")
     if version != __version__:
         return Finding(
-            "warn", "template", f"{TEMPLATE_PREWARM} is {version}, this program {__version__}", mend
+            "warn", "template", f"{TEMPLATE_PREWARM} is {version}, this program {__version__}", hint
         )
     return Finding("ok", "template", f"{TEMPLATE_PREWARM} {version}")
 
 
 def _settings(kube: Kube, namespace: str) -> Finding:
-    mend = f"ips-flow install -n {namespace} --max-concurrent-tasks 3 --worker-image IMAGE"
+    hint = f"ips-flow install -n {namespace} --max-concurrent-tasks 3 --worker-image IMAGE"
     try:
         data = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
     except NotFoundError:
-        return Finding("fail", "settings", f"ConfigMap {CONFIG_MAP} is missing", mend)
-    limit = limit_of(data)
+        return Finding("fail", "settings", f"ConfigMap {CONFIG_MAP} is missing", hint)
+    limit = task_limit(data)
     if limit is None:
         got = f"is {data[LIMIT_KEY]!r}" if LIMIT_KEY in data else "is missing"
-        return Finding("fail", "settings", f"{LIMIT_KEY} of {CONFIG_MAP} {got}, not a number from 1", mend)
+        return Finding("fail", "settings", f"{LIMIT_KEY} of {CONFIG_MAP} {got}, not a number from 1", hint)
     if not data.get("worker-image"):
-        return Finding("fail", "settings", f"worker-image of {CONFIG_MAP} is missing", mend)
-    unknown = networks(str(data.get(NETWORKS_KEY) or ""))[1]
+        return Finding("fail", "settings", f"worker-image of {CONFIG_MAP} is missing", hint)
+    unknown = parse_networks(str(data.get(NETWORKS_KEY) or ""))[1]
     if unknown:
         message = f"{NETWORKS_KEY} of {CONFIG_MAP}: {unknown[0]!r} is no network, so it allows nothing"
-        mend = f"kubectl -n {namespace} edit configmap {CONFIG_MAP}: networks such as 10.0.0.0/8, with commas between"
-        return Finding("warn", "settings", message, mend)
+        hint = f"kubectl -n {namespace} edit configmap {CONFIG_MAP}: networks such as 10.0.0.0/8, with commas between"
+        return Finding("warn", "settings", message, hint)
     return Finding("ok", "settings", f"{limit} tasks at once, worker image {data['worker-image']}")
 
 
@@ -215,43 +215,45 @@ def _priority_policy(kube: Kube, namespace: str) -> Finding:
         "tasks of Argo's submit form wait at priority 0, behind all others, and no priority is held to 1-10"
     )
     if not knows_policies(kube):
-        mend = "Kubernetes 1.36 has it; until then submit with `ips-flow run`."
-        return Finding("warn", "priority policy", f"the cluster has no MutatingAdmissionPolicy: {lost}", mend)
+        hint = "Kubernetes 1.36 has it; until then submit with `ips-flow run`."
+        return Finding("warn", "priority policy", f"the cluster has no MutatingAdmissionPolicy: {lost}", hint)
     missing = []
-    for wanted in load(namespace, components=(PRIORITY,)):
+    for wanted in load_manifests(namespace, components=(PRIORITY,)):
         if wanted["kind"].startswith("MutatingAdmissionPolicy"):
             name = wanted["metadata"]["name"]
             try:
-                kube.get(path_of(wanted["kind"], namespace, name), metadata_only=True)
+                kube.get(object_path(wanted["kind"], namespace, name), metadata_only=True)
             except NotFoundError:
                 missing.append(f"{wanted['kind']} {name}")
     if missing:
-        mend = f"ips-flow install -n {namespace} --image IMAGE"
-        return Finding("warn", "priority policy", f"missing: {', '.join(missing)}; so {lost}", mend)
+        hint = f"ips-flow install -n {namespace} --image IMAGE"
+        return Finding("warn", "priority policy", f"missing: {', '.join(missing)}; so {lost}", hint)
     return Finding("ok", "priority policy", "every way to submit a task gives it its priority, within 1-10")
 
 
 def _priority_class(kube: Kube, namespace: str) -> Finding:
-    mend = f"ips-flow install -n {namespace} --image IMAGE"
+    hint = f"ips-flow install -n {namespace} --image IMAGE"
     try:
-        found = kube.get(path_of("PriorityClass", namespace, PRIORITY_CLASS))
+        found = kube.get(object_path("PriorityClass", namespace, PRIORITY_CLASS))
     except NotFoundError:
-        return Finding("fail", "priority class", f"{PRIORITY_CLASS} is missing", mend)
+        return Finding("fail", "priority class", f"{PRIORITY_CLASS} is missing", hint)
     if found["value"] >= 0 or found.get("preemptionPolicy") != "Never":
         message = f"{PRIORITY_CLASS} has value {found['value']} and preemptionPolicy {found.get('preemptionPolicy')}"
-        return Finding("warn", "priority class", f"{message}: pull pods could push out others", mend)
+        return Finding("warn", "priority class", f"{message}: pull pods could push out others", hint)
     return Finding("ok", "priority class", f"{PRIORITY_CLASS}, value {found['value']}, never pre-empts")
 
 
 def _service_accounts(kube: Kube, namespace: str) -> Finding:
-    wanted = {found["metadata"]["name"] for found in load(namespace) if found["kind"] == "ServiceAccount"}
+    wanted = {
+        found["metadata"]["name"] for found in load_manifests(namespace) if found["kind"] == "ServiceAccount"
+    }
     there = {
         item["metadata"]["name"] for item in kube.list(core(namespace, "serviceaccounts"), metadata_only=True)
     }
     missing = sorted(wanted - there)
     if missing:
-        mend = f"ips-flow install -n {namespace} --image IMAGE"
-        return Finding("fail", "service accounts", f"missing: {', '.join(missing)}", mend)
+        hint = f"ips-flow install -n {namespace} --image IMAGE"
+        return Finding("fail", "service accounts", f"missing: {', '.join(missing)}", hint)
     return Finding("ok", "service accounts", ", ".join(sorted(wanted)))
 
 
@@ -261,7 +263,7 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
         f"{verb} {resource}"
         for group, resource, verbs in _USER_RIGHTS
         for verb in verbs
-        if not _allowed(kube, Right(namespace, group, resource, verb))
+        if not _allowed(kube, AccessRight(namespace, group, resource, verb))
     ]
     if missing:
         return Finding(
@@ -273,7 +275,7 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
 def _step_rights(kube: Kube, namespace: str) -> Finding:
     """May the ServiceAccount of each step, and of the server if it is there, do what its Roles were made for?"""
     server = _is_there(kube, f"/apis/apps/v1/namespaces/{namespace}/deployments/{SERVER_NAME}")
-    objects = load(namespace, components=(SERVER,) if server else ())
+    objects = load_manifests(namespace, components=(SERVER,) if server else ())
     missing = [
         f"{account} may not {right.verb} {right.resource}"
         for account, right in _granted(objects, namespace)
@@ -281,13 +283,13 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
     ]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        mend = f"ips-flow install -n {namespace} --image IMAGE"
-        return Finding("fail", "steps' rights", ", ".join(missing[:3]) + more, mend)
+        hint = f"ips-flow install -n {namespace} --image IMAGE"
+        return Finding("fail", "steps' rights", ", ".join(missing[:3]) + more, hint)
     also = ", and so may the server" if server else ""
     return Finding("ok", "steps' rights", f"each step may do what it must{also}")
 
 
-def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, Right]]:
+def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, AccessRight]]:
     """The rights that an installation gives: the ServiceAccount, and what it may do."""
     roles = {(one["kind"], one["metadata"]["name"]): one for one in objects if one["kind"].endswith("Role")}
     for binding in (one for one in objects if one["kind"] in ("RoleBinding", "ClusterRoleBinding")):
@@ -301,7 +303,7 @@ def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, Rig
             for group, resource, verb, name in product(
                 rule["apiGroups"], rule["resources"], rule["verbs"], names
             ):
-                yield account, Right(where, group, resource, verb, user, name)
+                yield account, AccessRight(where, group, resource, verb, user, name)
 
 
 def _is_there(kube: Kube, path: str) -> bool:
@@ -316,20 +318,20 @@ def _is_there(kube: Kube, path: str) -> bool:
 def _keeper(kube: Kube, namespace: str) -> Finding:
     """Does a keeper hold the Lease, by its own word not long ago?"""
     lost = "tasks whose exit handler is lost stay without a verdict"
-    mend = f"ips-flow install -n {namespace} --image IMAGE --with-server"
+    hint = f"ips-flow install -n {namespace} --image IMAGE --with-server"
     try:
         lease = kube.get(lease_path(namespace))
     except NotFoundError:
-        return Finding("warn", "keeper", f"none runs: {lost}", mend)
-    holder, silent = holder_of(lease), silence(lease, clock.now())
+        return Finding("warn", "keeper", f"none runs: {lost}", hint)
+    holder, silent = holder_of(lease), seconds_since_renewal(lease, clock.now())
     if silent is None:
-        return Finding("warn", "keeper", f"none holds the Lease: {lost}", mend)
+        return Finding("warn", "keeper", f"none holds the Lease: {lost}", hint)
     if silent > SILENT_SECONDS:
-        return Finding("warn", "keeper", f"{holder} fell silent {silent:.0f} s ago: {lost}", mend)
+        return Finding("warn", "keeper", f"{holder} fell silent {silent:.0f} s ago: {lost}", hint)
     return Finding("ok", "keeper", f"{holder} holds the Lease")
 
 
-def _allowed(kube: Kube, right: Right) -> bool:
+def _allowed(kube: Kube, right: AccessRight) -> bool:
     name, _, sub = right.resource.partition("/")
     attributes = {
         "namespace": right.namespace,

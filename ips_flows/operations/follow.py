@@ -11,7 +11,7 @@ from ips_flows.core.errors import WaitTimeoutError
 from ips_flows.core.task import queue, task
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube, jobs, workflows
-from ips_flows.kube.list_watch import Merge, Source, Trouble
+from ips_flows.kube.list_watch import Informer, ListWatch, WatchError
 from ips_flows.operations import tasks
 
 VERDICT_GRACE = 10.0  # how long `finish` may still write its verdict once Argo calls the Workflow ended
@@ -38,14 +38,14 @@ def follow(
     API server that can't be reached for a while.
     """
     first = tasks.workflow(kube, namespace, name)
-    with Merge(kube) as merge:
+    with Informer(kube) as merge:
         merge.add(_sources(namespace, name, first["metadata"]["uid"]))
         last: Task | None = None
         last_word_by = 0.0
         calm = True
         while True:
             got = merge.next(_shorter(tick, last_word_by - time.monotonic() if last_word_by else None))
-            if got is not None and isinstance(got[1], Trouble):
+            if got is not None and isinstance(got[1], WatchError):
                 if calm:
                     narrate(f"{got[1].error.message}; trying again")
                 calm = False
@@ -74,20 +74,20 @@ def follow(
 _QUEUE = f"{tasks.IS_TASK},!{LABEL_VERDICT}"
 
 
-def _sources(namespace: str, name: str, uid: str) -> dict[str, Source]:
+def _sources(namespace: str, name: str, uid: str) -> dict[str, ListWatch]:
     return {
-        "workflow": Source(workflows(namespace), fields=f"metadata.name={name}"),
+        "workflow": ListWatch(workflows(namespace), fields=f"metadata.name={name}"),
         # `finish` deletes the Jobs right after its verdict: what they said last is still wanted then.
-        "jobs": Source(
+        "jobs": ListWatch(
             jobs(namespace), labels=f"{LABEL_WORKFLOW_UID}={uid}", metadata_only=True, keep_gone=True
         ),
     }
 
 
-def _seen(merge: Merge, namespace: str, name: str, uid: str) -> Task | None:
+def _seen(merge: Informer, namespace: str, name: str, uid: str) -> Task | None:
     """The task as the mirrors have it; None while they are not filled."""
     mirrors = merge.mirrors
-    if not all(mirror.listed for mirror in mirrors.values()):
+    if not all(mirror.synced for mirror in mirrors.values()):
         return None
     current = mirrors["workflow"].objects.get(f"{namespace}/{name}")
     if current is None or current["metadata"]["uid"] != uid:
@@ -95,11 +95,11 @@ def _seen(merge: Merge, namespace: str, name: str, uid: str) -> Task | None:
     position = None
     if task.status_of(current) == "pending":
         if "queue" not in mirrors:  # only who waits looks at the others
-            merge.add({"queue": Source(workflows(namespace), labels=_QUEUE)})
+            merge.add({"queue": ListWatch(workflows(namespace), labels=_QUEUE)})
             return None
         others = [one for one in mirrors["queue"].objects.values() if one["metadata"]["name"] != name]
-        position = queue.positions([current, *others]).get((namespace, name))
-    return task.read(current, jobs=list(mirrors["jobs"].objects.values()), queue_position=position)
+        position = queue.queue_positions([current, *others]).get((namespace, name))
+    return task.read_task(current, jobs=list(mirrors["jobs"].objects.values()), queue_position=position)
 
 
 def _shorter(one: float | None, other: float | None) -> float | None:
@@ -120,7 +120,7 @@ def _patience(seen: Task, grace: float) -> float:
     return 0.0 if not seen.waves or told == seen.progress.completed else PROGRESS_GRACE
 
 
-def to_the_end(
+def wait_for_end(
     kube: Kube, namespace: str, name: str, *, grace: float = VERDICT_GRACE, timeout: float | None = None
 ) -> Task:
     """Wait until a task has ended; WaitTimeoutError after `timeout` seconds."""
@@ -141,22 +141,22 @@ def watch_tasks(
 ) -> Generator[list[Task], None, None]:
     """The tasks of a namespace (of all, when it is empty), newest first; then, for ever, those that changed."""
     selector = f"{tasks.IS_TASK},{labels}" if labels else tasks.IS_TASK
-    with Merge(kube) as merge, tasks.argo_is_there(namespace):
+    with Informer(kube) as merge, tasks.argo_errors(namespace):
         merge.add(
             {
-                "workflows": Source(workflows(namespace), labels=selector),
-                "jobs": Source(jobs(namespace), labels=tasks.OUR_JOBS, metadata_only=True),
+                "workflows": ListWatch(workflows(namespace), labels=selector),
+                "jobs": ListWatch(jobs(namespace), labels=tasks.OUR_JOBS, metadata_only=True),
             }
         )
         known: dict[str, Task] = {}
         while True:
             got = merge.next()
-            if got is not None and isinstance(got[1], Trouble):
+            if got is not None and isinstance(got[1], WatchError):
                 narrate(f"{got[1].error.message}; trying again")
                 continue
-            if not all(mirror.listed for mirror in merge.mirrors.values()):
+            if not all(mirror.synced for mirror in merge.mirrors.values()):
                 continue
-            seen = tasks.arrange(
+            seen = tasks.sort_tasks(
                 merge.mirrors["workflows"].objects.values(),
                 (),
                 tasks.by_workflow(merge.mirrors["jobs"].objects.values()),

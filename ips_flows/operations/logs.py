@@ -11,7 +11,7 @@ from ips_flows.core.errors import InvalidError, NotFoundError, UnavailableError
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task import task
 from ips_flows.kube.client import Kube, core, workflows
-from ips_flows.kube.list_watch import Merge, Source, Trouble
+from ips_flows.kube.list_watch import Informer, ListWatch, WatchError
 
 # Argo's executor writes its own lines into the main container's log.
 _EXECUTOR = re.compile(r"time=\S+ level=\w+ msg=.* argo=true\b")
@@ -27,7 +27,7 @@ class LogLine:
     text: str
 
 
-def stored(kube: Kube, namespace: str, name: str) -> Iterator[LogLine]:
+def stored_lines(kube: Kube, namespace: str, name: str) -> Iterator[LogLine]:
     """What the step pods that still exist wrote, in the order in which they were made."""
     pods = kube.list(core(namespace, "pods"), labels=_of(name))
     for pod in sorted(pods, key=_age):
@@ -35,25 +35,25 @@ def stored(kube: Kube, namespace: str, name: str) -> Iterator[LogLine]:
             yield from _lines(kube, pod, follow=False)
 
 
-def followed(kube: Kube, namespace: str, name: str, narrate: Callable[[str], None]) -> Iterator[LogLine]:
+def follow_lines(kube: Kube, namespace: str, name: str, narrate: Callable[[str], None]) -> Iterator[LogLine]:
     """What the step pods write, until the task's Workflow has ended and all they wrote was read.
 
     Steps run one after another, so they are read one after another.
     """
     read: set[str] = set()
-    with Merge(kube) as merge:
+    with Informer(kube) as merge:
         merge.add(
             {
-                "pods": Source(core(namespace, "pods"), labels=_of(name)),
-                "workflow": Source(workflows(namespace), fields=f"metadata.name={name}"),
+                "pods": ListWatch(core(namespace, "pods"), labels=_of(name)),
+                "workflow": ListWatch(workflows(namespace), fields=f"metadata.name={name}"),
             }
         )
         pods, mine = merge.mirrors["pods"], merge.mirrors["workflow"]
         while True:
             got = merge.next()
-            if got is not None and isinstance(got[1], Trouble):
+            if got is not None and isinstance(got[1], WatchError):
                 narrate(f"{got[1].error.message}; trying again")
-            if not (pods.listed and mine.listed):
+            if not (pods.synced and mine.synced):
                 continue
             ended = all(task.is_finished(one) for one in mine.objects.values())
             # The last pod's own news may come after those of the Workflow.
@@ -67,7 +67,7 @@ def followed(kube: Kube, namespace: str, name: str, narrate: Callable[[str], Non
                 return
 
 
-def any_pods(kube: Kube, namespace: str, name: str) -> bool:
+def has_step_pods(kube: Kube, namespace: str, name: str) -> bool:
     """Whether any step pod of a task still exists."""
     return any(True for _ in kube.list(core(namespace, "pods"), labels=_of(name), metadata_only=True))
 

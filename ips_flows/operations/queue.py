@@ -15,17 +15,17 @@ from ips_flows.operations import tasks
 _NOT_OVER = "workflows.argoproj.io/completed!=true"
 
 
-def read_queue(kube: Kube, namespace: str) -> queue.Queue:
+def get_queue(kube: Kube, namespace: str) -> queue.Queue:
     """Which tasks of a namespace wait, in order, and which ones run."""
-    with tasks.argo_is_there(namespace):
-        known = tasks.listed(kube, workflows(namespace), f"{tasks.IS_TASK},{_NOT_OVER}")
+    with tasks.argo_errors(namespace):
+        known = tasks.list_all(kube, workflows(namespace), f"{tasks.IS_TASK},{_NOT_OVER}")
     if not known:
         tasks.check_namespace(kube, namespace)
     try:
         settings = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
     except NotFoundError:
         settings = {}
-    return queue.read(known, settings)
+    return queue.read_queue(known, settings)
 
 
 def reprioritize(kube: Kube, namespace: str, name: str, priority: int) -> Task:
@@ -43,7 +43,7 @@ def reprioritize(kube: Kube, namespace: str, name: str, priority: int) -> Task:
             "spec": {"priority": priority},
         }
 
-    return tasks.amend(kube, namespace, name, move, doing="its priority was being changed")
+    return tasks.amend_task(kube, namespace, name, move, doing="its priority was being changed")
 
 
 def _refuse_started(seen: Task) -> None:
@@ -66,6 +66,8 @@ def _annotations(workflow: Json, priority: int) -> dict[str, str]:
         return {}
     try:
         columns = json.loads(text)
-        return queue.shown(images=columns["images"], priority=priority, batch_size=columns["batchSize"])
+        return queue.list_annotations(
+            images=columns["images"], priority=priority, batch_size=columns["batchSize"]
+        )
     except (ValueError, KeyError, TypeError):  # someone else's hand; nothing of ours to keep
         return {}

@@ -20,9 +20,9 @@ from ips_flows.core.errors import (
     UsageError,
 )
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.plan.window import resized
+from ips_flows.core.plan.window import parse_window
 from ips_flows.core.results import results
-from ips_flows.core.results.records import left_out
+from ips_flows.core.results.records import is_left_out
 from ips_flows.core.task import task
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube, core
@@ -37,7 +37,7 @@ def scale(kube: Kube, namespace: str, name: str, size: str) -> Task:
 
     Raises TaskEndedError when it has ended, or was asked to.
     """
-    if resized(size, _ANY) is None:
+    if parse_window(size, _ANY) is None:
         raise UsageError(
             f'batch size {size!r}: expected a number from 1 to 1000, a percentage such as "10%", or 0 for a pause'
         )
@@ -52,7 +52,7 @@ def scale(kube: Kube, namespace: str, name: str, size: str) -> Task:
             )
         return {"metadata": {"annotations": {ANNOTATION_BATCH_SIZE: size}}}
 
-    return tasks.amend(kube, namespace, name, rescale, doing="it was being scaled")
+    return tasks.amend_task(kube, namespace, name, rescale, doing="it was being scaled")
 
 
 def retry(kube: Kube, namespace: str, name: str) -> tasks.Submission:
@@ -65,7 +65,7 @@ def retry(kube: Kube, namespace: str, name: str) -> tasks.Submission:
 
     found = tasks.workflow(kube, namespace, name)
     uid = found["metadata"]["uid"]
-    seen = task.read(found)
+    seen = task.read_task(found)
     if not seen.ended:
         raise TaskNotEndedError(
             f"task {name} in namespace {namespace} has not ended: {seen.status}",
@@ -113,5 +113,5 @@ def _lost(kube: Kube, namespace: str, uid: str) -> list[str]:
         core(namespace, "configmaps"), labels=f"{LABEL_WORKFLOW_UID}={uid},{LABEL_KIND}=plan", page=20
     )
     planned = {node.name for one in plans for node in GroupPlan.decode(one["binaryData"]).nodes}
-    lost = {name for name, node in recorded.items() if not node.ok and not left_out(node)}
+    lost = {name for name, node in recorded.items() if not node.ok and not is_left_out(node)}
     return sorted(lost | (planned - set(recorded)))

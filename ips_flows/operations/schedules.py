@@ -11,7 +11,7 @@ from ips_flows.core.constants import ANNOTATION_LATELY, LABEL_CRON_WORKFLOW, LAB
 from ips_flows.core.errors import ConflictError, NameTakenError, NotFoundError, UsageError
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task import schedule, task
-from ips_flows.core.task.schedule import Lately, Schedule, Timing
+from ips_flows.core.task.schedule import Schedule, ScheduleHistory, Timing
 from ips_flows.kube.client import Kube, workflows
 from ips_flows.operations import tasks
 
@@ -30,7 +30,7 @@ def create(
     Raises NameTakenError where another schedule has the name and is not to be replaced, UsageError where the
     request has a name of its own.
     """
-    from ips_flows.argo.cron_workflow import schedule_workflow  # noqa: PLC0415  (hera takes 0.7 s)
+    from ips_flows.argo.cron_workflow import cron_workflow  # noqa: PLC0415  (hera takes 0.7 s)
 
     if request.name:
         raise UsageError(
@@ -38,7 +38,7 @@ def create(
             hint=f"Leave `name` out: the tasks will be {name}-<time>.",
         )
     tasks.check_installed(kube, namespace)
-    manifest = schedule_workflow(request, timing, name=name, namespace=namespace)
+    manifest = cron_workflow(request, timing, name=name, namespace=namespace)
     manifest["metadata"]["annotations"][ANNOTATION_LATELY] = _begins(timing).to_json()
     try:
         return _read(kube, kube.create(workflows(namespace, kind=_KIND), manifest)), "created"
@@ -72,14 +72,14 @@ def get(kube: Kube, namespace: str, name: str) -> Schedule:
 
 def list_schedules(kube: Kube, namespace: str) -> list[Schedule]:
     """The schedules of a namespace (of all, when it is empty), by name."""
-    with tasks.argo_is_there(namespace):
-        found = tasks.listed(kube, workflows(namespace, kind=_KIND), _IS_SCHEDULE)
+    with tasks.argo_errors(namespace):
+        found = tasks.list_all(kube, workflows(namespace, kind=_KIND), _IS_SCHEDULE)
     if not found and namespace:
         tasks.check_namespace(kube, namespace)
     made = _made(kube, namespace) if found else []
     now = clock.now()
     return sorted(
-        (schedule.read(one, made, now) for one in found),
+        (schedule.read_schedule(one, made, now) for one in found),
         key=lambda one: (one.namespace, one.name),
     )
 
@@ -118,7 +118,7 @@ def run(kube: Kube, namespace: str, name: str) -> tasks.Submission:
         },
         "spec": found["spec"]["workflowSpec"],
     }
-    return tasks.Submission(task.read(kube.create(workflows(namespace), manifest)), created=True)
+    return tasks.Submission(task.read_task(kube.create(workflows(namespace), manifest)), created=True)
 
 
 def delete(kube: Kube, namespace: str, name: str) -> None:
@@ -133,7 +133,7 @@ def _set_suspended(kube: Kube, namespace: str, name: str, *, suspended: bool) ->
     def change(found: Json) -> Json | None:
         if bool(found["spec"].get("suspend")) is suspended:
             return None
-        lately, at = schedule.lately_of(found), clock.now()
+        lately, at = schedule.read_history(found), clock.now()
         lately = lately.suspended(at) if suspended else lately.resumed(at)
         return {
             "metadata": {"annotations": {ANNOTATION_LATELY: lately.to_json()}},
@@ -145,7 +145,7 @@ def _set_suspended(kube: Kube, namespace: str, name: str, *, suspended: bool) ->
 
 def _amend(kube: Kube, namespace: str, name: str, change: Callable[[Json], Json | None]) -> Json:
     """Change a CronWorkflow as it was read, again where someone else was faster; None leaves it as it is."""
-    return tasks.amended(
+    return tasks.retry_on_conflict(
         kube,
         workflows(namespace, name, _KIND),
         lambda: _find(kube, namespace, name),
@@ -176,15 +176,15 @@ def _not_found(namespace: str, name: str) -> NotFoundError:
 
 def _read(kube: Kube, found: Json) -> Schedule:
     namespace = found["metadata"]["namespace"]
-    return schedule.read(found, _made(kube, namespace, found["metadata"]["name"]), clock.now())
+    return schedule.read_schedule(found, _made(kube, namespace, found["metadata"]["name"]), clock.now())
 
 
 def _made(kube: Kube, namespace: str, name: str = "") -> list[Json]:
     """The metadata of the tasks that schedules made."""
     label = f"{LABEL_CRON_WORKFLOW}={name}" if name else LABEL_CRON_WORKFLOW
-    return tasks.listed(kube, workflows(namespace), f"{tasks.IS_TASK},{label}", metadata_only=True)
+    return tasks.list_all(kube, workflows(namespace), f"{tasks.IS_TASK},{label}", metadata_only=True)
 
 
-def _begins(timing: Timing) -> Lately:
-    begun = Lately(since=clock.stamp(clock.now()))
+def _begins(timing: Timing) -> ScheduleHistory:
+    begun = ScheduleHistory(since=clock.stamp(clock.now()))
     return begun.suspended(clock.now()) if timing.suspended else begun

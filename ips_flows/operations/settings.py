@@ -18,7 +18,7 @@ def worker_image(kube: Kube, namespace: str) -> str:
     return str(image)
 
 
-def image_volumes_kept(kube: Kube, namespace: str, request: PrewarmRequest, worker: str) -> bool:
+def keeps_image_volumes(kube: Kube, namespace: str, request: PrewarmRequest, worker: str) -> bool:
     """Whether the API server stores image volumes, by a dry run that creates nothing."""
     probe = probe_job(request.images[0].image, worker)
     return keeps_image_volume(kube.create(jobs(namespace), probe, dry_run=True))

@@ -72,7 +72,7 @@ def submit(kube: Kube, namespace: str, request: PrewarmRequest, *, retry_of: str
         name = request.name or generated_name()
         manifest = task_workflow(request, name=name, namespace=namespace, retry_of=retry_of)
         try:
-            with argo_is_there(namespace):
+            with argo_errors(namespace):
                 made = kube.create(workflows(namespace), manifest)
         except ConflictError as error:
             if error.reason != "AlreadyExists":
@@ -80,7 +80,7 @@ def submit(kube: Kube, namespace: str, request: PrewarmRequest, *, retry_of: str
             if not request.name:
                 continue
             return Submission(_same_or_taken(kube, namespace, name, manifest), created=False)
-        return Submission(task.read(made), created=True)
+        return Submission(task.read_task(made), created=True)
     raise NameTakenError(f"{_NAME_TRIES} generated names were all taken", hint="Give the task a --name.")
 
 
@@ -90,7 +90,7 @@ def check_installed(kube: Kube, namespace: str) -> None:
     What these credentials may not read is taken for granted: a submitter needs no more than `create workflows`.
     """
     try:
-        with argo_is_there(namespace):
+        with argo_errors(namespace):
             kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"), metadata_only=True)
     except NotFoundError as error:
         check_namespace(kube, namespace)
@@ -109,7 +109,7 @@ def check_installed(kube: Kube, namespace: str) -> None:
         ) from error
     except ForbiddenError:
         return
-    if turns.limit_of(settings) is None:
+    if turns.task_limit(settings) is None:
         got = f"is {settings[LIMIT_KEY]!r}" if LIMIT_KEY in settings else "is missing"
         raise NotInstalledError(
             f"{LIMIT_KEY} in ConfigMap {CONFIG_MAP} of namespace {namespace} {got}, expected a number from 1",
@@ -149,7 +149,7 @@ def find(
 ) -> Json:
     """An object of Argo's that carries our label; `missing` is raised if there is none, `foreign` if it is no such."""
     try:
-        with argo_is_there(namespace):
+        with argo_errors(namespace):
             found = kube.get(path)
     except NotFoundError as error:
         check_namespace(kube, namespace)
@@ -177,9 +177,9 @@ def get(kube: Kube, namespace: str, name: str) -> Task:
     if task.status_of(found) == "pending":
         # Whole, since metadata does not tell the priority in force.
         queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}")
-        position = turns.positions([found, *_others(queue, name)]).get((namespace, name))
+        position = turns.queue_positions([found, *_others(queue, name)]).get((namespace, name))
     chunks = stored_chunks(kube, namespace, found["metadata"]["uid"])
-    return task.read(
+    return task.read_task(
         found,
         jobs=list(kube.list(jobs(namespace), labels=uid, metadata_only=True)),
         results=results.fold(chunks),
@@ -191,7 +191,7 @@ def get(kube: Kube, namespace: str, name: str) -> Task:
 def with_results(kube: Kube, seen: Task) -> Task:
     """A task with what is recorded of each node, and with all that failed rather than the latest."""
     found = workflow(kube, seen.namespace, seen.name)
-    return task.read(found, results=stored_results(kube, seen.namespace, seen.uid))
+    return task.read_task(found, results=stored_results(kube, seen.namespace, seen.uid))
 
 
 def stored_results(kube: Kube, namespace: str, uid: str) -> dict[str, results.NodeResult]:
@@ -213,15 +213,15 @@ def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = Fa
     Reads metadata only, and whole only what has no verdict, unless all of every request is wanted.
     """
     selector = f"{IS_TASK},{labels}" if labels else IS_TASK
-    with argo_is_there(namespace):
+    with argo_errors(namespace):
         # In this order a task that gets its verdict between the two is seen twice rather than never.
-        live = listed(kube, workflows(namespace), f"{selector},!{LABEL_VERDICT}")
-        done = listed(kube, workflows(namespace), f"{selector},{LABEL_VERDICT}", metadata_only=not whole)
+        live = list_all(kube, workflows(namespace), f"{selector},!{LABEL_VERDICT}")
+        done = list_all(kube, workflows(namespace), f"{selector},{LABEL_VERDICT}", metadata_only=not whole)
     if not live and not done and namespace:
         check_namespace(kube, namespace)
     under_way = any(not task.is_finished(one) and task.status_of(one) != "pending" for one in live)
-    ours = listed(kube, jobs(namespace), OUR_JOBS, metadata_only=True) if under_way else []
-    found = arrange(live, done, by_workflow(ours))
+    ours = list_all(kube, jobs(namespace), OUR_JOBS, metadata_only=True) if under_way else []
+    found = sort_tasks(live, done, by_workflow(ours))
     return [with_failures(kube, one) for one in found] if whole else found
 
 
@@ -247,14 +247,14 @@ def by_workflow(our_jobs: Iterable[Json]) -> dict[str, list[Json]]:
     return grouped
 
 
-def arrange(
+def sort_tasks(
     live: Iterable[Json], done: Iterable[Json], jobs_by_uid: Mapping[str, Iterable[Json]]
 ) -> list[Task]:
     """Tasks of Workflows without (`live`) and with a verdict, newest first, each once."""
     merged = {one["metadata"]["uid"]: one for one in [*live, *done]}
-    places = turns.positions(merged.values())
+    places = turns.queue_positions(merged.values())
     tasks = [
-        task.read(
+        task.read_task(
             one,
             jobs=jobs_by_uid.get(uid, ()),
             queue_position=places.get((one["metadata"].get("namespace", ""), one["metadata"]["name"])),
@@ -281,10 +281,10 @@ def cancel(kube: Kube, namespace: str, name: str) -> Task:
             return None
         return {"spec": {"shutdown": "Terminate" if seen.status == "pending" else "Stop"}}
 
-    return amend(kube, namespace, name, stop, doing="it was being cancelled")
+    return amend_task(kube, namespace, name, stop, doing="it was being cancelled")
 
 
-def amend(
+def amend_task(
     kube: Kube,
     namespace: str,
     name: str,
@@ -296,18 +296,18 @@ def amend(
 
     ConflictError says what it was `doing`. See `amended`.
     """
-    found = amended(
+    found = retry_on_conflict(
         kube,
         workflows(namespace, name),
         lambda: workflow(kube, namespace, name),
-        lambda found: change(found, task.read(found)),
+        lambda found: change(found, task.read_task(found)),
         missing=not_found(namespace, name),
         conflict=f"task {name} changed {AMEND_TRIES} times while {doing}",
     )
-    return task.read(found)
+    return task.read_task(found)
 
 
-def amended(
+def retry_on_conflict(
     kube: Kube,
     path: str,
     read: Callable[[], Json],
@@ -348,7 +348,7 @@ def generated_name() -> str:
 
 
 @contextmanager
-def argo_is_there(namespace: str) -> Iterator[None]:
+def argo_errors(namespace: str) -> Iterator[None]:
     """Turn the 404 of an unknown API group into NotInstalledError."""
     try:
         yield
@@ -383,15 +383,15 @@ def _same_or_taken(kube: Kube, namespace: str, name: str, manifest: Json) -> Tas
             f"name {name} is taken in namespace {namespace} by {what}",
             hint="Submit under another --name.",
         )
-    return task.read(found)
+    return task.read_task(found)
 
 
-def listed(kube: Kube, path: str, labels: str, *, metadata_only: bool = False) -> list[Json]:
+def list_all(kube: Kube, path: str, labels: str, *, metadata_only: bool = False) -> list[Json]:
     """A whole list; read once more if it expired half-way."""
-    return again_if_expired(lambda: kube.list(path, labels=labels, metadata_only=metadata_only))
+    return list_again_if_expired(lambda: kube.list(path, labels=labels, metadata_only=metadata_only))
 
 
-def again_if_expired(read: Callable[[], Iterable[T]]) -> list[T]:
+def list_again_if_expired(read: Callable[[], Iterable[T]]) -> list[T]:
     """All that is read; read once more if it expired half-way."""
     try:
         return list(read())

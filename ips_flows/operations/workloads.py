@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ips_flows.core.discover.custom_kinds import custom_kinds
-from ips_flows.core.discover.finder import Extract, Finder, extract
-from ips_flows.core.discover.image_uses import Place, Remark
+from ips_flows.core.discover.finder import Finder, ObjectImages, read_object
+from ips_flows.core.discover.image_uses import Note, SourceLocation
 from ips_flows.core.discover.suggest import Pulls, pulls_of
 from ips_flows.core.errors import ForbiddenError, NotFoundError, UsageError
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.plan.eligibility import Node, read_node
 from ips_flows.kube.client import Kube, collection, core
-from ips_flows.operations.tasks import again_if_expired, check_namespace
+from ips_flows.operations.tasks import check_namespace, list_again_if_expired
 
 _ARGO = "/apis/argoproj.io/v1alpha1"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -67,23 +67,25 @@ def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequen
     kinds += (kind for kind in _customs(kube, namespace, finder) if kind.resource not in known)
     for kind in kinds:
         try:
-            taken = again_if_expired(lambda one=kind: _extracts(kube, one, namespace))  # type: ignore[misc]
+            taken = list_again_if_expired(lambda one=kind: _extracts(kube, one, namespace))  # type: ignore[misc]
         except NotFoundError:
             if not kind.optional:
                 raise
             continue
         except ForbiddenError as error:
-            place = Place(namespace=namespace, kind=kind.name or kind.plural)
+            place = SourceLocation(namespace=namespace, kind=kind.name or kind.plural)
             text = f"not read, since {error.message}"
-            finder.remark(Remark(place, text, missing=True))
+            finder.add_note(Note(place, text, missing=True))
             continue
         for one in taken:
-            finder.take(one)
+            finder.add(one)
 
 
 def read_pulls(kube: Kube, namespace: str) -> dict[str, Pulls]:
     """What the events of a namespace (of all, when it is empty) tell of pulls; the API keeps them for an hour."""
-    return pulls_of(again_if_expired(lambda: kube.list(core(namespace, "events"), fields="reason=Pulled")))
+    return pulls_of(
+        list_again_if_expired(lambda: kube.list(core(namespace, "events"), fields="reason=Pulled"))
+    )
 
 
 def read_nodes(kube: Kube) -> tuple[list[Node], int]:
@@ -93,14 +95,14 @@ def read_nodes(kube: Kube) -> tuple[list[Node], int]:
         for one in kube.list(core("", "nodes"), page=100):
             yield read_node(one), len(one["status"].get("images") or ()) == _MOST_LISTED
 
-    found = again_if_expired(read)
+    found = list_again_if_expired(read)
     return [node for node, _ in found], sum(full for _, full in found)
 
 
-def _extracts(kube: Kube, kind: _Kind, namespace: str) -> Iterator[Extract]:
+def _extracts(kube: Kube, kind: _Kind, namespace: str) -> Iterator[ObjectImages]:
     """What the objects of a kind say: of a page no more is kept."""
     for item in kube.list(collection(kind.root, namespace, kind.plural), fields=kind.fields):
-        yield extract(_whole(item, kind), Place(namespace=namespace))
+        yield read_object(_whole(item, kind), SourceLocation(namespace=namespace))
 
 
 def _whole(item: Json, kind: _Kind) -> Json:
@@ -112,10 +114,10 @@ def _whole(item: Json, kind: _Kind) -> Json:
 def _customs(kube: Kube, namespace: str, finder: Finder) -> list[_Kind]:
     """The custom kinds that make pods, by their schemas."""
     try:
-        found = again_if_expired(lambda: custom_kinds(kube.list(_DEFINITIONS, page=_FEW)))
+        found = list_again_if_expired(lambda: custom_kinds(kube.list(_DEFINITIONS, page=_FEW)))
     except ForbiddenError as error:
         text = f"custom kinds are not looked for, only those of --kind, since {error.message}"
-        finder.remark(Remark(Place(), text))
+        finder.add_note(Note(SourceLocation(), text))
         return []
     return [
         _Kind(f"/apis/{one.group}/{one.version}", one.plural)

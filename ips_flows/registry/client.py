@@ -24,12 +24,12 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
 from ips_flows.core import clock
-from ips_flows.core.forecast.resolve import Fetched, RefusedError
+from ips_flows.core.forecast.resolve import Fetched, ResolveError
 from ips_flows.core.images.auth_challenge import read_challenge
 from ips_flows.core.images.keyring import Credential
 from ips_flows.core.images.manifest import ACCEPT, Descriptor
 from ips_flows.core.images.reference import DEFAULT_REGISTRY, Reference
-from ips_flows.core.results.results import MESSAGE_LIMIT, Failure
+from ips_flows.core.results.results import MESSAGE_LIMIT, FailureReason
 from ips_flows.core.version import __version__
 
 _HUB = "registry-1.docker.io"
@@ -38,15 +38,15 @@ _PIECE = 64 * 1024
 _TIMEOUT = (5.0, 15.0)  # to connect, and for each piece
 _PAUSES = (0.5, 1.0, 2.0)  # before another try
 _BY_STATUS = {
-    401: Failure.UNAUTHORIZED,
-    403: Failure.UNAUTHORIZED,
-    404: Failure.NOT_FOUND,
-    429: Failure.RATE_LIMITED,
+    401: FailureReason.UNAUTHORIZED,
+    403: FailureReason.UNAUTHORIZED,
+    404: FailureReason.NOT_FOUND,
+    429: FailureReason.RATE_LIMITED,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class RegistryIO:
     """What asking needs of the world; tests give their own. `seconds` is what one image may take in all."""
 
     sleep: Callable[[float], None] = time.sleep
@@ -55,7 +55,7 @@ class Means:
     seconds: float = 60.0
 
 
-class _Answer(NamedTuple):
+class _RegistryResponse(NamedTuple):
     status: int
     headers: requests.structures.CaseInsensitiveDict[str]
     body: bytes
@@ -74,7 +74,7 @@ class _Authorization(AuthBase):
         return request
 
 
-class Cache:
+class ManifestCache:
     """Manifests by repository and digest, which never change; asked for once, whoever wants them."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Cache:
         with self._lock:
             return self._known.get(key)
 
-    def keep(self, key: str, fetched: Fetched) -> Fetched:
+    def put(self, key: str, fetched: Fetched) -> Fetched:
         """Remember what was fetched."""
         with self._lock:
             self._known[key] = fetched
@@ -102,12 +102,12 @@ class Repository:
         credentials: Sequence[Credential],
         *,
         insecure: Collection[str] = (),
-        cache: Cache | None = None,
-        means: Means | None = None,
+        cache: ManifestCache | None = None,
+        io: RegistryIO | None = None,
     ) -> None:
-        self._means = means or Means()
-        self._end = self._means.monotonic() + self._means.seconds
-        self._cache = cache or Cache()
+        self._io = io or RegistryIO()
+        self._end = self._io.monotonic() + self._io.seconds
+        self._cache = cache or ManifestCache()
         self._name = reference.repository
         host = _HUB if reference.registry == DEFAULT_REGISTRY else reference.registry
         self._plain = is_plain(host, insecure)
@@ -134,24 +134,24 @@ class Repository:
         algorithm = reference.partition(":")[0] if pinned else "sha256"
         digest = _digest(answer.body, algorithm)
         if pinned and digest != reference:
-            raise RefusedError(
-                Failure.INVALID_IMAGE, f"the registry sent {digest} for {reference}", certain=False
+            raise ResolveError(
+                FailureReason.INVALID_IMAGE, f"the registry sent {digest} for {reference}", certain=False
             )
         fetched = Fetched(answer.body, answer.headers.get("Content-Type", ""), digest)
-        return self._cache.keep(f"{self._base}@{digest}", fetched)
+        return self._cache.put(f"{self._base}@{digest}", fetched)
 
     def blob(self, blob: Descriptor) -> bytes:
         """A small blob. Raises RefusedError."""
         body = self._get(f"/blobs/{blob.digest}", "*/*").body
         if _digest(body, blob.digest.partition(":")[0]) != blob.digest:
-            raise RefusedError(
-                Failure.INVALID_IMAGE,
+            raise ResolveError(
+                FailureReason.INVALID_IMAGE,
                 f"the registry sent other content for blob {blob.digest}",
                 certain=False,
             )
         return body
 
-    def _get(self, path: str, accept: str) -> _Answer:
+    def _get(self, path: str, accept: str) -> _RegistryResponse:
         """The answer to a question, with the first credentials that get one; they are kept for the next question."""
         while True:
             answer = self._asked(f"{self._base}{path}", accept)
@@ -164,17 +164,17 @@ class Repository:
             del self._credentials[0]
             self._authorization = _Authorization("")
 
-    def _refused(self, answer: _Answer) -> RefusedError:
+    def _refused(self, answer: _RegistryResponse) -> ResolveError:
         failure = _BY_STATUS.get(answer.status)
         if failure is None:
-            failure = Failure.REGISTRY_UNAVAILABLE if answer.status >= 500 else Failure.UNKNOWN
+            failure = FailureReason.REGISTRY_UNAVAILABLE if answer.status >= 500 else FailureReason.UNKNOWN
         told = _words(answer)
         who = self._credentials[0]
-        if failure is Failure.UNAUTHORIZED:
+        if failure is FailureReason.UNAUTHORIZED:
             told += f" (asked as {who.user})" if who else " (asked without credentials)"
-        return RefusedError(failure, told, certain=answer.status in (401, 403, 404))
+        return ResolveError(failure, told, certain=answer.status in (401, 403, 404))
 
-    def _authorize(self, answer: _Answer) -> bool:
+    def _authorize(self, answer: _RegistryResponse) -> bool:
         """Get what the registry wants to see; False where the present credentials are none for it."""
         challenge = read_challenge(answer.headers.get("WWW-Authenticate", ""))
         credential = self._credentials[0]
@@ -187,8 +187,8 @@ class Repository:
             return True
         realm = challenge.parameters.get("realm", "")
         if urlsplit(realm).scheme != "https" and not (self._plain and urlsplit(realm).scheme == "http"):
-            raise RefusedError(
-                Failure.UNAUTHORIZED,
+            raise ResolveError(
+                FailureReason.UNAUTHORIZED,
                 f"the registry wants its token fetched from {realm or 'nowhere'}, which is not https",
                 certain=False,
             )
@@ -204,15 +204,15 @@ class Repository:
             return False
         token = _token(told) if told.status == 200 else ""
         if not token:
-            raise RefusedError(
-                Failure.REGISTRY_UNAVAILABLE,
+            raise ResolveError(
+                FailureReason.REGISTRY_UNAVAILABLE,
                 f"{urlsplit(realm).netloc}, which gives the registry's tokens: {_words(told)}",
                 certain=False,
             )
         self._authorization = _Authorization(f"Bearer {token}")
         return True
 
-    def _asked(self, url: str, accept: str) -> _Answer:
+    def _asked(self, url: str, accept: str) -> _RegistryResponse:
         """One answer; 429, 5xx and broken connections are tried again while there is time."""
         pauses = iter(_PAUSES)
         while True:
@@ -225,11 +225,11 @@ class Repository:
                 continue
             if answer.status != 429 and answer.status < 500:
                 return answer
-            wish = clock.retry_after(answer.headers.get("Retry-After", ""), self._means.now())
+            wish = clock.retry_after(answer.headers.get("Retry-After", ""), self._io.now())
             if pause is None or not self._pause(max(pause, wish)):
                 return answer
 
-    def _answer(self, url: str, accept: str) -> _Answer:
+    def _answer(self, url: str, accept: str) -> _RegistryResponse:
         with self._session.get(
             url,
             headers={"Accept": accept},
@@ -241,24 +241,24 @@ class Repository:
             while piece := response.raw.read1(_PIECE, decode_content=True):  # what there is, however little
                 body += piece
                 if len(body) > _LARGEST:
-                    raise RefusedError(
-                        Failure.INVALID_IMAGE,
+                    raise ResolveError(
+                        FailureReason.INVALID_IMAGE,
                         f"the registry sent more than {_LARGEST >> 20} MiB",
                         certain=False,
                     )
-                if self._means.monotonic() > self._end:
-                    raise RefusedError(
-                        Failure.REGISTRY_UNAVAILABLE,
-                        f"the registry was not done after {self._means.seconds:.0f} s",
+                if self._io.monotonic() > self._end:
+                    raise ResolveError(
+                        FailureReason.REGISTRY_UNAVAILABLE,
+                        f"the registry was not done after {self._io.seconds:.0f} s",
                         certain=False,
                     )
-            return _Answer(response.status_code, response.headers, body)
+            return _RegistryResponse(response.status_code, response.headers, body)
 
     def _pause(self, seconds: float) -> bool:
         """Wait before another try; False where there is no time for it."""
-        if self._means.monotonic() + seconds >= self._end:
+        if self._io.monotonic() + seconds >= self._end:
             return False
-        self._means.sleep(seconds)
+        self._io.sleep(seconds)
         return True
 
 
@@ -283,13 +283,13 @@ def _basic(credential: Credential) -> str:
 
 def _digest(body: bytes, algorithm: str) -> str:
     if algorithm not in ("sha256", "sha384", "sha512"):
-        raise RefusedError(
-            Failure.INVALID_IMAGE, f"a digest of {algorithm}, which is not known", certain=False
+        raise ResolveError(
+            FailureReason.INVALID_IMAGE, f"a digest of {algorithm}, which is not known", certain=False
         )
     return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
 
 
-def _token(answer: _Answer) -> str:
+def _token(answer: _RegistryResponse) -> str:
     try:
         document = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -299,7 +299,7 @@ def _token(answer: _Answer) -> str:
     )
 
 
-def _words(answer: _Answer) -> str:
+def _words(answer: _RegistryResponse) -> str:
     """What a registry said: `HTTP 404: MANIFEST_UNKNOWN: manifest unknown`."""
     try:
         errors = json.loads(answer.body)["errors"]
@@ -317,7 +317,7 @@ def _passing(error: Exception) -> bool:
     )
 
 
-def _unreachable(url: str, error: Exception) -> RefusedError:
+def _unreachable(url: str, error: Exception) -> ResolveError:
     host = urlsplit(url).netloc
     if isinstance(error, requests.exceptions.SSLError):
         hint = (
@@ -330,7 +330,7 @@ def _unreachable(url: str, error: Exception) -> RefusedError:
         why = f"{host} does not answer in time"
     else:
         why = f"{host} can't be reached: {_cause(error)}"
-    return RefusedError(Failure.REGISTRY_UNAVAILABLE, why[:MESSAGE_LIMIT], certain=False)
+    return ResolveError(FailureReason.REGISTRY_UNAVAILABLE, why[:MESSAGE_LIMIT], certain=False)
 
 
 def _cause(error: BaseException) -> str:

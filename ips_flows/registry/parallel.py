@@ -14,7 +14,7 @@ R = TypeVar("R")
 _AT_ONCE = 8
 
 
-def side_by_side(ask: Callable[[T], R], questions: Sequence[T]) -> list[R]:
+def map_bounded(ask: Callable[[T], R], questions: Sequence[T]) -> list[R]:
     """The answers to questions that are asked a few at a time; the first error is raised, and nothing more asked.
 
     The threads of an executor are waited for when the program ends, however long a registry stays silent; these are

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from ips_flows.core.errors import IpsFlowError
-from ips_flows.core.escape import legible
-from ips_flows.core.rest.responses import Answer, to_error
+from ips_flows.core.escape import escape
+from ips_flows.core.rest.responses import ApiResponse, error_response
 from ips_flows.core.version import __version__
 from ips_flows.server.middleware import REQUEST_ID
 
@@ -22,7 +22,7 @@ _TROUBLE = (500, 503)  # what each route may answer as well
 Exposition = Callable[[str], tuple[str, bytes]]  # an Accept header → content type and text of /metrics
 
 
-class Condition(Protocol):
+class Health(Protocol):
     """How the work behind the server is."""
 
     def alive(self) -> bool:
@@ -38,7 +38,7 @@ class Condition(Protocol):
         ...
 
 
-class Part(Protocol):
+class Router(Protocol):
     """Some of the routes."""
 
     def add_to(self, app: FastAPI) -> None:
@@ -46,7 +46,7 @@ class Part(Protocol):
         ...
 
 
-def create_app(condition: Condition, *parts: Part, exposition: Exposition | None = None) -> FastAPI:
+def create_app(condition: Health, *parts: Router, exposition: Exposition | None = None) -> FastAPI:
     """The application. `exposition` makes what /metrics answers."""
     app = FastAPI(title="IPS Flow", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.router.redirect_slashes = False
@@ -61,7 +61,7 @@ def create_app(condition: Condition, *parts: Part, exposition: Exposition | None
     return app
 
 
-def _add_health(app: FastAPI, condition: Condition) -> None:
+def _add_health(app: FastAPI, condition: Health) -> None:
     @app.get("/health")
     @app.get("/healthz")
     async def health() -> JSONResponse:
@@ -78,7 +78,7 @@ def _add_health(app: FastAPI, condition: Condition) -> None:
         return JSONResponse({"status": "degraded", "reason": short} if short else {"status": "ok"})
 
 
-def answers(app: FastAPI) -> list[tuple[str, str, int]]:
+def known_responses(app: FastAPI) -> list[tuple[str, str, int]]:
     """Method, template of the route and code of the answers that are to be counted from the start."""
     return [
         (method, route.path, code)
@@ -97,24 +97,24 @@ def _add_metrics(app: FastAPI, exposition: Exposition) -> None:
         return Response(body, headers={"Content-Type": content_type})
 
 
-def _respond(request: Request, answer: Answer) -> Response:
+def _respond(request: Request, answer: ApiResponse) -> Response:
     body = answer.body(request.scope.get(REQUEST_ID, ""))
     return Response(body, answer.status, media_type="application/json", headers=dict(answer.headers))
 
 
 async def _on_error(request: Request, error: Any) -> Response:
-    return _respond(request, to_error(error))
+    return _respond(request, error_response(error))
 
 
 async def _on_http(request: Request, error: Any) -> Response:
     """No such route, or not by this method."""
     text, headers = str(error.detail), dict(error.headers or {})
     if error.status_code == 404:
-        text = f"there is nothing at {legible(request.url.path[:300])}"
+        text = f"there is nothing at {escape(request.url.path[:300])}"
     elif error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
         text = f"{request.method} is not allowed here; allowed: {headers['Allow']}"
-    return _respond(request, Answer(error.status_code, {"error": text}, headers))
+    return _respond(request, ApiResponse(error.status_code, {"error": text}, headers))
 
 
 def _methods(request: Request) -> list[str]:
@@ -129,5 +129,5 @@ def _methods(request: Request) -> list[str]:
 async def _on_bug(request: Request, _: Any) -> Response:
     """What we did not think of: the log has the trace, under the request's id."""
     return _respond(
-        request, Answer(500, {"error": "this should not have happened; the server's log has more"})
+        request, ApiResponse(500, {"error": "this should not have happened; the server's log has more"})
     )

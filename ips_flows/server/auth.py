@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from ips_flows.core.errors import ApiError, ForbiddenError
-from ips_flows.core.rest.responses import RefusedError
+from ips_flows.core.rest.responses import HttpError
 from ips_flows.kube.client import Kube
 
 Verb = Literal["list", "get", "create", "delete"]
@@ -31,22 +31,22 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ips-flow"'}
 _HOW = "Send a token of the cluster: `Authorization: Bearer $(kubectl create token ACCOUNT)`."
 
 
-class Gate(Protocol):
+class Authorizer(Protocol):
     """Decides on requests; raises RefusedError. `kind` is what `--auth` calls it."""
 
     kind: Literal["kubernetes", "none"]
 
-    def screen(self, method: str, headers: Mapping[str, str]) -> None:
+    def check_origin(self, method: str, headers: Mapping[str, str]) -> None:
         """Refuse what no page or program of ours sends."""
         ...
 
-    async def admit(self, headers: Mapping[str, str], verb: Verb) -> str:
+    async def authorize(self, headers: Mapping[str, str], verb: Verb) -> str:
         """The name of who may do this with the tasks of the namespace."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class AccessDecision:
     """What was decided: the user's name, or why not."""
 
     user: str = ""
@@ -54,18 +54,18 @@ class Judgement:
     message: str = ""
 
 
-class Remembered:
+class DecisionCache:
     """Judgements for a short while, at most so many; the least used one goes first."""
 
     def __init__(self, most: int = MOST_REMEMBERED, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._clock = clock
-        self._kept: OrderedDict[tuple[bytes, str], tuple[float, Judgement]] = OrderedDict()
+        self._kept: OrderedDict[tuple[bytes, str], tuple[float, AccessDecision]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, key: tuple[bytes, str]) -> Judgement | None:
+    def get(self, key: tuple[bytes, str]) -> AccessDecision | None:
         """What was decided lately."""
         found = self._kept.get(key)
         if found is None:
@@ -76,7 +76,7 @@ class Remembered:
         self._kept.move_to_end(key)
         return found[1]
 
-    def put(self, key: tuple[bytes, str], judgement: Judgement) -> None:
+    def put(self, key: tuple[bytes, str], judgement: AccessDecision) -> None:
         """Remember a decision."""
         seconds = REFUSED_SECONDS if judgement.status else GOOD_SECONDS
         self._kept[key] = (self._clock() + seconds, judgement)
@@ -85,7 +85,7 @@ class Remembered:
             self._kept.popitem(last=False)
 
 
-class ByKubernetes:
+class KubernetesAuthorizer:
     """Bearer tokens, judged by TokenReview and SubjectAccessReview on the Workflows of the namespace."""
 
     kind: Literal["kubernetes", "none"] = "kubernetes"
@@ -93,14 +93,14 @@ class ByKubernetes:
     def __init__(self, kube: Kube, namespace: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
         self._namespace = namespace
-        self._remembered = Remembered(clock=clock)
-        self._asking: dict[tuple[bytes, str], asyncio.Future[Judgement]] = {}
+        self._remembered = DecisionCache(clock=clock)
+        self._asking: dict[tuple[bytes, str], asyncio.Future[AccessDecision]] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="auth")
 
-    def screen(self, method: str, headers: Mapping[str, str]) -> None:
+    def check_origin(self, method: str, headers: Mapping[str, str]) -> None:
         """Nothing: no browser sends a bearer token on its own."""
 
-    async def admit(self, headers: Mapping[str, str], verb: Verb) -> str:
+    async def authorize(self, headers: Mapping[str, str], verb: Verb) -> str:
         """The user behind the token, if RBAC allows the verb."""
         token = _bearer(headers)
         key = (hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest(), verb)
@@ -114,16 +114,16 @@ class ByKubernetes:
         if judgement.status:
             headers_back = _CHALLENGE if judgement.status == 401 else {}
             hint = _HOW if judgement.status == 401 else ""
-            raise RefusedError(judgement.status, judgement.message, hint, headers=headers_back)
+            raise HttpError(judgement.status, judgement.message, hint, headers=headers_back)
         return judgement.user
 
-    async def _ask(self, token: str, key: tuple[bytes, str], verb: Verb) -> Judgement:
+    async def _ask(self, token: str, key: tuple[bytes, str], verb: Verb) -> AccessDecision:
         try:
             judgement = await asyncio.get_running_loop().run_in_executor(self._pool, self._judge, token, verb)
         except ForbiddenError:  # that we may not ask is told as it is
             raise
         except ApiError as error:
-            raise RefusedError(
+            raise HttpError(
                 503, f"the cluster can't be asked who may do this: {error.message}", error.hint
             ) from error
         finally:
@@ -131,24 +131,26 @@ class ByKubernetes:
         self._remembered.put(key, judgement)
         return judgement
 
-    def _judge(self, token: str, verb: Verb) -> Judgement:
+    def _judge(self, token: str, verb: Verb) -> AccessDecision:
         review = self._kube.create(
             _TOKEN_REVIEWS,
             {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}},
         )
         status = review.get("status") or {}
         if not status.get("authenticated"):
-            return Judgement(status=401, message="the cluster does not know this token, or it has expired")
+            return AccessDecision(
+                status=401, message="the cluster does not know this token, or it has expired"
+            )
         user = status.get("user") or {}
         name = str(user.get("username") or "")
         allowed = self._kube.create(_ACCESS_REVIEWS, _access_review(user, self._namespace, verb))
         if not (allowed.get("status") or {}).get("allowed"):
             message = f"{name} may not {verb} workflows.argoproj.io in namespace {self._namespace}"
-            return Judgement(status=403, message=message)
-        return Judgement(name)
+            return AccessDecision(status=403, message=message)
+        return AccessDecision(name)
 
 
-class Open:
+class NoAuthorizer:
     """Nobody is asked. Guards keep other sites' pages from using a browser that can reach the server.
 
     Allowed are this machine's own names and `hosts`, of which 0.0.0.0 and :: are none.
@@ -160,11 +162,11 @@ class Open:
         named = (one.lower().strip("[]") for one in hosts)
         self._allowed = frozenset(one for one in named if one not in _EVERYWHERE)
 
-    def screen(self, method: str, headers: Mapping[str, str]) -> None:
+    def check_origin(self, method: str, headers: Mapping[str, str]) -> None:
         """The Host must be one of ours; a write is JSON, and from no other site's page."""
         host = headers.get("host", "")
         if not self._is_allowed(host):
-            raise RefusedError(
+            raise HttpError(
                 421,
                 f"host {host!r} is not served here",
                 "Start the server with --allowed-host for each further name that it goes by.",
@@ -173,19 +175,15 @@ class Open:
             return
         origin = headers.get("origin")
         if origin is not None and origin.lower().partition("://")[2] != host.lower():
-            raise RefusedError(
-                403, f"origin {origin[:200]!r} is another site's: writes come from this one only"
-            )
+            raise HttpError(403, f"origin {origin[:200]!r} is another site's: writes come from this one only")
         site = headers.get("sec-fetch-site", "none")
         if site not in ("same-origin", "none"):
-            raise RefusedError(403, f"a {site[:40]!r} request: writes come from this site only")
+            raise HttpError(403, f"a {site[:40]!r} request: writes come from this site only")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if method != "DELETE" and kind != "application/json":  # no form and no plain fetch can send either
-            raise RefusedError(
-                415, f"content type {kind[:100]!r}: writes need `Content-Type: application/json`"
-            )
+            raise HttpError(415, f"content type {kind[:100]!r}: writes need `Content-Type: application/json`")
 
-    async def admit(self, headers: Mapping[str, str], verb: Verb) -> str:  # noqa: ARG002
+    async def authorize(self, headers: Mapping[str, str], verb: Verb) -> str:  # noqa: ARG002
         """Whoever comes through."""
         return ""
 
@@ -211,9 +209,9 @@ def _bearer(headers: Mapping[str, str]) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise RefusedError(401, "no bearer token was sent", _HOW, headers=_CHALLENGE)
+        raise HttpError(401, "no bearer token was sent", _HOW, headers=_CHALLENGE)
     if len(token) > _LONGEST_TOKEN:
-        raise RefusedError(401, "the bearer token is too long", _HOW, headers=_CHALLENGE)
+        raise HttpError(401, "the bearer token is too long", _HOW, headers=_CHALLENGE)
     return token
 
 

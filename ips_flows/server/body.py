@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping
 
-from ips_flows.core.errors import BadRequestError, Problem
-from ips_flows.core.request.document import LARGEST
-from ips_flows.core.rest.responses import RefusedError
+from ips_flows.core.errors import BadRequestError, FieldProblem
+from ips_flows.core.request.document import MAX_BYTES
+from ips_flows.core.rest.responses import HttpError
 
 SOURCE = "body"  # what errors call it
-_STILL_READ = 16 * LARGEST  # who is told while he still writes does not hear it: so much is read and dropped
+_STILL_READ = (
+    16 * MAX_BYTES
+)  # who is told while he still writes does not hear it: so much is read and dropped
 
 
-async def read(headers: Mapping[str, str], chunks: AsyncIterable[bytes]) -> bytes:
+async def read_body(headers: Mapping[str, str], chunks: AsyncIterable[bytes]) -> bytes:
     """The body, however it is sent. Raises RefusedError where it is too large."""
     kind = headers.get("content-encoding", "identity")
     if kind != "identity":
-        raise RefusedError(415, f"content encoding {kind[:100]!r}; allowed: none")
+        raise HttpError(415, f"content encoding {kind[:100]!r}; allowed: none")
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > _STILL_READ:
         raise _too_large()
@@ -24,16 +26,16 @@ async def read(headers: Mapping[str, str], chunks: AsyncIterable[bytes]) -> byte
     size = 0
     async for chunk in chunks:
         size += len(chunk)
-        if size <= LARGEST:
+        if size <= MAX_BYTES:
             data += chunk
         elif size > _STILL_READ:
             break
-    if size > LARGEST:
+    if size > MAX_BYTES:
         raise _too_large()
     return bytes(data)
 
 
-def decoded(data: bytes) -> str:
+def decode_body(data: bytes) -> str:
     """The text of a body. Raises BadRequestError, with the place, where it is no UTF-8."""
     try:
         return data.decode("utf-8")
@@ -41,8 +43,8 @@ def decoded(data: bytes) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8")) + 1
         message = f"got the byte 0x{data[error.start]:02x}; allowed: text in UTF-8"
-        raise BadRequestError([Problem(SOURCE, line, column, "", message)]) from error
+        raise BadRequestError([FieldProblem(SOURCE, line, column, "", message)]) from error
 
 
-def _too_large() -> RefusedError:
-    return RefusedError(413, "got a body of more than 1 MiB; allowed: at most 1 MiB")
+def _too_large() -> HttpError:
+    return HttpError(413, "got a body of more than 1 MiB; allowed: at most 1 MiB")

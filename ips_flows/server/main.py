@@ -17,18 +17,18 @@ from typing import Protocol
 import uvicorn
 
 from ips_flows import jsonlog
-from ips_flows.controller.keeper import Keeper, Pace
+from ips_flows.controller.keeper import Keeper, KeeperIntervals
 from ips_flows.core.errors import IpsFlowError
 from ips_flows.core.version import __version__
 from ips_flows.kube.client import Kube
-from ips_flows.server.app import answers, create_app
-from ips_flows.server.auth import Gate
+from ips_flows.server.app import create_app, known_responses
+from ips_flows.server.auth import Authorizer
 from ips_flows.server.metrics import Metrics
-from ips_flows.server.middleware import Frame
-from ips_flows.server.routes import Tasks
-from ips_flows.server.sse import Updates
-from ips_flows.server.static import Pages
-from ips_flows.server.task_cache import Mirror, Tempo
+from ips_flows.server.middleware import Middleware
+from ips_flows.server.routes import TaskRoutes
+from ips_flows.server.sse import TaskStreams
+from ips_flows.server.static import StaticPages
+from ips_flows.server.task_cache import CacheIntervals, TaskCache
 
 _DRAIN_SECONDS = 15
 _IDLE_SECONDS = 65  # longer than proxies keep a connection: who closes it first must not be us
@@ -46,7 +46,7 @@ class Worker(Protocol):
         ...
 
 
-class Counts(Protocol):
+class RequestCounter(Protocol):
     """Who counts what is served, and tells of it."""
 
     def expect(self, routes: Iterable[tuple[str, str, int]]) -> None:
@@ -63,35 +63,37 @@ class Counts(Protocol):
 
 
 @dataclass(slots=True)
-class State:
+class ServerHealth:
     """What probes are told: of keeper, mirror, and of an end that was asked for."""
 
     keeper: Worker
-    mirror: Mirror
+    task_cache: TaskCache
     draining: bool = False
 
     def alive(self) -> bool:
         """Whether all goes on."""
-        return self.keeper.alive() and self.mirror.alive()
+        return self.keeper.alive() and self.task_cache.alive()
 
     def not_ready(self) -> str:
         """Why no request should come here; '' when it should."""
         if self.draining:
             return "the server ends"
-        return self.keeper.not_ready() or self.mirror.not_ready()
+        return self.keeper.not_ready() or self.task_cache.not_ready()
 
     def degraded(self) -> str:
         """What does not go as it should."""
-        return self.mirror.degraded()
+        return self.task_cache.degraded()
 
 
 class _Server(uvicorn.Server):
     """uvicorn, which on SIGTERM says first that it is not ready, and after `linger` seconds accepts no more."""
 
-    def __init__(self, config: uvicorn.Config, state: State, updates: Updates, linger: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, state: ServerHealth, streams: TaskStreams, linger: float
+    ) -> None:
         super().__init__(config)
         self._state = state
-        self._updates = updates
+        self._streams = streams
         self._linger = linger
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -106,7 +108,7 @@ class _Server(uvicorn.Server):
         timer.start()
 
     def _end(self) -> None:
-        self._updates.close()
+        self._streams.close()
         self.should_exit = True
 
 
@@ -116,22 +118,28 @@ def serve(
     host: str,
     port: int,
     *,
-    gate: Gate,
+    authorizer: Authorizer,
     argo_url: str = "",
     linger: float = 0.0,
-    pace: Pace | None = None,
-    tempo: Tempo | None = None,
+    pace: KeeperIntervals | None = None,
+    intervals: CacheIntervals | None = None,
 ) -> None:
     """Serve until asked to end. Raises IpsFlowError if the address can't be listened on; nothing runs then."""
     listener = _listen(host, port)
     jsonlog.start()
-    keeper = Keeper(kube, namespace, _identity(), pace=pace)
+    keeper = Keeper(kube, namespace, _identity(), intervals=pace)
     metrics = Metrics(kube, namespace, keeper)
-    mirror = Mirror(kube, namespace, (metrics,), tempo=tempo)
-    state, updates = State(keeper, mirror), Updates(mirror)
+    mirror = TaskCache(kube, namespace, (metrics,), intervals=intervals)
+    state, streams = ServerHealth(keeper, mirror), TaskStreams(mirror)
     config = uvicorn.Config(
         application(
-            kube, namespace, state=state, updates=updates, gate=gate, metrics=metrics, argo_url=argo_url
+            kube,
+            namespace,
+            state=state,
+            streams=streams,
+            authorizer=authorizer,
+            metrics=metrics,
+            argo_url=argo_url,
         ),
         log_config=None,
         access_log=False,
@@ -142,7 +150,7 @@ def serve(
         ws="none",
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
-    server = _Server(config, state, updates, linger)
+    server = _Server(config, state, streams, linger)
     # uvicorn has handlers of its own while it runs; a signal before and after that has to end it, too.
     before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -151,7 +159,7 @@ def serve(
         mirror.start()
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         address = listener.getsockname()
-        jsonlog.tell("listening", host=address[0], port=address[1], namespace=namespace)
+        jsonlog.info("listening", host=address[0], port=address[1], namespace=namespace)
         server.run(sockets=[listener])
     finally:
         mirror.stop()
@@ -160,35 +168,35 @@ def serve(
         listener.close()
         for number, handler in before.items():
             signal.signal(number, handler)
-        jsonlog.tell("ended")
+        jsonlog.info("ended")
 
 
 def application(
     kube: Kube,
     namespace: str,
     *,
-    state: State,
-    updates: Updates,
-    gate: Gate,
-    metrics: Counts | None = None,
+    state: ServerHealth,
+    streams: TaskStreams,
+    authorizer: Authorizer,
+    metrics: RequestCounter | None = None,
     argo_url: str = "",
-) -> Frame:
+) -> Middleware:
     """All that is served."""
-    tasks = Tasks(kube, namespace, state.mirror, updates, gate)
-    pages = Pages(
+    tasks = TaskRoutes(kube, namespace, state.task_cache, streams, authorizer)
+    pages = StaticPages(
         config={
             "argoUrl": argo_url or None,
             "namespace": namespace,
-            "auth": gate.kind,
+            "auth": authorizer.kind,
             "version": __version__,
         }
     )
     app = create_app(state, tasks, pages, exposition=metrics.exposition if metrics else None)
     if metrics:
-        metrics.expect(answers(app))
-    return Frame(
+        metrics.expect(known_responses(app))
+    return Middleware(
         app,
-        gate,
+        authorizer,
         draining=lambda: state.draining,
         served=metrics.request if metrics else _not_counted,
     )

@@ -24,14 +24,14 @@ from prometheus_client.registry import Collector
 
 from ips_flows.core.errors import ApiError, NewerFormatError, UnavailableError
 from ips_flows.core.metrics import families as figures
-from ips_flows.core.metrics.counter import Counting, Told, Unread
-from ips_flows.core.metrics.families import Figure
+from ips_flows.core.metrics.counter import EventCounter, Sample, UnreadResults
+from ips_flows.core.metrics.families import MetricFamily
 from ips_flows.core.rest.task_store import COLLECTIONS
 from ips_flows.core.results import results
 from ips_flows.core.results.results import Chunk
-from ips_flows.jsonlog import warn
+from ips_flows.jsonlog import warning
 from ips_flows.kube.client import Kube, core
-from ips_flows.kube.list_watch import Changed, Event, Listed, Trouble
+from ips_flows.kube.list_watch import Event, Replaced, Updated, WatchError
 
 # A series for the birth of each series doubles what is scraped, and says what process_start_time_seconds says.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -41,7 +41,7 @@ _PAUSES = (1.0, 5.0, 20.0, 60.0)  # seconds before stored results are asked for 
 Route = tuple[str, str, int]  # method, template of the route, code
 
 
-class Upkeep(Protocol):
+class KeeperStatus(Protocol):
     """What a keeper tells of itself."""
 
     @property
@@ -66,7 +66,7 @@ class Metrics:
         self,
         kube: Kube,
         namespace: str,
-        upkeep: Upkeep | None = None,
+        upkeep: KeeperStatus | None = None,
         *,
         pauses: tuple[float, ...] = _PAUSES,
         monotonic: Callable[[], float] = time.monotonic,
@@ -74,7 +74,7 @@ class Metrics:
     ) -> None:
         self._kube, self._namespace, self._upkeep = kube, namespace, upkeep
         self._pauses, self._monotonic = pauses, monotonic
-        self._counting, self._lock = Counting(), threading.Lock()
+        self._counting, self._lock = EventCounter(), threading.Lock()
         self._heard = dict.fromkeys(COLLECTIONS, monotonic())
         self._troubled = dict.fromkeys(COLLECTIONS, False)
         self._listed: set[str] = set()
@@ -90,7 +90,7 @@ class Metrics:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
             GCCollector(registry=self._registry)
-        self._unread: queue.SimpleQueue[Unread | None] = queue.SimpleQueue()
+        self._unread: queue.SimpleQueue[UnreadResults | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read_results, name="results", daemon=True)
 
@@ -115,19 +115,19 @@ class Metrics:
         """Take in what was heard of a collection; others than ours are nothing to us."""
         if collection not in self._heard:
             return
-        told: list[Told] = []
-        self._troubled[collection] = isinstance(event, Trouble) or (
+        told: list[Sample] = []
+        self._troubled[collection] = isinstance(event, WatchError) or (
             # A list does not mend a broken watch; a change, or the word that it is watched again, does.
-            isinstance(event, Listed) and self._troubled[collection]
+            isinstance(event, Replaced) and self._troubled[collection]
         )
-        if not isinstance(event, Trouble):
+        if not isinstance(event, WatchError):
             self._heard[collection] = self._monotonic()
         with self._lock:
-            if isinstance(event, Listed):
+            if isinstance(event, Replaced):
                 self._listed.add(collection)
                 told = self._counting.listed(collection, event.items)
-                told.append(Told(figures.LISTS, (collection,)))
-            elif isinstance(event, Changed):
+                told.append(Sample(figures.LISTS, (collection,)))
+            elif isinstance(event, Updated):
                 told = self._counting.changed(collection, event.item, gone=event.gone)
             unread = self._counting.unread()
         self._tell(told)
@@ -142,23 +142,23 @@ class Metrics:
             route if known else figures.OTHER,
             str(code),
         )
-        self._tell([Told(figures.API_REQUESTS, labels), Told(figures.API_SECONDS, labels, seconds)])
+        self._tell([Sample(figures.API_REQUESTS, labels), Sample(figures.API_SECONDS, labels, seconds)])
 
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
         """Content type and text of all figures, as OpenMetrics where the `Accept` header asks for that."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self._registry)
 
-    def _tell(self, told: Iterable[Told]) -> None:
+    def _tell(self, told: Iterable[Sample]) -> None:
         for one in told:
-            instrument = self._instruments[one.figure.name]
+            instrument = self._instruments[one.family.name]
             child = instrument.labels(*one.labels) if one.labels else instrument
             if isinstance(child, Counter):
                 child.inc(one.value)
             else:
                 child.observe(one.value)
 
-    def _now(self) -> Iterator[tuple[Figure, tuple[str, ...], float]]:
+    def _now(self) -> Iterator[tuple[MetricFamily, tuple[str, ...], float]]:
         """What is asked for when it is scraped."""
         with self._lock:
             active, pending = self._counting.active, self._counting.pending
@@ -182,15 +182,15 @@ class Metrics:
                     told = self._counting.read(one, chunk) if chunk else []
             except (ApiError, NewerFormatError) as error:
                 outcome, told = "failed", []
-                warn("stored results can't be read for the metrics", name=one.name, error=error.message)
+                warning("stored results can't be read for the metrics", name=one.name, error=error.message)
             except results.NOT_OURS as error:
                 outcome, told = "failed", []
-                warn("stored results can't be read for the metrics", name=one.name, error=repr(error))
+                warning("stored results can't be read for the metrics", name=one.name, error=repr(error))
             else:
                 outcome = "read" if chunk else "gone"
-            self._tell([*told, Told(figures.READS, (outcome,))])
+            self._tell([*told, Sample(figures.READS, (outcome,))])
 
-    def _fetch(self, one: Unread) -> Chunk | None:
+    def _fetch(self, one: UnreadResults) -> Chunk | None:
         """Stored results; None where they are gone. An API server that does not answer is asked a few times."""
         for pause in self._pauses:
             try:
@@ -200,7 +200,7 @@ class Metrics:
                     raise
         return self._stored(one)
 
-    def _stored(self, one: Unread) -> Chunk | None:
+    def _stored(self, one: UnreadResults) -> Chunk | None:
         # A list, because the right to list is there already.
         found = self._kube.list(core(self._namespace, "configmaps"), fields=f"metadata.name={one.name}")
         for item in found:
@@ -223,7 +223,7 @@ _AT_SCRAPE = (
 class _AtScrape(Collector):
     """Figures that are asked for when they are read."""
 
-    def __init__(self, now: Callable[[], Iterable[tuple[Figure, tuple[str, ...], float]]]) -> None:
+    def __init__(self, now: Callable[[], Iterable[tuple[MetricFamily, tuple[str, ...], float]]]) -> None:
         self._now = now
 
     def describe(self) -> Iterable[Metric]:
@@ -238,12 +238,12 @@ class _AtScrape(Collector):
         return families.values()
 
 
-def _family(figure: Figure) -> CounterMetricFamily | GaugeMetricFamily:
+def _family(figure: MetricFamily) -> CounterMetricFamily | GaugeMetricFamily:
     kind = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
     return kind(figure.name, figure.help, labels=tuple(figure.labels))
 
 
-def _instrument(figure: Figure, registry: CollectorRegistry) -> Counter | Histogram:
+def _instrument(figure: MetricFamily, registry: CollectorRegistry) -> Counter | Histogram:
     """A counter or histogram with every series that is known beforehand."""
     labels = tuple(figure.labels)
     made: Counter | Histogram

@@ -8,10 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ips_flows.core.escape import legible
-from ips_flows.core.rest.responses import RefusedError, to_error
-from ips_flows.jsonlog import tell
-from ips_flows.server.auth import Gate
+from ips_flows.core.escape import escape
+from ips_flows.core.rest.responses import HttpError, error_response
+from ips_flows.jsonlog import info
+from ips_flows.server.auth import Authorizer
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,19 +26,19 @@ PROBES = frozenset({"/health", "/healthz", "/readyz", "/metrics"})  # asked by m
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 
-class Frame:
+class Middleware:
     """An ASGI application around another one."""
 
     def __init__(
         self,
         app: App,
-        gate: Gate,
+        authorizer: Authorizer,
         *,
         draining: Callable[[], bool],
         served: Callable[[str, str, int, float], None],
     ) -> None:
         self._app = app
-        self._gate = gate
+        self._authorizer = authorizer
         self._draining = draining
         self._served = served
 
@@ -66,8 +66,8 @@ class Frame:
         try:
             try:
                 if scope["path"] not in PROBES:
-                    self._gate.screen(scope["method"], headers)
-            except RefusedError as error:
+                    self._authorizer.check_origin(scope["method"], headers)
+            except HttpError as error:
                 await _refuse(error, request_id, told)
             else:
                 await self._app(scope, receive, told)
@@ -76,11 +76,11 @@ class Frame:
             route = getattr(scope.get("route"), "path", "")
             self._served(scope["method"], route, status, seconds)
             if status >= 400 or scope["path"] not in PROBES:
-                tell(
+                info(
                     "request",
                     requestId=request_id,
                     method=scope["method"],
-                    path=legible(scope["path"])[:300],
+                    path=escape(scope["path"])[:300],
                     status=status,
                     bytes=sent,
                     seconds=round(seconds, 4),
@@ -99,8 +99,8 @@ class Frame:
         return headers
 
 
-async def _refuse(error: RefusedError, request_id: str, send: Send) -> None:
-    answer = to_error(error)
+async def _refuse(error: HttpError, request_id: str, send: Send) -> None:
+    answer = error_response(error)
     body = answer.body(request_id)
     headers = {"content-type": "application/json", "content-length": str(len(body)), **answer.headers}
     await send(

@@ -13,20 +13,20 @@ from fastapi.responses import StreamingResponse
 
 from ips_flows.core import clock
 from ips_flows.core.errors import NotFoundError, UnavailableError
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 from ips_flows.core.request.model import parse_json
-from ips_flows.core.rest.pagination import Listing, asked
-from ips_flows.core.rest.responses import encoded
-from ips_flows.core.rest.task_store import View
-from ips_flows.core.task.as_json import to_json
+from ips_flows.core.rest.pagination import TaskPages, parse_query
+from ips_flows.core.rest.responses import encode_json
+from ips_flows.core.rest.task_store import Snapshot
+from ips_flows.core.task.as_json import task_json
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube
 from ips_flows.operations import scale, tasks
 from ips_flows.server import body as bodies
-from ips_flows.server.auth import Gate, Verb
+from ips_flows.server.auth import Authorizer, Verb
 from ips_flows.server.middleware import USER
-from ips_flows.server.sse import Updates
-from ips_flows.server.task_cache import Mirror
+from ips_flows.server.sse import TaskStreams
+from ips_flows.server.task_cache import TaskCache
 
 ROOT = "/api/v1/tasks"
 _JSON = "application/json"
@@ -37,16 +37,18 @@ _FRESH = {"Cache-Control": "no-store"}
 T = TypeVar("T")
 
 
-class Tasks:
+class TaskRoutes:
     """The handlers. Whatever may wait runs in a thread; the list comes from the mirror."""
 
-    def __init__(self, kube: Kube, namespace: str, mirror: Mirror, updates: Updates, gate: Gate) -> None:
+    def __init__(
+        self, kube: Kube, namespace: str, task_cache: TaskCache, streams: TaskStreams, authorizer: Authorizer
+    ) -> None:
         self._kube = kube
         self._namespace = namespace
-        self._mirror = mirror
-        self._updates = updates
-        self._gate = gate
-        self._listing = Listing()
+        self._task_cache = task_cache
+        self._streams = streams
+        self._authorizer = authorizer
+        self._listing = TaskPages()
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rest")
 
     def add_to(self, app: FastAPI) -> None:
@@ -67,20 +69,22 @@ class Tasks:
         """A page of the tasks, newest first."""
         await self._admit(request, "list")
         query = request.scope["query_string"]
-        why = self._mirror.not_ready()
+        why = self._task_cache.not_ready()
         if why:
-            asked(query)  # what is wrong with it is wrong now, too
+            parse_query(query)  # what is wrong with it is wrong now, too
             raise UnavailableError(f"the tasks can't be listed at the moment: {why}", "Try again in a while.")
-        page = self._listing.page(self._mirror.view, query)
+        page = self._listing.page(self._task_cache.snapshot, query)
         return Response(page, media_type=_JSON, headers=_FRESH)
 
     async def submit(self, request: Request) -> Response:
         """Make a task of a request."""
         await self._admit(request, "create")
-        data = await bodies.read(request.headers, request.stream())
+        data = await bodies.read_body(request.headers, request.stream())
 
         def make() -> tasks.Submission:
-            return tasks.submit(self._kube, self._namespace, parse_json(bodies.decoded(data), bodies.SOURCE))
+            return tasks.submit(
+                self._kube, self._namespace, parse_json(bodies.decode_body(data), bodies.SOURCE)
+            )
 
         return await self._submitted(make)
 
@@ -93,7 +97,7 @@ class Tasks:
         """Ask a task to stop."""
         await self._admit(request, "delete", task_id)
         response = await self._answer(lambda: tasks.cancel(self._kube, self._namespace, task_id))
-        await self._updates.shown(lambda view: _is_cancelled(view, task_id))
+        await self._streams.shown(lambda snapshot: _is_cancelled(snapshot, task_id))
         return response
 
     async def retry(self, request: Request, task_id: str) -> Response:
@@ -104,23 +108,23 @@ class Tasks:
     async def events(self, request: Request, task_id: str) -> Response:
         """A task's state, now and after each change, until it has ended."""
         await self._admit(request, "get", task_id)
-        row = self._mirror.view.by_name.get(task_id)
+        row = self._task_cache.snapshot.by_name.get(task_id)
         if row is not None:
             uid, first = row.uid, row.body()
         else:  # it is gone, or so new that the mirror does not know it yet
             seen = await self._do(lambda: tasks.get(self._kube, self._namespace, task_id))
-            uid, first = seen.uid, encoded(to_json(seen, clock.now(), brief=True))
+            uid, first = seen.uid, encode_json(task_json(seen, clock.now(), brief=True))
         return StreamingResponse(
-            self._updates.follow(task_id, uid, first),
+            self._streams.follow(task_id, uid, first),
             media_type="text/event-stream",
             headers={**_FRESH, "X-Accel-Buffering": "no"},
         )
 
     async def _admit(self, request: Request, verb: Verb, task_id: str | None = None) -> None:
-        request.scope[USER] = await self._gate.admit(request.headers, verb)
+        request.scope[USER] = await self._authorizer.authorize(request.headers, verb)
         # The id becomes part of a path of the Kubernetes API, where `..` and `?` have a meaning.
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
-            raise NotFoundError(f"there is no task {legible(task_id[:253])}: that is no name of a Workflow")
+            raise NotFoundError(f"there is no task {escape(task_id[:253])}: that is no name of a Workflow")
 
     async def _answer(self, work: Callable[[], Task]) -> Response:
         body = await self._do(lambda: _document(work()))
@@ -133,7 +137,9 @@ class Tasks:
 
         made, body = await self._do(work)
         name, uid = made.task.name, made.task.uid
-        await self._updates.shown(lambda view: name in view.by_name and view.by_name[name].uid == uid)
+        await self._streams.shown(
+            lambda snapshot: name in snapshot.by_name and snapshot.by_name[name].uid == uid
+        )
         headers = {**_FRESH, "Location": f"{ROOT}/{name}"}
         return Response(body, 201 if made.created else 200, media_type=_JSON, headers=headers)
 
@@ -141,11 +147,11 @@ class Tasks:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
-def _is_cancelled(view: View, name: str) -> bool:
+def _is_cancelled(snapshot: Snapshot, name: str) -> bool:
     """Whether a task is shown as asked to stop, or as ended, or not at all."""
-    row = view.by_name.get(name)
+    row = snapshot.by_name.get(name)
     return row is None or row.ended or row.status == "cancelled"
 
 
 def _document(task: Task) -> bytes:
-    return encoded(to_json(task, clock.now()))
+    return encode_json(task_json(task, clock.now()))

@@ -7,8 +7,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
-from ips_flows.core.rest.task_store import View
-from ips_flows.server.task_cache import Mirror
+from ips_flows.core.rest.task_store import Snapshot
+from ips_flows.server.task_cache import TaskCache
 
 HEARTBEAT_SECONDS = 15.0
 VERDICT_SECONDS = (
@@ -18,11 +18,11 @@ SHOWN_SECONDS = 2.0  # how long an answer waits for the mirror
 APPEAR_SECONDS = 10.0  # how long a task that is there may be missing in the mirror
 
 
-class Updates:
+class TaskStreams:
     """Streams of events, until their task has ended or the server is to end."""
 
-    def __init__(self, mirror: Mirror, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
-        self._mirror = mirror
+    def __init__(self, task_cache: TaskCache, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+        self._task_cache = task_cache
         self._heartbeat = heartbeat
         self._closing = False
         self._wakers: set[Callable[[], None]] = set()
@@ -33,11 +33,11 @@ class Updates:
         for wake in tuple(self._wakers):
             wake()
 
-    async def shown(self, holds: Callable[[View], bool], seconds: float = SHOWN_SECONDS) -> None:
+    async def shown(self, holds: Callable[[Snapshot], bool], seconds: float = SHOWN_SECONDS) -> None:
         """Until lists show what was just done, so that whoever did it finds it there; not for ever."""
         end = time.monotonic() + seconds
         with self._waking() as changed:
-            while not (self._closing or holds(self._mirror.view)) and time.monotonic() < end:
+            while not (self._closing or holds(self._task_cache.snapshot)) and time.monotonic() < end:
                 await self._pause(changed, end - time.monotonic())
 
     async def follow(self, name: str, uid: str, first: bytes) -> AsyncIterator[bytes]:
@@ -47,26 +47,26 @@ class Updates:
         """
         with self._waking() as changed:
             sent = first
-            yield event("task", first)
+            yield encode_event("task", first)
             missing_since, ended_at = time.monotonic(), 0.0
             while not self._closing:
-                row = self._mirror.view.by_name.get(name)
+                row = self._task_cache.snapshot.by_name.get(name)
                 now = time.monotonic()
                 if row is None or row.uid != uid:
                     if row is None and missing_since and now - missing_since < APPEAR_SECONDS:
                         await self._pause(changed, 1.0)
                         continue
-                    yield event("deleted", b"{}")
+                    yield encode_event("deleted", b"{}")
                     return
                 missing_since = 0.0
                 body = row.body()
                 if body != sent:
                     sent = body
-                    yield event("task", body)
+                    yield encode_event("task", body)
                 if row.ended:
                     ended_at = ended_at or now
                     if row.final or now - ended_at > VERDICT_SECONDS:
-                        yield event("end", b'{"status":"%s"}' % row.status.encode())
+                        yield encode_event("end", b'{"status":"%s"}' % row.status.encode())
                         return
                 if not await self._pause(changed, self._heartbeat):
                     yield b": still here\n\n"
@@ -82,7 +82,7 @@ class Updates:
 
         self._wakers.add(wake)
         try:
-            with self._mirror.listening(wake):
+            with self._task_cache.listening(wake):
                 yield changed
         finally:
             self._wakers.discard(wake)
@@ -97,6 +97,6 @@ class Updates:
         return True
 
 
-def event(kind: str, data: bytes) -> bytes:
+def encode_event(kind: str, data: bytes) -> bytes:
     """One event; JSON without spaces has no line ends."""
     return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)

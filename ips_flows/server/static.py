@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from ips_flows.core.rest.openapi import document
-from ips_flows.core.rest.responses import encoded
+from ips_flows.core.rest.responses import encode_json
 
 _HERE = Path(__file__).parent
 POLICY = (
@@ -27,11 +27,11 @@ _HEADERS: Mapping[str, str] = {
 _DOCS = ("docs.css", "docs.js")
 
 
-class Pages:
+class StaticPages:
     """`/` and `/web/`, `/docs` and `/openapi.json`. `config` is what the page has to know before it asks the API."""
 
     def __init__(self, web: Path = _HERE / "web", *, config: Mapping[str, str | None] | None = None) -> None:
-        self._config = encoded(dict(config)) if config else b""
+        self._config = encode_json(dict(config)) if config else b""
         self._web = web
 
     def add_to(self, app: FastAPI) -> None:
@@ -71,4 +71,6 @@ async def _docs(name: str = "index.html") -> Response:
 
 
 async def _openapi() -> Response:
-    return Response(encoded(document()), media_type="application/json", headers={"Cache-Control": "no-cache"})
+    return Response(
+        encode_json(document()), media_type="application/json", headers={"Cache-Control": "no-cache"}
+    )

@@ -15,21 +15,21 @@ from typing import Protocol
 
 from ips_flows.core.constants import LABEL_KIND, LABEL_VERDICT
 from ips_flows.core.errors import ApiError, NotFoundError
-from ips_flows.core.rest.task_store import COLLECTIONS, DONE, JOBS, LIVE, RESULTS, Roster, View
-from ips_flows.core.rest.trim import lean, lean_workflow
+from ips_flows.core.rest.task_store import COLLECTIONS, DONE, JOBS, LIVE, RESULTS, Snapshot, TaskStore
+from ips_flows.core.rest.trim import trim_metadata, trim_workflow
 from ips_flows.core.task import task
 from ips_flows.core.task.as_json import BRIEF_FAILURES
 from ips_flows.core.task.task import Task
-from ips_flows.jsonlog import tell, warn
+from ips_flows.jsonlog import info, warning
 from ips_flows.kube.client import Kube, core, jobs, workflows
-from ips_flows.kube.list_watch import Changed, Event, Listed, Merge, Recovered, Source, Trouble
+from ips_flows.kube.list_watch import Event, Informer, ListWatch, Replaced, Synced, Updated, WatchError
 from ips_flows.operations.tasks import IS_TASK, OUR_JOBS, with_failures
 
 _FEW = 20  # so many objects are read one by one, more of them by a list
 _AT_ONCE = 1000  # events that are taken in before the tasks are looked at
 
 
-class Observer(Protocol):
+class EventHandler(Protocol):
     """Whoever wants each event as the mirror gets it, in the mirror's thread."""
 
     def take(self, collection: str, event: Event) -> None:
@@ -38,7 +38,7 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tempo:
+class CacheIntervals:
     """How often the mirror does what, in seconds."""
 
     tick: float = 0.5  # how soon it ends when asked, and tries again what could not be read
@@ -47,18 +47,23 @@ class Tempo:
     stuck: float = 300.0  # without a beat of the loop: not alive
 
 
-class Mirror:
+class TaskCache:
     """The tasks of one namespace. `start` it, read its `view`, `stop` it."""
 
     def __init__(
-        self, kube: Kube, namespace: str, observers: Sequence[Observer] = (), *, tempo: Tempo | None = None
+        self,
+        kube: Kube,
+        namespace: str,
+        observers: Sequence[EventHandler] = (),
+        *,
+        intervals: CacheIntervals | None = None,
     ) -> None:
         self._kube = kube
         self._namespace = namespace
         self._observers = observers
-        self._tempo = tempo or Tempo()
-        self._roster = Roster()
-        self._view = View()
+        self._intervals = intervals or CacheIntervals()
+        self._store = TaskStore()
+        self._snapshot = Snapshot()
         self._synced = False
         self._listed: set[str] = set()
         self._heard: dict[str, float] = {}
@@ -79,9 +84,9 @@ class Mirror:
         self._thread.join(30)
 
     @property
-    def view(self) -> View:
+    def snapshot(self) -> Snapshot:
         """All tasks, as they were seen last."""
-        return self._view
+        return self._snapshot
 
     @property
     def broken(self) -> dict[str, str]:
@@ -90,7 +95,7 @@ class Mirror:
 
     def alive(self) -> bool:
         """Whether the thread runs and its loop goes on."""
-        return self._thread.is_alive() and time.monotonic() - self._beat < self._tempo.stuck
+        return self._thread.is_alive() and time.monotonic() - self._beat < self._intervals.stuck
 
     def not_ready(self) -> str:
         """Why what it shows is not what the API server knows; '' when it is."""
@@ -101,7 +106,7 @@ class Mirror:
         if not self._synced:
             return "the tasks were not all read yet"
         silent = time.monotonic() - min(self._heard.values())
-        return f"no word from the API server for {silent:.0f} s" if silent > self._tempo.stale else ""
+        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else ""
 
     def degraded(self) -> str:
         """What is listed now and then instead of watched, and why; '' when all is watched."""
@@ -119,11 +124,11 @@ class Mirror:
                 self._listeners.discard(listener)
 
     def _run(self) -> None:
-        with Merge(self._kube) as merge:
+        with Informer(self._kube) as merge:
             merge.add(self._sources())
             while not self._stop.is_set():
                 for number in range(_AT_ONCE):
-                    told = merge.next(0 if number else self._tempo.tick)
+                    told = merge.next(0 if number else self._intervals.tick)
                     if told is None:
                         break
                     self._take(*told)
@@ -131,16 +136,16 @@ class Mirror:
                 try:
                     self._read_up()
                 except ApiError as error:  # tried again at the next tick
-                    warn("what is missing of some tasks can't be read", error=error.message)
+                    warning("what is missing of some tasks can't be read", error=error.message)
                 self._show()
 
-    def _sources(self) -> dict[str, Source]:
+    def _sources(self) -> dict[str, ListWatch]:
         tasks = workflows(self._namespace)
         config_maps = core(self._namespace, "configmaps")
-        of = partial(Source, relist_seconds=self._tempo.relist, page=100, mirrored=False, endless=True)
-        scant = partial(of, metadata_only=True, extract=lean)
+        of = partial(ListWatch, relist_seconds=self._intervals.relist, page=100, stored=False, endless=True)
+        scant = partial(of, metadata_only=True, extract=trim_metadata)
         return {
-            LIVE: of(tasks, f"{IS_TASK},!{LABEL_VERDICT}", extract=lean_workflow),
+            LIVE: of(tasks, f"{IS_TASK},!{LABEL_VERDICT}", extract=trim_workflow),
             DONE: scant(tasks, f"{IS_TASK},{LABEL_VERDICT}"),
             JOBS: scant(jobs(self._namespace), OUR_JOBS),
             RESULTS: scant(config_maps, f"{LABEL_KIND}=results"),
@@ -149,40 +154,40 @@ class Mirror:
     def _take(self, name: str, event: Event) -> None:
         for observer in self._observers:
             observer.take(name, event)
-        if isinstance(event, Trouble):
+        if isinstance(event, WatchError):
             if name not in self._broken:
-                warn("a collection can't be watched", collection=name, error=event.error.message)
+                warning("a collection can't be watched", collection=name, error=event.error.message)
             self._broken[name] = event.error.message
             return
         self._heard[name] = time.monotonic()
-        if isinstance(event, Recovered):
+        if isinstance(event, Synced):
             self._broken.pop(name, None)
-            tell("a collection is watched again", collection=name)
-        elif isinstance(event, Listed):
-            self._roster.replace(name, event.items)
+            info("a collection is watched again", collection=name)
+        elif isinstance(event, Replaced):
+            self._store.replace(name, event.items)
             self._listed.add(name)
-        elif isinstance(event, Changed):
-            self._roster.change(name, event.item, gone=event.gone)
+        elif isinstance(event, Updated):
+            self._store.change(name, event.item, gone=event.gone)
 
     def _read_up(self) -> None:
         """Read what the events do not tell."""
         self._look_after_leaving()
         self._learn_requests()
-        for seen in self._roster.unexplained():
+        for seen in self._store.without_failures():
             self._beat = time.monotonic()
             self._explain(seen)
 
     def _look_after_leaving(self) -> None:
-        leaving = dict(self._roster.leaving)
+        leaving = dict(self._store.leaving)
         if len(leaving) > _FEW:
             there = {
                 item["metadata"]["uid"]
                 for item in self._kube.list(workflows(self._namespace), labels=IS_TASK, metadata_only=True)
             }
             for uid in leaving.keys() - there:
-                self._roster.forget(uid)
+                self._store.forget(uid)
         for uid, name in leaving.items():
-            if uid in self._roster.leaving:
+            if uid in self._store.leaving:
                 self._look_at(uid, name)
 
     def _look_at(self, uid: str, name: str) -> None:
@@ -190,34 +195,34 @@ class Mirror:
         try:
             found = self._kube.get(workflows(self._namespace, name))
         except NotFoundError:
-            self._roster.forget(uid)
+            self._store.forget(uid)
             return
         if found["metadata"]["uid"] == uid and task.is_task(found):
-            self._roster.stays(found)
+            self._store.keep(found)
         else:
-            self._roster.forget(uid)
+            self._store.forget(uid)
 
     def _learn_requests(self) -> None:
-        unknown = self._roster.unknown()
+        unknown = self._store.without_details()
         if len(unknown) > _FEW:
             ended = f"{IS_TASK},{LABEL_VERDICT}"
             for whole in self._kube.list(workflows(self._namespace), labels=ended, page=50):
                 self._beat = time.monotonic()
-                self._roster.learn(whole)
-        for uid, name in self._roster.unknown().items():
+                self._store.add_details(whole)
+        for uid, name in self._store.without_details().items():
             self._look_at(uid, name)
 
     def _explain(self, seen: Task) -> None:
         told = with_failures(self._kube, seen)
-        self._roster.explain(seen, told.failures[:BRIEF_FAILURES], told.message)
+        self._store.add_failures(seen, told.failures[:BRIEF_FAILURES], told.message)
 
     def _show(self) -> None:
         if not {LIVE, DONE, JOBS} <= self._listed:
             return
-        view = self._roster.view()
+        view = self._store.snapshot()
         if view is not None:
-            self._view = view
-        if not self._synced and not self._roster.incoming:
+            self._snapshot = view
+        if not self._synced and not self._store.incoming:
             self._synced = True
         if view is not None:
             with self._guard:

@@ -25,9 +25,16 @@ from urllib3.exceptions import HTTPError
 
 from ips_flows.core import clock
 from ips_flows.core.notice import signature
-from ips_flows.core.notice.event import Message, objection
+from ips_flows.core.notice.event import Payload, rejection
 from ips_flows.core.notice.notice import Format, Outcome
-from ips_flows.core.notice.targets import RefusedError, Resolver, Rules, Target, judge, shown
+from ips_flows.core.notice.targets import (
+    AllowedTarget,
+    ForbiddenTargetError,
+    Resolver,
+    Rules,
+    allowed_target,
+    shown_url,
+)
 from ips_flows.core.version import __version__
 
 BUDGET_SECONDS = 45.0  # for all of a delivery: who waits for it may hold a place in the queue
@@ -40,11 +47,11 @@ _PASSING = frozenset({408, 425, 429})  # beside 5xx: the same may do soon
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Message:
     """A message and where it goes. `secret` signs it; '' leaves it unsigned."""
 
     url: str
-    message: Message
+    message: Payload
     id: str
     form: Format = "json"
     secret: str = ""
@@ -61,17 +68,17 @@ class Delivery:
     not_before: str = ""
 
 
-def look_up(host: str, port: int) -> list[str]:
+def resolve_host(host: str, port: int) -> list[str]:
     """The addresses of a host, as the system resolves it, numbers in any notation included."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return [str(entry[4][0]) for entry in found]
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class DeliveryIO:
     """What a delivery needs of the world; tests give their own. `try_seconds` is what a try may take in all."""
 
-    resolve: Resolver = look_up
+    resolve: Resolver = resolve_host
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = clock.now
@@ -79,7 +86,7 @@ class Means:
     try_seconds: float = 10.0
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     status: int
     retry_after: str
     body: bytes
@@ -90,36 +97,36 @@ class _FailedError(Exception):
 
 
 def deliver(
-    parcel: Parcel, rules: Rules, means: Means | None = None, *, seconds: float = BUDGET_SECONDS
+    parcel: Message, rules: Rules, io: DeliveryIO | None = None, *, seconds: float = BUDGET_SECONDS
 ) -> Delivery:
     """Deliver a message within so many seconds. Raises nothing for what a receiver, its name or its key are like."""
-    means = means or Means()
-    end = means.monotonic() + seconds
+    io = io or DeliveryIO()
+    end = io.monotonic() + seconds
     try:
-        key = signature.key_of(parcel.secret) if parcel.secret else None
-        target = _judged(parcel.url, rules, means)
-    except RefusedError as error:
+        key = signature.signing_key(parcel.secret) if parcel.secret else None
+        target = _judged(parcel.url, rules, io)
+    except ForbiddenTargetError as error:
         return Delivery("refused", reason=str(error))
     except _FailedError as error:
         return Delivery("undelivered", reason=str(error))
     except ValueError as error:
         return Delivery("undelivered", reason=f"secret: {error}")
-    courier = _Courier(parcel, key, target, means)
+    connection = _Connection(parcel, key, target, io)
     found, wait = Delivery("undelivered", reason="no time was left"), 0.0
     for number in range(_TRIES):
-        left = end - means.monotonic() - wait
-        if left < min(_LEAST_SECONDS, means.try_seconds):
+        left = end - io.monotonic() - wait
+        if left < min(_LEAST_SECONDS, io.try_seconds):
             break
         if wait:
-            means.sleep(wait)
-        found, pause = courier.one_try(number, min(left, means.try_seconds))
+            io.sleep(wait)
+        found, pause = connection.one_try(number, min(left, io.try_seconds))
         if pause is None:
             break
         wait = max(pause, _BACKOFF_SECONDS[min(number, len(_BACKOFF_SECONDS) - 1)])
     return found
 
 
-def _judged(url: str, rules: Rules, means: Means) -> Target:
+def _judged(url: str, rules: Rules, io: DeliveryIO) -> AllowedTarget:
     """The target of a URL, as the library that sends to it reads the URL: no second reading can differ."""
     try:
         read = str(requests.Request("POST", url).prepare().url)
@@ -128,19 +135,19 @@ def _judged(url: str, rules: Rules, means: Means) -> Target:
     except (requests.RequestException, ValueError) as error:
         raise _FailedError("the URL can't be read") from error
     try:
-        return judge(read, rules, functools.partial(_resolve, means))
+        return allowed_target(read, rules, functools.partial(_resolve, io))
     except OSError as error:
-        raise _FailedError(f"{shown(url)}: {error.strerror or error}") from error
+        raise _FailedError(f"{shown_url(url)}: {error.strerror or error}") from error
 
 
-def _resolve(means: Means, host: str, port: int) -> Iterable[str]:
+def _resolve(io: DeliveryIO, host: str, port: int) -> Iterable[str]:
     """A look-up that takes no longer than a try: the system's can't be told how long it may."""
     found: list[Iterable[str]] = []
     failed: list[OSError] = []
 
     def run() -> None:
         try:
-            found.append(list(means.resolve(host, port)))
+            found.append(list(io.resolve(host, port)))
         except OSError as error:
             failed.append(error)
         except UnicodeError:
@@ -148,22 +155,22 @@ def _resolve(means: Means, host: str, port: int) -> Iterable[str]:
 
     thread = threading.Thread(target=run, name="resolver", daemon=True)
     thread.start()
-    thread.join(means.try_seconds)
+    thread.join(io.try_seconds)
     if failed:
         raise failed[0]
     if not found:
-        raise OSError(f"its name is not resolved within {means.try_seconds:g} s")
+        raise OSError(f"its name is not resolved within {io.try_seconds:g} s")
     return found[0]
 
 
 @dataclass(frozen=True, slots=True)
-class _Courier:
+class _Connection:
     """One parcel on its way to one target."""
 
-    parcel: Parcel
+    parcel: Message
     key: bytes | None
-    target: Target
-    means: Means
+    target: AllowedTarget
+    io: DeliveryIO
 
     def one_try(self, number: int, seconds: float) -> tuple[Delivery, float | None]:
         """What try number 0, 1, … brought, and the least pause before another; None where none is to follow."""
@@ -175,7 +182,7 @@ class _Courier:
             return Delivery("undelivered", None, str(error), tries), 0.0
         status = answer.status
         if 200 <= status <= 299:
-            why = objection(self.parcel.form, status, answer.body)
+            why = rejection(self.parcel.form, status, answer.body)
             if not why:
                 return Delivery("delivered", status, tries=tries), None
             return Delivery("undelivered", status, why, tries), 0.0
@@ -184,12 +191,12 @@ class _Courier:
         if status not in _PASSING and status < 500:
             # Someone must mend it first: the next round comes later.
             return Delivery("undelivered", status, _words(status), tries), None
-        now = self.means.now()
+        now = self.io.now()
         asked = clock.retry_after(answer.retry_after, now)
         not_before = clock.stamp(now + timedelta(seconds=asked)) if asked else ""
         return Delivery("undelivered", status, _words(status), tries, not_before), asked
 
-    def _send(self, address: str, seconds: float) -> _Answer:
+    def _send(self, address: str, seconds: float) -> _Response:
         """One try. Raises _FailedError where it brings no answer."""
         line = _Line()
         adapter = _Pinned(self.target, address, line)
@@ -199,20 +206,20 @@ class _Courier:
                 contextlib.closing(adapter),
                 _cut_after(line, seconds),
                 adapter.send(
-                    self._prepared(), stream=True, timeout=seconds, verify=self.means.verify
+                    self._prepared(), stream=True, timeout=seconds, verify=self.io.verify
                 ) as response,
             ):
                 if line.is_cut:  # the library takes headers that break off for whole ones
                     raise TimeoutError
                 retry_after = str(response.headers.get("Retry-After") or "")
-                return _Answer(response.status_code, retry_after, _read(response))
+                return _Response(response.status_code, retry_after, _read(response))
         except (requests.RequestException, HTTPError, OSError) as error:
             why = f"no answer within {seconds:.2g} s" if line.is_cut else _why(error)
-            raise _FailedError(f"{shown(self.parcel.url)}: {why}") from error
+            raise _FailedError(f"{shown_url(self.parcel.url)}: {why}") from error
 
     def _prepared(self) -> requests.PreparedRequest:
         """What is sent; its time and its signature are those of this try."""
-        parcel, target, now = self.parcel, self.target, self.means.now()
+        parcel, target, now = self.parcel, self.target, self.io.now()
         body = parcel.message.body
         name = f"[{target.name}]" if ":" in target.name else target.name
         own_way = parcel.form == "dingtalk"
@@ -303,7 +310,7 @@ class _Https(HTTPSConnection):
 class _Pinned(HTTPAdapter):
     """Connects to one address, whatever the URL says; the name stays that of Host and TLS."""
 
-    def __init__(self, target: Target, address: str, line: _Line) -> None:
+    def __init__(self, target: AllowedTarget, address: str, line: _Line) -> None:
         self._target = target
         self._address = address
         self._line = line

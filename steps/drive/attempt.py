@@ -11,9 +11,9 @@ from ips_flows.core.constants import LABEL_WORKFLOW_UID, attempt_name, group_nam
 from ips_flows.core.errors import NotFoundError
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
-from ips_flows.core.pods.pull_job import config_map, index_data, owner, read_index, task_labels
+from ips_flows.core.pods.pull_job import config_map, index_data, owner_reference_of, read_index, task_labels
 from ips_flows.kube.client import core
-from steps.context import Footing, LostFootingError
+from steps.context import ReplacePodError, StepContext
 from steps.drive.evidence_reader import stored_chunks
 
 
@@ -21,7 +21,7 @@ from steps.drive.evidence_reader import stored_chunks
 class Attempt:
     """Attempt `number` (0, 1, …) of a group. `nodes` are by the index of their pods; `owner` is of all it makes."""
 
-    footing: Footing
+    context: StepContext
     plan: GroupPlan
     number: int
     name: str
@@ -29,38 +29,40 @@ class Attempt:
     nodes: Sequence[PlannedNode]
 
     @classmethod
-    def take_up(cls, footing: Footing, wave: str, number: int) -> Self:
+    def read(cls, context: StepContext, wave: str, number: int) -> Self:
         """Read the plan of `wave`, and the index of the attempt, which is written down where there is none.
 
         Raises LostFootingError when either belongs to another task, NotFoundError when there is no plan.
         """
         group = int(wave.removeprefix("wave-")) - 1
-        plan_map = _own_map(footing, group_name(footing.task, footing.uid, group))
+        plan_map = _own_map(context, group_name(context.task, context.uid, group))
         plan = GroupPlan.decode(plan_map["binaryData"])
-        name = attempt_name(footing.task, footing.uid, group, number)
-        owned_by = owner("v1", "ConfigMap", plan_map["metadata"]["name"], plan_map["metadata"]["uid"])
+        name = attempt_name(context.task, context.uid, group, number)
+        owned_by = owner_reference_of(
+            "v1", "ConfigMap", plan_map["metadata"]["name"], plan_map["metadata"]["uid"]
+        )
         try:
-            index = _own_map(footing, name)
+            index = _own_map(context, name)
         except NotFoundError:
-            index = footing.kube.create(
-                core(footing.namespace, "configmaps"),
+            index = context.kube.create(
+                core(context.namespace, "configmaps"),
                 config_map(
                     name,
-                    labels=task_labels(footing.task, footing.uid, "index", group, number),
+                    labels=task_labels(context.task, context.uid, "index", group, number),
                     owner_reference=owned_by,
-                    binary=index_data(_still_to_do(footing, plan, number)),
+                    binary=index_data(_still_to_do(context, plan, number)),
                 ),
             )
         planned = {node.name: node for node in plan.nodes}
-        return cls(footing, plan, number, name, owned_by, [planned[node] for node in read_index(index)])
+        return cls(context, plan, number, name, owned_by, [planned[node] for node in read_index(index)])
 
     @property
     def earlier(self) -> list[Self]:
         """The attempts of the group before this one, as far as their names and labels go."""
-        footing, group = self.footing, self.plan.group
+        context, group = self.context, self.plan.group
         return [
             replace(
-                self, number=number, name=attempt_name(footing.task, footing.uid, group, number), nodes=()
+                self, number=number, name=attempt_name(context.task, context.uid, group, number), nodes=()
             )
             for number in range(self.number)
         ]
@@ -68,35 +70,35 @@ class Attempt:
     @property
     def pods(self) -> str:
         """The selector of the attempt's pods."""
-        return f"batch.kubernetes.io/job-name={self.name},{LABEL_WORKFLOW_UID}={self.footing.uid}"
+        return f"batch.kubernetes.io/job-name={self.name},{LABEL_WORKFLOW_UID}={self.context.uid}"
 
     @property
     def job_labels(self) -> Json:
         """The labels of the attempt's Job and its pods."""
-        return task_labels(self.footing.task, self.footing.uid, "pull", self.plan.group, self.number)
+        return task_labels(self.context.task, self.context.uid, "pull", self.plan.group, self.number)
 
     def path(self, kind: str, name: str = "") -> str:
         """The API path of a core object of the task, or of their collection."""
-        return core(self.footing.namespace, kind, name)
+        return core(self.context.namespace, kind, name)
 
     def seconds_left(self) -> float:
         """How many seconds the task still has; negative past its deadline."""
         return (clock.parse(self.plan.deadline) - clock.now()).total_seconds()
 
 
-def _own_map(footing: Footing, name: str) -> Json:
+def _own_map(context: StepContext, name: str) -> Json:
     """A ConfigMap of this task: its name holds but the first digits of the task's uid, its label all."""
-    found = footing.kube.get(core(footing.namespace, "configmaps", name))
-    if found["metadata"]["labels"].get(LABEL_WORKFLOW_UID) != footing.uid:
-        raise LostFootingError(f"ConfigMap {name} belongs to another task")
+    found = context.kube.get(core(context.namespace, "configmaps", name))
+    if found["metadata"]["labels"].get(LABEL_WORKFLOW_UID) != context.uid:
+        raise ReplacePodError(f"ConfigMap {name} belongs to another task")
     return found
 
 
-def _still_to_do(footing: Footing, plan: GroupPlan, number: int) -> list[str]:
+def _still_to_do(context: StepContext, plan: GroupPlan, number: int) -> list[str]:
     """The nodes of a group that no earlier attempt brought to a good end."""
     done = {
         name
-        for chunk in stored_chunks(footing)
+        for chunk in stored_chunks(context)
         if chunk.group == plan.group and chunk.attempt < number
         for name, node in chunk.nodes.items()
         if node.ok

@@ -12,20 +12,20 @@ from typing import Any
 from ips_flows.core.constants import ANNOTATION_BATCH_SIZE
 from ips_flows.core.errors import GoneError, NotFoundError, UnavailableError
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.plan.window import Standing, breaker_open, parallelism, resized, startable
+from ips_flows.core.plan.window import WindowState, breaker_open, job_parallelism, parse_window, ungatable
 from ips_flows.core.pods.evidence import ENDED_CANCELLED, ENDED_TIMEOUT, is_terminal
-from ips_flows.core.pods.pull_job import POD_SLACK_SECONDS, index_of
-from ips_flows.core.results.records import unbearable
-from ips_flows.core.results.results import FILTER_GROUP, Failure, ImageResult, Result, Skip, fold
-from steps.context import EXIT_LOST, Footing, LostFootingError, is_over, is_stopped, say
+from ips_flows.core.pods.pull_job import POD_SLACK_SECONDS, completion_index
+from ips_flows.core.results.records import loss_violation
+from ips_flows.core.results.results import FILTER_GROUP, FailureReason, ImageResult, Result, SkipReason, fold
+from steps.context import EXIT_REPLACE_POD, ReplacePodError, StepContext, is_over, is_stopped, say
 from steps.drive.attempt import Attempt
 from steps.drive.evidence_reader import stored_chunks
-from steps.drive.owned_job import HeldJob
-from steps.drive.pod_cache import JobPods
-from steps.drive.pod_events import Words
-from steps.drive.pod_tracker import PodWatch, is_pulling
-from steps.drive.recorder import Record
-from steps.drive.throttle import Pace
+from steps.drive.owned_job import OwnedJob
+from steps.drive.pod_cache import PodCache
+from steps.drive.pod_events import PodEvents
+from steps.drive.pod_tracker import PodTracker, is_pulling
+from steps.drive.recorder import ResultRecorder
+from steps.drive.throttle import Throttle
 
 _IDLE_SECONDS = 2.0  # how long a pass may be awaited when nothing changes
 _PATIENCE_SECONDS = 120.0  # without an answer of the API, then another pod may try
@@ -65,47 +65,47 @@ class Driver:
     """One life of the driver of one attempt: look, decide by the window, let nodes go, wait."""
 
     def __init__(self, attempt: Attempt, workflow: Mapping[str, Any], sigterm: _Sigterm) -> None:
-        self._footing = attempt.footing
+        self._context = attempt.context
         self._attempt = attempt
         self._plan = attempt.plan
         self._sigterm = sigterm
         self._window = self._wanted_window(workflow)
         self._barrier: int | None = None
-        self._job = HeldJob(attempt)
-        self._record = Record(attempt, self._job)
-        self._pods = JobPods(attempt)
-        self._words = Words(attempt.footing, f"{attempt.name}-")
-        self._watch = PodWatch(attempt, self._job, self._record, self._words)
-        self._pace = Pace()
-        self._earlier: list[HeldJob] = []
+        self._job = OwnedJob(attempt)
+        self._recorder = ResultRecorder(attempt, self._job)
+        self._pods = PodCache(attempt)
+        self._events = PodEvents(attempt.context, f"{attempt.name}-")
+        self._tracker = PodTracker(attempt, self._job, self._recorder, self._events)
+        self._throttle = Throttle()
+        self._earlier: list[OwnedJob] = []
         self._earlier_until = 0.0
 
     def run(self) -> int:
         """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
-        if not self._record.whole:
+        if not self._recorder.complete:
             self._fence_earlier()
-            self._job.take(self._window)
+            self._job.create_or_adopt(self._window)
         # Only now: what is listed has the epoch that an adopted Job's pods got.
-        with self._words, self._pods:
+        with self._events, self._pods:
             return self._run()
 
     def _run(self) -> int:
         silent_since: float | None = None
         while True:
             try:
-                if self._record.whole:
+                if self._recorder.complete:
                     return self._conclude()
                 self._pass()
-                self._pace.went_well()
+                self._throttle.succeeded()
                 silent_since = None
-                if not self._record.whole:
+                if not self._recorder.complete:
                     self._wait()
             except (UnavailableError, GoneError) as error:
                 at = time.monotonic()
                 silent_since = None if error.status == _TOO_MANY_REQUESTS else silent_since or at
                 if silent_since is not None and at - silent_since > _PATIENCE_SECONDS:
                     raise
-                pause = self._pace.trouble(error)
+                pause = self._throttle.failed(error)
                 say(f"the API does not answer, trying again in {pause:g} s: {error.message}")
                 self._back_off(pause)
             except _StoppedError:
@@ -117,31 +117,31 @@ class Driver:
 
     def _pass(self) -> None:
         """One look and what follows from it."""
-        pods = self._pods.look()
+        pods = self._pods.list()
         try:
-            current = self._job.check()
+            current = self._job.verify_holder()
         except NotFoundError as error:
             self._without_job(error)
             return
         if self._attempt.seconds_left() <= 0:
             self._give_up(self._job.pods())
             return
-        gated, pulling = self._watch.look_at(pods)
+        gated, pulling = self._tracker.sync(pods)
         self._resize(current, pulling)
-        self._watch.find_lost(pods, current)
+        self._tracker.find_lost(pods, current)
         pulling += self._pulling_earlier()
-        standing = self._standing(gated, pulling)
-        if breaker_open(standing) and not pulling:
+        state = self._window_state(gated, pulling)
+        if breaker_open(state) and not pulling:
             self._open_breaker()
         else:
-            pulling += self._let_go(gated, startable(standing))
-        self._record.persist_when_due()
+            pulling += self._ungate(gated, ungatable(state))
+        self._recorder.persist_when_due()
         self._tidy(pods)
-        self._record.show(pulling=pulling, window=self._window)
+        self._recorder.report(pulling=pulling, window=self._window)
 
     def _fence_earlier(self) -> None:
         """An attempt all of whose drivers were lost may have left pods that pull, and others at the gate."""
-        self._earlier = [job for job in map(HeldJob, self._attempt.earlier) if job.fence()]
+        self._earlier = [job for job in map(OwnedJob, self._attempt.earlier) if job.adopt_if_exists()]
         self._earlier_until = time.monotonic() + self._plan.node_timeout + POD_SLACK_SECONDS
 
     def _pulling_earlier(self) -> int:
@@ -156,56 +156,56 @@ class Driver:
         if self._attempt.seconds_left() <= 0:
             self._give_up([])
             return
-        self._watch.record_awaited()
-        self._record.persist()  # the pods that showed it are gone as well
-        raise LostFootingError(f"Job {self._attempt.name} is gone") from error
+        self._tracker.record_awaited()
+        self._recorder.persist()  # the pods that showed it are gone as well
+        raise ReplacePodError(f"Job {self._attempt.name} is gone") from error
 
     def _give_up(self, pods: Sequence[Json]) -> None:
         """The task's time is up: what is there counts, every node that is left has timed out."""
-        self._watch.give_up(pods, ENDED_TIMEOUT)
-        timeout = ImageResult(Result.FAILED, Failure.TIMEOUT, "the task's time was up")
-        for index in self._record.left:
-            self._record.add_untried(index, timeout)
+        self._tracker.give_up(pods, ENDED_TIMEOUT)
+        timeout = ImageResult(Result.FAILED, FailureReason.TIMEOUT, "the task's time was up")
+        for index in self._recorder.left:
+            self._recorder.add_untried(index, timeout)
 
     def _resize(self, current: Mapping[str, Any], pulling: int) -> None:
         """Take in a window that was changed meanwhile. The Job's parallelism only ever rises."""
-        window = self._wanted_window(self._footing.kube.get(self._footing.path, metadata_only=True))
+        window = self._wanted_window(self._context.kube.get(self._context.path, metadata_only=True))
         if window != self._window:
             say(f"window {self._window} → {window}" if window else f"window {self._window} → 0: paused")
             self._window, self._barrier = window, None
         if self._plan.order == "batch" and self._barrier is None:
-            self._barrier = len(self._record) + self._watch.awaited + pulling
-        pods = parallelism(window, len(self._attempt.nodes)) if window else 0
+            self._barrier = len(self._recorder) + self._tracker.awaited + pulling
+        pods = job_parallelism(window, len(self._attempt.nodes)) if window else 0
         if pods > current["spec"]["parallelism"]:
             self._job.raise_parallelism(pods)
 
     def _wanted_window(self, workflow: Mapping[str, Any]) -> int:
         """The window that the task is to have now; the plan's, where nobody asked for another."""
-        if workflow["metadata"]["uid"] != self._footing.uid:
-            raise LostFootingError(f"Workflow {self._footing.task} was replaced")
+        if workflow["metadata"]["uid"] != self._context.uid:
+            raise ReplacePodError(f"Workflow {self._context.task} was replaced")
         asked = (workflow["metadata"].get("annotations") or {}).get(ANNOTATION_BATCH_SIZE)
-        wanted = None if asked is None else resized(asked, self._plan.eligible)
+        wanted = None if asked is None else parse_window(asked, self._plan.eligible)
         return self._plan.window if wanted is None else wanted
 
-    def _standing(self, gated: Mapping[int, Json], pulling: int) -> Standing:
-        return Standing(
+    def _window_state(self, gated: Mapping[int, Json], pulling: int) -> WindowState:
+        return WindowState(
             window=self._window,
             pulling=pulling,
             gated=tuple(gated),
-            ended=len(self._record),
-            reached=self._record.reached + self._watch.awaited_reached,
+            ended=len(self._recorder),
+            reached=self._recorder.reached + self._tracker.awaited_reached,
             barrier=self._barrier,
-            awaited=self._watch.awaited,
+            awaited=self._tracker.awaited,
         )
 
-    def _let_go(self, gated: Mapping[int, Json], indexes: Sequence[int]) -> int:
+    def _ungate(self, gated: Mapping[int, Json], indexes: Sequence[int]) -> int:
         """Ungate pods; returns how many there still were."""
         started = 0
-        for first in range(0, len(indexes), self._pace.at_once):
+        for first in range(0, len(indexes), self._throttle.concurrency):
             if self._sigterm.came:
                 break
-            some = indexes[first : first + self._pace.at_once]
-            for pod in self._job.let_go([(gated[index], self._attempt.nodes[index].name) for index in some]):
+            some = indexes[first : first + self._throttle.concurrency]
+            for pod in self._job.ungate([(gated[index], self._attempt.nodes[index].name) for index in some]):
                 self._pods.put(pod)
                 started += 1
         return started
@@ -216,24 +216,24 @@ class Driver:
             pod
             for pod in pods
             if is_terminal(pod)
-            and self._record.is_stored(index_of(pod))
+            and self._recorder.is_stored(completion_index(pod))
             and "deletionTimestamp" not in pod["metadata"]
         )
-        self._pods.drop(self._job.delete_beside(stored, self._pace.at_once))
+        self._pods.remove(self._job.delete_in_background(stored, self._throttle.concurrency))
 
     def _open_breaker(self) -> None:
-        say(f"the breaker opened: {len(self._record)} nodes ended and no image is on any of them")
-        for index in self._record.left:
-            self._record.add_alike(index, ImageResult(Result.SKIPPED, Skip.BREAKER_OPEN))
+        say(f"the breaker opened: {len(self._recorder)} nodes ended and no image is on any of them")
+        for index in self._recorder.left:
+            self._recorder.add_for_all_images(index, ImageResult(Result.SKIPPED, SkipReason.BREAKER_OPEN))
 
     # -- waits
 
     def _wait(self) -> None:
         """Until a pod changes, or the next look is due."""
-        rest = self._pace.rest
+        rest = self._throttle.rest
         with self._sigterm.ends_wait():
             time.sleep(rest)
-            self._pods.await_change(rest if self._watch.awaited else _IDLE_SECONDS)
+            self._pods.wait_for_change(rest if self._tracker.awaited else _IDLE_SECONDS)
 
     def _back_off(self, seconds: float) -> None:
         """Pause before the API is asked again; SIGTERM ends it, and is seen by the loop."""
@@ -244,20 +244,20 @@ class Driver:
 
     def _conclude(self) -> int:
         """Something is known of every node: 0 where none lacks an image, or the losses are allowed."""
-        self._record.persist()
-        self._record.show(pulling=0, window=self._window)
-        failed = self._record.failed
-        say(f"{self._plan.wave}: {len(self._record) - failed} nodes done, {failed} failed")
+        self._recorder.persist()
+        self._recorder.report(pulling=0, window=self._window)
+        failed = self._recorder.failed
+        say(f"{self._plan.wave}: {len(self._recorder) - failed} nodes done, {failed} failed")
         return 1 if failed and self._losses_spoil() else 0
 
     def _stop(self) -> int:
         """SIGTERM: the task was stopped, or only this pod is to go."""
-        if not is_stopped(self._footing.workflow()):
-            self._record.persist()
+        if not is_stopped(self._context.workflow()):
+            self._recorder.persist()
             say("this pod is to go: the next driver takes over")
-            return EXIT_LOST
-        self._watch.give_up(self._job.pods(), ENDED_CANCELLED)
-        self._record.persist()
+            return EXIT_REPLACE_POD
+        self._tracker.give_up(self._job.pods(), ENDED_CANCELLED)
+        self._recorder.persist()
         self._job.delete()
         say("the task was stopped")
         return 1
@@ -269,14 +269,14 @@ class Driver:
             say(f"{left} of {self._plan.max_retries} retries left")
             return True
         group = self._plan.group
-        chunks = [one for one in stored_chunks(self._footing) if FILTER_GROUP < one.group <= group]
+        chunks = [one for one in stored_chunks(self._context) if FILTER_GROUP < one.group <= group]
         waves: dict[int, set[str]] = {}
         for chunk in chunks:
             waves.setdefault(chunk.group, set()).update(chunk.nodes)
         waves.setdefault(group, set()).update(node.name for node in self._plan.nodes)
         allowed = self._plan.losses_allowed
         results = fold(chunks)
-        why = unbearable(
+        why = loss_violation(
             [waves[one] for one in sorted(waves)], results, allowed=allowed, deadline=self._plan.deadline
         )
         lost = sum(not node.ok for node in results.values())
@@ -284,12 +284,12 @@ class Driver:
         return bool(why)
 
 
-def run(footing: Footing, arguments: Sequence[str]) -> int:
+def run(context: StepContext, arguments: Sequence[str]) -> int:
     """Drive `wave` in attempt number `attempt`."""
     wave, attempt = arguments
     sigterm = _Sigterm()
-    workflow = footing.workflow()
+    workflow = context.workflow()
     if is_over(workflow):
         say("the task was stopped")
         return 1
-    return Driver(Attempt.take_up(footing, wave, int(attempt)), workflow, sigterm).run()
+    return Driver(Attempt.read(context, wave, int(attempt)), workflow, sigterm).run()

@@ -13,55 +13,57 @@ from ips_flows.core.errors import NotFoundError
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.plan.eligibility import Node, is_ready, read_node
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
-from ips_flows.core.pods.evidence import image_results, lacks_word
+from ips_flows.core.pods.evidence import awaits_pull_event, image_results
 from ips_flows.core.results.results import Chunk, ImageResult, decode
 from ips_flows.kube.client import core
-from steps.context import Footing
-from steps.drive.pod_events import Words
+from steps.context import StepContext
+from steps.drive.pod_events import PodEvents
 
 _WORD_SECONDS = 3.0  # how long the kubelet's word on an image is awaited after its pod has ended
 _SILENT_SECONDS = 30.0
 
 
-def stored_chunks(footing: Footing) -> list[Chunk]:
+def stored_chunks(context: StepContext) -> list[Chunk]:
     """The results of a task that are stored so far."""
-    labels = f"{LABEL_WORKFLOW_UID}={footing.uid},{LABEL_KIND}=results"
-    path = core(footing.namespace, "configmaps")
-    return [decode(entry["binaryData"]) for entry in footing.kube.list(path, labels=labels)]
+    labels = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND}=results"
+    path = core(context.namespace, "configmaps")
+    return [decode(entry["binaryData"]) for entry in context.kube.list(path, labels=labels)]
 
 
-class PodWitness:
+class EvidenceReader:
     """Judges the pods of one group."""
 
-    def __init__(self, footing: Footing, plan: GroupPlan) -> None:
-        self._footing = footing
+    def __init__(self, context: StepContext, plan: GroupPlan) -> None:
+        self._context = context
         self._plan = plan
         self._ended: dict[str, float] = {}
 
     def results(
-        self, planned: PlannedNode, pod: Mapping[str, Any], words: Words
+        self, planned: PlannedNode, pod: Mapping[str, Any], pod_events: PodEvents
     ) -> tuple[ImageResult, ...] | None:
         """The results of a pod that has ended; None while the kubelet's word on them may still come."""
         uid = pod["metadata"]["uid"]
-        events = words.of(uid)
-        if lacks_word(self._plan, pod, events):
+        events = pod_events.for_pod(uid)
+        if awaits_pull_event(self._plan, pod, events):
             due = self._ended.setdefault(uid, time.monotonic()) + _WORD_SECONDS
-            if time.monotonic() < due or not words.ask(due):
+            if time.monotonic() < due or not pod_events.relist(due):
                 return None
-            events = words.of(uid)
+            events = pod_events.for_pod(uid)
         self._ended.pop(uid, None)
-        words.forget(uid)
+        pod_events.forget(uid)
         return image_results(self._plan, planned, pod, events, partial(self._node, planned.name))
 
-    def now(self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str) -> tuple[ImageResult, ...]:
+    def results_now(
+        self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str
+    ) -> tuple[ImageResult, ...]:
         """The results of a pod that is given up, by what can be seen at this moment."""
         node = partial(self._node, planned.name)
         return image_results(self._plan, planned, pod, self._events(pod), node, why=why)
 
-    def silent(self, name: str) -> str:
+    def silence_reason(self, name: str) -> str:
         """Why the node's kubelet counts as silent, or an empty text."""
         try:
-            node = self._footing.kube.get(f"/api/v1/nodes/{name}")
+            node = self._context.kube.get(f"/api/v1/nodes/{name}")
         except NotFoundError:
             return f"node {name} is gone"
         if is_ready(node):
@@ -73,12 +75,12 @@ class PodWitness:
 
     def _events(self, pod: Mapping[str, Any]) -> list[Json]:
         """What was told of a pod, read at this moment."""
-        path = core(self._footing.namespace, "events")
-        return list(self._footing.kube.list(path, fields=f"involvedObject.uid={pod['metadata']['uid']}"))
+        path = core(self._context.namespace, "events")
+        return list(self._context.kube.list(path, fields=f"involvedObject.uid={pod['metadata']['uid']}"))
 
     def _node(self, name: str) -> Node | None:
         try:
-            return read_node(self._footing.kube.get(f"/api/v1/nodes/{name}"))
+            return read_node(self._context.kube.get(f"/api/v1/nodes/{name}"))
         except NotFoundError:
             return None
 

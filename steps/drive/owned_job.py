@@ -20,30 +20,38 @@ from ips_flows.core.constants import (
 )
 from ips_flows.core.errors import ConflictError, InvalidError, NotFoundError
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.pods.pull_job import end_bound, end_unbound, is_gated, job, pod_epoch, take_over, ungate
+from ips_flows.core.pods.pull_job import (
+    deadline_patch,
+    epoch_patch,
+    failed_status_patch,
+    is_gated,
+    pod_epoch,
+    pull_job,
+    ungate_patch,
+)
 from ips_flows.kube.client import PatchKind, jobs
-from steps.context import LostFootingError, say
+from steps.context import ReplacePodError, say
 from steps.drive.attempt import Attempt
-from steps.drive.throttle import AT_ONCE
+from steps.drive.throttle import MAX_CONCURRENT
 
 _NET_SECONDS = 10  # how much longer the Job lives: a net that must not forestall our own end
 
 
-class HeldJob:
+class OwnedJob:
     """The Job of an attempt, as the driver in this pod holds it. `started` is when it was made, RFC 3339."""
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._kube = attempt.footing.kube
-        self._path = jobs(attempt.footing.namespace, attempt.name)
-        self._hands = ThreadPoolExecutor(2 * AT_ONCE)
+        self._kube = attempt.context.kube
+        self._path = jobs(attempt.context.namespace, attempt.name)
+        self._hands = ThreadPoolExecutor(2 * MAX_CONCURRENT)
         self._deletions: list[Future[bool]] = []
         self._me = os.environ.get("HOSTNAME") or socket.gethostname()
         self.started = clock.stamp(clock.now())
 
     # -- taking and keeping it
 
-    def take(self, window: int) -> None:
+    def create_or_adopt(self, window: int) -> None:
         """Create the attempt's Job, or adopt it: then its epoch is ours, and so are the pods still gated.
 
         Past the deadline none is created, but one that is there is adopted, so that its end is recorded.
@@ -51,9 +59,9 @@ class HeldJob:
         """
         attempt = self._attempt
         if attempt.seconds_left() <= 0:
-            self.fence()
+            self.adopt_if_exists()
             return
-        body = job(
+        body = pull_job(
             attempt.plan,
             attempt.name,
             labels=attempt.job_labels,
@@ -64,14 +72,14 @@ class HeldJob:
             window=window,
         )
         try:
-            made = self._kube.create(jobs(attempt.footing.namespace), body)
+            made = self._kube.create(jobs(attempt.context.namespace), body)
         except ConflictError:
             self._adopt()
         else:
             self.started = made["metadata"]["creationTimestamp"]
             say(f"Job {attempt.name}: {len(attempt.nodes)} nodes, at most {window} at once")
 
-    def fence(self) -> bool:
+    def adopt_if_exists(self) -> bool:
         """Adopt the Job if it is there, so that no other driver lets its pods go; False where there is none."""
         try:
             self._adopt()
@@ -79,7 +87,7 @@ class HeldJob:
             return False
         return True
 
-    def check(self) -> Json:
+    def verify_holder(self) -> Json:
         """The Job as it is now; LostFootingError when another driver holds it, NotFoundError when it is gone.
 
         Whoever ends or deletes pods asks this after it has read them.
@@ -87,7 +95,7 @@ class HeldJob:
         current = self._kube.get(self._path)
         holder = current["metadata"]["annotations"].get(ANNOTATION_HOLDER)
         if holder != self._me:
-            raise LostFootingError(f"Job {self._attempt.name} is driven by {holder} now")
+            raise ReplacePodError(f"Job {self._attempt.name} is driven by {holder} now")
         self.started = current["metadata"].get("creationTimestamp") or self.started
         return current
 
@@ -96,7 +104,7 @@ class HeldJob:
         say(f"Job {self._attempt.name}: adopted in epoch {epoch}")
         for pod in self.pods():
             if is_gated(pod) and pod_epoch(pod) != epoch:
-                self._patch_gated(pod, take_over(pod, epoch))
+                self._patch_gated(pod, epoch_patch(pod, epoch))
 
     def _take_epoch(self) -> str:
         """Become the Job's holder in an epoch of our own, unless another driver does at the same time."""
@@ -104,12 +112,12 @@ class HeldJob:
         first = ""
         while True:
             metadata = self._kube.get(self._path)["metadata"]
-            if metadata["labels"].get(LABEL_WORKFLOW_UID) != self._attempt.footing.uid:
-                raise LostFootingError(f"Job {name} belongs to another task")
+            if metadata["labels"].get(LABEL_WORKFLOW_UID) != self._attempt.context.uid:
+                raise ReplacePodError(f"Job {name} belongs to another task")
             now = metadata["annotations"][ANNOTATION_EPOCH]
             first = first or now
             if now != first:
-                raise LostFootingError(f"Job {name} was taken over in epoch {now}")
+                raise ReplacePodError(f"Job {name} was taken over in epoch {now}")
             epoch = str(int(now) + 1)
             annotations = {ANNOTATION_HOLDER: self._me, ANNOTATION_EPOCH: epoch}
             patch = {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}
@@ -125,7 +133,7 @@ class HeldJob:
         """Let the Job have so many pods. Lowering it would make the Job controller kill pods that pull."""
         self._kube.patch(self._path, {"spec": {"parallelism": pods}})
 
-    def show(self, progress: str) -> None:
+    def write_progress(self, progress: str) -> None:
         """Write the annotation that others watch."""
         try:
             self._kube.patch(self._path, {"metadata": {"annotations": {ANNOTATION_PROGRESS: progress}}})
@@ -142,27 +150,29 @@ class HeldJob:
         """All pods of the Job as they are now."""
         return list(self._kube.list(self._attempt.path("pods"), labels=self._attempt.pods))
 
-    def let_go(self, pods: Sequence[tuple[Json, str]]) -> Iterator[Json]:
+    def ungate(self, pods: Sequence[tuple[Json, str]]) -> Iterator[Json]:
         """Ungate pods side by side, each pinned to its node; the pods as they are then, without those that are gone.
 
         LostFootingError when one was taken over. An error comes after all that were let go.
         """
-        futures = [self._hands.submit(self._patch_gated, pod, ungate(pod, node)) for pod, node in pods]
+        futures = [self._hands.submit(self._patch_gated, pod, ungate_patch(pod, node)) for pod, node in pods]
         wait(futures)
         for future in sorted(futures, key=lambda one: one.exception() is not None):
             pod = future.result()
             if pod is not None:
                 yield pod
 
-    def end_bound(self, pod: Mapping[str, Any], why: str) -> None:
+    def set_deadline(self, pod: Mapping[str, Any], why: str) -> None:
         """Tell the kubelet to end a pod, for one of ENDED_*."""
-        self._patch_as_seen(pod, self._pod(pod), end_bound(pod, why))
+        self._patch_as_seen(pod, self._pod(pod), deadline_patch(pod, why))
 
-    def fail_unbound(self, pod: Mapping[str, Any], reason: str, message: str) -> None:
+    def mark_failed(self, pod: Mapping[str, Any], reason: str, message: str) -> None:
         """End a pod that no kubelet will end."""
-        self._patch_as_seen(pod, self._pod(pod) + "/status", end_unbound(reason, message), kind="strategic")
+        self._patch_as_seen(
+            pod, self._pod(pod) + "/status", failed_status_patch(reason, message), kind="strategic"
+        )
 
-    def delete_beside(self, pods: Iterable[Json], at_once: int) -> list[Json]:
+    def delete_in_background(self, pods: Iterable[Json], concurrency: int) -> list[Json]:
         """Begin to delete the first of some pods that have ended, while the caller goes on; which were taken.
 
         No more than `at_once` are under way, those of earlier calls among them. The error of one is raised at a
@@ -172,7 +182,7 @@ class HeldJob:
         self._deletions = [one for one in self._deletions if not one.done()]
         for one in done:
             one.result()
-        taken = list(islice(pods, max(0, at_once - len(self._deletions))))
+        taken = list(islice(pods, max(0, concurrency - len(self._deletions))))
         delete = partial(self._kube.delete, grace_seconds=0)
         self._deletions += [self._hands.submit(delete, self._pod(pod)) for pod in taken]
         return taken
@@ -192,7 +202,7 @@ class HeldJob:
         except NotFoundError:
             return None
         except InvalidError as error:
-            raise LostFootingError(f"Job {self._attempt.name} was taken over: {error.message}") from error
+            raise ReplacePodError(f"Job {self._attempt.name} was taken over: {error.message}") from error
 
     def _pod(self, pod: Mapping[str, Any]) -> str:
         return self._attempt.path("pods", pod["metadata"]["name"])

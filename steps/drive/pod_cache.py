@@ -9,9 +9,9 @@ from typing import Self
 
 from ips_flows.core.errors import UnavailableError
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.pods.trim import POD, lean
-from ips_flows.kube.list_watch import Changed, Event, Listed, Merge, Source, Trouble
-from steps.context import LostFootingError, say
+from ips_flows.core.pods.trim import POD, trim
+from ips_flows.kube.list_watch import Event, Informer, ListWatch, Replaced, Updated, WatchError
+from steps.context import ReplacePodError, say
 from steps.drive.attempt import Attempt
 
 _RELIST_SECONDS = 30.0
@@ -19,7 +19,7 @@ _PAGE = 100  # pods at a time, as they may be large before they are lean
 _LIST_SECONDS = 30.0  # how long the first list is awaited
 
 
-class JobPods:
+class PodCache:
     """The pods of an attempt's Job, while it is open.
 
     What a watch tells may be older than the answer to a patch of ours, so the newer version of a pod stands: a pod
@@ -29,27 +29,27 @@ class JobPods:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._merge = Merge(attempt.footing.kube)
+        self._informer = Informer(attempt.context.kube)
         self._pods: dict[str, Json] = {}
         self._listed = False
         self._calm = True
 
     def __enter__(self) -> Self:
-        source = Source(
+        source = ListWatch(
             self._attempt.path("pods"),
             labels=self._attempt.pods,
             relist_seconds=_RELIST_SECONDS,
             page=_PAGE,
-            extract=partial(lean, shape=POD),
-            mirrored=False,
+            extract=partial(trim, shape=POD),
+            stored=False,
         )
-        self._merge.add({"pods": source})
+        self._informer.add({"pods": source})
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._merge.__exit__()
+        self._informer.__exit__()
 
-    def look(self) -> list[Json]:
+    def list(self) -> list[Json]:
         """The pods as far as they have been told of; UnavailableError where there is no list of them."""
         end = time.monotonic() + _LIST_SECONDS
         while self._hear(0.0 if self._listed else end - time.monotonic()):
@@ -58,29 +58,29 @@ class JobPods:
             raise UnavailableError("the pods can't be listed")
         return list(self._pods.values())
 
-    def await_change(self, seconds: float) -> None:
+    def wait_for_change(self, seconds: float) -> None:
         """Wait until something is told, at most so many seconds."""
         self._hear(seconds)
 
     def put(self, pod: Json) -> None:
         """Take in a pod as a patch answered it."""
-        self._keep(lean(pod, POD))
+        self._keep(trim(pod, POD))
 
     def _keep(self, pod: Json) -> None:
         known = self._pods.get(pod["metadata"]["uid"])
         if known is None or _version(known) <= _version(pod):
             self._pods[pod["metadata"]["uid"]] = pod
 
-    def drop(self, pods: Iterable[Json]) -> None:
+    def remove(self, pods: Iterable[Json]) -> None:
         """Take out pods that were deleted."""
         for pod in pods:
             self._pods.pop(pod["metadata"]["uid"], None)
 
     def _hear(self, seconds: float) -> bool:
         try:
-            told = self._merge.next(seconds)
+            told = self._informer.next(seconds)
         except UnavailableError as error:  # after minutes without a word; nobody follows them any more
-            raise LostFootingError(f"the pods can't be followed: {error.message}") from error
+            raise ReplacePodError(f"the pods can't be followed: {error.message}") from error
         if told is None:
             return False
         self._take(told[1])
@@ -88,20 +88,20 @@ class JobPods:
 
     def _take(self, event: Event) -> None:
         match event:
-            case Listed(items):
+            case Replaced(items):
                 self._listed = True
                 there = {item["metadata"]["uid"] for item in items}
                 self._pods = {uid: pod for uid, pod in self._pods.items() if uid in there}
                 for item in items:
                     self._keep(item)
-            case Changed(item, gone=True):
+            case Updated(item, gone=True):
                 self._pods.pop(item["metadata"]["uid"], None)
-            case Changed(item):
+            case Updated(item):
                 self._keep(item)
-            case Trouble(error):
+            case WatchError(error):
                 if self._calm:
                     say(f"the watch of the pods broke, following them anew: {error.message}")
-        self._calm = not isinstance(event, Trouble)
+        self._calm = not isinstance(event, WatchError)
 
 
 def _version(pod: Json) -> int:

@@ -12,35 +12,35 @@ from collections import defaultdict
 from typing import Self
 
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.pods.trim import EVENT, lean
+from ips_flows.core.pods.trim import EVENT, trim
 from ips_flows.kube.client import core
-from ips_flows.kube.list_watch import Changed, Listed, Merge, Source
-from steps.context import Footing
+from ips_flows.kube.list_watch import Informer, ListWatch, Replaced, Updated
+from steps.context import StepContext
 
 _BY_KUBELETS = "involvedObject.kind=Pod,source=kubelet"
 _ASK_SECONDS = 3.0
 
 
-class Words:
+class PodEvents:
     """The events of the pods whose names begin with `prefix`, while it is open."""
 
-    def __init__(self, footing: Footing, prefix: str) -> None:
+    def __init__(self, context: StepContext, prefix: str) -> None:
         self._prefix = prefix
-        self._path = core(footing.namespace, "events")
-        self._kube = footing.kube
-        self._merge = Merge(footing.kube)
+        self._path = core(context.namespace, "events")
+        self._kube = context.kube
+        self._informer = Informer(context.kube)
         self._by_pod: dict[str, dict[str, Json]] = defaultdict(dict)
         self._listed = -math.inf
 
     def __enter__(self) -> Self:
-        source = Source(self._path, fields=_BY_KUBELETS, extract=self._own, mirrored=False, endless=True)
-        self._merge.add({"events": source})
+        source = ListWatch(self._path, fields=_BY_KUBELETS, extract=self._own, stored=False, endless=True)
+        self._informer.add({"events": source})
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._merge.__exit__()
+        self._informer.__exit__()
 
-    def ask(self, after: float) -> bool:
+    def relist(self, after: float) -> bool:
         """List what was said before a monotonic time, which a broken watch may have missed.
 
         One list serves all who ask within some seconds; False while it is not due yet.
@@ -55,7 +55,7 @@ class Words:
         self._listed = at
         return True
 
-    def of(self, uid: str) -> list[Json]:
+    def for_pod(self, uid: str) -> list[Json]:
         """The events of a pod so far."""
         self._hear()
         return list(self._by_pod.get(uid, {}).values())
@@ -65,18 +65,18 @@ class Words:
         self._by_pod.pop(uid, None)
 
     def _hear(self) -> None:
-        while (told := self._merge.next(0)) is not None:
+        while (told := self._informer.next(0)) is not None:
             match told[1]:
-                case Listed(items):
+                case Replaced(items):
                     for item in items:
                         self._keep(item)
-                case Changed(item, gone=False):
+                case Updated(item, gone=False):
                     self._keep(item)
 
     def _own(self, event: Json) -> Json | None:
         """What is kept of an event; None where it is of other pods: a namespace has those of an hour."""
         own = event["involvedObject"].get("name", "").startswith(self._prefix)
-        return lean(event, EVENT) if own else None
+        return trim(event, EVENT) if own else None
 
     def _keep(self, event: Json) -> None:
         self._by_pod[event["involvedObject"].get("uid", "")][event["metadata"]["name"]] = event

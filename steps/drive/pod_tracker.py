@@ -13,18 +13,18 @@ from ips_flows.core.pods.evidence import (
     ENDED_CANCELLED,
     ENDED_SETTLED,
     ENDED_TIMEOUT,
-    Sightings,
+    FailureTracker,
+    end_reason,
     is_terminal,
     shows_image,
-    why_ended,
 )
-from ips_flows.core.pods.pull_job import index_of, is_gated
-from ips_flows.core.results.results import Failure, ImageResult, Result
+from ips_flows.core.pods.pull_job import completion_index, is_gated
+from ips_flows.core.results.results import FailureReason, ImageResult, Result
 from steps.drive.attempt import Attempt
-from steps.drive.evidence_reader import PodWitness
-from steps.drive.owned_job import HeldJob
-from steps.drive.pod_events import Words
-from steps.drive.recorder import Record
+from steps.drive.evidence_reader import EvidenceReader
+from steps.drive.owned_job import OwnedJob
+from steps.drive.pod_events import PodEvents
+from steps.drive.recorder import ResultRecorder
 
 _UNBOUND_SECONDS = 60.0
 _NODE_CHECK_SECONDS = 15.0
@@ -40,21 +40,21 @@ _HANGS = {
 class _Memory:
     """What a driver may forget: losing it delays, and falsifies nothing."""
 
-    sightings: Sightings = field(default_factory=Sightings)
-    let_go: dict[int, float] = field(default_factory=dict)  # index → first seen without its gate
+    failures: FailureTracker = field(default_factory=FailureTracker)
+    ungated_at: dict[int, float] = field(default_factory=dict)  # index → first seen without its gate
     node_checked: dict[int, float] = field(default_factory=dict)
     told_to_end: dict[int, float] = field(default_factory=dict)  # index → first seen told so
 
 
-class PodWatch:
+class PodTracker:
     """Looks at the pods of one attempt, pass by pass."""
 
-    def __init__(self, attempt: Attempt, job: HeldJob, record: Record, words: Words) -> None:
+    def __init__(self, attempt: Attempt, job: OwnedJob, recorder: ResultRecorder, events: PodEvents) -> None:
         self._attempt = attempt
         self._job = job
-        self._record = record
-        self._witness = PodWitness(attempt.footing, attempt.plan)
-        self._words = words
+        self._recorder = recorder
+        self._reader = EvidenceReader(attempt.context, attempt.plan)
+        self._events = events
         self._memory = _Memory()
         self._awaited: dict[int, Json] = {}  # pods that had ended at the last look and have no result yet
 
@@ -68,28 +68,28 @@ class PodWatch:
         """How many of these show that their node holds an image."""
         return sum(shows_image(self._attempt.plan, pod) for pod in self._awaited.values())
 
-    def look_at(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
+    def sync(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
         """Record what has ended, end what must; returns the gated pods by index, and how many pull."""
         gated: dict[int, Json] = {}
         pulling = 0
         before, self._awaited = self._awaited, {}
         at = time.monotonic()
         for pod in pods:
-            index = index_of(pod)
+            index = completion_index(pod)
             if is_terminal(pod):
-                if index not in self._record:
+                if index not in self._recorder:
                     self._record_ended(index, pod)
-                    if index not in self._record:
+                    if index not in self._recorder:
                         self._awaited[index] = pod
             elif is_gated(pod):
                 gated[index] = pod
             else:
                 pulling += 1
-                self._memory.let_go.setdefault(index, at)
+                self._memory.ungated_at.setdefault(index, at)
                 self._watch_over(index, pod, at)
-        for index in [index for index in gated if index in self._record]:
+        for index in [index for index in gated if index in self._recorder]:
             # Its Job was made anew after its result was stored: it has nothing more to do.
-            self._job.fail_unbound(gated.pop(index), "Recorded", "this node's result was recorded before")
+            self._job.mark_failed(gated.pop(index), "Recorded", "this node's result was recorded before")
         for index in before.keys() - self._awaited.keys():
             self._record_now(index, before[index])  # someone deleted it meanwhile
         return gated, pulling
@@ -106,62 +106,66 @@ class PodWatch:
         counted = set(_indexes(status.get("failedIndexes") or "")) | set(
             _indexes(status.get("completedIndexes") or "")
         )
-        missing = [index for index in counted - {index_of(pod) for pod in pods} if index not in self._record]
-        there = {index_of(pod) for pod in self._job.pods()} if missing else set()
+        missing = [
+            index
+            for index in counted - {completion_index(pod) for pod in pods}
+            if index not in self._recorder
+        ]
+        there = {completion_index(pod) for pod in self._job.pods()} if missing else set()
         for index in missing:
             if index in there:  # the watch has not told of it yet
                 continue
-            lost = self._witness.silent(self._attempt.nodes[index].name)
-            failure = Failure.NODE_LOST if lost else Failure.UNKNOWN
+            lost = self._reader.silence_reason(self._attempt.nodes[index].name)
+            failure = FailureReason.NODE_LOST if lost else FailureReason.UNKNOWN
             message = lost or "its pull pod was deleted by someone else"
-            self._record.add_alike(index, ImageResult(Result.FAILED, failure, message))
+            self._recorder.add_for_all_images(index, ImageResult(Result.FAILED, failure, message))
 
     def give_up(self, pods: Sequence[Json], why: str) -> None:
         """Record every pod that was let go by what can be seen now; `why` is one of ENDED_*."""
         for pod in pods:
-            index = index_of(pod)
-            if index not in self._record and not is_gated(pod):
+            index = completion_index(pod)
+            if index not in self._recorder and not is_gated(pod):
                 node = self._attempt.nodes[index]
-                self._record.add(index, self._witness.now(node, pod, why=why))
+                self._recorder.add(index, self._reader.results_now(node, pod, why=why))
 
     def _record_now(self, index: int, pod: Json) -> None:
-        if index not in self._record:
-            self._record.add(index, self._witness.now(self._attempt.nodes[index], pod, why=""))
+        if index not in self._recorder:
+            self._recorder.add(index, self._reader.results_now(self._attempt.nodes[index], pod, why=""))
 
     def _record_ended(self, index: int, pod: Json) -> None:
-        images = self._witness.results(self._attempt.nodes[index], pod, self._words)
+        images = self._reader.results(self._attempt.nodes[index], pod, self._events)
         if images is not None:
-            self._record.add(index, images)
+            self._recorder.add(index, images)
 
     def _watch_over(self, index: int, pod: Json, at: float) -> None:
         """End a pod that pulls when nothing more can come of it."""
-        why = why_ended(pod)
+        why = end_reason(pod)
         if why:
             # A kubelet never breaks off a pull: while one hangs, it does not even see the pod's deadline.
             if at - self._memory.told_to_end.setdefault(index, at) >= _END_SECONDS:
-                self._job.fail_unbound(pod, "DeadlineExceeded", _HANGS[why])
+                self._job.mark_failed(pod, "DeadlineExceeded", _HANGS[why])
         elif not pod["spec"].get("nodeName"):
-            if at - self._memory.let_go[index] >= _UNBOUND_SECONDS:
-                self._job.fail_unbound(pod, Failure.UNSCHEDULABLE, _unschedulable_message(pod))
-        elif self._memory.sightings.settled(pod, at, lambda: self._words.of(pod["metadata"]["uid"])):
-            self._job.end_bound(pod, ENDED_SETTLED)
+            if at - self._memory.ungated_at[index] >= _UNBOUND_SECONDS:
+                self._job.mark_failed(pod, FailureReason.UNSCHEDULABLE, _unschedulable_message(pod))
+        elif self._memory.failures.settled(pod, at, lambda: self._events.for_pod(pod["metadata"]["uid"])):
+            self._job.set_deadline(pod, ENDED_SETTLED)
         elif self._age(index, pod, at) > self._attempt.plan.node_timeout:
-            self._job.end_bound(pod, ENDED_TIMEOUT)
+            self._job.set_deadline(pod, ENDED_TIMEOUT)
         elif at - self._memory.node_checked.setdefault(index, at) >= _NODE_CHECK_SECONDS:
             self._check_node(index, pod, at)
 
     def _check_node(self, index: int, pod: Json, at: float) -> None:
         """A silent kubelet will never end its pod, so we do."""
         self._memory.node_checked[index] = at
-        silent = self._witness.silent(pod["spec"]["nodeName"])
+        silent = self._reader.silence_reason(pod["spec"]["nodeName"])
         if silent:
-            self._job.fail_unbound(pod, Failure.NODE_LOST, silent)
+            self._job.mark_failed(pod, FailureReason.NODE_LOST, silent)
 
     def _age(self, index: int, pod: Mapping[str, Any], at: float) -> float:
         """For how long the node has had the pod: by its kubelet, or since it was seen to be let go."""
         started = pod["status"].get("startTime")
         if not started:
-            return at - self._memory.let_go[index]
+            return at - self._memory.ungated_at[index]
         return (clock.now() - clock.parse(started)).total_seconds()
 
 

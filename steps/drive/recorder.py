@@ -6,23 +6,23 @@ import time
 
 from ips_flows.core import clock
 from ips_flows.core.pods.pull_job import results_map
-from ips_flows.core.results.attempts import by_class
+from ips_flows.core.results.attempts import count_by_class
 from ips_flows.core.results.records import FailureLine, GroupProgress, failure_lines
 from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, Result, fold, same_for_all, split
 from steps.context import report_progress, say
 from steps.drive.attempt import Attempt
 from steps.drive.evidence_reader import stored_chunks
-from steps.drive.owned_job import HeldJob
+from steps.drive.owned_job import OwnedJob
 
 _PERSIST_SECONDS = 30.0
 _PROGRESS_SECONDS = 2.0
 _FAILURES_SHOWN = 10
 
 
-class Record:
+class ResultRecorder:
     """What is known of an attempt's nodes, by index. It begins with what a previous life stored."""
 
-    def __init__(self, attempt: Attempt, job: HeldJob) -> None:
+    def __init__(self, attempt: Attempt, job: OwnedJob) -> None:
         self._attempt = attempt
         self._job = job
         self._results: dict[int, NodeResult] = {}
@@ -43,7 +43,7 @@ class Record:
         """What a previous life recorded is not done again."""
         group, number = self._attempt.plan.group, self._attempt.number
         index = {node.name: place for place, node in enumerate(self._attempt.nodes)}
-        stored = [chunk for chunk in stored_chunks(self._attempt.footing) if chunk.group == group]
+        stored = [chunk for chunk in stored_chunks(self._attempt.context) if chunk.group == group]
         for chunk in stored:
             if chunk.attempt == number:
                 self._chunks += 1
@@ -67,7 +67,7 @@ class Record:
         return [index for index in range(len(self._attempt.nodes)) if index not in self._results]
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether something is recorded of every node."""
         return len(self._results) == len(self._attempt.nodes)
 
@@ -80,7 +80,7 @@ class Record:
         """Record what became of the images of a node, in their order."""
         self._add(index, NodeResult(images, clock.stamp(clock.now())))
 
-    def add_alike(self, index: int, result: ImageResult) -> None:
+    def add_for_all_images(self, index: int, result: ImageResult) -> None:
         """Record the same for every image of a node."""
         images = len(self._attempt.plan.images)
         self._add(index, same_for_all(images, result, clock.stamp(clock.now())))
@@ -89,7 +89,7 @@ class Record:
         """Record a node that this attempt did not touch: images that an earlier one brought are still there."""
         before = self._before.get(self._attempt.nodes[index].name)
         if before is None:
-            self.add_alike(index, result)
+            self.add_for_all_images(index, result)
         else:
             self.add(index, tuple(image if image.ok else result for image in before.images))
 
@@ -140,15 +140,15 @@ class Record:
         )
         for piece in split(chunk):
             name = f"{attempt.name}-r{self._chunks}"
-            body = results_map(name, attempt.footing.task, attempt.footing.uid, piece)
-            attempt.footing.kube.create(attempt.path("configmaps"), body)
+            body = results_map(name, attempt.context.task, attempt.context.uid, piece)
+            attempt.context.kube.create(attempt.path("configmaps"), body)
             self._chunks += 1
         self._persisted |= fresh
 
-    def show(self, *, pulling: int, window: int) -> None:
+    def report(self, *, pulling: int, window: int) -> None:
         """Tell the Job's annotation and Argo how far it is; at most every 2 s while nodes are left."""
         at = time.monotonic()
-        if at - self._progress_at < _PROGRESS_SECONDS and not self.whole:
+        if at - self._progress_at < _PROGRESS_SECONDS and not self.complete:
             return
         progress = GroupProgress(
             group=self._attempt.plan.group,
@@ -160,7 +160,7 @@ class Record:
             failed=self.failed,
             window=window,
             failures=tuple(self._failures),
-            classes=by_class(self._results.values()),
+            classes=count_by_class(self._results.values()),
             started=self._job.started,
         )
         text = progress.to_json()
@@ -168,7 +168,7 @@ class Record:
             return
         self._progress, self._progress_at = text, at
         report_progress(progress.done, progress.total)
-        self._job.show(progress.model_copy(update={"at": clock.stamp(clock.now())}).to_json())
+        self._job.write_progress(progress.model_copy(update={"at": clock.stamp(clock.now())}).to_json())
 
 
 def _reached(node: NodeResult) -> bool:

@@ -34,7 +34,7 @@ from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice import notice
 from ips_flows.core.notice.event import Event, render
 from ips_flows.core.notice.notice import Notice, Webhook
-from ips_flows.core.notice.targets import Address, Rules, endpoint, networks, shown
+from ips_flows.core.notice.targets import Address, Rules, endpoint, parse_networks, shown_url
 from ips_flows.core.reconcile.finish_job import (
     KIND_NOTICE,
     copy_name,
@@ -47,19 +47,19 @@ from ips_flows.core.results.attempts import recorded_attempts
 from ips_flows.core.results.records import Verdict
 from ips_flows.core.results.results import fold
 from ips_flows.core.task import task
-from ips_flows.core.task.as_json import to_json
+from ips_flows.core.task.as_json import task_json
 from ips_flows.kube.client import core
-from ips_flows.webhook.delivery import BUDGET_SECONDS, Delivery, Means, Parcel, deliver, look_up
-from steps.context import Footing, say, webhook_of
+from ips_flows.webhook.delivery import BUDGET_SECONDS, Delivery, DeliveryIO, Message, deliver, resolve_host
+from steps.context import StepContext, say, webhook_of
 from steps.drive.evidence_reader import stored_chunks
 
-MEANS = Means()  # how deliveries reach the world
+DELIVERY_IO = DeliveryIO()  # how deliveries reach the world
 _RECORD_SECONDS = 120.0
 _RETRY_SECONDS = 2.0
 _DELETED = "the Workflow was deleted before its verdict"
 
 
-class UnusableError(IpsFlowError):
+class UnusableWebhookError(IpsFlowError):
     """The webhook can't be used as it is: the Secret that it names, or what is in it."""
 
 
@@ -71,52 +71,55 @@ class _Address:
     secret: str
 
 
-def tell(footing: Footing) -> None:
+def send_notice(context: StepContext) -> None:
     """Send the notice that the task's verdict owes, unless it is settled already."""
-    workflow = footing.workflow()
+    workflow = context.workflow()
     annotations = workflow["metadata"].get("annotations") or {}
-    webhook = webhook_of(workflow) or notice.webhook_in(annotations)
+    webhook = webhook_of(workflow) or notice.recorded_webhook(annotations)
     if not notice.is_open(annotations, clock.now()) or webhook is None:
         return
     verdict = Verdict.from_json(annotations[ANNOTATION_VERDICT])
-    chunks = stored_chunks(footing)
-    seen = task.read(workflow, results=fold(chunks), attempts=recorded_attempts(chunks))
+    chunks = stored_chunks(context)
+    seen = task.read_task(workflow, results=fold(chunks), attempts=recorded_attempts(chunks))
     event = Event(
         verdict.event_id,
-        notice.event_of(verdict.status),
+        notice.event_name(verdict.status),
         verdict.at,
         verdict.message,
-        to_json(seen, clock.now()),
+        task_json(seen, clock.now()),
     )
-    made = _round(footing, webhook, event, notice.recorded(annotations))
-    _persistently(lambda: _record(footing, made))
+    made = _round(context, webhook, event, notice.recorded_notice(annotations))
+    _persistently(lambda: _record(context, made))
 
 
-def tell_of_deleted(footing: Footing) -> None:
+def send_notice_of_deleted(context: StepContext) -> None:
     """Send the notice of a task whose Workflow was deleted, if the keeper kept a copy of it that owes one.
 
     What comes of it is an object of its own: changing the copy would take a right to change every ConfigMap.
     """
-    path = core(footing.namespace, "configmaps")
+    path = core(context.namespace, "configmaps")
     try:
-        copy = footing.kube.get(core(footing.namespace, "configmaps", copy_name(footing.uid)))
+        copy = context.kube.get(core(context.namespace, "configmaps", copy_name(context.uid)))
     except NotFoundError:
         say("there is no copy of it here: if a notice is owed, the keeper sees to it")
         return
     metadata, deleted_at = read_copy(copy)
-    labels = f"{LABEL_WORKFLOW_UID}={footing.uid},{LABEL_KIND}={KIND_NOTICE}"
-    known = latest_notice(footing.kube.list(path, labels=labels)).get(footing.uid, "")
+    labels = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND}={KIND_NOTICE}"
+    known = latest_notice(context.kube.list(path, labels=labels)).get(context.uid, "")
     annotations = (metadata.get("annotations") or {}) | ({ANNOTATION_NOTICE: known} if known else {})
-    webhook = notice.webhook_in(annotations)
+    webhook = notice.recorded_webhook(annotations)
     if not notice.is_open(annotations, clock.now(), deleted_at) or webhook is None:
         return
     made = _round(
-        footing, webhook, _event_of_deleted(metadata, deleted_at, webhook), notice.recorded(annotations)
+        context,
+        webhook,
+        _event_of_deleted(metadata, deleted_at, webhook),
+        notice.recorded_notice(annotations),
     )
 
     def keep() -> None:
         try:
-            footing.kube.create(path, notice_map(footing.uid, made, copy_owner(copy)))
+            context.kube.create(path, notice_map(context.uid, made, copy_owner(copy)))
         except ConflictError:
             say("another finish has recorded this round")
 
@@ -125,7 +128,7 @@ def tell_of_deleted(footing: Footing) -> None:
 
 def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Event:
     """What is told of a task of which the metadata is left: its verdict, else that it was cancelled."""
-    seen = task.read({"metadata": metadata})
+    seen = task.read_task({"metadata": metadata})
     verdict = seen.verdict
     if verdict is None:
         seen = replace(
@@ -141,24 +144,26 @@ def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Even
         event_id = verdict.event_id
     seen = replace(seen, request=seen.request | {"webhookUrl": webhook.url or None})
     at = verdict.at if verdict else deleted_at
-    document = to_json(seen, clock.now())
-    return Event(event_id, notice.event_of(seen.status), at, seen.message, document)
+    document = task_json(seen, clock.now())
+    return Event(event_id, notice.event_name(seen.status), at, seen.message, document)
 
 
-def _round(footing: Footing, webhook: Webhook, event: Event, before: Notice | None) -> Notice:
+def _round(context: StepContext, webhook: Webhook, event: Event, before: Notice | None) -> Notice:
     """One round of tries, and its record."""
     began, first = time.monotonic(), clock.stamp(clock.now())
-    target = shown(webhook.url) if webhook.url else ""
+    target = shown_url(webhook.url) if webhook.url else ""
     try:
-        address = _address_of(footing, webhook)
-        target = shown(address.url)
-        parcel = Parcel(address.url, render(event, webhook.format), event.id, webhook.format, address.secret)
-        rules = _rules(footing)
+        address = _address_of(context, webhook)
+        target = shown_url(address.url)
+        message = Message(
+            address.url, render(event, webhook.format), event.id, webhook.format, address.secret
+        )
+        rules = _rules(context)
         left = BUDGET_SECONDS - (time.monotonic() - began)
-        found = deliver(parcel, rules, MEANS, seconds=left)
+        found = deliver(message, rules, DELIVERY_IO, seconds=left)
     except (UnavailableError, GoneError):
         raise  # of our own API server: finish tries it all again
-    except (ApiError, UnusableError) as error:
+    except (ApiError, UnusableWebhookError) as error:
         found = Delivery("undelivered", reason=error.message)
     made = Notice(
         id=event.id,
@@ -174,27 +179,27 @@ def _round(footing: Footing, webhook: Webhook, event: Event, before: Notice | No
         not_before=found.not_before,
     )
     why = f": {made.reason}" if made.reason else ""
-    say(f"notice {made.event} {made.words}{why}")
+    say(f"notice {made.event} {made.summary}{why}")
     return made
 
 
-def _address_of(footing: Footing, webhook: Webhook) -> _Address:
+def _address_of(context: StepContext, webhook: Webhook) -> _Address:
     """The URL and the key of a webhook. The request's own URL counts before that of its Secret."""
     if not webhook.secret_name:
         return _Address(webhook.url, "")
-    name = f"Secret {webhook.secret_name} of namespace {footing.namespace}"
+    name = f"Secret {webhook.secret_name} of namespace {context.namespace}"
     try:
-        found = footing.kube.get(core(footing.namespace, "secrets", webhook.secret_name))
+        found = context.kube.get(core(context.namespace, "secrets", webhook.secret_name))
     except NotFoundError as error:
-        raise UnusableError(f"{name} does not exist") from error
+        raise UnusableWebhookError(f"{name} does not exist") from error
     if (found["metadata"].get("labels") or {}).get(LABEL_WEBHOOK) != "true":
-        raise UnusableError(f"{name} is not for webhooks: it lacks the label {LABEL_WEBHOOK}=true")
+        raise UnusableWebhookError(f"{name} is not for webhooks: it lacks the label {LABEL_WEBHOOK}=true")
     values = {key: _text(name, key, (found.get("data") or {}).get(key) or "") for key in ("url", "secret")}
     url = webhook.url or values["url"]
     if not url:
-        raise UnusableError(f"{name} has no url, and the request has no webhookUrl")
+        raise UnusableWebhookError(f"{name} has no url, and the request has no webhookUrl")
     if not values["url"] and not values["secret"]:
-        raise UnusableError(f"{name} has neither url nor secret")
+        raise UnusableWebhookError(f"{name} has neither url nor secret")
     return _Address(url, values["secret"])
 
 
@@ -202,35 +207,35 @@ def _text(name: str, key: str, encoded: str) -> str:
     try:
         return base64.b64decode(encoded, validate=True).decode().strip()
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise UnusableError(f"{name}: {key} is not text") from error
+        raise UnusableWebhookError(f"{name}: {key} is not text") from error
 
 
-def _rules(footing: Footing) -> Rules:
+def _rules(context: StepContext) -> Rules:
     """What the settings allow, and where the API server is."""
     try:
-        settings = footing.kube.get(core(footing.namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+        settings = context.kube.get(core(context.namespace, "configmaps", CONFIG_MAP)).get("data") or {}
     except NotFoundError:
         settings = {}
-    allowed, unknown = networks(str(settings.get(NETWORKS_KEY) or ""))
+    allowed, unknown = parse_networks(str(settings.get(NETWORKS_KEY) or ""))
     if unknown:
         say(f"{NETWORKS_KEY} of ConfigMap {CONFIG_MAP}: no networks, so left out: {', '.join(unknown)}")
-    return Rules(allowed, frozenset(_api_server(footing)))
+    return Rules(allowed, frozenset(_api_server(context)))
 
 
-def _api_server(footing: Footing) -> Iterable[tuple[Address, int]]:
+def _api_server(context: StepContext) -> Iterable[tuple[Address, int]]:
     """Its Service, which is what a pod connects to, and the endpoints behind it.
 
     Those are the addresses in EndpointSlice `kubernetes` of namespace `default`, which each API server writes
     itself. finish may get the EndpointSlices of this one name; nothing less tells of all API servers.
     """
-    parts = urlsplit(footing.kube.host)
+    parts = urlsplit(context.kube.host)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        found = {endpoint(address, port) for address in look_up(parts.hostname or "", port)}
+        found = {endpoint(address, port) for address in resolve_host(parts.hostname or "", port)}
     except OSError as error:
-        raise UnusableError("where the API server is can't be told, so nothing is sent") from error
+        raise UnusableWebhookError("where the API server is can't be told, so nothing is sent") from error
     try:
-        endpoints = footing.kube.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
+        endpoints = context.kube.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
     except NotFoundError:  # a cluster that does not say
         return found
     ports = [one.get("port") or port for one in endpoints.get("ports") or ()]
@@ -242,14 +247,14 @@ def _api_server(footing: Footing) -> Iterable[tuple[Address, int]]:
     }
 
 
-def _record(footing: Footing, made: Notice) -> None:
+def _record(context: StepContext, made: Notice) -> None:
     """Write the third mark; one that is settled stays as it is."""
 
     def mark(workflow: Json) -> dict[str, str] | None:
-        there = notice.recorded(workflow["metadata"].get("annotations") or {})
+        there = notice.recorded_notice(workflow["metadata"].get("annotations") or {})
         return None if there is not None and there.final else {ANNOTATION_NOTICE: made.to_json()}
 
-    footing.amend(mark)
+    context.amend(mark)
 
 
 def _persistently(write: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ips_flows.kube.client import core, workflows
-from ips_flows.operations.install.manifests import SERVER_NAME, path_of
+from ips_flows.operations.install.manifests import SERVER_NAME, object_path
 from tests.cluster import processes
 from tests.cluster.conftest import Cluster, local
 
@@ -100,7 +100,7 @@ def without_space(node: str, spare_mib: int) -> Iterator[None]:
 @contextmanager
 def without_right(cluster: Cluster, step: str, resource: str, verb: str) -> Iterator[None]:
     """Inside, the ServiceAccount of a step lacks one verb on one resource."""
-    path = path_of("Role", cluster.namespace, f"ips-flow-{step}")
+    path = object_path("Role", cluster.namespace, f"ips-flow-{step}")
     rules: list[Any] = cluster.kube.get(path)["rules"]
     fewer = copy.deepcopy(rules)
     for rule in fewer:

@@ -11,7 +11,7 @@ import yaml
 
 from ips_flows.core.errors import NotFoundError
 from ips_flows.kube.client import workflows
-from ips_flows.operations.install.manifests import SERVER, load
+from ips_flows.operations.install.manifests import SERVER, load_manifests
 from tests.cluster.conftest import LOCAL, Cluster, interrupt
 from tests.cluster.test_warming import request, tagged
 
@@ -111,7 +111,7 @@ def test_kustomize_and_install_make_the_same_objects(cluster: Cluster) -> None:
         text=True,
     ).stdout
     theirs = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(built)}
-    ours = {(one["kind"], one["metadata"]["name"]): one for one in load("ips-flow")}
+    ours = {(one["kind"], one["metadata"]["name"]): one for one in load_manifests("ips-flow")}
     assert theirs == ours
 
 
@@ -134,7 +134,10 @@ def test_components_go_with_the_base(cluster: Cluster, tmp_path: Path) -> None:
         text=True,
     ).stdout
     theirs = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(built)}
-    ours = {(one["kind"], one["metadata"]["name"]): one for one in load("ips-flow", components=(SERVER,))}
+    ours = {
+        (one["kind"], one["metadata"]["name"]): one
+        for one in load_manifests("ips-flow", components=(SERVER,))
+    }
     assert theirs == ours
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ips_flows.core.constants import ANNOTATION_VERDICT, CONFIG_MAP, LIMIT_KEY
 from ips_flows.kube.client import core, workflows
-from ips_flows.operations.queue import read_queue
+from ips_flows.operations.queue import get_queue
 from tests.cluster.audit import await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_lifecycle import _submit_form
@@ -44,7 +44,7 @@ def order(cluster: Cluster) -> list[str]:
 
 
 def running(cluster: Cluster) -> set[str]:
-    return set(read_queue(cluster.kube, cluster.namespace).running)
+    return set(get_queue(cluster.kube, cluster.namespace).running)
 
 
 @pytest.fixture

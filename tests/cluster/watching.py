@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_VERDICT, LABEL_TASK_NAME
 from ips_flows.core.errors import ApiError
-from ips_flows.core.pods.evidence import is_terminal, why_ended
+from ips_flows.core.pods.evidence import end_reason, is_terminal
 from ips_flows.core.pods.pull_job import is_gated
 from ips_flows.kube.client import Kube, core, workflows
 
@@ -70,7 +70,7 @@ class TaskWatch:
         return "\n".join(
             f"{'+' if _pulls(pod) else '-'} {pod['metadata']['resourceVersion']} {pod['metadata']['name']} "
             f"{pod['status']['phase']} {pod['status'].get('reason', '')} "
-            f"{'ended by us' if why_ended(pod) else ''} {pod['metadata'].get('deletionTimestamp', '')}"
+            f"{'ended by us' if end_reason(pod) else ''} {pod['metadata'].get('deletionTimestamp', '')}"
             for pod in self.seen
         )
 

@@ -13,7 +13,7 @@ from ips_flows.core.task.schedule import Timing
 from ips_flows.kube.client import workflows
 from ips_flows.kube.lease import Lease
 from ips_flows.operations import queue, scale, schedules, tasks
-from steps.context import Footing
+from steps.context import StepContext
 from steps.finish import notify
 from tests.contracts.examples import (
     NAMESPACE,
@@ -46,8 +46,8 @@ def _notice_by_secret() -> Json:
     request = canonical_json(small_request(webhookSecretName="hook"))
     workflow["spec"]["arguments"]["parameters"] = [{"name": "request", "value": request}]
     tape.put(workflows(NAMESPACE, TASK), workflow)
-    with hooked() as posted, mock.patch.object(notify, "MEANS", posted.means):
-        notify.tell(Footing(tape.kube(), TASK, UID))
+    with hooked() as posted, mock.patch.object(notify, "DELIVERY_IO", posted.means):
+        notify.send_notice(StepContext(tape.kube(), TASK, UID))
     return {"notice to the URL of a Secret": {**tape.calls(), "posts": posts(posted)}}
 
 
@@ -74,7 +74,7 @@ def _changes() -> Json:
             lambda tape: tasks.delete(tape.kube(), NAMESPACE, tasks.get(tape.kube(), NAMESPACE, TASK)),
         ),
         "list": (runs, lambda tape: tasks.list_tasks(tape.kube(), NAMESPACE)),
-        "queue": (waits, lambda tape: queue.read_queue(tape.kube(), NAMESPACE)),
+        "queue": (waits, lambda tape: queue.get_queue(tape.kube(), NAMESPACE)),
     }
     told = {}
     for name, (prepare, act) in deeds.items():

@@ -19,11 +19,11 @@ from ips_flows.core.constants import (
 from ips_flows.core.errors import UnavailableError
 from ips_flows.core.pods.pull_job import task_labels
 from ips_flows.core.results.records import FinalStatus
-from ips_flows.core.task.junit import Suite, report
+from ips_flows.core.task.junit import TestSuite, junit_report
 from ips_flows.core.task.schedule import Timing
 from ips_flows.kube.client import collection, core, jobs, workflows
 from ips_flows.operations import schedules, tasks
-from ips_flows.operations.forecast import Observer
+from ips_flows.operations.forecast import Forecaster
 from tests.contracts.console import typed
 from tests.contracts.examples import (
     APP,
@@ -73,8 +73,8 @@ def documents() -> Json:
 def junit() -> str:
     """The JUnit report of a task of each end, and of one whose end is not known."""
     statuses: tuple[FinalStatus, ...] = get_args(FinalStatus)
-    suites = [Suite(f"{TASK}-{status}", ended_task(status)) for status in statuses]
-    text = report([*suites, Suite("lost", UnavailableError("m"), "[east] ")])
+    suites = [TestSuite(f"{TASK}-{status}", ended_task(status)) for status in statuses]
+    text = junit_report([*suites, TestSuite("lost", UnavailableError("m"), "[east] ")])
     root = ET.fromstring(text)  # noqa: S314  (ours)
     for element in root.iter():
         if "message" in element.attrib:
@@ -169,7 +169,7 @@ def _of_cluster() -> Json:
     template = tape.objects[workflows(NAMESPACE, TEMPLATE_PREWARM, "workflowtemplates")]
     template["metadata"]["annotations"] = {ANNOTATION_VERSION: "0.1.0"}
     first, *_ = _printed(tape, "doctor")["findings"]
-    with mock.patch.object(Observer, "forecast", return_value=forecast()):
+    with mock.patch.object(Forecaster, "forecast", return_value=forecast()):
         plan = _printed(tape, f"plan --image {APP}")
     return {
         "version -o json": _printed(tape, "version"),

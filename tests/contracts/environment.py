@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ips_flows.cli.main import cli
-from ips_flows.operations.install.manifests import COMPONENTS, load
+from ips_flows.operations.install.manifests import COMPONENTS, load_manifests
 from tests.contracts.console import typed
 from tests.contracts.literals import environment_reads
 from tests.contracts.rbac import DEPLOY, manifests
@@ -48,7 +48,7 @@ def _completion() -> list[str]:
 
 def _on_containers() -> Iterator[tuple[str, Json]]:
     """Kind, name and container → variable → its value or where it comes from."""
-    for thing in [*manifests(), *load("ips-flow", components=COMPONENTS)]:
+    for thing in [*manifests(), *load_manifests("ips-flow", components=COMPONENTS)]:
         spec = thing.get("spec") or {}
         pods = [spec["template"]["spec"]] if thing["kind"] == "Deployment" else spec.get("templates") or ()
         for pod in pods:

@@ -14,15 +14,15 @@ from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_TASK, LABEL_VERDICT
 from ips_flows.core.request.model import PrewarmRequest, parse_json
 from ips_flows.core.results.records import (
-    Attempt,
+    AttemptSummary,
     FailureLine,
     FinalStatus,
     GroupProgress,
     PlanSummary,
     WaveSummary,
-    judge,
+    decide_verdict,
 )
-from ips_flows.core.results.results import Failure, ImageResult, NodeResult, Result, Skip
+from ips_flows.core.results.results import FailureReason, ImageResult, NodeResult, Result, SkipReason
 from ips_flows.core.task import task
 
 Json = dict[str, Any]
@@ -39,8 +39,8 @@ OTHER_DIGEST = "sha256:" + "b" * 64
 
 PULLED = ImageResult(Result.PULLED, seconds=1.5, bytes=4_196_390, digest=DIGEST)
 PRESENT = ImageResult(Result.PRESENT, digest=OTHER_DIGEST)
-FAILED = ImageResult(Result.FAILED, Failure.NOT_FOUND.value, "no such tag", tries=2)
-SKIPPED = ImageResult(Result.SKIPPED, Skip.CORDONED.value)
+FAILED = ImageResult(Result.FAILED, FailureReason.NOT_FOUND.value, "no such tag", tries=2)
+SKIPPED = ImageResult(Result.SKIPPED, SkipReason.CORDONED.value)
 NODES = {
     "n1": NodeResult((PULLED, PRESENT), AT),
     "n2": NodeResult((PULLED, FAILED), AT),
@@ -98,7 +98,7 @@ def plan_summary() -> PlanSummary:
         eligible=2,
         warm=0,
         to_do=2,
-        skipped={Skip.CORDONED.value: 1},
+        skipped={SkipReason.CORDONED.value: 1},
         waves=(WaveSummary(name="wave-1", nodes=2),),
         images=(APP, TOOL),
         priority=7,
@@ -137,20 +137,20 @@ def ended_workflow(status: FinalStatus) -> Json:
         other = ImageResult(Result.PULLED, seconds=2.5, bytes=9_000_000, digest=OTHER_DIGEST)
         nodes["n2"] = NodeResult((ImageResult(Result.PRESENT, digest=OTHER_DIGEST), other), AT)
     attempts = [
-        Attempt(
+        AttemptSummary(
             group=0,
             wave="wave-1",
             attempt=number,
             nodes=2 - number,
             failed=1,
-            failures={Failure.NOT_FOUND.value: 1},
+            failures={FailureReason.NOT_FOUND.value: 1},
             started_at=STARTED,
             ended_at=AT,
             next_delay=None if number else 10,
         )
         for number in range(2)
     ]
-    verdict = judge(
+    verdict = decide_verdict(
         plan,
         nodes,
         stopped=status == "cancelled",
@@ -179,7 +179,7 @@ def ended_workflow(status: FinalStatus) -> Json:
 
 def ended_task(status: FinalStatus) -> task.Task:
     """A task that has ended so, with its results."""
-    return task.read(ended_workflow(status), results=NODES)
+    return task.read_task(ended_workflow(status), results=NODES)
 
 
 def _request_text() -> str:

@@ -12,13 +12,13 @@ import click
 from ips_flows.cli.main import cli
 from ips_flows.cli.options.common import Target
 from ips_flows.cli.session import follow, submit_and_follow
-from ips_flows.cli.session.outcome import Fate, code_of
-from ips_flows.cli.session.targets import Place
+from ips_flows.cli.session.outcome import Outcome, code_of
+from ips_flows.cli.session.targets import ConnectedTarget
 from ips_flows.core import errors
 from ips_flows.core.constants import LABEL_TASK, LABEL_VERDICT
 from ips_flows.core.task.task import STATUSES, Task
 from ips_flows.kube.client import workflows
-from ips_flows.operations.forecast import Observer
+from ips_flows.operations.forecast import Forecaster
 from ips_flows.operations.tasks import Submission
 from steps import context
 from steps import filter as filter_step
@@ -30,7 +30,7 @@ from tests.contracts.tape import Tape
 
 # An error of each kind, by what has happened.
 ERRORS: dict[str, BaseException] = {
-    "the request is invalid": errors.BadRequestError([errors.Problem("f", 1, 1, "images", "m")]),
+    "the request is invalid": errors.BadRequestError([errors.FieldProblem("f", 1, 1, "images", "m")]),
     "the command can't be carried out as typed": errors.UsageError("m"),
     "the command line can't be parsed": click.UsageError("m"),
     "a file can't be opened": click.FileError("f", "m"),
@@ -77,7 +77,7 @@ def exit_codes() -> dict[str, dict[str, int]]:
         "several tasks": _several(),
         "verdict of a command": _verdicts(),
         "steps": {
-            "lost: another pod takes over": context.EXIT_LOST,
+            "lost: another pod takes over": context.EXIT_REPLACE_POD,
             "an unforeseen error": context.EXIT_CRASHED,
             "no plan can be made": filter_step.EXIT_NO_PLAN,
         },
@@ -87,7 +87,7 @@ def exit_codes() -> dict[str, dict[str, int]]:
 def _several() -> dict[str, int]:
     completed, failed, cancelled = (_fate(_task(status)) for status in STATUSES[2:])
     goes_on = _fate(None)
-    invalid = _fate(errors.BadRequestError([errors.Problem("f", 1, 1, "images", "m")]))
+    invalid = _fate(errors.BadRequestError([errors.FieldProblem("f", 1, 1, "images", "m")]))
     unreachable = _fate(errors.UnavailableError("m"))
     return {
         "all completed": code_of([completed, completed]),
@@ -112,7 +112,7 @@ def _verdicts() -> dict[str, int]:
         current = typed("render", "--check", "--output", folder).code
         next(Path(folder).glob("*.yaml")).unlink()
         outdated = typed("render", "--check", "--output", folder).code
-    with mock.patch.object(Observer, "forecast", return_value=forecast()):
+    with mock.patch.object(Forecaster, "forecast", return_value=forecast()):
         planned = typed("plan", "--image", APP, "-o", "json")
     assert planned.document["ok"] is False
     return {
@@ -153,6 +153,6 @@ def _task(status: str) -> Task:
     return Task(name=TASK, namespace=NAMESPACE, uid=UID, status=known, ended=True, created_at=AT, request={})
 
 
-def _fate(end: Task | errors.IpsFlowError | None) -> Fate:
-    place = Place(Tape().kube(), Target(None, None, None), NAMESPACE)
-    return Fate(place, Submission(_task("running"), created=True), end)
+def _fate(end: Task | errors.IpsFlowError | None) -> Outcome:
+    place = ConnectedTarget(Tape().kube(), Target(None, None, None), NAMESPACE)
+    return Outcome(place, Submission(_task("running"), created=True), end)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ips_flows.core.forecast.checks import judge
-from ips_flows.core.forecast.duration import Pace
-from ips_flows.core.forecast.forecast import Forecast, Survey
-from ips_flows.core.forecast.issues import Concern
-from ips_flows.core.forecast.node_info import read_facts
-from ips_flows.core.forecast.resolve import Content, Offer, Refusal
+from ips_flows.core.forecast.checks import forecast_of
+from ips_flows.core.forecast.duration import Bandwidth
+from ips_flows.core.forecast.forecast import Forecast, ForecastInputs
+from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.node_info import read_node_info
+from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.platform import Platform
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.plan.eligibility import read_node, references
 from ips_flows.core.plan.plan import make_plan
-from ips_flows.core.results.results import Failure
+from ips_flows.core.results.results import FailureReason
 from tests.contracts.examples import APP, DIGEST, NOW, TOOL, WORKER, cluster_node, small_request
 
 
@@ -25,10 +25,16 @@ def forecast() -> Forecast:
     )
     amd, arm = Platform("linux", "amd64"), Platform("linux", "arm64", "v8")
     layers = {"sha256:config": 1000, "sha256:layer": 60_000_000}
-    offer = Offer(DIGEST, [amd, arm], {"amd64": Content("sha256:manifest", layers, 1), "arm64": None})
-    refusal = Refusal(Failure.NOT_FOUND, "HTTP 404", certain=True)
+    offer = Resolved(
+        DIGEST, [amd, arm], {"amd64": PlatformImage("sha256:manifest", layers, 1), "arm64": None}
+    )
+    refusal = Unresolved(FailureReason.NOT_FOUND, "HTTP 404", certain=True)
     wanted, worker = references(request), parse_reference(WORKER)
-    facts = {node["metadata"]["name"]: read_facts(node, read_node(node), wanted, worker) for node in nodes}
-    note = Concern("warning", "Mode", "m", nodes=1, node="n1", mend="m")
-    pace = Pace(100_000_000, 1_000_000_000)
-    return judge(Survey(request, plan, facts, (offer, refusal), WORKER, offer, pace, None, (note,)))
+    facts = {
+        node["metadata"]["name"]: read_node_info(node, read_node(node), wanted, worker) for node in nodes
+    }
+    note = Issue("warning", "Mode", "m", nodes=1, node="n1", hint="m")
+    pace = Bandwidth(100_000_000, 1_000_000_000)
+    return forecast_of(
+        ForecastInputs(request, plan, facts, (offer, refusal), WORKER, offer, pace, None, (note,))
+    )

@@ -19,10 +19,10 @@ from ips_flows.core.results.results import ImageResult
 from ips_flows.kube.client import core, jobs, workflows
 from ips_flows.operations import tasks
 from steps import filter as filter_step
-from steps.context import Footing
+from steps.context import StepContext
 from steps.drive.attempt import Attempt
-from steps.drive.owned_job import HeldJob
-from steps.drive.recorder import Record
+from steps.drive.owned_job import OwnedJob
+from steps.drive.recorder import ResultRecorder
 from steps.finish import finish, notify
 from tests.contracts.examples import (
     FAILED,
@@ -79,10 +79,10 @@ def _lived(tape: Tape) -> tuple[Tape, Json]:
     made = tape.objects[path]
     made["metadata"]["uid"] = UID
     made["status"] = {"phase": "Running", "startedAt": STARTED}
-    footing = Footing(tape.kube(), TASK, UID)
+    footing = StepContext(tape.kube(), TASK, UID)
     told["filter"] = _filtered(tape, footing)
     told |= _driven(tape, footing)
-    with hooked() as posted, mock.patch.object(notify, "MEANS", posted.means):
+    with hooked() as posted, mock.patch.object(notify, "DELIVERY_IO", posted.means):
         assert finish.run(footing, ()) == 0
     told["finish"] = {**tape.calls(), "posts": posts(posted)}
     return tape, told
@@ -93,41 +93,41 @@ def posts(posted: Posted) -> list[Json]:
     return [{"url": one.url, "headers": sorted(one.headers)} for one in posted.requests]
 
 
-def _filtered(tape: Tape, footing: Footing) -> Json:
+def _filtered(tape: Tape, footing: StepContext) -> Json:
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(filter_step, "OUTPUTS", Path(folder)):
         assert filter_step.run(footing, ()) == 0
         outputs = {file.name: file.read_text(encoding="utf-8") for file in sorted(Path(folder).iterdir())}
     return {**tape.calls(), "outputs": outputs}
 
 
-def _driven(tape: Tape, footing: Footing) -> Json:
+def _driven(tape: Tape, footing: StepContext) -> Json:
     """An attempt of the first wave by two drivers, one after the other."""
     told: Json = {}
-    attempt = Attempt.take_up(footing, "wave-1", 0)
+    attempt = Attempt.read(footing, "wave-1", 0)
     with _as_pod("driver-1"):
-        first = HeldJob(attempt)
-    first.take(1)
+        first = OwnedJob(attempt)
+    first.create_or_adopt(1)
     told["drive: begin"] = tape.calls()
     for index in range(len(attempt.nodes)):
         _pod(tape, attempt, index)
     with _as_pod("driver-2"):
-        job = HeldJob(attempt)
-    job.take(1)
+        job = OwnedJob(attempt)
+    job.create_or_adopt(1)
     told["drive: take over"] = tape.calls()
     pods = job.pods()
-    list(job.let_go([(pods[0], "n1")]))
+    list(job.ungate([(pods[0], "n1")]))
     told["drive: ungate a pod"] = tape.calls()
-    job.end_bound(tape.objects[core(NAMESPACE, "pods", pods[0]["metadata"]["name"])], ENDED_TIMEOUT)
-    job.fail_unbound(pods[1], "Unschedulable", "no room")
+    job.set_deadline(tape.objects[core(NAMESPACE, "pods", pods[0]["metadata"]["name"])], ENDED_TIMEOUT)
+    job.mark_failed(pods[1], "Unschedulable", "no room")
     job.raise_parallelism(2)
     told["drive: end pods"] = tape.calls()
-    record = Record(attempt, job)
+    record = ResultRecorder(attempt, job)
     for index, node in enumerate(attempt.nodes):
         record.add(index, _ended(node.present))
     record.persist()
-    record.show(pulling=0, window=1)
+    record.report(pulling=0, window=1)
     told["drive: record"] = tape.calls()
-    job.delete_beside([tape.objects[core(NAMESPACE, "pods", pods[1]["metadata"]["name"])]], 1)
+    job.delete_in_background([tape.objects[core(NAMESPACE, "pods", pods[1]["metadata"]["name"])]], 1)
     for deletion in job._deletions:
         deletion.result()
     told["drive: delete pods"] = tape.calls()

@@ -12,7 +12,7 @@ from unittest import mock
 import requests
 from requests.adapters import HTTPAdapter
 
-from ips_flows.webhook.delivery import Means
+from ips_flows.webhook.delivery import DeliveryIO
 from tests.contracts.examples import NOW
 
 
@@ -25,7 +25,7 @@ class Posted:
     """The requests that were sent, in order, and the means by which the product sends them."""
 
     requests: list[requests.PreparedRequest] = field(default_factory=list)
-    means: Means = field(default_factory=lambda: Means(resolve=_resolve, now=lambda: NOW))
+    means: DeliveryIO = field(default_factory=lambda: DeliveryIO(resolve=_resolve, now=lambda: NOW))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ips_flows.operations.install.manifests import COMPONENTS, load
+from ips_flows.operations.install.manifests import COMPONENTS, load_manifests
 
 Json = dict[str, Any]
 
@@ -19,7 +19,7 @@ def rbac() -> Json:
     """The document: ServiceAccount → scope → resource → verbs, and what `ips-flow install` grants otherwise."""
     declared = list(manifests())
     granted = _granted(declared)
-    installed = _granted(load("ips-flow", components=COMPONENTS))
+    installed = _granted(load_manifests("ips-flow", components=COMPONENTS))
     return {
         "accounts": granted,
         "admission policies": sorted(_policies(declared)),

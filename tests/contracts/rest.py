@@ -7,20 +7,22 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ips_flows.core.errors import IpsFlowError
-from ips_flows.core.rest.responses import to_error
+from ips_flows.core.rest.responses import error_response
 from ips_flows.core.rest.task_store import COLLECTIONS, LIVE
-from ips_flows.core.rest.trim import lean_workflow
+from ips_flows.core.rest.trim import trim_workflow
 from ips_flows.kube.client import workflows
-from ips_flows.kube.list_watch import Listed
-from ips_flows.server.sse import Updates
-from ips_flows.server.task_cache import Mirror
+from ips_flows.kube.list_watch import Replaced
+from ips_flows.server.sse import TaskStreams
 from tests.contracts.examples import FULL_REQUEST, NAMESPACE, STARTED, TASK, standing_still
 from tests.contracts.exits import ERRORS
 from tests.contracts.serving import Reply, Served, served
 from tests.contracts.wording import without_text
+
+if TYPE_CHECKING:
+    from ips_flows.server.task_cache import TaskCache
 
 Json = dict[str, Any]
 
@@ -143,15 +145,15 @@ def _told(reply: Reply) -> Json:
 
 
 def _error(error: IpsFlowError) -> Json:
-    answer = to_error(error)
+    answer = error_response(error)
     return {"status": answer.status, "headers": dict(answer.headers), "keys": sorted(answer.document)}
 
 
 def _show_lists(one: Served) -> None:
     """Let the server's lists show the tasks that there are."""
-    tasks = [lean_workflow(thing) for path, thing in one.tape.objects.items() if "/workflows/" in path]
+    tasks = [trim_workflow(thing) for path, thing in one.tape.objects.items() if "/workflows/" in path]
     for name in COLLECTIONS:
-        one.mirror._take(name, Listed(tuple(tasks) if name == LIVE else ()))
+        one.mirror._take(name, Replaced(tuple(tasks) if name == LIVE else ()))
     for _ in range(2):
         one.mirror._read_up()
         one.mirror._show()
@@ -167,17 +169,17 @@ async def _events() -> Json:
     }
 
 
-async def _followed(rows: Json, prepare: Callable[[Updates], None] = lambda _: None) -> list[str]:
+async def _followed(rows: Json, prepare: Callable[[TaskStreams], None] = lambda _: None) -> list[str]:
     """The frames of a stream, over lists that show these rows."""
 
     @contextmanager
     def listening(_: object) -> Iterator[None]:
         yield
 
-    mirror = SimpleNamespace(view=SimpleNamespace(by_name=rows), listening=listening)
-    updates = Updates(cast("Mirror", mirror))
-    prepare(updates)
-    frames = [frame async for frame in updates.follow(TASK, "u", b'{"n":1}')]
+    cache = SimpleNamespace(snapshot=SimpleNamespace(by_name=rows), listening=listening)
+    streams = TaskStreams(cast("TaskCache", cache))
+    prepare(streams)
+    frames = [frame async for frame in streams.follow(TASK, "u", b'{"n":1}')]
     return [_without_comments(frame.decode()) for frame in frames]
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ips_flows.server.auth import ByKubernetes, Gate, Open
-from ips_flows.server.main import State, application
+from ips_flows.server.auth import Authorizer, KubernetesAuthorizer, NoAuthorizer
+from ips_flows.server.main import ServerHealth, application
 from ips_flows.server.metrics import Metrics
-from ips_flows.server.sse import Updates
-from ips_flows.server.task_cache import Mirror
+from ips_flows.server.sse import TaskStreams
+from ips_flows.server.task_cache import TaskCache
 from tests.contracts.examples import NAMESPACE
 from tests.contracts.lives import installed
 from tests.contracts.tape import Tape
@@ -66,7 +66,7 @@ class Served:
     app: Any
     metrics: Metrics
     counted: list[tuple[str, str, int]]
-    mirror: Mirror
+    mirror: TaskCache
 
     def call(
         self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -119,16 +119,16 @@ def served(*, auth: bool = False) -> Served:
     tape = installed()
     kube = tape.kube()
     metrics = _Counting(kube, NAMESPACE, process=False)
-    mirror = Mirror(kube, NAMESPACE, ())
-    updates = Updates(mirror)
+    mirror = TaskCache(kube, NAMESPACE, ())
+    updates = TaskStreams(mirror)
     updates.close()  # no answer waits until the lists show what it did
-    gate: Gate = ByKubernetes(kube, NAMESPACE) if auth else Open(())
+    gate: Authorizer = KubernetesAuthorizer(kube, NAMESPACE) if auth else NoAuthorizer(())
     app = application(
         kube,
         NAMESPACE,
-        state=State(_Keeper(), mirror),
-        updates=updates,
-        gate=gate,
+        state=ServerHealth(_Keeper(), mirror),
+        streams=updates,
+        authorizer=gate,
         metrics=metrics,
         argo_url="https://argo.example.com",
     )

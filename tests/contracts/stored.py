@@ -8,15 +8,15 @@ from ips_flows.argo.task_workflow import task_workflow
 from ips_flows.core import stored_format
 from ips_flows.core.constants import PREFIX, base_name
 from ips_flows.core.forecast.issues import KINDS
-from ips_flows.core.notice.notice import Format, Notice, Outcome, Webhook, event_of
+from ips_flows.core.notice.notice import Format, Notice, Outcome, Webhook, event_name
 from ips_flows.core.plan.node_labels import label_changes, read_sets
 from ips_flows.core.plan.plan import GroupPlan, PlannedImage, PlannedNode
 from ips_flows.core.pods.evidence import ENDED_CANCELLED, ENDED_SETTLED, ENDED_TIMEOUT
 from ips_flows.core.pods.pull_job import (
     config_map,
     index_data,
-    job,
     probe_job,
+    pull_job,
     pull_pod,
     results_map,
     task_labels,
@@ -26,8 +26,8 @@ from ips_flows.core.reconcile import finish_job
 from ips_flows.core.request.model import canonical_json, flag_of, from_form, request_hash
 from ips_flows.core.results import records, results
 from ips_flows.core.results.records import FinalStatus, Mode
-from ips_flows.core.results.results import Chunk, Failure, Result, Skip
-from ips_flows.core.task.schedule import OVERLAPS, Lately, Pause
+from ips_flows.core.results.results import Chunk, FailureReason, Result, SkipReason
+from ips_flows.core.task.schedule import OVERLAPS, Pause, ScheduleHistory
 from ips_flows.core.task.task import STATUSES
 from tests.contracts.examples import (
     APP,
@@ -129,7 +129,7 @@ def _records() -> Json:
         },
         "webhook": Webhook(url="https://hooks.example.com/in", secret_name="hook", format="slack").to_json(),  # noqa: S106
         "notice": _notice().to_json(),
-        "pauses of a schedule": Lately(
+        "pauses of a schedule": ScheduleHistory(
             since=STARTED, pauses=(Pause(since=STARTED, until=AT), Pause(since=AT))
         ).to_json(),
     }
@@ -148,10 +148,10 @@ def words() -> Json:
     return {
         "format": {"written": stored_format.FORMAT, "needs": stored_format.NEEDED},
         "result of an image": [one.value for one in Result],
-        "failure": [one.value for one in Failure],
-        "skip": [one.value for one in Skip],
+        "failure": [one.value for one in FailureReason],
+        "skip": [one.value for one in SkipReason],
         "status": list(STATUSES),
-        "event": [event_of(status) for status in get_args(FinalStatus)],
+        "event": [event_name(status) for status in get_args(FinalStatus)],
         "mode": list(get_args(Mode)),
         "retry strategy": list(get_args(records.RetryStrategy)),
         "webhook format": list(get_args(Format)),
@@ -203,7 +203,7 @@ def _group_plan(mode: Mode) -> GroupPlan:
 
 
 def _job(mode: Mode) -> Json:
-    return job(
+    return pull_job(
         _group_plan(mode),
         "nightly-6f2c1d-g0-a1",
         labels=task_labels(TASK, UID, "pull", 0, 1),

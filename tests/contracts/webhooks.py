@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from ips_flows.core.notice import signature
-from ips_flows.core.notice.event import Event, cut, render
-from ips_flows.core.notice.notice import Format, Outcome, deletion_id, event_of
+from ips_flows.core.notice.event import Event, render, truncate_task
+from ips_flows.core.notice.notice import Format, Outcome, deletion_id, event_name
 from ips_flows.core.notice.targets import Rules
 from ips_flows.core.results.records import FinalStatus
-from ips_flows.core.task.as_json import to_json
-from ips_flows.webhook.delivery import Parcel, deliver
+from ips_flows.core.task.as_json import task_json
+from ips_flows.webhook.delivery import Message, deliver
 from tests.contracts.examples import AT, NOW, UID, ended_task, later
 from tests.contracts.posting import hooked
 from tests.contracts.wording import without_text
@@ -31,12 +31,12 @@ _URL = "https://hooks.example.com/in?key=1"
 
 def payloads(form: Format) -> Json:
     """The document of one format: event → the request that is sent. Signatures depend on the text, so they are masked."""
-    return {event_of(status): _request(_event(status), form) for status in _STATUSES}
+    return {event_name(status): _request(_event(status), form) for status in _STATUSES}
 
 
 def signing() -> Json:
     """The document of what all formats share: ids, outcomes, a signature of a fixed body, and a task cut short."""
-    task = to_json(ended_task("failed"), NOW)
+    task = task_json(ended_task("failed"), NOW)
     return {
         "outcomes": list(get_args(Outcome)),
         "ids": {
@@ -44,14 +44,14 @@ def signing() -> Json:
             "of a task deleted before its verdict": deletion_id(UID, AT),
         },
         "headers of the body {}": signature.headers(
-            b"{}", message_id="an-id", at=NOW, key=signature.key_of(_SECRET)
+            b"{}", message_id="an-id", at=NOW, key=signature.signing_key(_SECRET)
         ),
         "headers of the body {} without a key": signature.headers(
             b"{}", message_id="an-id", at=NOW, key=None
         ),
-        "key of a plain secret": signature.key_of("plain").decode(),
+        "key of a plain secret": signature.signing_key("plain").decode(),
         "URL of DingTalk": signature.dingtalk_url(_URL, at=NOW, secret="secret"),  # noqa: S106  (an example)
-        "a task cut short": without_text(cut(task, 200)),
+        "a task cut short": without_text(truncate_task(task, 200)),
     }
 
 
@@ -59,13 +59,13 @@ def signing() -> Json:
 def _event(status: FinalStatus) -> Event:
     task = ended_task(status)
     assert task.verdict
-    return Event(task.verdict.event_id, event_of(status), AT, task.message, to_json(task, later(60)))
+    return Event(task.verdict.event_id, event_name(status), AT, task.message, task_json(task, later(60)))
 
 
 def _request(event: Event, form: Format) -> Json:
     answer = b'{"errcode":0}' if form == "dingtalk" else b"ok"
     with hooked(answer) as posted:
-        parcel = Parcel(_URL, render(event, form), event.id, form, _SECRET)
+        parcel = Message(_URL, render(event, form), event.id, form, _SECRET)
         came = deliver(parcel, Rules(), posted.means)
     assert came.outcome == "delivered", came
     (sent,) = posted.requests

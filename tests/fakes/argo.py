@@ -24,7 +24,7 @@ from ips_flows.core.results.records import (
     PlanSummary,
     Verdict,
     WaveSummary,
-    judge,
+    decide_verdict,
 )
 from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, Result
 from tests.fakes.apiserver import ApiServer
@@ -164,7 +164,7 @@ class Argo:
 
     def verdict(self, nodes: Mapping[str, NodeResult], *, stopped: bool = False, error: str = "") -> Verdict:
         """What finish writes; then it deletes the Jobs."""
-        said = judge(
+        said = decide_verdict(
             self.plan,
             nodes,
             stopped=stopped,

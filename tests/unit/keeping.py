@@ -9,7 +9,7 @@ from ips_flows.core import clock
 from ips_flows.core.constants import LABEL_TASK, TEMPLATE_PREWARM
 from ips_flows.core.reconcile.decide import is_over
 from ips_flows.kube.client import workflows
-from steps.context import Footing
+from steps.context import StepContext
 from steps.finish import finish
 from tests.unit.stage import Stage
 
@@ -36,7 +36,7 @@ def look(stage: Stage, one: Keeper) -> None:
     """What a keeper does when it has just listed the tasks, if it has the Lease or gets it."""
     one.lease.hold()
     listed = stage.kube.list(workflows("warm"), labels=f"{LABEL_TASK}=true", metadata_only=True)
-    one._ledger.replace(listed)
+    one._index.replace(listed)
     one.round()
 
 
@@ -56,7 +56,7 @@ def run_jobs(stage: Stage) -> list[str]:
         (container,) = job["spec"]["template"]["spec"]["containers"]
         images.append(container["image"])
         task, uid = container["args"]
-        assert finish.run(Footing(stage.kube, task, uid), ()) == 0
+        assert finish.run(StepContext(stage.kube, task, uid), ()) == 0
         ended = {"type": "Complete", "status": "True", "lastTransitionTime": clock.stamp(clock.now())}
         stage.server.change("jobs", job["metadata"]["name"], {"status": {"conditions": [ended]}})
     return images

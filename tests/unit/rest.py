@@ -15,14 +15,14 @@ from typing import Any, Protocol
 import uvicorn
 
 from ips_flows.kube.client import Kube
-from ips_flows.server.auth import ByKubernetes, Gate
-from ips_flows.server.main import Counts, State, application
-from ips_flows.server.sse import Updates
-from ips_flows.server.task_cache import Mirror, Observer, Tempo
+from ips_flows.server.auth import Authorizer, KubernetesAuthorizer
+from ips_flows.server.main import RequestCounter, ServerHealth, application
+from ips_flows.server.sse import TaskStreams
+from ips_flows.server.task_cache import CacheIntervals, EventHandler, TaskCache
 from tests.fakes.apiserver import ApiServer
 
 TOKEN = "bobs"  # noqa: S105
-QUICK = Tempo(tick=0.02)
+QUICK = CacheIntervals(tick=0.02)
 
 
 class Well:
@@ -54,8 +54,10 @@ class Reply:
 class Rest:
     """The server that runs, and what a client of it does."""
 
-    def __init__(self, server: ApiServer, kube: Kube, mirror: Mirror, state: State, updates: Updates) -> None:
-        self.server, self.kube, self.mirror, self.state, self.updates = server, kube, mirror, state, updates
+    def __init__(
+        self, server: ApiServer, kube: Kube, mirror: TaskCache, state: ServerHealth, streams: TaskStreams
+    ) -> None:
+        self.server, self.kube, self.mirror, self.state, self.streams = server, kube, mirror, state, streams
         self.port = 0
 
     def call(
@@ -126,7 +128,7 @@ def parsed(lines: Any) -> Iterator[tuple[str, Any]]:
             yield kind, json.loads(line[6:])
 
 
-class Counting(Observer, Counts, Protocol):
+class Counting(EventHandler, RequestCounter, Protocol):
     """Who counts what the mirror sees and what is served."""
 
 
@@ -134,18 +136,23 @@ class Counting(Observer, Counts, Protocol):
 def serving(
     server: ApiServer,
     kube: Kube,
-    gate: Gate | None = None,
+    authorizer: Authorizer | None = None,
     *,
     metrics: Counting | None = None,
-    tempo: Tempo = QUICK,
+    intervals: CacheIntervals = QUICK,
     heartbeat: float = 15.0,
 ) -> Iterator[Rest]:
     """Serve a namespace; the list is there when this begins, if the API server is."""
     server.users[TOKEN] = {"username": "bob", "groups": ["team"]}
-    mirror = Mirror(kube, "warm", [metrics] if metrics else [], tempo=tempo)
-    state, updates = State(Well(), mirror), Updates(mirror, heartbeat=heartbeat)
+    mirror = TaskCache(kube, "warm", [metrics] if metrics else [], intervals=intervals)
+    state, streams = ServerHealth(Well(), mirror), TaskStreams(mirror, heartbeat=heartbeat)
     app = application(
-        kube, "warm", state=state, updates=updates, gate=gate or ByKubernetes(kube, "warm"), metrics=metrics
+        kube,
+        "warm",
+        state=state,
+        streams=streams,
+        authorizer=authorizer or KubernetesAuthorizer(kube, "warm"),
+        metrics=metrics,
     )
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -153,14 +160,14 @@ def serving(
     )
     web = uvicorn.Server(config)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, daemon=True)
-    rest = Rest(server, kube, mirror, state, updates)
+    rest = Rest(server, kube, mirror, state, streams)
     rest.port = listener.getsockname()[1]
     mirror.start()
     thread.start()
     try:
         yield rest
     finally:
-        updates.close()
+        streams.close()
         web.should_exit = True
         thread.join(30)
         mirror.stop()

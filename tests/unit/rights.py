@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import parse_qs, urlsplit
 
-from ips_flows.operations.install.manifests import COMPONENTS, load
+from ips_flows.operations.install.manifests import COMPONENTS, load_manifests
 
 Rights = set[tuple[str, str, str]]  # API group, resource with its subresource, verb
 
@@ -27,7 +27,7 @@ def needed(calls: Iterable[str]) -> Rights:
 @functools.cache
 def granted(account: str) -> Rights:
     """The rights that an installation gives to a ServiceAccount."""
-    objects = load("warm", components=COMPONENTS)
+    objects = load_manifests("warm", components=COMPONENTS)
     roles = {
         (binding["roleRef"]["kind"], binding["roleRef"]["name"])
         for binding in objects

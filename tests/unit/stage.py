@@ -24,7 +24,7 @@ from ips_flows.core.results.records import Verdict
 from ips_flows.core.results.results import Chunk, NodeResult, decode, fold
 from ips_flows.kube.client import Kube
 from steps import filter  # noqa: A004  (the step's name)
-from steps.context import Footing
+from steps.context import StepContext
 from steps.drive import driver as drive
 from steps.drive import evidence_reader, throttle
 from steps.finish import finish
@@ -52,7 +52,7 @@ class Stage:
             "status": {"startedAt": clock.stamp(clock.now())},
         }
         self.uid = server.put("workflows", workflow)["metadata"]["uid"]
-        self.footing = Footing(self.kube, TASK, self.uid)
+        self.context = StepContext(self.kube, TASK, self.uid)
         self.outputs = folder / "outputs"
         monkeypatch.setattr(filter, "OUTPUTS", self.outputs)
         monkeypatch.setattr(throttle, "_REST", 0.01)
@@ -97,7 +97,7 @@ class Stage:
             }
         )
         self.server.change("configmaps", CONFIG_MAP, {"data": {"worker-image": samples.WORKER}})
-        assert filter.run(self.footing, ()) == 0
+        assert filter.run(self.context, ()) == 0
 
     def announced(self, *images: str, nodes: Sequence[str], losses: int = 0, retries: int = 0) -> GroupPlan:
         """Store the plan of one group, and its summary on the Workflow."""
@@ -118,7 +118,7 @@ class Stage:
     def drive(self, attempt: int = 0, *, me: str = "driver-1", wave: str = "wave-1") -> int:
         """Run a driver here, and return its exit code."""
         self.monkeypatch.setenv("HOSTNAME", me)
-        return drive.run(self.footing, (wave, str(attempt)))
+        return drive.run(self.context, (wave, str(attempt)))
 
     @contextlib.contextmanager
     def driver(self, me: str, attempt: int = 0) -> Iterator[subprocess.Popen[str]]:
@@ -171,7 +171,7 @@ class Stage:
 
     def finish(self) -> int:
         """Run finish here, and return its exit code."""
-        return finish.run(self.footing, ())
+        return finish.run(self.context, ())
 
     def results(self) -> Mapping[str, NodeResult]:
         """What is recorded of each node; read past the API, so that it counts for no step."""

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from ips_flows.core import errors
-from ips_flows.core.errors import IpsFlowError, Problem
+from ips_flows.core.errors import FieldProblem, IpsFlowError
 from ips_flows.core.request.model import parse_json
 from ips_flows.core.rest.openapi import REQUEST_EXAMPLE, document
-from ips_flows.core.rest.pagination import Listing, asked
-from ips_flows.core.rest.responses import Answer, RefusedError, encoded, to_error
+from ips_flows.core.rest.pagination import TaskPages, parse_query
+from ips_flows.core.rest.responses import ApiResponse, HttpError, encode_json, error_response
 from ips_flows.core.rest.schemas import Error, schemas
-from ips_flows.core.rest.task_store import View
+from ips_flows.core.rest.task_store import Snapshot
 
 
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (errors.BadRequestError([Problem("body", 1, 2, "images", "missing")]), 400),
+        (errors.BadRequestError([FieldProblem("body", 1, 2, "images", "missing")]), 400),
         (errors.UsageError("x"), 400),
         (errors.NameTakenError("x"), 409),
         (errors.TaskEndedError("x", "failed"), 409),
@@ -35,12 +35,12 @@ from ips_flows.core.rest.task_store import View
         (errors.UnauthorizedError("x"), 502),
         (errors.NewerFormatError("x"), 500),
         (errors.ApiError("x"), 500),
-        (RefusedError(418, "x"), 418),
+        (HttpError(418, "x"), 418),
     ],
 )
 def test_each_error_has_a_status(error: IpsFlowError, status: int) -> None:
     """The body has the shape of all errors; only 503 says when to try again."""
-    answer = to_error(error)
+    answer = error_response(error)
     assert answer.status == status
     assert ("Retry-After" in answer.headers) == (status == 503)
     Error.model_validate_json(answer.body("an-id"))
@@ -49,10 +49,10 @@ def test_each_error_has_a_status(error: IpsFlowError, status: int) -> None:
 def test_what_an_error_tells() -> None:
     """Message and hint, each field with its place, the true end, headers of a refusal; nothing that acts."""
     bad = errors.BadRequestError(
-        [Problem("body", 3, 5, "images[0]", "got\x1b"), Problem("body", 0, 0, "", "missing")],
+        [FieldProblem("body", 3, 5, "images[0]", "got\x1b"), FieldProblem("body", 0, 0, "", "missing")],
         "Read the docs.",
     )
-    assert json.loads(to_error(bad).body("i")) == {
+    assert json.loads(error_response(bad).body("i")) == {
         "error": "body:3:5: images[0]: got\\x1b\nbody: missing",
         "hint": "Read the docs.",
         "details": [
@@ -61,15 +61,18 @@ def test_what_an_error_tells() -> None:
         ],
         "requestId": "i",
     }
-    assert to_error(errors.TaskEndedError("x", "failed")).document["status"] == "failed"
-    refused = RefusedError(401, "no", headers={"A": "b"}, details=[{"field": "f", "message": "m"}])
-    assert (to_error(refused).headers, to_error(refused).document["details"][0]["field"]) == ({"A": "b"}, "f")
-    assert Answer(200, {}).headers == {}
+    assert error_response(errors.TaskEndedError("x", "failed")).document["status"] == "failed"
+    refused = HttpError(401, "no", headers={"A": "b"}, details=[{"field": "f", "message": "m"}])
+    assert (error_response(refused).headers, error_response(refused).document["details"][0]["field"]) == (
+        {"A": "b"},
+        "f",
+    )
+    assert ApiResponse(200, {}).headers == {}
 
 
 def test_json_holds_what_utf_8_can_not() -> None:
     """Half of a surrogate pair breaks no answer."""
-    assert encoded({"a": "\ud800é"}) == b'{"a":"\\ud800\xc3\xa9"}'
+    assert encode_json({"a": "\ud800é"}) == b'{"a":"\\ud800\xc3\xa9"}'
 
 
 class Row:
@@ -88,14 +91,14 @@ def test_pages_are_kept_until_the_view_changes(monkeypatch: pytest.MonkeyPatch) 
     """The same question is answered once; another view anew; and not more is kept than fits."""
     monkeypatch.setattr("ips_flows.core.rest.pagination._MOST_KEPT", 1)
     rows: Any = (Row("a"), Row("b", "failed"))
-    listing, view = Listing(), View(rows)
+    listing, view = TaskPages(), Snapshot(rows)
     whole = b'{"tasks":["a","b"],"total":2,"limit":10,"offset":0}'
     assert [listing.page(view, b""), listing.page(view, b"")] == [whole, whole]
     assert rows[0].made == 1
     assert listing.page(view, b"status=failed&limit=1") == b'{"tasks":["b"],"total":1,"limit":1,"offset":0}'
     assert listing.page(view, b"offset=1") == b'{"tasks":["b"],"total":2,"limit":10,"offset":1}'
     assert len(listing._pages) == 1
-    assert listing.page(View(), b"") == b'{"tasks":[],"total":0,"limit":10,"offset":0}'
+    assert listing.page(Snapshot(), b"") == b'{"tasks":[],"total":0,"limit":10,"offset":0}'
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,7 @@ def test_pages_are_kept_until_the_view_changes(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_what_is_asked_for(query: bytes, found: tuple[str, str, int, int]) -> None:
     """Empty is the default; what is not ours is not looked at."""
-    assert asked(query) == found
+    assert parse_query(query) == found
 
 
 @pytest.mark.parametrize(
@@ -118,13 +121,13 @@ def test_what_is_asked_for(query: bytes, found: tuple[str, str, int, int]) -> No
 )
 def test_a_query_that_can_not_be_read(query: bytes) -> None:
     """400."""
-    with pytest.raises(RefusedError) as caught:
-        asked(query)
+    with pytest.raises(HttpError) as caught:
+        parse_query(query)
     assert caught.value.status == 400
 
 
 def test_the_description_is_made_once() -> None:
     """And of our shapes; its example is a good request."""
-    assert parse_json(encoded(REQUEST_EXAMPLE).decode(), "body").priority == 7
+    assert parse_json(encode_json(REQUEST_EXAMPLE).decode(), "body").priority == 7
     assert document() is document()
     assert schemas().keys() < document()["components"]["schemas"].keys()

@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 
 from ips_flows.cli.main import run
-from ips_flows.core.rest.responses import RefusedError
+from ips_flows.core.rest.responses import HttpError
 from ips_flows.kube.client import Kube
 from ips_flows.server import auth
-from ips_flows.server.auth import ByKubernetes, Judgement, Open, Remembered, is_loopback
+from ips_flows.server.auth import (
+    AccessDecision,
+    DecisionCache,
+    KubernetesAuthorizer,
+    NoAuthorizer,
+    is_loopback,
+)
 from tests.fakes.apiserver import ApiServer
 from tests.unit.rest import Rest, serving
 
@@ -112,41 +118,43 @@ class Clock:
         return self.now
 
 
-def admitted(gate: ByKubernetes, token: str, verb: auth.Verb = "get") -> str:
+def admitted(authorizer: KubernetesAuthorizer, token: str, verb: auth.Verb = "get") -> str:
     try:
-        return asyncio.run(gate.admit({"authorization": f"Bearer {token}"}, verb))
-    except RefusedError as error:
+        return asyncio.run(authorizer.authorize({"authorization": f"Bearer {token}"}, verb))
+    except HttpError as error:
         return str(error.status)
 
 
 def test_answers_are_remembered_for_a_short_while(server: ApiServer, kube: Kube) -> None:
     """Good ones 10 s, refusals 2 s, each verb by itself; a token that is withdrawn is so after that."""
     clock = Clock()
-    gate = ByKubernetes(kube, "warm", clock=clock)
+    authorizer = KubernetesAuthorizer(kube, "warm", clock=clock)
     server.users["t"] = {"username": "bob"}
-    assert [admitted(gate, "t"), admitted(gate, "t")] == ["bob", "bob"]
+    assert [admitted(authorizer, "t"), admitted(authorizer, "t")] == ["bob", "bob"]
     assert reviews(server) == ["tokenreviews", "subjectaccessreviews"]
-    admitted(gate, "t", "delete")
+    admitted(authorizer, "t", "delete")
     assert len(reviews(server)) == 4
     del server.users["t"]
     clock.now += 9.9
-    assert admitted(gate, "t") == "bob"
+    assert admitted(authorizer, "t") == "bob"
     clock.now += 0.1
-    assert admitted(gate, "t") == "401"
+    assert admitted(authorizer, "t") == "401"
     server.users["t"] = {"username": "bob"}
     clock.now += 1.9
-    assert admitted(gate, "t") == "401"
+    assert admitted(authorizer, "t") == "401"
     clock.now += 0.1
-    assert admitted(gate, "t") == "bob"
+    assert admitted(authorizer, "t") == "bob"
 
 
 def test_who_asks_at_once_is_asked_about_once(server: ApiServer, kube: Kube) -> None:
     """Fifty pages that reload together cost two reviews; each gets the answer."""
     server.users["t"] = {"username": "bob"}
-    gate = ByKubernetes(kube, "warm")
+    authorizer = KubernetesAuthorizer(kube, "warm")
 
     async def crowd() -> list[str]:
-        return await asyncio.gather(*(gate.admit({"authorization": "Bearer t"}, "list") for _ in range(50)))
+        return await asyncio.gather(
+            *(authorizer.authorize({"authorization": "Bearer t"}, "list") for _ in range(50))
+        )
 
     assert asyncio.run(crowd()) == ["bob"] * 50
     assert reviews(server) == ["tokenreviews", "subjectaccessreviews"]
@@ -155,11 +163,11 @@ def test_who_asks_at_once_is_asked_about_once(server: ApiServer, kube: Kube) -> 
 def test_one_who_leaves_takes_nobody_with_him(server: ApiServer, kube: Kube) -> None:
     """A client that hangs up while the cluster is asked does not spoil the answer for others."""
     server.users["t"] = {"username": "bob"}
-    gate = ByKubernetes(kube, "warm")
+    authorizer = KubernetesAuthorizer(kube, "warm")
 
     async def two() -> str:
-        first = asyncio.ensure_future(gate.admit({"authorization": "Bearer t"}, "list"))
-        second = asyncio.ensure_future(gate.admit({"authorization": "Bearer t"}, "list"))
+        first = asyncio.ensure_future(authorizer.authorize({"authorization": "Bearer t"}, "list"))
+        second = asyncio.ensure_future(authorizer.authorize({"authorization": "Bearer t"}, "list"))
         await asyncio.sleep(0)
         first.cancel()
         return await second
@@ -169,18 +177,18 @@ def test_one_who_leaves_takes_nobody_with_him(server: ApiServer, kube: Kube) -> 
 
 def test_memory_is_bounded_and_holds_no_token(server: ApiServer, kube: Kube) -> None:
     """The least used answer goes first; what is kept is a hash."""
-    kept = Remembered(3)
+    kept = DecisionCache(3)
     for number in range(3):
-        kept.put((bytes([number]), "get"), Judgement("bob"))
+        kept.put((bytes([number]), "get"), AccessDecision("bob"))
     assert kept.get((b"\0", "get"))
-    kept.put((b"\x09", "get"), Judgement("bob"))
+    kept.put((b"\x09", "get"), AccessDecision("bob"))
     assert (len(kept), kept.get((b"\x01", "get"))) == (3, None)
     assert kept.get((b"\0", "get"))
     server.users["s3cret"] = {"username": "bob"}
-    gate = ByKubernetes(kube, "warm")
-    admitted(gate, "s3cret")
-    assert len(gate._remembered) == 1
-    assert "s3cret" not in repr(gate._remembered._kept)
+    authorizer = KubernetesAuthorizer(kube, "warm")
+    admitted(authorizer, "s3cret")
+    assert len(authorizer._remembered) == 1
+    assert "s3cret" not in repr(authorizer._remembered._kept)
 
 
 def test_a_token_goes_to_the_cluster_only(rest: Rest, server: ApiServer) -> None:
@@ -192,10 +200,10 @@ def test_a_token_goes_to_the_cluster_only(rest: Rest, server: ApiServer) -> None
 # Without auth
 
 
-def refused(gate: Open, method: str, **headers: str) -> int:
+def refused(authorizer: NoAuthorizer, method: str, **headers: str) -> int:
     try:
-        gate.screen(method, {key.replace("_", "-"): value for key, value in headers.items()})
-    except RefusedError as error:
+        authorizer.check_origin(method, {key.replace("_", "-"): value for key, value in headers.items()})
+    except HttpError as error:
         return error.status
     return 0
 
@@ -224,9 +232,9 @@ def refused(gate: Open, method: str, **headers: str) -> int:
 )
 def test_the_host_must_be_ours(host: str, status: int) -> None:
     """A name that leads here by someone else's DNS is refused, for reads too."""
-    gate = Open((EVERYWHERE, "10.0.0.5", "ips.example.com"))
-    assert refused(gate, "GET", host=host) == status
-    assert refused(gate, "POST", host=host, content_type="application/json") == status
+    authorizer = NoAuthorizer((EVERYWHERE, "10.0.0.5", "ips.example.com"))
+    assert refused(authorizer, "GET", host=host) == status
+    assert refused(authorizer, "POST", host=host, content_type="application/json") == status
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "PUT"])
@@ -250,8 +258,8 @@ def test_the_host_must_be_ours(host: str, status: int) -> None:
 def test_a_write_comes_from_this_site(method: str, headers: dict[str, str], status: int) -> None:
     """A page of another site, or of another port, can't write with a browser that reaches us."""
     given = {"host": "localhost:8080", "content_type": "application/json", **headers}
-    assert refused(Open(()), method, **given) == status
-    assert refused(Open(()), "GET", **given) == 0
+    assert refused(NoAuthorizer(()), method, **given) == status
+    assert refused(NoAuthorizer(()), "GET", **given) == 0
 
 
 @pytest.mark.parametrize(
@@ -268,13 +276,13 @@ def test_a_write_comes_from_this_site(method: str, headers: dict[str, str], stat
 )
 def test_a_write_is_json(kind: str, status: int) -> None:
     """What a form can send is refused; a DELETE has no body, and no form can send it."""
-    assert refused(Open(()), "POST", host="localhost", content_type=kind) == status
-    assert refused(Open(()), "DELETE", host="localhost", content_type=kind) == 0
+    assert refused(NoAuthorizer(()), "POST", host="localhost", content_type=kind) == status
+    assert refused(NoAuthorizer(()), "DELETE", host="localhost", content_type=kind) == 0
 
 
 def test_the_guards_stand_before_every_route(server: ApiServer, kube: Kube) -> None:
     """They hold on the wire, in the shape of all errors; probes come by whatever address."""
-    with serving(server, kube, Open(())) as rest:
+    with serving(server, kube, NoAuthorizer(())) as rest:
         none: dict[str, str | None] = {"Authorization": None}
         good = rest.call("POST", ROOT, {"images": ["busybox:1"]}, none)
         assert good.status == 201
@@ -316,27 +324,27 @@ def test_loopback(host: str, *, own: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "gate"),
+    ("flags", "authorizer"),
     [
-        (["--auth", "none"], Open),
-        (["--auth", "none", "--host", EVERYWHERE, "--allow-unauthenticated"], Open),
-        ([], ByKubernetes),
-        (["--host", EVERYWHERE], ByKubernetes),
+        (["--auth", "none"], NoAuthorizer),
+        (["--auth", "none", "--host", EVERYWHERE, "--allow-unauthenticated"], NoAuthorizer),
+        ([], KubernetesAuthorizer),
+        (["--host", EVERYWHERE], KubernetesAuthorizer),
     ],
 )
 def test_the_options(
-    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], gate: type
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], authorizer: type
 ) -> None:
     """They choose who decides; the default is Kubernetes."""
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
     seen: list[Any] = []
 
-    def serve(*_: Any, gate: Any, **__: Any) -> None:
-        seen.append(gate)
+    def serve(*_: Any, authorizer: Any, **__: Any) -> None:
+        seen.append(authorizer)
 
     monkeypatch.setattr("ips_flows.server.main.serve", serve)
     assert run(["serve", *flags]) == 0
-    assert [type(one) for one in seen] == [gate]
+    assert [type(one) for one in seen] == [authorizer]
 
 
 def test_nobody_listens_to_the_world_by_accident(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from ips_flows.core.errors import BadRequestError
 from ips_flows.core.request.model import parse_request
 from ips_flows.kube.client import Kube
 from steps import filter as step
-from steps.context import Footing
+from steps.context import StepContext
 from tests.fakes.apiserver import ApiServer, running
 from tests.unit.bad_requests import DOCUMENTS, FLAGS, FORMS
 from tests.unit.samples import WORKER, node
@@ -85,7 +85,7 @@ def filtered(server: ApiServer, kube: Kube, parameters: Mapping[str, object]) ->
         "workflows", {"metadata": {"name": "bad"}, "spec": {"arguments": {"parameters": entries}}}
     )
     before = len(server.calls)
-    assert step.run(Footing(kube, "bad", workflow["metadata"]["uid"]), ()) == 1
+    assert step.run(StepContext(kube, "bad", workflow["metadata"]["uid"]), ()) == 1
     # The second look makes sure that it is still that Workflow which is marked.
     assert [call.split()[0] for call in server.calls[before:]] == ["GET", "GET", "PATCH"]
     annotations = server.get("workflows", "bad")["metadata"]["annotations"]

@@ -11,11 +11,11 @@ from ips_flows.cli.main import run
 from ips_flows.core.constants import ANNOTATION_VERDICT
 from ips_flows.core.errors import ApiError, TaskEndedError
 from ips_flows.core.pods.pull_job import is_gated
-from ips_flows.core.results.results import Failure
+from ips_flows.core.results.results import FailureReason
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
-from steps.context import LostFootingError
-from steps.drive.pod_cache import JobPods
+from steps.context import ReplacePodError
+from steps.drive.pod_cache import PodCache
 from tests.fakes.cluster import Cluster, Play
 from tests.unit import keeping
 from tests.unit.samples import GOOD
@@ -69,7 +69,7 @@ def test_argos_own_stop_and_terminate(whole: Stage, how: str, when: str) -> None
         cluster.wait_for(lambda: set(keeping.left(whole)) == {"results"})
     assert whole.verdict().status == "cancelled"
     assert len(verdicts(whole)) == 1
-    failure = Failure.CANCELLED if when == "pulling" else Failure.NOT_FOUND
+    failure = FailureReason.CANCELLED if when == "pulling" else FailureReason.NOT_FOUND
     assert {node.images[0].reason for node in whole.results().values()} == {failure}
     told = [(one.attempt, one.failed, one.next_delay) for one in whole.verdict().retries]
     assert told == [(0, len(NODES), None)]
@@ -99,7 +99,7 @@ def test_cancel_races_with_the_end(whole: Stage, monkeypatch: pytest.MonkeyPatch
     def cancel() -> None:
         assert tasks.cancel(whole.kube, "warm", TASK).shutdown == "Stop"
 
-    def stopped_as_it_waits(_pods: JobPods, _seconds: float) -> None:
+    def stopped_as_it_waits(_pods: PodCache, _seconds: float) -> None:
         pods = cluster.objects("pods")
         if len(pods) < len(NODES) or any(is_gated(pod) for pod in pods):
             return  # it waits for the Job controller; when the last one was let go, it waits again
@@ -108,7 +108,7 @@ def test_cancel_races_with_the_end(whole: Stage, monkeypatch: pytest.MonkeyPatch
         terminate()
 
     if moment.startswith("before"):
-        monkeypatch.setattr(JobPods, "await_change", stopped_as_it_waits)
+        monkeypatch.setattr(PodCache, "wait_for_change", stopped_as_it_waits)
         driven = 1
     with Cluster(whole.server, NODES) as cluster:
         assert whole.drive() == driven
@@ -145,7 +145,7 @@ def test_delete_of_a_running_task_cancels_it_first(
 
     with Cluster(whole.server, NODES, {GOOD: Play.NEVER}) as cluster, whole.meanwhile(user):
         if flags:
-            with pytest.raises((LostFootingError, ApiError)):
+            with pytest.raises((ReplacePodError, ApiError)):
                 whole.drive()
         else:
             with whole.meanwhile(argo):

@@ -10,8 +10,8 @@ import pytest
 from ips_flows.core import clock, errors
 from ips_flows.core.constants import LABEL_KIND, LABEL_WORKFLOW_UID
 from ips_flows.core.request.model import merge_overrides
-from ips_flows.core.results.results import ImageResult, NodeResult, Result, Skip
-from ips_flows.core.task.as_json import to_json
+from ips_flows.core.results.results import ImageResult, NodeResult, Result, SkipReason
+from ips_flows.core.task.as_json import task_json
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
 from ips_flows.operations.queue import reprioritize
@@ -20,8 +20,8 @@ from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import AT, Argo, failed, pulled
 from tests.unit.samples import group_plan
 
-LEFT_OUT = NodeResult((ImageResult(Result.SKIPPED, Skip.CORDONED),), AT)
-NOT_REACHED = NodeResult((ImageResult(Result.SKIPPED, Skip.NOT_REACHED),), AT)
+LEFT_OUT = NodeResult((ImageResult(Result.SKIPPED, SkipReason.CORDONED),), AT)
+NOT_REACHED = NodeResult((ImageResult(Result.SKIPPED, SkipReason.NOT_REACHED),), AT)
 
 
 def made(server: ApiServer, kube: Kube, name: str = "a", **fields: object) -> Argo:
@@ -127,7 +127,7 @@ def test_a_new_window_is_an_annotation(server: ApiServer, kube: Kube) -> None:
     argo.planned(waves={"wave-1": 50})
     assert scale(kube, "warm", "a", "10%").window == 5
     assert server.get("workflows", "a")["metadata"]["annotations"]["ips-flow.io/batch-size"] == "10%"
-    assert to_json(tasks.get(kube, "warm", "a"), clock.now())["window"] == 5
+    assert task_json(tasks.get(kube, "warm", "a"), clock.now())["window"] == 5
     assert scale(kube, "warm", "a", "0").window == 0
 
 
@@ -175,7 +175,7 @@ def test_the_history_is_shown_while_it_waits_and_at_the_end(server: ApiServer, k
     server.change("workflows", "a", {"metadata": {"annotations": {"ips-flow.io/plan": plan.to_json()}}})
     lost = NodeResult(failed().images, now)
     argo.results({"n1": NodeResult(pulled().images, now), "n2": lost})
-    document = to_json(tasks.get(kube, "warm", "a"), clock.now())
+    document = task_json(tasks.get(kube, "warm", "a"), clock.now())
     assert document["retryHistory"] == [
         {
             "wave": "wave-1",

@@ -86,10 +86,10 @@ def test_a_cancelled_task_whose_last_step_is_lost(
     argo.planned(waves={"wave-1": 1})
     keeper(server)
     first = iter([0.1])
-    to_the_end = follow.to_the_end
+    to_the_end = follow.follow_one
     monkeypatch.setattr(
         follow,
-        "to_the_end",
+        "follow_one",
         lambda *names, **options: to_the_end(*names, **{"grace": next(first, 150.0), **options}),
     )
 

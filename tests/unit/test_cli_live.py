@@ -12,9 +12,9 @@ from rich.console import Console
 
 from ips_flows.cli.output.lines import Lines, changed_lines
 from ips_flows.cli.output.live import LiveView, frame, picture
-from ips_flows.core.results.attempts import Waiting
+from ips_flows.core.results.attempts import PendingRetry
 from ips_flows.core.results.progress import Progress, WaveProgress
-from ips_flows.core.results.records import Attempt, FailureLine, PlanSummary, WaveSummary
+from ips_flows.core.results.records import AttemptSummary, FailureLine, PlanSummary, WaveSummary
 from ips_flows.core.task.task import Task
 
 NOW = datetime(2026, 1, 31, 12, 2, tzinfo=UTC)
@@ -133,9 +133,9 @@ def test_a_terminal_of_80_columns_is_not_garbled() -> None:
 
 RETRYING = replace(
     RUNNING,
-    retrying=Waiting("wave-2", 2, 3, NOW + timedelta(seconds=11.4)),
+    retrying=PendingRetry("wave-2", 2, 3, NOW + timedelta(seconds=11.4)),
     attempts=(
-        Attempt(
+        AttemptSummary(
             group=1,
             wave="wave-2",
             attempt=0,
@@ -153,7 +153,7 @@ RETRYING = replace(
 def test_a_task_between_two_attempts_says_when_it_goes_on() -> None:
     """The live view counts down; plain lines say it once."""
     assert drawn(RETRYING)[0] == "⠋ running  nightly  retrying in 12 s (attempt 2 of 3)  2m"
-    overdue = replace(RETRYING, retrying=Waiting("wave-2", 2, 3, NOW))
+    overdue = replace(RETRYING, retrying=PendingRetry("wave-2", 2, 3, NOW))
     assert drawn(overdue)[0] == "⠋ running  nightly  retrying now (attempt 2 of 3)  2m"
     assert changed_lines(RUNNING, RETRYING) == ["nightly: wave-2: retrying in 30 s (attempt 2 of 3)"]
     assert changed_lines(RETRYING, RETRYING) == []

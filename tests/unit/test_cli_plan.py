@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from ips_flows.cli.main import run
-from ips_flows.cli.options.registry import Bandwidth, Host
-from ips_flows.cli.output.forecast_tables import concern_lines
-from ips_flows.core.forecast.issues import Concern
+from ips_flows.cli.options.registry import BandwidthType, RegistryType
+from ips_flows.cli.output.forecast_tables import issue_lines
+from ips_flows.core.forecast.issues import Issue
 from ips_flows.core.plan.plan import GroupPlan
 from ips_flows.core.results.records import PlanSummary
-from ips_flows.registry.parallel import side_by_side
+from ips_flows.registry.parallel import map_bounded
 from steps import filter as step
 from tests.fakes import hub as fake
 from tests.fakes.apiserver import ApiServer
@@ -330,12 +330,12 @@ def test_bandwidths(world: World, flow: Shell) -> None:
 )
 def test_how_bandwidths_are_written(text: str, bytes_a_second: float) -> None:
     """Bytes or bits, in decimal or binary units."""
-    assert Bandwidth().convert(text, None, None) == bytes_a_second
+    assert BandwidthType().convert(text, None, None) == bytes_a_second
 
 
 def test_what_is_no_registry(flow: Shell) -> None:
     """A URL is none."""
-    assert Host().convert("[::1]:5000", None, None) == "[::1]:5000"
+    assert RegistryType().convert("[::1]:5000", None, None) == "[::1]:5000"
     said = flow("plan", "--image", "a", "--insecure-registry", "http://a")
     assert said.code == 2
     assert "'http://a' is no registry; expected one such as" in said.err
@@ -478,7 +478,7 @@ def test_plan_says_what_filter_does(world: World, flow: Shell, whole: Stage, tmp
     world.server.calls.clear()  # what follows is filter's, by its own rights
     request = [{"name": "request", "value": json.dumps(fields)}]
     whole.workflow({"spec": {"arguments": {"parameters": request}}})
-    assert step.run(whole.footing, ()) == 0
+    assert step.run(whole.context, ()) == 0
     summary = PlanSummary.from_json(whole.annotations()["ips-flow.io/plan"])
     assert (document["totalNodes"], document["warmNodes"], document["toDoNodes"]) == (
         summary.eligible,
@@ -542,15 +542,15 @@ def test_a_bug_while_others_are_asked() -> None:
         asked.append(number)
         return 1 // number
 
-    assert side_by_side(ask, [1, 2]) == [1, 0]
+    assert map_bounded(ask, [1, 2]) == [1, 0]
     with pytest.raises(ZeroDivisionError):
-        side_by_side(ask, [0])
-    assert side_by_side(ask, []) == []
+        map_bounded(ask, [0])
+    assert map_bounded(ask, []) == []
 
 
 def test_a_concern_of_one_node_and_of_none() -> None:
     """Nodes are told where there are any."""
-    assert concern_lines(Concern("warning", "Window", "too large")) == ["Window: too large"]
+    assert issue_lines(Issue("warning", "Window", "too large")) == ["Window: too large"]
 
 
 def test_questions_are_few(world: World, flow: Shell) -> None:

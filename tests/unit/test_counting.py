@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ips_flows.core.constants import ANNOTATION_COLUMNS, ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_VERDICT
 from ips_flows.core.metrics import families
-from ips_flows.core.metrics.counter import Counting, Told, Unread
+from ips_flows.core.metrics.counter import EventCounter, Sample, UnreadResults
 from ips_flows.core.rest.task_store import DONE, JOBS, LIVE, RESULTS
 from ips_flows.core.results.results import Chunk
 from tests.unit.measured import (
@@ -32,19 +32,19 @@ from tests.unit.measured import (
 ALL_LISTED = (LIVE, DONE, JOBS, RESULTS)
 
 
-def counting(**lists: Any) -> Counting:
+def counting(**lists: Any) -> EventCounter:
     """One that has seen the first list of each collection: empty, unless given."""
-    one = Counting()
+    one = EventCounter()
     for collection in ALL_LISTED:
         assert one.listed(collection, lists.get(collection, ())) == []
     return one
 
 
-def figures_of(told: list[Told]) -> dict[str, float]:
+def figures_of(told: list[Sample]) -> dict[str, float]:
     """`name{values}` → the sum of what was told."""
     found: Counter[str] = Counter()
     for one in told:
-        found[f"{one.figure.name}{{{','.join(one.labels)}}}" if one.labels else one.figure.name] += one.value  # type: ignore[assignment]
+        found[f"{one.family.name}{{{','.join(one.labels)}}}" if one.labels else one.family.name] += one.value  # type: ignore[assignment]
     return dict(found)
 
 
@@ -72,8 +72,8 @@ def test_an_end_tells_all_that_the_verdict_holds() -> None:
 def test_a_class_of_a_newer_program_is_unknown() -> None:
     """The labels stay bounded; what is 0 is not told."""
     told = counting().changed(DONE, done("a", summary=counts(failures={"Haunted": 2, "Timeout": 0}, bytes=0)))
-    assert {one.labels: one.value for one in told if one.figure is families.FAILED} == {("Unknown",): 2}
-    assert families.BYTES not in {one.figure for one in told}
+    assert {one.labels: one.value for one in told if one.family is families.FAILED} == {("Unknown",): 2}
+    assert families.BYTES not in {one.family for one in told}
 
 
 MOVES = (  # what is told of a task that ends: of its leaving one collection and its coming to the other
@@ -96,7 +96,7 @@ def test_an_end_counts_once_whoever_tells_it(order: tuple[Any, ...], known: str)
         one.changed(LIVE, live("a", "Pending"))
         one.changed(LIVE, task)
     assert one.active == 1
-    told: list[Told] = []
+    told: list[Sample] = []
     for how, collection, what in order:
         item = done("a") if what == "came" else task
         if how == "changed":
@@ -125,7 +125,7 @@ def test_the_first_list_is_history() -> None:
 
 def test_a_task_that_was_seen_alive_is_no_history() -> None:
     """It ended between the first list of one collection and that of the other."""
-    one = Counting()
+    one = EventCounter()
     assert one.listed(LIVE, [live("a")]) == []
     assert figures_of(one.listed(DONE, [done("a", told=notice()), done("b")])) == {
         "ips_tasks_total{completed}": 1,
@@ -170,7 +170,7 @@ def test_a_verdict_that_is_taken_off_and_put_back_counts_once() -> None:
     one.changed(DONE, done("a"))
     for _ in range(3):
         assert one.changed(DONE, done("a"), gone=True) == []
-        assert [told.figure for told in one.changed(LIVE, live("a", "Succeeded"))] == []
+        assert [told.family for told in one.changed(LIVE, live("a", "Succeeded"))] == []
         one.changed(LIVE, live("a"), gone=True)
         assert one.changed(DONE, done("a")) == []
 
@@ -258,7 +258,7 @@ def test_each_round_of_a_notice_counts() -> None:
         {},
     ]
     assert (
-        one.changed(DONE, done("b", told=notice(event="task.haunted")))[-1].figure is not families.DELIVERIES
+        one.changed(DONE, done("b", told=notice(event="task.haunted")))[-1].family is not families.DELIVERIES
     )
 
 
@@ -321,8 +321,8 @@ def test_pulls_and_batches_are_told_from_results() -> None:
     one = counting()
     one.changed(LIVE, live("a", window=9, waves=(3,), batch_size="2"))
     nodes = {"n1": node(10, pulled(4), pulled(None)), "n2": node(12, failed()), "n3": node(17, pulled(2))}
-    told = one.read(Unread("r", "1", "a"), Chunk(0, 0, nodes, STARTED))
-    assert [(found.figure.name, found.value) for found in told] == [
+    told = one.read(UnreadResults("r", "1", "a"), Chunk(0, 0, nodes, STARTED))
+    assert [(found.family.name, found.value) for found in told] == [
         ("ips_image_pull_duration_seconds", 4),
         ("ips_image_pull_duration_seconds", 2),
         ("ips_batch_execution_duration_seconds", 12),
@@ -335,28 +335,28 @@ def test_the_planned_window_counts_where_no_other_is_in_force(batch_size: str) -
     """A paused task ends no nodes."""
     one = counting()
     one.changed(LIVE, live("a", window=2, waves=(9,), batch_size=batch_size))
-    told = one.read(Unread("r", "1", "a"), Chunk(0, 0, {"n1": node(1), "n2": node(2)}, STARTED))
-    assert [found.value for found in told if found.figure is families.BATCH_SECONDS] == [2]
+    told = one.read(UnreadResults("r", "1", "a"), Chunk(0, 0, {"n1": node(1), "n2": node(2)}, STARTED))
+    assert [found.value for found in told if found.family is families.BATCH_SECONDS] == [2]
 
 
 def test_a_task_that_is_not_known_has_no_batches() -> None:
     """Nor has one whose plan can't be read, or a wave that is not in it whose size would be a guess."""
     chunk = Chunk(3, 0, {"n1": node(1, pulled(None))}, STARTED)
     one = counting()
-    assert one.read(Unread("r", "1", "a"), chunk) == []
+    assert one.read(UnreadResults("r", "1", "a"), chunk) == []
     workflow = live("a", window=5, waves=(1,))
     workflow["metadata"]["annotations"]["ips-flow.io/plan"] = "{}"
     one.changed(LIVE, workflow)
-    assert one.read(Unread("r", "1", "a"), chunk) == []
+    assert one.read(UnreadResults("r", "1", "a"), chunk) == []
     one.changed(LIVE, live("a", window=5, waves=(1,)))
-    assert one.read(Unread("r", "1", "a"), chunk) == []
+    assert one.read(UnreadResults("r", "1", "a"), chunk) == []
 
 
 def test_after_a_restart_batches_begin_with_what_is_seen() -> None:
     """Results that were there before are not read again, so nobody knows what belongs to the first batch."""
     one = counting(results=[stored("r", "a")], live=[live("a", window=1, waves=(3,))])
-    told = one.read(Unread("s", "2", "a"), Chunk(0, 0, {"n2": node(50), "n3": node(55)}, STARTED))
-    assert [found.value for found in told if found.figure is families.BATCH_SECONDS] == [5]
+    told = one.read(UnreadResults("s", "2", "a"), Chunk(0, 0, {"n2": node(50), "n3": node(55)}, STARTED))
+    assert [found.value for found in told if found.family is families.BATCH_SECONDS] == [5]
 
 
 def test_nothing_stays_of_what_is_gone() -> None:
@@ -385,7 +385,7 @@ class World:
             DONE: [],
         }  # what was not heard yet: uid, gone
         self.listed: set[str] = set()
-        self.counting = Counting()
+        self.counting = EventCounter()
         self.made = self.counted = 0
         self.alive: set[str] = set()  # heard of in "live"
         self.heard_done: set[str] = set()
@@ -436,8 +436,8 @@ class World:
     def _item(self, collection: str, uid: str) -> Any:
         return live(uid) if collection == LIVE else done(uid)
 
-    def _count(self, told: list[Told]) -> None:
-        self.counted += sum(one.figure is families.TASKS for one in told)
+    def _count(self, told: list[Sample]) -> None:
+        self.counted += sum(one.family is families.TASKS for one in told)
 
 
 STEPS = st.sampled_from(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ips_flows.core.discover.finder import Finder, Findings
-from ips_flows.core.discover.image_uses import EACH_NODE, Place, Remark
+from ips_flows.core.discover.image_uses import EACH_NODE, Note, SourceLocation
 from ips_flows.core.discover.manifests import read_manifests
 
 FILES = Path(__file__).parent / "manifests"
@@ -27,8 +27,8 @@ def read(text: str, source: str) -> Findings:
     """What is found in a text."""
     finder = Finder()
     for one in read_manifests(text, source):
-        if isinstance(one, Remark):
-            finder.remark(one)
+        if isinstance(one, Note):
+            finder.add_note(one)
         else:
             finder.read(one.content, one.place)
     return finder.findings()
@@ -102,7 +102,7 @@ def test_a_chart() -> None:
             f"{job} create (ingress:73)",
         ),
     ]
-    assert (found.objects, found.left_out, found.remarks) == (3, {}, ())
+    assert (found.objects, found.left_out, found.notes) == (3, {}, ())
 
 
 def test_nodes_of_certain_kinds() -> None:
@@ -158,7 +158,7 @@ def test_nodes_of_certain_kinds() -> None:
             "Pod/gpu/chosen, container main (nodes:77)",
         ),
     ]
-    assert [(str(one), one.missing) for one in found.remarks] == [
+    assert [(str(one), one.missing) for one in found.notes] == [
         (
             (
                 'DaemonSet/gpu/gpu-driver (nodes:10): node affinity: gpu.example.com/memory Gt "40":'
@@ -241,7 +241,7 @@ def test_workflows() -> None:
             "Workflow/ci/push-, template main, container main (workflows:97)",
         ),
     ]
-    assert [(str(one), one.missing) for one in found.remarks] == [
+    assert [(str(one), one.missing) for one in found.notes] == [
         (
             (
                 f"{TEMPLATE} many, container two (workflows:33):"
@@ -299,7 +299,7 @@ def test_custom_kinds() -> None:
         ("rayproject/ray:2.50", 8, "any", "", "RayCluster/ml/ray, container worker (custom:57)"),
     ]
     beside = "stands outside of a pod template, so it is not taken; if pods run it, name it with --image"
-    assert [str(one) for one in found.remarks] == [
+    assert [str(one) for one in found.notes] == [
         "Prometheus/monitoring/main, container prometheus (custom:24): it has no image",
         'Prometheus/monitoring/main (custom:19): image "quay.io/prometheus/prometheus:v3.7.0" ' + beside,
         f'Task/ci/build (custom:63): image "gcr.io/kaniko-project/executor:v1.24.0" {beside}',
@@ -308,7 +308,7 @@ def test_custom_kinds() -> None:
             " give what it renders instead"
         ),
     ]
-    assert not any(one.missing for one in found.remarks)
+    assert not any(one.missing for one in found.notes)
     assert found.left_out == {"ignored by annotation": 2}
 
 
@@ -433,7 +433,7 @@ def test_mishaps() -> None:
     assert [use.image for use in found.uses] == ["registry.example.com/fine:1"]
     narrowed = "nodes are not narrowed by it"
     left_out = "a request can't say it, so nodes with such a taint are left out"
-    assert [str(one) for one in found.remarks if one.missing] == [
+    assert [str(one) for one in found.notes if one.missing] == [
         "mishaps:28: not valid YAML: mapping values are not allowed in this context",
         "mishaps:32: no Kubernetes object: it is no mapping",
         (
@@ -457,7 +457,7 @@ def test_mishaps() -> None:
         "mishaps:30: no Kubernetes object: it has no kind",
     ]
     assert [
-        str(one).removeprefix("Deployment/odd (mishaps:8): ") for one in found.remarks if not one.missing
+        str(one).removeprefix("Deployment/odd (mishaps:8): ") for one in found.notes if not one.missing
     ] == [
         f'node selector: disk: got "{{{{ .Values.disk }}}}", which is no label value: {narrowed}',
         f"node selector: gpu: got true, which is no label value: {narrowed}",
@@ -492,7 +492,7 @@ def test_a_workflow_with_little_in_it() -> None:
     """
     found = read_indented(text)
     assert [str(use.place) for use in found.uses] == ["Workflow/w, template c, container main (x:14)"]
-    assert [str(one) for one in found.remarks] == [
+    assert [str(one) for one in found.notes] == [
         "Workflow/w (x:2): podSpecPatch is not read: it may change images and nodes",
         "Workflow/w, template open (x:11): tolerations is a template that has not been filled in",
         "Workflow/w, template odd (x:12): its manifest can't be read: it is filled in later",
@@ -539,7 +539,7 @@ def test_a_manifest_that_is_filled_in() -> None:
             "TFJob/train, container train (x:7)",
         )
     ]
-    assert [str(one) for one in found.remarks] == [
+    assert [str(one) for one in found.notes] == [
         (
             'TFJob/train (x:7): node selector: pool: got "_{{inputs.parameters pool }}_", which is no label value:'
             " nodes are not narrowed by it"
@@ -558,7 +558,7 @@ def test_what_is_left_open() -> None:
         "containers": [{"name": "a", "image": "a:1"}, "{{ b }}"],
         "initContainers": "nothing",
     }
-    assert [(str(one), one.missing) for one in read(deployment(spec), "x").remarks] == [
+    assert [(str(one), one.missing) for one in read(deployment(spec), "x").notes] == [
         ("Deployment/d (x): containers is a template that has not been filled in", True),
         ("Deployment/d (x): nodeSelector is a template that has not been filled in", False),
     ]
@@ -567,7 +567,7 @@ def test_what_is_left_open() -> None:
 def test_an_object_without_a_version() -> None:
     """What is of no kind that is known is looked through for images all the same."""
     found = read("kind: Workflow\nspec: {templates: [{container: {image: a:1}}]}\n", "x")
-    (only,) = found.remarks
+    (only,) = found.notes
     assert str(only) == (
         'Workflow/? (x:2): image "a:1" stands outside of a pod template, so it is not taken;'
         " if pods run it, name it with --image"
@@ -600,7 +600,7 @@ def test_what_is_of_ips_flow(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     for one in (text, text.replace("\n    app.kubernetes.io/part-of: ips-flow\n", "\n    a: b\n", 1)):
         found = read(one, "ours")
-        assert (found.uses, found.remarks, found.left_out) == ((), (), {"of IPS Flow itself": 1})
+        assert (found.uses, found.notes, found.left_out) == ((), (), {"of IPS Flow itself": 1})
     theirs = read(text.replace("part-of: ips-flow", "part-of: shop"), "theirs")
     assert theirs.uses
     assert not theirs.left_out
@@ -627,7 +627,7 @@ def test_an_ignored_template() -> None:
     """
     found = read_indented(text)
     assert [str(use.place) for use in found.uses] == ["Deployment/e, container a (x:16)"]
-    assert (found.remarks, found.left_out) == ((), {"ignored by annotation": 3})
+    assert (found.notes, found.left_out) == ((), {"ignored by annotation": 3})
 
 
 @pytest.mark.parametrize(
@@ -657,21 +657,21 @@ def test_how_many_pods(kind: str, spec: dict[str, Any], pods: Any) -> None:
 def test_an_object_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """An alias of what holds it ends the walk, and is told."""
     found = read("apiVersion: v1\nkind: Odd\nspec: &a {b: [*a, *a]}\n", "x")
-    assert [str(one) for one in found.remarks] == [
+    assert [str(one) for one in found.notes] == [
         "Odd/? (x:1): not read to its end: it has more than 100 levels"
     ]
     monkeypatch.setattr("ips_flows.core.discover.pod_specs._MOST_VALUES", 1000)
     wide = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 20)}]" for n in range(1, 8))
     found = read(f"apiVersion: v1\nkind: Odd\na0: &a0 {{}}\n{wide}\n", "x")
-    assert [one.text for one in found.remarks] == ["not read to its end: it has more than 1000 values"]
+    assert [one.text for one in found.notes] == ["not read to its end: it has more than 1000 values"]
     endless = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec: {templates: [&t {dag: {tasks: [{inline: *t}]}}]}"
     found = read(endless, "x")
-    assert [one.text for one in found.remarks] == ["not read to its end: its templates have no end"]
+    assert [one.text for one in found.notes] == ["not read to its end: its templates have no end"]
 
 
 def test_where_a_place_is() -> None:
     """A place says what is known of it."""
-    assert str(Place()) == ""
-    assert str(Place("a.yaml", 3)) == "a.yaml:3"
-    assert str(Place(kind="Pod", namespace="x", name="p")) == "Pod/x/p"
-    assert str(Remark(Place(), "no luck")) == "no luck"
+    assert str(SourceLocation()) == ""
+    assert str(SourceLocation("a.yaml", 3)) == "a.yaml:3"
+    assert str(SourceLocation(kind="Pod", namespace="x", name="p")) == "Pod/x/p"
+    assert str(Note(SourceLocation(), "no luck")) == "no luck"

@@ -204,8 +204,8 @@ def labels(**pairs: str) -> Placement:
 )
 def test_a_placement_in_words_and_fields(spec: Json, text: str, fields: Json) -> None:
     """What decides is kept, in one way of writing; what a request implies anyway is left out."""
-    (one,), remarks = placements_of(spec)
-    assert (str(one), one.fields(), remarks) == (text, fields, [])
+    (one,), notes = placements_of(spec)
+    assert (str(one), one.fields(), notes) == (text, fields, [])
 
 
 def test_two_values_of_one_label() -> None:
@@ -239,7 +239,7 @@ def test_tolerations_join() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "remark"),
+    ("spec", "note"),
     [
         ({"os": {"name": "windows"}}, "its pods run on Windows, and only Linux nodes are warmed"),
         (
@@ -252,9 +252,9 @@ def test_tolerations_join() -> None:
         ),
     ],
 )
-def test_nodes_that_are_never_warmed(spec: Json, remark: str) -> None:
+def test_nodes_that_are_never_warmed(spec: Json, note: str) -> None:
     """Pods that can't land on a Linux node have no placement, and it is said why."""
-    assert placements_of(spec) == ((), [remark])
+    assert placements_of(spec) == ((), [note])
 
 
 def test_no_node_has_two_names() -> None:
@@ -292,7 +292,7 @@ def test_whatever_stands_there_makes_a_valid_request(
     """Nonsense in a manifest breaks nothing, and never reaches a request."""
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
     spec = {"nodeSelector": selector, "affinity": affinity, "tolerations": tolerations, "nodeName": name}
-    found, remarks = placements_of(spec)
-    assert found or remarks
+    found, notes = placements_of(spec)
+    assert found or notes
     for one in found:
         request(one)

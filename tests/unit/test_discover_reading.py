@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ips_flows.core.discover.image_uses import Remark
+from ips_flows.core.discover.image_uses import Note
 from ips_flows.core.discover.manifests import Located, line_of, read_manifests
 
 
 def names(text: str) -> list[tuple[object, int]]:
     """`a` of each object and its line; of a remark its text."""
     found = read_manifests(text, "f")
-    return [(one.text if isinstance(one, Remark) else one.content.get("a"), one.place.line) for one in found]
+    return [(one.text if isinstance(one, Note) else one.content.get("a"), one.place.line) for one in found]
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_a_stream(text: str, found: list[tuple[object, int]]) -> None:
 def test_control_characters_are_told() -> None:
     """What YAML forbids costs its document alone."""
     first, second = read_manifests("a: \x00\n---\na: 2\n", "f")
-    assert isinstance(first, Remark)
+    assert isinstance(first, Note)
     assert first.missing
-    assert not isinstance(second, Remark)
+    assert not isinstance(second, Note)
 
 
 def test_deep_nesting_is_told() -> None:
     """A document that nests without end is no crash."""
     (only,) = read_manifests("a: " + "[" * 5000 + "]" * 5000, "f")
-    assert isinstance(only, Remark)
+    assert isinstance(only, Note)
     assert (only.text, only.missing) == ("not valid YAML: exceeded maximum nesting depth", True)
 
 
@@ -73,7 +73,7 @@ def test_a_text_inside_another_one() -> None:
 def test_lines_of_mappings() -> None:
     """Every mapping knows its line; what was put together knows the line that it was given."""
     (one,) = read_manifests("a:\n  b:\n    c: 1\n", "f")
-    assert not isinstance(one, Remark)
+    assert not isinstance(one, Note)
     assert [line_of(one.content, 9), line_of(one.content["a"], 9), line_of(one.content["a"]["b"], 9)] == [
         1,
         2,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ips_flows.core.discover.image_uses import Place, Use
+from ips_flows.core.discover.image_uses import ImageUse, SourceLocation
 from ips_flows.core.discover.placement import Placement
 from ips_flows.core.discover.requests import (
     MOST_IMAGES,
@@ -91,7 +91,7 @@ def test_nothing_is_lost(several: list[dict[str, Any]]) -> None:
     for one in several:
         found = read(json.dumps(one), "f")
         taken = {use.image for use in found.uses}
-        said = " ".join(remark.text for remark in found.remarks)
+        said = " ".join(note.text for note in found.notes)
         nowhere = "fits" in said or "Linux" in said or "no term" in said
         for image in images_in(one):
             told = json.dumps(image)[1:-1] in said or (not image and "it has no image" in said)
@@ -106,10 +106,10 @@ def test_what_is_printed_can_be_run(several: list[dict[str, Any]]) -> None:
     found = read(json.dumps(several), "f")
     whole = everywhere(found.uses)
     requests = by_placement(found.uses)
-    for wanted in [*requests, *([whole] if whole else [])]:
-        read_back = parse_request(request_text(wanted, ["a note\n{{"]))
-        assert read_back == parse_request(json.dumps(wanted.fields()))
-        assert [spec.image for spec in read_back.images] == [image.text for image in wanted.images]
+    for draft in [*requests, *([whole] if whole else [])]:
+        read_back = parse_request(request_text(draft, ["a note\n{{"]))
+        assert read_back == parse_request(json.dumps(draft.fields()))
+        assert [spec.image for spec in read_back.images] == [image.text for image in draft.images]
     for use in found.uses:
         for placement in use.placements:
             holders = [
@@ -130,15 +130,15 @@ def test_images_go_where_their_pods_may_land(several: list[dict[str, Any]], plac
     for image in images_of(uses):
         mine = [one.placement for one in requests if image.canonical in {it.canonical for it in one.images}]
         for at in places:
-            wanted = any(eligible(one, at) for one in image.placements)
-            assert any(eligible(one, at) for one in mine) == wanted
+            draft = any(eligible(one, at) for one in image.placements)
+            assert any(eligible(one, at) for one in mine) == draft
 
 
 def test_named_nodes_go_together() -> None:
     """Pods that are bound to nodes by name, as static ones are, make one request for all those nodes."""
     uses = [use(image, Placement(nodes=frozenset({name}))) for image in ("a", "b") for name in ("n1", "n2")]
-    (wanted,) = by_placement(uses)
-    assert (wanted.fields()["nodes"], wanted.fields()["images"]) == (["n1", "n2"], ["a", "b"])
+    (draft,) = by_placement(uses)
+    assert (draft.fields()["nodes"], draft.fields()["images"]) == (["n1", "n2"], ["a", "b"])
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -164,9 +164,9 @@ def use(
     pods: Any = 1,
     secrets: tuple[str, ...] = (),
     name: str = "d",
-) -> Use:
-    place = Place("f", 3, "", "Deployment", name, "container c")
-    return Use(parse_reference(image), policy, pods, place, placements or (Placement(),), secrets)
+) -> ImageUse:
+    place = SourceLocation("f", 3, "", "Deployment", name, "container c")
+    return ImageUse(parse_reference(image), policy, pods, place, placements or (Placement(),), secrets)
 
 
 def test_a_request_as_text() -> None:
@@ -183,8 +183,8 @@ def test_a_request_as_text() -> None:
         use("7:x", odd, policy="Never", pods=None),
         *(use("no", odd, pods=number, name=f"f{number}") for number in range(5)),
     ]
-    (wanted,) = by_placement(uses)
-    assert request_text(wanted, ["A note."]) == (
+    (draft,) = by_placement(uses)
+    assert request_text(draft, ["A note."]) == (
         "# A note.\n"
         "images:\n"
         "  # Deployment/d, container c (f:3); 3 pods\n"
@@ -212,14 +212,14 @@ def test_a_request_as_text() -> None:
         "  - n2\n"
         "tolerations: [] # nodes with taints are left out\n"
     )
-    request = parse_request(request_text(wanted))
+    request = parse_request(request_text(draft))
     assert (request.nodes, request.node_selector) == (("7", "n1"), {"a.example/b": "", "disk": "true"})
 
 
 def test_a_digest_need_not_be_asked_again() -> None:
     """What a digest names can't change, so a pinned image is never asked for again."""
-    (wanted,) = by_placement([use("a@sha256:" + "b" * 64, policy="Always")])
-    assert wanted.fields()["images"] == ["a@sha256:" + "b" * 64]
+    (draft,) = by_placement([use("a@sha256:" + "b" * 64, policy="Always")])
+    assert draft.fields()["images"] == ["a@sha256:" + "b" * 64]
 
 
 def test_a_wider_place_holds_the_narrower_one() -> None:

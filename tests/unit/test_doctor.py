@@ -321,7 +321,7 @@ def test_what_is_wrong_is_found(
     spoil(server)
     found = findings(kube)
     assert (found[subject].level, found[subject].message) == (level, message)
-    assert found[subject].mend
+    assert found[subject].hint
     assert [one.subject for one in found.values() if one.level != "ok"] == [subject]
 
 
@@ -364,4 +364,4 @@ def test_a_keeper_that_fell_silent(server: ApiServer, kube: Kube) -> None:
     finding = findings(kube)["keeper"]
     assert finding.level == "warn"
     assert finding.message.startswith("server-1 fell silent 12")
-    assert "--with-server" in finding.mend
+    assert "--with-server" in finding.hint

@@ -12,12 +12,12 @@ from ips_flows.core.pods.evidence import (
     ENDED_CANCELLED,
     ENDED_SETTLED,
     ENDED_TIMEOUT,
-    Sightings,
-    lacks_word,
-    note,
+    FailureTracker,
+    awaits_pull_event,
+    ended_note,
 )
 from ips_flows.core.pods.pull_errors import classify
-from ips_flows.core.results.results import Failure, ImageResult, Result, essence
+from ips_flows.core.results.results import FailureReason, ImageResult, Result, strip_runtime_frames
 from tests.unit.samples import (
     DIGEST,
     GOOD,
@@ -93,7 +93,7 @@ def test_an_exit_code_alone_is_no_evidence() -> None:
     stripped = pod(plan, [done("image-0")], phase="Succeeded")
     stripped["spec"]["volumes"] = [{"name": "image-0"}]
     (result,) = image_results(plan, plan.nodes[0], stripped, [], read_node(node()))
-    assert (result.result, result.reason) == (Result.FAILED, Failure.UNKNOWN)
+    assert (result.result, result.reason) == (Result.FAILED, FailureReason.UNKNOWN)
 
 
 @pytest.mark.parametrize(("was_there", "expected"), [((), Result.PULLED), ((0,), Result.PRESENT)])
@@ -119,7 +119,7 @@ def test_one_missing_image_among_good_ones() -> None:
     ended = pod(plan, [done("image-0"), waiting("image-1", "ImagePullBackOff", NOT_FOUND)], phase="Failed")
     good, bad = image_results(plan, plan.nodes[0], ended, told, None)
     assert good.result is Result.PULLED
-    assert (bad.reason, bad.tries) == (Failure.NOT_FOUND, 2)
+    assert (bad.reason, bad.tries) == (FailureReason.NOT_FOUND, 2)
     assert bad.message.startswith("rpc error: code = NotFound desc = failed to pull and unpack image")
 
 
@@ -131,17 +131,21 @@ def test_what_was_noted_before_the_end_counts() -> None:
         "name": "image-0",
         "state": {"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}},
     }
-    noted = {ANNOTATION_ENDED: note(before, ENDED_SETTLED)}
+    noted = {ANNOTATION_ENDED: ended_note(before, ENDED_SETTLED)}
     after = pod(plan, [unknown], phase="Failed", annotations=noted, reason="DeadlineExceeded")
     (result,) = image_results(plan, plan.nodes[0], after, [], None)
-    assert result.reason == Failure.NOT_FOUND
+    assert result.reason == FailureReason.NOT_FOUND
 
 
 @pytest.mark.parametrize(
     ("why", "failure"),
-    [(ENDED_TIMEOUT, Failure.TIMEOUT), (ENDED_CANCELLED, Failure.CANCELLED), ("", Failure.UNKNOWN)],
+    [
+        (ENDED_TIMEOUT, FailureReason.TIMEOUT),
+        (ENDED_CANCELLED, FailureReason.CANCELLED),
+        ("", FailureReason.UNKNOWN),
+    ],
 )
-def test_a_silent_pull_is_named_after_its_end(why: str, failure: Failure) -> None:
+def test_a_silent_pull_is_named_after_its_end(why: str, failure: FailureReason) -> None:
     """A pull that said nothing until its pod was given up has failed for the reason of the end."""
     plan = group_plan(GOOD)
     creating = pod(plan, [waiting("image-0", "ContainerCreating")])
@@ -165,7 +169,7 @@ def test_our_own_worker_image_is_not_blamed_on_the_users(mode: str) -> None:
         phase="Failed",
     )
     (result,) = image_results(plan, plan.nodes[0], bad, [], None)
-    assert (result.reason, result.message) == (Failure.WORKER_IMAGE, words)
+    assert (result.reason, result.message) == (FailureReason.WORKER_IMAGE, words)
 
 
 @pytest.mark.parametrize("mode", ["volume", "container"])
@@ -181,7 +185,7 @@ def test_a_refused_image_is_not_there_whatever_the_node_lists(mode: str, *, over
     told = [event("Failed", f'Failed to pull image "{OTHER}": {OTHER}: not found', count=2)]
     ended = pod(plan, [status], phase="Failed")
     (result,) = image_results(plan, plan.nodes[0], ended, told, read_node(node(images=[held(OTHER)])))
-    assert (result.result, result.reason) == (Result.FAILED, Failure.NOT_FOUND)
+    assert (result.result, result.reason) == (Result.FAILED, FailureReason.NOT_FOUND)
 
 
 def test_a_node_with_every_image_is_not_blamed_for_our_worker_image() -> None:
@@ -210,7 +214,7 @@ def test_what_was_there_before_does_not_show_that_it_was_checked_again(
 def test_reasons_that_we_gave_are_kept() -> None:
     """A pod that no kubelet could end carries our own reason."""
     plan = group_plan(GOOD)
-    for reason in (Failure.UNSCHEDULABLE, Failure.NODE_LOST):
+    for reason in (FailureReason.UNSCHEDULABLE, FailureReason.NODE_LOST):
         ended = pod(plan, phase="Failed", reason=reason.value, message="why")
         (result,) = image_results(plan, plan.nodes[0], ended, [], None)
         assert (result.reason, result.message) == (reason, "why")
@@ -220,36 +224,39 @@ def test_the_kubelets_word_is_awaited_only_for_images_that_are_there() -> None:
     """Events come a little late: they are awaited for containers that started, not for failed ones."""
     plan = group_plan(GOOD, OTHER)
     ended = pod(plan, [done("image-0"), waiting("image-1", "ErrImagePull", NOT_FOUND)], phase="Failed")
-    assert lacks_word(plan, ended, [])
-    assert not lacks_word(plan, ended, [pulled(GOOD)])
+    assert awaits_pull_event(plan, ended, [])
+    assert not awaits_pull_event(plan, ended, [pulled(GOOD)])
 
 
 @pytest.mark.parametrize(
     ("text", "failure"),
     [
-        (NOT_FOUND, Failure.NOT_FOUND),
-        ("manifest unknown: manifest unknown", Failure.NOT_FOUND),
-        ("unexpected status from HEAD request to https://r/v2/: 401 Unauthorized", Failure.UNAUTHORIZED),
+        (NOT_FOUND, FailureReason.NOT_FOUND),
+        ("manifest unknown: manifest unknown", FailureReason.NOT_FOUND),
+        (
+            "unexpected status from HEAD request to https://r/v2/: 401 Unauthorized",
+            FailureReason.UNAUTHORIZED,
+        ),
         (
             "pull access denied, repository does not exist or may require authorization: insufficient_scope",
-            Failure.UNAUTHORIZED,
+            FailureReason.UNAUTHORIZED,
         ),
-        ("failed to fetch anonymous token: 403 Forbidden", Failure.UNAUTHORIZED),
+        ("failed to fetch anonymous token: 403 Forbidden", FailureReason.UNAUTHORIZED),
         (
             "429 Too Many Requests - toomanyrequests: You have reached your pull rate limit",
-            Failure.RATE_LIMITED,
+            FailureReason.RATE_LIMITED,
         ),
-        ("dial tcp 10.0.0.1:5000: connect: connection refused", Failure.REGISTRY_UNAVAILABLE),
-        ("dial tcp: lookup nowhere.example: no such host", Failure.REGISTRY_UNAVAILABLE),
-        ("unexpected status code 503 Service Unavailable", Failure.REGISTRY_UNAVAILABLE),
-        ("context deadline exceeded", Failure.REGISTRY_UNAVAILABLE),
-        ("write /var/lib/containerd/x: no space left on device", Failure.NO_SPACE),
-        ("no match for platform in manifest: not found", Failure.WRONG_PLATFORM),
-        ("unsupported media type application/x", Failure.INVALID_IMAGE),
-        ("something that nobody has seen", Failure.UNKNOWN),
+        ("dial tcp 10.0.0.1:5000: connect: connection refused", FailureReason.REGISTRY_UNAVAILABLE),
+        ("dial tcp: lookup nowhere.example: no such host", FailureReason.REGISTRY_UNAVAILABLE),
+        ("unexpected status code 503 Service Unavailable", FailureReason.REGISTRY_UNAVAILABLE),
+        ("context deadline exceeded", FailureReason.REGISTRY_UNAVAILABLE),
+        ("write /var/lib/containerd/x: no space left on device", FailureReason.NO_SPACE),
+        ("no match for platform in manifest: not found", FailureReason.WRONG_PLATFORM),
+        ("unsupported media type application/x", FailureReason.INVALID_IMAGE),
+        ("something that nobody has seen", FailureReason.UNKNOWN),
     ],
 )
-def test_registries_words_have_classes(text: str, failure: Failure) -> None:
+def test_registries_words_have_classes(text: str, failure: FailureReason) -> None:
     """Each known text of a runtime or registry has its class; the others are `Unknown`, never guessed."""
     assert classify(text) is failure
 
@@ -257,7 +264,9 @@ def test_registries_words_have_classes(text: str, failure: Failure) -> None:
 def test_an_images_name_is_not_its_error() -> None:
     """What stands in a reference has no say in the class of its error."""
     name = "registry.example:5000/forbidden:401"
-    assert classify(f'failed to resolve reference "{name}": {name}: not found', name) is Failure.NOT_FOUND
+    assert (
+        classify(f'failed to resolve reference "{name}": {name}: not found', name) is FailureReason.NOT_FOUND
+    )
 
 
 @pytest.mark.parametrize(
@@ -270,7 +279,7 @@ def test_an_images_name_is_not_its_error() -> None:
 )
 def test_the_essence_of_an_error_are_the_registrys_words(text: str, essential: str) -> None:
     """What kubelet and containerd put around an error is left out, unless nothing else would be left."""
-    assert essence(text) == essential
+    assert strip_runtime_frames(text) == essential
 
 
 class TestSightings:
@@ -279,7 +288,7 @@ class TestSightings:
     def test_a_permanent_error_must_be_seen_twice(self) -> None:
         """The second `ErrImagePull` settles a pod, the back-off between them does not."""
         plan = group_plan(GOOD, OTHER)
-        seen = Sightings()
+        seen = FailureTracker()
         states = ["ErrImagePull", "ImagePullBackOff", "ErrImagePull"]
         outcome = [
             seen.settled(
@@ -292,14 +301,14 @@ class TestSightings:
     def test_a_missed_sight_only_costs_time(self) -> None:
         """A driver that never sees the second `ErrImagePull` settles after it must have happened."""
         plan = group_plan(OTHER)
-        seen = Sightings()
+        seen = FailureTracker()
         stuck = pod(plan, [waiting("image-0", "ImagePullBackOff", NOT_FOUND)])
         assert [seen.settled(stuck, at, list) for at in (0.0, 24.0, 25.0)] == [False, False, True]
 
     def test_events_tell_of_a_try_that_was_missed(self) -> None:
         """Two failed pulls in the events settle a pod as soon as the back-off has passed, one does not."""
         plan = group_plan(OTHER)
-        seen = Sightings()
+        seen = FailureTracker()
         stuck = pod(plan, [waiting("image-0", "ImagePullBackOff", NOT_FOUND)])
 
         def told(count: int) -> list[dict[str, Any]]:
@@ -312,14 +321,14 @@ class TestSightings:
     def test_passing_errors_are_left_to_the_kubelet(self) -> None:
         """A registry that is down may come back."""
         plan = group_plan(OTHER)
-        seen = Sightings()
+        seen = FailureTracker()
         down = pod(plan, [waiting("image-0", "ErrImagePull", "connection refused")])
         assert not any(seen.settled(down, at, list) for at in (0.0, 30.0, 300.0))
 
     def test_a_pod_waits_for_its_slowest_image(self) -> None:
         """As long as one image may still come, the pod goes on."""
         plan = group_plan(GOOD, OTHER)
-        seen = Sightings()
+        seen = FailureTracker()
         mixed = pod(
             plan, [waiting("image-0", "ContainerCreating"), waiting("image-1", "ErrImagePull", NOT_FOUND)]
         )
@@ -328,6 +337,6 @@ class TestSightings:
     def test_an_image_that_cannot_run_is_there(self) -> None:
         """A container that can't be created needs no second look: its image was pulled."""
         plan = group_plan(GOOD, mode="container")
-        seen = Sightings()
+        seen = FailureTracker()
         scratch = pod(plan, [waiting("image-0", "CreateContainerError", "exec")], init=[done("worker")])
         assert seen.settled(scratch, 0.0, list)

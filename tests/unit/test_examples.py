@@ -17,7 +17,7 @@ from hera.events.models import EventSource, Sensor, WebhookContext
 from ips_flows.argo.submit import submit_template
 from ips_flows.cli.main import cli
 from ips_flows.core.request.model import parse_request
-from ips_flows.operations.install.manifests import load
+from ips_flows.operations.install.manifests import load_manifests
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 _CHART = re.compile(r"\{\{-?.*?-?\}\}")
@@ -70,7 +70,7 @@ def test_a_hook_runs_what_is_installed(name: str) -> None:
     (job,) = documents(name)
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    accounts = {one["metadata"]["name"] for one in load("warm") if one["kind"] == "ServiceAccount"}
+    accounts = {one["metadata"]["name"] for one in load_manifests("warm") if one["kind"] == "ServiceAccount"}
     assert pod["serviceAccountName"] in accounts
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ips_flows.cli.options.common import Target
-from ips_flows.cli.session.outcome import Fate, code_of, verdict_line
-from ips_flows.cli.session.targets import Place
+from ips_flows.cli.session.outcome import Outcome, code_of, verdict_line
+from ips_flows.cli.session.targets import ConnectedTarget
 from ips_flows.core.errors import IpsFlowError, UnavailableError, UsageError
 from ips_flows.core.task.task import Task
 from ips_flows.operations.tasks import Submission
@@ -23,12 +23,12 @@ AWAY = UnavailableError("away")
 WRONG = UsageError("wrong")
 
 
-def fate(
+def outcome(
     end: Task | IpsFlowError | None, context: str = "", *, there: bool = True, cancelled: bool = False
-) -> Fate:
+) -> Outcome:
     target = Target(None, context, None)
     submission = Submission(PENDING, created=True) if there else None
-    return Fate(Place(NOWHERE, target, "warm", context), submission, end, cancelled)
+    return Outcome(ConnectedTarget(NOWHERE, target, "warm", context), submission, end, cancelled)
 
 
 @pytest.mark.parametrize(
@@ -47,35 +47,42 @@ def fate(
 )
 def test_code(ends: list[Task | IpsFlowError | None], code: int) -> None:
     """1 for a failed task, else that of the first error, else 3 for a cancelled one."""
-    assert code_of(map(fate, ends)) == code
-    assert code_of([*map(fate, ends), fate(None, cancelled=True)]) == (code or 3)
+    assert code_of(map(outcome, ends)) == code
+    assert code_of([*map(outcome, ends), outcome(None, cancelled=True)]) == (code or 3)
 
 
 def test_verdict_line() -> None:
     """Every cluster is named once, by the worst that became of it, in the order given."""
-    assert verdict_line([fate(COMPLETED, "b"), fate(COMPLETED, "a")]) == "2 of 2 clusters completed: b, a"
+    assert (
+        verdict_line([outcome(COMPLETED, "b"), outcome(COMPLETED, "a")]) == "2 of 2 clusters completed: b, a"
+    )
     assert (
         verdict_line(
             [
-                fate(COMPLETED, "a"),
-                fate(FAILED, "b"),
-                fate(AWAY, "c", there=False),
-                fate(AWAY, "d"),
-                fate(CANCELLED, "e"),
-                fate(None, "f", cancelled=True),
-                fate(None, "g"),
-                fate(COMPLETED, "h"),
+                outcome(COMPLETED, "a"),
+                outcome(FAILED, "b"),
+                outcome(AWAY, "c", there=False),
+                outcome(AWAY, "d"),
+                outcome(CANCELLED, "e"),
+                outcome(None, "f", cancelled=True),
+                outcome(None, "g"),
+                outcome(COMPLETED, "h"),
             ]
         )
         == "2 of 8 clusters completed: a, h; failed: b; not submitted: c; not followed to the end: d; "
         "cancelled: e, f; not at the end: g"
     )
-    several = [fate(FAILED, "a"), fate(COMPLETED, "a"), fate(AWAY, "a", there=False), fate(COMPLETED, "b")]
+    several = [
+        outcome(FAILED, "a"),
+        outcome(COMPLETED, "a"),
+        outcome(AWAY, "a", there=False),
+        outcome(COMPLETED, "b"),
+    ]
     assert verdict_line(several) == "1 of 2 clusters completed: b; failed: a"
 
 
 def test_marks_are_legible() -> None:
     """A context's name is someone else's text."""
-    assert fate(None, "a\x1b[2J\nb").place.mark == r"[a\x1b[2J\nb] "
-    assert fate(None).place.mark == ""
-    assert "\x1b" not in verdict_line([fate(COMPLETED, "a\x1b[2J")])
+    assert outcome(None, "a\x1b[2J\nb").target.mark == r"[a\x1b[2J\nb] "
+    assert outcome(None).target.mark == ""
+    assert "\x1b" not in verdict_line([outcome(COMPLETED, "a\x1b[2J")])

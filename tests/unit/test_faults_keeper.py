@@ -14,7 +14,7 @@ from ips_flows.core.errors import ApiError, ForbiddenError
 from ips_flows.core.reconcile import decide
 from ips_flows.core.reconcile.finish_job import copy_name
 from ips_flows.kube.lease import Lease
-from steps.context import LostFootingError
+from steps.context import ReplacePodError
 from steps.finish import finish
 from tests.fakes.cluster import Cluster, Play
 from tests.unit import keeping
@@ -129,7 +129,7 @@ def test_a_workflow_deleted_while_it_runs(
         whole.server.remove("workflows", TASK)
 
     with Cluster(whole.server, NODES, {GOOD: Play.NEVER}) as cluster:
-        with whole.meanwhile(delete), pytest.raises((LostFootingError, ApiError)):
+        with whole.meanwhile(delete), pytest.raises((ReplacePodError, ApiError)):
             whole.drive()
         if propagation == "Background":
             cluster.wait_for(lambda: keeping.left(whole) == [])

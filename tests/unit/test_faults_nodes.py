@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ips_flows.core import clock
-from ips_flows.core.results.results import Failure, ImageResult, Result
+from ips_flows.core.results.results import FailureReason, ImageResult, Result
 from steps.drive import pod_tracker
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.samples import GOOD, OTHER
@@ -45,7 +45,7 @@ def assert_lost(stage: Stage, cluster: Cluster, said: str) -> None:
     """What n1 had stands, what it waited for is lost with it; n2 has everything; no node was asked twice."""
     had, lost = stage.results()["n1"].images
     assert had == PULLED
-    assert (lost.result, lost.reason, lost.message) == (Result.FAILED, Failure.NODE_LOST, said)
+    assert (lost.result, lost.reason, lost.message) == (Result.FAILED, FailureReason.NODE_LOST, said)
     assert stage.results()["n2"].images == (PULLED, PULLED)
     assert len(cluster.pods_made()) == len(NODES)
 
@@ -94,7 +94,7 @@ def test_a_node_is_deleted(stage: Stage, cluster: Cluster, pod: str) -> None:
     if pod == "left":
         assert_lost(stage, cluster, "node n1 is gone")
     else:
-        assert {one.reason for one in stage.results()["n1"].images} == {Failure.NODE_LOST}
+        assert {one.reason for one in stage.results()["n1"].images} == {FailureReason.NODE_LOST}
         assert stage.results()["n2"].ok
 
 
@@ -133,12 +133,12 @@ def test_a_node_without_space(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> 
     def pass_time() -> None:
         cluster.wait_for(lambda: "n2" in cluster.ended and cluster.told("n1").count("Failed") >= 3)
         assert cluster.pulling() == ["n1"]
-        monkeypatch.setattr(pod_tracker.PodWatch, "_age", lambda *_: math.inf)
+        monkeypatch.setattr(pod_tracker.PodTracker, "_age", lambda *_: math.inf)
 
     with cluster, stage.meanwhile(pass_time):
         assert stage.drive() == 1
     (image,) = stage.results()["n1"].images
-    assert (image.result, image.reason) == (Result.FAILED, Failure.NO_SPACE)
+    assert (image.result, image.reason) == (Result.FAILED, FailureReason.NO_SPACE)
     assert image.message.endswith("no space left on device")
     assert image.tries >= 3
     assert stage.results()["n2"].images == (PULLED,)
@@ -163,5 +163,5 @@ def test_a_node_without_room(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> N
     with cluster, stage.meanwhile(give_up):
         assert stage.drive() == 1
     (image,) = stage.results()["n1"].images
-    assert (image.reason, image.message) == (Failure.UNSCHEDULABLE, "n1 has no room")
+    assert (image.reason, image.message) == (FailureReason.UNSCHEDULABLE, "n1 has no room")
     assert stage.results()["n2"].images == (PULLED,)

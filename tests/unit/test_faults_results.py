@@ -11,7 +11,7 @@ import pytest
 from ips_flows.cli.main import run
 from ips_flows.core.constants import ANNOTATION_VERDICT
 from steps import context
-from steps.context import Footing
+from steps.context import StepContext
 from steps.drive import driver
 from steps.finish import finish
 from tests.fakes.argo import Argo
@@ -34,7 +34,7 @@ def as_pod(whole: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., objec
     monkeypatch.setenv("HOSTNAME", "driver-1")
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
-    def start(step: Callable[[Footing, Sequence[str]], int], **extra: str) -> object:
+    def start(step: Callable[[StepContext, Sequence[str]], int], **extra: str) -> object:
         monkeypatch.setattr(sys, "argv", ["step", TASK, whole.uid, *extra.values()])
         with pytest.raises(SystemExit) as ended:
             context.start(step, list(extra))

@@ -8,34 +8,34 @@ from typing import Any
 
 import pytest
 
-from ips_flows.core.forecast.as_json import to_json
-from ips_flows.core.forecast.checks import judge
+from ips_flows.core.forecast.as_json import forecast_json
+from ips_flows.core.forecast.checks import forecast_of
 from ips_flows.core.forecast.disk import Disk
-from ips_flows.core.forecast.duration import Pace
-from ips_flows.core.forecast.forecast import Forecast, Survey
-from ips_flows.core.forecast.issues import KINDS, Concern
-from ips_flows.core.forecast.node_info import read_facts
-from ips_flows.core.forecast.resolve import Content, Offer, Refusal
+from ips_flows.core.forecast.duration import Bandwidth
+from ips_flows.core.forecast.forecast import Forecast, ForecastInputs
+from ips_flows.core.forecast.issues import KINDS, Issue
+from ips_flows.core.forecast.node_info import read_node_info
+from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.platform import Platform
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.plan.eligibility import read_node, references
 from ips_flows.core.plan.plan import make_plan
 from ips_flows.core.request.model import PrewarmRequest
-from ips_flows.core.results.results import Failure
+from ips_flows.core.results.results import FailureReason
 from tests.unit import samples
 from tests.unit.samples import GOOD, OTHER, WORKER, held, node
 
 AMD = Platform("linux", "amd64")
 ARM = Platform("linux", "arm64")
-GONE = Refusal(Failure.NOT_FOUND, "HTTP 404", certain=True)
-SILENT = Refusal(Failure.REGISTRY_UNAVAILABLE, "not there", certain=False)
+GONE = Unresolved(FailureReason.NOT_FOUND, "HTTP 404", certain=True)
+SILENT = Unresolved(FailureReason.REGISTRY_UNAVAILABLE, "not there", certain=False)
 MB = 1_000_000
 
 
-def offer(digest: str = samples.DIGEST, **sizes: int) -> Offer:
+def offer(digest: str = samples.DIGEST, **sizes: int) -> Resolved:
     """An image for amd64 whose layers have these names and sizes."""
-    content = Content("sha256:c", sizes or {"base": 60 * MB, "top": 40 * MB}, max(1, len(sizes)))
-    return Offer(digest, [AMD], {"amd64": content, "arm64": None})
+    content = PlatformImage("sha256:c", sizes or {"base": 60 * MB, "top": 40 * MB}, max(1, len(sizes)))
+    return Resolved(digest, [AMD], {"amd64": content, "arm64": None})
 
 
 def machine(name: str, *, room: str = "", pressure: bool = False, arch: str = "amd64", **more: Any) -> Any:
@@ -50,12 +50,12 @@ def machine(name: str, *, room: str = "", pressure: bool = False, arch: str = "a
 
 def forecast(
     nodes: Iterable[Any],
-    *offers: Offer | Refusal | None,
+    *offers: Resolved | Unresolved | None,
     images: Sequence[Any] = (GOOD,),
-    worker: Offer | Refusal | None = None,
+    worker: Resolved | Unresolved | None = None,
     disks: Mapping[str, Disk | None] | None = None,
-    pace: Pace | None = None,
-    notes: Sequence[Concern] = (),
+    pace: Bandwidth | None = None,
+    notes: Sequence[Issue] = (),
     **fields: Any,
 ) -> Forecast:
     request = PrewarmRequest.model_validate({"images": images, **fields})
@@ -68,12 +68,16 @@ def forecast(
         started=datetime(2026, 1, 1, tzinfo=UTC),
         image_volumes_kept=lambda: True,
     )
-    facts = {raw["metadata"]["name"]: read_facts(raw, read_node(raw), wanted, tool) for raw in raws}
-    return judge(Survey(request, plan, facts, offers, WORKER, worker, pace or Pace(100 * MB), disks, notes))
+    facts = {raw["metadata"]["name"]: read_node_info(raw, read_node(raw), wanted, tool) for raw in raws}
+    return forecast_of(
+        ForecastInputs(
+            request, plan, facts, offers, WORKER, worker, pace or Bandwidth(100 * MB), disks, notes
+        )
+    )
 
 
 def told(found: Forecast) -> list[tuple[str, str, str, int, str]]:
-    return [(one.level, one.kind, one.image, one.nodes, one.node) for one in found.concerns]
+    return [(one.level, one.kind, one.image, one.nodes, one.node) for one in found.issues]
 
 
 def test_the_pairs_that_are_there_and_those_that_are_not() -> None:
@@ -99,21 +103,21 @@ def test_the_pairs_that_are_there_and_those_that_are_not() -> None:
         ("d", "skipped", "Cordoned", (), (), 0, 0),
     ]
     assert [(one.held, one.missing) for one in found.images] == [(2, 1), (1, 2)]
-    assert (found.bytes, found.whole, found.fails, found.concerns) == (170 * MB, True, False, [])
+    assert (found.bytes, found.whole, found.fails, found.issues) == (170 * MB, True, False, [])
     assert found.seconds == pytest.approx(0.1 + 1 + 1.05)
 
 
 def test_everything_warm() -> None:
     """Nothing is fetched, and nothing can go wrong."""
     found = forecast([machine("a", images=[held(GOOD)])], None)
-    assert (found.seconds, found.bytes, found.concerns) == (None, 0, [])
+    assert (found.seconds, found.bytes, found.issues) == (None, 0, [])
 
 
 def test_an_image_that_is_nowhere() -> None:
     """It fails the task where nodes need it, and is an error."""
     found = forecast([machine("a", images=[held(GOOD)]), machine("b"), machine("c")], GONE)
     assert told(found) == [("error", "NotFound", GOOD, 2, "b")]
-    assert found.concerns[0].mend == "Check the reference."
+    assert found.issues[0].hint == "Check the reference."
     assert found.fails
     assert (found.bytes, found.whole) == (0, True)
 
@@ -123,7 +127,7 @@ def test_losses_that_the_task_may_have() -> None:
     nodes = [machine("a", arch="arm64"), machine("b"), machine("c"), machine("d")]
     found = forecast(nodes, offer(), maxFailedNodes=1)
     assert told(found) == [("warning", "WrongPlatform", GOOD, 1, "a")]
-    assert found.concerns[0].message == "it is there for linux/amd64, not for linux/arm64"
+    assert found.issues[0].message == "it is there for linux/amd64, not for linux/arm64"
     found = forecast(nodes, offer(), maxFailedNodes=1, waves=[1, "100%"])
     assert told(found) == [("error", "WrongPlatform", GOOD, 1, "a")]
     assert told(forecast(nodes, offer()))[0][0] == "error"
@@ -131,8 +135,8 @@ def test_losses_that_the_task_may_have() -> None:
 
 def test_an_index_for_nothing() -> None:
     """An index without an image says so."""
-    found = forecast([machine("a")], Offer("sha256:0", [], {"amd64": None}))
-    assert found.concerns[0].message == "it is there for nothing, not for linux/amd64"
+    found = forecast([machine("a")], Resolved("sha256:0", [], {"amd64": None}))
+    assert found.issues[0].message == "it is there for nothing, not for linux/amd64"
 
 
 def test_the_worker_image() -> None:
@@ -140,10 +144,10 @@ def test_the_worker_image() -> None:
     bare = node("b", labels={"kubernetes.io/arch": "amd64"})
     found = forecast([machine("a"), bare], offer(base=10), worker=offer(worker=5))
     assert [one.bytes for one in found.nodes] == [10, 15]
-    assert not found.concerns
+    assert not found.issues
     found = forecast([machine("a"), bare], offer(base=10), worker=GONE)
     assert told(found) == [("error", "WorkerImage", WORKER, 1, "b")]
-    assert found.concerns[0].message == "the worker image: HTTP 404"
+    assert found.issues[0].message == "the worker image: HTTP 404"
     found = forecast([machine("a"), bare], offer(base=10), worker=SILENT)
     assert told(found) == [("warning", "Unverified", WORKER, 1, "b")]
 
@@ -152,7 +156,7 @@ def test_what_can_not_be_told_from_here() -> None:
     """A registry that does not answer us fails no task, but is told."""
     found = forecast([machine("a")], SILENT)
     assert told(found) == [("warning", "Unverified", GOOD, 1, "a")]
-    assert found.concerns[0].message == "RegistryUnavailable, as seen from here: not there"
+    assert found.issues[0].message == "RegistryUnavailable, as seen from here: not there"
     assert not found.fails
     assert not found.whole
 
@@ -165,7 +169,7 @@ def test_images_that_are_always_asked_for() -> None:
         ("to do", (0,), ()),
         ("to do", (0,), (0,)),
     ]
-    assert not found.concerns
+    assert not found.issues
     assert told(forecast(nodes, GONE, pullPolicy="Always")) == [("error", "NotFound", GOOD, 2, "a")]
 
 
@@ -182,33 +186,31 @@ def test_a_tag_that_moved() -> None:
     pinned = f"{GOOD}@{samples.DIGEST}"
     assert not forecast(
         [machine("a", images=[held(GOOD)]), machine("b")], offer("sha256:x"), images=(pinned,)
-    ).concerns
+    ).issues
 
 
 def test_content_for_an_architecture_that_nobody_asked_for() -> None:
     """It may be the registry's under its platform's digest, which is not known."""
-    content = Content("sha256:c", {"base": 1}, 1)
+    content = PlatformImage("sha256:c", {"base": 1}, 1)
     nodes = [machine("a", arch="arm64", images=[held(GOOD, "sha256:" + "b" * 64)]), machine("b")]
-    assert not forecast(nodes, Offer(samples.DIGEST, [AMD, ARM], {"amd64": content})).concerns
+    assert not forecast(nodes, Resolved(samples.DIGEST, [AMD, ARM], {"amd64": content})).issues
     both = {"amd64": content, "arm64": content}
-    assert told(forecast(nodes, Offer(samples.DIGEST, [AMD, ARM], both))) == [
+    assert told(forecast(nodes, Resolved(samples.DIGEST, [AMD, ARM], both))) == [
         ("warning", "Stale", GOOD, 1, "a")
     ]
 
 
 def test_an_image_for_another_platform_that_stands_alone() -> None:
     """Nodes fetch it all the same, so it is a warning."""
-    alone = Offer("sha256:0", [ARM], {"amd64": Content("sha256:0", {"l": 1}, 1, made_for=ARM)})
+    alone = Resolved("sha256:0", [ARM], {"amd64": PlatformImage("sha256:0", {"l": 1}, 1, made_for=ARM)})
     found = forecast([machine("a")], alone)
     assert told(found) == [("warning", "Unsuited", GOOD, 1, "a")]
-    assert (
-        found.concerns[0].message == "it is made for linux/arm64 alone: nodes may fetch it, but can't run it"
-    )
+    assert found.issues[0].message == "it is made for linux/arm64 alone: nodes may fetch it, but can't run it"
 
 
 def test_artifacts_and_layers_from_elsewhere() -> None:
     """Both are told, neither fails the task."""
-    chart = Offer("sha256:0", [], {"amd64": Content("sha256:0", {"l": 1}, 1, elsewhere=1)})
+    chart = Resolved("sha256:0", [], {"amd64": PlatformImage("sha256:0", {"l": 1}, 1, foreign=1)})
     assert told(forecast([machine("a")], chart)) == [
         ("warning", "Elsewhere", GOOD, 1, "a"),
         ("warning", "NoImage", GOOD, 1, "a"),
@@ -225,7 +227,7 @@ def test_disks_that_are_too_small() -> None:
     assert told(found) == [("warning", "NoSpace", "", 1, "a"), ("warning", "DiskTight", "", 1, "b")]
     found = forecast([machine("a", pressure=True), machine("b")], offer())
     assert told(found) == [("error", "NoSpace", "", 1, "a")]
-    assert "DiskPressure" in found.concerns[0].message
+    assert "DiskPressure" in found.issues[0].message
 
 
 def test_disks_as_kubelets_tell_them() -> None:
@@ -249,18 +251,16 @@ def test_disks_as_kubelets_tell_them() -> None:
 
 def test_disks_with_room() -> None:
     """Where every kubelet tells of enough, nothing is told."""
-    assert not forecast([machine("a", room="299M")], offer(), disks={"a": Disk(900 * MB, 1000 * MB)}).concerns
+    assert not forecast([machine("a", room="299M")], offer(), disks={"a": Disk(900 * MB, 1000 * MB)}).issues
 
 
 def test_times_that_are_too_short() -> None:
     """At a low bandwidth a node passes nodeTimeout, and the task its timeout."""
     found = forecast(
-        [machine("a"), machine("b")], offer(), pace=Pace(MB), nodeTimeout="1m", timeout="2m", batchSize=1
+        [machine("a"), machine("b")], offer(), pace=Bandwidth(MB), nodeTimeout="1m", timeout="2m", batchSize=1
     )
     assert told(found) == [("warning", "NodeTimeout", "", 2, "a"), ("warning", "TaskTimeout", "", 0, "")]
-    assert (
-        found.concerns[0].message == "at this bandwidth the node needs longer than nodeTimeout, which is 1m"
-    )
+    assert found.issues[0].message == "at this bandwidth the node needs longer than nodeTimeout, which is 1m"
 
 
 def test_a_window_that_can_not_be_filled() -> None:
@@ -268,29 +268,31 @@ def test_a_window_that_can_not_be_filled() -> None:
     many = [machine(f"n{number:02}") for number in range(40)]
     found = forecast(many, offer(), batchSize=40)
     assert told(found) == [("warning", "Window", "", 0, "")]
-    assert "keeps about 20 nodes pulling at once" in found.concerns[0].message
-    assert not forecast(many, offer(), batchSize=20).concerns
-    assert not forecast(many[:20], offer(), batchSize=40).concerns
+    assert "keeps about 20 nodes pulling at once" in found.issues[0].message
+    assert not forecast(many, offer(), batchSize=20).issues
+    assert not forecast(many[:20], offer(), batchSize=40).issues
     assert told(forecast(many, SILENT, batchSize=40)) == [("warning", "Unverified", GOOD, 40, "n00")]
 
 
 def test_errors_come_first() -> None:
     """Notes from elsewhere are warnings among the others."""
-    note = Concern("warning", "PullSecret", "it is not there")
+    note = Issue("warning", "PullSecret", "it is not there")
     found = forecast([machine("a")], GONE, notes=[note])
     assert told(found) == [("error", "NotFound", GOOD, 1, "a"), ("warning", "PullSecret", "", 0, "")]
 
 
 def test_every_kind_is_explained() -> None:
     """What is no class of failure is in the reference."""
-    assert not {failure.value for failure in Failure} & KINDS.keys()
+    assert not {failure.value for failure in FailureReason} & KINDS.keys()
 
 
 def test_the_document() -> None:
     """The JSON has every pair of node and image, and null for what is not known."""
     nodes = [machine("a", images=[held(GOOD)]), machine("b"), machine("c", cordoned=True)]
-    both = Offer(samples.DIGEST, [AMD, ARM], {"amd64": Content("sha256:c", {"l": 7}, 1), "arm64": None})
-    found = to_json(forecast(nodes, both, SILENT, images=(GOOD, OTHER), batchSize=1))
+    both = Resolved(
+        samples.DIGEST, [AMD, ARM], {"amd64": PlatformImage("sha256:c", {"l": 7}, 1), "arm64": None}
+    )
+    found = forecast_json(forecast(nodes, both, SILENT, images=(GOOD, OTHER), batchSize=1))
     assert found == {
         "ok": True,
         "problems": [
@@ -354,7 +356,7 @@ def test_the_document() -> None:
             "registryBandwidth": None,
         },
     }
-    assert to_json(forecast(nodes, GONE))["images"][0]["exists"] is False
+    assert forecast_json(forecast(nodes, GONE))["images"][0]["exists"] is False
 
 
 def _node(

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from ips_flows.core.forecast.disk import Disk, overflows, read_disk, wakes_collection
-from ips_flows.core.forecast.duration import Pace, feedable, task_seconds
-from ips_flows.core.forecast.node_info import Facts, quantity, read_facts
+from ips_flows.core.forecast.disk import Disk, overflows, read_disk, triggers_garbage_collection
+from ips_flows.core.forecast.duration import Bandwidth, max_fed_window, task_seconds
+from ips_flows.core.forecast.node_info import NodeInfo, quantity, read_node_info
 from ips_flows.core.forecast.pin import pin, unpinned
-from ips_flows.core.forecast.resolve import Fetched, Offer, Refusal, RefusedError, offered
+from ips_flows.core.forecast.resolve import Fetched, Resolved, ResolveError, Unresolved, resolve
 from ips_flows.core.images.auth_challenge import Challenge, read_challenge
-from ips_flows.core.images.keyring import Credential, for_image, has_provider, read_secret
+from ips_flows.core.images.keyring import Credential, credentials_for, has_provider, read_secret
 from ips_flows.core.images.manifest import Descriptor, ManifestError, read_manifest
-from ips_flows.core.images.platform import Platform, fitness, read_platform
+from ips_flows.core.images.platform import Platform, match_rank, read_platform
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.plan.eligibility import read_node
 from ips_flows.core.request.model import parse_request
-from ips_flows.core.results.results import Failure
+from ips_flows.core.results.results import FailureReason
 from tests.fakes import hub as fake
 from tests.fakes.hub import Ware
 from tests.unit import samples
@@ -63,7 +63,7 @@ def test_platforms_are_normalised(told: Mapping[str, str], platform: str) -> Non
 )
 def test_what_runs_on_a_node(architecture: str, platform: Platform, fit: int | None) -> None:
     """A node takes its own architecture first, then what it runs beside that."""
-    assert fitness(architecture, platform) == fit
+    assert match_rank(architecture, platform) == fit
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ class Shelf:
     def manifest(self, reference: str) -> Fetched:
         """As a registry."""
         if reference not in self.wares:
-            raise RefusedError(Failure.NOT_FOUND, "not there", certain=True)
+            raise ResolveError(FailureReason.NOT_FOUND, "not there", certain=True)
         ware = self.wares[reference]
         return Fetched(ware.body, ware.media_type, ware.digest)
 
@@ -130,9 +130,9 @@ class Shelf:
         return self.wares[blob.digest].body
 
 
-def offer_of(ware: Ware, *architectures: str) -> Offer:
-    found = offered(Shelf(ware), ware.digest, architectures)
-    assert isinstance(found, Offer), found
+def offer_of(ware: Ware, *architectures: str) -> Resolved:
+    found = resolve(Shelf(ware), ware.digest, architectures)
+    assert isinstance(found, Resolved), found
     return found
 
 
@@ -161,17 +161,17 @@ def test_entries_that_tell_no_platform() -> None:
     assert found.contents["amd64"]
     assert [str(one) for one in found.platforms] == ["linux/amd64", "linux/arm64"]
     deep = fake.index(("", fake.index(("", fake.index(("", fake.index(("", amd))))))))
-    refusal = offered(Shelf(deep), deep.digest, ["amd64"])
-    assert refusal == Refusal(
-        Failure.INVALID_IMAGE, "the registry has indexes in one another, more than 3 deep", certain=True
+    refusal = resolve(Shelf(deep), deep.digest, ["amd64"])
+    assert refusal == Unresolved(
+        FailureReason.INVALID_IMAGE, "the registry has indexes in one another, more than 3 deep", certain=True
     )
 
 
 def test_an_entry_of_an_index_that_is_an_index() -> None:
     """With a platform of its own it is no image that a node could take."""
     odd = fake.index(("linux/amd64", fake.index()))
-    refusal = offered(Shelf(odd), odd.digest, ["amd64"])
-    assert isinstance(refusal, Refusal)
+    refusal = resolve(Shelf(odd), odd.digest, ["amd64"])
+    assert isinstance(refusal, Unresolved)
     assert refusal.message == "the registry has an index whose entry for a platform is an index itself"
 
 
@@ -181,7 +181,9 @@ def test_an_entry_that_is_not_there() -> None:
     top = fake.index(("linux/amd64", gone))
     shelf = Shelf(top)
     del shelf.wares[gone.digest]
-    assert offered(shelf, top.digest, ["amd64"]) == Refusal(Failure.NOT_FOUND, "not there", certain=True)
+    assert resolve(shelf, top.digest, ["amd64"]) == Unresolved(
+        FailureReason.NOT_FOUND, "not there", certain=True
+    )
 
 
 def test_layers_that_lie_elsewhere_and_what_is_no_image() -> None:
@@ -194,7 +196,7 @@ def test_layers_that_lie_elsewhere_and_what_is_no_image() -> None:
         "amd64"
     ]
     assert one
-    assert (one.elsewhere, one.layers, one.made_for) == (1, 2, None)
+    assert (one.foreign, one.layers, one.made_for) == (1, 2, None)
     chart = offer_of(fake.image(near, config_type="application/vnd.cncf.helm.config.v1+json"), "arm64")
     assert chart.platforms == []
     assert chart.contents["arm64"]
@@ -297,7 +299,7 @@ def test_secrets_that_are_none(document: Any, told: str) -> None:
 def test_credentials_for_an_image(image: str, keys: list[str]) -> None:
     """The most special key goes first; a `*` stands for one part of a host; Docker Hub has a key of its own."""
     known = ["registry.example", "registry.example/team", "*.wild.example", "index.docker.io"]
-    chosen = for_image([Credential(key, "u", "p") for key in known], parse_reference(image))
+    chosen = credentials_for([Credential(key, "u", "p") for key in known], parse_reference(image))
     assert [one.key for one in chosen] == keys
 
 
@@ -335,11 +337,11 @@ def test_facts_of_a_node() -> None:
     raw["status"]["nodeInfo"]["architecture"] = "arm64"
     raw["status"]["conditions"].append({"type": "DiskPressure", "status": "True"})
     wanted = [parse_reference(samples.GOOD), parse_reference(samples.OTHER)]
-    facts = read_facts(raw, read_node(raw), wanted, wanted[0])
-    assert facts == Facts("arm64", 1024, pressure=True, worker=True, digests=(samples.DIGEST, None))
+    facts = read_node_info(raw, read_node(raw), wanted, wanted[0])
+    assert facts == NodeInfo("arm64", 1024, pressure=True, worker=True, digests=(samples.DIGEST, None))
     bare = {"metadata": {"name": "bare"}}
-    facts = read_facts(bare, read_node(bare), wanted, wanted[1])
-    assert facts == Facts("amd64", None, pressure=False, worker=False, digests=(None, None))
+    facts = read_node_info(bare, read_node(bare), wanted, wanted[1])
+    assert facts == NodeInfo("amd64", None, pressure=False, worker=False, digests=(None, None))
 
 
 def test_disks_by_a_kubelets_word() -> None:
@@ -356,14 +358,14 @@ def test_what_a_disk_has_room_for() -> None:
     """The compressed bytes must fit; three times as much decides whether the kubelet would collect images."""
     assert overflows(Disk(10, 100), 11)
     assert not overflows(Disk(10, 100), 10)
-    assert not wakes_collection(Disk(45, 100), 10)
-    assert wakes_collection(Disk(44, 100), 10)
-    assert not wakes_collection(Disk(10, 100, 100), 10)
+    assert not triggers_garbage_collection(Disk(45, 100), 10)
+    assert triggers_garbage_collection(Disk(44, 100), 10)
+    assert not triggers_garbage_collection(Disk(10, 100, 100), 10)
 
 
 def test_the_time_of_a_task() -> None:
     """Nodes roll through the window, or wait at the barrier; the registry's own bandwidth is shared."""
-    pace = Pace(10.0)
+    pace = Bandwidth(10.0)
     assert task_seconds(pace, [], 5, "rolling") == 0
     assert task_seconds(pace, [[90]], 5, "rolling") == 10
     assert task_seconds(pace, [[90, 90, 90]], 3, "rolling") == pytest.approx(10.2)
@@ -371,15 +373,15 @@ def test_the_time_of_a_task() -> None:
     rolling = task_seconds(pace, [[90, 0, 0, 0]], 2, "rolling")
     assert rolling == 10
     assert task_seconds(pace, [[90, 0, 90, 0]], 2, "batch") == 20
-    assert task_seconds(Pace(10.0, 10.0), [[90, 90]], 2, "rolling") == pytest.approx(19.1)
-    assert task_seconds(Pace(10.0, 100.0), [[90]], 2, "rolling") == 10
+    assert task_seconds(Bandwidth(10.0, 10.0), [[90, 90]], 2, "rolling") == pytest.approx(19.1)
+    assert task_seconds(Bandwidth(10.0, 100.0), [[90]], 2, "rolling") == 10
 
 
 def test_a_large_window_is_bound_by_the_controllers() -> None:
     """Ten pods a second are made, so small pulls of many nodes take that long."""
-    assert task_seconds(Pace(1e9), [[0] * 1000], 1000, "rolling") == pytest.approx(100.9)
-    assert feedable(3.0) == 30
-    assert feedable(0.01) == 1
+    assert task_seconds(Bandwidth(1e9), [[0] * 1000], 1000, "rolling") == pytest.approx(100.9)
+    assert max_fed_window(3.0) == 30
+    assert max_fed_window(0.01) == 1
 
 
 def test_pins() -> None:

@@ -18,18 +18,18 @@ import requests
 from localcluster.registry import HTPASSWD
 from urllib3.util import Retry
 
-from ips_flows.core.forecast.resolve import Offer, Refusal, offered
+from ips_flows.core.forecast.resolve import Resolved, Unresolved, resolve
 from ips_flows.core.images.keyring import Credential
 from ips_flows.core.images.platform import Platform
 from ips_flows.core.images.reference import parse_reference
-from ips_flows.core.results.results import Failure
-from ips_flows.registry.client import Cache, Means, Repository, is_plain
+from ips_flows.core.results.results import FailureReason
+from ips_flows.registry.client import ManifestCache, RegistryIO, Repository, is_plain
 from tests.fakes import hub as fake
 from tests.fakes.hub import Hub, Ware, push
 from tests.fakes.tarpit import Tarpit
 
 ROBOT = ("robot", "local-only")
-FOREVER = Means(seconds=30.0)
+FOREVER = RegistryIO(seconds=30.0)
 
 
 @contextmanager
@@ -96,15 +96,15 @@ def closed_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def ask(
     image: str, *architectures: str, credentials: tuple[Credential, ...] = (), **settings: Any
-) -> Offer | Refusal:
+) -> Resolved | Unresolved:
     reference = parse_reference(image)
-    with Repository(reference, credentials, means=settings.pop("means", FOREVER), **settings) as source:
-        return offered(source, reference.digest or reference.tag or "latest", architectures)
+    with Repository(reference, credentials, io=settings.pop("io", FOREVER), **settings) as source:
+        return resolve(source, reference.digest or reference.tag or "latest", architectures)
 
 
-def refused(image: str, **settings: Any) -> tuple[Failure, bool, str]:
+def refused(image: str, **settings: Any) -> tuple[FailureReason, bool, str]:
     found = ask(image, "amd64", **settings)
-    assert isinstance(found, Refusal), found
+    assert isinstance(found, Unresolved), found
     return found.failure, found.certain, found.message
 
 
@@ -121,7 +121,7 @@ def test_an_index_of_two_platforms(open_registry: str) -> None:
     both = fake.index(("linux/amd64", amd), ("linux/arm64/v8", arm), ("unknown/unknown", attest))
     image = push(open_registry, "team/two", "1", both)
     found = ask(image, "amd64", "arm64", "s390x")
-    assert isinstance(found, Offer), found
+    assert isinstance(found, Resolved), found
     assert found.digest == both.digest
     assert found.platforms == [Platform("linux", "amd64"), Platform("linux", "arm64")]
     contents = found.contents
@@ -150,14 +150,14 @@ def test_an_image_that_stands_alone(open_registry: str, media_type: str) -> None
         fake.layer(700, "alone", kind), platform="linux/arm64", media_type=media_type, config_type=config
     )
     found = ask(push(open_registry, "team/alone", media_type[-7:-5], one), "amd64", "arm64")
-    assert isinstance(found, Offer), found
+    assert isinstance(found, Resolved), found
     assert found.digest == one.digest
     assert found.contents["arm64"]
     assert found.contents["arm64"].made_for is None
     assert found.contents["amd64"]
     assert found.contents["amd64"].made_for == Platform("linux", "arm64")
     pinned = ask(f"{open_registry}/team/alone@{one.digest}", "arm64")
-    assert isinstance(pinned, Offer)
+    assert isinstance(pinned, Resolved)
     assert pinned.digest == one.digest
 
 
@@ -165,10 +165,10 @@ def test_what_is_not_there(open_registry: str) -> None:
     """A missing tag, repository or digest is certain, with the registry's own words."""
     push(open_registry, "team/there", "1", fake.image(fake.layer(1)))
     failure, certain, message = refused(f"{open_registry}/team/there:2")
-    assert (failure, certain) == (Failure.NOT_FOUND, True)
+    assert (failure, certain) == (FailureReason.NOT_FOUND, True)
     assert message == "HTTP 404: MANIFEST_UNKNOWN: manifest unknown"
-    assert refused(f"{open_registry}/team/nowhere:1")[:2] == (Failure.NOT_FOUND, True)
-    assert refused(f"{open_registry}/team/there@sha256:{'0' * 64}")[:2] == (Failure.NOT_FOUND, True)
+    assert refused(f"{open_registry}/team/nowhere:1")[:2] == (FailureReason.NOT_FOUND, True)
+    assert refused(f"{open_registry}/team/there@sha256:{'0' * 64}")[:2] == (FailureReason.NOT_FOUND, True)
 
 
 def test_a_registry_with_passwords(closed_registry: str) -> None:
@@ -176,16 +176,16 @@ def test_a_registry_with_passwords(closed_registry: str) -> None:
     one = fake.image(fake.layer(300, "private"))
     image = push(closed_registry, "team/private", "1", one, ROBOT)
     failure, certain, message = refused(image)
-    assert (failure, certain) == (Failure.UNAUTHORIZED, True)
+    assert (failure, certain) == (FailureReason.UNAUTHORIZED, True)
     assert message == "HTTP 401: UNAUTHORIZED: authentication required (asked without credentials)"
     wrong = robot(closed_registry, "wrong")
     failure, certain, message = refused(image, credentials=(wrong,))
-    assert (failure, certain) == (Failure.UNAUTHORIZED, True)
+    assert (failure, certain) == (FailureReason.UNAUTHORIZED, True)
     assert message.endswith("(asked as robot)")
     assert "wrong" not in message
     for credentials in ((robot(closed_registry),), (wrong, robot(closed_registry))):
         found = ask(image, "amd64", credentials=credentials)
-        assert isinstance(found, Offer), found
+        assert isinstance(found, Resolved), found
         assert found.digest == one.digest
 
 
@@ -200,13 +200,16 @@ def test_tokens(tokens: Hub) -> None:
     """A token is fetched once for an image, without credentials or with them, for its repository alone."""
     one = fake.index(("linux/amd64", fake.image(fake.layer(10))))
     public, private = tokens.put("team/public", "1", one), tokens.put("team/private", "1", one)
-    assert isinstance(ask(public, "amd64"), Offer)
+    assert isinstance(ask(public, "amd64"), Resolved)
     assert [path for path in tokens.asked if path.startswith("/token")] == [
         "/token?scope=repository%3Ateam%2Fpublic%3Apull&service=hub"
     ]
-    assert refused(private)[:2] == (Failure.UNAUTHORIZED, True)
-    assert refused(private, credentials=(robot(tokens.address, "wrong"),))[:2] == (Failure.UNAUTHORIZED, True)
-    assert isinstance(ask(private, "amd64", credentials=(robot(tokens.address),)), Offer)
+    assert refused(private)[:2] == (FailureReason.UNAUTHORIZED, True)
+    assert refused(private, credentials=(robot(tokens.address, "wrong"),))[:2] == (
+        FailureReason.UNAUTHORIZED,
+        True,
+    )
+    assert isinstance(ask(private, "amd64", credentials=(robot(tokens.address),)), Resolved)
 
 
 def test_a_password_goes_to_no_other_scheme(tokens: Hub) -> None:
@@ -214,7 +217,7 @@ def test_a_password_goes_to_no_other_scheme(tokens: Hub) -> None:
     tokens.realm = "ftp://elsewhere/token"
     image = tokens.put("team/app", "1", fake.image(fake.layer(1)))
     failure, certain, message = refused(image, credentials=(robot(tokens.address),))
-    assert (failure, certain) == (Failure.UNAUTHORIZED, False)
+    assert (failure, certain) == (FailureReason.UNAUTHORIZED, False)
     assert message == "the registry wants its token fetched from ftp://elsewhere/token, which is not https"
 
 
@@ -225,11 +228,11 @@ def test_a_token_server_that_gives_none(tokens: Hub) -> None:
     for body in (b"[]", b"<html>", b"{}"):
         tokens.replies = [(401, challenge, b""), (200, {}, body)]
         failure, certain, message = refused(image)
-        assert (failure, certain) == (Failure.REGISTRY_UNAVAILABLE, False)
+        assert (failure, certain) == (FailureReason.REGISTRY_UNAVAILABLE, False)
         assert message == f"{tokens.address}, which gives the registry's tokens: HTTP 200: {body.decode()}"
     assert tokens.asked[-1] == "/token?x=1&scope=repository%3Ateam%2Fapp%3Apull"
     tokens.replies = [(401, {"WWW-Authenticate": "Negotiate"}, b"")]
-    assert refused(image)[:2] == (Failure.UNAUTHORIZED, True)
+    assert refused(image)[:2] == (FailureReason.UNAUTHORIZED, True)
 
 
 class Clock:
@@ -239,9 +242,9 @@ class Clock:
         self.passed = 0.0
         self.slept: list[float] = []
 
-    def means(self, seconds: float = 60.0) -> Means:
+    def io(self, seconds: float = 60.0) -> RegistryIO:
         """The client's means, with this clock."""
-        return Means(self.sleep, lambda: self.passed, lambda: datetime(2026, 1, 1, tzinfo=UTC), seconds)
+        return RegistryIO(self.sleep, lambda: self.passed, lambda: datetime(2026, 1, 1, tzinfo=UTC), seconds)
 
     def sleep(self, seconds: float) -> None:
         """Let so much time pass."""
@@ -268,7 +271,7 @@ def test_a_registry_that_wants_to_be_left_alone(wish: str, wait: float) -> None:
     with fake.hub() as one:
         image = one.put("app", "1", fake.index())
         one.replies = [(429, {"Retry-After": wish}, b""), (503, {}, b"")]
-        assert isinstance(ask(image, "amd64", means=clock.means()), Offer)
+        assert isinstance(ask(image, "amd64", io=clock.io()), Resolved)
     assert clock.slept == [wait, 1.0]
 
 
@@ -278,16 +281,20 @@ def test_a_registry_that_goes_on_refusing() -> None:
     with fake.hub() as one:
         image = one.put("app", "1", fake.index())
         one.replies = [(503, {}, b"out of order")] * 9
-        assert refused(image, means=clock.means()) == (
-            Failure.REGISTRY_UNAVAILABLE,
+        assert refused(image, io=clock.io()) == (
+            FailureReason.REGISTRY_UNAVAILABLE,
             False,
             "HTTP 503: out of order",
         )
         assert (len(one.asked), clock.slept) == (4, [0.5, 1.0, 2.0])
         one.replies = [(429, {"Retry-After": "3600"}, b"")]
-        assert refused(image, means=clock.means())[:2] == (Failure.RATE_LIMITED, False)
+        assert refused(image, io=clock.io())[:2] == (FailureReason.RATE_LIMITED, False)
         one.replies = [(418, {}, b'{"errors": [1]}')]
-        assert refused(image, means=clock.means()) == (Failure.UNKNOWN, False, 'HTTP 418: {"errors": [1]}')
+        assert refused(image, io=clock.io()) == (
+            FailureReason.UNKNOWN,
+            False,
+            'HTTP 418: {"errors": [1]}',
+        )
 
 
 def test_json_that_is_nested_too_deeply(tokens: Hub) -> None:
@@ -296,11 +303,11 @@ def test_json_that_is_nested_too_deeply(tokens: Hub) -> None:
     image = tokens.put("app", "1", fake.index())
     tokens.replies = [(404, {}, deep)]
     failure, certain, message = refused(image)
-    assert (failure, certain) == (Failure.NOT_FOUND, True)
+    assert (failure, certain) == (FailureReason.NOT_FOUND, True)
     assert message.startswith('HTTP 404: {"errors":[[[')
     challenge = {"WWW-Authenticate": f'Bearer realm="{tokens.realm or f"http://{tokens.address}/token"}"'}
     tokens.replies = [(401, challenge, b""), (200, {}, deep)]
-    assert refused(image)[:2] == (Failure.REGISTRY_UNAVAILABLE, False)
+    assert refused(image)[:2] == (FailureReason.REGISTRY_UNAVAILABLE, False)
 
 
 def test_other_content_than_was_asked_for() -> None:
@@ -310,7 +317,7 @@ def test_other_content_than_was_asked_for() -> None:
         one.put("app", "1", one_image)
         one.wares["app", f"sha256:{'1' * 64}"] = one_image
         failure, certain, message = refused(f"{one.address}/app@sha256:{'1' * 64}")
-        assert (failure, certain) == (Failure.INVALID_IMAGE, False)
+        assert (failure, certain) == (FailureReason.INVALID_IMAGE, False)
         assert message == f"the registry sent {one_image.digest} for sha256:{'1' * 64}"
         one.wares["app", one_image.parts[0].digest] = fake.layer(3)
         assert "other content for blob" in refused(f"{one.address}/app:1")[2]
@@ -322,7 +329,7 @@ def test_other_content_than_was_asked_for() -> None:
             Ware("application/vnd.docker.distribution.manifest.v1+prettyjws", b'{"schemaVersion": 1}'),
         )
         failure, certain, message = refused(f"{one.address}/app:old")
-        assert (failure, certain) == (Failure.INVALID_IMAGE, True)
+        assert (failure, certain) == (FailureReason.INVALID_IMAGE, True)
         assert "Docker's first schema" in message
 
 
@@ -333,7 +340,7 @@ def test_a_digest_of_another_kind() -> None:
     with fake.hub() as one:
         one.put("app", digest, one_image)
         found = ask(f"{one.address}/app@{digest}", "amd64")
-        assert isinstance(found, Offer)
+        assert isinstance(found, Resolved)
         assert found.digest == digest
         strange = fake.image(fake.layer(1))
         body = strange.body.replace(strange.parts[0].digest.encode(), b"md5:" + b"0" * 32)
@@ -344,7 +351,7 @@ def test_a_digest_of_another_kind() -> None:
 
 def test_a_manifest_is_asked_for_once() -> None:
     """What was fetched by a tag is not fetched again by its digest."""
-    cache = Cache()
+    cache = ManifestCache()
     one_image = fake.index(("linux/amd64", fake.image(fake.layer(1))))
     with fake.hub() as one:
         image = one.put("app", "1", one_image)
@@ -356,14 +363,14 @@ def test_a_manifest_is_asked_for_once() -> None:
 
 def test_what_one_repository_has_another_may_lack() -> None:
     """A digest that was seen in one repository, or one registry, is asked for in each other one."""
-    cache = Cache()
+    cache = ManifestCache()
     one_image = fake.index(("linux/amd64", fake.image(fake.layer(1))))
     with fake.hub() as one, fake.hub() as other:
         there = f"{one.put('app', '1', one_image)}@{one_image.digest}"
-        assert isinstance(ask(there, "amd64", cache=cache), Offer)
+        assert isinstance(ask(there, "amd64", cache=cache), Resolved)
         for lacking in (f"{one.address}/b@{one_image.digest}", f"{other.address}/app@{one_image.digest}"):
-            assert refused(lacking, cache=cache)[:2] == (Failure.NOT_FOUND, True)
-        assert isinstance(ask(there, "amd64", cache=cache), Offer)
+            assert refused(lacking, cache=cache)[:2] == (FailureReason.NOT_FOUND, True)
+        assert isinstance(ask(there, "amd64", cache=cache), Resolved)
 
 
 def test_a_registry_that_is_not_there() -> None:
@@ -371,8 +378,8 @@ def test_a_registry_that_is_not_there() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        failure, certain, message = refused(f"{address}/app:1", means=Clock().means())
-    assert (failure, certain) == (Failure.REGISTRY_UNAVAILABLE, False)
+        failure, certain, message = refused(f"{address}/app:1", io=Clock().io())
+    assert (failure, certain) == (FailureReason.REGISTRY_UNAVAILABLE, False)
     assert message.startswith(f"{address} can't be reached: ")
     assert "Connection refused" in message
     assert "object at" not in message
@@ -381,8 +388,8 @@ def test_a_registry_that_is_not_there() -> None:
 def test_a_name_that_nobody_knows() -> None:
     """It is asked for once, and told."""
     clock = Clock()
-    failure, certain, message = refused("registry.invalid/app:1", means=clock.means())
-    assert (failure, certain, clock.slept) == (Failure.REGISTRY_UNAVAILABLE, False, [])
+    failure, certain, message = refused("registry.invalid/app:1", io=clock.io())
+    assert (failure, certain, clock.slept) == (FailureReason.REGISTRY_UNAVAILABLE, False, [])
     assert message.startswith("registry.invalid can't be reached: ")
 
 
@@ -394,12 +401,12 @@ def test_redirects() -> None:
         storage.put("app", "1", one_image)
         challenge = (401, {"WWW-Authenticate": 'Basic realm="hub"'}, b"")
         one.replies = [challenge, (307, {"Location": f"http://{storage.address}/v2/app/manifests/1"}, b"")]
-        assert isinstance(ask(image, "amd64", credentials=(robot(one.address),)), Offer)
+        assert isinstance(ask(image, "amd64", credentials=(robot(one.address),)), Resolved)
         assert one.shown[-1].startswith("Basic ")
         assert storage.shown == [""]
         one.replies = [(307, {"Location": f"http://{one.address}/"}, b"")] * 40
         assert refused(image) == (
-            Failure.REGISTRY_UNAVAILABLE,
+            FailureReason.REGISTRY_UNAVAILABLE,
             False,
             f"{one.address} can't be reached: Exceeded 30 redirects.",
         )
@@ -410,8 +417,8 @@ def test_a_registry_that_takes_too_long() -> None:
     moments = itertools.count(0.0, 40.0)
     with fake.hub() as one:
         image = one.put("app", "1", fake.index())
-        assert refused(image, means=Means(monotonic=lambda: next(moments), seconds=30.0)) == (
-            Failure.REGISTRY_UNAVAILABLE,
+        assert refused(image, io=RegistryIO(monotonic=lambda: next(moments), seconds=30.0)) == (
+            FailureReason.REGISTRY_UNAVAILABLE,
             False,
             "the registry was not done after 30 s",
         )
@@ -421,8 +428,8 @@ def test_a_registry_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up."""
     monkeypatch.setattr("ips_flows.registry.client._TIMEOUT", (0.2, 0.2))
     with Tarpit("127.0.0.1", [0]) as address:
-        failure, certain, message = refused(f"{address}/app:1", means=Clock().means(0.1))
-    assert (failure, certain) == (Failure.REGISTRY_UNAVAILABLE, False)
+        failure, certain, message = refused(f"{address}/app:1", io=Clock().io(0.1))
+    assert (failure, certain) == (FailureReason.REGISTRY_UNAVAILABLE, False)
     assert message == f"{address} does not answer in time"
 
 
@@ -445,12 +452,12 @@ def test_plain_http_only_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) ->
         one.put("app", "1", fake.index())
         address = one.address.replace("127.0.0.1", "registry.test")
         failure, certain, message = refused(f"{address}/app:1")
-        assert (failure, certain) == (Failure.REGISTRY_UNAVAILABLE, False)
+        assert (failure, certain) == (FailureReason.REGISTRY_UNAVAILABLE, False)
         assert message.startswith(
             f"TLS with {address} fails; if it speaks plain HTTP, name it with --insecure-registry: "
         )
         for named in (address, "registry.test"):
-            assert isinstance(ask(f"{address}/app:1", "amd64", insecure={named}), Offer)
+            assert isinstance(ask(f"{address}/app:1", "amd64", insecure={named}), Resolved)
 
 
 def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,13 +465,13 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with docker_registry(tmp_path, certificate=True) as there, known_as(monkeypatch, "registry.test"):
         address = there.replace("127.0.0.1", "registry.test")
         failure, certain, message = refused(f"{address}/app:1")
-        assert (failure, certain) == (Failure.REGISTRY_UNAVAILABLE, False)
+        assert (failure, certain) == (FailureReason.REGISTRY_UNAVAILABLE, False)
         assert message.startswith(f"TLS with {address} fails: ")
         assert "certificate verify failed" in message
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "tls.pem"))
-        assert refused(f"{address}/app:1")[:2] == (Failure.NOT_FOUND, True)
+        assert refused(f"{address}/app:1")[:2] == (FailureReason.NOT_FOUND, True)
         failure, certain, message = refused(f"{address}/app:1", insecure={address})
-        assert (failure, certain) == (Failure.UNKNOWN, False)
+        assert (failure, certain) == (FailureReason.UNKNOWN, False)
         assert message == "HTTP 400: Client sent an HTTP request to an HTTPS server."
 
 

@@ -10,7 +10,7 @@ import pytest
 from ips_flows.core.errors import NewerFormatError
 from ips_flows.core.plan.plan import GroupPlan
 from ips_flows.core.results import results
-from ips_flows.core.results.records import PlanSummary, judge
+from ips_flows.core.results.records import PlanSummary, decide_verdict
 from ips_flows.core.results.results import Chunk, pack, unpack
 from ips_flows.core.task import task
 from tests.unit.samples import group_plan, summary
@@ -20,7 +20,7 @@ NEEDED = "of format 2: IPS Flow 0.4.0 or later is needed, this is 0.1.0, which r
 
 
 def verdict() -> Any:
-    return judge(None, {}, stopped=False, error="no", uid="u", started_at="s", at="a", seconds=1.0)
+    return decide_verdict(None, {}, stopped=False, error="no", uid="u", started_at="s", at="a", seconds=1.0)
 
 
 def test_all_that_is_stored_says_its_format() -> None:
@@ -60,7 +60,7 @@ def test_a_newer_format_says_which_version_is_needed() -> None:
 @pytest.mark.parametrize("annotation", ["plan", "verdict"])
 def test_a_task_of_a_newer_version_is_shown_with_what_it_needs(annotation: str) -> None:
     """It does not break a list: the label tells its status, its message the version that reads the rest."""
-    seen = task.read(
+    seen = task.read_task(
         {
             "metadata": {
                 "name": "a",

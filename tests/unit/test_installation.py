@@ -11,7 +11,7 @@ import pytest
 from ips_flows.core.errors import ForbiddenError, NotInstalledError, TasksRunError
 from ips_flows.kube.client import Kube
 from ips_flows.operations.install.install import install, uninstall
-from ips_flows.operations.install.manifests import PRIORITY, SERVER_NAME, load
+from ips_flows.operations.install.manifests import PRIORITY, SERVER_NAME, load_manifests
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo
 
@@ -60,7 +60,8 @@ def subjects(server: ApiServer) -> list[tuple[str, str]]:
 def test_everything_is_created(server: ApiServer, kube: Kube) -> None:
     """Every object of the manifests is there afterwards, and was announced in the order of its creation."""
     wanted = [
-        f"{one['kind'].lower()}/{one['metadata']['name']}" for one in load("warm", components=(PRIORITY,))
+        f"{one['kind'].lower()}/{one['metadata']['name']}"
+        for one in load_manifests("warm", components=(PRIORITY,))
     ]
     assert put(kube) == [f"{name} created" for name in wanted]
     assert len(server.store.objects) == len(wanted) + 1
@@ -231,7 +232,7 @@ def test_the_priority_policy_can_be_left_out(server: ApiServer, kube: Kube) -> N
     with pytest.raises(ForbiddenError) as caught:
         put(kube)
     assert "--without-priority-policy" in caught.value.hint
-    assert len(put(kube, priority_policy=False)) == len(load("warm"))
+    assert len(put(kube, priority_policy=False)) == len(load_manifests("warm"))
 
 
 def test_a_second_installation_keeps_the_policy(server: ApiServer, kube: Kube) -> None:

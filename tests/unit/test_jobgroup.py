@@ -15,20 +15,20 @@ from ips_flows.core.constants import (
 )
 from ips_flows.core.k8s.names import is_label_value
 from ips_flows.core.pods.pull_job import (
-    end_bound,
-    end_unbound,
+    completion_index,
+    deadline_patch,
+    epoch_patch,
+    failed_status_patch,
     index_data,
-    index_of,
     is_gated,
-    job,
     keeps_image_volume,
     probe_job,
+    pull_job,
     pull_pod,
     read_index,
     results_map,
-    take_over,
     task_labels,
-    ungate,
+    ungate_patch,
 )
 from ips_flows.core.results.records import Mode
 from ips_flows.core.results.results import Chunk
@@ -155,7 +155,7 @@ def test_the_job() -> None:
     plan = group_plan(GOOD, nodes=[f"n{number}" for number in range(40)], window=10)
     labels = task_labels("t", UID, "pull", 0, 1)
     reference = {"kind": "ConfigMap", "name": "t-g0"}
-    made = job(
+    made = pull_job(
         plan,
         "t-g0-a1",
         labels=labels,
@@ -216,7 +216,7 @@ def test_ungating() -> None:
     """The patch tests the epoch as read, pins the pod to its node and takes our gate, and ours only."""
     gated = pod(group_plan(GOOD), gated=True)
     gated["spec"]["schedulingGates"].append({"name": "other.example/gate"})
-    patch = ungate(gated, "n7")
+    patch = ungate_patch(gated, "n7")
     assert patch[0] == {"op": "test", "path": "/metadata/annotations/ips-flow.io~1epoch", "value": "0"}
     after = json_patch(gated, patch)
     assert after["spec"]["schedulingGates"] == [{"name": "other.example/gate"}]
@@ -230,20 +230,20 @@ def test_ungating() -> None:
 def test_an_epoch_fences_a_frozen_driver() -> None:
     """Once another driver took a pod over, an ungate that was made before is refused; a new one is not."""
     gated = pod(group_plan(GOOD), gated=True)
-    old = ungate(gated, "n1")
-    taken = json_patch(gated, take_over(gated, "2"))
+    old = ungate_patch(gated, "n1")
+    taken = json_patch(gated, epoch_patch(gated, "2"))
     assert is_gated(taken)
     with pytest.raises(ValueError, match="test of"):
         json_patch(taken, old)
-    assert not is_gated(json_patch(taken, ungate(taken, "n1")))
+    assert not is_gated(json_patch(taken, ungate_patch(taken, "n1")))
     with pytest.raises(ValueError, match="test of"):
-        json_patch(taken, take_over(gated, "3"))
+        json_patch(taken, epoch_patch(gated, "3"))
 
 
 def test_ending_a_bound_pod() -> None:
     """What its containers waited for is written down by the very patch that ends it."""
     plan = group_plan(GOOD)
-    patch = end_bound(pod(plan, [waiting("image-0", "ErrImagePull", "not found")]), "settled")
+    patch = deadline_patch(pod(plan, [waiting("image-0", "ErrImagePull", "not found")]), "settled")
     assert patch["spec"] == {"activeDeadlineSeconds": 1}
     noted = json.loads(patch["metadata"]["annotations"][ANNOTATION_ENDED])
     assert noted == {
@@ -254,7 +254,7 @@ def test_ending_a_bound_pod() -> None:
 
 def test_ending_an_unbound_pod() -> None:
     """No kubelet will end it, so its status says that it failed, and why."""
-    assert end_unbound("Unschedulable", "no room") == {
+    assert failed_status_patch("Unschedulable", "no room") == {
         "status": {"phase": "Failed", "reason": "Unschedulable", "message": "no room"}
     }
 
@@ -263,7 +263,7 @@ def test_the_index_map() -> None:
     """Which index goes to which node is read as it was written."""
     nodes = [f"n{number}" for number in range(300)]
     assert read_index({"binaryData": index_data(nodes)}) == nodes
-    assert index_of(pod(group_plan(GOOD), index=17)) == 17
+    assert completion_index(pod(group_plan(GOOD), index=17)) == 17
 
 
 def test_a_wave_of_fifty_thousand_nodes_fits() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ips_flows.controller import keeper as module
-from ips_flows.controller.keeper import Keeper, Pace
+from ips_flows.controller.keeper import Keeper, KeeperIntervals
 from ips_flows.core import clock
 from ips_flows.core.constants import (
     ANNOTATION_CLEANED,
@@ -30,9 +30,9 @@ from ips_flows.core.reconcile.finish_job import copy_of, finish_job
 from ips_flows.core.results.records import Verdict
 from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, Result
 from ips_flows.kube.client import Kube
-from ips_flows.operations.install.manifests import COMPONENTS, load
-from ips_flows.webhook.delivery import Means
-from steps.context import Footing
+from ips_flows.operations.install.manifests import COMPONENTS, load_manifests
+from ips_flows.webhook.delivery import DeliveryIO
+from steps.context import StepContext
 from steps.finish import finish
 from steps.finish import notify as notice_step
 from tests.fakes.apiserver import ApiServer, _StatusError, running
@@ -44,7 +44,7 @@ from tests.unit.stage import TASK, Stage
 
 AT = "2026-01-01T00:00:00Z"
 PULLED = NodeResult((ImageResult(Result.PULLED, seconds=1.0, bytes=5),), AT)
-QUICK = Pace(tick=0.01, look=0.02, pods=0.02, relist=0.5, lease=0.1, stale=5.0, stuck=5.0)
+QUICK = KeeperIntervals(tick=0.01, look=0.02, pods=0.02, relist=0.5, lease=0.1, stale=5.0, stuck=5.0)
 
 
 class Jobs:
@@ -80,7 +80,7 @@ class Jobs:
         elif self.old:
             condition = "Complete"
         else:
-            assert finish.run(Footing(self.stage.kube, task, uid), ()) == 0
+            assert finish.run(StepContext(self.stage.kube, task, uid), ()) == 0
             condition = "Complete"
         conditions = [{"type": condition, "status": "True", "lastTransitionTime": clock.stamp(clock.now())}]
         self.stage.server.change("jobs", job["metadata"]["name"], {"status": {"conditions": conditions}})
@@ -89,7 +89,7 @@ class Jobs:
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
     with running() as one:
-        for found in load("warm"):
+        for found in load_manifests("warm"):
             if found["kind"] == "WorkflowTemplate":
                 one.put("workflowtemplates", found)
         yield one
@@ -111,7 +111,7 @@ def keep(stage: Stage) -> Iterator[Callable[..., Keeper]]:
 
     def start(name: str = "a", *, begin: bool = True) -> Keeper:
         # A connection of its own, as each process has.
-        one = Keeper(Kube.connect(str(stage.kubeconfig)), "warm", name, pace=QUICK)
+        one = Keeper(Kube.connect(str(stage.kubeconfig)), "warm", name, intervals=QUICK)
         if begin:
             one.start()
         started.append(one)
@@ -219,7 +219,7 @@ def test_finish_killed_before_a_mark(
     with pytest.MonkeyPatch.context() as inner:
         inner.setattr(Kube, "patch", killed)
         with pytest.raises(KilledError):
-            finish.run(stage.footing, ())
+            finish.run(stage.context, ())
     end(stage)
     Jobs(stage)
     keep()
@@ -298,7 +298,7 @@ def test_a_restart_does_nothing_twice(stage: Stage, server: ApiServer, keep: Cal
     one = keep("b")
     until(server, lambda: one.lease.held and sum("kind%3Dfinish" in call for call in server.calls) > 3)
     assert not any(call.startswith("POST /apis/batch") for call in server.calls)
-    finish.run(stage.footing, ())
+    finish.run(stage.context, ())
     calls = len(server.calls)
     until(server, lambda: len(server.calls) > calls + 5)
     assert not any(call.startswith(("POST /apis/batch", "DELETE")) for call in server.calls[calls:])
@@ -393,7 +393,7 @@ def test_a_deletion_that_a_dead_keeper_recorded(
 def receiver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     """A receiver that webhooks may reach; rounds follow one another at once."""
     monkeypatch.setattr(notice, "PAUSES", (0.0,))
-    monkeypatch.setattr(notice_step, "MEANS", Means(sleep=lambda _seconds: None))
+    monkeypatch.setattr(notice_step, "DELIVERY_IO", DeliveryIO(sleep=lambda _seconds: None))
     networks = {"webhook-allowed-networks": "127.0.0.0/8"}
     stage.server.change("configmaps", "ips-config", {"data": networks})
     with receiving() as one:
@@ -411,7 +411,7 @@ def tells(stage: Stage, receiver: Receiver) -> None:
 
 
 def told(stage: Stage) -> Notice | None:
-    return notice.recorded(stage.annotations())
+    return notice.recorded_notice(stage.annotations())
 
 
 def test_a_notice_that_a_lost_finish_owed(
@@ -436,7 +436,7 @@ def test_an_undelivered_notice_is_sent_again_until_it_is_taken(
     planned(stage)
     tells(stage, receiver)
     receiver.will(*[Reply(503)] * 10)
-    assert finish.run(stage.footing, ()) == 0
+    assert finish.run(stage.context, ()) == 0
     end(stage)
     jobs = Jobs(stage)
     keep()
@@ -461,7 +461,7 @@ def test_between_two_rounds_nothing_is_asked(
     planned(stage)
     tells(stage, receiver)
     receiver.otherwise = Reply(503)
-    assert finish.run(stage.footing, ()) == 0
+    assert finish.run(stage.context, ()) == 0
     end(stage)
     Jobs(stage)
     one = keep()
@@ -495,9 +495,9 @@ def test_an_image_that_knows_no_notices(
         raise KilledError
 
     with pytest.MonkeyPatch.context() as inner:
-        inner.setattr(notice_step, "tell", killed)
+        inner.setattr(notice_step, "send_notice", killed)
         with pytest.raises(KilledError):
-            finish.run(stage.footing, ())
+            finish.run(stage.context, ())
     end(stage)
     jobs = Jobs(stage)
     jobs.old = True
@@ -542,7 +542,7 @@ def test_a_task_deleted_after_its_verdict(
     planned(stage)
     tells(stage, receiver)
     receiver.will(*[Reply(500)] * 4)
-    assert finish.run(stage.footing, ()) == 0
+    assert finish.run(stage.context, ()) == 0
     Jobs(stage)
     one = keep()
     until(server, lambda: one.lease.held and not one.not_ready())
@@ -558,7 +558,7 @@ def test_a_task_deleted_after_its_notice(
     """Nothing is owed any more, so nothing is remembered."""
     planned(stage)
     tells(stage, receiver)
-    assert finish.run(stage.footing, ()) == 0
+    assert finish.run(stage.context, ()) == 0
     one = keep()
     until(server, lambda: one.lease.held and not one.not_ready())
     server.remove("workflows", TASK)
@@ -647,7 +647,7 @@ def test_the_role_grants_what_the_keeper_does_and_no_more(
     server.remove("workflows", TASK)
     until(server, lambda: copy_gone(server))
     until(server, lambda: any(call.startswith("PATCH") for call in server.calls))
-    roles = [one for one in load("warm", components=COMPONENTS) if one["kind"] == "Role"]
+    roles = [one for one in load_manifests("warm", components=COMPONENTS) if one["kind"] == "Role"]
     (role,) = [one for one in roles if one["metadata"]["name"] == "ips-flow-server"]
     granted = {
         (group, resource, verb)

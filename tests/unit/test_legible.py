@@ -22,8 +22,8 @@ from ips_flows.cli.main import run
 from ips_flows.cli.output.lines import changed_lines, failure_line
 from ips_flows.cli.output.live import LiveView
 from ips_flows.cli.output.tables import cut, fitted, table
-from ips_flows.core.errors import BadRequestError, Problem
-from ips_flows.core.escape import legible, legible_json
+from ips_flows.core.errors import BadRequestError, FieldProblem
+from ips_flows.core.escape import escape, escape_json
 from ips_flows.core.results.records import FailureLine
 from steps.context import say
 from tests.fakes.apiserver import ApiServer, running
@@ -46,9 +46,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
 @given(st.text())
 def test_what_is_left_can_be_seen(text: str) -> None:
     """Every character has a picture, printable text is left as it is, and once is enough."""
-    shown = legible(text)
+    shown = escape(text)
     assert shown.isprintable()
-    assert legible(shown) == shown
+    assert escape(shown) == shown
     if text.isprintable():
         assert shown == text
 
@@ -56,15 +56,15 @@ def test_what_is_left_can_be_seen(text: str) -> None:
 @given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_json_stays_the_same_document(document: Any) -> None:
     """JSON for a terminal holds the same values."""
-    text = legible_json(json.dumps(document, indent=2, ensure_ascii=False))
+    text = escape_json(json.dumps(document, indent=2, ensure_ascii=False))
     assert text.replace("\n", "").isprintable()
     assert json.loads(text) == document
 
 
 def test_escapes() -> None:
     """Escapes are those that people know."""
-    assert legible("a\x1b[0m\r\n\u202e\U000e0001é") == "a\\x1b[0m\\r\\n\\u202e\\U000e0001é"
-    assert legible("a\nb\tc\x07", keep="\n\t") == "a\nb\tc\\x07"
+    assert escape("a\x1b[0m\r\n\u202e\U000e0001é") == "a\\x1b[0m\\r\\n\\u202e\\U000e0001é"
+    assert escape("a\nb\tc\x07", keep="\n\t") == "a\nb\tc\\x07"
 
 
 def test_a_word_of_a_step_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,6 +167,6 @@ def test_arguments_that_are_repeated(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_many_problems_are_told_in_part() -> None:
     """A message holds the first 20 problems and says how many more there are, so that an annotation can hold it."""
-    error = BadRequestError([Problem("f", line, 1, "a", "b\nc") for line in range(1, 10_001)])
+    error = BadRequestError([FieldProblem("f", line, 1, "a", "b\nc") for line in range(1, 10_001)])
     lines = error.message.split("\n")
     assert (len(lines), lines[0], lines[-1]) == (21, "f:1:1: a: b\\nc", "f: and 9980 more problems")

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ips_flows.core.rest.pagination import Listing
-from ips_flows.core.rest.responses import RefusedError
-from ips_flows.core.rest.task_store import JOBS, LIVE, Roster, View
+from ips_flows.core.rest.pagination import TaskPages
+from ips_flows.core.rest.responses import HttpError
+from ips_flows.core.rest.task_store import JOBS, LIVE, Snapshot, TaskStore
 
 
 def workflow(name: str, *images: str, phase: str = "Pending") -> dict[str, Any]:
@@ -22,8 +22,8 @@ def workflow(name: str, *images: str, phase: str = "Pending") -> dict[str, Any]:
     }
 
 
-def view() -> View:
-    roster = Roster()
+def view() -> Snapshot:
+    roster = TaskStore()
     roster.replace(
         LIVE,
         [
@@ -33,13 +33,13 @@ def view() -> View:
         ],
     )
     roster.replace(JOBS, [])
-    made = roster.view()
+    made = roster.snapshot()
     assert made
     return made
 
 
 def found(**query: str) -> list[str]:
-    page = json.loads(Listing().page(view(), urlencode(query).encode()))
+    page = json.loads(TaskPages().page(view(), urlencode(query).encode()))
     assert page["total"] == len(page["tasks"])
     return [task["taskId"] for task in page["tasks"]]
 
@@ -55,7 +55,7 @@ def test_it_searches_names_and_images() -> None:
 
 def test_a_search_that_is_too_long() -> None:
     """It is refused, with the field and what is allowed."""
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(HttpError) as caught:
         found(search="x" * 1001)
     assert caught.value.status == 400
     assert caught.value.details == [

@@ -9,14 +9,21 @@ import pytest
 import yaml
 
 from ips_flows.core.constants import DEFAULT_IMAGE, DEFAULT_MAX_CONCURRENT_TASKS, DEFAULT_WORKER_IMAGE
-from ips_flows.operations.install.manifests import COMPONENTS, KINDS, PRIORITY, SERVER, load, path_of
+from ips_flows.operations.install.manifests import (
+    COMPONENTS,
+    KINDS,
+    PRIORITY,
+    SERVER,
+    load_manifests,
+    object_path,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "deploy" / "base"
 
 
 def of_kind(kind: str, namespace: str = "warm", **options: Any) -> list[Any]:
-    return [one for one in load(namespace, **options) if one["kind"] == kind]
+    return [one for one in load_manifests(namespace, **options) if one["kind"] == kind]
 
 
 def test_the_kustomization_lists_every_file() -> None:
@@ -54,7 +61,9 @@ def test_a_component_lists_every_file(name: str) -> None:
 
 def test_the_priority_policy_is_about_our_template_only() -> None:
     """It never refuses a Workflow, and looks at those that refer to ips-prewarm; base does not hold it."""
-    extra = [one for one in load("warm", components=(PRIORITY,)) if one not in load("warm")]
+    extra = [
+        one for one in load_manifests("warm", components=(PRIORITY,)) if one not in load_manifests("warm")
+    ]
     policy, binding = extra
     assert policy["spec"]["failurePolicy"] == "Ignore"
     assert "'ips-prewarm'" in policy["spec"]["matchConditions"][0]["expression"]
@@ -64,8 +73,8 @@ def test_the_priority_policy_is_about_our_template_only() -> None:
 
 def test_the_server_is_restricted_and_small() -> None:
     """It runs under restricted Pod Security as an account of its own, with the image of the steps and two probes."""
-    base = load("warm")
-    extra = [one for one in load("warm", image="flow:2", components=(SERVER,)) if one not in base]
+    base = load_manifests("warm")
+    extra = [one for one in load_manifests("warm", image="flow:2", components=(SERVER,)) if one not in base]
     found = {one["kind"]: one for one in extra if one["kind"] != "WorkflowTemplate"}
     pod = found["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -106,7 +115,7 @@ def test_the_server_is_replaced_without_a_gap() -> None:
 
 def test_the_server_may_ask_who_calls() -> None:
     """Beyond its namespace it reads nodes and asks for reviews, no more; one port of it can be reached."""
-    extra = [one for one in load("warm", components=(SERVER,)) if one not in load("warm")]
+    extra = [one for one in load_manifests("warm", components=(SERVER,)) if one not in load_manifests("warm")]
     bound = {
         one["metadata"]["name"]: one["roleRef"]["name"]
         for one in extra
@@ -139,7 +148,7 @@ def test_the_image_is_set_in_one_place() -> None:
 
 def test_every_object_knows_its_place() -> None:
     """Objects of a namespace go into the one asked for; bindings name its ServiceAccounts."""
-    for found in load("elsewhere"):
+    for found in load_manifests("elsewhere"):
         namespaced = KINDS[found["kind"]][2]
         assert found["metadata"].get("namespace") == ("elsewhere" if namespaced else None)
         assert {subject["namespace"] for subject in found.get("subjects", ())} <= {"elsewhere"}
@@ -147,7 +156,7 @@ def test_every_object_knows_its_place() -> None:
 
 def test_order() -> None:
     """What others refer to is applied first; the template comes last, when its steps can run."""
-    kinds = [found["kind"] for found in load("warm", components=COMPONENTS)]
+    kinds = [found["kind"] for found in load_manifests("warm", components=COMPONENTS)]
     assert kinds == sorted(kinds, key=list(KINDS).index)
     assert kinds[-1] == "WorkflowTemplate"
     assert set(kinds) == set(KINDS)
@@ -240,6 +249,6 @@ def test_pull_pods_never_preempt() -> None:
 
 def test_paths() -> None:
     """Objects are where the API has them."""
-    assert path_of("ConfigMap", "a", "x") == "/api/v1/namespaces/a/configmaps/x"
-    assert path_of("ClusterRole", "a", "x") == "/apis/rbac.authorization.k8s.io/v1/clusterroles/x"
-    assert path_of("Role", "a") == "/apis/rbac.authorization.k8s.io/v1/namespaces/a/roles"
+    assert object_path("ConfigMap", "a", "x") == "/api/v1/namespaces/a/configmaps/x"
+    assert object_path("ClusterRole", "a", "x") == "/apis/rbac.authorization.k8s.io/v1/clusterroles/x"
+    assert object_path("Role", "a") == "/apis/rbac.authorization.k8s.io/v1/namespaces/a/roles"

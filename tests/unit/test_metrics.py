@@ -21,7 +21,7 @@ from ips_flows.core.pods.pull_job import results_map
 from ips_flows.core.rest.task_store import COLLECTIONS, DONE, JOBS, LIVE, RESULTS
 from ips_flows.core.results.results import Chunk
 from ips_flows.kube.client import Kube, core, workflows
-from ips_flows.kube.list_watch import Changed, Event, Listed, Merge, Recovered, Source, Trouble
+from ips_flows.kube.list_watch import Event, Informer, ListWatch, Replaced, Synced, Updated, WatchError
 from ips_flows.server.metrics import Metrics
 from tests.fakes.apiserver import ApiServer
 from tests.unit import keeping
@@ -82,7 +82,7 @@ def tell(metrics: Metrics, *told: tuple[str, Event]) -> None:
 
 def first_lists(**lists: Any) -> Iterator[tuple[str, Event]]:
     """The first list of each collection: empty, unless given."""
-    return ((collection, Listed(tuple(lists.get(collection, ())))) for collection in COLLECTIONS)
+    return ((collection, Replaced(tuple(lists.get(collection, ())))) for collection in COLLECTIONS)
 
 
 def await_that(condition: Any) -> None:
@@ -126,7 +126,7 @@ def test_every_series_is_there_from_the_start(kube: Kube) -> None:
 def test_a_counter_reads_like_this(kube: Kube) -> None:
     """Name, help, type and samples, and nothing else: no series for the birth of a series."""
     metrics = made(kube)
-    tell(metrics, *first_lists(), (JOBS, Changed(job("j", "a"))))
+    tell(metrics, *first_lists(), (JOBS, Updated(job("j", "a"))))
     lines = [line for line in text(metrics).splitlines() if "ips_job_creation" in line]
     assert lines == [
         f"# HELP ips_job_creation_total {figures.JOBS_MADE.help}",
@@ -143,15 +143,15 @@ def test_a_task_from_start_to_end(kube: Kube) -> None:
     tell(
         metrics,
         *first_lists(done=[done("old", told=notice())], live=[live("older")], jobs=[job("i", "older")]),
-        (LIVE, Changed(live("a", "Pending"))),
-        (LIVE, Changed(live("a", window=2, waves=(2,)))),
-        (LIVE, Changed(live("a", window=2, waves=(2,), nodes=driver("lost")))),
-        (JOBS, Changed(job("j", "a"))),
-        (LIVE, Trouble(UnavailableError("no answer"))),
-        (LIVE, Listed((live("older"),))),
-        (DONE, Changed(done("a", "failed", summary=counts()))),
-        (DONE, Changed(done("a", "failed", summary=counts(), told=notice("delivered", 2, "task.failed")))),
-        (DONE, Listed((done("old", told=notice()), done("a", "failed", summary=counts())))),
+        (LIVE, Updated(live("a", "Pending"))),
+        (LIVE, Updated(live("a", window=2, waves=(2,)))),
+        (LIVE, Updated(live("a", window=2, waves=(2,), nodes=driver("lost")))),
+        (JOBS, Updated(job("j", "a"))),
+        (LIVE, WatchError(UnavailableError("no answer"))),
+        (LIVE, Replaced((live("older"),))),
+        (DONE, Updated(done("a", "failed", summary=counts()))),
+        (DONE, Updated(done("a", "failed", summary=counts(), told=notice("delivered", 2, "task.failed")))),
+        (DONE, Replaced((done("old", told=notice()), done("a", "failed", summary=counts())))),
     )
     assert moved(metrics) == [
         'ips_tasks_total{status="failed"} 1.0',
@@ -209,9 +209,9 @@ def test_how_the_mirror_is(kube: Kube) -> None:
     metrics = made(kube, monotonic=clock)
     tell(metrics, *first_lists())
     clock.now += 12
-    tell(metrics, (DONE, Trouble(UnavailableError("no answer"))), (LIVE, Changed(live("a"))))
+    tell(metrics, (DONE, WatchError(UnavailableError("no answer"))), (LIVE, Updated(live("a"))))
     clock.now += 3
-    tell(metrics, ("elsewhere", Listed(())))
+    tell(metrics, ("elsewhere", Replaced(())))
     lines = [line for line in text(metrics).splitlines() if line.startswith("ips_mirror_")]
     assert lines == [
         'ips_mirror_lists_total{collection="live"} 1.0',
@@ -227,10 +227,10 @@ def test_how_the_mirror_is(kube: Kube) -> None:
         'ips_mirror_silence_seconds{collection="jobs"} 15.0',
         'ips_mirror_silence_seconds{collection="results"} 15.0',
     ]
-    tell(metrics, (DONE, Listed(())))  # it is listed while it can't be watched
+    tell(metrics, (DONE, Replaced(())))  # it is listed while it can't be watched
     assert 'ips_mirror_in_step{collection="done"} 0.0' in text(metrics)
-    for mended in (Changed(done("a")), Recovered()):
-        tell(metrics, (DONE, Trouble(UnavailableError("no answer"))), (DONE, mended))
+    for mended in (Updated(done("a")), Synced()):
+        tell(metrics, (DONE, WatchError(UnavailableError("no answer"))), (DONE, mended))
         assert 'ips_mirror_in_step{collection="done"} 1.0' in text(metrics)
 
 
@@ -283,7 +283,7 @@ def test_open_metrics_where_it_is_asked_for(kube: Kube) -> None:
 def test_promtool_has_no_complaint(kube: Kube, accept: str) -> None:
     """Names, units, help texts and types are as Prometheus wants them, those of the process included."""
     metrics = Metrics(kube, "warm")
-    tell(metrics, *first_lists(), (DONE, Changed(done("a", summary=counts()))))
+    tell(metrics, *first_lists(), (DONE, Updated(done("a", summary=counts()))))
     body = metrics.exposition(accept)[1]
     assert b"process_start_time_seconds" in body
     assert b"python_info" in body
@@ -297,7 +297,7 @@ def test_promtool_has_no_complaint(kube: Kube, accept: str) -> None:
 def test_two_servers_share_nothing(kube: Kube) -> None:
     """Each has a registry of its own, also in one process."""
     first, second = made(kube), made(kube)
-    tell(first, *first_lists(), (DONE, Changed(done("a"))))
+    tell(first, *first_lists(), (DONE, Updated(done("a"))))
     assert moved(second) == []
 
 
@@ -311,10 +311,10 @@ def test_results_are_read_once(server: ApiServer, kube: Kube) -> None:
     chunk = Chunk(0, 0, {"n1": node(3, pulled(2.0)), "n2": node(9, pulled(4.0))}, STARTED)
     old = put_results(server, "r-0", "a", chunk)
     tell(metrics, *first_lists(results=[old]))
-    tell(metrics, (LIVE, Changed(live("b", window=2, waves=(2,)))))
+    tell(metrics, (LIVE, Updated(live("b", window=2, waves=(2,)))))
     fresh = put_results(server, "r-1", "b", chunk)
     metrics.start()
-    tell(metrics, (RESULTS, Changed(fresh)), (RESULTS, Changed(fresh)), (RESULTS, Listed((old, fresh))))
+    tell(metrics, (RESULTS, Updated(fresh)), (RESULTS, Updated(fresh)), (RESULTS, Replaced((old, fresh))))
     await_that(lambda: 'ips_results_reads_total{outcome="read"} 1.0' in text(metrics))
     metrics.stop()
     seen = text(metrics)
@@ -339,16 +339,16 @@ def test_results_that_cannot_be_read_are_told(server: ApiServer, kube: Kube) -> 
     fine = put_results(server, "fine", "a", chunk)
     metrics.start()
     server.fail("GET .*configmaps", 503, times=2)
-    tell(metrics, *((RESULTS, Changed(one)) for one in (gone, odd, empty, fine)))
+    tell(metrics, *((RESULTS, Updated(one)) for one in (gone, odd, empty, fine)))
     await_that(lambda: 'ips_results_reads_total{outcome="read"} 1.0' in text(metrics))
     assert 'ips_results_reads_total{outcome="gone"} 1.0' in text(metrics)
     assert 'ips_results_reads_total{outcome="failed"} 2.0' in text(metrics)
     server.fail("GET .*configmaps", 403, "Forbidden")
-    tell(metrics, (RESULTS, Changed(put_results(server, "forbidden", "a", chunk))))
+    tell(metrics, (RESULTS, Updated(put_results(server, "forbidden", "a", chunk))))
     await_that(lambda: 'ips_results_reads_total{outcome="failed"} 3.0' in text(metrics))
     server.faults.clear()
     server.fail("GET .*configmaps", 503)
-    tell(metrics, (RESULTS, Changed(put_results(server, "silent", "a", chunk))))
+    tell(metrics, (RESULTS, Updated(put_results(server, "silent", "a", chunk))))
     await_that(lambda: 'ips_results_reads_total{outcome="failed"} 4.0' in text(metrics))
     metrics.stop()
 
@@ -357,11 +357,11 @@ def follow(kube: Kube, metrics: Metrics, until: Any) -> None:
     """Follow the collections of a server as the mirror does, until something holds."""
     is_task = f"{LABEL_TASK}=true"
     sources = {
-        LIVE: Source(workflows("warm"), labels=f"{is_task},!{LABEL_VERDICT}"),
-        DONE: Source(workflows("warm"), labels=f"{is_task},{LABEL_VERDICT}", metadata_only=True),
-        RESULTS: Source(core("warm", "configmaps"), labels=f"{LABEL_KIND}=results", metadata_only=True),
+        LIVE: ListWatch(workflows("warm"), labels=f"{is_task},!{LABEL_VERDICT}"),
+        DONE: ListWatch(workflows("warm"), labels=f"{is_task},{LABEL_VERDICT}", metadata_only=True),
+        RESULTS: ListWatch(core("warm", "configmaps"), labels=f"{LABEL_KIND}=results", metadata_only=True),
     }
-    with Merge(kube) as merge:
+    with Informer(kube) as merge:
         merge.add(sources)
         for _ in range(1500):
             told = merge.next(0.05)

@@ -15,19 +15,19 @@ import pytest
 
 from ips_flows.core import clock
 from ips_flows.core.request.model import merge_overrides
-from ips_flows.core.rest.task_store import View
-from ips_flows.core.rest.trim import lean_workflow
-from ips_flows.core.task.as_json import to_json
+from ips_flows.core.rest.task_store import Snapshot
+from ips_flows.core.rest.trim import trim_workflow
+from ips_flows.core.task.as_json import task_json
 from ips_flows.kube import list_watch
 from ips_flows.kube.client import Kube, workflows
-from ips_flows.kube.list_watch import Changed, Event, Listed
+from ips_flows.kube.list_watch import Event, Replaced, Updated
 from ips_flows.operations import tasks
-from ips_flows.server.task_cache import Mirror, Tempo
+from ips_flows.server.task_cache import CacheIntervals, TaskCache
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 from tests.unit.rights import granted, needed
 
-QUICK = Tempo(tick=0.02, relist=0.3)
+QUICK = CacheIntervals(tick=0.02, relist=0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +50,8 @@ class Witness:
 
 
 @contextmanager
-def mirroring(kube: Kube, *observers: Witness, tempo: Tempo = QUICK) -> Iterator[Mirror]:
-    mirror = Mirror(kube, "warm", observers, tempo=tempo)
+def mirroring(kube: Kube, *observers: Witness, intervals: CacheIntervals = QUICK) -> Iterator[TaskCache]:
+    mirror = TaskCache(kube, "warm", observers, intervals=intervals)
     mirror.start()
     try:
         yield mirror
@@ -60,7 +60,7 @@ def mirroring(kube: Kube, *observers: Witness, tempo: Tempo = QUICK) -> Iterator
         assert not mirror.alive()
 
 
-def until(mirror: Mirror, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(mirror: TaskCache, holds: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for something that the mirror brings about."""
     end = time.monotonic() + seconds
     changed = threading.Event()
@@ -71,7 +71,7 @@ def until(mirror: Mirror, holds: Callable[[], bool], seconds: float = 30.0) -> N
             changed.clear()
 
 
-def statuses(view: View) -> dict[str, str]:
+def statuses(view: Snapshot) -> dict[str, str]:
     return {row.name: row.status for row in view.rows}
 
 
@@ -97,10 +97,10 @@ def test_a_server_that_starts_knows_all(server: ApiServer, kube: Kube) -> None:
     Argo(server, "runs").phase("Running")
     with mirroring(kube) as mirror:
         until(mirror, lambda: not mirror.not_ready())
-        rows = {row.name: row.body() for row in mirror.view.rows}
+        rows = {row.name: row.body() for row in mirror.snapshot.rows}
     assert len(rows) == 3
     for name, body in rows.items():
-        assert json.loads(body) == to_json(tasks.get(kube, "warm", name), clock.now(), brief=True)
+        assert json.loads(body) == task_json(tasks.get(kube, "warm", name), clock.now(), brief=True)
 
 
 def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> None:
@@ -110,7 +110,7 @@ def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> Non
         ended(server, f"t{number:02d}", good=number > 0)
     server.calls.clear()
     with mirroring(kube) as mirror:
-        until(mirror, lambda: len(mirror.view.rows) == 25)
+        until(mirror, lambda: len(mirror.snapshot.rows) == 25)
         relisted = len(server.calls)
         end = time.monotonic() + 30
         while sum("ips-flow.io%2Fverdict" in call for call in server.calls[relisted:]) < 6:
@@ -126,15 +126,15 @@ def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> Non
 def test_tasks_come_and_go(server: ApiServer, kube: Kube) -> None:
     """What is submitted, ends or is deleted is so in the view, and none is missing in between."""
     seen: list[dict[str, str]] = []
-    with mirroring(kube, tempo=Tempo(tick=0.02)) as mirror:
+    with mirroring(kube, intervals=CacheIntervals(tick=0.02)) as mirror:
         until(mirror, lambda: not mirror.not_ready())
-        with mirror.listening(lambda: seen.append(statuses(mirror.view))):
+        with mirror.listening(lambda: seen.append(statuses(mirror.snapshot))):
             submit(kube, "a")
-            until(mirror, lambda: statuses(mirror.view) == {"a": "pending"})
+            until(mirror, lambda: statuses(mirror.snapshot) == {"a": "pending"})
             ended(server, "a")
-            until(mirror, lambda: statuses(mirror.view) == {"a": "completed"})
+            until(mirror, lambda: statuses(mirror.snapshot) == {"a": "completed"})
             server.remove("workflows", "a")
-            until(mirror, lambda: statuses(mirror.view) == {})
+            until(mirror, lambda: statuses(mirror.snapshot) == {})
     order = [one.get("a", "gone") for one in seen]
     assert order[-1] == "gone"
     assert "gone" not in order[:-1]
@@ -144,9 +144,9 @@ def test_many_deletions_are_seen_by_one_list(server: ApiServer, kube: Kube) -> N
     """Not by a look at each; only what is there all the same is looked at."""
     for number in range(30):
         submit(kube, f"t{number:02d}")
-    mirror = Mirror(kube, "warm")
-    roster = mirror._roster
-    roster.replace("live", [lean_workflow(one) for one in kube.list(workflows("warm"))])
+    mirror = TaskCache(kube, "warm")
+    roster = mirror._store
+    roster.replace("live", [trim_workflow(one) for one in kube.list(workflows("warm"))])
     for number in range(28):
         server.remove("workflows", f"t{number:02d}")
     roster.replace("live", [])
@@ -154,7 +154,7 @@ def test_many_deletions_are_seen_by_one_list(server: ApiServer, kube: Kube) -> N
     mirror._look_after_leaving()
     asked = [call.partition("?")[0].rpartition("/")[2] for call in server.calls]
     assert sorted(asked) == ["t28", "t29", "workflows"]
-    view = roster.view()
+    view = roster.snapshot()
     assert view is not None
     assert statuses(view) == {"t28": "pending", "t29": "pending"}
 
@@ -163,24 +163,24 @@ def test_observers_get_every_event(server: ApiServer, kube: Kube) -> None:
     """Of all four collections, lists and changes, without what only fills memory."""
     submit(kube, "a")
     server.change("workflows", "a", {"metadata": {"managedFields": [{"manager": "x"}]}})
-    witness = Witness()
-    with mirroring(kube, witness, tempo=Tempo(tick=0.02)) as mirror:
+    reader = Witness()
+    with mirroring(kube, reader, intervals=CacheIntervals(tick=0.02)) as mirror:
         until(mirror, lambda: not mirror.not_ready())
         ended(server, "a")
-        until(mirror, lambda: statuses(mirror.view) == {"a": "completed"})
+        until(mirror, lambda: statuses(mirror.snapshot) == {"a": "completed"})
 
         def all_told() -> bool:
-            kinds = {(name, type(event).__name__) for name, event in witness.told}
-            return {(name, "Changed") for name in ("live", "done", "results")} <= kinds
+            kinds = {(name, type(event).__name__) for name, event in reader.told}
+            return {(name, "Updated") for name in ("live", "done", "results")} <= kinds
 
         until(mirror, all_told)
-    assert {name for name, event in witness.told if isinstance(event, Listed)} == {
+    assert {name for name, event in reader.told if isinstance(event, Replaced)} == {
         "live",
         "done",
         "jobs",
         "results",
     }
-    changed = [(name, event.item) for name, event in witness.told if isinstance(event, Changed)]
+    changed = [(name, event.item) for name, event in reader.told if isinstance(event, Updated)]
     assert not [item for _, item in changed if "managedFields" in item["metadata"]]
     assert [item["metadata"]["name"] for name, item in changed if name == "results"] == ["a-results-0"]
     assert all(set(item) <= {"metadata", "kind", "apiVersion"} for name, item in changed if name != "live")
@@ -203,7 +203,7 @@ def test_a_watch_that_breaks(server: ApiServer, kube: Kube, pattern: str, name: 
         assert set(mirror.broken) == {name}
         assert mirror.degraded() == f"{name} can't be watched: no watch"
         submit(kube, "a")
-        until(mirror, lambda: statuses(mirror.view) == {"a": "pending"})
+        until(mirror, lambda: statuses(mirror.snapshot) == {"a": "pending"})
         server.faults.clear()
         until(mirror, lambda: not mirror.broken)
         assert mirror.degraded() == ""
@@ -212,14 +212,14 @@ def test_a_watch_that_breaks(server: ApiServer, kube: Kube, pattern: str, name: 
 def test_an_api_server_that_is_away(server: ApiServer, kube: Kube) -> None:
     """What was known stays; after a while without a word it is unready, and with the first word it is back."""
     submit(kube, "a")
-    with mirroring(kube, tempo=Tempo(tick=0.02, relist=0.2, stale=1.5)) as mirror:
+    with mirroring(kube, intervals=CacheIntervals(tick=0.02, relist=0.2, stale=1.5)) as mirror:
         until(mirror, lambda: not mirror.not_ready())
         server.fail(".", 0)
         with server.store.changed:
             server.store.oldest = server.store.version + 1  # what is open breaks off, too
             server.store.changed.notify_all()
         until(mirror, lambda: "no word from the API server" in mirror.not_ready())
-        assert statuses(mirror.view) == {"a": "pending"}
+        assert statuses(mirror.snapshot) == {"a": "pending"}
         assert mirror.alive()
         server.faults.clear()
         server.store.oldest = 0
@@ -234,10 +234,10 @@ def test_what_can_not_be_read_is_not_shown_wrong(server: ApiServer, kube: Kube) 
     with mirroring(kube) as mirror:
         server.await_call("GET .*/workflows/a$")
         assert mirror.not_ready()
-        assert statuses(mirror.view) == {}
+        assert statuses(mirror.snapshot) == {}
         server.faults.clear()
         until(mirror, lambda: not mirror.not_ready())
-        assert b'"maxRetries":4' in mirror.view.by_name["a"].body()
+        assert b'"maxRetries":4' in mirror.snapshot.by_name["a"].body()
 
 
 @pytest.mark.parametrize(
@@ -258,15 +258,15 @@ def test_a_request_that_someone_made_by_hand(server: ApiServer, kube: Kube, text
     server.change("workflows", "odd", {"spec": {"arguments": {"parameters": parameters}}})
     with mirroring(kube) as mirror:
         until(mirror, lambda: not mirror.not_ready())
-        assert {row.name: json.loads(row.body())["status"] for row in mirror.view.rows} == {
+        assert {row.name: json.loads(row.body())["status"] for row in mirror.snapshot.rows} == {
             "good": "pending",
             "odd": "pending",
         }
         ended(server, "odd", good=False)
-        until(mirror, lambda: statuses(mirror.view) == {"good": "pending", "odd": "failed"})
-        assert json.loads(mirror.view.by_name["odd"].body())["status"] == "failed"
+        until(mirror, lambda: statuses(mirror.snapshot) == {"good": "pending", "odd": "failed"})
+        assert json.loads(mirror.snapshot.by_name["odd"].body())["status"] == "failed"
         submit(kube, "later")
-        until(mirror, lambda: "later" in statuses(mirror.view))
+        until(mirror, lambda: "later" in statuses(mirror.snapshot))
 
 
 @pytest.mark.parametrize(
@@ -286,11 +286,11 @@ def test_results_that_are_none(server: ApiServer, kube: Kube, data: dict[str, An
     server.change("configmaps", "a-results-0", {"binaryData": {"results.json.gz": None, **data}})
     with mirroring(kube) as mirror:
         until(mirror, lambda: not mirror.not_ready())
-        document = json.loads(mirror.view.by_name["a"].body())
+        document = json.loads(mirror.snapshot.by_name["a"].body())
         assert document["status"] == "failed"
         assert document["message"].startswith("its stored results can't be read: ")
         submit(kube, "later")
-        until(mirror, lambda: "later" in statuses(mirror.view))
+        until(mirror, lambda: "later" in statuses(mirror.snapshot))
 
 
 def test_its_rights_are_enough(server: ApiServer, kube: Kube) -> None:

@@ -13,7 +13,7 @@ from ips_flows.core.plan.eligibility import (
     tolerates,
 )
 from ips_flows.core.request.model import PrewarmRequest, merge_overrides
-from ips_flows.core.results.results import Skip
+from ips_flows.core.results.results import SkipReason
 from tests.unit.samples import DIGEST, GOOD, held, node
 
 TAINT = {"key": "gpu", "value": "a100", "effect": "NoSchedule"}
@@ -24,7 +24,7 @@ def request(**fields: Any) -> PrewarmRequest:
     return merge_overrides(None, "flags", {"images": [GOOD], **fields})
 
 
-def skip(fields: dict[str, Any], **facts: Any) -> Skip | None:
+def skip(fields: dict[str, Any], **facts: Any) -> SkipReason | None:
     return Eligibility(request(**fields)).skip(read_node(node(**facts)))
 
 
@@ -32,34 +32,38 @@ def skip(fields: dict[str, Any], **facts: Any) -> Skip | None:
     ("fields", "facts", "expected"),
     [
         ({}, {}, None),
-        ({"nodes": ["n2"]}, {}, Skip.NOT_SELECTED),
+        ({"nodes": ["n2"]}, {}, SkipReason.NOT_SELECTED),
         ({"nodes": ["n1"]}, {}, None),
-        ({"nodeSelector": {"disk": "ssd"}}, {"labels": {"disk": "hdd"}}, Skip.NOT_SELECTED),
+        ({"nodeSelector": {"disk": "ssd"}}, {"labels": {"disk": "hdd"}}, SkipReason.NOT_SELECTED),
         ({"nodeSelector": {"disk": "ssd"}}, {"labels": {"disk": "ssd"}}, None),
-        ({"selector": "zone in (a,b)"}, {"labels": {"zone": "c"}}, Skip.NOT_SELECTED),
+        ({"selector": "zone in (a,b)"}, {"labels": {"zone": "c"}}, SkipReason.NOT_SELECTED),
         ({"selector": "zone in (a,b)"}, {"labels": {"zone": "b"}}, None),
-        ({"excludeNodes": ["n1"]}, {}, Skip.EXCLUDED),
-        ({}, {"labels": {"type": "virtual-kubelet"}}, Skip.VIRTUAL),
-        ({}, {"labels": {"eks.amazonaws.com/compute-type": "fargate"}}, Skip.VIRTUAL),
-        ({}, {"taints": [{"key": "virtual-kubelet.io/provider", "effect": "NoSchedule"}]}, Skip.VIRTUAL),
-        ({}, {"os": "windows"}, Skip.WRONG_PLATFORM),
-        ({}, {"ready": False}, Skip.NOT_READY),
-        ({}, {"cordoned": True, "taints": [CORDON]}, Skip.CORDONED),
+        ({"excludeNodes": ["n1"]}, {}, SkipReason.EXCLUDED),
+        ({}, {"labels": {"type": "virtual-kubelet"}}, SkipReason.VIRTUAL),
+        ({}, {"labels": {"eks.amazonaws.com/compute-type": "fargate"}}, SkipReason.VIRTUAL),
+        (
+            {},
+            {"taints": [{"key": "virtual-kubelet.io/provider", "effect": "NoSchedule"}]},
+            SkipReason.VIRTUAL,
+        ),
+        ({}, {"os": "windows"}, SkipReason.WRONG_PLATFORM),
+        ({}, {"ready": False}, SkipReason.NOT_READY),
+        ({}, {"cordoned": True, "taints": [CORDON]}, SkipReason.CORDONED),
         ({"includeCordoned": True}, {"cordoned": True, "taints": [CORDON]}, None),
         ({"includeCordoned": True, "tolerations": []}, {"cordoned": True, "taints": [CORDON]}, None),
         ({}, {"taints": [TAINT]}, None),
-        ({"tolerations": []}, {"taints": [TAINT]}, Skip.TAINT_NOT_TOLERATED),
-        ({"tolerations": []}, {"taints": [{**TAINT, "effect": "NoExecute"}]}, Skip.TAINT_NOT_TOLERATED),
+        ({"tolerations": []}, {"taints": [TAINT]}, SkipReason.TAINT_NOT_TOLERATED),
+        ({"tolerations": []}, {"taints": [{**TAINT, "effect": "NoExecute"}]}, SkipReason.TAINT_NOT_TOLERATED),
         ({"tolerations": []}, {"taints": [{**TAINT, "effect": "PreferNoSchedule"}]}, None),
         ({"tolerations": [{"key": "gpu", "operator": "Exists"}]}, {"taints": [TAINT]}, None),
         (
             {"tolerations": [{"key": "gpu", "operator": "Exists"}]},
             {"taints": [TAINT, {"key": "x", "effect": "NoSchedule"}]},
-            Skip.TAINT_NOT_TOLERATED,
+            SkipReason.TAINT_NOT_TOLERATED,
         ),
     ],
 )
-def test_reasons(fields: dict[str, Any], facts: dict[str, Any], expected: Skip | None) -> None:
+def test_reasons(fields: dict[str, Any], facts: dict[str, Any], expected: SkipReason | None) -> None:
     """Each rule leaves a node out for its own reason, and none else does."""
     assert skip(fields, **facts) is expected
 
@@ -74,14 +78,14 @@ def test_the_first_reason_is_given() -> None:
         "cordoned": True,
         "taints": [TAINT],
     }
-    mends: list[tuple[Skip, dict[str, Any], dict[str, Any]]] = [
-        (Skip.NOT_SELECTED, {"nodes": []}, {}),
-        (Skip.EXCLUDED, {"excludeNodes": []}, {}),
-        (Skip.VIRTUAL, {}, {"labels": {}}),
-        (Skip.WRONG_PLATFORM, {}, {"os": "linux"}),
-        (Skip.NOT_READY, {}, {"ready": True}),
-        (Skip.CORDONED, {}, {"cordoned": False}),
-        (Skip.TAINT_NOT_TOLERATED, {}, {"taints": []}),
+    mends: list[tuple[SkipReason, dict[str, Any], dict[str, Any]]] = [
+        (SkipReason.NOT_SELECTED, {"nodes": []}, {}),
+        (SkipReason.EXCLUDED, {"excludeNodes": []}, {}),
+        (SkipReason.VIRTUAL, {}, {"labels": {}}),
+        (SkipReason.WRONG_PLATFORM, {}, {"os": "linux"}),
+        (SkipReason.NOT_READY, {}, {"ready": True}),
+        (SkipReason.CORDONED, {}, {"cordoned": False}),
+        (SkipReason.TAINT_NOT_TOLERATED, {}, {"taints": []}),
     ]
     for reason, field, fact in mends:
         assert skip(fields, **facts) is reason
@@ -171,4 +175,4 @@ def test_a_bare_node() -> None:
     """A node that has said nothing yet is read all the same, and is not ready."""
     bare = read_node({"metadata": {"name": "n1"}})
     assert (bare.ready, bare.os, bare.images) == (False, "linux", {})
-    assert Eligibility(request()).skip(bare) is Skip.NOT_READY
+    assert Eligibility(request()).skip(bare) is SkipReason.NOT_READY

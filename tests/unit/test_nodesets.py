@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from ips_flows.controller.node_labels import label_nodes
-from ips_flows.core.plan.node_labels import Sets, label_changes, lean_node, read_sets
+from ips_flows.core.plan.node_labels import ImageSets, label_changes, read_sets, trim_node
 from ips_flows.kube.client import Kube
-from ips_flows.operations.install.manifests import load
+from ips_flows.operations.install.manifests import load_manifests
 from tests.fakes.apiserver import ApiServer
 from tests.unit.rights import needed
 from tests.unit.test_cli_main import ROOT
@@ -32,7 +32,7 @@ def node(*images: str, name: str = "n1", **labels: str) -> Any:
     }
 
 
-def label(sets: Sets, name: str = "web") -> str:
+def label(sets: ImageSets, name: str = "web") -> str:
     """The value that a set's label has."""
     return next(one.digest for one in sets.sets if one.name == name)
 
@@ -93,9 +93,9 @@ def test_what_is_kept_of_a_node_is_enough() -> None:
     """And little."""
     sets = read_sets({"web": WEB})
     whole = node("r.example/web:1", "r.example/side:2") | {"spec": {"podCIDR": "x"}}
-    assert label_changes(lean_node(whole), sets) == label_changes(whole, sets)
-    assert "spec" not in lean_node(whole)
-    assert lean_node({"metadata": {"name": "bare"}}) == {
+    assert label_changes(trim_node(whole), sets) == label_changes(whole, sets)
+    assert "spec" not in trim_node(whole)
+    assert trim_node({"metadata": {"name": "bare"}}) == {
         "metadata": {"name": "bare"},
         "status": {"images": []},
     }
@@ -183,7 +183,7 @@ def test_its_roles_grant_what_it_does_and_no_more(server: ApiServer, kube: Kube)
         for verb in rule["verbs"]
     }
     assert needed(server.calls) == granted
-    assert not [one for one in load("warm") if one["metadata"]["name"] == "ips-flow-labels"]
+    assert not [one for one in load_manifests("warm") if one["metadata"]["name"] == "ips-flow-labels"]
 
 
 def test_the_component_is_whole() -> None:

@@ -12,13 +12,13 @@ import pytest
 from standardwebhooks import Webhook
 
 from ips_flows.core import clock
-from ips_flows.core.notice.event import Message
+from ips_flows.core.notice.event import Payload
 from ips_flows.core.notice.notice import Format
-from ips_flows.core.notice.targets import Rules, networks
-from ips_flows.webhook.delivery import Delivery, Means, Parcel, deliver
+from ips_flows.core.notice.targets import Rules, parse_networks
+from ips_flows.webhook.delivery import Delivery, DeliveryIO, Message, deliver
 from tests.fakes.receiver import Receiver, Reply, certificate, receiving
 
-LOOPBACK = Rules(allowed=networks("127.0.0.0/8")[0])
+LOOPBACK = Rules(allowed=parse_networks("127.0.0.0/8")[0])
 BODY = b'{"event":"task.completed"}'
 ROBOT = "SECabc"
 ID = "0d7e-2026-01-31T12:00:00Z-completed"
@@ -51,9 +51,9 @@ class World:
         return self.at.timestamp()
 
     @property
-    def means(self) -> Means:
+    def io(self) -> DeliveryIO:
         """What a delivery is given of this world."""
-        return Means(
+        return DeliveryIO(
             resolve=self.resolve,
             monotonic=self._seconds,
             sleep=self.sleep,
@@ -74,12 +74,12 @@ def world() -> World:
     return World(names={"127.0.0.1": ["127.0.0.1"]})
 
 
-def parcel(url: str, *, secret: str = "", form: Format = "json") -> Parcel:
-    return Parcel(url, Message(BODY, "application/json"), ID, form, secret)
+def message(url: str, *, secret: str = "", form: Format = "json") -> Message:
+    return Message(url, Payload(BODY, "application/json"), ID, form, secret)
 
 
 def send(world: World, receiver: Receiver, **named: Any) -> Delivery:
-    return deliver(parcel(receiver.url, **named), LOOPBACK, world.means)
+    return deliver(message(receiver.url, **named), LOOPBACK, world.io)
 
 
 def test_a_receiver_that_takes_it(receiver: Receiver, world: World) -> None:
@@ -199,7 +199,7 @@ def test_a_receiver_that_is_down(world: World) -> None:
     """Nobody listens: four tries, and the reason without path or query."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    found = deliver(parcel(f"http://127.0.0.1:{port}/secret?token=x"), LOOPBACK, world.means)
+    found = deliver(message(f"http://127.0.0.1:{port}/secret?token=x"), LOOPBACK, world.io)
     assert found == Delivery("undelivered", None, f"http://127.0.0.1:{port}: connection refused", 4)
 
 
@@ -231,7 +231,7 @@ def test_the_time_of_all_tries_is_bounded(receiver: Receiver, world: World) -> N
     receiver.received.clear()
     world.at += timedelta(hours=1)
     began = world.at
-    found = deliver(parcel(receiver.url), LOOPBACK, world.means, seconds=25)
+    found = deliver(message(receiver.url), LOOPBACK, world.io, seconds=25)
     assert found.tries == 3
     assert (world.at - began).total_seconds() < 45
 
@@ -258,7 +258,7 @@ def test_the_name_is_resolved_once_and_kept(receiver: Receiver, world: World) ->
     world.names["hooks.example"] = ["127.0.0.1", "127.0.0.2"]
     receiver.will(Reply(500))
     url = f"http://hooks.example:{receiver.port}/a"
-    found = deliver(parcel(url), LOOPBACK, world.means)
+    found = deliver(message(url), LOOPBACK, world.io)
     assert world.asked == ["hooks.example"]
     assert receiver.received[0].headers["host"] == f"hooks.example:{receiver.port}"
     # The second address has no listener, the third try goes to the first again.
@@ -276,10 +276,10 @@ def test_https(world: World, trusted: tuple[Any, str]) -> None:
     world.names |= {"hooks.example": ["127.0.0.1"], "other.example": ["127.0.0.1"]}
     with receiving(tls=context) as receiver:
         url = f"https://hooks.example:{receiver.port}/a"
-        assert deliver(parcel(url), LOOPBACK, world.means) == Delivery("delivered", 204, tries=1)
+        assert deliver(message(url), LOOPBACK, world.io) == Delivery("delivered", 204, tries=1)
         assert receiver.received[0].headers["host"] == f"hooks.example:{receiver.port}"
         url = f"https://other.example:{receiver.port}/a"
-        found = deliver(parcel(url), LOOPBACK, world.means)
+        found = deliver(message(url), LOOPBACK, world.io)
         assert len(receiver.received) == 1
     assert found.outcome == "undelivered"
     assert found.reason.startswith(
@@ -291,11 +291,11 @@ def test_bad_tls(world: World, trusted: tuple[Any, str]) -> None:
     """A certificate that nobody vouches for, and a receiver that speaks no TLS at all."""
     world.names["hooks.example"] = ["127.0.0.1"]
     with receiving(tls=trusted[0]) as receiver:
-        found = deliver(parcel(f"https://hooks.example:{receiver.port}/a"), LOOPBACK, world.means)
+        found = deliver(message(f"https://hooks.example:{receiver.port}/a"), LOOPBACK, world.io)
         assert found.reason == f"https://hooks.example:{receiver.port}: TLS: self-signed certificate"
         assert receiver.received == []
     with receiving() as receiver:
-        found = deliver(parcel(f"https://hooks.example:{receiver.port}/a"), LOOPBACK, world.means)
+        found = deliver(message(f"https://hooks.example:{receiver.port}/a"), LOOPBACK, world.io)
         assert found.reason.startswith(f"https://hooks.example:{receiver.port}: TLS: ")
 
 
@@ -305,7 +305,7 @@ def test_a_slow_handshake_is_cut_off(world: World) -> None:
     world.try_seconds = 0.2
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        found = deliver(parcel(f"https://hooks.example:{port}/a"), LOOPBACK, world.means)
+        found = deliver(message(f"https://hooks.example:{port}/a"), LOOPBACK, world.io)
     assert found == Delivery("undelivered", None, f"https://hooks.example:{port}: no answer within 0.2 s", 4)
 
 
@@ -323,7 +323,7 @@ def test_a_slow_handshake_is_cut_off(world: World) -> None:
 def test_forbidden_targets_hear_nothing(receiver: Receiver, name: str, leads_to: str) -> None:
     """Whatever name leads to them; one bad address among good ones is enough."""
     world = World(names={name.strip("[]"): leads_to.split()})
-    found = deliver(parcel(f"http://{name}:{receiver.port}/x"), Rules(), world.means)
+    found = deliver(message(f"http://{name}:{receiver.port}/x"), Rules(), world.io)
     assert (found.outcome, found.tries, receiver.received) == ("refused", 0, [])
     assert found.reason.endswith("and not in webhook-allowed-networks")
 
@@ -340,7 +340,7 @@ def test_forbidden_targets_hear_nothing(receiver: Receiver, name: str, leads_to:
 )
 def test_urls_that_lead_nowhere(world: World, url: str, reason: str) -> None:
     """They are told in words without the path."""
-    found = deliver(parcel(url), LOOPBACK, world.means)
+    found = deliver(message(url), LOOPBACK, world.io)
     assert (found.outcome, found.reason, found.tries) == ("undelivered", reason, 0)
 
 
@@ -351,7 +351,7 @@ def test_a_resolver_that_hangs(receiver: Receiver) -> None:
         receiver.ended.wait(30)
         return []
 
-    found = deliver(parcel("http://hooks.example/x"), LOOPBACK, Means(resolve=hang, try_seconds=0.1))
+    found = deliver(message("http://hooks.example/x"), LOOPBACK, DeliveryIO(resolve=hang, try_seconds=0.1))
     assert found.reason == "http://hooks.example: its name is not resolved within 0.1 s"
 
 
@@ -360,13 +360,13 @@ def test_numbers_in_other_notations_are_resolved_before_they_are_judged(
     receiver: Receiver, name: str
 ) -> None:
     """The system reads them as loopback, so that is what is refused."""
-    assert deliver(parcel(f"http://{name}:{receiver.port}/x"), Rules()).outcome == "refused"
+    assert deliver(message(f"http://{name}:{receiver.port}/x"), Rules()).outcome == "refused"
     assert receiver.received == []
 
 
 def test_a_name_that_can_not_be() -> None:
     """A label of 70 characters has no address, and breaks nothing."""
-    found = deliver(parcel(f"http://{'a' * 70}.example/x"), Rules())
+    found = deliver(message(f"http://{'a' * 70}.example/x"), Rules())
     assert found.reason == f"http://{'a' * 70}.example: no such name can be"
 
 
@@ -374,7 +374,7 @@ def test_credentials_in_a_url(receiver: Receiver, world: World) -> None:
     """A Secret's URL may have some: they go as a header, and into no message."""
     receiver.otherwise = Reply(500)
     url = receiver.url.replace("http://", "http://me:p4ss@")
-    found = deliver(parcel(url), LOOPBACK, world.means)
+    found = deliver(message(url), LOOPBACK, world.io)
     assert receiver.received[0].headers["authorization"] == "Basic bWU6cDRzcw=="
     assert receiver.received[0].headers["host"] == f"127.0.0.1:{receiver.port}"
     assert found.reason == "HTTP 500"

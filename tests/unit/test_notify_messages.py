@@ -15,7 +15,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from cloudevents.core.formats.json import JSONFormat
 
 from ips_flows.core.notice import signature
-from ips_flows.core.notice.event import Event, cut, objection, render
+from ips_flows.core.notice.event import Event, rejection, render, truncate_task
 from ips_flows.core.notice.notice import Format
 
 NASTY = "<!channel> <https://evil|click> *bold* _it_ [x](http://evil) `code`\n# head & co :fire:"
@@ -120,13 +120,13 @@ def test_chats_get_little(form: Format) -> None:
 
 def test_a_task_that_fits_is_whole() -> None:
     """Nothing is added to it either."""
-    assert cut(task()) == task()
+    assert truncate_task(task()) == task()
 
 
 def test_node_statuses_go_first() -> None:
     """They are the longest; the failures stay."""
     long = task(failures=100, nodes=5000)
-    found = cut(long)
+    found = truncate_task(long)
     assert found["truncated"] is True
     assert found["nodeStatuses"] == {}
     assert found["failedNodeDetails"] == long["failedNodeDetails"]
@@ -134,7 +134,7 @@ def test_node_statuses_go_first() -> None:
 
 def test_then_the_last_failures() -> None:
     """As many as fit are kept, from the first; the whole is never larger than allowed, and not much smaller."""
-    found = cut(task(failures=5000, message="é" * 300))
+    found = truncate_task(task(failures=5000, message="é" * 300))
     kept = found["failedNodeDetails"]
     assert 0 < len(kept) < 5000
     assert [one["nodeName"] for one in kept] == [f"n{i}" for i in range(len(kept))]
@@ -144,7 +144,9 @@ def test_then_the_last_failures() -> None:
 
 def test_then_whatever_is_long() -> None:
     """Drift, for one; what identifies the task is there in any case."""
-    found = cut(task(failures=10) | {"drift": {f"image-{i}": ["sha256:" + "a" * 64] for i in range(5000)}})
+    found = truncate_task(
+        task(failures=10) | {"drift": {f"image-{i}": ["sha256:" + "a" * 64] for i in range(5000)}}
+    )
     assert found["drift"] == {}
     assert (found["taskId"], len(found["failedNodeDetails"])) == ("nightly", 10)
     made = render(event(task=found), "cloudevents")
@@ -169,7 +171,7 @@ def test_half_a_surrogate_pair() -> None:
 )
 def test_what_a_2xx_means(form: Format, answer: bytes, said: str) -> None:
     """Success, but for DingTalk, which says in the body whether it took the message."""
-    assert objection(form, 200, answer) == said
+    assert rejection(form, 200, answer) == said
 
 
 def test_dingtalks_signature() -> None:
@@ -187,4 +189,4 @@ def test_dingtalks_signature() -> None:
 def test_keys_that_are_none(secret: str) -> None:
     """An empty key would sign nothing."""
     with pytest.raises(ValueError, match="allowed: "):
-        signature.key_of(secret)
+        signature.signing_key(secret)

@@ -6,17 +6,24 @@ import ipaddress
 
 import pytest
 
-from ips_flows.core.notice.targets import RefusedError, Rules, endpoint, judge, networks, shown
+from ips_flows.core.notice.targets import (
+    ForbiddenTargetError,
+    Rules,
+    allowed_target,
+    endpoint,
+    parse_networks,
+    shown_url,
+)
 
 API = frozenset({endpoint("10.96.0.1", 443), endpoint("192.0.2.7", 6443), endpoint("2001:db8::7", 6443)})
 
 
 def judged(address: str, port: int = 80, allowed: str = "") -> str:
     """What is said of one address; '' when it may be connected to."""
-    rules = Rules(networks(allowed)[0], API)
+    rules = Rules(parse_networks(allowed)[0], API)
     try:
-        target = judge(f"http://hooks.example:{port}/x", rules, lambda _host, _port: [address])
-    except RefusedError as error:
+        target = allowed_target(f"http://hooks.example:{port}/x", rules, lambda _host, _port: [address])
+    except ForbiddenTargetError as error:
         return str(error)
     assert target.addresses == (address,)
     return ""
@@ -102,16 +109,16 @@ def test_what_is_allowed_all_the_same(address: str, allowed: str, fits: bool) ->
 
 def test_the_setting() -> None:
     """CIDRs and single addresses with commas between; what is neither is told."""
-    known, unknown = networks("10.0.0.0/8, ::1, 10.0.0.1/8, localhost,, *")
+    known, unknown = parse_networks("10.0.0.0/8, ::1, 10.0.0.1/8, localhost,, *")
     assert known == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128"))
     assert unknown == ("10.0.0.1/8", "localhost", "*")
-    assert networks("") == ((), ())
+    assert parse_networks("") == ((), ())
 
 
 def test_a_host_without_addresses() -> None:
     """It can't be called."""
     with pytest.raises(OSError, match="no address"):
-        judge("http://hooks.example/", Rules(), lambda _host, _port: [])
+        allowed_target("http://hooks.example/", Rules(), lambda _host, _port: [])
 
 
 @pytest.mark.parametrize(
@@ -126,4 +133,4 @@ def test_a_host_without_addresses() -> None:
 )
 def test_what_a_log_may_say_of_a_url(url: str, text: str) -> None:
     """Scheme and host: path and query are often the password."""
-    assert shown(url) == text
+    assert shown_url(url) == text

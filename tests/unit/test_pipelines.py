@@ -55,7 +55,7 @@ def test_what_is_followed_is_folded(
 
 def test_elsewhere_nothing_is_folded() -> None:
     """A variable that says something else is no CI system."""
-    assert ci.fold("t", {"GITHUB_ACTIONS": "false", "CI": "true"}) is None
+    assert ci.log_group("t", {"GITHUB_ACTIONS": "false", "CI": "true"}) is None
 
 
 # -- reports
@@ -225,12 +225,12 @@ def test_a_task_that_was_faster_than_its_cancel(server: ApiServer) -> None:
 
 def test_an_end_before_there_is_a_task_waits_for_it() -> None:
     """What was submitted at that very moment is not forgotten: the interrupt comes when it can be cancelled."""
-    with ci.ending(wanted=True) as end:
+    with ci.signal_guard(wanted=True) as end:
         signal.raise_signal(signal.SIGTERM)
         assert end.came
         with pytest.raises(KeyboardInterrupt):
             end.ready()
-    with ci.ending(wanted=True) as end:
+    with ci.signal_guard(wanted=True) as end:
         end.ready()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ips_flows.core.request.text_values import from_plain
+from ips_flows.core.request.text_values import parse_text_value
 from ips_flows.core.request.types import FieldError
 
 
@@ -37,7 +37,7 @@ from ips_flows.core.request.types import FieldError
 )
 def test_reads(field: str, value: Any, expected: Any) -> None:
     """A text becomes what YAML would hold; what fits nothing stays as it is, for the model to refuse."""
-    assert from_plain(field, value) == expected
+    assert parse_text_value(field, value) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,5 +50,5 @@ def test_reads(field: str, value: Any, expected: Any) -> None:
 def test_refuses(value: str, message: str) -> None:
     """Pairs need an equals sign, and each key stands once."""
     with pytest.raises(FieldError) as caught:
-        from_plain("labels", value)
+        parse_text_value("labels", value)
     assert str(caught.value) == message

@@ -18,7 +18,7 @@ from ips_flows.core.plan.plan import (
     resolve_up,
 )
 from ips_flows.core.request.model import PrewarmRequest, merge_overrides
-from ips_flows.core.results.results import FILTER_GROUP, ImageResult, Result, Skip
+from ips_flows.core.results.results import FILTER_GROUP, ImageResult, Result, SkipReason
 from tests.unit.samples import DIGEST, GOOD, OTHER, WORKER, group_plan, held, node
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -124,7 +124,7 @@ def test_the_summary_adds_up() -> None:
     assert made.known.group == FILTER_GROUP
     assert set(made.known.nodes) == {"n2", "n3", "n4", "n5"}
     assert made.known.nodes["n2"].images == (ImageResult(Result.PRESENT, digest=DIGEST),)
-    assert made.known.nodes["n3"].images == (ImageResult(Result.SKIPPED, Skip.CORDONED),)
+    assert made.known.nodes["n3"].images == (ImageResult(Result.SKIPPED, SkipReason.CORDONED),)
 
 
 @pytest.mark.parametrize(

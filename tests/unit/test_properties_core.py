@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from ips_flows.core.constants import attempt_name, base_name, group_name
 from ips_flows.core.k8s.names import is_dns_label, is_dns_name, is_label_value
 from ips_flows.core.plan.plan import PlannedNode, cut_waves, resolve_down, resolve_up
-from ips_flows.core.plan.window import Standing, breaker_open, parallelism, startable
+from ips_flows.core.plan.window import WindowState, breaker_open, job_parallelism, ungatable
 from ips_flows.core.pods.pull_job import task_labels
 from ips_flows.core.results.results import (
     FINISH_GROUP,
     MESSAGE_LIMIT,
     Chunk,
-    Failure,
+    FailureReason,
     ImageResult,
     NodeResult,
     Result,
@@ -34,7 +34,7 @@ AT = "2026-01-01T00:00:00Z"
 images = st.builds(
     ImageResult,
     result=st.sampled_from(Result),
-    reason=st.sampled_from(["", *(failure.value for failure in Failure)]),
+    reason=st.sampled_from(["", *(failure.value for failure in FailureReason)]),
     message=st.text(max_size=40),
     seconds=st.none() | st.floats(0, 1e6),
     bytes=st.none() | st.integers(0, 2**50),
@@ -134,10 +134,10 @@ def test_percentages(size: int | str, total: int) -> None:
 
 
 @st.composite
-def standings(draw: st.DrawFn) -> Standing:
+def standings(draw: st.DrawFn) -> WindowState:
     """Any state of an attempt, shrunk windows and pauses included."""
     pulling, ended = draw(st.integers(0, 30)), draw(st.integers(0, 30))
-    return Standing(
+    return WindowState(
         window=draw(st.integers(0, 30)),
         pulling=pulling,
         gated=draw(st.lists(st.integers(0, 99), max_size=40, unique=True)),
@@ -148,9 +148,9 @@ def standings(draw: st.DrawFn) -> Standing:
 
 
 @given(standings())
-def test_the_window_is_never_exceeded(standing: Standing) -> None:
+def test_the_window_is_never_exceeded(standing: WindowState) -> None:
     """What may start fits into the window beside what pulls; it comes from the gate, the lowest first."""
-    started = list(startable(standing))
+    started = list(ungatable(standing))
     assert standing.pulling + len(started) <= max(standing.window, standing.pulling)
     assert started == sorted(standing.gated)[: len(started)]
     if breaker_open(standing):
@@ -166,8 +166,8 @@ def test_every_node_gets_its_turn(window: int, nodes: int, batches: bool, data: 
     """Whatever ends first, all nodes start, never more at once than the window, and in batches none across a barrier."""
     gated, pulling, ended = list(range(nodes)), set[int](), set[int]()
     while len(ended) < nodes:
-        standing = Standing(window, len(pulling), gated, len(ended), len(ended), 0 if batches else None)
-        started = startable(standing)
+        standing = WindowState(window, len(pulling), gated, len(ended), len(ended), 0 if batches else None)
+        started = ungatable(standing)
         pulling |= set(started)
         gated = [index for index in gated if index not in pulling]
         assert pulling, "nothing pulls and nothing may start"
@@ -182,7 +182,7 @@ def test_every_node_gets_its_turn(window: int, nodes: int, batches: bool, data: 
 @given(st.integers(1, 1000), st.integers(1, 5000))
 def test_a_job_holds_a_reserve(window: int, nodes: int) -> None:
     """A Job holds more pods than may pull, unless there are no more, and never more than nodes."""
-    held = parallelism(window, nodes)
+    held = job_parallelism(window, nodes)
     assert held <= nodes
     assert held == nodes or held > window
 

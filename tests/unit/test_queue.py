@@ -13,7 +13,7 @@ from ips_flows.core import errors
 from ips_flows.core.request.model import merge_overrides
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
-from ips_flows.operations.queue import read_queue, reprioritize
+from ips_flows.operations.queue import get_queue, reprioritize
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, pulled
 
@@ -24,7 +24,7 @@ def submit(kube: Kube, name: str, priority: int = 5) -> None:
 
 
 def order(kube: Kube) -> list[str]:
-    return [turn.task for turn in read_queue(kube, "warm").turns]
+    return [turn.task for turn in get_queue(kube, "warm").entries]
 
 
 def test_reprioritize_moves_a_task(server: ApiServer, kube: Kube) -> None:
@@ -104,11 +104,11 @@ def test_a_cancelled_task_leaves_the_queue(kube: Kube) -> None:
 
 def test_the_limit_counts_as_it_is_now(server: ApiServer, kube: Kube) -> None:
     """The settings are read each time; missing ones are no error here, but said."""
-    assert read_queue(kube, "warm").limit == 3
+    assert get_queue(kube, "warm").limit == 3
     server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "1"}})
-    assert read_queue(kube, "warm").limit == 1
+    assert get_queue(kube, "warm").limit == 1
     server.remove("configmaps", "ips-config")
-    assert read_queue(kube, "warm").limit is None
+    assert get_queue(kube, "warm").limit is None
 
 
 @pytest.mark.parametrize("limit", ["0", "many", " 3", None])
@@ -216,9 +216,9 @@ def test_twenty_tasks_of_mixed_priorities(server: ApiServer, kube: Kube) -> None
     server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "3"}})
     most = 0
     while running := argo.start():
-        queue = read_queue(kube, "warm")
+        queue = get_queue(kube, "warm")
         assert sorted(queue.running) == running
-        assert [turn.task for turn in queue.turns] == expected[len(argo.started) - 1 :]
+        assert [turn.task for turn in queue.entries] == expected[len(argo.started) - 1 :]
         most = max(most, len(running))
         one = Argo(server, dice.choice(running))
         one.planned(waves={"wave-1": 1})

@@ -4,21 +4,35 @@ from collections.abc import Mapping
 
 import pytest
 
-from ips_flows.core.results.records import PlanSummary, Verdict, drift, failure_lines, judge, summarize
-from ips_flows.core.results.results import Failure, ImageResult, NodeResult, Result, Skip, same_for_all
+from ips_flows.core.results.records import (
+    PlanSummary,
+    Verdict,
+    decide_verdict,
+    digest_drift,
+    failure_lines,
+    summarize,
+)
+from ips_flows.core.results.results import (
+    FailureReason,
+    ImageResult,
+    NodeResult,
+    Result,
+    SkipReason,
+    same_for_all,
+)
 from tests.unit.samples import GOOD, OTHER, summary
 
 AT = "2026-01-01T00:10:00Z"
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 PULLED = ImageResult(Result.PULLED, seconds=1.0, bytes=100, digest=A)
 PRESENT = ImageResult(Result.PRESENT, digest=A)
-MISSING = ImageResult(Result.FAILED, Failure.NOT_FOUND, "manifest unknown")
-CANCELLED = ImageResult(Result.FAILED, Failure.CANCELLED)
+MISSING = ImageResult(Result.FAILED, FailureReason.NOT_FOUND, "manifest unknown")
+CANCELLED = ImageResult(Result.FAILED, FailureReason.CANCELLED)
 GOOD_NODE = NodeResult((PULLED, PRESENT), AT)
 BAD_NODE = NodeResult((PULLED, MISSING), AT)
-LEFT_OUT = same_for_all(2, ImageResult(Result.SKIPPED, Skip.CORDONED), AT)
-NOT_REACHED = same_for_all(2, ImageResult(Result.SKIPPED, Skip.NOT_REACHED), AT)
-BREAKER = same_for_all(2, ImageResult(Result.SKIPPED, Skip.BREAKER_OPEN), AT)
+LEFT_OUT = same_for_all(2, ImageResult(Result.SKIPPED, SkipReason.CORDONED), AT)
+NOT_REACHED = same_for_all(2, ImageResult(Result.SKIPPED, SkipReason.NOT_REACHED), AT)
+BREAKER = same_for_all(2, ImageResult(Result.SKIPPED, SkipReason.BREAKER_OPEN), AT)
 STOPPED_NODE = NodeResult((CANCELLED, CANCELLED), AT)
 
 
@@ -29,7 +43,7 @@ def verdict(
     stopped: bool = False,
     error: str = "",
 ) -> Verdict:
-    return judge(
+    return decide_verdict(
         plan,
         results,
         stopped=stopped,
@@ -105,7 +119,7 @@ def test_the_verdict(
 )
 def test_each_wave_needs_a_good_node(waves: list[list[str]], status: str, message: str) -> None:
     """The verdict agrees with the driver: a wave that brought its images to no node has failed."""
-    made = judge(
+    made = decide_verdict(
         summary(eligible=3, losses=2),
         {"n0": GOOD_NODE, "n1": BAD_NODE, "n2": GOOD_NODE},
         stopped=False,
@@ -121,7 +135,7 @@ def test_each_wave_needs_a_good_node(waves: list[list[str]], status: str, messag
 
 def test_a_node_lost_to_the_tasks_time_is_no_allowed_loss() -> None:
     """The verdict agrees with the driver, which exits 1 when the task's own time is up."""
-    late = NodeResult((PULLED, ImageResult(Result.FAILED, Failure.TIMEOUT)), "2026-01-01T02:00:00Z")
+    late = NodeResult((PULLED, ImageResult(Result.FAILED, FailureReason.TIMEOUT)), "2026-01-01T02:00:00Z")
     made = verdict(summary(eligible=2, losses=1), {"n0": GOOD_NODE, "n1": late})
     assert made.status == "failed"
     assert made.message == "1 of 2 nodes lack images; Timeout ×1; the task's time was up"
@@ -189,7 +203,7 @@ def test_drift() -> None:
         "n2": NodeResult((other, ImageResult(Result.PRESENT)), AT),
         "n3": NodeResult((PULLED, ImageResult(Result.FAILED, digest=B)), AT),
     }
-    assert drift((GOOD, OTHER), results) == {GOOD: (A, B)}
+    assert digest_drift((GOOD, OTHER), results) == {GOOD: (A, B)}
     made = verdict(summary(eligible=3, losses=1), results)
     assert (made.status, made.drift) == ("completed", {GOOD: (A, B)})
 

@@ -13,7 +13,7 @@ import pytest
 from ips_flows.core.errors import BadRequestError
 from ips_flows.core.request.document import read_document
 from ips_flows.kube.client import Kube
-from ips_flows.server.auth import Open
+from ips_flows.server.auth import NoAuthorizer
 from tests.fakes.apiserver import ApiServer, running
 from tests.unit.bad_requests import DOCUMENTS
 from tests.unit.rest import Rest, serving
@@ -29,7 +29,7 @@ def server() -> Iterator[ApiServer]:
 def rest(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
     """Without auth, so that not even a token is asked about."""
     kube = Kube.connect(str(server.kubeconfig(Path(tmp_path_factory.mktemp("kube")))))
-    with serving(server, kube, Open(())) as one:
+    with serving(server, kube, NoAuthorizer(())) as one:
         yield one
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from ips_flows.core.request.model import merge_overrides
-from ips_flows.core.rest.task_store import View
+from ips_flows.core.rest.task_store import Snapshot
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
 from ips_flows.server import sse as module
-from ips_flows.server.auth import Open
-from ips_flows.server.sse import Updates
+from ips_flows.server.auth import NoAuthorizer
+from ips_flows.server.sse import TaskStreams
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 from tests.unit.rest import Rest, parsed, serving
@@ -88,7 +88,7 @@ def test_no_such_task(rest: Rest) -> None:
 
 def test_a_quiet_stream_beats(server: ApiServer, kube: Kube) -> None:
     """Comments keep it open through proxies, and are no events."""
-    with serving(server, kube, Open(()), heartbeat=0.05) as rest:
+    with serving(server, kube, NoAuthorizer(()), heartbeat=0.05) as rest:
         submit(kube, "a")
         connection = http.client.HTTPConnection("127.0.0.1", rest.port, timeout=30)
         connection.request("GET", f"{ROOT}/a/events")
@@ -106,7 +106,7 @@ def test_a_server_that_ends_ends_its_streams(rest: Rest, kube: Kube) -> None:
     connection.request("GET", f"{ROOT}/a/events", headers={"Authorization": "Bearer bobs"})
     answer = connection.getresponse()
     assert answer.readline() == b"event: task\n"
-    rest.updates.close()
+    rest.streams.close()
     assert answer.read().endswith(b"retry: 1000\n: the server ends; ask again\n\n")
     connection.close()
 
@@ -115,12 +115,12 @@ class Scene:
     """A mirror whose view is set, and told of."""
 
     def __init__(self) -> None:
-        self.view = View()
+        self.snapshot = Snapshot()
         self.listeners: list[Any] = []
 
     def show(self, *rows: Any) -> None:
         """Another view."""
-        self.view = View(rows, {row.name: row for row in rows})
+        self.snapshot = Snapshot(rows, {row.name: row for row in rows})
         for listener in self.listeners:
             listener()
 
@@ -163,7 +163,7 @@ def test_a_slow_reader_gets_the_latest_state_only() -> None:
     async def read() -> list[bytes]:
         scene = Scene()
         scene.show(Told(b'{"at":0}'))
-        stream = Updates(scene).follow("a", "u", b'{"at":0}')  # type: ignore[arg-type]
+        stream = TaskStreams(scene).follow("a", "u", b'{"at":0}')  # type: ignore[arg-type]
         seen = [await anext(stream)]
         for number in range(1, 10_000):
             scene.show(Told(b'{"at":%d}' % number))
@@ -186,7 +186,7 @@ def test_a_task_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
 
     async def read(*rows: Any) -> list[bytes]:
         scene = Scene()
-        stream = Updates(scene).follow("a", "u", b"{}")  # type: ignore[arg-type]
+        stream = TaskStreams(scene).follow("a", "u", b"{}")  # type: ignore[arg-type]
         seen = [await anext(stream)]
         scene.show(*rows)
         return [*seen, *[one async for one in stream]]
@@ -205,8 +205,8 @@ def test_an_end_without_a_verdict_is_not_waited_for_for_ever(monkeypatch: pytest
     async def read() -> list[bytes]:
         scene = Scene()
         scene.show(Told(b"{}", ended=True))
-        updates = Updates(scene, heartbeat=0.01)  # type: ignore[arg-type]
-        return [one async for one in updates.follow("a", "u", b"{}")]
+        streams = TaskStreams(scene, heartbeat=0.01)  # type: ignore[arg-type]
+        return [one async for one in streams.follow("a", "u", b"{}")]
 
     seen = asyncio.run(read())
     assert seen[-1].startswith(b"event: end")
@@ -214,4 +214,4 @@ def test_an_end_without_a_verdict_is_not_waited_for_for_ever(monkeypatch: pytest
 
 def test_events_are_parsed_as_they_are_written() -> None:
     """The tests' own reader, against the writer."""
-    assert list(parsed(module.event("task", b"{}").splitlines(keepends=True))) == [("task", {})]
+    assert list(parsed(module.encode_event("task", b"{}").splitlines(keepends=True))) == [("task", {})]

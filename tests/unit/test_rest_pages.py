@@ -13,13 +13,13 @@ from fastapi import FastAPI
 from ips_flows.core.request.model import parse_json
 from ips_flows.core.rest import schemas
 from ips_flows.core.rest.openapi import REQUEST_EXAMPLE, document
-from ips_flows.core.rest.responses import encoded
+from ips_flows.core.rest.responses import encode_json
 from ips_flows.kube.client import Kube
 from ips_flows.server import static
 from ips_flows.server.app import create_app
-from ips_flows.server.auth import Open
-from ips_flows.server.routes import Tasks
-from ips_flows.server.static import POLICY, Pages
+from ips_flows.server.auth import NoAuthorizer
+from ips_flows.server.routes import TaskRoutes
+from ips_flows.server.static import POLICY, StaticPages
 from tests.fakes.apiserver import ApiServer
 from tests.unit.rest import Rest, serving
 
@@ -28,7 +28,7 @@ DOCS = Path(static.__file__).parent / "docs"
 
 @pytest.fixture
 def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
-    with serving(server, kube, Open(())) as one:
+    with serving(server, kube, NoAuthorizer(())) as one:
         yield one
 
 
@@ -74,8 +74,8 @@ def test_files_of_the_page(
     web.mkdir()
     (web / "index.html").write_text("<!doctype html><title>x</title>")
     (tmp_path / "secret").write_text("secret")
-    monkeypatch.setattr("ips_flows.server.main.Pages", lambda **_: Pages(web))
-    with serving(server, kube, Open(())) as rest:
+    monkeypatch.setattr("ips_flows.server.main.StaticPages", lambda **_: StaticPages(web))
+    with serving(server, kube, NoAuthorizer(())) as rest:
         found = rest.get("/web/")
         assert (found.status, found.body) == (200, b"<!doctype html><title>x</title>")
         assert found.headers["content-security-policy"] == POLICY
@@ -93,8 +93,8 @@ def routes(app: FastAPI) -> set[tuple[str, str]]:
 
 def test_the_description_names_each_route() -> None:
     """And none that is not there."""
-    parts: Any = Tasks(None, "warm", None, None, None)  # type: ignore[arg-type]
-    served = routes(create_app(None, parts, Pages(), exposition=lambda _: ("", b"")))  # type: ignore[arg-type]
+    parts: Any = TaskRoutes(None, "warm", None, None, None)  # type: ignore[arg-type]
+    served = routes(create_app(None, parts, StaticPages(), exposition=lambda _: ("", b"")))  # type: ignore[arg-type]
     for_people = {
         ("/", "get"),
         ("/web", "get"),
@@ -116,10 +116,10 @@ def test_the_description_is_whole(rest: Rest) -> None:
     found = rest.get("/openapi.json").json
     assert found == document()
     names = found["components"]["schemas"]
-    references = set(re.findall(r'"\$ref":"([^"]*)"', encoded(found).decode()))
+    references = set(re.findall(r'"\$ref":"([^"]*)"', encode_json(found).decode()))
     assert {f"#/components/schemas/{name}" for name in names} >= references
     assert len(references) > 5
-    assert parse_json(encoded(REQUEST_EXAMPLE).decode(), "example").name == "app-1-2"
+    assert parse_json(encode_json(REQUEST_EXAMPLE).decode(), "example").name == "app-1-2"
 
 
 def test_what_is_answered_is_what_is_described(rest: Rest) -> None:

@@ -10,10 +10,10 @@ import pytest
 from ips_flows.core import clock
 from ips_flows.core.request.model import merge_overrides
 from ips_flows.core.rest import schemas
-from ips_flows.core.task.as_json import to_json
+from ips_flows.core.task.as_json import task_json
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
-from ips_flows.operations.install.manifests import SERVER, load
+from ips_flows.operations.install.manifests import SERVER, load_manifests
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 from tests.unit.rest import Rest, serving
@@ -85,7 +85,7 @@ def test_a_task_reads_as_on_the_command_line(rest: Rest, server: ApiServer, kube
     ended(server, "a", good=False)
     found = rest.get(f"{ROOT}/a")
     assert found.status == 200
-    assert found.json == to_json(tasks.get(kube, "warm", "a"), clock.now())
+    assert found.json == task_json(tasks.get(kube, "warm", "a"), clock.now())
     assert found.json["nodeStatuses"]["n2"]["busybox:1"]["reason"] == "NotFound"
     schemas.Task.model_validate_json(found.body)
 
@@ -117,7 +117,7 @@ def test_a_list_has_what_the_request_said(rest: Rest, server: ApiServer, kube: K
     submit(kube, "a", webhookUrl="https://hooks.example.com/x", maxRetries=3, batchSize="20%")
     ended(server, "a", good=False)
     (row,) = rest.await_list(lambda one: one["total"] == 1, "?status=failed")["tasks"]
-    wanted = to_json(tasks.get(kube, "warm", "a"), clock.now(), brief=True)
+    wanted = task_json(tasks.get(kube, "warm", "a"), clock.now(), brief=True)
     assert row == wanted
     assert (row["maxRetries"], row["batchSize"], row["webhookUrl"]) == (
         3,
@@ -280,7 +280,7 @@ def test_the_role_grants_what_the_api_does_and_no_more(server: ApiServer, kube: 
         rest.get(f"{ROOT}/nobody")
         for kind in ("jobs", "configmaps", "workflows"):
             server.await_call(f"GET .*/{kind}.watch=true")
-    roles = [one for one in load("warm", components=(SERVER,)) if one["kind"] == "Role"]
+    roles = [one for one in load_manifests("warm", components=(SERVER,)) if one["kind"] == "Role"]
     (role,) = [one for one in roles if one["metadata"]["name"] == "ips-flow-server-api"]
     granted = {
         (group, resource, verb)

@@ -7,11 +7,11 @@ from ips_flows.core.results.results import (
     FINISH_GROUP,
     MESSAGE_LIMIT,
     Chunk,
-    Failure,
+    FailureReason,
     ImageResult,
     NodeResult,
     Result,
-    Skip,
+    SkipReason,
     decode,
     encode,
     fold,
@@ -22,7 +22,7 @@ from ips_flows.core.results.results import (
 AT = "2026-01-01T00:00:00Z"
 PULLED = ImageResult(Result.PULLED, seconds=1.25, bytes=10, digest="sha256:" + "a" * 64, tries=1)
 PRESENT = ImageResult(Result.PRESENT)
-FAILED = ImageResult(Result.FAILED, Failure.NOT_FOUND, "manifest unknown – “here”", tries=3)
+FAILED = ImageResult(Result.FAILED, FailureReason.NOT_FOUND, "manifest unknown – “here”", tries=3)
 
 
 def one(image: ImageResult) -> NodeResult:
@@ -36,7 +36,7 @@ def test_results_survive_their_storage() -> None:
         1,
         {
             "n1": NodeResult((PULLED, PRESENT, FAILED), AT),
-            "n2": same_for_all(3, ImageResult(Result.SKIPPED, Skip.CORDONED), AT),
+            "n2": same_for_all(3, ImageResult(Result.SKIPPED, SkipReason.CORDONED), AT),
             "n3": one(PULLED),
         },
     )
@@ -60,7 +60,7 @@ def test_long_messages_are_cut() -> None:
 def noise(seed: int) -> ImageResult:
     """A result that hardly compresses."""
     text = "".join(hashlib.sha256(f"{seed}-{part}".encode()).hexdigest() for part in range(4))
-    return ImageResult(Result.FAILED, Failure.UNKNOWN, text)
+    return ImageResult(Result.FAILED, FailureReason.UNKNOWN, text)
 
 
 def test_large_results_are_split() -> None:
@@ -85,8 +85,8 @@ def test_small_results_stay_together() -> None:
 
 def test_a_later_attempt_counts() -> None:
     """Chunks may come in any order: the later attempt's result stands, finish speaks only for the rest."""
-    skipped = ImageResult(Result.SKIPPED, Skip.CORDONED)
-    missing = ImageResult(Result.SKIPPED, Skip.NOT_REACHED)
+    skipped = ImageResult(Result.SKIPPED, SkipReason.CORDONED)
+    missing = ImageResult(Result.SKIPPED, SkipReason.NOT_REACHED)
     chunks = [
         Chunk(FINISH_GROUP, 0, {"n1": one(missing), "n4": one(missing)}),
         Chunk(0, 1, {"n1": one(PULLED)}),
@@ -100,7 +100,7 @@ def test_a_later_attempt_counts() -> None:
 
 def test_what_counts_as_done() -> None:
     """A node is done when every image is on it; it was left alone when every image was skipped."""
-    skipped = ImageResult(Result.SKIPPED, Skip.EXCLUDED)
+    skipped = ImageResult(Result.SKIPPED, SkipReason.EXCLUDED)
     assert NodeResult((PULLED, PRESENT), AT).ok
     assert not NodeResult((PULLED, FAILED), AT).ok
     assert not NodeResult((PULLED, skipped), AT).ok

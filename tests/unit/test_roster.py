@@ -16,9 +16,9 @@ from ips_flows.core.constants import (
     LABEL_VERDICT,
     LABEL_WORKFLOW_UID,
 )
-from ips_flows.core.rest.task_store import DONE, JOBS, LIVE, RESULTS, Roster, View
-from ips_flows.core.rest.trim import lean, lean_workflow
-from ips_flows.core.results.records import FailureLine, GroupProgress, Verdict, judge
+from ips_flows.core.rest.task_store import DONE, JOBS, LIVE, RESULTS, Snapshot, TaskStore
+from ips_flows.core.rest.trim import trim_metadata, trim_workflow
+from ips_flows.core.results.records import FailureLine, GroupProgress, Verdict, decide_verdict
 from ips_flows.core.results.results import NodeResult
 from tests.fakes.argo import failed, pulled
 from tests.unit import samples
@@ -57,7 +57,7 @@ def workflow(name: str, *, phase: str = "", created: str = "2026-01-01T00:00:00Z
 
 
 def live(name: str, **fields: Any) -> Json:
-    return lean_workflow(workflow(name, **fields))
+    return trim_workflow(workflow(name, **fields))
 
 
 def done(name: str, *, good: bool = True, version: str = "2", **fields: Any) -> Json:
@@ -65,7 +65,7 @@ def done(name: str, *, good: bool = True, version: str = "2", **fields: Any) -> 
     whole = workflow(name, phase="Succeeded" if good else "Failed", **fields)
     plan = samples.summary(eligible=2).model_copy(update={"images": ("busybox:1",)})
     nodes: dict[str, NodeResult] = {"n1": pulled(), "n2": pulled() if good else failed()}
-    verdict: Verdict = judge(
+    verdict: Verdict = decide_verdict(
         plan,
         nodes,
         stopped=False,
@@ -79,7 +79,7 @@ def done(name: str, *, good: bool = True, version: str = "2", **fields: Any) -> 
     metadata["resourceVersion"] = version
     metadata["labels"][LABEL_VERDICT] = verdict.status
     metadata["annotations"] |= {ANNOTATION_PLAN: plan.to_json(), ANNOTATION_VERDICT: verdict.to_json()}
-    return lean({"metadata": metadata})
+    return trim_metadata({"metadata": metadata})
 
 
 def job(name: str, *, done: int = 0, pulling: int = 0) -> Json:
@@ -93,17 +93,17 @@ def job(name: str, *, done: int = 0, pulling: int = 0) -> Json:
     }
 
 
-def shown(roster: Roster) -> View:
-    view = roster.view()
+def shown(roster: TaskStore) -> Snapshot:
+    view = roster.snapshot()
     assert view is not None
     return view
 
 
-def statuses(view: View) -> dict[str, str]:
+def statuses(view: Snapshot) -> dict[str, str]:
     return {row.name: row.status for row in view.rows}
 
 
-def body(view: View, name: str) -> Json:
+def body(view: Snapshot, name: str) -> Json:
     document: Json = json.loads(view.by_name[name].body())
     return document
 
@@ -121,7 +121,7 @@ def test_what_is_kept_does_not_grow_with_the_task() -> None:
 
 def test_newest_first_and_then_by_name() -> None:
     """As the command line has it."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(
         LIVE,
         [
@@ -136,30 +136,30 @@ def test_newest_first_and_then_by_name() -> None:
 
 def test_nothing_new_is_no_view() -> None:
     """A list that says what was known makes no work for readers."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(DONE, [])
-    assert roster.view() is not None
-    assert roster.view() is None
+    assert roster.snapshot() is not None
+    assert roster.snapshot() is None
     roster.replace(LIVE, [live("a")])
     roster.replace(DONE, [done("b")])
-    roster.learn(workflow("b"))
-    assert roster.view() is not None
+    roster.add_details(workflow("b"))
+    assert roster.snapshot() is not None
     roster.replace(DONE, [done("b")])
     roster.replace(RESULTS, [{"metadata": {"name": "x"}}])
     roster.change(RESULTS, {"metadata": {"name": "x"}})
-    assert roster.view() is None
+    assert roster.snapshot() is None
 
 
 @pytest.mark.parametrize("first", ["live goes", "done comes"])
 def test_a_task_that_ends_is_there_all_the_time(first: str) -> None:
     """Whichever collection is faster: until the other tells, it is shown as it was."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(LIVE, [live("a", phase="Running")])
     assert statuses(shown(roster)) == {"a": "running"}
     if first == "live goes":
         roster.change(LIVE, live("a", phase="Running"), gone=True)
         assert roster.leaving == {"uid-a": "a"}
-        assert roster.view() is None
+        assert roster.snapshot() is None
         roster.change(DONE, done("a"))
     else:
         roster.change(DONE, done("a"))
@@ -172,7 +172,7 @@ def test_a_task_that_ends_is_there_all_the_time(first: str) -> None:
 
 def test_the_request_is_remembered_beyond_the_end() -> None:
     """The metadata of an ended task has not what was asked; who saw it live knows it, and so its later changes."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(LIVE, [live("a", phase="Running")])
     roster.change(DONE, done("a"))
     assert body(shown(roster), "a")["maxRetries"] == 3
@@ -183,59 +183,59 @@ def test_the_request_is_remembered_beyond_the_end() -> None:
 
 def test_a_task_that_was_never_seen_live_is_read_first() -> None:
     """It is not shown with defaults that may be wrong."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(DONE, [done("a")])
-    assert roster.unexplained() == []
-    assert roster.unknown() == {"uid-a": "a"}
+    assert roster.without_failures() == []
+    assert roster.without_details() == {"uid-a": "a"}
     assert shown(roster).rows == ()
-    roster.learn(workflow("b"))  # of no interest
-    roster.learn(workflow("a"))
-    assert roster.unknown() == {}
+    roster.add_details(workflow("b"))  # of no interest
+    roster.add_details(workflow("a"))
+    assert roster.without_details() == {}
     assert body(shown(roster), "a")["maxRetries"] == 3
 
 
 def test_failures_are_read_once_for_each_verdict() -> None:
     """Only a task that lost something needs its results; until then it is shown as it was."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(LIVE, [live("good", phase="Running"), live("bad", phase="Running")])
-    roster.view()
+    roster.snapshot()
     roster.replace(DONE, [done("good"), done("bad", good=False)])
     roster.change(DONE, done("stranger"))  # of whom not even the request is known
-    (seen,) = roster.unexplained()
+    (seen,) = roster.without_failures()
     assert seen.name == "bad"
     assert statuses(shown(roster)) == {"good": "completed", "bad": "running"}
     line = FailureLine(
         node="n2", image="busybox:1", reason="NotFound", message="no", at="2026-01-01T00:00:00Z"
     )
-    roster.explain(seen, [line])
+    roster.add_failures(seen, [line])
     assert [one["nodeName"] for one in body(shown(roster), "bad")["failedNodeDetails"]] == ["n2"]
     roster.change(DONE, done("bad", good=False, version="3"))
-    assert roster.unexplained() == []
+    assert roster.without_failures() == []
     assert len(body(shown(roster), "bad")["failedNodeDetails"]) == 1
 
 
 def test_results_that_can_not_be_read_are_said_to_be() -> None:
     """The row's message tells, instead of none."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(LIVE, [live("a")])
     roster.replace(DONE, [done("a", good=False)])
-    roster.explain(roster.unexplained()[0], (), "written by a newer version")
+    roster.add_failures(roster.without_failures()[0], (), "written by a newer version")
     assert body(shown(roster), "a")["message"] == "written by a newer version"
 
 
 def test_nothing_is_dropped_unlooked() -> None:
     """What a list lacks is still shown, until someone has looked: it may be in the other collection by now."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(LIVE, [live("a"), live("b")])
     roster.replace(DONE, [done("c"), done("d")])
     for name in ("c", "d"):
-        roster.learn(workflow(name))
+        roster.add_details(workflow(name))
     assert len(shown(roster).rows) == 4
     roster.replace(LIVE, [live("b")])
     roster.replace(DONE, [done("d")])
     assert roster.leaving == {"uid-a": "a", "uid-c": "c"}
     roster.forget("uid-a")
-    roster.stays({**workflow("c"), "metadata": done("c")["metadata"]})
+    roster.keep({**workflow("c"), "metadata": done("c")["metadata"]})
     assert statuses(shown(roster)) == {"b": "pending", "c": "completed", "d": "completed"}
     assert roster.leaving == {}
     roster.change(DONE, done("d"), gone=True)
@@ -245,17 +245,17 @@ def test_nothing_is_dropped_unlooked() -> None:
 
 def test_a_task_that_lives_after_all() -> None:
     """Someone took its verdict away, to let it run once more."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(DONE, [done("a")])
-    roster.learn(workflow("a"))
+    roster.add_details(workflow("a"))
     roster.change(DONE, done("a"), gone=True)
-    roster.stays(workflow("a", phase="Running"))
+    roster.keep(workflow("a", phase="Running"))
     assert statuses(shown(roster)) == {"a": "running"}
 
 
 def test_what_was_never_there_does_not_leave() -> None:
     """A collection that loses what nobody knew makes nobody look."""
-    roster = Roster()
+    roster = TaskStore()
     roster.change(DONE, done("a"), gone=True)
     roster.change(LIVE, live("b"), gone=True)
     roster.replace(DONE, [done("c")])
@@ -265,9 +265,9 @@ def test_what_was_never_there_does_not_leave() -> None:
 
 def test_a_name_that_is_used_again() -> None:
     """The new task is the one of that name, and the old one goes its way."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(LIVE, [live("a")])
-    roster.view()
+    roster.snapshot()
     again = live("a", created="2026-01-02T00:00:00Z")
     again["metadata"]["uid"] = "uid-again"
     roster.replace(LIVE, [again])
@@ -278,7 +278,7 @@ def test_a_name_that_is_used_again() -> None:
 
 def test_places_in_the_queue() -> None:
     """Priority first, then age; a row changes when its place does, and else stays the same object."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(LIVE, [live("low", priority=1), live("mid"), live("high", priority=9)])
     before = shown(roster)
     assert [body(before, name)["queuePosition"] for name in ("high", "mid", "low")] == [1, 2, 3]
@@ -291,7 +291,7 @@ def test_places_in_the_queue() -> None:
 
 def test_jobs_tell_of_progress_until_the_end() -> None:
     """What they said last counts when they are deleted; a list of them takes nothing back; the end is the verdict's."""
-    roster = Roster()
+    roster = TaskStore()
     plan = samples.summary(eligible=2)
     running = live("a", phase="Running")
     running["metadata"]["annotations"][ANNOTATION_PLAN] = plan.to_json()
@@ -299,7 +299,7 @@ def test_jobs_tell_of_progress_until_the_end() -> None:
     roster.replace(LIVE, [running])
     assert body(shown(roster), "a")["waves"][0]["pullingNodes"] == 2
     roster.change(JOBS, job("a", pulling=2))
-    assert roster.view() is None
+    assert roster.snapshot() is None
     roster.change(JOBS, job("a", done=1, pulling=1))
     assert body(shown(roster), "a")["waves"][0]["completedNodes"] == 1
     roster.change(JOBS, job("a", done=1, pulling=1), gone=True)
@@ -315,7 +315,7 @@ def test_jobs_tell_of_progress_until_the_end() -> None:
 
 def test_a_job_without_word_yet() -> None:
     """It is new: there is no progress in it."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(LIVE, [live("a", phase="Running")])
     roster.change(JOBS, {"metadata": {"name": "a-g0-a0", "labels": {LABEL_WORKFLOW_UID: "uid-a"}}})
     assert body(shown(roster), "a")["waves"] == []
@@ -323,7 +323,7 @@ def test_a_job_without_word_yet() -> None:
 
 def test_statuses_narrow_a_view() -> None:
     """One status, or all."""
-    roster = Roster()
+    roster = TaskStore()
     roster.replace(LIVE, [live("a"), live("b", phase="Running")])
     view = shown(roster)
     assert [row.name for row in view.of_status("running")] == ["b"]

@@ -15,7 +15,7 @@ from ips_flows.core.constants import ANNOTATION_LATELY, LABEL_CRON_WORKFLOW
 from ips_flows.core.errors import UsageError
 from ips_flows.core.request.model import merge_overrides
 from ips_flows.core.task import schedule, task
-from ips_flows.core.task.schedule import Lately, Pause
+from ips_flows.core.task.schedule import Pause, ScheduleHistory
 from ips_flows.kube.client import Kube
 from ips_flows.operations import schedules
 from tests.fakes.apiserver import ApiServer
@@ -92,7 +92,7 @@ def told(found: schedule.Schedule) -> list[tuple[str, str]]:
 def test_missed_runs_are_explained() -> None:
     """Suspended, kept out by a task that was not over, not seen to by the controller: each says which."""
     document = cron_workflow()
-    lately = Lately(
+    lately = ScheduleHistory(
         since="2026-03-10T05:30:00Z",
         pauses=(Pause(since="2026-03-10T08:30:00Z", until="2026-03-10T09:30:00Z"),),
     )
@@ -102,7 +102,7 @@ def test_missed_runs_are_explained() -> None:
         made(11, phase="Failed"),
         made(12, phase="Running"),
     ]
-    found = schedule.read(document, workflows, NOW)
+    found = schedule.read_schedule(document, workflows, NOW)
     nobody = "Argo's controller did not see to it within 600 s, or the task was deleted"
     assert told(found) == [
         ("12:00", "nightly-12"),
@@ -117,7 +117,7 @@ def test_missed_runs_are_explained() -> None:
     assert found.last
     assert found.last.task
     assert found.last.task.name == "nightly-12"
-    runs = schedule.to_json(found, history=True)["runs"]
+    runs = schedule.schedule_json(found, history=True)["runs"]
     assert runs[0]["taskId"] == "nightly-12"
     assert (runs[3]["dueAt"], runs[3]["taskId"], runs[3]["message"]) == (
         "2026-03-10T09:00:00Z",
@@ -130,7 +130,7 @@ def test_where_tasks_may_overlap_none_keeps_another_out() -> None:
     """A missed run has another cause then."""
     document = cron_workflow(concurrencyPolicy="Allow")
     document["metadata"]["creationTimestamp"] = "2026-03-10T10:30:00Z"
-    found = schedule.read(document, [made(11, phase="Running")], NOW)
+    found = schedule.read_schedule(document, [made(11, phase="Running")], NOW)
     assert next(why for _, why in told(found)).startswith("Argo's controller")
 
 
@@ -140,7 +140,7 @@ def test_what_argo_says_against_it() -> None:
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
     spec_error = {"type": "SpecError", "status": "True", "message": "template ips-prewarm not found"}
     document["status"] = {"conditions": [spec_error, {"type": "Completed", "status": "True"}]}
-    found = schedule.read(document, [], NOW)
+    found = schedule.read_schedule(document, [], NOW)
     assert found.problem == "template ips-prewarm not found"
     assert told(found) == [("12:00", found.problem)]
 
@@ -150,7 +150,7 @@ def test_tasks_that_argo_has_cleared_away_are_not_called_missed(keep: int, misse
     """Of what was before the oldest task that is kept nobody can say anything."""
     document = cron_workflow(successfulJobsHistoryLimit=keep, failedJobsHistoryLimit=keep)
     document["metadata"]["creationTimestamp"] = "2026-03-10T04:30:00Z"
-    found = schedule.read(document, [made(6), made(8)], datetime(2026, 3, 10, 8, 30, tzinfo=UTC))
+    found = schedule.read_schedule(document, [made(6), made(8)], datetime(2026, 3, 10, 8, 30, tzinfo=UTC))
     assert [at for at, what in told(found) if not what.startswith("nightly")] == missed
 
 
@@ -158,14 +158,14 @@ def test_a_run_that_is_due_just_now_is_not_missed_yet() -> None:
     """Argo has a minute."""
     document = cron_workflow()
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
-    assert schedule.read(document, [], datetime(2026, 3, 10, 12, 0, 59, tzinfo=UTC)).runs == ()
+    assert schedule.read_schedule(document, [], datetime(2026, 3, 10, 12, 0, 59, tzinfo=UTC)).runs == ()
 
 
 def test_a_task_made_by_hand_is_a_run_as_well() -> None:
     """It was due at no time, and is sorted by when it was made."""
     document = cron_workflow()
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
-    found = schedule.read(document, [made(12), made(11, due=False)], NOW)
+    found = schedule.read_schedule(document, [made(12), made(11, due=False)], NOW)
     assert told(found) == [("12:00", "nightly-12"), ("by hand", "nightly-11")]
 
 
@@ -173,9 +173,9 @@ def test_someone_elses_hand() -> None:
     """Two expressions, a zone that nobody knows, an annotation that is no JSON: what can be told is told."""
     document = cron_workflow(schedules=["0 * * * *", "30 * * * *"], timezone="Mars/Olympus")
     document["metadata"]["annotations"][ANNOTATION_LATELY] = "nonsense"
-    found = schedule.read(document, [made(12)], NOW)
+    found = schedule.read_schedule(document, [made(12)], NOW)
     assert (found.timing.expression, found.next_run, told(found)) == ("", None, [("12:00", "nightly-12")])
-    assert schedule.to_json(found)["nextRun"] is None
+    assert schedule.schedule_json(found)["nextRun"] is None
 
 
 @pytest.mark.parametrize("name", ["Nightly", "-a", "a-", "", "a.b", "n" * 42, "a\nb"])
@@ -192,20 +192,20 @@ def test_a_time_that_nobody_can_read() -> None:
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
     odd = made(12)
     odd["metadata"]["annotations"]["workflows.argoproj.io/scheduled-time"] = "at noon"
-    assert ("by hand", "nightly-12") in told(schedule.read(document, [odd], NOW))
+    assert ("by hand", "nightly-12") in told(schedule.read_schedule(document, [odd], NOW))
 
 
 def test_pauses() -> None:
     """Twice the same changes nothing; only the last ten are kept."""
-    lately = Lately().resumed(NOW)
-    assert lately == Lately()
+    lately = ScheduleHistory().resumed(NOW)
+    assert lately == ScheduleHistory()
     lately = lately.suspended(NOW)
     assert lately.suspended(NOW + timedelta(hours=1)) == lately
-    assert lately.paused(NOW + timedelta(days=1))
-    assert not lately.paused(NOW - timedelta(seconds=1))
+    assert lately.was_paused(NOW + timedelta(days=1))
+    assert not lately.was_paused(NOW - timedelta(seconds=1))
     ended = lately.resumed(NOW + timedelta(hours=1))
-    assert ended.paused(NOW)
-    assert not ended.paused(NOW + timedelta(hours=1))
+    assert ended.was_paused(NOW)
+    assert not ended.was_paused(NOW + timedelta(hours=1))
     for hour in range(2, 30, 2):
         ended = ended.suspended(NOW + timedelta(hours=hour)).resumed(NOW + timedelta(hours=hour + 1))
     assert len(ended.pauses) == 10

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ips_flows.core.rest.task_store import COLLECTIONS, DONE
 from ips_flows.kube.client import Kube
-from ips_flows.kube.list_watch import Changed, Listed
+from ips_flows.kube.list_watch import Replaced, Updated
 from ips_flows.server.metrics import Metrics
 from tests.prometheus import prometheus
 from tests.unit.measured import counts, done
@@ -56,7 +56,7 @@ def started(kube: Kube, *ended: str) -> Metrics:
     """A server that has just listed what there is."""
     metrics = Metrics(kube, "warm")
     for collection in COLLECTIONS:
-        metrics.take(collection, Listed(tuple(done(uid) for uid in ended) if collection == DONE else ()))
+        metrics.take(collection, Replaced(tuple(done(uid) for uid in ended) if collection == DONE else ()))
     return metrics
 
 
@@ -68,7 +68,7 @@ def test_a_real_prometheus_sees_each_end_once(kube: Kube, tmp_path: Path) -> Non
         accepted: ClassVar[set[str]] = set()
 
     def ends(uid: str) -> None:
-        Ours.metrics.take(DONE, Changed(done(uid, "failed", summary=counts())))
+        Ours.metrics.take(DONE, Updated(done(uid, "failed", summary=counts())))
 
     with (
         served(Ours) as address,

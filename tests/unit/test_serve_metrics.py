@@ -12,7 +12,7 @@ import pytest
 
 from ips_flows.core.constants import LABEL_TASK
 from ips_flows.core.pods.pull_job import results_map
-from ips_flows.core.rest.trim import lean_workflow
+from ips_flows.core.rest.trim import trim_workflow
 from ips_flows.core.results.results import Chunk
 from tests.fakes.apiserver import ApiServer
 from tests.unit.measured import STARTED, counts, done, driver, job, live, node, notice, pulled
@@ -111,11 +111,11 @@ def test_what_a_server_counts(server: ApiServer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("code", "failures"), [("4", 1), ("1", 0)])
 def test_the_mirror_hands_on_what_is_counted(code: str, failures: int) -> None:
     """Of a Workflow it keeps little, the drivers that were lost among it."""
-    from ips_flows.core.metrics.counter import Counting  # noqa: PLC0415
+    from ips_flows.core.metrics.counter import EventCounter  # noqa: PLC0415
     from ips_flows.core.rest.task_store import LIVE  # noqa: PLC0415
 
-    one = Counting()
+    one = EventCounter()
     one.listed(LIVE, [])
-    told = one.changed(LIVE, lean_workflow(live("a", window=2, waves=(2,), nodes=driver("d", code=code))))
+    told = one.changed(LIVE, trim_workflow(live("a", window=2, waves=(2,), nodes=driver("d", code=code))))
     assert figures_of(told).get("ips_job_creation_total{failure}", 0) == failures
     assert figures_of(told)["ips_queue_wait_seconds{5}"] == 40

@@ -24,13 +24,13 @@ from ips_flows.core.constants import (
 from ips_flows.core.errors import UnavailableError
 from ips_flows.core.pods.pull_job import read_index
 from ips_flows.core.results.records import GroupProgress
-from ips_flows.core.results.results import Chunk, Failure, ImageResult, NodeResult, Result, Skip
+from ips_flows.core.results.results import Chunk, FailureReason, ImageResult, NodeResult, Result, SkipReason
 from ips_flows.kube.client import Kube
-from steps.context import LostFootingError
+from steps.context import ReplacePodError
 from steps.drive import driver, pod_tracker, recorder
 from steps.drive import throttle as pace
 from steps.drive.attempt import Attempt
-from steps.drive.evidence_reader import PodWitness
+from steps.drive.evidence_reader import EvidenceReader
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.rights import EXECUTOR, granted, needed
 from tests.unit.samples import GOOD, OTHER, WORKER
@@ -85,7 +85,7 @@ def test_a_missing_worker_image_is_named_as_such(stage: Stage) -> None:
     stage.planned(GOOD, nodes=["n1"], mode="container")
     with Cluster(stage.server, ["n1"], {WORKER: Play.MISSING}):
         assert stage.drive() == 1
-    assert results_of(stage, "n1") == [(Result.FAILED, Failure.WORKER_IMAGE)]
+    assert results_of(stage, "n1") == [(Result.FAILED, FailureReason.WORKER_IMAGE)]
 
 
 def test_a_missing_image(stage: Stage) -> None:
@@ -98,7 +98,7 @@ def test_a_missing_image(stage: Stage) -> None:
     assert f"{OTHER}: not found" in noted["containers"]["image-1"]["message"]
     good, missing = stage.results()["n1"].images
     assert good == PULLED
-    assert (missing.result, missing.reason) == (Result.FAILED, Failure.NOT_FOUND)
+    assert (missing.result, missing.reason) == (Result.FAILED, FailureReason.NOT_FOUND)
     assert missing.message.startswith("rpc error: code = NotFound desc = failed to pull and unpack image")
     assert missing.tries >= 2
 
@@ -148,9 +148,9 @@ def test_the_breaker(stage: Stage) -> None:
     with Cluster(stage.server, nodes, {GOOD: Play.MISSING}) as cluster:
         assert stage.drive() == 1
     assert set(cluster.ended) == {"n0", "n1"}
-    assert results_of(stage, "n0") == [(Result.FAILED, Failure.NOT_FOUND)]
+    assert results_of(stage, "n0") == [(Result.FAILED, FailureReason.NOT_FOUND)]
     for node in nodes[2:]:
-        assert results_of(stage, node) == [(Result.SKIPPED, Skip.BREAKER_OPEN)]
+        assert results_of(stage, node) == [(Result.SKIPPED, SkipReason.BREAKER_OPEN)]
 
 
 def test_one_bad_image_among_good_ones_never_opens_the_breaker(stage: Stage) -> None:
@@ -177,7 +177,7 @@ def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
     with Cluster(stage.server, ["n1"]) as cluster:
         assert stage.drive() == 1
     assert cluster.ended["n1"]["status"]["phase"] == "Succeeded"
-    assert results_of(stage, "n1") == [(Result.FAILED, Failure.UNKNOWN)]
+    assert results_of(stage, "n1") == [(Result.FAILED, FailureReason.UNKNOWN)]
 
 
 def test_a_pod_that_is_placed_just_before_it_is_given_up(
@@ -232,7 +232,7 @@ def test_a_silent_kubelet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None
         assert stage.drive() == 1
     (image,) = stage.results()["n1"].images
     assert (image.reason, image.message) == (
-        Failure.NODE_LOST,
+        FailureReason.NODE_LOST,
         "node n1 is not ready: its kubelet is silent",
     )
     assert stage.results()["n2"].ok
@@ -241,13 +241,13 @@ def test_a_silent_kubelet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_node_that_has_just_become_unready_is_given_time(stage: Stage) -> None:
     """Ready may flap: for 30 s a kubelet does not count as silent; a node that is gone counts at once."""
     plan = stage.planned(GOOD, nodes=["n1"])
-    witness = PodWitness(stage.footing, plan)
+    reader = EvidenceReader(stage.context, plan)
     cluster = Cluster(stage.server, ["n1"])
     cluster.node_lost("n1", since=clock.stamp(clock.now()))
-    assert witness.silent("n1") == ""
+    assert reader.silence_reason("n1") == ""
     cluster.node_lost("n1")
-    assert "silent" in witness.silent("n1")
-    assert witness.silent("n9") == "node n9 is gone"
+    assert "silent" in reader.silence_reason("n1")
+    assert reader.silence_reason("n9") == "node n9 is gone"
 
 
 def test_a_node_takes_too_long(stage: Stage) -> None:
@@ -256,7 +256,7 @@ def test_a_node_takes_too_long(stage: Stage) -> None:
     with Cluster(stage.server, ["n1"], {GOOD: Play.PRESENT, OTHER: Play.NEVER}) as cluster:
         assert stage.drive() == 1
     assert json.loads(cluster.ended["n1"]["metadata"]["annotations"][ANNOTATION_ENDED])["why"] == "timeout"
-    assert results_of(stage, "n1") == [(Result.PRESENT, ""), (Result.FAILED, Failure.TIMEOUT)]
+    assert results_of(stage, "n1") == [(Result.PRESENT, ""), (Result.FAILED, FailureReason.TIMEOUT)]
 
 
 def test_a_kubelet_that_hangs_in_a_pull(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_a_kubelet_that_hangs_in_a_pull(stage: Stage, monkeypatch: pytest.Monkey
     with Cluster(stage.server, ["n1"], {GOOD: Play.NEVER}) as cluster:
         cluster.hanging.add("n1")
         assert stage.drive() == 1
-    assert results_of(stage, "n1") == [(Result.FAILED, Failure.TIMEOUT)]
+    assert results_of(stage, "n1") == [(Result.FAILED, FailureReason.TIMEOUT)]
 
 
 def test_the_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +283,7 @@ def test_the_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> N
         assert stage.drive() == 1
     assert results_of(stage, "n1") == [(Result.PRESENT, "")]
     for node in ("n2", "n3", "n4"):
-        assert results_of(stage, node) == [(Result.FAILED, Failure.TIMEOUT)]
+        assert results_of(stage, node) == [(Result.FAILED, FailureReason.TIMEOUT)]
 
 
 def test_the_jobs_own_deadline_does_not_forestall_ours(stage: Stage) -> None:
@@ -306,7 +306,7 @@ def test_a_driver_that_starts_past_the_deadline(stage: Stage, *, with_job: bool)
         }
         stage.server.put("jobs", {"metadata": metadata})
     assert stage.drive() == 1
-    assert results_of(stage, "n1") == [(Result.FAILED, Failure.TIMEOUT)]
+    assert results_of(stage, "n1") == [(Result.FAILED, FailureReason.TIMEOUT)]
     assert [key for key in stage.server.store.objects if key[0] == "jobs"] == (
         [("jobs", "warm", job_name(stage))] if with_job else []
     )
@@ -350,7 +350,7 @@ def test_another_workflow_of_the_same_name(stage: Stage) -> None:
     stage.planned(GOOD, nodes=["n1"])
     stage.server.remove("workflows", TASK)
     stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})
-    with pytest.raises(LostFootingError, match="was replaced"):
+    with pytest.raises(ReplacePodError, match="was replaced"):
         stage.drive()
 
 
@@ -369,8 +369,8 @@ def test_sigterm_of_a_stopped_task(stage: Stage) -> None:
         assert stage.drive() == 1
         cluster.wait_for(lambda: not cluster.objects("jobs") and not cluster.objects("pods"))
     assert results_of(stage, "n1") == [(Result.PRESENT, "")]
-    assert results_of(stage, "n2") == [(Result.FAILED, Failure.CANCELLED)]
-    assert results_of(stage, "n3") == [(Result.FAILED, Failure.CANCELLED)]
+    assert results_of(stage, "n2") == [(Result.FAILED, FailureReason.CANCELLED)]
+    assert results_of(stage, "n3") == [(Result.FAILED, FailureReason.CANCELLED)]
 
 
 def test_an_evicted_driver_and_its_successor(stage: Stage) -> None:
@@ -405,7 +405,7 @@ def test_a_driver_frozen_just_before_it_ungates(stage: Stage, monkeypatch: pytes
         return patch(self, path, body, **options)
 
     monkeypatch.setattr(Kube, "patch", late)
-    with Cluster(stage.server, ["n1"]) as cluster, pytest.raises(LostFootingError, match="was taken over"):
+    with Cluster(stage.server, ["n1"]) as cluster, pytest.raises(ReplacePodError, match="was taken over"):
         stage.drive()
     assert cluster.pulling() == []
     assert cluster.ended == {}
@@ -442,7 +442,7 @@ def test_a_job_changes_while_it_is_adopted(
         said = ""
         try:
             assert stage.drive(me="driver-2") == 0
-        except LostFootingError as error:
+        except ReplacePodError as error:
             said = error.message
     assert expected in said + capsys.readouterr().out
 
@@ -452,7 +452,7 @@ def test_a_job_of_another_task_is_left_alone(stage: Stage) -> None:
     stage.planned(GOOD, nodes=["n1"])
     labels = {"ips-flow.io/workflow-uid": "other"}
     stage.server.put("jobs", {"metadata": {"name": job_name(stage), "labels": labels, "annotations": {}}})
-    with pytest.raises(LostFootingError, match="belongs to another task"):
+    with pytest.raises(ReplacePodError, match="belongs to another task"):
         stage.drive()
 
 
@@ -466,7 +466,7 @@ def test_a_job_that_someone_deletes(stage: Stage) -> None:
         stage.server.remove("jobs", job_name(stage))
 
     with Cluster(stage.server, nodes, on={("n2", GOOD): Play.NEVER}) as cluster:
-        with stage.meanwhile(delete), pytest.raises(LostFootingError, match="is gone"):
+        with stage.meanwhile(delete), pytest.raises(ReplacePodError, match="is gone"):
             stage.drive()
         assert set(stage.results()) == {"n1"}
         cluster.ended.clear()
@@ -509,7 +509,10 @@ def test_pods_that_someone_deletes(stage: Stage) -> None:
     with Cluster(stage.server, nodes, on=plays) as cluster, stage.meanwhile(delete):
         assert stage.drive() == 1
     (image,) = stage.results()["n2"].images
-    assert (image.reason, image.message) == (Failure.UNKNOWN, "its pull pod was deleted by someone else")
+    assert (image.reason, image.message) == (
+        FailureReason.UNKNOWN,
+        "its pull pod was deleted by someone else",
+    )
     assert stage.results()["n3"].ok
 
 
@@ -526,7 +529,7 @@ def test_a_pod_that_vanishes_while_it_is_ended(stage: Stage, monkeypatch: pytest
     monkeypatch.setattr(Kube, "patch", late)
     with Cluster(stage.server, ["n1"], {GOOD: Play.NEVER}):
         assert stage.drive() == 1
-    assert results_of(stage, "n1") == [(Result.FAILED, Failure.UNKNOWN)]
+    assert results_of(stage, "n1") == [(Result.FAILED, FailureReason.UNKNOWN)]
 
 
 @pytest.mark.parametrize("status", [503, 429, 0])
@@ -748,6 +751,6 @@ def test_the_maps_of_another_task_are_not_taken(stage: Stage, foreign: str) -> N
             "data": {"nodes": '["n1"]'},
         },
     )
-    with pytest.raises(LostFootingError, match=f"ConfigMap {name} belongs to another task"):
+    with pytest.raises(ReplacePodError, match=f"ConfigMap {name} belongs to another task"):
         stage.drive()
     assert not [kind for kind, _, _ in stage.server.store.objects if kind == "jobs"]

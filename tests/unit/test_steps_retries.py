@@ -18,8 +18,8 @@ from ips_flows.core.constants import (
     attempt_name,
 )
 from ips_flows.core.results.records import GroupProgress
-from ips_flows.core.results.results import Chunk, Failure, ImageResult, NodeResult, Result
-from ips_flows.core.task.as_json import to_json
+from ips_flows.core.results.results import Chunk, FailureReason, ImageResult, NodeResult, Result
+from ips_flows.core.task.as_json import task_json
 from ips_flows.operations import tasks
 from steps.drive import recorder
 from steps.drive.evidence_reader import stored_chunks
@@ -29,7 +29,7 @@ from tests.unit.stage import TASK, Stage
 
 AT = "2026-01-01T00:00:00Z"
 PULLED = NodeResult((ImageResult(Result.PULLED),), AT)
-LOST = NodeResult((ImageResult(Result.FAILED, Failure.NOT_FOUND, "not found"),), AT)
+LOST = NodeResult((ImageResult(Result.FAILED, FailureReason.NOT_FOUND, "not found"),), AT)
 
 
 def progress(stage: Stage, attempt: int = 0) -> GroupProgress:
@@ -69,12 +69,14 @@ def test_an_image_that_appears_between_attempts(stage: Stage) -> None:
 def test_what_an_attempt_brought_outlives_one_without_time(stage: Stage) -> None:
     """An attempt that the task's time does not reach says nothing against images that are there."""
     stage.planned(GOOD, OTHER, nodes=["n1"], max_retries=1, seconds=-5)
-    half = NodeResult((ImageResult(Result.PULLED), ImageResult(Result.FAILED, Failure.NOT_FOUND, "no")), AT)
+    half = NodeResult(
+        (ImageResult(Result.PULLED), ImageResult(Result.FAILED, FailureReason.NOT_FOUND, "no")), AT
+    )
     stage.recorded("before-r0", Chunk(0, 0, {"n1": half}))
     assert stage.drive(1) == 1
     assert [(one.result, one.reason) for one in stage.results()["n1"].images] == [
         (Result.PULLED, ""),
-        (Result.FAILED, Failure.TIMEOUT),
+        (Result.FAILED, FailureReason.TIMEOUT),
     ]
 
 
@@ -127,7 +129,7 @@ def test_the_breaker_of_a_wave_that_had_images_stays_shut(stage: Stage) -> None:
         cluster.ended.clear()
         assert stage.drive(1) == 1
     assert set(cluster.ended) == set(nodes[1:])
-    assert {stage.results()[node].images[0].reason for node in nodes[1:]} == {Failure.NOT_FOUND}
+    assert {stage.results()[node].images[0].reason for node in nodes[1:]} == {FailureReason.NOT_FOUND}
 
 
 def test_results_say_when_their_attempt_began(stage: Stage) -> None:
@@ -135,7 +137,7 @@ def test_results_say_when_their_attempt_began(stage: Stage) -> None:
     stage.planned(GOOD, nodes=["n1"])
     with Cluster(stage.server, ["n1"]):
         assert stage.drive() == 0
-    (chunk,) = stored_chunks(stage.footing)
+    (chunk,) = stored_chunks(stage.context)
     job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))
     assert chunk.started == job["metadata"]["creationTimestamp"] == progress(stage).started
 
@@ -156,7 +158,7 @@ def assert_delays(stage: Stage, expected: list[int], **asked: Any) -> None:
     nodes = ["n1", "n2"]
 
     def told() -> Any:
-        return to_json(tasks.get(stage.kube, "warm", TASK), clock.now())
+        return task_json(tasks.get(stage.kube, "warm", TASK), clock.now())
 
     with Cluster(stage.server, nodes, {GOOD: Play.MISSING}):
         stage.asks(images=[GOOD], maxRetries=len(expected), timeout="7d", **asked)

@@ -11,7 +11,7 @@ from ips_flows.core.errors import ForbiddenError, UnavailableError
 from ips_flows.core.k8s.objects import Json
 from ips_flows.kube import list_watch
 from ips_flows.kube.client import Kube, core
-from ips_flows.kube.list_watch import Changed, Event, Listed, Merge, Recovered, Source, changes
+from ips_flows.kube.list_watch import Event, Informer, ListWatch, Replaced, Synced, Updated, reflect
 from tests.fakes.apiserver import ApiServer
 
 MAPS = core("warm", "configmaps")
@@ -48,14 +48,14 @@ def test_what_is_not_extracted_is_left_out(server: ApiServer, kube: Kube, stop: 
     def wanted(item: Json) -> Json | None:
         return None if item["metadata"]["name"].startswith("no-") else item
 
-    followed = changes(kube, Source(MAPS, extract=wanted, page=1), stop)
+    followed = reflect(kube, ListWatch(MAPS, extract=wanted, page=1), stop)
     listed = next(followed)
-    assert isinstance(listed, Listed)
+    assert isinstance(listed, Replaced)
     assert [item["metadata"]["name"] for item in listed.items] == ["a", "b", "ips-config"]
     for name in ("no-2", "c"):
         server.put("configmaps", {"metadata": {"name": name}})
     changed = next(followed)
-    assert isinstance(changed, Changed)
+    assert isinstance(changed, Updated)
     assert changed.item["metadata"]["name"] == "c"
 
 
@@ -63,22 +63,22 @@ def test_only_what_is_extracted_is_handed_on(server: ApiServer, kube: Kube, stop
     """Of lists and of changes alike; pages are as small as asked."""
     for name in ("a", "b", "c"):
         server.put("configmaps", {"metadata": {"name": name}, "data": {"x": "y"}})
-    followed = changes(kube, Source(MAPS, extract=name_only, page=1), stop)
+    followed = reflect(kube, ListWatch(MAPS, extract=name_only, page=1), stop)
     listed = next(followed)
-    assert isinstance(listed, Listed)
+    assert isinstance(listed, Replaced)
     assert listed.items == tuple({"metadata": {"name": name}} for name in ("a", "b", "c", "ips-config"))
     assert sum("limit=1" in call for call in server.calls) == 4
     server.put("configmaps", {"metadata": {"name": "d"}, "data": {"x": "y"}})
-    assert next(followed) == Changed({"metadata": {"name": "d"}})
+    assert next(followed) == Updated({"metadata": {"name": "d"}})
     server.remove("configmaps", "d")
-    assert next(followed) == Changed({"metadata": {"name": "d"}}, gone=True)
+    assert next(followed) == Updated({"metadata": {"name": "d"}}, gone=True)
 
 
 def test_a_collection_that_nobody_mirrors(server: ApiServer, kube: Kube) -> None:
     """Its events come, and nothing is kept of them."""
     server.put("configmaps", {"metadata": {"name": "a"}})
-    with Merge(kube) as merge:
-        merge.add({"maps": Source(MAPS, mirrored=False)})
+    with Informer(kube) as merge:
+        merge.add({"maps": ListWatch(MAPS, stored=False)})
         told = merge.next(30)
         assert told is not None
         assert told[0] == "maps"
@@ -91,31 +91,31 @@ def test_an_endless_source_goes_on_by_lists(
 ) -> None:
     """Where it can't be watched it is listed again and again; that it can be is told once, without a change."""
     server.fail("GET .*/configmaps.*watch=true", *fault)
-    followed = changes(kube, Source(MAPS, relist_seconds=0.05, endless=True), stop)
+    followed = reflect(kube, ListWatch(MAPS, relist_seconds=0.05, endless=True), stop)
     seen = [next(followed) for _ in range(10)]
-    assert kinds(seen).count("Listed") > 1
-    assert kinds(seen).count("Trouble") > 1
-    assert set(kinds(seen)) == {"Listed", "Trouble"}
+    assert kinds(seen).count("Replaced") > 1
+    assert kinds(seen).count("WatchError") > 1
+    assert set(kinds(seen)) == {"Replaced", "WatchError"}
     server.faults.clear()
     seen = [next(followed) for _ in range(3)]
-    assert kinds(seen).count("Recovered") == 1
-    assert "Trouble" not in kinds(seen)[kinds(seen).index("Recovered") :]
+    assert kinds(seen).count("Synced") == 1
+    assert "WatchError" not in kinds(seen)[kinds(seen).index("Synced") :]
 
 
 def test_a_list_that_fails_is_tried_again(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
     """Trouble comes before the first list, too."""
     server.fail("GET .*/configmaps", 403, "Forbidden", times=2)
-    followed = changes(kube, Source(MAPS, endless=True), stop)
-    assert kinds([next(followed) for _ in range(4)]) == ["Trouble", "Trouble", "Listed", "Recovered"]
+    followed = reflect(kube, ListWatch(MAPS, endless=True), stop)
+    assert kinds([next(followed) for _ in range(4)]) == ["WatchError", "WatchError", "Replaced", "Synced"]
 
 
 def test_other_sources_end_by_errors(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
     """A right that is missing at once, an API server that is away after a while."""
     server.fail("GET .*/configmaps", 403, "Forbidden", times=1)
     with pytest.raises(ForbiddenError):
-        next(changes(kube, Source(MAPS), stop))
+        next(reflect(kube, ListWatch(MAPS), stop))
     server.fail("GET .*/configmaps", 500)
-    followed = changes(kube, Source(MAPS), stop, patience=0.05)
+    followed = reflect(kube, ListWatch(MAPS), stop, patience=0.05)
     with pytest.raises(UnavailableError):
         list(followed)
 
@@ -124,16 +124,16 @@ def test_a_version_that_is_too_old_is_no_trouble(
     server: ApiServer, kube: Kube, stop: threading.Event
 ) -> None:
     """It is listed anew, and nobody is told."""
-    followed = changes(kube, Source(MAPS, endless=True), stop)
-    assert isinstance(next(followed), Listed)
+    followed = reflect(kube, ListWatch(MAPS, endless=True), stop)
+    assert isinstance(next(followed), Replaced)
     server.forget_history()
-    assert isinstance(next(followed), Listed)
+    assert isinstance(next(followed), Replaced)
     server.put("configmaps", {"metadata": {"name": "a"}})
-    assert isinstance(next(followed), Changed)
+    assert isinstance(next(followed), Updated)
 
 
 def test_recovery_changes_no_mirror(server: ApiServer) -> None:  # noqa: ARG001
     """It says nothing of objects."""
-    mirror = list_watch.Mirror()
-    assert not mirror.apply(Recovered())
-    assert not mirror.listed
+    mirror = list_watch.Store()
+    assert not mirror.apply(Synced())
+    assert not mirror.synced

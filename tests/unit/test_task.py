@@ -11,10 +11,16 @@ import pytest
 from ips_flows.cli.output import tables
 from ips_flows.core.notice.notice import Notice
 from ips_flows.core.results.progress import Progress, WaveProgress, wave_progress
-from ips_flows.core.results.records import FailureLine, GroupProgress, PlanSummary, WaveSummary, judge
+from ips_flows.core.results.records import (
+    FailureLine,
+    GroupProgress,
+    PlanSummary,
+    WaveSummary,
+    decide_verdict,
+)
 from ips_flows.core.results.results import ImageResult, NodeResult, Result
 from ips_flows.core.task import task
-from ips_flows.core.task.as_json import to_json
+from ips_flows.core.task.as_json import task_json
 
 AT = "2026-01-31T12:00:00Z"
 NOW = datetime(2026, 1, 31, 12, 2, tzinfo=UTC)
@@ -73,7 +79,7 @@ def job(progress: GroupProgress) -> dict[str, Any]:
 
 
 def verdict_annotation(the_plan: PlanSummary, results: dict[str, NodeResult], **extra: Any) -> dict[str, str]:
-    said = judge(
+    said = decide_verdict(
         the_plan,
         results,
         stopped=extra.get("stopped", False),
@@ -109,7 +115,7 @@ def test_without_a_verdict_shutdown_decides_then_the_phase(phase: str, shutdown:
 def test_the_verdict_decides_before_all_else() -> None:
     """A task whose images were all in place when it was stopped is completed."""
     annotations = verdict_annotation(plan(waves=(1,)), {"a": PULLED}, stopped=True)
-    seen = task.read(workflow("Failed", spec={"shutdown": "Stop"}, annotations=annotations))
+    seen = task.read_task(workflow("Failed", spec={"shutdown": "Stop"}, annotations=annotations))
     assert (seen.status, seen.ended, seen.finished_at) == ("completed", True, "2026-01-31T12:01:00Z")
 
 
@@ -145,8 +151,10 @@ def test_the_percentage_is_100_only_when_all_is_done(completed: int, total: int,
 
 def test_a_warm_cluster_is_at_100_percent() -> None:
     """Where nothing is to do the percentage is 100 and there are no batches."""
-    seen = task.read(workflow("Running", annotations={"ips-flow.io/plan": plan(waves=(), warm=3).to_json()}))
-    assert to_json(seen, NOW)["progress"] == {
+    seen = task.read_task(
+        workflow("Running", annotations={"ips-flow.io/plan": plan(waves=(), warm=3).to_json()})
+    )
+    assert task_json(seen, NOW)["progress"] == {
         "totalNodes": 3,
         "completedNodes": 3,
         "failedNodes": 0,
@@ -176,16 +184,18 @@ def test_a_wave_before_the_running_one_is_done() -> None:
 def test_what_is_not_known_of_waves_is_not_shown() -> None:
     """After the verdict the Jobs are gone: waves are known only where every node is complete."""
     results = {"a": PULLED, "b": FAILED}
-    failed = task.read(workflow("Failed", annotations=verdict_annotation(plan(waves=(1, 1)), results)))
+    failed = task.read_task(workflow("Failed", annotations=verdict_annotation(plan(waves=(1, 1)), results)))
     assert failed.waves == ()
-    done = task.read(workflow("Succeeded", annotations=verdict_annotation(plan(waves=(1,)), {"a": PULLED})))
+    done = task.read_task(
+        workflow("Succeeded", annotations=verdict_annotation(plan(waves=(1,)), {"a": PULLED}))
+    )
     assert done.waves == (WaveProgress("wave-1", 1, done=1),)
 
 
 def test_a_running_task_counts_warm_nodes_as_completed() -> None:
     """CompletedNodes includes the warm ones, failedNodes those of the latest attempts."""
     annotations = {"ips-flow.io/plan": plan(warm=3).to_json()}
-    seen = task.read(
+    seen = task.read_task(
         workflow("Running", annotations=annotations), jobs=[job(group(done=2, failed=1, pulling=1))]
     )
     assert seen.progress == Progress(total=7, completed=5, failed=1, ended=3, to_do=4, window=2)
@@ -194,18 +204,18 @@ def test_a_running_task_counts_warm_nodes_as_completed() -> None:
 def test_an_ended_task_counts_nodes_that_were_never_reached_as_failed() -> None:
     """Without a verdict, every eligible node that is not complete has failed once Argo is done."""
     annotations = {"ips-flow.io/plan": plan(warm=3).to_json()}
-    seen = task.read(workflow("Failed", annotations=annotations), jobs=[job(group(done=1, failed=1))])
+    seen = task.read_task(workflow("Failed", annotations=annotations), jobs=[job(group(done=1, failed=1))])
     assert (seen.progress.completed, seen.progress.failed) == (4, 3)
 
 
 def test_the_estimate_goes_on_as_it_went() -> None:
     """A quarter of the nodes in two minutes means six more minutes; nothing is said before the first."""
     annotations = {"ips-flow.io/plan": plan(waves=(4,)).to_json()}
-    one = task.read(workflow("Running", annotations=annotations), jobs=[job(group(done=1))])
-    assert task.estimate(one, NOW) == NOW + timedelta(minutes=6)
+    one = task.read_task(workflow("Running", annotations=annotations), jobs=[job(group(done=1))])
+    assert task.estimated_end(one, NOW) == NOW + timedelta(minutes=6)
     assert task.nodes_per_minute(one, NOW) == 0.5
-    none = task.read(workflow("Running", annotations=annotations), jobs=[job(group(pulling=2))])
-    assert task.estimate(none, NOW) is None
+    none = task.read_task(workflow("Running", annotations=annotations), jobs=[job(group(pulling=2))])
+    assert task.estimated_end(none, NOW) is None
 
 
 def test_failures_come_from_results_and_what_drivers_said_lately() -> None:
@@ -214,7 +224,7 @@ def test_failures_come_from_results_and_what_drivers_said_lately() -> None:
         FailureLine(node=node, image="busybox:1", reason="NotFound", message="said", at=AT) for node in "ab"
     )
     annotations = {"ips-flow.io/plan": plan().to_json()}
-    seen = task.read(
+    seen = task.read_task(
         workflow("Running", annotations=annotations),
         jobs=[job(group(failed=2, failures=lines))],
         results={"a": FAILED},
@@ -244,8 +254,8 @@ def test_failures_come_from_results_and_what_drivers_said_lately() -> None:
 def test_a_failure_without_a_verdict_says_what_to_do(phase: str, said: str, error: str, message: str) -> None:
     """The step's own word counts first; Argo's message comes with what a person can do."""
     annotations = {"ips-flow.io/error": error} if error else {}
-    seen = task.read(workflow(phase, message=said, annotations=annotations))
-    document = to_json(seen, NOW)
+    seen = task.read_task(workflow(phase, message=said, annotations=annotations))
+    document = task_json(seen, NOW)
     assert (document["status"], document["errorMessage"]) == ("failed", message)
 
 
@@ -253,8 +263,10 @@ def test_json_has_the_shape_of_the_contract() -> None:
     """`-o json` prints these fields, with times in RFC 3339 and null for what is not known."""
     results = {"a": PULLED, "b": FAILED}
     the_plan = plan(waves=(2,), warm=0)
-    seen = task.read(workflow("Failed", annotations=verdict_annotation(the_plan, results)), results=results)
-    assert to_json(seen, NOW) == {
+    seen = task.read_task(
+        workflow("Failed", annotations=verdict_annotation(the_plan, results)), results=results
+    )
+    assert task_json(seen, NOW) == {
         "taskId": "nightly",
         "namespace": "warm",
         "uid": "u-1",
@@ -338,13 +350,13 @@ def test_json_has_the_shape_of_the_contract() -> None:
 def test_lists_are_brief() -> None:
     """A list has no node statuses, and at most 20 failures a task."""
     results = {f"n{number:02}": FAILED for number in range(30)}
-    seen = task.read(
+    seen = task.read_task(
         workflow("Failed", annotations=verdict_annotation(plan(waves=(30,)), results)), results=results
     )
-    brief = to_json(seen, NOW, brief=True)
+    brief = task_json(seen, NOW, brief=True)
     assert "nodeStatuses" not in brief
     assert len(brief["failedNodeDetails"]) == 20
-    assert len(to_json(seen, NOW)["failedNodeDetails"]) == 30
+    assert len(task_json(seen, NOW)["failedNodeDetails"]) == 30
 
 
 def test_a_task_of_the_ui_form_is_read_from_its_plain_arguments() -> None:
@@ -355,7 +367,7 @@ def test_a_task_of_the_ui_form_is_read_from_its_plain_arguments() -> None:
         {"name": "images", "value": "busybox:1\nredis:8\n"},
         {"name": "batch-size", "value": "3"},
     ]
-    seen = task.read(made)
+    seen = task.read_task(made)
     assert (seen.images, seen.request["batchSize"]) == (("busybox:1", "redis:8"), 3)
 
 
@@ -382,13 +394,13 @@ def test_the_priority_is_the_one_in_force(
         made.pop("status")
     else:
         made["spec"] = spec
-    assert task.read(made).priority == priority
+    assert task.read_task(made).priority == priority
 
 
 @pytest.mark.parametrize("broken", ["{", '{"status": 1}', "[]"])
 def test_a_broken_annotation_is_none(broken: str) -> None:
     """What someone else's hand wrote into an annotation does not break a list."""
-    seen = task.read(
+    seen = task.read_task(
         workflow("Running", annotations={"ips-flow.io/plan": broken, "ips-flow.io/verdict": broken})
     )
     assert (seen.status, seen.plan, seen.verdict) == ("running", None, None)
@@ -397,26 +409,26 @@ def test_a_broken_annotation_is_none(broken: str) -> None:
 def owing(**record: Any) -> task.Task:
     """A completed task that owes a notice, and what is recorded of that."""
     the_plan, results = plan(waves=(1,)), {"a": PULLED}
-    said = judge(
+    said = decide_verdict(
         the_plan, results, stopped=False, error="", uid="u-1", started_at=AT, at=AT, seconds=1, notify=True
     )
     annotations = {"ips-flow.io/verdict": said.to_json()}
     if record:
         made = Notice(id=said.event_id, event="task.completed", first=AT, last=AT, **record)
         annotations["ips-flow.io/notice"] = made.to_json()
-    return task.read(workflow("Succeeded", annotations=annotations))
+    return task.read_task(workflow("Succeeded", annotations=annotations))
 
 
 def test_the_notice_of_a_task() -> None:
     """What became of it; pending while nobody has tried."""
     pending = {"outcome": "pending", "reason": None, "tries": 0, "lastAt": None}
-    assert to_json(owing(), NOW)["notice"] == pending
+    assert task_json(owing(), NOW)["notice"] == pending
     seen = owing(
         outcome="undelivered", status=502, reason="HTTP 502", target="https://hooks.example", tries=4
     )
     told = {"outcome": "undelivered", "reason": "HTTP 502", "tries": 4, "lastAt": AT}
-    assert to_json(seen, NOW)["notice"] == told
-    assert to_json(seen, NOW, brief=True)["notice"] == told
+    assert task_json(seen, NOW)["notice"] == told
+    assert task_json(seen, NOW, brief=True)["notice"] == told
 
 
 @pytest.mark.parametrize(
@@ -444,5 +456,5 @@ def test_the_notice_as_a_line(record: dict[str, Any], line: str) -> None:
 
 def test_a_task_that_owes_no_notice_says_nothing_of_one() -> None:
     """Neither as JSON nor as a line."""
-    seen = task.read(workflow("Running"))
-    assert (to_json(seen, NOW)["notice"], tables.notice_line(seen)) == (None, "")
+    seen = task.read_task(workflow("Running"))
+    assert (task_json(seen, NOW)["notice"], tables.notice_line(seen)) == (None, "")

@@ -194,7 +194,7 @@ def test_a_task_that_ends_without_a_verdict_gets_a_grace(server: ApiServer, kube
     """After Argo's end the verdict is awaited for a while; without it the phase counts."""
     submit(kube, name="a")
     Argo(server, "a").phase("Failed", "child failed")
-    last = follow.to_the_end(kube, "warm", "a", grace=0.2)
+    last = follow.wait_for_end(kube, "warm", "a", grace=0.2)
     assert (last.status, last.message) == (
         "failed",
         "the Workflow ended without a verdict: child failed; see `ips-flow logs`",
@@ -209,7 +209,7 @@ def test_a_verdict_that_comes_late_still_counts(server: ApiServer, kube: Kube) -
     argo.phase("Failed", "child failed")
     timer = threading.Timer(0.3, argo.verdict, [{"n": pulled()}])
     timer.start()
-    assert follow.to_the_end(kube, "warm", "a").status == "completed"
+    assert follow.wait_for_end(kube, "warm", "a").status == "completed"
     timer.join()
 
 
@@ -218,7 +218,7 @@ def test_a_terminated_task_has_no_verdict_to_wait_for(server: ApiServer, kube: K
     submit(kube, name="a")
     tasks.cancel(kube, "warm", "a")
     Argo(server, "a").phase("Succeeded")
-    last = follow.to_the_end(kube, "warm", "a", grace=60)
+    last = follow.wait_for_end(kube, "warm", "a", grace=60)
     assert (last.status, last.message) == ("cancelled", "cancelled before it was planned")
 
 

@@ -18,7 +18,7 @@ from ips_flows.core.constants import (
 from ips_flows.core.notice import notice
 from ips_flows.core.notice.notice import Notice, Outcome, Webhook
 from ips_flows.core.reconcile import decide, finish_job
-from ips_flows.core.reconcile.decide import ANNOTATION_TRY, Decision, Do, Ledger
+from ips_flows.core.reconcile.decide import ANNOTATION_TRY, Action, Decision, TaskIndex
 from tests.unit.samples import node
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -83,94 +83,98 @@ def job(
 @pytest.mark.parametrize(
     ("found", "its_job", "expected"),
     [
-        (workflow(), None, Decision(Do.START, 1)),
-        (workflow(ended=59), None, Decision(Do.WAIT)),
-        (workflow(phase="Running"), None, Decision(Do.DONE)),
-        (workflow(phase="Succeeded", annotations=DONE), None, Decision(Do.DONE)),
-        (workflow(annotations={ANNOTATION_VERDICT: "{}"}), None, Decision(Do.START, 1)),
-        (workflow(), job(), Decision(Do.WAIT)),
-        (workflow(), job("Failed", ended=9), Decision(Do.WAIT)),
-        (workflow(), job("Failed", ended=10), Decision(Do.REPLACE, 2)),
-        (workflow(), job("Complete", ended=10), Decision(Do.REPLACE, 2)),
-        (workflow(), job("Failed", ended=19, number=2), Decision(Do.WAIT)),
-        (workflow(), job("Failed", ended=20, number=2), Decision(Do.REPLACE, 3)),
-        (workflow(), job("Failed", ended=300, number=90), Decision(Do.REPLACE, 91)),
+        (workflow(), None, Decision(Action.START, 1)),
+        (workflow(ended=59), None, Decision(Action.WAIT)),
+        (workflow(phase="Running"), None, Decision(Action.DONE)),
+        (workflow(phase="Succeeded", annotations=DONE), None, Decision(Action.DONE)),
+        (workflow(annotations={ANNOTATION_VERDICT: "{}"}), None, Decision(Action.START, 1)),
+        (workflow(), job(), Decision(Action.WAIT)),
+        (workflow(), job("Failed", ended=9), Decision(Action.WAIT)),
+        (workflow(), job("Failed", ended=10), Decision(Action.REPLACE, 2)),
+        (workflow(), job("Complete", ended=10), Decision(Action.REPLACE, 2)),
+        (workflow(), job("Failed", ended=19, number=2), Decision(Action.WAIT)),
+        (workflow(), job("Failed", ended=20, number=2), Decision(Action.REPLACE, 3)),
+        (workflow(), job("Failed", ended=300, number=90), Decision(Action.REPLACE, 91)),
     ],
 )
 def test_an_ended_task(found: Any, its_job: Any, expected: Decision) -> None:
     """A minute after its end it gets a finish Job; one that failed is replaced after a growing pause."""
-    assert decide.for_ended(found, its_job, NOW) == expected
+    assert decide.decide_ended(found, its_job, NOW) == expected
 
 
 def test_a_terminated_task_is_not_left_to_argo() -> None:
     """Argo runs no exit handler of a Workflow that was terminated, so there is nothing to wait for."""
     found = workflow(ended=1)
     found["spec"]["shutdown"] = "Stop"
-    assert decide.for_ended(found, None, NOW) == Decision(Do.WAIT)
+    assert decide.decide_ended(found, None, NOW) == Decision(Action.WAIT)
     found["spec"]["shutdown"] = "Terminate"
-    assert decide.for_ended(found, None, NOW) == Decision(Do.START, 1)
+    assert decide.decide_ended(found, None, NOW) == Decision(Action.START, 1)
 
 
 @pytest.mark.parametrize(
     ("annotations", "its_job", "expected"),
     [
         # owed and never tried
-        (owing(), None, Decision(Do.START, 1)),
-        (owing(notify=False), None, Decision(Do.DONE)),
-        (owing(), job(), Decision(Do.WAIT)),
-        (owing(), job("Failed", ended=9), Decision(Do.WAIT)),
-        (owing(), job("Failed", ended=10), Decision(Do.REPLACE, 2)),
-        (owing(DAY), None, Decision(Do.DONE)),
+        (owing(), None, Decision(Action.START, 1)),
+        (owing(notify=False), None, Decision(Action.DONE)),
+        (owing(), job(), Decision(Action.WAIT)),
+        (owing(), job("Failed", ended=9), Decision(Action.WAIT)),
+        (owing(), job("Failed", ended=10), Decision(Action.REPLACE, 2)),
+        (owing(DAY), None, Decision(Action.DONE)),
         # settled
-        (owing(record=sent(300, outcome="delivered")), None, Decision(Do.DONE)),
-        (owing(record=sent(300, outcome="gone")), None, Decision(Do.DONE)),
-        (owing(record=sent(300, outcome="refused")), None, Decision(Do.DONE)),
+        (owing(record=sent(300, outcome="delivered")), None, Decision(Action.DONE)),
+        (owing(record=sent(300, outcome="gone")), None, Decision(Action.DONE)),
+        (owing(record=sent(300, outcome="refused")), None, Decision(Action.DONE)),
         # undelivered by Argo's own finish
-        (owing(record=sent(59)), None, Decision(Do.WAIT)),
-        (owing(record=sent(60)), None, Decision(Do.START, 2)),
+        (owing(record=sent(59)), None, Decision(Action.WAIT)),
+        (owing(record=sent(60)), None, Decision(Action.START, 2)),
         # undelivered by Jobs: the pause counts from the last try
-        (owing(record=sent(119, 2)), job("Complete", ended=118, made=130), Decision(Do.WAIT)),
-        (owing(record=sent(120, 2)), job("Complete", ended=119, made=130), Decision(Do.REPLACE, 2)),
-        (owing(record=sent(29 * MINUTE, 40)), None, Decision(Do.WAIT)),
-        (owing(record=sent(30 * MINUTE, 40)), None, Decision(Do.START, 41)),
-        (owing(record=sent(600, 2)), job(), Decision(Do.WAIT)),
-        (owing(record=sent(600, 2)), job("Failed", ended=5, made=60), Decision(Do.WAIT)),
-        (owing(record=sent(600, 2)), job("Failed", ended=10, made=60), Decision(Do.REPLACE, 2)),
+        (owing(record=sent(119, 2)), job("Complete", ended=118, made=130), Decision(Action.WAIT)),
+        (owing(record=sent(120, 2)), job("Complete", ended=119, made=130), Decision(Action.REPLACE, 2)),
+        (owing(record=sent(29 * MINUTE, 40)), None, Decision(Action.WAIT)),
+        (owing(record=sent(30 * MINUTE, 40)), None, Decision(Action.START, 41)),
+        (owing(record=sent(600, 2)), job(), Decision(Action.WAIT)),
+        (owing(record=sent(600, 2)), job("Failed", ended=5, made=60), Decision(Action.WAIT)),
+        (owing(record=sent(600, 2)), job("Failed", ended=10, made=60), Decision(Action.REPLACE, 2)),
         # as long as the receiver wants
-        (owing(record=sent(120, not_before=-30)), None, Decision(Do.WAIT)),
-        (owing(record=sent(120, not_before=1)), None, Decision(Do.START, 2)),
+        (owing(record=sent(120, not_before=-30)), None, Decision(Action.WAIT)),
+        (owing(record=sent(120, not_before=1)), None, Decision(Action.START, 2)),
         # an image that knows no notices: its Jobs succeed and record nothing
-        (owing(), job("Complete", ended=59, made=70), Decision(Do.WAIT)),
-        (owing(), job("Complete", ended=60, made=70), Decision(Do.REPLACE, 2)),
-        (owing(), job("Complete", ended=119, number=2, made=130), Decision(Do.WAIT)),
-        (owing(), job("Complete", ended=29 * MINUTE, number=9, made=1800), Decision(Do.WAIT)),
-        (owing(record=sent(9000)), job("Complete", ended=1199, number=5, made=1210), Decision(Do.WAIT)),
-        (owing(record=sent(9000)), job("Complete", ended=1200, number=5, made=1210), Decision(Do.REPLACE, 6)),
+        (owing(), job("Complete", ended=59, made=70), Decision(Action.WAIT)),
+        (owing(), job("Complete", ended=60, made=70), Decision(Action.REPLACE, 2)),
+        (owing(), job("Complete", ended=119, number=2, made=130), Decision(Action.WAIT)),
+        (owing(), job("Complete", ended=29 * MINUTE, number=9, made=1800), Decision(Action.WAIT)),
+        (owing(record=sent(9000)), job("Complete", ended=1199, number=5, made=1210), Decision(Action.WAIT)),
+        (
+            owing(record=sent(9000)),
+            job("Complete", ended=1200, number=5, made=1210),
+            Decision(Action.REPLACE, 6),
+        ),
         # somebody's or a newer program's record
-        (owing() | {ANNOTATION_NOTICE: "?"}, None, Decision(Do.DONE)),
-        (owing() | {ANNOTATION_NOTICE: '{"v": 99}'}, None, Decision(Do.DONE)),
+        (owing() | {ANNOTATION_NOTICE: "?"}, None, Decision(Action.DONE)),
+        (owing() | {ANNOTATION_NOTICE: '{"v": 99}'}, None, Decision(Action.DONE)),
         # no day is over before the verdict is complete
-        ({ANNOTATION_VERDICT: owing(2 * DAY)[ANNOTATION_VERDICT]}, None, Decision(Do.START, 1)),
+        ({ANNOTATION_VERDICT: owing(2 * DAY)[ANNOTATION_VERDICT]}, None, Decision(Action.START, 1)),
     ],
 )
 def test_an_owed_notice(annotations: Any, its_job: Any, expected: Decision) -> None:
     """It is tried again after growing pauses for a day; what else is missing goes by the shorter ones."""
-    assert decide.for_ended(workflow(ended=9000, annotations=annotations), its_job, NOW) == expected
+    assert decide.decide_ended(workflow(ended=9000, annotations=annotations), its_job, NOW) == expected
 
 
 def test_the_pauses_between_two_rounds() -> None:
     """1, 2, 5, 10, 20 and then always 30 minutes: about fifty in a day."""
-    assert [notice.pause(rounds) / MINUTE for rounds in range(8)] == [1, 1, 2, 5, 10, 20, 30, 30]
+    assert [notice.retry_pause(rounds) / MINUTE for rounds in range(8)] == [1, 1, 2, 5, 10, 20, 30, 30]
     at, rounds = 0.0, 1
     while at < DAY:
-        at += notice.pause(rounds)
+        at += notice.retry_pause(rounds)
         rounds += 1
     assert rounds == 53
 
 
 def test_what_waits_for_its_next_try_is_not_looked_at() -> None:
     """A receiver that is down for a day costs no call every few seconds."""
-    ledger = Ledger(now=lambda: NOW)
+    ledger = TaskIndex(now=lambda: NOW)
     ledger.replace(
         [
             workflow("never", annotations=owing()),
@@ -189,23 +193,28 @@ def test_what_waits_for_its_next_try_is_not_looked_at() -> None:
 @pytest.mark.parametrize(
     ("annotations", "deleted", "its_job", "expected"),
     [
-        ({}, 30, None, Decision(Do.DONE)),
-        (WEBHOOK, 19, None, Decision(Do.WAIT)),
-        (WEBHOOK, 20, None, Decision(Do.START, 1)),
-        (WEBHOOK, 30, job(), Decision(Do.WAIT)),
-        (WEBHOOK, DAY, None, Decision(Do.DONE)),
-        (WEBHOOK | {ANNOTATION_NOTICE: sent(9, outcome="delivered").to_json()}, 30, None, Decision(Do.DONE)),
-        (WEBHOOK | {ANNOTATION_NOTICE: sent(59).to_json()}, 90, None, Decision(Do.WAIT)),
+        ({}, 30, None, Decision(Action.DONE)),
+        (WEBHOOK, 19, None, Decision(Action.WAIT)),
+        (WEBHOOK, 20, None, Decision(Action.START, 1)),
+        (WEBHOOK, 30, job(), Decision(Action.WAIT)),
+        (WEBHOOK, DAY, None, Decision(Action.DONE)),
+        (
+            WEBHOOK | {ANNOTATION_NOTICE: sent(9, outcome="delivered").to_json()},
+            30,
+            None,
+            Decision(Action.DONE),
+        ),
+        (WEBHOOK | {ANNOTATION_NOTICE: sent(59).to_json()}, 90, None, Decision(Action.WAIT)),
         (
             WEBHOOK | {ANNOTATION_NOTICE: sent(60).to_json()},
             90,
             job("Complete", ended=58, made=70),
-            Decision(Do.REPLACE, 2),
+            Decision(Action.REPLACE, 2),
         ),
-        (WEBHOOK | owing(), 30, None, Decision(Do.START, 1)),
-        (WEBHOOK | owing(DAY), 30, None, Decision(Do.DONE)),
-        (WEBHOOK | owing(notify=False), 30, None, Decision(Do.DONE)),
-        (owing(), 30, None, Decision(Do.DONE)),  # nobody knows any more whom to tell
+        (WEBHOOK | owing(), 30, None, Decision(Action.START, 1)),
+        (WEBHOOK | owing(DAY), 30, None, Decision(Action.DONE)),
+        (WEBHOOK | owing(notify=False), 30, None, Decision(Action.DONE)),
+        (owing(), 30, None, Decision(Action.DONE)),  # nobody knows any more whom to tell
     ],
 )
 def test_the_notice_of_a_deleted_task(
@@ -213,7 +222,7 @@ def test_the_notice_of_a_deleted_task(
 ) -> None:
     """It is owed by the verdict, or because there is none; for a day, like any other."""
     metadata = workflow(annotations=annotations)["metadata"]
-    decided = decide.for_deleted(metadata, ago(deleted), left=lambda: False, job=its_job, now=NOW)
+    decided = decide.decide_deleted(metadata, ago(deleted), left=lambda: False, job=its_job, now=NOW)
     assert decided == expected
 
 
@@ -236,7 +245,7 @@ def test_a_job_that_is_being_deleted_is_waited_for() -> None:
     """Its name is not free yet."""
     leaving = job("Failed", ended=100)
     leaving["metadata"]["deletionTimestamp"] = ago(1)
-    assert decide.for_ended(workflow(), leaving, NOW) == Decision(Do.WAIT)
+    assert decide.decide_ended(workflow(), leaving, NOW) == Decision(Action.WAIT)
 
 
 def test_the_back_off_is_bounded() -> None:
@@ -251,18 +260,18 @@ def test_the_back_off_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("deleted", "left", "its_job", "expected"),
     [
-        (0, False, None, Do.DONE),
-        (19, True, None, Do.WAIT),
-        (20, True, None, Do.START),
-        (60, True, job(), Do.WAIT),
-        (60, True, job("Complete", ended=60), Do.REPLACE),
-        (60, False, job("Complete", ended=1), Do.DONE),
+        (0, False, None, Action.DONE),
+        (19, True, None, Action.WAIT),
+        (20, True, None, Action.START),
+        (60, True, job(), Action.WAIT),
+        (60, True, job("Complete", ended=60), Action.REPLACE),
+        (60, False, job("Complete", ended=1), Action.DONE),
     ],
 )
-def test_a_deleted_task(deleted: float, left: bool, its_job: Any, expected: Do) -> None:
+def test_a_deleted_task(deleted: float, left: bool, its_job: Any, expected: Action) -> None:
     """Garbage collection goes first; only what it leaves behind is worth a Job."""
     metadata = workflow()["metadata"]
-    decided = decide.for_deleted(metadata, ago(deleted), left=lambda: left, job=its_job, now=NOW)
+    decided = decide.decide_deleted(metadata, ago(deleted), left=lambda: left, job=its_job, now=NOW)
     assert decided.do is expected
 
 
@@ -270,7 +279,7 @@ def test_what_is_due() -> None:
     """Tasks that have ended and lack a mark, the oldest first; those that are being deleted are left to it."""
     leaving = workflow("d")
     leaving["metadata"]["deletionTimestamp"] = ago(1)
-    ledger = Ledger(now=lambda: NOW)
+    ledger = TaskIndex(now=lambda: NOW)
     ledger.replace(
         [
             workflow("young", ended=70),
@@ -287,7 +296,7 @@ def test_deletions_are_noticed_in_a_watch_and_in_a_new_list() -> None:
     """Also those that happened while nobody watched, and where the name was taken again; finished tasks are no loss."""
     again = workflow("b")
     again["metadata"]["uid"] = "another"
-    ledger = Ledger(now=lambda: NOW)
+    ledger = TaskIndex(now=lambda: NOW)
     ledger.replace([workflow("a"), workflow("b"), workflow("c", annotations=DONE), workflow("e")])
     ledger.change(workflow("a"), gone=True)
     ledger.replace([again, workflow("e")])

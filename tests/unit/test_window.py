@@ -4,43 +4,43 @@ import random
 
 import pytest
 
-from ips_flows.core.plan.window import Standing, breaker_open, parallelism, resized, startable
+from ips_flows.core.plan.window import WindowState, breaker_open, job_parallelism, parse_window, ungatable
 
 
-def standing(**values: object) -> Standing:
+def state(**values: object) -> WindowState:
     defaults: dict[str, object] = {"window": 2, "pulling": 0, "gated": (), "ended": 0, "reached": 0}
-    return Standing(**{**defaults, **values})  # type: ignore[arg-type]
+    return WindowState(**{**defaults, **values})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
-        (standing(gated=(0, 1, 2)), [0, 1]),
-        (standing(gated=(2, 1, 0)), [0, 1]),
-        (standing(gated=(1, 2), pulling=1), [1]),
-        (standing(gated=(2,), pulling=2), []),
-        (standing(gated=(2, 3), pulling=1, ended=1, reached=1), [2]),
-        (standing(gated=(2, 3), pulling=0, ended=2, reached=1), [2, 3]),
-        (standing(gated=(3,), pulling=3, ended=1, reached=1), []),
+        (state(gated=(0, 1, 2)), [0, 1]),
+        (state(gated=(2, 1, 0)), [0, 1]),
+        (state(gated=(1, 2), pulling=1), [1]),
+        (state(gated=(2,), pulling=2), []),
+        (state(gated=(2, 3), pulling=1, ended=1, reached=1), [2]),
+        (state(gated=(2, 3), pulling=0, ended=2, reached=1), [2, 3]),
+        (state(gated=(3,), pulling=3, ended=1, reached=1), []),
     ],
 )
-def test_free_places_go_to_the_lowest_indexes(now: Standing, expected: list[int]) -> None:
+def test_free_places_go_to_the_lowest_indexes(now: WindowState, expected: list[int]) -> None:
     """As many nodes start as the window has free places, in the order of their indexes."""
-    assert list(startable(now)) == expected
+    assert list(ungatable(now)) == expected
 
 
 def test_the_first_window_is_a_probe() -> None:
     """Until a node holds an image, a failed node's place is not given away."""
-    assert list(startable(standing(gated=(2, 3), pulling=1, ended=1, reached=0))) == []
-    assert list(startable(standing(gated=(2, 3), pulling=1, awaited=1, reached=0))) == []
+    assert list(ungatable(state(gated=(2, 3), pulling=1, ended=1, reached=0))) == []
+    assert list(ungatable(state(gated=(2, 3), pulling=1, awaited=1, reached=0))) == []
 
 
 def test_the_breaker_opens_after_a_whole_window_without_an_image() -> None:
     """A first window that brings nothing stops the rest; one image on one node keeps it shut."""
-    assert breaker_open(standing(ended=2, reached=0))
-    assert not breaker_open(standing(ended=2, reached=1))
-    assert not breaker_open(standing(ended=1, reached=0, pulling=1))
-    assert list(startable(standing(ended=2, reached=0, gated=(2, 3)))) == []
+    assert breaker_open(state(ended=2, reached=0))
+    assert not breaker_open(state(ended=2, reached=1))
+    assert not breaker_open(state(ended=1, reached=0, pulling=1))
+    assert list(ungatable(state(ended=2, reached=0, gated=(2, 3)))) == []
 
 
 def test_never_more_than_the_window_pull() -> None:
@@ -50,8 +50,8 @@ def test_never_more_than_the_window_pull() -> None:
         nodes, window = generator.randint(1, 40), generator.randint(1, 12)
         gated, pulling, ended, reached = set(range(nodes)), set[int](), 0, 0
         while gated or pulling:
-            now = Standing(window, len(pulling), tuple(gated), ended, reached)
-            start = set(startable(now))
+            now = WindowState(window, len(pulling), tuple(gated), ended, reached)
+            start = set(ungatable(now))
             assert start <= gated
             gated -= start
             pulling |= start
@@ -69,18 +69,18 @@ def test_never_more_than_the_window_pull() -> None:
 )
 def test_the_job_holds_a_reserve(window: int, nodes: int, pods: int) -> None:
     """The Job's parallelism is the window and a quarter more, never above the nodes."""
-    assert parallelism(window, nodes) == pods
+    assert job_parallelism(window, nodes) == pods
 
 
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
-        (standing(barrier=0, gated=(0, 1, 2)), [0, 1]),
-        (standing(barrier=0, gated=(2, 3), pulling=1, ended=1, reached=1), []),
-        (standing(barrier=0, gated=(2, 3, 4), ended=2, reached=2), [2, 3]),
-        (standing(barrier=0, gated=(3, 4), pulling=1, ended=2, reached=2), [3]),
-        (standing(barrier=3, gated=(3, 4), pulling=1, ended=2, reached=2), []),
-        (standing(barrier=3, gated=(3, 4, 5), ended=3, reached=3), [3, 4]),
+        (state(barrier=0, gated=(0, 1, 2)), [0, 1]),
+        (state(barrier=0, gated=(2, 3), pulling=1, ended=1, reached=1), []),
+        (state(barrier=0, gated=(2, 3, 4), ended=2, reached=2), [2, 3]),
+        (state(barrier=0, gated=(3, 4), pulling=1, ended=2, reached=2), [3]),
+        (state(barrier=3, gated=(3, 4), pulling=1, ended=2, reached=2), []),
+        (state(barrier=3, gated=(3, 4, 5), ended=3, reached=3), [3, 4]),
     ],
     ids=[
         "the first batch",
@@ -91,9 +91,9 @@ def test_the_job_holds_a_reserve(window: int, nodes: int, pods: int) -> None:
         "a batch of the new window",
     ],
 )
-def test_batches_have_a_strict_barrier(now: Standing, expected: list[int]) -> None:
+def test_batches_have_a_strict_barrier(now: WindowState, expected: list[int]) -> None:
     """The next batch starts when every node of the one before has ended, whatever the window was then."""
-    assert list(startable(now)) == expected
+    assert list(ungatable(now)) == expected
 
 
 def test_batches_in_any_run() -> None:
@@ -104,8 +104,8 @@ def test_batches_in_any_run() -> None:
         waiting, pulling, started, ended = list(range(nodes)), set[int](), 0, 0
         while waiting or pulling:
             there = waiting[: generator.randint(1, window)]  # not every pod is made yet
-            now = Standing(window, len(pulling), tuple(there), ended, ended, barrier=0)
-            for index in startable(now):
+            now = WindowState(window, len(pulling), tuple(there), ended, ended, barrier=0)
+            for index in ungatable(now):
                 waiting.remove(index)
                 batch = started // window
                 assert all(one // window == batch for one in pulling)
@@ -120,8 +120,8 @@ def test_batches_in_any_run() -> None:
 def test_a_pause_starts_nothing() -> None:
     """With window 0 no node starts, and the breaker does not judge."""
     for barrier in (None, 0):
-        paused = standing(window=0, gated=(1, 2), ended=3, reached=0, barrier=barrier)
-        assert list(startable(paused)) == []
+        paused = state(window=0, gated=(1, 2), ended=3, reached=0, barrier=barrier)
+        assert list(ungatable(paused)) == []
         assert not breaker_open(paused)
 
 
@@ -144,4 +144,4 @@ def test_a_pause_starts_nothing() -> None:
 )
 def test_another_window(text: str, expected: int | None) -> None:
     """A number, 0 for a pause, or a percentage of the eligible nodes, rounded up; nothing else."""
-    assert resized(text, 25) == expected
+    assert parse_window(text, 25) == expected

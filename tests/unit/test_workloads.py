@@ -103,7 +103,7 @@ def test_a_cluster_without_argo(server: ApiServer, kube: Kube) -> None:
     server.groups.discard("argoproj.io")
     put(server, "deployments", "x", "a:1")
     found = read(kube)
-    assert ([use.image for use in found.uses], found.remarks) == (["a:1"], ())
+    assert ([use.image for use in found.uses], found.notes) == (["a:1"], ())
 
 
 def test_a_cluster_without_a_usual_kind(server: ApiServer, kube: Kube) -> None:
@@ -119,7 +119,7 @@ def test_a_missing_right_is_told(server: ApiServer, kube: Kube) -> None:
     put(server, "deployments", "x", "a:1")
     found = read(kube)
     assert [use.image for use in found.uses] == ["a:1"]
-    assert [(str(one), one.missing) for one in found.remarks] == [
+    assert [(str(one), one.missing) for one in found.notes] == [
         (
             "CronJob/warm/?: not read, since me may not list cronjobs.batch in namespace warm",
             True,
@@ -238,9 +238,9 @@ def test_who_may_not_see_custom_kinds(server: ApiServer, kube: Kube) -> None:
     put(server, "deployments", "x", "a:1")
     found = read(kube)
     assert [use.image for use in found.uses] == ["a:1"]
-    (remark,) = found.remarks
-    assert not remark.missing
-    assert str(remark).startswith(
+    (note,) = found.notes
+    assert not note.missing
+    assert str(note).startswith(
         "custom kinds are not looked for, only those of --kind, since me may not list"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ips_flows.cli.options.common import Target, example
-from ips_flows.cli.options.for_each_task import each, several_options
+from ips_flows.cli.options.for_each_task import for_each, several_options
 from ips_flows.cli.output.console import put
 
 
@@ -42,12 +42,12 @@ def cancel_command(
             put(f"task {name} {'cancelled' if found.shutdown == 'Terminate' else 'is being cancelled'}")
 
     def await_end(name: str) -> None:
-        ended = follow.to_the_end(kube, namespace, name, timeout=timeout, view=Lines())
+        ended = follow.follow_one(kube, namespace, name, timeout=timeout, view=Lines())
         put(f"task {name} {summary_line(ended)}")
 
     left = "the tasks end without this command; `ips-flow list` shows when"
     # All are stopped before any is waited for: else one that waits in the queue starts in the meantime.
-    code = each(names, cancel, left=left)
+    code = for_each(names, cancel, left=left)
     if wait:
-        code = each(stopping, await_end, left=left) or code
+        code = for_each(stopping, await_end, left=left) or code
     context.exit(code)

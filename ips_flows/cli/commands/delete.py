@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ips_flows.cli.options.common import Target, example
-from ips_flows.cli.options.for_each_task import each, several_options
+from ips_flows.cli.options.for_each_task import for_each, several_options
 from ips_flows.cli.output.console import put, say
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def delete_command(
     kube, namespace = target.connect()
 
     def delete(name: str) -> None:
-        found = task.read(tasks.workflow(kube, namespace, name))
+        found = task.read_task(tasks.workflow(kube, namespace, name))
         if not now:
             _await_record(kube, namespace, found, timeout)
         if not tasks.delete(kube, namespace, found):
@@ -51,7 +51,7 @@ def delete_command(
         put(f"task {name} deleted")
 
     left = "not deleted: its end is not recorded yet; delete again when it is, or with --now"
-    context.exit(each(names, delete, left=left))
+    context.exit(for_each(names, delete, left=left))
 
 
 def _await_record(kube: Kube, namespace: str, found: Task, timeout: float | None) -> None:
@@ -64,7 +64,7 @@ def _await_record(kube: Kube, namespace: str, found: Task, timeout: float | None
     from ips_flows.cli.session import follow  # noqa: PLC0415
     from ips_flows.core.constants import LABEL_VERDICT  # noqa: PLC0415
     from ips_flows.core.errors import TaskEndedError  # noqa: PLC0415
-    from ips_flows.kube.lease import keeper_works  # noqa: PLC0415
+    from ips_flows.kube.lease import keeper_is_active  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
 
     name, began = found.name, time.monotonic()
@@ -72,14 +72,14 @@ def _await_record(kube: Kube, namespace: str, found: Task, timeout: float | None
         say(f"{name}: has not ended: cancelling it first")
         with suppress(TaskEndedError):  # by itself, at this moment
             tasks.cancel(kube, namespace, name)
-        found = follow.to_the_end(kube, namespace, name, timeout=timeout, view=Lines())
+        found = follow.follow_one(kube, namespace, name, timeout=timeout, view=Lines())
     if LABEL_VERDICT in found.labels or found.shutdown == "Terminate":  # that runs no last step
         return
-    if not keeper_works(kube, namespace):
+    if not keeper_is_active(kube, namespace):
         say(f"{name}: has ended without a verdict, and no keeper is there to write it: deleting it as it is")
         return
     say(f"{name}: has ended without a verdict: the keeper has {_KEEPER_SECONDS:.0f} s to write it")
     left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
-    found = follow.to_the_end(kube, namespace, name, timeout=left, view=Silence(), grace=_KEEPER_SECONDS)
+    found = follow.follow_one(kube, namespace, name, timeout=left, view=Silence(), grace=_KEEPER_SECONDS)
     if LABEL_VERDICT not in found.labels:
         say(f"{name}: the keeper wrote no verdict: deleting it as it is")

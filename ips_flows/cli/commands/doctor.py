@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options
+
+if TYPE_CHECKING:
+    from ips_flows.operations.doctor import Finding
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -16,7 +20,6 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @target_options
 def doctor_command(target: Target, output: str) -> int:
     """Check that everything is there, and say how to mend what is not. Exits 1 when something fails."""
-    import dataclasses  # noqa: PLC0415
     import json  # noqa: PLC0415
 
     from ips_flows.cli.output.console import colours, put  # noqa: PLC0415
@@ -31,8 +34,17 @@ def doctor_command(target: Target, output: str) -> int:
             if colours(sys.stdout):
                 mark = click.style(mark, fg=_COLOURS[finding.level])
             put(f" {finding.subject}: {finding.message}", mark=mark)
-            if finding.level != "ok" and finding.mend:
-                put(f"      → {finding.mend}")
+            if finding.level != "ok" and finding.hint:
+                put(f"      → {finding.hint}")
     if output == "json":
-        put(json.dumps({"findings": [dataclasses.asdict(finding) for finding in found]}, indent=2))
+        put(json.dumps({"findings": [_as_json(finding) for finding in found]}, indent=2))
     return 1 if any(finding.level == "fail" for finding in found) else 0
+
+
+def _as_json(finding: Finding) -> dict[str, str]:
+    return {
+        "level": finding.level,
+        "subject": finding.subject,
+        "message": finding.message,
+        "mend": finding.hint,
+    }

@@ -33,7 +33,7 @@ def get_command(
         return
     from ips_flows.operations.follow import follow  # noqa: PLC0415
 
-    printer = out.Changes(output)
+    printer = out.TaskChanges(output)
     last = None
     for seen in follow(kube, namespace, name, narrate=say):
         if seen is not None:

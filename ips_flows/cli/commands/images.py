@@ -97,7 +97,7 @@ def images_command(
         _write(found, split)
     else:
         _put(found, output)
-    context.exit(int(any(remark.missing for remark in found.remarks)))
+    context.exit(int(any(note.missing for note in found.notes)))
 
 
 def _narrate(found: Findings) -> None:
@@ -108,9 +108,9 @@ def _narrate(found: Findings) -> None:
 
     left_out = f"; left out: {counts(found.left_out)}" if found.left_out else ""
     say(f"images: {len(images_of(found.uses))}, objects read: {found.objects}{left_out}")
-    told = sorted(found.remarks, key=lambda remark: not remark.missing)
-    for remark in told[:_REMARKS_SHOWN]:
-        say(f"{'missing' if remark.missing else 'note'}: {remark}")
+    told = sorted(found.notes, key=lambda note: not note.missing)
+    for note in told[:_REMARKS_SHOWN]:
+        say(f"{'missing' if note.missing else 'note'}: {note}")
     if len(told) > _REMARKS_SHOWN:
         say(f"{len(told) - _REMARKS_SHOWN} more remarks: -o json shows all")
 
@@ -162,12 +162,12 @@ def _put_request(found: Findings) -> None:
     from ips_flows.cli.output.console import put, say  # noqa: PLC0415
     from ips_flows.core.discover.requests import MOST_IMAGES, by_placement, everywhere, request_text  # noqa: PLC0415
 
-    wanted = everywhere(found.uses)
-    if wanted is None:
+    draft = everywhere(found.uses)
+    if draft is None:
         raise UsageError("no image was found, so there is nothing to request")
-    if len(wanted.images) > MOST_IMAGES:
+    if len(draft.images) > MOST_IMAGES:
         raise UsageError(
-            f"{len(wanted.images)} images were found; a request has at most {MOST_IMAGES}",
+            f"{len(draft.images)} images were found; a request has at most {MOST_IMAGES}",
             hint="--split DIR writes several requests; -o name lists the images.",
         )
     notes = []
@@ -178,7 +178,7 @@ def _put_request(found: Findings) -> None:
         )
         say(f"note: {notes[0][0].lower()}{notes[0][1:]}")
         say("      --split DIR writes a request for each set, `run --manifest` makes a task for each")
-    put(request_text(wanted, notes).rstrip("\n"))
+    put(request_text(draft, notes).rstrip("\n"))
 
 
 def _write(found: Findings, folder: Path) -> None:
@@ -194,9 +194,9 @@ def _write(found: Findings, folder: Path) -> None:
             raise UsageError(
                 f"{folder}: is not empty, and an older request in it would be taken for a new one"
             )
-        for number, wanted in enumerate(requests, start=1):
+        for number, draft in enumerate(requests, start=1):
             file = folder / f"images-{number}.yaml"
-            file.write_text(request_text(wanted), encoding="utf-8")
+            file.write_text(request_text(draft), encoding="utf-8")
             put(str(file))
     except OSError as error:
         raise UsageError(f"{folder}: can't be written: {error.strerror or error}") from error

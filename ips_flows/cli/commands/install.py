@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ips_flows.cli.options.common import Duration, Target, example, target_options
+from ips_flows.cli.options.common import DurationType, Target, example, target_options
 
 
 @click.command(
@@ -33,7 +33,7 @@ from ips_flows.cli.options.common import Duration, Target, example, target_optio
     help="How many tasks run at once  [default: kept, else 3].",
 )
 @click.option(
-    "--keep", type=Duration(), metavar="DURATION", help="How long ended tasks are kept  [default: 7d]."
+    "--keep", type=DurationType(), metavar="DURATION", help="How long ended tasks are kept  [default: 7d]."
 )
 @click.option(
     "--without-priority-policy",
@@ -79,12 +79,12 @@ def install_command(
     if dry_run:
         import yaml  # noqa: PLC0415
 
-        from ips_flows.operations.install.manifests import PRIORITY, SERVER, load  # noqa: PLC0415
+        from ips_flows.operations.install.manifests import PRIORITY, SERVER, load_manifests  # noqa: PLC0415
 
         namespace = target.namespace or "ips-flow"
         put(
             yaml.safe_dump_all(
-                load(
+                load_manifests(
                     namespace,
                     image=image or "",
                     settings=settings,

@@ -45,9 +45,9 @@ def list_command(
 
 def _watch(kube: Kube, scope: str, *, selector: str, status: tuple[str, ...], output: str) -> None:
     """Print the tasks, then each one again when it changes, until someone presses Ctrl-C."""
-    from ips_flows.cli.output.documents import Changes  # noqa: PLC0415
+    from ips_flows.cli.output.documents import TaskChanges  # noqa: PLC0415
     from ips_flows.operations.follow import watch_tasks  # noqa: PLC0415
 
-    printer = Changes(output, namespaces=not scope)
+    printer = TaskChanges(output, namespaces=not scope)
     for changed in watch_tasks(kube, scope, labels=selector, narrate=say):
         printer.put([one for one in changed if not status or one.status in status])

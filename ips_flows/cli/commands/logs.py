@@ -9,7 +9,7 @@ import click
 from ips_flows.cli.options.common import Target, example, target_options
 from ips_flows.cli.output.console import colours, put, say
 from ips_flows.cli.shell_completion import task_names
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 
 _COLOURS = {"filter": "cyan", "drive": "green", "finish": "magenta"}
 
@@ -24,16 +24,18 @@ def logs_command(*, target: Target, name: str, follow: bool) -> None:
     from ips_flows.operations import logs, tasks  # noqa: PLC0415
 
     kube, namespace = target.connect()
-    found = task.read(tasks.workflow(kube, namespace, name))
-    lines = logs.followed(kube, namespace, name, say) if follow else logs.stored(kube, namespace, name)
+    found = task.read_task(tasks.workflow(kube, namespace, name))
+    lines = (
+        logs.follow_lines(kube, namespace, name, say) if follow else logs.stored_lines(kube, namespace, name)
+    )
     colourful = colours(sys.stdout)
     count = 0
     for count, line in enumerate(lines, start=1):  # noqa: B007
-        prefix = f"[{legible(line.step)}]"
+        prefix = f"[{escape(line.step)}]"
         mark = click.style(prefix, fg=_COLOURS.get(line.step)) if colourful else prefix
-        put(" " + legible(line.text, keep="\t"), mark=mark)
+        put(" " + escape(line.text, keep="\t"), mark=mark)
     if not count:
-        say(_why_nothing(found.ended, logs.any_pods(kube, namespace, name), name))
+        say(_why_nothing(found.ended, logs.has_step_pods(kube, namespace, name), name))
 
 
 def _why_nothing(ended: bool, pods: bool, name: str) -> str:

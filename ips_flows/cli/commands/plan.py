@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options
-from ips_flows.cli.options.registry import DEFAULT_BANDWIDTH, Bandwidth, insecure_option, wishes_of
+from ips_flows.cli.options.registry import DEFAULT_BANDWIDTH, BandwidthType, forecast_options, insecure_option
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.output.console import colours, columns, put, say
 from ips_flows.core.errors import UsageError
 
 if TYPE_CHECKING:
     from ips_flows.core.forecast.forecast import Forecast
-    from ips_flows.core.forecast.issues import Concern
+    from ips_flows.core.forecast.issues import Issue
     from ips_flows.core.request.model import PrewarmRequest
-    from ips_flows.operations.forecast import Observer
+    from ips_flows.operations.forecast import Forecaster
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 
@@ -41,13 +41,15 @@ _COLOURS = {"error": "red", "warning": "yellow"}
 )
 @click.option(
     "--bandwidth",
-    type=Bandwidth(),
+    type=BandwidthType(),
     default=DEFAULT_BANDWIDTH,
     show_default=True,
     metavar="RATE",
     help="What a node gets.",
 )
-@click.option("--registry-bandwidth", type=Bandwidth(), metavar="RATE", help="What all nodes together get.")
+@click.option(
+    "--registry-bandwidth", type=BandwidthType(), metavar="RATE", help="What all nodes together get."
+)
 @insecure_option
 @output_option("table", "wide", "json", "yaml", "request")
 @target_options
@@ -76,32 +78,32 @@ def plan_command(
     text, source = read_text(file, sys.stdin, needed="images" not in overrides, command="plan")
 
     from ips_flows.core.request.model import canonical_json, merge_overrides  # noqa: PLC0415  (pydantic)
-    from ips_flows.operations.forecast import Observer  # noqa: PLC0415  (requests)
+    from ips_flows.operations.forecast import Forecaster  # noqa: PLC0415  (requests)
 
     request = merge_overrides(text, source, overrides)
     kube, namespace = target.connect()
-    wishes = wishes_of(
+    options = forecast_options(
         insecure_registry,
         bandwidth=bandwidth,
         registry_bandwidth=registry_bandwidth,
         check_disk=check_disk,
     )
-    observer = Observer(kube, namespace, wishes)
+    forecaster = Forecaster(kube, namespace, options)
     if pin:
-        request = pinned(observer, request)
+        request = pinned(forecaster, request)
     if output == "request":
         from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
 
         put_document(json.loads(canonical_json(request)), "yaml")
         return
-    forecast = observer.forecast(request)
+    forecast = forecaster.forecast(request)
     put_forecast(forecast, output)
     context.exit(1 if forecast.fails else 0)
 
 
-def pinned(observer: Observer, request: PrewarmRequest, *, mark: str = "") -> PrewarmRequest:
+def pinned(forecaster: Forecaster, request: PrewarmRequest, *, mark: str = "") -> PrewarmRequest:
     """The request with a digest for every tag; says what each tag is now, behind a mark."""
-    found = observer.pinned(request)
+    found = forecaster.pinned(request)
     for tag, now in found.tags.items():
         say(f"{mark}pinned: {tag} is {now.partition('@')[2]}")
     for image in found.doubled:
@@ -115,27 +117,27 @@ def put_forecast(forecast: Forecast, output: str) -> None:
 
     if output in ("json", "yaml"):
         from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
-        from ips_flows.core.forecast.as_json import to_json  # noqa: PLC0415
+        from ips_flows.core.forecast.as_json import forecast_json  # noqa: PLC0415
 
-        put_document(to_json(forecast), output)
+        put_document(forecast_json(forecast), output)
         return
     wide = output == "wide"
     for line in forecast_tables.head_lines(forecast):
         put(line)
-    put("\n" + forecast_tables.image_table(forecast, wide=wide, width=columns()))
+    put("\n" + forecast_tables.forecast_image_table(forecast, wide=wide, width=columns()))
     if wide:
-        put("\n" + forecast_tables.node_table(forecast))
+        put("\n" + forecast_tables.forecast_node_table(forecast))
     put("")
-    for concern in forecast.concerns:
-        _put_concern(concern)
-    put(forecast_tables.verdict_line(forecast.concerns))
+    for issue in forecast.issues:
+        _put_concern(issue)
+    put(forecast_tables.verdict_line(forecast.issues))
 
 
-def _put_concern(concern: Concern) -> None:
-    from ips_flows.cli.output.forecast_tables import concern_lines  # noqa: PLC0415
+def _put_concern(issue: Issue) -> None:
+    from ips_flows.cli.output.forecast_tables import issue_lines  # noqa: PLC0415
 
-    mark = f"{concern.level}: "
-    first, *rest = concern_lines(concern)
-    put(first, mark=click.style(mark, fg=_COLOURS[concern.level]) if colours(sys.stdout) else mark)
+    mark = f"{issue.level}: "
+    first, *rest = issue_lines(issue)
+    put(first, mark=click.style(mark, fg=_COLOURS[issue.level]) if colours(sys.stdout) else mark)
     for line in rest:
         put(f"  {line}")

@@ -20,19 +20,19 @@ def queue_command(*, target: Target, output: str) -> None:
     from ips_flows.cli.output.tables import queue_table  # noqa: PLC0415
     from ips_flows.core import clock  # noqa: PLC0415
     from ips_flows.core.task import queue as turns  # noqa: PLC0415
-    from ips_flows.operations.queue import read_queue  # noqa: PLC0415
+    from ips_flows.operations.queue import get_queue  # noqa: PLC0415
 
     kube, namespace = target.connect()
-    queue = read_queue(kube, namespace)
+    queue = get_queue(kube, namespace)
     now = clock.now()
     if output in ("json", "yaml"):
-        put_document(turns.to_json(queue, now), output)
+        put_document(turns.queue_json(queue, now), output)
         return
     if output == "name":
-        for turn in queue.turns:
+        for turn in queue.entries:
             put(turn.task)
         return
-    if queue.turns:
+    if queue.entries:
         put(queue_table(queue, now))
     else:
         say(f"no task waits in namespace {namespace}")

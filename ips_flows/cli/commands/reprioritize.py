@@ -18,10 +18,10 @@ def reprioritize_command(*, target: Target, name: str, priority: int) -> None:
 
     A task that runs or has ended keeps its own.
     """
-    from ips_flows.operations.queue import read_queue, reprioritize  # noqa: PLC0415
+    from ips_flows.operations.queue import get_queue, reprioritize  # noqa: PLC0415
 
     kube, namespace = target.connect()
     reprioritize(kube, namespace, name, priority)
-    places = {turn.task: turn.position for turn in read_queue(kube, namespace).turns}
+    places = {turn.task: turn.position for turn in get_queue(kube, namespace).entries}
     place = f", number {places[name]} in the queue" if name in places else ""
     put(f"task {name} has priority {priority}{place}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from ips_flows.cli.options.common import Target, example, target_options
-from ips_flows.cli.session.submit_and_follow import Manner, Order, follow_options, submit_and_follow
-from ips_flows.cli.session.targets import place_of
+from ips_flows.cli.session.submit_and_follow import FollowOptions, Submit, follow_options, submit_and_follow
+from ips_flows.cli.session.targets import connected_target
 from ips_flows.cli.shell_completion import task_names
 
 
@@ -15,13 +15,13 @@ from ips_flows.cli.shell_completion import task_names
 @follow_options
 @target_options
 @click.pass_context
-def retry_command(context: click.Context, /, *, target: Target, name: str, manner: Manner) -> None:
+def retry_command(context: click.Context, /, *, target: Target, name: str, follow: FollowOptions) -> None:
     """Try the nodes again that an ended task lost or did not reach.
 
     The new task has the same request for these nodes only. It is named after the first task: TASK-r1, TASK-r2, …
     """
     from ips_flows.operations.scale import retry  # noqa: PLC0415
 
-    place = place_of(target)
-    order = Order(place, lambda: retry(place.kube, place.namespace, name))
-    context.exit(submit_and_follow([order], manner))
+    place = connected_target(target)
+    order = Submit(place, lambda: retry(place.kube, place.namespace, name))
+    context.exit(submit_and_follow([order], follow))

@@ -12,16 +12,16 @@ import click
 from click.core import ParameterSource
 
 from ips_flows.cli.options.common import Target, example, targets_options
-from ips_flows.cli.options.registry import insecure_option, wishes_of
+from ips_flows.cli.options.registry import forecast_options, insecure_option
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.output.console import failure, put, say
-from ips_flows.cli.session.submit_and_follow import Manner, Order, follow_options, submit_and_follow
-from ips_flows.cli.session.targets import Place, places_of
+from ips_flows.cli.session.submit_and_follow import FollowOptions, Submit, follow_options, submit_and_follow
+from ips_flows.cli.session.targets import ConnectedTarget, connected_targets
 from ips_flows.core.errors import IpsFlowError, PlanError, UsageError
 
 if TYPE_CHECKING:
     from ips_flows.core.request.model import PrewarmRequest
-    from ips_flows.operations.forecast import Observer
+    from ips_flows.operations.forecast import Forecaster
 
 
 @click.command(
@@ -77,7 +77,7 @@ def run_command(
     plan: bool,
     pin: bool,
     insecure_registry: tuple[str, ...],
-    manner: Manner,
+    follow: FollowOptions,
     **fields: Any,
 ) -> None:
     """Submit the request in FILE (YAML or JSON; - is stdin) and follow it to its end.
@@ -87,7 +87,7 @@ def run_command(
     With several --context each of these clusters gets the task, all are followed together, and one exit code tells
     of all: 1 if one failed, else that of an error, else 3 if one was cancelled.
     """
-    if manner.cancel_with and len(targets) > 1:
+    if follow.cancel_with and len(targets) > 1:
         raise click.UsageError(
             "--cancel-with names a Workflow of one cluster; it does not go with several --context"
         )
@@ -102,7 +102,7 @@ def run_command(
             raise click.UsageError("--name and --name-from both name the task: give one of them")
         overrides["name"] = _named_after(name_from)
     requests = _requests(context, file, inline, manifests, overrides)
-    places = places_of(targets)
+    places = connected_targets(targets)
     if len(places) > 1:
         requests = [_named(one) for one in requests]
     wanted = dict.fromkeys(places, requests)
@@ -115,11 +115,11 @@ def run_command(
     from ips_flows.operations import tasks  # noqa: PLC0415
 
     orders = [
-        Order(place, partial(tasks.submit, place.kube, place.namespace, one))
+        Submit(place, partial(tasks.submit, place.kube, place.namespace, one))
         for place, ones in wanted.items()
         for one in ones
     ]
-    context.exit(submit_and_follow(orders, manner))
+    context.exit(submit_and_follow(orders, follow))
 
 
 def _requests(
@@ -169,21 +169,21 @@ def _named(request: PrewarmRequest) -> PrewarmRequest:
 
 def _looked_at(
     context: click.Context,
-    wanted: Mapping[Place, Sequence[PrewarmRequest]],
+    wanted: Mapping[ConnectedTarget, Sequence[PrewarmRequest]],
     insecure: tuple[str, ...],
     *,
     plan: bool,
     pin: bool,
-) -> dict[Place, list[PrewarmRequest]]:
+) -> dict[ConnectedTarget, list[PrewarmRequest]]:
     """The requests to submit in each place; ends the command where a look at one says that nothing may be."""
-    from ips_flows.operations.forecast import Observer  # noqa: PLC0415  (requests)
+    from ips_flows.operations.forecast import Forecaster  # noqa: PLC0415  (requests)
 
-    looked_at: dict[Place, list[PrewarmRequest]] = {}
+    looked_at: dict[ConnectedTarget, list[PrewarmRequest]] = {}
     codes = []
     for place, requests in wanted.items():
-        observer = Observer(place.kube, place.namespace, wishes_of(insecure))
+        forecaster = Forecaster(place.kube, place.namespace, forecast_options(insecure))
         try:
-            looked_at[place] = [_look(observer, one, place.mark, plan=plan, pin=pin) for one in requests]
+            looked_at[place] = [_look(forecaster, one, place.mark, plan=plan, pin=pin) for one in requests]
         except IpsFlowError as error:
             failure(place.mark + error.message, error.hint)
             codes.append(error.exit_code)
@@ -192,28 +192,30 @@ def _looked_at(
     return looked_at
 
 
-def _look(observer: Observer, request: PrewarmRequest, mark: str, *, plan: bool, pin: bool) -> PrewarmRequest:
+def _look(
+    forecaster: Forecaster, request: PrewarmRequest, mark: str, *, plan: bool, pin: bool
+) -> PrewarmRequest:
     """The request to submit. Raises PlanError where a task would fail, or a tag has no digest."""
     from ips_flows.cli.commands.plan import pinned  # noqa: PLC0415
     from ips_flows.cli.output import forecast_tables  # noqa: PLC0415
 
     if pin:
-        request = pinned(observer, request, mark=mark)
+        request = pinned(forecaster, request, mark=mark)
     if plan:
-        forecast = observer.forecast(request)
-        for concern in forecast.concerns:
-            first, *rest = forecast_tables.concern_lines(concern)
-            say("\n".join([f"{mark}{concern.level}: {first}", *(f"  {line}" for line in rest)]))
+        forecast = forecaster.forecast(request)
+        for issue in forecast.issues:
+            first, *rest = forecast_tables.issue_lines(issue)
+            say("\n".join([f"{mark}{issue.level}: {first}", *(f"  {line}" for line in rest)]))
         if forecast.fails:
             raise PlanError(
-                f"nothing was submitted: {forecast_tables.verdict_line(forecast.concerns)}",
+                f"nothing was submitted: {forecast_tables.verdict_line(forecast.issues)}",
                 hint="`ips-flow plan` shows the whole picture; without --plan the task is submitted all the same.",
             )
-        say(f"{mark}plan: {forecast_tables.verdict_line(forecast.concerns)}")
+        say(f"{mark}plan: {forecast_tables.verdict_line(forecast.issues)}")
     return request
 
 
-def _print_workflows(wanted: Mapping[Place, Sequence[PrewarmRequest]]) -> None:
+def _print_workflows(wanted: Mapping[ConnectedTarget, Sequence[PrewarmRequest]]) -> None:
     from ips_flows.argo.task_workflow import task_workflow  # noqa: PLC0415
     from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
     from ips_flows.operations.tasks import generated_name  # noqa: PLC0415

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ips_flows.cli.options.common import Duration, Target, example, output_option, target_options
+from ips_flows.cli.options.common import DurationType, Target, example, output_option, target_options
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.output.console import put, say
-from ips_flows.cli.session.submit_and_follow import Manner, Order, follow_options, submit_and_follow
-from ips_flows.cli.session.targets import place_of
+from ips_flows.cli.session.submit_and_follow import FollowOptions, Submit, follow_options, submit_and_follow
+from ips_flows.cli.session.targets import connected_target
 
 if TYPE_CHECKING:
     from ips_flows.kube.client import Kube
@@ -53,7 +53,7 @@ def schedule_command() -> None:
 )
 @click.option(
     "--starting-deadline",
-    type=Duration(),
+    type=DurationType(),
     default="10m",
     show_default=True,
     metavar="DURATION",
@@ -132,7 +132,9 @@ def list_command(*, target: Target, all_namespaces: bool, output: str) -> None:
     scope = "" if all_namespaces else namespace
     found = schedules.list_schedules(kube, scope)
     if output in ("json", "yaml"):
-        put_document({"schedules": [schedule.to_json(one) for one in found], "total": len(found)}, output)
+        put_document(
+            {"schedules": [schedule.schedule_json(one) for one in found], "total": len(found)}, output
+        )
     elif output == "name":
         for one in found:
             put(one.name)
@@ -173,13 +175,13 @@ def history_command(*, target: Target, name: str, output: str) -> None:
 @follow_options
 @target_options
 @click.pass_context
-def run_command(context: click.Context, /, *, target: Target, name: str, manner: Manner) -> None:
+def run_command(context: click.Context, /, *, target: Target, name: str, follow: FollowOptions) -> None:
     """Make a task of a schedule now and follow it to its end."""
     from ips_flows.operations import schedules  # noqa: PLC0415
 
-    place = place_of(target)
-    order = Order(place, lambda: schedules.run(place.kube, place.namespace, name))
-    context.exit(submit_and_follow([order], manner))
+    place = connected_target(target)
+    order = Submit(place, lambda: schedules.run(place.kube, place.namespace, name))
+    context.exit(submit_and_follow([order], follow))
 
 
 @schedule_command.command("suspend", epilog=example("ips-flow schedule suspend nightly"))
@@ -233,10 +235,10 @@ def _each(
     act: Callable[[Kube, str, str], str],
 ) -> None:
     """Do one thing to several schedules, say what became of each, and exit."""
-    from ips_flows.cli.options.for_each_task import each  # noqa: PLC0415
+    from ips_flows.cli.options.for_each_task import for_each  # noqa: PLC0415
 
     kube, namespace = target.connect()
-    context.exit(each(names, lambda name: put(f"schedule {name} {act(kube, namespace, name)}"), left=""))
+    context.exit(for_each(names, lambda name: put(f"schedule {name} {act(kube, namespace, name)}"), left=""))
 
 
 def _put(found: Any, output: str) -> None:
@@ -246,7 +248,7 @@ def _put(found: Any, output: str) -> None:
     if output == "name":
         put(found.name)
     else:
-        put_document(schedule.to_json(found, history=True), output)
+        put_document(schedule.schedule_json(found, history=True), output)
 
 
 def _next(found: Any) -> str:

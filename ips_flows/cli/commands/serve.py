@@ -6,7 +6,7 @@ import re
 
 import click
 
-from ips_flows.cli.options.common import Duration, Target, example, target_options
+from ips_flows.cli.options.common import DurationType, Target, example, target_options
 
 
 @click.command("serve", epilog=example("ips-flow serve -n ips-flow --port 8080 --auth none"))
@@ -47,7 +47,7 @@ from ips_flows.cli.options.common import Duration, Target, example, target_optio
 )
 @click.option(
     "--linger",
-    type=Duration(),
+    type=DurationType(),
     default=0,
     metavar="DURATION",
     help="How long it still serves after SIGTERM, while /readyz says that it ends  [default: 0].",
@@ -78,7 +78,7 @@ def serve_command(
             f"`ips-flow serve` needs packages that are not installed: {', '.join(missing)}",
             hint="Install the extra: pip install 'ips-flow[server]'.",
         )
-    from ips_flows.server.auth import ByKubernetes, Gate, Open, is_loopback  # noqa: PLC0415
+    from ips_flows.server.auth import Authorizer, KubernetesAuthorizer, NoAuthorizer, is_loopback  # noqa: PLC0415
     from ips_flows.server.main import serve  # noqa: PLC0415
 
     if auth == "none" and not is_loopback(host) and not allow_unauthenticated:
@@ -92,5 +92,7 @@ def serve_command(
             hint="Such as https://argo.example.com.",
         )
     kube, namespace = target.connect()
-    gate: Gate = ByKubernetes(kube, namespace) if auth == "kubernetes" else Open((host, *allowed_host))
-    serve(kube, namespace, host, port, gate=gate, argo_url=argo_url, linger=linger)
+    authorizer: Authorizer = (
+        KubernetesAuthorizer(kube, namespace) if auth == "kubernetes" else NoAuthorizer((host, *allowed_host))
+    )
+    serve(kube, namespace, host, port, authorizer=authorizer, argo_url=argo_url, linger=linger)

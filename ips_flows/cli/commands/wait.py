@@ -9,7 +9,7 @@ import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options, timeout_option
 from ips_flows.cli.session.ci import junit_option, write_junit
-from ips_flows.cli.session.targets import place_of
+from ips_flows.cli.session.targets import connected_target
 from ips_flows.cli.shell_completion import task_names
 
 
@@ -36,23 +36,23 @@ def wait_command(
     """
     from ips_flows.cli.output import documents as out  # noqa: PLC0415
     from ips_flows.cli.session import follow  # noqa: PLC0415
-    from ips_flows.core.task.junit import Suite  # noqa: PLC0415
+    from ips_flows.core.task.junit import TestSuite  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
 
-    place = place_of(target)
+    place = connected_target(target)
     deadline = None if timeout is None else time.monotonic() + timeout
     codes = set()
-    suites: list[Suite] = []
+    suites: list[TestSuite] = []
     for name in names:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
-            ended = follow.to_the_end(place.kube, place.namespace, name, timeout=left)
-        except follow.Left as stopped:
+            ended = follow.follow_one(place.kube, place.namespace, name, timeout=left)
+        except follow.StoppedFollowing as stopped:
             follow.goes_on(stopped.code, place, [name], timeout)
             write_junit(junit, suites)
             context.exit(stopped.code)
         ended = tasks.with_results(place.kube, ended)
-        suites.append(Suite(name, ended))
+        suites.append(TestSuite(name, ended))
         out.put_end(ended, output)
         codes.add(follow.exit_code(ended))
     write_junit(junit, suites)

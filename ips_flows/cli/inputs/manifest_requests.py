@@ -10,7 +10,7 @@ from ips_flows.cli.inputs.manifests import read_sources
 from ips_flows.cli.output.console import say
 from ips_flows.cli.output.tables import several
 from ips_flows.core.discover.finder import Finder
-from ips_flows.core.discover.requests import Wanted, by_placement
+from ips_flows.core.discover.requests import RequestDraft, by_placement
 from ips_flows.core.errors import UsageError
 from ips_flows.core.request.model import PrewarmRequest, merge_overrides
 
@@ -25,7 +25,7 @@ def requests_of(manifests: Sequence[str], overrides: Mapping[str, Any]) -> list[
     finder = Finder()
     read_sources(manifests, finder)
     found = finder.findings()
-    missing = [str(remark) for remark in found.remarks if remark.missing]
+    missing = [str(note) for note in found.notes if note.missing]
     if missing:
         more = [f"and {len(missing) - _MOST_TOLD} more"] if len(missing) > _MOST_TOLD else []
         raise UsageError(
@@ -33,21 +33,21 @@ def requests_of(manifests: Sequence[str], overrides: Mapping[str, Any]) -> list[
             hint="Mend that, ignore it by annotation ips-flow.io/ignore-images, or take the others: "
             "`ips-flow images FILE | ips-flow run -`.",
         )
-    for remark in found.remarks:
-        say(f"note: {remark}")
-    wanted = by_placement(found.uses)
-    if not wanted:
+    for note in found.notes:
+        say(f"note: {note}")
+    draft = by_placement(found.uses)
+    if not draft:
         raise UsageError("no image was found in the manifests, so there is nothing to run")
-    requests = [_request(one, number, len(wanted), overrides) for number, one in enumerate(wanted, start=1)]
+    requests = [_request(one, number, len(draft), overrides) for number, one in enumerate(draft, start=1)]
     if len(requests) > 1:
         say(f"{len(requests)} tasks, since a task has one set of nodes and at most 50 images:")
-        for one in wanted:
+        for one in draft:
             say(f"  {several(len(one.images), 'image')} on nodes {one.placement}")
     return requests
 
 
-def _request(wanted: Wanted, number: int, of: int, overrides: Mapping[str, Any]) -> PrewarmRequest:
+def _request(draft: RequestDraft, number: int, of: int, overrides: Mapping[str, Any]) -> PrewarmRequest:
     given = dict(overrides)
     if "name" in given and of > 1:
         given["name"] = f"{given['name']}-{number}"
-    return merge_overrides(json.dumps(wanted.fields()), "manifest", given)
+    return merge_overrides(json.dumps(draft.fields()), "manifest", given)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ips_flows.cli.options.request import decoded, file_bytes, stdin_bytes
 from ips_flows.core.discover.finder import Finder
-from ips_flows.core.discover.image_uses import Remark
+from ips_flows.core.discover.image_uses import Note
 from ips_flows.core.discover.manifests import read_manifests
 from ips_flows.core.errors import UsageError
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 
 _LARGEST = 256 * 1024 * 1024  # bytes of one source
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -28,8 +28,8 @@ def read_sources(sources: Sequence[str], finder: Finder) -> None:
     for source in sources:
         for text, name in _texts(source):
             for found in read_manifests(text, name):
-                if isinstance(found, Remark):
-                    finder.remark(found)
+                if isinstance(found, Note):
+                    finder.add_note(found)
                 else:
                     finder.read(found.content, found.place)
 
@@ -44,24 +44,24 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
     if not path.is_dir():
         yield _file(source)
     elif any((path / name).is_file() for name in _KUSTOMIZATIONS):
-        yield _kustomized(source), legible(source)
+        yield _kustomized(source), escape(source)
     elif (path / "Chart.yaml").is_file():
         raise UsageError(
-            f"{legible(source)}: is a Helm chart, whose images are known only when it is rendered",
-            hint=f"helm template {legible(source)} | ips-flow images -",
+            f"{escape(source)}: is a Helm chart, whose images are known only when it is rendered",
+            hint=f"helm template {escape(source)} | ips-flow images -",
         )
     else:
         files = sorted(one for one in path.iterdir() if one.suffix in _ENDINGS and one.is_file())
         if not files:
             raise UsageError(
-                f"{legible(source)}: holds no manifest and no kustomization",
+                f"{escape(source)}: holds no manifest and no kustomization",
                 hint=f"Expected kustomization.yaml, or files that end in {', '.join(_ENDINGS)}.",
             )
         yield from (_file(str(one)) for one in files)
 
 
 def _file(file: str) -> tuple[str, str]:
-    return _text(file_bytes(file, _LARGEST + 1), legible(file)), legible(file)
+    return _text(file_bytes(file, _LARGEST + 1), escape(file)), escape(file)
 
 
 def _text(data: bytes, source: str) -> str:
@@ -72,7 +72,7 @@ def _text(data: bytes, source: str) -> str:
 
 def _kustomized(folder: str) -> str:
     """What `kubectl kustomize` makes of a folder."""
-    shown = legible(folder)
+    shown = escape(folder)
     if shutil.which("kubectl") is None:
         raise UsageError(
             f"{shown}: is a kustomization, and there is no kubectl to build it",

@@ -41,7 +41,7 @@ class Target:
         return " ".join(f"{flag} {shlex.quote(value)}" for flag, value in named.items() if value)
 
 
-class Duration(click.ParamType[float]):
+class DurationType(click.ParamType[float]):
     """Seconds, written as `90s`, `10m`, `1h30m` or a plain number of seconds."""
 
     name = "duration"
@@ -128,7 +128,7 @@ def output_option(*formats: str, default: str = "table") -> Callable[[F], F]:
 
 def timeout_option(help_text: str) -> Callable[[F], F]:
     """`--timeout`: how long this command waits, as `timeout` in seconds or None."""
-    return click.option("--timeout", type=Duration(), metavar="DURATION", help=help_text)
+    return click.option("--timeout", type=DurationType(), metavar="DURATION", help=help_text)
 
 
 def example(*lines: str) -> str:

@@ -25,12 +25,12 @@ def several_options(timeout_help: str) -> Callable[[F], F]:
     return with_options
 
 
-def each(names: Iterable[str], action: Callable[[str], None], *, left: str) -> int:
+def for_each(names: Iterable[str], action: Callable[[str], None], *, left: str) -> int:
     """Carry an action out for each name; 1 if any failed, each failure told.
 
     Where someone, or the time, breaks a wait off, `left` is said of what goes on, and the code is that of the wait.
     """
-    from ips_flows.cli.session.follow import Left  # noqa: PLC0415
+    from ips_flows.cli.session.follow import StoppedFollowing  # noqa: PLC0415
 
     code = 0
     for name in dict.fromkeys(names):
@@ -39,7 +39,7 @@ def each(names: Iterable[str], action: Callable[[str], None], *, left: str) -> i
         except IpsFlowError as error:
             failure(error.message, error.hint)
             code = 1
-        except Left as stopped:
+        except StoppedFollowing as stopped:
             say(left)
             return stopped.code
     return code

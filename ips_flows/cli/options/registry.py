@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from ips_flows.operations.forecast import Wishes
+    from ips_flows.operations.forecast import ForecastOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,7 +18,7 @@ _BANDWIDTH = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)(i?)(B|bit|b)(?:/s|ps)
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 
 
-class Bandwidth(click.ParamType[float]):
+class BandwidthType(click.ParamType[float]):
     """Bytes a second, written as `100MB/s`, `80MiB/s` or `1Gbit/s`."""
 
     name = "bandwidth"
@@ -38,7 +38,7 @@ class Bandwidth(click.ParamType[float]):
         return number
 
 
-class Host(click.ParamType[str]):
+class RegistryType(click.ParamType[str]):
     """A registry: a host, with or without a port."""
 
     name = "host"
@@ -56,23 +56,23 @@ def insecure_option(command: F) -> F:
     """`--insecure-registry`: the command gets it as `insecure_registry`."""
     return click.option(
         "--insecure-registry",
-        type=Host(),
+        type=RegistryType(),
         multiple=True,
         metavar="HOST[:PORT]",
         help="Ask this registry over plain HTTP, as those on this machine are; repeatable.",
     )(command)
 
 
-def wishes_of(
+def forecast_options(
     insecure: tuple[str, ...],
     *,
     bandwidth: float | None = None,
     registry_bandwidth: float | None = None,
     check_disk: bool = False,
-) -> Wishes:
+) -> ForecastOptions:
     """What the flags ask for."""
-    from ips_flows.core.forecast.duration import Pace  # noqa: PLC0415  (pydantic and requests, behind survey)
-    from ips_flows.operations.forecast import Wishes  # noqa: PLC0415
+    from ips_flows.core.forecast.duration import Bandwidth  # noqa: PLC0415  (pydantic and requests, behind survey)
+    from ips_flows.operations.forecast import ForecastOptions  # noqa: PLC0415
 
-    node = bandwidth if bandwidth is not None else Bandwidth().convert(DEFAULT_BANDWIDTH, None, None)
-    return Wishes(Pace(node, registry_bandwidth), frozenset(insecure), check_disk)
+    node = bandwidth if bandwidth is not None else BandwidthType().convert(DEFAULT_BANDWIDTH, None, None)
+    return ForecastOptions(Bandwidth(node, registry_bandwidth), frozenset(insecure), check_disk)

@@ -10,7 +10,7 @@ import click
 
 from ips_flows.cli.output.console import is_terminal
 from ips_flows.core.errors import UsageError
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -111,7 +111,7 @@ def read_text(
     if file == "-":
         hint = f"Pipe a request into it: `ips-flow {command} - < images.yaml`."
         return decoded(stdin_bytes(stdin, _LARGEST, hint), "stdin"), "stdin"
-    return decoded(file_bytes(file, _LARGEST), legible(file)), file
+    return decoded(file_bytes(file, _LARGEST), escape(file)), file
 
 
 def stdin_bytes(stdin: TextIO, most: int, hint: str) -> bytes:
@@ -123,7 +123,7 @@ def stdin_bytes(stdin: TextIO, most: int, hint: str) -> bytes:
 
 def file_bytes(file: str, most: int) -> bytes:
     """What is in a file, as far as it is wanted."""
-    shown = legible(file)
+    shown = escape(file)
     try:
         with Path(file).open("rb") as handle:
             return handle.read(most)

@@ -11,14 +11,14 @@ import sys
 
 import click
 
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 
 _OURS = "\n\t"  # lines and columns, which we make
 
 
 def say(text: str, *, mark: str = "") -> None:
     """A line for the person who watches, behind a mark of our own that may be coloured."""
-    click.echo(mark + legible(text, keep=_OURS), err=True)
+    click.echo(mark + escape(text, keep=_OURS), err=True)
 
 
 def mark(text: str) -> None:
@@ -28,7 +28,7 @@ def mark(text: str) -> None:
 
 def put(text: str, *, mark: str = "") -> None:
     """Data, behind a mark of our own that may be coloured."""
-    click.echo(mark + legible(text, keep=_OURS))
+    click.echo(mark + escape(text, keep=_OURS))
 
 
 def colours(stream: object) -> bool:

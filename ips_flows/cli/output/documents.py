@@ -9,8 +9,8 @@ from typing import Any
 from ips_flows.cli.output import tables
 from ips_flows.cli.output.console import columns, put, say
 from ips_flows.core import clock
-from ips_flows.core.escape import legible, legible_json
-from ips_flows.core.task.as_json import to_json
+from ips_flows.core.escape import escape, escape_json
+from ips_flows.core.task.as_json import task_json
 from ips_flows.core.task.task import Task
 
 _LINES_SHOWN = 60
@@ -22,18 +22,20 @@ def put_document(document: Any, output: str) -> None:
         import yaml  # noqa: PLC0415
 
         text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-        if legible(text, keep="\n") != text:  # YAML writes what we don't print
+        if escape(text, keep="\n") != text:  # YAML writes what we don't print
             text = yaml.safe_dump(document, sort_keys=False)
         put(text.rstrip("\n"))
     else:
-        put(legible_json(json.dumps(document, indent=2, ensure_ascii=False)))
+        put(escape_json(json.dumps(document, indent=2, ensure_ascii=False)))
 
 
 def put_list(tasks: Sequence[Task], output: str, *, namespaces: bool = False) -> None:
     """Tasks as a list."""
     now = clock.now()
     if output in ("json", "yaml"):
-        put_document({"tasks": [to_json(one, now, brief=True) for one in tasks], "total": len(tasks)}, output)
+        put_document(
+            {"tasks": [task_json(one, now, brief=True) for one in tasks], "total": len(tasks)}, output
+        )
     elif output == "name":
         for one in tasks:
             put(one.name)
@@ -41,7 +43,7 @@ def put_list(tasks: Sequence[Task], output: str, *, namespaces: bool = False) ->
         put(tables.task_table(tasks, now, wide=output == "wide", namespaces=namespaces))
 
 
-class Changes:
+class TaskChanges:
     """Tasks that are printed again when they change: rows under one header, or one JSON document a line."""
 
     def __init__(self, output: str, *, namespaces: bool = False) -> None:
@@ -55,10 +57,10 @@ class Changes:
         if self._output == "yaml":
             for one in tasks:
                 put("---")
-                put_document(to_json(one, now, brief=True), "yaml")
+                put_document(task_json(one, now, brief=True), "yaml")
         elif self._output == "json":
             for one in tasks:
-                put(legible_json(json.dumps(to_json(one, now, brief=True), ensure_ascii=False)))
+                put(escape_json(json.dumps(task_json(one, now, brief=True), ensure_ascii=False)))
         elif self._output == "name":
             for one in tasks:
                 put(one.name)
@@ -75,14 +77,14 @@ def put_task(task: Task, output: str, *, context: str = "") -> None:
     """One task, with what became of its images; documents name the context where one tells it from others."""
     now = clock.now()
     if output in ("json", "yaml"):
-        put_document({**({"context": context} if context else {}), **to_json(task, now)}, output)
+        put_document({**({"context": context} if context else {}), **task_json(task, now)}, output)
         return
     if output == "name":
         put(task.name)
         return
     wide = output == "wide"
     put(tables.task_table([task], now, wide=wide))
-    rows, left_out = tables.image_table(task, wide=wide, **_limits(wide=wide))
+    rows, left_out = tables.result_table(task, wide=wide, **_limits(wide=wide))
     if rows:
         put("\n" + rows)
     if left_out:

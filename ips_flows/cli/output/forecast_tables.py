@@ -15,8 +15,8 @@ from ips_flows.cli.output.tables import (
     table,
 )
 from ips_flows.core.forecast.forecast import Forecast, ImageForecast, to_do
-from ips_flows.core.forecast.issues import Concern
-from ips_flows.core.forecast.resolve import Offer, Refusal
+from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.resolve import Resolved, Unresolved
 
 _DIGEST_SHOWN = 19  # sha256: and 12 digits
 _CUT = ({"IMAGE": 32, "DIGEST": 12}, {"IMAGE": 20, "PLATFORMS": 12})
@@ -48,23 +48,23 @@ def estimate(forecast: Forecast) -> str:
     each = max(node.bytes for node in busy)
     saved = max(node.saved for node in busy)
     shared = f" ({human_bytes(saved)} less, as images share layers)" if saved else ""
-    rate = f"{human_bytes(forecast.pace.node)}/s a node"
-    if forecast.pace.registry is not None:
-        rate += f" and {human_bytes(forecast.pace.registry)}/s in all"
+    rate = f"{human_bytes(forecast.bandwidth.node)}/s a node"
+    if forecast.bandwidth.registry is not None:
+        rate += f" and {human_bytes(forecast.bandwidth.registry)}/s in all"
     return (
         f"{least}{human_bytes(forecast.bytes)} on {several(len(busy), 'node')},"
         f" at most {human_bytes(each)} on one{shared}; {least or 'about '}{human_seconds(forecast.seconds)} at {rate}"
     )
 
 
-def image_table(forecast: Forecast, *, wide: bool = False, width: int | None = None) -> str:
+def forecast_image_table(forecast: Forecast, *, wide: bool = False, width: int | None = None) -> str:
     """An image a line: where it is, and what the registry has of it."""
     header = ["IMAGE", "PRESENT", "MISSING", "SIZE", "LAYERS", "PLATFORMS", "DIGEST"]
     rows = [_image_row(image, forecast.plan.eligible, wide=wide) for image in forecast.images]
     return table(header, rows) if wide else fitted(header, rows, width, _CUT)
 
 
-def node_table(forecast: Forecast) -> str:
+def forecast_node_table(forecast: Forecast) -> str:
     """A node a line: what it lacks, and how much that is; or why it is left out."""
     total = len(forecast.images)
     rows = [
@@ -83,20 +83,20 @@ def node_table(forecast: Forecast) -> str:
     return table(["NODE", "STATE", "REASON", "PRESENT", "SIZE", "MISSING"], rows)
 
 
-def concern_lines(concern: Concern) -> list[str]:
+def issue_lines(issue: Issue) -> list[str]:
     """What is wrong and what to do about it, behind `error: ` or `warning: `."""
-    where = f" on {concern.node}" if concern.nodes == 1 else ""
-    if concern.nodes > 1:
-        where = f" on {concern.nodes} nodes, {concern.node} for one"
-    subject = f"{concern.image}: " if concern.image else ""
-    lines = [f"{concern.kind}{where}: {subject}{cut(concern.message)}"]
-    return lines + ([f"→ {concern.mend}"] if concern.mend else [])
+    where = f" on {issue.node}" if issue.nodes == 1 else ""
+    if issue.nodes > 1:
+        where = f" on {issue.nodes} nodes, {issue.node} for one"
+    subject = f"{issue.image}: " if issue.image else ""
+    lines = [f"{issue.kind}{where}: {subject}{cut(issue.message)}"]
+    return lines + ([f"→ {issue.hint}"] if issue.hint else [])
 
 
-def verdict_line(concerns: Sequence[Concern]) -> str:
+def verdict_line(issues: Sequence[Issue]) -> str:
     """What all of it comes to."""
-    errors = sum(concern.level == "error" for concern in concerns)
-    warnings = len(concerns) - errors
+    errors = sum(issue.level == "error" for issue in issues)
+    warnings = len(issues) - errors
     told = [several(errors, "error")] if errors else []
     told += [several(warnings, "warning")] if warnings else []
     if errors:
@@ -105,11 +105,11 @@ def verdict_line(concerns: Sequence[Concern]) -> str:
 
 
 def _image_row(image: ImageForecast, eligible: int, *, wide: bool) -> list[str]:
-    offer = image.offer
+    offer = image.resolved
     size = layers = platforms = digest = NOTHING
-    if isinstance(offer, Refusal):
+    if isinstance(offer, Unresolved):
         digest = offer.failure.value if offer.certain else f"{offer.failure.value}?"
-    elif isinstance(offer, Offer):
+    elif isinstance(offer, Resolved):
         contents = {key: content for key, content in offer.contents.items() if content}
         if contents:
             largest = max(contents.values(), key=lambda one: one.bytes)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ips_flows.cli.output.tables import NOTHING, fitted, human_seconds
-from ips_flows.core.discover.requests import Image, pods_text
+from ips_flows.core.discover.requests import UsedImage, pods_text
 from ips_flows.core.discover.suggest import Suggestion
 
 _MOST_USES = 2
 _CUT = ({"USED BY": 24, "NODES": 24}, {"IMAGE": 32, "USED BY": 12, "NODES": 12})
 
 
-def image_table(images: Sequence[Image], *, wide: bool, width: int | None = None) -> str:
+def image_table(images: Sequence[UsedImage], *, wide: bool, width: int | None = None) -> str:
     """An image a line: how many pods, on which nodes, for whom; as wide as a terminal, where that is given."""
     header = ["IMAGE", "PODS", "NODES", "USED BY"]
     if wide:
@@ -41,11 +41,11 @@ def suggestion_table(found: Sequence[Suggestion], *, wide: bool, width: int | No
     return fitted(["IMAGE", "LACK IT", "A PULL", "SAVES", "USED BY"], rows, None if wide else width, _CUT)
 
 
-def _nodes(image: Image) -> str:
+def _nodes(image: UsedImage) -> str:
     return " or ".join(dict.fromkeys(str(one) for one in image.placements))
 
 
-def _users(image: Image, *, limit: int | None) -> str:
-    users = list(dict.fromkeys(one.place.what for one in image.uses))
+def _users(image: UsedImage, *, limit: int | None) -> str:
+    users = list(dict.fromkeys(one.place.object_name for one in image.uses))
     more = f" and {len(users) - limit} more" if limit is not None and len(users) > limit else ""
     return ", ".join(users[:limit]) + more

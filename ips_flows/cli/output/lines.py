@@ -8,12 +8,12 @@ from typing import Self
 
 from ips_flows.cli.output.console import mark, say
 from ips_flows.cli.output.tables import counts, cut, several, shown_status, window_words
-from ips_flows.cli.session.ci import Fold
-from ips_flows.core.escape import legible
-from ips_flows.core.results.attempts import Waiting
+from ips_flows.cli.session.ci import LogGroup
+from ips_flows.core.escape import escape
+from ips_flows.core.results.attempts import PendingRetry
 from ips_flows.core.results.progress import WaveProgress
 from ips_flows.core.results.records import FailureLine
-from ips_flows.core.results.results import essence
+from ips_flows.core.results.results import strip_runtime_frames
 from ips_flows.core.task.task import Task
 
 
@@ -41,7 +41,7 @@ def changed_lines(before: Task | None, now: Task) -> list[str]:
     ]
     if now.retrying and (before is None or before.retrying != now.retrying):
         lines.append(retry_line(now.retrying, now.attempts[-1].next_delay))
-    return [legible(f"{now.name}: {line}") for line in lines]
+    return [escape(f"{now.name}: {line}") for line in lines]
 
 
 def plan_line(task: Task) -> str:
@@ -66,20 +66,20 @@ def wave_line(wave: WaveProgress) -> str:
     return f"{wave.name}: {', '.join(parts)}{attempt}"
 
 
-def retry_line(waiting: Waiting, seconds: int | None) -> str:
+def retry_line(waiting: PendingRetry, seconds: int | None) -> str:
     """When a wave is tried again."""
     return f"{waiting.wave}: retrying in {seconds} s (attempt {waiting.attempt} of {waiting.attempts})"
 
 
 def failure_line(line: FailureLine) -> str:
     """A failed image on a node; the class first, as a narrow terminal shows only the beginning."""
-    return legible(f"{line.reason} on {line.node}: {line.image}: {cut(essence(line.message))}")
+    return escape(f"{line.reason} on {line.node}: {line.image}: {cut(strip_runtime_frames(line.message))}")
 
 
 class Lines:
     """Prints what changes, on stderr; `marks` are what the lines of each task begin with."""
 
-    def __init__(self, fold: Fold | None = None, marks: Sequence[str] = ("",)) -> None:
+    def __init__(self, fold: LogGroup | None = None, marks: Sequence[str] = ("",)) -> None:
         self._before: dict[int, Task] = {}
         self._fold = fold
         self._marks = marks

@@ -22,10 +22,10 @@ from ips_flows.cli.output.tables import (
     window_words,
 )
 from ips_flows.core import clock
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 from ips_flows.core.results.progress import WaveProgress
 from ips_flows.core.results.records import FailureLine
-from ips_flows.core.task.task import Task, estimate, nodes_per_minute
+from ips_flows.core.task.task import Task, estimated_end, nodes_per_minute
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
@@ -95,7 +95,7 @@ class LiveView:
 
     def note(self, text: str, at: int = 0) -> None:
         """Show a word about the connection to a task's cluster, above."""
-        self._above(Text(self._marks[at] + legible(text), style="yellow"))
+        self._above(Text(self._marks[at] + escape(text), style="yellow"))
 
     def drop(self, text: str, at: int = 0) -> None:
         """Show why a task is followed no longer, above, and draw the others."""
@@ -169,7 +169,7 @@ def frame(
 ) -> list[Text]:
     """The lines of one task, none wider than `width`."""
     lines = [_header(task, now, mark, beat, unicode=unicode)]
-    lines += [Text(legible(f"  {line}"), style="dim") for line in _plan(task)]
+    lines += [Text(escape(f"  {line}"), style="dim") for line in _plan(task)]
     waves = _shown_waves(task.waves, max(3, height - _OTHER_LINES))
     names = min(20, max((len(wave.name) for wave in waves), default=0))
     digits = len(str(max((wave.nodes for wave in waves), default=0)))
@@ -194,7 +194,7 @@ def _header(task: Task, now: datetime, mark: str, beat: int, *, unicode: bool) -
     sign = " " if task.ended else spinner[beat % len(spinner)]
     text = Text(f"{mark}{sign} ", style=_STYLES[status])
     text.append(status, style=_STYLES[status])
-    text.append(f"  {legible(task.name)}", style="bold")
+    text.append(f"  {escape(task.name)}", style="bold")
     if task.queue_position:
         text.append(f"  number {task.queue_position} in the queue, priority {task.priority}")
     elif not task.ended and task.plan is None and task.status == "running":
@@ -257,7 +257,7 @@ def _rate(task: Task, now: datetime) -> str:
     if task.ended or task.plan is None:
         return ""
     speed = nodes_per_minute(task, now)
-    eta = estimate(task, now)
+    eta = estimated_end(task, now)
     parts = [f"{speed:.1f} nodes/min" if speed < 10 else f"{speed:.0f} nodes/min"] if speed else []
     parts += [f"about {human_duration((eta - now).total_seconds())} left"] if eta else []
     parts += [f"{task.progress.failed} failed"] if task.progress.failed else []

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from ips_flows.core import clock
-from ips_flows.core.escape import legible
-from ips_flows.core.results.attempts import Waiting
+from ips_flows.core.escape import escape
+from ips_flows.core.results.attempts import PendingRetry
 from ips_flows.core.results.records import Summary
-from ips_flows.core.results.results import essence
+from ips_flows.core.results.results import strip_runtime_frames
 from ips_flows.core.task.queue import Queue, waiting_seconds, waits_for
 from ips_flows.core.task.task import Task
 
@@ -29,14 +29,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def widths(lines: Sequence[Sequence[str]], least: Sequence[int] = ()) -> list[int]:
     """How wide each column is; never narrower than it was."""
-    needed = [max(len(legible(cell)) for cell in column) for column in zip(*lines, strict=True)]
+    needed = [max(len(escape(cell)) for cell in column) for column in zip(*lines, strict=True)]
     return [max(pair) for pair in zip(needed, least, strict=True)] if least else needed
 
 
 def aligned(lines: Sequence[Sequence[str]], columns: Sequence[int]) -> str:
     """Lines of cells as text."""
     return "\n".join(
-        _GAP.join(legible(cell).ljust(width) for cell, width in zip(line, columns, strict=True)).rstrip()
+        _GAP.join(escape(cell).ljust(width) for cell, width in zip(line, columns, strict=True)).rstrip()
         for line in lines
     )
 
@@ -52,7 +52,7 @@ def fitted(
     `least` says, round after round, which columns may be cut and how narrow each may become; the widest goes
     first. The last column is cut at its end, the others in the middle, since names differ at both ends.
     """
-    lines = [[legible(cell) for cell in line] for line in (header, *rows)]
+    lines = [[escape(cell) for cell in line] for line in (header, *rows)]
     columns = widths(lines)
     room = (width or sum(columns) + len(_GAP) * len(columns)) - len(_GAP) * (len(columns) - 1)
     for floors in least:
@@ -117,7 +117,7 @@ def human_bytes(count: float | None) -> str:
 
 def counts(by_name: Mapping[str, int]) -> str:
     """`Cordoned ×2, NotReady ×1`."""
-    return ", ".join(f"{legible(name)} ×{count}" for name, count in sorted(by_name.items()) if count)
+    return ", ".join(f"{escape(name)} ×{count}" for name, count in sorted(by_name.items()) if count)
 
 
 def several(count: int, word: str) -> str:
@@ -174,12 +174,12 @@ def queue_table(queue: Queue, now: datetime) -> str:
             human_duration(waiting_seconds(turn, now)),
             waits_for(queue, turn),
         ]
-        for turn in queue.turns
+        for turn in queue.entries
     ]
     return table(["POSITION", "NAME", "PRIORITY", "WAITING", "WAITS FOR"], rows)
 
 
-def image_table(
+def result_table(
     task: Task, *, wide: bool = False, limit: int | None = None, width: int | None = None
 ) -> tuple[str, int]:
     """What became of each image on each node, failures first, and how many lines `limit` left out."""
@@ -203,7 +203,10 @@ def image_table(
 
 def failure_table(task: Task, *, limit: int | None = None, width: int | None = None) -> tuple[str, int]:
     """What failed and why, and how many lines `limit` left out."""
-    rows = [[line.node, line.image, line.reason, cut(essence(line.message))] for line in task.failures]
+    rows = [
+        [line.node, line.image, line.reason, cut(strip_runtime_frames(line.message))]
+        for line in task.failures
+    ]
     kept = rows if limit is None else rows[:limit]
     text = fitted(["NODE", "IMAGE", "REASON", "MESSAGE"], kept, width, _CUT) if kept else ""
     return text, len(rows) - len(kept)
@@ -217,7 +220,7 @@ def summary_line(task: Task) -> str:
     return f"{line} – {_figures(summary)}" if summary else line
 
 
-def retry_words(waiting: Waiting, now: datetime) -> str:
+def retry_words(waiting: PendingRetry, now: datetime) -> str:
     """`retrying in 12 s (attempt 2 of 3)`."""
     seconds = math.ceil((waiting.at - now).total_seconds())
     span = f"{seconds} s" if seconds < 120 else human_duration(seconds)
@@ -257,7 +260,7 @@ def notice_line(task: Task) -> str:
     if told is None:
         return "notice: not sent yet"
     why = f": {told.reason}" if told.reason else ""
-    return legible(f"notice: {told.words}, last at {told.last}{why}")
+    return escape(f"notice: {told.summary}, last at {told.last}{why}")
 
 
 def skipped_line(task: Task) -> str:
@@ -272,14 +275,14 @@ def drift_lines(task: Task) -> list[str]:
     """References for which the nodes hold different images."""
     drift = task.verdict.drift if task.verdict else {}
     return [
-        f"drift: {legible(name)} is {len(digests)} different images: {', '.join(digests)}"
+        f"drift: {escape(name)} is {len(digests)} different images: {', '.join(digests)}"
         for name, digests in drift.items()
     ]
 
 
 def cut(text: str, width: int = _MESSAGE_WIDTH) -> str:
     """A text in one line of at most so many characters."""
-    line = legible(" ".join(text.split()))
+    line = escape(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"
 
 

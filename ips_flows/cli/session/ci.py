@@ -17,7 +17,7 @@ import click
 from ips_flows.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from ips_flows.core.task.junit import Suite
+    from ips_flows.core.task.junit import TestSuite
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,23 +25,23 @@ _ERASE = "\x1b[0K"
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class LogGroup:
     """How a CI system folds lines of a log: the marks before and behind them."""
 
     begin: str
     end: str
 
 
-def fold(title: str, environment: Mapping[str, str] = os.environ) -> Fold | None:
+def log_group(title: str, environment: Mapping[str, str] = os.environ) -> LogGroup | None:
     """The marks of the CI system that runs this command; None outside of those that have some.
 
     See GitHub's "Workflow commands for GitHub Actions", and GitLab's "Custom collapsible sections".
     """
     if environment.get("GITHUB_ACTIONS") == "true":
-        return Fold(f"::group::{title}", "::endgroup::")
+        return LogGroup(f"::group::{title}", "::endgroup::")
     if environment.get("GITLAB_CI") == "true":
         at, section = int(time.time()), "ips_flow"
-        return Fold(
+        return LogGroup(
             f"{_ERASE}section_start:{at}:{section}\r{_ERASE}{title}",
             f"{_ERASE}section_end:{at}:{section}\r{_ERASE}",
         )
@@ -58,20 +58,20 @@ def junit_option(command: F) -> F:
     )(command)
 
 
-def write_junit(file: Path | None, suites: Iterable[Suite]) -> None:
+def write_junit(file: Path | None, suites: Iterable[TestSuite]) -> None:
     """Write the report of tasks where one is wanted."""
     if file is None:
         return
-    from ips_flows.core.task.junit import report  # noqa: PLC0415
+    from ips_flows.core.task.junit import junit_report  # noqa: PLC0415
 
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(report(suites), encoding="utf-8")
+        file.write_text(junit_report(suites), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--junit {file}: can't be written: {error.strerror}") from error
 
 
-class Ending:
+class SignalGuard:
     """Remembers SIGTERM and Ctrl-C until the command is ready for them; from then on they interrupt it."""
 
     def __init__(self) -> None:
@@ -92,9 +92,9 @@ class Ending:
 
 
 @contextmanager
-def ending(*, wanted: bool) -> Iterator[Ending]:
+def signal_guard(*, wanted: bool) -> Iterator[SignalGuard]:
     """Inside, SIGTERM interrupts like Ctrl-C, but neither does before `ready`; nothing where it is not wanted."""
-    found = Ending()
+    found = SignalGuard()
     if not wanted:
         yield found
         return

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol, Self
 
 from ips_flows.cli.output.console import is_terminal, say
 from ips_flows.cli.output.lines import Lines
-from ips_flows.cli.session.ci import fold
-from ips_flows.cli.session.targets import Place
+from ips_flows.cli.session.ci import log_group
+from ips_flows.cli.session.targets import ConnectedTarget
 from ips_flows.core.errors import IpsFlowError
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube
@@ -42,7 +42,7 @@ class Display(AbstractContextManager["Display"], Protocol):
         """Show why a task is followed no longer, while others are."""
 
 
-class Left(Exception):  # noqa: N818  (no error: the task goes on without us)
+class StoppedFollowing(Exception):  # noqa: N818  (no error: the task goes on without us)
     """The command ends before the task does."""
 
     def __init__(self, code: int) -> None:
@@ -77,7 +77,7 @@ class Ends:
     code: int = 0
 
 
-def to_their_ends(
+def follow_all(
     tasks: Sequence[Followed],
     view: Display,
     *,
@@ -180,7 +180,7 @@ class Followers:
             self._words.put((at, error))
 
 
-def to_the_end(
+def follow_one(
     kube: Kube,
     namespace: str,
     name: str,
@@ -193,18 +193,18 @@ def to_the_end(
 
     Raises Left where it goes on, and the error because of which it can't be followed.
     """
-    got = to_their_ends(
+    got = follow_all(
         [Followed(kube, namespace, name)], view or display(f"task {name}"), timeout=timeout, grace=grace
     )
     (end,) = got.ends
     if isinstance(end, IpsFlowError):
         raise end
     if end is None:
-        raise Left(got.code)
+        raise StoppedFollowing(got.code)
     return end
 
 
-def goes_on(code: int, place: Place, names: Sequence[str], timeout: float | None) -> None:
+def goes_on(code: int, place: ConnectedTarget, names: Sequence[str], timeout: float | None) -> None:
     """Say that tasks of one place go on, and what can be done with them."""
     why = "interrupted" if code == INTERRUPTED else f"not at its end after {timeout:g} s"
     first, *others = names
@@ -230,4 +230,4 @@ def display(title: str, marks: Sequence[str] = ("",)) -> Display:
 
         if usable():
             return LiveView(marks=marks)
-    return Lines(fold(title), marks)
+    return Lines(log_group(title), marks)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ips_flows.cli.session.follow import exit_code
-from ips_flows.cli.session.targets import Place
+from ips_flows.cli.session.targets import ConnectedTarget
 from ips_flows.core.errors import IpsFlowError
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 from ips_flows.core.task.task import Task
 from ips_flows.operations.tasks import Submission
 
@@ -26,13 +26,13 @@ _WORST_FIRST = (
 
 
 @dataclass(slots=True)
-class Fate:
+class Outcome:
     """A wanted task: what submitting it gave, and its end, or the error because of which that is not known.
 
     Without a submission it is the error because of which there is none; None while nothing is known.
     """
 
-    place: Place
+    target: ConnectedTarget
     submission: Submission | None
     end: Task | IpsFlowError | None = None
     cancelled: bool = False  # by us, whether we see its end or not
@@ -63,24 +63,24 @@ class Fate:
         return "cancelled" if self.cancelled else "not at the end"
 
 
-def code_of(fates: Iterable[Fate]) -> int:
+def code_of(outcomes: Iterable[Outcome]) -> int:
     """The exit code: 1 if a task failed, else that of the first error, else 3 if one was cancelled, else 0."""
-    fates = list(fates)
-    if any(fate.word == "failed" for fate in fates):
+    outcomes = list(outcomes)
+    if any(outcome.word == "failed" for outcome in outcomes):
         return 1
-    errors = [fate.code for fate in fates if isinstance(fate.end, IpsFlowError)]
-    return errors[0] if errors else max((fate.code for fate in fates), default=0)
+    errors = [outcome.code for outcome in outcomes if isinstance(outcome.end, IpsFlowError)]
+    return errors[0] if errors else max((outcome.code for outcome in outcomes), default=0)
 
 
-def verdict_line(fates: Sequence[Fate]) -> str:
+def verdict_line(outcomes: Sequence[Outcome]) -> str:
     """What became of several clusters, each known by its context: `2 of 3 clusters completed: a, b; failed: c`."""
     worst: dict[str, str] = {}
     for word in reversed(_WORST_FIRST):
-        worst |= {fate.place.context: word for fate in fates if fate.word == word}
-    contexts = list(dict.fromkeys(fate.place.context for fate in fates))
+        worst |= {outcome.target.context: word for outcome in outcomes if outcome.word == word}
+    contexts = list(dict.fromkeys(outcome.target.context for outcome in outcomes))
 
     def those(word: str) -> str:
-        return ", ".join(legible(one) for one in contexts if worst[one] == word)
+        return ", ".join(escape(one) for one in contexts if worst[one] == word)
 
     completed = sum(word == _COMPLETED for word in worst.values())
     head = f"{completed} of {len(contexts)} clusters completed"

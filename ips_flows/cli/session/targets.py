@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from ips_flows.cli.options.common import Target
 from ips_flows.core.errors import UsageError
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 
 if TYPE_CHECKING:
     from ips_flows.kube.client import Kube
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ConnectedTarget:
     """A namespace of a cluster, and the target that led there. `context` tells it apart; empty where it is the only one."""
 
     kube: Kube
@@ -26,7 +26,7 @@ class Place:
     @property
     def mark(self) -> str:
         """What lines about this place begin with."""
-        return f"[{legible(self.context)}] " if self.context else ""
+        return f"[{escape(self.context)}] " if self.context else ""
 
     @property
     def flags(self) -> str:
@@ -34,23 +34,23 @@ class Place:
         return self.target.flags(self.namespace)
 
 
-def place_of(target: Target) -> Place:
+def connected_target(target: Target) -> ConnectedTarget:
     """The only place of a command. Raises as Target.connect does."""
     kube, namespace = target.connect()
-    return Place(kube, target, namespace)
+    return ConnectedTarget(kube, target, namespace)
 
 
-def places_of(targets: Sequence[Target]) -> list[Place]:
+def connected_targets(targets: Sequence[Target]) -> list[ConnectedTarget]:
     """All places of a command, in the order given; several targets have a context each.
 
     Raises as Target.connect does, and UsageError where two of them are one: the task would be one too.
     """
     if len(targets) == 1:
-        return [place_of(targets[0])]
-    places: dict[tuple[str, str], Place] = {}
+        return [connected_target(targets[0])]
+    places: dict[tuple[str, str], ConnectedTarget] = {}
     for target in targets:
         kube, namespace = target.connect()
-        here = Place(kube, target, namespace, context=target.context or "")
+        here = ConnectedTarget(kube, target, namespace, context=target.context or "")
         other = places.setdefault((kube.host.rstrip("/"), namespace), here)
         if other is not here:
             raise UsageError(

@@ -11,18 +11,18 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from ips_flows.core.constants import LABEL_KIND, LABEL_STEP, LABEL_TASK, PREFIX
-from ips_flows.core.discover.image_uses import Place, Pods, Remark, Use
+from ips_flows.core.discover.image_uses import ImageUse, Note, Pods, SourceLocation
 from ips_flows.core.discover.manifests import line_of
 from ips_flows.core.discover.placement import Placement, placements_of
 from ips_flows.core.discover.pod_specs import (
     CONTAINERS,
-    Referral,
-    Shape,
+    PodSpec,
+    TemplateRef,
     annotations_of,
     mapping,
     mappings,
     named,
-    shapes,
+    pod_specs,
 )
 from ips_flows.core.images.reference import Reference, parse_reference
 from ips_flows.core.k8s.names import is_dns_name
@@ -51,14 +51,14 @@ class Owner(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Extract:
+class ObjectImages:
     """What one object says."""
 
     itself: Owner
     owner: Owner | None = None
-    uses: tuple[Use, ...] = ()
-    remarks: tuple[Remark, ...] = ()
-    referrals: tuple[Referral, ...] = ()
+    uses: tuple[ImageUse, ...] = ()
+    notes: tuple[Note, ...] = ()
+    template_refs: tuple[TemplateRef, ...] = ()
     left_out: str = ""
     secrets: tuple[str, ...] | None = None  # of a ServiceAccount
     ignored: int = 0  # images
@@ -69,8 +69,8 @@ class Extract:
 class Findings:
     """All that was found: uses in the order of the objects, remarks, and how much was left out, by reason."""
 
-    uses: tuple[Use, ...]
-    remarks: tuple[Remark, ...]
+    uses: tuple[ImageUse, ...]
+    notes: tuple[Note, ...]
     objects: int
     left_out: Mapping[str, int]
 
@@ -84,35 +84,35 @@ class _Named:
     placements: frozenset[tuple[Placement, ...]]
 
 
-def extract(content: Mapping[str, Any], place: Place) -> Extract:
+def read_object(content: Mapping[str, Any], place: SourceLocation) -> ObjectImages:
     """What an object says. Reads nothing but the object."""
     place = named(content, place)
     itself = Owner(place.namespace, place.kind, place.name)
     if place.kind == "ServiceAccount":
-        return Extract(itself, secrets=tuple(_secrets(content.get("imagePullSecrets"))))
+        return ObjectImages(itself, secrets=tuple(_secrets(content.get("imagePullSecrets"))))
     owner = _owner(content, place.namespace)
     left_out = _left_out(content, owned=owner is not None)
     if left_out:
-        return Extract(itself, owner, left_out=left_out)
+        return ObjectImages(itself, owner, left_out=left_out)
     if not place.kind and not mapping(content.get("spec")):
         text = "no Kubernetes object: it has no kind"
-        return Extract(itself, remarks=(Remark(place, text, missing=True),))
-    uses: list[Use] = []
-    remarks: list[Remark] = []
-    referrals: list[Referral] = []
+        return ObjectImages(itself, notes=(Note(place, text, missing=True),))
+    uses: list[ImageUse] = []
+    notes: list[Note] = []
+    template_refs: list[TemplateRef] = []
     ignored: list[str] = []
-    for part in shapes(content, place):
-        if isinstance(part, Remark):
-            remarks.append(part)
-        elif isinstance(part, Referral):
-            referrals.append(part)
+    for part in pod_specs(content, place):
+        if isinstance(part, Note):
+            notes.append(part)
+        elif isinstance(part, TemplateRef):
+            template_refs.append(part)
         elif any(_ignores(one) for one in part.annotations):
             ignored += (_identity(image) for _, image, _ in _images(part.spec, place) if image)
         else:
-            ignored += _of_shape(part, _movable(part.spec, content, owner), uses, remarks)
+            ignored += _of_shape(part, _movable(part.spec, content, owner), uses, notes)
     names = frozenset((*ignored, *(use.reference.identity for use in uses)))
-    return Extract(
-        itself, owner, tuple(uses), tuple(remarks), tuple(referrals), ignored=len(ignored), names=names
+    return ObjectImages(
+        itself, owner, tuple(uses), tuple(notes), tuple(template_refs), ignored=len(ignored), names=names
     )
 
 
@@ -120,20 +120,20 @@ class Finder:
     """Takes objects in, in any order, and says what is in all of them."""
 
     def __init__(self) -> None:
-        self._extracts: list[Extract] = []
-        self._remarks: list[Remark] = []
+        self._extracts: list[ObjectImages] = []
+        self._remarks: list[Note] = []
 
-    def read(self, content: Mapping[str, Any], place: Place) -> None:
+    def read(self, content: Mapping[str, Any], place: SourceLocation) -> None:
         """Take an object in."""
-        self.take(extract(content, place))
+        self.add(read_object(content, place))
 
-    def take(self, one: Extract) -> None:
+    def add(self, one: ObjectImages) -> None:
         """Take in what an object said."""
         self._extracts.append(one)
 
-    def remark(self, remark: Remark) -> None:
+    def add_note(self, note: Note) -> None:
         """Take in that something could not be read."""
-        self._remarks.append(remark)
+        self._remarks.append(note)
 
     def findings(self) -> Findings:
         """All that was found so far.
@@ -141,8 +141,8 @@ class Finder:
         What an object owns adds only images that its owner does not name: a ReplicaSet an older one, a pod one
         that was injected.
         """
-        uses: list[Use] = []
-        remarks: list[Remark] = []
+        uses: list[ImageUse] = []
+        notes: list[Note] = []
         left_out: Counter[str] = Counter()
         owners: dict[Owner, _Named] = {}
         for one in _by_level(self._extracts):
@@ -157,27 +157,27 @@ class Finder:
             named_already = known.images if known else frozenset()
             fresh = [use for use in one.uses if use.reference.identity not in named_already]
             uses += (_of_owner(use, one, known) for use in fresh)
-            remarks += one.remarks
+            notes += one.notes
         accounts = {one.itself: one.secrets for one in self._extracts if one.secrets is not None}
         objects = [one for one in self._extracts if one.secrets is None]
         return Findings(
             tuple(_summed(_with_secrets(use, accounts) for use in uses)),
-            tuple(dict.fromkeys([*self._remarks, *remarks, *_unread(objects)])),
+            tuple(dict.fromkeys([*self._remarks, *notes, *_unread(objects)])),
             len(objects),
             {reason: count for reason, count in left_out.items() if count},
         )
 
 
-def _by_level(extracts: Iterable[Extract]) -> Iterator[Extract]:
+def _by_level(extracts: Iterable[ObjectImages]) -> Iterator[ObjectImages]:
     """First what nobody owns, then what is owned, then owned pods, whose owners may be owned themselves."""
-    levels: tuple[list[Extract], ...] = ([], [], [])
+    levels: tuple[list[ObjectImages], ...] = ([], [], [])
     for one in extracts:
         if one.secrets is None:
             levels[0 if one.owner is None else 2 if one.itself.kind == "Pod" else 1].append(one)
     return chain(*levels)
 
 
-def _of_owner(use: Use, of: Extract, known: _Named | None) -> Use:
+def _of_owner(use: ImageUse, of: ObjectImages, known: _Named | None) -> ImageUse:
     """A use by one of the pods of an owner as a use by the owner."""
     if of.owner is None or of.itself.kind != "Pod":
         return use
@@ -188,9 +188,9 @@ def _of_owner(use: Use, of: Extract, known: _Named | None) -> Use:
     return replace(use, place=place, placements=placements)
 
 
-def _summed(uses: Iterable[Use]) -> Iterator[Use]:
+def _summed(uses: Iterable[ImageUse]) -> Iterator[ImageUse]:
     """Uses with those that differ in nothing but the pod made one."""
-    same: dict[tuple[object, ...], list[Use]] = {}
+    same: dict[tuple[object, ...], list[ImageUse]] = {}
     for use in uses:
         key = (use.image, use.policy, use.place, use.placements, use.secrets, use.again)
         same.setdefault(key, []).append(use)
@@ -205,7 +205,7 @@ def _sum(counts: list[Pods]) -> Pods:
     return counts[0] if len(set(counts)) == 1 else None
 
 
-def _with_secrets(use: Use, accounts: Mapping[Owner, tuple[str, ...]]) -> Use:
+def _with_secrets(use: ImageUse, accounts: Mapping[Owner, tuple[str, ...]]) -> ImageUse:
     """A use with the pull Secrets of its ServiceAccount, which count where the pod has none itself."""
     if use.secrets:
         return use
@@ -214,22 +214,22 @@ def _with_secrets(use: Use, accounts: Mapping[Owner, tuple[str, ...]]) -> Use:
     return replace(use, secrets=secrets) if secrets else use
 
 
-def _unread(objects: Iterable[Extract]) -> Iterator[Remark]:
+def _unread(objects: Iterable[ObjectImages]) -> Iterator[Note]:
     there = {(one.itself.kind, one.itself.name) for one in objects}
     for one in objects:
-        for referral in one.referrals:
-            if (referral.kind, referral.name) not in there:
-                text = f"it uses {referral.kind} {referral.name}, which was not among what was read"
-                yield Remark(referral.place, text)
+        for template_ref in one.template_refs:
+            if (template_ref.kind, template_ref.name) not in there:
+                text = f"it uses {template_ref.kind} {template_ref.name}, which was not among what was read"
+                yield Note(template_ref.place, text)
 
 
-def _of_shape(shape: Shape, spec: Mapping[str, Any], uses: list[Use], remarks: list[Remark]) -> list[str]:
+def _of_shape(shape: PodSpec, spec: Mapping[str, Any], uses: list[ImageUse], notes: list[Note]) -> list[str]:
     """Note the images of a pod spec; those that are ignored."""
     placements, said = placements_of(spec)
-    remarks += (Remark(shape.place, text) for text in said)
+    notes += (Note(shape.place, text) for text in said)
     if spec.get("runtimeClassName"):
         text = f"runtimeClassName {spec['runtimeClassName']} may narrow the nodes further; it is not read"
-        remarks.append(Remark(shape.place, text))
+        notes.append(Note(shape.place, text))
     secrets = tuple(_secrets(spec.get("imagePullSecrets")))
     account = str(spec.get("serviceAccountName") or "")
     globs = [glob for one in shape.annotations for glob in _globs(one)]
@@ -242,20 +242,20 @@ def _of_shape(shape: Shape, spec: Mapping[str, Any], uses: list[Use], remarks: l
             if placements:
                 how, again = _policy(policy, reference), reference.identity in seen
                 seen.add(reference.identity)
-                uses.append(Use(reference, how, shape.pods, place, placements, secrets, account, again))
+                uses.append(ImageUse(reference, how, shape.pods, place, placements, secrets, account, again))
         elif image:
-            remarks.append(Remark(place, _unusable(image, reference), missing=True))
+            notes.append(Note(place, _unusable(image, reference), missing=True))
         else:
-            remarks.append(Remark(place, "it has no image"))
+            notes.append(Note(place, "it has no image"))
     return ignored
 
 
-def _images(spec: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, Any, Any]]:
+def _images(spec: Mapping[str, Any], place: SourceLocation) -> Iterator[tuple[SourceLocation, Any, Any]]:
     """Place, image and pull policy of each container and each image volume."""
 
-    def at(one: Mapping[str, Any], kind: str) -> Place:
+    def at(one: Mapping[str, Any], kind: str) -> SourceLocation:
         part = f"{kind} {one['name']}" if one.get("name") else kind
-        return place.at(f"{place.part}, {part}" if place.part else part, line_of(one, place.line))
+        return place.part_at(f"{place.part}, {part}" if place.part else part, line_of(one, place.line))
 
     for key, kind in CONTAINERS.items():
         for one in mappings(spec.get(key)):

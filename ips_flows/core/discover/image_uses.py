@@ -13,7 +13,7 @@ Pods = int | Literal["each node"] | None  # None: nobody can say
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """Where something stands. `line` counts from 1; 0 is "not known"; `part` is the container or volume."""
 
     source: str = ""
@@ -23,20 +23,20 @@ class Place:
     name: str = ""
     part: str = ""
 
-    def at(self, part: str, line: int) -> Place:
+    def part_at(self, part: str, line: int) -> SourceLocation:
         """A part of what stands here."""
         # Not `replace`, which takes five times as long: every container of every pod has one.
-        return Place(self.source, line, self.namespace, self.kind, self.name, part)
+        return SourceLocation(self.source, line, self.namespace, self.kind, self.name, part)
 
     @property
-    def what(self) -> str:
+    def object_name(self) -> str:
         """The object: `Deployment/shop/web`."""
         space = f"{self.namespace}/" if self.namespace else ""
         return f"{self.kind}/{space}{self.name or '?'}"
 
     def __str__(self) -> str:
         """`Deployment/web, container app (chart.yaml:12)`."""
-        text = ", ".join(part for part in (self.what if self.kind else "", self.part) if part)
+        text = ", ".join(part for part in (self.object_name if self.kind else "", self.part) if part)
         where = f"{self.source}:{self.line}" if self.source and self.line else self.source
         if not text:
             return where
@@ -44,7 +44,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class ImageUse:
     """A use of an image: by which pods, how many of them, and where they may land.
 
     `policy` is the pull policy that the kubelet will follow; `secrets` are the pod's own pull Secrets, `account`
@@ -55,7 +55,7 @@ class Use:
     reference: Reference
     policy: str
     pods: Pods
-    place: Place
+    place: SourceLocation
     placements: tuple[Placement, ...]
     secrets: tuple[str, ...] = ()
     account: str = ""
@@ -68,10 +68,10 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class Note:
     """Something that could not be taken as it stands. `missing`: an image may be missing because of it."""
 
-    place: Place
+    place: SourceLocation
     text: str
     missing: bool = False
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ips_flows.core.discover.image_uses import Place, Remark
+from ips_flows.core.discover.image_uses import Note, SourceLocation
 
 _SEPARATOR = re.compile(r"^---(?=[ \t\r]|$)", re.MULTILINE)
 _BRACES = "{{"
@@ -34,11 +34,11 @@ class Located(dict[Any, Any]):
         return made
 
 
-class Manifest(NamedTuple):
+class ManifestObject(NamedTuple):
     """A document of a stream, or an item of a list in it."""
 
     content: Mapping[str, Any]
-    place: Place
+    place: SourceLocation
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -64,7 +64,7 @@ def _located(loader: Any, node: yaml.MappingNode) -> Iterator[Located]:
 _Loader.add_constructor("tag:yaml.org,2002:map", _located)
 
 
-def read_manifests(text: str, source: str, *, line: int = 0) -> Iterator[Manifest | Remark]:
+def read_manifests(text: str, source: str, *, line: int = 0) -> Iterator[ManifestObject | Note]:
     """The objects of a text; the items of lists one by one. What is no object, or no text, is a remark.
 
     `line` is where all of it stands, if it is a value in another text.
@@ -73,7 +73,7 @@ def read_manifests(text: str, source: str, *, line: int = 0) -> Iterator[Manifes
     documents = _json_documents(text)
     if documents is not None:
         for document in documents:
-            yield from _objects(document, Place(source, line))
+            yield from _objects(document, SourceLocation(source, line))
         return
     starts = [0, *(match.start() for match in _SEPARATOR.finditer(text)), len(text)]
     at = line or 1
@@ -111,7 +111,7 @@ def _says_something(line: str) -> bool:
     return text not in ("", "...") and text[0] not in "#%"
 
 
-def _yaml_objects(chunk: str, source: str, line: int, *, one_line: bool) -> Iterator[Manifest | Remark]:
+def _yaml_objects(chunk: str, source: str, line: int, *, one_line: bool) -> Iterator[ManifestObject | Note]:
     lines = 0 if one_line else len(chunk) - len(chunk.lstrip("\n"))
     try:
         loader = _Loader(chunk)
@@ -119,17 +119,17 @@ def _yaml_objects(chunk: str, source: str, line: int, *, one_line: bool) -> Iter
         document = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        at = Place(source, line if one_line or mark is None else line + mark.line)
+        at = SourceLocation(source, line if one_line or mark is None else line + mark.line)
         what = f"not valid YAML: {error.problem or error.context}"
-        yield Remark(at, f"{what}; {_TEMPLATE}" if _BRACES in chunk else what, missing=True)
+        yield Note(at, f"{what}; {_TEMPLATE}" if _BRACES in chunk else what, missing=True)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         what = " ".join(str(error).split())
-        yield Remark(Place(source, line + lines), f"not valid YAML: {what}", missing=True)
+        yield Note(SourceLocation(source, line + lines), f"not valid YAML: {what}", missing=True)
     else:
-        yield from _objects(document, Place(source, line_of(document, line + lines)))
+        yield from _objects(document, SourceLocation(source, line_of(document, line + lines)))
 
 
-def _objects(value: Any, place: Place) -> Iterator[Manifest | Remark]:
+def _objects(value: Any, place: SourceLocation) -> Iterator[ManifestObject | Note]:
     """A document as objects: a list of them, and an object of a list kind, are taken apart, each once."""
     waiting, taken = [value], set()
     while waiting:
@@ -137,13 +137,13 @@ def _objects(value: Any, place: Place) -> Iterator[Manifest | Remark]:
         if id(one) in taken:  # by an alias, perhaps of what holds it
             continue
         taken.add(id(one))
-        at = Place(place.source, line_of(one, place.line))
+        at = SourceLocation(place.source, line_of(one, place.line))
         if isinstance(one, list):
             waiting += reversed(one)
         elif not isinstance(one, Mapping):
             if one is not None:
-                yield Remark(at, "no Kubernetes object: it is no mapping", missing=True)
+                yield Note(at, "no Kubernetes object: it is no mapping", missing=True)
         elif str(one.get("kind")).endswith("List") and isinstance(one.get("items"), list):
             waiting += reversed(one["items"])
         else:
-            yield Manifest(one, at)
+            yield ManifestObject(one, at)

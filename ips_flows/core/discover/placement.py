@@ -133,8 +133,8 @@ def placements_of(spec: Mapping[str, Any]) -> tuple[tuple[Placement, ...], list[
     The terms of a node affinity are alternatives, so there may be several, or none where no Linux node fits.
     What can't be said is left out, so the nodes are rather too many than too few, but for tolerations.
     """
-    remarks: list[str] = []
-    base = _Nodes(remarks, Placement())
+    notes: list[str] = []
+    base = _Nodes(notes, Placement())
     if _get(spec, "os", "name") == "windows":
         base.rule_out("its pods run on Windows, and only Linux nodes are warmed")
     selector = spec.get("nodeSelector")
@@ -143,18 +143,18 @@ def placements_of(spec: Mapping[str, Any]) -> tuple[tuple[Placement, ...], list[
     if name := spec.get("nodeName"):
         base.name("node name", "In", [name])
     alternatives = _alternatives(spec, base)
-    tolerations = _tolerations(spec.get("tolerations"), remarks, unscheduled=bool(spec.get("nodeName")))
+    tolerations = _tolerations(spec.get("tolerations"), notes, unscheduled=bool(spec.get("nodeName")))
     found = [
         replace(one.placement, tolerations=tolerations) for one in alternatives if one.placement is not None
     ]
-    return tuple(dict.fromkeys(found)), list(dict.fromkeys(remarks))
+    return tuple(dict.fromkeys(found)), list(dict.fromkeys(notes))
 
 
 class _Nodes:
     """A placement that is narrowed condition by condition; None when no node is left."""
 
-    def __init__(self, remarks: list[str], placement: Placement | None) -> None:
-        self._remarks = remarks
+    def __init__(self, notes: list[str], placement: Placement | None) -> None:
+        self._remarks = notes
         self.placement = placement
 
     def copy(self) -> _Nodes:
@@ -253,7 +253,7 @@ def _alternatives(spec: Mapping[str, Any], base: _Nodes) -> list[_Nodes]:
     return found
 
 
-def _tolerations(entries: Any, remarks: list[str], *, unscheduled: bool) -> frozenset[Tolerated] | None:
+def _tolerations(entries: Any, notes: list[str], *, unscheduled: bool) -> frozenset[Tolerated] | None:
     """The tolerations that decide where a pod may land; None is all taints.
 
     What goes to its node `unscheduled` is kept off by no taint for the scheduler.
@@ -272,7 +272,7 @@ def _tolerations(entries: Any, remarks: list[str], *, unscheduled: bool) -> froz
             or not (is_label_key(key) if key else operator == "Exists")
             or not is_label_value(value)
         ):
-            remarks.append(
+            notes.append(
                 f"toleration {shown(key)} {shown(operator)} {shown(value)}: a request can't say it,"
                 " so nodes with such a taint are left out"
             )

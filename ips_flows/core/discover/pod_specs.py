@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ips_flows.core.discover.image_uses import EACH_NODE, Place, Pods, Remark
+from ips_flows.core.discover.image_uses import EACH_NODE, Note, Pods, SourceLocation
 from ips_flows.core.discover.manifests import Located, line_of, read_manifests
 from ips_flows.core.request.types import shown
 
-Json = Mapping[str, Any]
+ObjectMap = Mapping[str, Any]
 
 CONTAINERS = {
     "containers": "container",
@@ -30,54 +30,54 @@ _PLACING = ("image", "nodeSelector", "affinity", "tolerations", "nodeName")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class PodSpec:
     """Pods that are all alike: their spec, the annotations that are about them, and how many there are."""
 
-    place: Place
-    spec: Json
-    annotations: tuple[Json, ...]
+    place: SourceLocation
+    spec: ObjectMap
+    annotations: tuple[ObjectMap, ...]
     pods: Pods
 
 
 @dataclass(frozen=True, slots=True)
-class Referral:
+class TemplateRef:
     """An object refers to templates of another one: (kind, name)."""
 
-    place: Place
+    place: SourceLocation
     kind: str
     name: str
 
 
-Part = Shape | Remark | Referral
+Part = PodSpec | Note | TemplateRef
 
 
-def shapes(content: Json, place: Place) -> Iterator[Part]:
+def pod_specs(content: ObjectMap, place: SourceLocation) -> Iterator[Part]:
     """The pods that an object makes, with remarks on what may make pods as well. `place` is its own."""
     try:
         yield from _Walk().of_object(content, place)
     except _TooMuchError as error:
-        yield Remark(place, f"not read to its end: {error}", missing=True)
+        yield Note(place, f"not read to its end: {error}", missing=True)
 
 
-def annotations_of(value: Any) -> Json:
+def annotations_of(value: Any) -> ObjectMap:
     """The annotations of an object or a pod template."""
     return mapping(mapping(mapping(value).get("metadata")).get("annotations"))
 
 
-def mapping(value: Any) -> Json:
+def mapping(value: Any) -> ObjectMap:
     """A value that should be a mapping; an empty one if it is not."""
     return value if isinstance(value, Mapping) else {}
 
 
-def mappings(value: Any) -> list[Json]:
+def mappings(value: Any) -> list[ObjectMap]:
     """The mappings in a value that should be a list of them."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
-def named(content: Json, place: Place) -> Place:
+def named(content: ObjectMap, place: SourceLocation) -> SourceLocation:
     """A place with the kind and name of an object."""
     metadata = mapping(content.get("metadata"))
-    return Place(
+    return SourceLocation(
         place.source,
         line_of(content, place.line),
         _text(metadata.get("namespace")) or place.namespace,
@@ -97,7 +97,7 @@ class _Walk:
     def __init__(self) -> None:
         self._visited = 0
 
-    def of_object(self, content: Json, place: Place, depth: int = 0) -> Iterator[Part]:
+    def of_object(self, content: ObjectMap, place: SourceLocation, depth: int = 0) -> Iterator[Part]:
         place = named(content, place)
         version = _text(content.get("apiVersion"))
         group = version.rpartition("/")[0]
@@ -105,12 +105,14 @@ class _Walk:
             yield from self._workflow(content, place, depth)
             return
         if "." in group and place.kind in _OF_CHARTS:
-            yield Remark(place, "its images are known only when it is rendered; give what it renders instead")
+            yield Note(place, "its images are known only when it is rendered; give what it renders instead")
         custom = not version or ("." in group and not group.endswith(".k8s.io"))
         rest = {key: value for key, value in content.items() if key not in ("metadata", "status")}
         yield from self._inside(rest, place, _Chain(custom, (content,)), depth)
 
-    def _inside(self, value: Json | list[Any], place: Place, chain: _Chain, depth: int) -> Iterator[Part]:
+    def _inside(
+        self, value: ObjectMap | list[Any], place: SourceLocation, chain: _Chain, depth: int
+    ) -> Iterator[Part]:
         self._visited += 1
         if self._visited > _MOST_VALUES or depth > _DEEPEST:
             most = f"{_MOST_VALUES} values" if self._visited > _MOST_VALUES else f"{_DEEPEST} levels"
@@ -122,8 +124,8 @@ class _Walk:
         yield from _left_open(value, place)
         within = value
         if _is_pod_spec(value):
-            yield Shape(
-                place.at(place.part, line_of(value, place.line)),
+            yield PodSpec(
+                place.part_at(place.part, line_of(value, place.line)),
                 value,
                 (annotations_of(chain.holders[0]), annotations_of(chain.holders[-1])),
                 chain.pods(place.kind, value),
@@ -133,7 +135,7 @@ class _Walk:
             within = {key: one for key, one in value.items() if key not in (*CONTAINERS, "volumes")}
         image = within.get("image")
         if chain.custom and isinstance(image, str) and image:
-            yield Remark(
+            yield Note(
                 replace(place, line=line_of(value, place.line)),
                 f"image {shown(image)} stands outside of a pod template, so it is not taken;"
                 " if pods run it, name it with --image",
@@ -142,13 +144,13 @@ class _Walk:
         for item in within.values():
             yield from self._one(item, place, below, depth + 1)
 
-    def _one(self, value: Any, place: Place, chain: _Chain, depth: int) -> Iterator[Part]:
+    def _one(self, value: Any, place: SourceLocation, chain: _Chain, depth: int) -> Iterator[Part]:
         if _is_object(value):
             yield from self.of_object(value, place, depth)
         elif isinstance(value, Mapping | list):
             yield from self._inside(value, place, chain, depth)
 
-    def _workflow(self, content: Json, place: Place, depth: int) -> Iterator[Part]:
+    def _workflow(self, content: ObjectMap, place: SourceLocation, depth: int) -> Iterator[Part]:
         spec = mapping(content.get("spec"))
         spec = mapping(spec.get("workflowSpec")) if place.kind == "CronWorkflow" else spec
         yield from _left_open(spec, place)
@@ -171,9 +173,9 @@ class _Walk:
                 yield from self._embedded(manifest, at, depth)
             made = _as_pod_spec(spec, defaults, template, whole)
             if made:
-                yield Shape(at, made, (*about, annotations_of(template)), None)
+                yield PodSpec(at, made, (*about, annotations_of(template)), None)
 
-    def _templates(self, templates: list[Json], depth: int) -> Iterator[Json]:
+    def _templates(self, templates: list[ObjectMap], depth: int) -> Iterator[ObjectMap]:
         """Templates, those inside their steps and tasks, and references to templates of others."""
         for template in templates:
             self._visited += 1
@@ -190,17 +192,17 @@ class _Walk:
                 elif isinstance(step.get("templateRef"), Mapping):
                     yield {"templateRef": step["templateRef"]}
 
-    def _embedded(self, manifest: str, place: Place, depth: int) -> Iterator[Part]:
+    def _embedded(self, manifest: str, place: SourceLocation, depth: int) -> Iterator[Part]:
         """The pods of objects that a step creates."""
         objects = list(read_manifests(manifest, place.source, line=place.line))
-        if "{{" in manifest and any(isinstance(one, Remark) for one in objects):
+        if "{{" in manifest and any(isinstance(one, Note) for one in objects):
             # Argo fills in text, which need not be YAML before.
             objects = list(read_manifests(_FILLED_IN.sub(_as_text, manifest), place.source, line=place.line))
         for found in objects:
-            if isinstance(found, Remark):
+            if isinstance(found, Note):
                 text = "it is filled in later" if "{{" in manifest else found.text
                 if "image" in manifest or "{{" in manifest:
-                    yield Remark(place, f"its manifest can't be read: {text}", missing=True)
+                    yield Note(place, f"its manifest can't be read: {text}", missing=True)
             else:
                 yield from self.of_object(found.content, replace(place, part=""), depth + 1)
 
@@ -210,12 +212,12 @@ class _Chain:
     """The mappings around a value, from its object on. `custom`: the object is of no built-in kind."""
 
     custom: bool
-    holders: tuple[Json, ...]
+    holders: tuple[ObjectMap, ...]
 
-    def below(self, holder: Json) -> _Chain:
+    def below(self, holder: ObjectMap) -> _Chain:
         return _Chain(self.custom, (*self.holders, holder))
 
-    def pods(self, kind: str, spec: Json) -> Pods:
+    def pods(self, kind: str, spec: ObjectMap) -> Pods:
         """How many pods there are of a spec below these."""
         innermost = self.holders[-2] if len(self.holders) > 1 else {}
         if kind == "DaemonSet":
@@ -234,19 +236,19 @@ class _Chain:
         return _number(said[0]) if len(said) == 1 else None
 
 
-def _is_pod_spec(value: Json) -> bool:
+def _is_pod_spec(value: ObjectMap) -> bool:
     return any("image" in one or "name" in one for key in CONTAINERS for one in mappings(value.get(key)))
 
 
-def _left_open(value: Json, place: Place) -> Iterator[Remark]:
+def _left_open(value: ObjectMap, place: SourceLocation) -> Iterator[Note]:
     """What should hold pods, or say where they land, and is yet to be filled in as a whole."""
     for keys, missing in ((_HOLDING, True), (_PLACING[1:], False)):
         for key in keys:
             found = value.get(key)
             texts = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str)]
             if any("{{" in text for text in texts):
-                at = place.at(place.part, line_of(value, place.line))
-                yield Remark(at, f"{key} is a template that has not been filled in", missing=missing)
+                at = place.part_at(place.part, line_of(value, place.line))
+                yield Note(at, f"{key} is a template that has not been filled in", missing=missing)
 
 
 def _is_object(value: Any) -> bool:
@@ -258,9 +260,11 @@ def _is_object(value: Any) -> bool:
     )
 
 
-def _as_pod_spec(spec: Json, defaults: Json, template: Json, whole: Json) -> dict[str, Any]:
+def _as_pod_spec(
+    spec: ObjectMap, defaults: ObjectMap, template: ObjectMap, whole: ObjectMap
+) -> dict[str, Any]:
     """An Argo template as a pod's spec; an empty one if it runs no pod of its own."""
-    containers: list[Json] = [
+    containers: list[ObjectMap] = [
         Located.of(
             {"name": "main", **mapping(defaults.get(kind)), **template[kind]}, line_of(template[kind], 0)
         )
@@ -285,11 +289,11 @@ def _as_pod_spec(spec: Json, defaults: Json, template: Json, whole: Json) -> dic
     }
 
 
-def _referral(value: Any, place: Place) -> Iterator[Referral]:
+def _referral(value: Any, place: SourceLocation) -> Iterator[TemplateRef]:
     name = _text(mapping(value).get("name"))
     if name:
         cluster = mapping(value).get("clusterScope") is True
-        yield Referral(place, "ClusterWorkflowTemplate" if cluster else "WorkflowTemplate", name)
+        yield TemplateRef(place, "ClusterWorkflowTemplate" if cluster else "WorkflowTemplate", name)
 
 
 def _as_text(match: re.Match[str]) -> str:
@@ -297,10 +301,10 @@ def _as_text(match: re.Match[str]) -> str:
     return "_{{" + _NOT_PLAIN.sub(" ", match[1]) + "}}_"
 
 
-def _patched(value: Json, place: Place) -> Iterator[Remark]:
+def _patched(value: ObjectMap, place: SourceLocation) -> Iterator[Note]:
     patch = value.get("podSpecPatch")
     if isinstance(patch, str) and any(word in patch for word in _PLACING):
-        yield Remark(place, "podSpecPatch is not read: it may change images and nodes")
+        yield Note(place, "podSpecPatch is not read: it may change images and nodes")
 
 
 def _number(value: Any) -> int | None:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ips_flows.core.discover.finder import Findings
-from ips_flows.core.discover.image_uses import EACH_NODE, Place, Pods, Use
+from ips_flows.core.discover.image_uses import EACH_NODE, ImageUse, Pods, SourceLocation
 from ips_flows.core.discover.placement import Placement, joined
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 
 MOST_IMAGES = 50  # a request has no more
 _MOST_USES = 3  # in a comment
@@ -20,10 +20,10 @@ _NOT_TEXT = ("true", "false", "null", "yes", "no", "on", "off", "y", "n", "inf",
 
 
 @dataclass(slots=True)
-class Image:
+class UsedImage:
     """An image with all its uses. It is written as the first of them writes it."""
 
-    uses: list[Use] = field(default_factory=list)
+    uses: list[ImageUse] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -64,11 +64,11 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestDraft:
     """Images that belong on the same nodes: what one request asks for."""
 
     placement: Placement
-    images: tuple[Image, ...]
+    images: tuple[UsedImage, ...]
 
     @property
     def secrets(self) -> list[str]:
@@ -84,20 +84,20 @@ class Wanted:
         return {"images": images, **secrets, **self.placement.fields()}
 
 
-def images_of(uses: Iterable[Use]) -> list[Image]:
+def images_of(uses: Iterable[ImageUse]) -> list[UsedImage]:
     """Each image once, in the order of its first use."""
-    found: dict[str, Image] = {}
+    found: dict[str, UsedImage] = {}
     for use in uses:
-        found.setdefault(use.reference.identity, Image()).uses.append(use)
+        found.setdefault(use.reference.identity, UsedImage()).uses.append(use)
     return list(found.values())
 
 
-def by_placement(uses: Iterable[Use]) -> list[Wanted]:
+def by_placement(uses: Iterable[ImageUse]) -> list[RequestDraft]:
     """Requests that warm each image on exactly the nodes where its pods may land; at most 50 images each.
 
     An image whose pods land in two places, of which one surely has all nodes of the other, stands in that one only.
     """
-    groups: dict[Placement, dict[str, Image]] = {}
+    groups: dict[Placement, dict[str, UsedImage]] = {}
     for image in images_of(uses):
         wide = _widest(image.placements)
         for use in image.uses:
@@ -105,13 +105,15 @@ def by_placement(uses: Iterable[Use]) -> list[Wanted]:
                 next(one for one in wide if one.covers(mine)) for mine in use.placements
             ):
                 group = groups.setdefault(placement, {})
-                group.setdefault(use.reference.identity, Image()).uses.append(use)
+                group.setdefault(use.reference.identity, UsedImage()).uses.append(use)
     return [
-        Wanted(placement, part) for placement, group in groups.items() for part in _parts([*group.values()])
+        RequestDraft(placement, part)
+        for placement, group in groups.items()
+        for part in _parts([*group.values()])
     ]
 
 
-def everywhere(uses: Iterable[Use]) -> Wanted | None:
+def everywhere(uses: Iterable[ImageUse]) -> RequestDraft | None:
     """One request that warms all images on all nodes where any of the pods may land; None without images.
 
     It may have more images than a request can.
@@ -119,15 +121,15 @@ def everywhere(uses: Iterable[Use]) -> Wanted | None:
     images = images_of(uses)
     if not images:
         return None
-    return Wanted(joined(place for image in images for place in image.placements), tuple(images))
+    return RequestDraft(joined(place for image in images for place in image.placements), tuple(images))
 
 
-def request_text(wanted: Wanted, notes: Sequence[str] = ()) -> str:
+def request_text(draft: RequestDraft, notes: Sequence[str] = ()) -> str:
     """A request as YAML, with comments that say what each image is for."""
-    return "\n".join(_lines(wanted, notes)) + "\n"
+    return "\n".join(_lines(draft, notes)) + "\n"
 
 
-def pods_text(image: Image) -> str:
+def pods_text(image: UsedImage) -> str:
     """How many pods use an image: `3`, `each node`, `3 + each node`, `–` where nobody can say."""
     parts = ["–" if image.pods is None else str(image.pods)] if image.pods != 0 or not image.each_node else []
     return " + ".join([*parts, *([EACH_NODE] if image.each_node else [])])
@@ -157,19 +159,19 @@ def findings_json(found: Findings) -> dict[str, Any]:
         "placements": [one.fields() for one in numbers],
         "remarks": [
             {**_place_json(one.place), "message": one.text, "imageMissing": one.missing}
-            for one in found.remarks
+            for one in found.notes
         ],
         "objects": found.objects,
         "leftOut": dict(found.left_out),
     }
 
 
-def _place_json(place: Place) -> dict[str, Any]:
+def _place_json(place: SourceLocation) -> dict[str, Any]:
     """A place, without what is not known of it."""
     return {name: value for name, value in asdict(place).items() if value}
 
 
-def _use_json(use: Use, numbers: Mapping[Placement, int]) -> dict[str, Any]:
+def _use_json(use: ImageUse, numbers: Mapping[Placement, int]) -> dict[str, Any]:
     return {
         **_place_json(use.place),
         "image": use.image,
@@ -180,7 +182,7 @@ def _use_json(use: Use, numbers: Mapping[Placement, int]) -> dict[str, Any]:
     }
 
 
-def _asks(image: Image) -> bool:
+def _asks(image: UsedImage) -> bool:
     """Whether the registry must be asked again: what a digest names can't change."""
     return image.policy == "Always" and not image.uses[0].reference.pinned
 
@@ -195,18 +197,18 @@ def _widest(placements: Sequence[Placement]) -> list[Placement]:
     return [one for one in found if not any(other != one and other.covers(one) for other in found)]
 
 
-def _parts(images: list[Image]) -> Iterator[tuple[Image, ...]]:
+def _parts(images: list[UsedImage]) -> Iterator[tuple[UsedImage, ...]]:
     for start in range(0, len(images), MOST_IMAGES):
         yield tuple(images[start : start + MOST_IMAGES])
 
 
-def _lines(wanted: Wanted, notes: Sequence[str]) -> Iterator[str]:
+def _lines(draft: RequestDraft, notes: Sequence[str]) -> Iterator[str]:
     for note in notes:
-        yield f"# {legible(note)}"
-    fields = wanted.fields()
+        yield f"# {escape(note)}"
+    fields = draft.fields()
     yield "images:"
-    for image, written in zip(wanted.images, fields.pop("images"), strict=True):
-        yield from (f"  # {legible(text)}" for text in _comments(image))
+    for image, written in zip(draft.images, fields.pop("images"), strict=True):
+        yield from (f"  # {escape(text)}" for text in _comments(image))
         if isinstance(written, str):
             yield f"  - {_scalar(written)}"
         else:
@@ -235,7 +237,7 @@ def _field(name: str, value: Any) -> Iterator[str]:
                 yield f"  - {_scalar(item)}"
 
 
-def _comments(image: Image) -> Iterator[str]:
+def _comments(image: UsedImage) -> Iterator[str]:
     for use in image.uses[:_MOST_USES]:
         never = "pull policy Never" if use.policy == "Never" else ""
         yield "; ".join(part for part in (str(use.place), _counted(use.pods), never) if part)

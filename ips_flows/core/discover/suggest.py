@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ips_flows.core.discover.placement import Placement
-from ips_flows.core.discover.requests import Image
+from ips_flows.core.discover.requests import UsedImage
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.plan.eligibility import Eligibility, Node
-from ips_flows.core.pods.pull_events import tell
+from ips_flows.core.pods.pull_events import parse_events
 from ips_flows.core.request.model import parse_request
 
 _IMAGE = re.compile(r'Successfully pulled image "([^"]+)"')
@@ -38,7 +38,7 @@ class Suggestion:
     `seconds` is what one pull takes, None where nothing tells; `estimated` where only its size does.
     """
 
-    image: Image
+    image: UsedImage
     eligible: int
     lacking: tuple[str, ...]
     seconds: float | None
@@ -53,7 +53,7 @@ class Suggestion:
 def pulls_of(events: Iterable[Mapping[str, Any]]) -> dict[str, Pulls]:
     """Identity of an image → what events tell of its pulls."""
     found: dict[str, Pulls] = defaultdict(Pulls)
-    for one in tell(events):
+    for one in parse_events(events):
         match = _IMAGE.search(one.text)
         if match is None or one.took is None:
             continue
@@ -69,7 +69,7 @@ def pulls_of(events: Iterable[Mapping[str, Any]]) -> dict[str, Pulls]:
 
 
 def suggestions(
-    images: Sequence[Image], nodes: Sequence[Node], pulls: Mapping[str, Pulls]
+    images: Sequence[UsedImage], nodes: Sequence[Node], pulls: Mapping[str, Pulls]
 ) -> list[Suggestion]:
     """The images that some node lacks, those first that save most; last those of which nobody knows."""
     holders: dict[str, set[int]] = defaultdict(set)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ips_flows.core.forecast.forecast import Forecast, ImageForecast, NodeForecast
-from ips_flows.core.forecast.issues import Concern
-from ips_flows.core.forecast.resolve import Offer, Refusal
+from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.resolve import Resolved, Unresolved
 
 Json = dict[str, Any]
 
 
-def to_json(forecast: Forecast) -> Json:
+def forecast_json(forecast: Forecast) -> Json:
     """The forecast as JSON. Sizes are bytes, times seconds; null is what is not known."""
     plan = forecast.plan
     names = [image.image for image in forecast.images]
     return {
         "ok": not forecast.fails,
-        "problems": [_concern(concern) for concern in forecast.concerns],
+        "problems": [_concern(issue) for issue in forecast.issues],
         "totalNodes": plan.eligible,
         "warmNodes": plan.warm,
         "toDoNodes": plan.to_do,
@@ -34,29 +34,31 @@ def to_json(forecast: Forecast) -> Json:
             "bytes": forecast.bytes,
             "complete": forecast.whole,
             "seconds": None if forecast.seconds is None else round(forecast.seconds, 1),
-            "bandwidth": round(forecast.pace.node),
-            "registryBandwidth": None if forecast.pace.registry is None else round(forecast.pace.registry),
+            "bandwidth": round(forecast.bandwidth.node),
+            "registryBandwidth": None
+            if forecast.bandwidth.registry is None
+            else round(forecast.bandwidth.registry),
         },
     }
 
 
-def _concern(concern: Concern) -> Json:
+def _concern(issue: Issue) -> Json:
     return {
-        "level": concern.level,
-        "kind": concern.kind,
-        "image": concern.image or None,
-        "nodes": concern.nodes,
-        "firstNode": concern.node or None,
-        "message": concern.message,
-        "mend": concern.mend or None,
+        "level": issue.level,
+        "kind": issue.kind,
+        "image": issue.image or None,
+        "nodes": issue.nodes,
+        "firstNode": issue.node or None,
+        "message": issue.message,
+        "mend": issue.hint or None,
     }
 
 
 def _image(image: ImageForecast) -> Json:
-    offer = image.offer
-    there = offer if isinstance(offer, Offer) else None
+    offer = image.resolved
+    there = offer if isinstance(offer, Resolved) else None
     contents = there.contents if there else {}
-    refusal = offer if isinstance(offer, Refusal) else None
+    refusal = offer if isinstance(offer, Unresolved) else None
     return {
         "image": image.image,
         "presentNodes": image.held,

@@ -42,7 +42,7 @@ def overflows(disk: Disk, compressed: int) -> bool:
     return compressed > disk.free
 
 
-def wakes_collection(disk: Disk, compressed: int) -> bool:
+def triggers_garbage_collection(disk: Disk, compressed: int) -> bool:
     """Whether the kubelet would begin to remove images. At 100 percent it never does."""
     used = disk.capacity - disk.free + GROWTH * compressed
     return disk.high < 100 and used * 100 > disk.high * disk.capacity

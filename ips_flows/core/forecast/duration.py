@@ -14,7 +14,7 @@ POD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Bandwidth:
     """Bytes a second: of each node, and of the registry for all nodes together (None: as much as they take)."""
 
     node: float
@@ -25,13 +25,13 @@ class Pace:
         return self.node if self.registry is None else min(self.node, self.registry / max(1, pulling))
 
 
-def node_seconds(pace: Pace, size: int, pulling: int) -> float:
+def node_seconds(pace: Bandwidth, size: int, pulling: int) -> float:
     """The seconds of one node that fetches so many bytes while so many nodes pull."""
     return POD_SECONDS + size / pace.rate(pulling)
 
 
 def task_seconds(
-    pace: Pace, waves: Sequence[Sequence[int]], window: int, order: Literal["rolling", "batch"]
+    pace: Bandwidth, waves: Sequence[Sequence[int]], window: int, order: Literal["rolling", "batch"]
 ) -> float:
     """The seconds of a task whose waves fetch so many bytes on each node."""
     total = 0.0
@@ -46,7 +46,7 @@ def task_seconds(
     return total
 
 
-def feedable(mean_seconds: float) -> int:
+def max_fed_window(mean_seconds: float) -> int:
     """The largest window that stock controllers keep full, where a node takes so many seconds."""
     return max(1, int(PODS_A_SECOND * mean_seconds))
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from ips_flows.core.forecast import duration as speed
 from ips_flows.core.forecast.disk import Disk
-from ips_flows.core.forecast.issues import Concern
-from ips_flows.core.forecast.node_info import Facts
-from ips_flows.core.forecast.resolve import Offer, Refusal
+from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.node_info import NodeInfo
+from ips_flows.core.forecast.resolve import Resolved, Unresolved
 from ips_flows.core.plan.plan import Plan, PlannedNode
 from ips_flows.core.request.model import PrewarmRequest
 from ips_flows.core.results.records import PlanSummary
@@ -19,7 +19,7 @@ NodeState = Literal["warm", "to do", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class ForecastInputs:
     """All that was seen. `offers` are those of the images in the request's order, None where nobody had to be asked.
 
     `disks` is None where it was not asked for them, and has None for a node that did not tell.
@@ -27,13 +27,13 @@ class Survey:
 
     request: PrewarmRequest
     plan: Plan
-    facts: Mapping[str, Facts]
-    offers: Sequence[Offer | Refusal | None]
+    node_info: Mapping[str, NodeInfo]
+    resolved: Sequence[Resolved | Unresolved | None]
     worker_image: str
-    worker: Offer | Refusal | None
-    pace: speed.Pace
+    worker: Resolved | Unresolved | None
+    bandwidth: speed.Bandwidth
     disks: Mapping[str, Disk | None] | None = None
-    notes: Sequence[Concern] = ()
+    notes: Sequence[Issue] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ImageForecast:
     image: str
     held: int
     missing: int
-    offer: Offer | Refusal | None
+    resolved: Resolved | Unresolved | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ class Forecast:
     plan: PlanSummary
     images: Sequence[ImageForecast]
     nodes: Sequence[NodeForecast]
-    pace: speed.Pace
+    bandwidth: speed.Bandwidth
     seconds: float | None
-    concerns: Sequence[Concern] = field(default=())
+    issues: Sequence[Issue] = field(default=())
 
     @property
     def bytes(self) -> int:
@@ -90,31 +90,31 @@ class Forecast:
     @property
     def fails(self) -> bool:
         """Whether the task would fail, as things stand."""
-        return any(concern.level == "error" for concern in self.concerns)
+        return any(issue.level == "error" for issue in self.issues)
 
 
-class Weights:
+class PullSizes:
     """The bytes of a node: the distinct blobs of what it lacks, counted once for all nodes that lack the same."""
 
-    def __init__(self, survey: Survey) -> None:
-        self._survey = survey
+    def __init__(self, inputs: ForecastInputs) -> None:
+        self._survey = inputs
         self._known: dict[tuple[str, tuple[int, ...], bool], tuple[int, int, bool]] = {}
 
-    def of(self, facts: Facts, missing: tuple[int, ...]) -> tuple[int, int, bool]:
+    def of(self, node_info: NodeInfo, missing: tuple[int, ...]) -> tuple[int, int, bool]:
         """The bytes as far as they are known, those that shared layers save, and whether all are known."""
-        key = (facts.architecture, missing, facts.worker)
+        key = (node_info.architecture, missing, node_info.worker)
         if key not in self._known:
             self._known[key] = self._counted(*key)
         return self._known[key]
 
     def _counted(self, architecture: str, missing: tuple[int, ...], worker: bool) -> tuple[int, int, bool]:  # noqa: FBT001
-        offers = [self._survey.offers[index] for index in missing]
+        offers = [self._survey.resolved[index] for index in missing]
         offers += [] if worker else [self._survey.worker]
         blobs: dict[str, int] = {}
         alone, whole = 0, True
         for offer in offers:
-            content = offer.contents.get(architecture) if isinstance(offer, Offer) else None
-            if isinstance(offer, Refusal) and not offer.certain:
+            content = offer.contents.get(architecture) if isinstance(offer, Resolved) else None
+            if isinstance(offer, Unresolved) and not offer.certain:
                 whole = False
             if content is not None:
                 blobs |= content.blobs
@@ -123,32 +123,32 @@ class Weights:
         return size, alone - size, whole
 
 
-def node_forecasts(survey: Survey) -> list[NodeForecast]:
+def node_forecasts(inputs: ForecastInputs) -> list[NodeForecast]:
     """Every node of the cluster, by name."""
-    every = tuple(range(len(survey.request.images)))
-    weights = Weights(survey)
+    every = tuple(range(len(inputs.request.images)))
+    weights = PullSizes(inputs)
     found = []
-    for name, result in survey.plan.known.nodes.items():
+    for name, result in inputs.plan.known.nodes.items():
         skipped = result.skipped
         reason = result.images[0].reason if skipped else ""
         found.append(
             NodeForecast(name, "skipped" if skipped else "warm", reason, held=() if skipped else every)
         )
-    for group in survey.plan.groups:
+    for group in inputs.plan.groups:
         for node in group.nodes:
-            facts = survey.facts[node.name]
-            asked = asks(survey.request, node)
+            node_info = inputs.node_info[node.name]
+            asked = images_to_ask(inputs.request, node)
             missing = tuple(
                 index
                 for index in asked
-                if index not in node.present or not _same(survey.offers[index], facts, index)
+                if index not in node.present or not _same(inputs.resolved[index], node_info, index)
             )
-            weight = weights.of(facts, missing)
+            weight = weights.of(node_info, missing)
             found.append(NodeForecast(node.name, "to do", "", node.present, missing, asked, *weight))
     return sorted(found, key=lambda one: one.name)
 
 
-def asks(request: PrewarmRequest, node: PlannedNode) -> tuple[int, ...]:
+def images_to_ask(request: PrewarmRequest, node: PlannedNode) -> tuple[int, ...]:
     """The indexes of the images that a node to do asks a registry for."""
     return tuple(
         index
@@ -157,27 +157,27 @@ def asks(request: PrewarmRequest, node: PlannedNode) -> tuple[int, ...]:
     )
 
 
-def image_forecasts(survey: Survey, nodes: Sequence[NodeForecast]) -> list[ImageForecast]:
+def image_forecasts(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> list[ImageForecast]:
     """Every image of the request, in its order."""
-    held, missing = ([0] * len(survey.request.images) for _ in range(2))
+    held, missing = ([0] * len(inputs.request.images) for _ in range(2))
     for node in nodes:
         for index in node.held:
             held[index] += 1
         for index in node.missing:
             missing[index] += 1
     return [
-        ImageForecast(spec.image, held[index], missing[index], survey.offers[index])
-        for index, spec in enumerate(survey.request.images)
+        ImageForecast(spec.image, held[index], missing[index], inputs.resolved[index])
+        for index, spec in enumerate(inputs.request.images)
     ]
 
 
-def task_seconds(survey: Survey, nodes: Sequence[NodeForecast]) -> float | None:
+def task_seconds(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> float | None:
     """How long the task would take, from the first pull to the last; None where nothing is to do."""
-    if not survey.plan.groups:
+    if not inputs.plan.groups:
         return None
     sizes = {node.name: node.bytes for node in nodes}
-    waves = [[sizes[node.name] for node in group.nodes] for group in survey.plan.groups]
-    return speed.task_seconds(survey.pace, waves, survey.plan.summary.window, survey.request.order)
+    waves = [[sizes[node.name] for node in group.nodes] for group in inputs.plan.groups]
+    return speed.task_seconds(inputs.bandwidth, waves, inputs.plan.summary.window, inputs.request.order)
 
 
 def to_do(nodes: Sequence[NodeForecast]) -> Iterator[NodeForecast]:
@@ -185,6 +185,6 @@ def to_do(nodes: Sequence[NodeForecast]) -> Iterator[NodeForecast]:
     return (node for node in nodes if node.state == "to do")
 
 
-def _same(offer: Offer | Refusal | None, facts: Facts, index: int) -> bool:
+def _same(offer: Resolved | Unresolved | None, node_info: NodeInfo, index: int) -> bool:
     """Whether a node that asks again finds that it holds what the registry has."""
-    return isinstance(offer, Offer) and facts.digests[index] == offer.digest
+    return isinstance(offer, Resolved) and node_info.digests[index] == offer.digest

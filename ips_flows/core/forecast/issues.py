@@ -9,7 +9,7 @@ Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
-class Concern:
+class Issue:
     """One problem. `nodes` counts the nodes that it is about, 0 where it is about none, and `node` is the first of them.
 
     `kind` is a class of failure, where it makes nodes fail, else a word of its own (see KINDS).
@@ -21,7 +21,7 @@ class Concern:
     image: str = ""
     nodes: int = 0
     node: str = ""
-    mend: str = ""
+    hint: str = ""
 
 
 # Beside the classes of failure: what each word means.

@@ -22,7 +22,7 @@ _SUFFIXES: Mapping[str, Decimal] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class NodeInfo:
     """`allocatable` is its ephemeral storage in bytes, None where it tells none.
 
     `digests` are those of the images that it holds, in the request's order; `worker` is whether it holds the worker's.
@@ -35,12 +35,14 @@ class Facts:
     digests: tuple[str | None, ...]
 
 
-def read_facts(raw: Mapping[str, Any], node: Node, wanted: Sequence[Reference], worker: Reference) -> Facts:
+def read_node_info(
+    raw: Mapping[str, Any], node: Node, wanted: Sequence[Reference], worker: Reference
+) -> NodeInfo:
     """The facts of a Node object as the API sends it."""
     status = raw.get("status") or {}
     info = status.get("nodeInfo") or {}
     held = [node.image(reference) for reference in wanted]
-    return Facts(
+    return NodeInfo(
         architecture=node.labels.get("kubernetes.io/arch") or info.get("architecture") or "amd64",
         allocatable=quantity(str((status.get("allocatable") or {}).get("ephemeral-storage") or "")),
         pressure=any(

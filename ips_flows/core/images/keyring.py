@@ -46,7 +46,7 @@ def read_secret(secret: Mapping[str, Any]) -> list[Credential]:
     raise ValueError("it has neither .dockerconfigjson nor .dockercfg, so it is no image pull Secret")
 
 
-def for_image(credentials: Iterable[Credential], reference: Reference) -> list[Credential]:
+def credentials_for(credentials: Iterable[Credential], reference: Reference) -> list[Credential]:
     """Those to try for an image, in this order. None means that a kubelet asks without any."""
     ordered = sorted(credentials, key=lambda one: one.key, reverse=True)
     matching = [one for one in ordered if _matches(one.key, reference)]

@@ -40,7 +40,7 @@ class Descriptor:
     size: int
     media_type: str
     platform: Platform | None = None
-    elsewhere: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class ImageManifest:
     """One image: its config, and its layers from the lowest up."""
 
     config: Descriptor
@@ -63,7 +63,7 @@ class Manifest:
         return self.config.media_type in _CONFIGS
 
 
-def read_manifest(body: bytes, content_type: str) -> Index | Manifest:
+def read_manifest(body: bytes, content_type: str) -> Index | ImageManifest:
     """Read what a registry sent for a tag or digest. Raises ManifestError."""
     document = _json(body)
     sent = content_type.partition(";")[0].strip()
@@ -74,7 +74,7 @@ def read_manifest(body: bytes, content_type: str) -> Index | Manifest:
         entries = [_descriptor(entry) for entry in _list(document, "manifests")]
         return Index([one for one in entries if one.platform is None or one.platform.os != "unknown"])
     if kind in _MANIFESTS or "layers" in document:
-        return Manifest(
+        return ImageManifest(
             _descriptor(_mapping(document, "config")),
             [_descriptor(layer) for layer in _list(document, "layers")],
         )
@@ -100,7 +100,7 @@ def _descriptor(document: Any) -> Descriptor:
         size,
         str(document.get("mediaType") or ""),
         read_platform(platform) if isinstance(platform, dict) else None,
-        elsewhere=bool(document.get("urls")),
+        foreign=bool(document.get("urls")),
     )
 
 

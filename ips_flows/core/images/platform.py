@@ -50,7 +50,7 @@ def read_platform(document: Mapping[str, Any]) -> Platform:
     return Platform(os, architecture, variant)
 
 
-def fitness(architecture: str, offered: Platform) -> int | None:
+def match_rank(architecture: str, offered: Platform) -> int | None:
     """How well an image suits Linux nodes of an architecture: 0 is best, None is not at all."""
     runs = _RUNS.get(architecture, ((architecture, ""),))
     kind = (offered.architecture, offered.variant)

@@ -25,12 +25,12 @@ from ips_flows.core.constants import (
 from ips_flows.core.errors import NewerFormatError
 from ips_flows.core.metrics import families
 from ips_flows.core.metrics.batches import Batches
-from ips_flows.core.metrics.families import Figure
+from ips_flows.core.metrics.families import MetricFamily
 from ips_flows.core.notice import notice
-from ips_flows.core.plan.window import resized
+from ips_flows.core.plan.window import parse_window
 from ips_flows.core.rest.task_store import DONE, JOBS, LIVE, RESULTS
 from ips_flows.core.results.records import PlanSummary, Summary
-from ips_flows.core.results.results import Chunk, Failure, Result
+from ips_flows.core.results.results import Chunk, FailureReason, Result
 from ips_flows.core.task.task import phase_of, priority_of, status_of, verdict_of
 from ips_flows.core.task.workflow_status import attempt_of, lost_drivers
 
@@ -40,16 +40,16 @@ _TASKS = frozenset({LIVE, DONE})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Sample:
     """A figure moves: a counter by `value`, a histogram takes it in."""
 
-    figure: Figure
+    family: MetricFamily
     labels: tuple[str, ...] = ()
     value: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadResults:
     """Stored results that nobody has read for us; `task` is its uid."""
 
     name: str
@@ -100,14 +100,14 @@ class _Seen:
         return fresh
 
 
-class Counting:
+class EventCounter:
     """The state behind the figures: a few words for each object that is there, and nothing of those that went."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, _Task] = {}
         self._seen = {JOBS: _Seen(), RESULTS: _Seen()}
         self._listed: set[str] = set()
-        self._unread: list[Unread] = []
+        self._unread: list[UnreadResults] = []
 
     @property
     def active(self) -> int:
@@ -119,12 +119,12 @@ class Counting:
         """How many tasks wait."""
         return self._in_phase("pending")
 
-    def unread(self) -> list[Unread]:
+    def unread(self) -> list[UnreadResults]:
         """The stored results that have come since this was asked last; `read` takes what is in them."""
         found, self._unread = self._unread, []
         return found
 
-    def listed(self, collection: str, items: Iterable[Json]) -> list[Told]:
+    def listed(self, collection: str, items: Iterable[Json]) -> list[Sample]:
         """Take in a whole list."""
         known = list(items)
         history = collection not in self._listed
@@ -139,7 +139,7 @@ class Counting:
         self._forget(collection)
         return told
 
-    def changed(self, collection: str, item: Json, *, gone: bool = False) -> list[Told]:
+    def changed(self, collection: str, item: Json, *, gone: bool = False) -> list[Sample]:
         """Take in one object that is new, has changed or is gone from its collection."""
         if collection not in _TASKS:
             fresh = self._seen[collection].changed(item, gone=gone)
@@ -150,10 +150,10 @@ class Counting:
             self._leave(task, collection)
         return []
 
-    def read(self, one: Unread, chunk: Chunk) -> list[Told]:
+    def read(self, one: UnreadResults, chunk: Chunk) -> list[Sample]:
         """Take in what stored results hold. Nothing of it is kept."""
         told = [
-            Told(families.PULL_SECONDS, (), image.seconds)
+            Sample(families.PULL_SECONDS, (), image.seconds)
             for node in chunk.nodes.values()
             for image in node.images
             if image.result is Result.PULLED and image.seconds is not None
@@ -163,7 +163,7 @@ class Counting:
             task.batches = task.batches or Batches()
             nodes = task.waves[chunk.group][1] if 0 <= chunk.group < len(task.waves) else 0
             seconds = task.batches.add(chunk, task.window, nodes)
-            told += [Told(families.BATCH_SECONDS, (), value) for value in seconds]
+            told += [Sample(families.BATCH_SECONDS, (), value) for value in seconds]
         return told
 
     def _in_phase(self, phase: str) -> int:
@@ -171,7 +171,7 @@ class Counting:
 
     # -- which tasks there are
 
-    def _stay(self, collection: str, item: Json, *, history: bool) -> Iterator[Told]:
+    def _stay(self, collection: str, item: Json, *, history: bool) -> Iterator[Sample]:
         task = self._task(_uid(item))
         task.missed = frozenset()
         if collection == LIVE:
@@ -201,22 +201,22 @@ class Counting:
 
     # -- what belongs to tasks
 
-    def _new(self, collection: str, items: Iterable[Json], *, history: bool) -> list[Told]:
-        told: list[Told] = []
+    def _new(self, collection: str, items: Iterable[Json], *, history: bool) -> list[Sample]:
+        told: list[Sample] = []
         for item in sorted(items, key=_made):
             labels = item["metadata"].get("labels") or {}
             owner = str(labels.get(LABEL_WORKFLOW_UID) or "")
             if collection == JOBS:
                 self._task(owner).jobs |= {(labels.get(LABEL_GROUP, ""), labels.get(LABEL_ATTEMPT, ""))}
-                told += [] if history else [Told(families.JOBS_MADE, ("success",))]
+                told += [] if history else [Sample(families.JOBS_MADE, ("success",))]
             elif history:
                 self._task(owner).batches = Batches(midway=True)
             else:
-                self._unread.append(Unread(item["metadata"]["name"], _uid(item), owner))
+                self._unread.append(UnreadResults(item["metadata"]["name"], _uid(item), owner))
         return told
 
 
-def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Told]:
+def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
     """What a Workflow without a verdict tells: its phase, its start, and drivers that were lost."""
     argo = workflow.get("status") or {}
     if phase_of(workflow) == "Running":
@@ -237,7 +237,7 @@ def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Told]:
             continue
         task.drivers |= {node_id}
         if not history and (groups[wave], attempt) not in task.jobs:
-            yield Told(families.JOBS_MADE, ("failure",))
+            yield Sample(families.JOBS_MADE, ("failure",))
 
 
 def _plan(task: _Task, workflow: Json) -> None:
@@ -248,18 +248,18 @@ def _plan(task: _Task, workflow: Json) -> None:
         plan = PlanSummary.from_json(annotations[ANNOTATION_PLAN])
     except (ValidationError, NewerFormatError):  # someone else's hand, or a newer program's
         return
-    asked = resized(str(annotations.get(ANNOTATION_BATCH_SIZE) or ""), plan.eligible)
+    asked = parse_window(str(annotations.get(ANNOTATION_BATCH_SIZE) or ""), plan.eligible)
     task.window = asked or plan.window
     task.waves = tuple((wave.name, wave.nodes) for wave in plan.waves)
 
 
-def _end(task: _Task, workflow: Json, *, history: bool) -> Iterator[Told]:
+def _end(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
     """What a Workflow with a verdict tells: the end with its counts, and the rounds of its notice."""
     if not task.ended:
         task.ended = True
         if not history:
             yield from _verdict(task, workflow)
-    known = notice.recorded(workflow["metadata"].get("annotations") or {})
+    known = notice.recorded_notice(workflow["metadata"].get("annotations") or {})
     if known is None:
         return
     before = task.notice[1] if task.notice[0] == known.id else 0
@@ -268,21 +268,21 @@ def _end(task: _Task, workflow: Json, *, history: bool) -> Iterator[Told]:
         return
     missed = known.rounds - before - 1  # rounds that nobody told us of: none of them was the last
     if missed:
-        yield Told(families.DELIVERIES, (known.event, "undelivered"), missed)
-    yield Told(families.DELIVERIES, (known.event, known.outcome))
+        yield Sample(families.DELIVERIES, (known.event, "undelivered"), missed)
+    yield Sample(families.DELIVERIES, (known.event, known.outcome))
 
 
-def _verdict(task: _Task, workflow: Json) -> Iterator[Told]:
+def _verdict(task: _Task, workflow: Json) -> Iterator[Sample]:
     status = status_of(workflow)
     if status not in families.STATUSES:  # someone else's hand
         return
-    yield Told(families.TASKS, (status,))
+    yield Sample(families.TASKS, (status,))
     verdict = verdict_of(workflow)
     if verdict is None:  # of a newer program: its status stands in a label
         return
     seconds = _between(verdict.started_at, verdict.at)
     if seconds is not None:
-        yield Told(families.TASK_SECONDS, (status,), seconds)
+        yield Sample(families.TASK_SECONDS, (status,), seconds)
     if not task.waited and (status != "cancelled" or verdict.summary):
         task.waited = True
         yield from _wait(workflow, verdict.started_at)
@@ -290,10 +290,10 @@ def _verdict(task: _Task, workflow: Json) -> Iterator[Told]:
         yield from _summary(verdict.summary)
 
 
-def _wait(workflow: Json, started_at: str) -> Iterator[Told]:
+def _wait(workflow: Json, started_at: str) -> Iterator[Sample]:
     seconds = _between(str(workflow["metadata"].get("creationTimestamp") or ""), started_at)
     if seconds is not None:
-        yield Told(families.QUEUE_SECONDS, (str(min(10, max(0, _priority(workflow)))),), seconds)
+        yield Sample(families.QUEUE_SECONDS, (str(min(10, max(0, _priority(workflow)))),), seconds)
 
 
 def _priority(workflow: Json) -> int:
@@ -303,7 +303,7 @@ def _priority(workflow: Json) -> int:
         return 0
 
 
-def _summary(summary: Summary) -> Iterator[Told]:
+def _summary(summary: Summary) -> Iterator[Sample]:
     nodes = {
         "completed": summary.completed - summary.warm,
         "warm": summary.warm,
@@ -315,13 +315,15 @@ def _summary(summary: Summary) -> Iterator[Told]:
         (families.IMAGES, {name: summary.images.get(name, 0) for name in families.RESULTS}),
     )
     for figure, values in counted:
-        yield from (Told(figure, (name,), count) for name, count in values.items() if count > 0)
+        yield from (Sample(figure, (name,), count) for name, count in values.items() if count > 0)
     if summary.bytes > 0:
-        yield Told(families.BYTES, (), summary.bytes)
+        yield Sample(families.BYTES, (), summary.bytes)
     for reason, count in summary.failures.items():
-        known = reason if reason in families.FAILURES else Failure.UNKNOWN.value  # a newer program's class
+        known = (
+            reason if reason in families.FAILURES else FailureReason.UNKNOWN.value
+        )  # a newer program's class
         if count > 0:
-            yield Told(families.FAILED, (known,), count)
+            yield Sample(families.FAILED, (known,), count)
 
 
 def _between(start: str, end: str) -> float | None:

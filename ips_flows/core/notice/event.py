@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 from ips_flows.core.notice.notice import Format
 
 Json = dict[str, Any]
@@ -38,19 +38,19 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Payload:
     """A body and what it is."""
 
     body: bytes
     content_type: str
 
 
-def render(event: Event, form: Format) -> Message:
+def render(event: Event, form: Format) -> Payload:
     """An event in one of the formats."""
     return _RENDERERS[form](event)
 
 
-def objection(form: Format, status: int, body: bytes) -> str:
+def rejection(form: Format, status: int, body: bytes) -> str:
     """Why a receiver that answered 2xx did not take the message; '' where it did. DingTalk says so in the body."""
     if form != "dingtalk":
         return ""
@@ -59,10 +59,10 @@ def objection(form: Format, status: int, body: bytes) -> str:
     except ValueError:
         return f"HTTP {status}, and no JSON as DingTalk sends it"
     code = said.get("errcode") if isinstance(said, dict) else None
-    return "" if code == 0 else f"DingTalk refused it: errcode {legible(str(code))[:_SHORTEST_TEXT]}"
+    return "" if code == 0 else f"DingTalk refused it: errcode {escape(str(code))[:_SHORTEST_TEXT]}"
 
 
-def cut(task: Json, largest: int = LARGEST_TASK) -> Json:
+def truncate_task(task: Json, largest: int = LARGEST_TASK) -> Json:
     """A task that has at most so many bytes as JSON, with `"truncated": true` where something was left out.
 
     First `nodeStatuses` goes, then as many of the last `failedNodeDetails` as need be, then what else may be long.
@@ -94,15 +94,15 @@ def _document(event: Event) -> Json:
         "event": event.name,
         "timestamp": event.timestamp,
         "message": event.message,
-        "task": cut(event.task),
+        "task": truncate_task(event.task),
     }
 
 
-def _json(event: Event) -> Message:
-    return Message(_bytes(_document(event)), "application/json")
+def _json(event: Event) -> Payload:
+    return Payload(_bytes(_document(event)), "application/json")
 
 
-def _cloudevent(event: Event) -> Message:
+def _cloudevent(event: Event) -> Payload:
     """CloudEvents 1.0, structured: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md"""
     envelope = {
         "specversion": "1.0",
@@ -114,10 +114,10 @@ def _cloudevent(event: Event) -> Message:
         "datacontenttype": "application/json",
         "data": _document(event),
     }
-    return Message(_bytes(envelope), "application/cloudevents+json; charset=UTF-8")
+    return Payload(_bytes(envelope), "application/cloudevents+json; charset=UTF-8")
 
 
-def _slack(event: Event) -> Message:
+def _slack(event: Event) -> Payload:
     """Blocks of plain text, in which Slack reads no markup, no mention and no emoji name."""
     lines = [_short(event.message, _LONGEST_TEXT), *_failures(event.task)]
     blocks: list[Json] = [
@@ -126,10 +126,10 @@ def _slack(event: Event) -> Message:
         {"type": "context", "elements": [_plain(_facts(event.task))]},
     ]
     told = f"{_title(event)}: {_short(event.message, _LONGEST_TEXT)}"
-    return Message(_bytes({"text": _slack_text(told), "blocks": blocks}), "application/json")
+    return Payload(_bytes({"text": _slack_text(told), "blocks": blocks}), "application/json")
 
 
-def _dingtalk(event: Event) -> Message:
+def _dingtalk(event: Event) -> Payload:
     """A robot's Markdown message, in which every character of a text that could be markup is escaped."""
     title = _title(event)
     parts = [f"#### {_markdown(title)}", _markdown(_short(event.message, _LONGEST_TEXT))]
@@ -137,10 +137,10 @@ def _dingtalk(event: Event) -> Message:
     parts.append(_markdown(_facts(event.task)))
     text = "\n\n".join(part for part in parts if part)
     document = {"msgtype": "markdown", "markdown": {"title": title, "text": text}}
-    return Message(_bytes(document), "application/json")
+    return Payload(_bytes(document), "application/json")
 
 
-_RENDERERS: dict[Format, Callable[[Event], Message]] = {
+_RENDERERS: dict[Format, Callable[[Event], Payload]] = {
     "json": _json,
     "cloudevents": _cloudevent,
     "slack": _slack,
@@ -186,7 +186,7 @@ def _markdown(text: str) -> str:
 
 def _short(text: str, width: int) -> str:
     """A text in one line of at most so many characters, without any that can't be seen."""
-    line = legible(" ".join(text.split()))
+    line = escape(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"
 
 

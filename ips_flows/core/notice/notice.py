@@ -38,7 +38,7 @@ class Webhook(Record):
     format: Format = "json"
 
     @classmethod
-    def of(cls, request: PrewarmRequest) -> Webhook | None:
+    def of_request(cls, request: PrewarmRequest) -> Webhook | None:
         """That of a request; None where nobody is to be told."""
         if not request.webhook_url and not request.webhook_secret_name:
             return None
@@ -72,13 +72,13 @@ class Notice(StoredRecord):
         return self.outcome != "undelivered"
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """`undelivered to https://hooks.example after 4 tries`."""
         to = f" to {self.target}" if self.target else ""
         return f"{self.outcome}{to} after {self.tries} {'try' if self.tries == 1 else 'tries'}"
 
 
-def event_of(status: str) -> str:
+def event_name(status: str) -> str:
     """The name of the event of an end: `task.completed`, `task.failed` or `task.cancelled`."""
     return f"task.{status}"
 
@@ -88,47 +88,47 @@ def deletion_id(uid: str, created_at: str) -> str:
     return f"{uid}-{created_at}-cancelled"
 
 
-def webhook_in(annotations: Mapping[str, str]) -> Webhook | None:
+def recorded_webhook(annotations: Mapping[str, str]) -> Webhook | None:
     """The webhook that the metadata of a task names."""
     return _read(Webhook, annotations.get(ANNOTATION_WEBHOOK))
 
 
-def recorded(annotations: Mapping[str, str]) -> Notice | None:
+def recorded_notice(annotations: Mapping[str, str]) -> Notice | None:
     """What is recorded of the notice; None where nothing is, or nothing that can be read."""
     return _read(Notice, annotations.get(ANNOTATION_NOTICE))
 
 
-def owed_since(annotations: Mapping[str, str], deleted_at: str = "") -> str:
+def due_since(annotations: Mapping[str, str], deleted_at: str = "") -> str:
     """Since when a notice is owed; '' where none is, by the verdict's own word.
 
     A task that was deleted (`deleted_at`) without a verdict owes one if its metadata names a webhook.
     """
     if ANNOTATION_VERDICT in annotations:
         verdict = _object(annotations[ANNOTATION_VERDICT])
-        owed = verdict.get("notify") is True and (not deleted_at or webhook_in(annotations) is not None)
+        owed = verdict.get("notify") is True and (not deleted_at or recorded_webhook(annotations) is not None)
         return str(verdict.get("at") or "") if owed else ""
-    return deleted_at if deleted_at and webhook_in(annotations) else ""
+    return deleted_at if deleted_at and recorded_webhook(annotations) else ""
 
 
 def is_open(annotations: Mapping[str, str], now: datetime, deleted_at: str = "") -> bool:
     """Whether a notice is owed that is neither settled nor a day old. One of a newer program is left to that."""
-    since = owed_since(annotations, deleted_at)
+    since = due_since(annotations, deleted_at)
     if not since or (now - clock.parse(since)).total_seconds() >= WINDOW_SECONDS:
         return False
     if ANNOTATION_NOTICE not in annotations:
         return True
-    known = recorded(annotations)
+    known = recorded_notice(annotations)
     return known is not None and not known.final
 
 
-def pause(rounds: int) -> float:
+def retry_pause(rounds: int) -> float:
     """The seconds after so many rounds until the next one."""
     return PAUSES[min(max(rounds, 1), len(PAUSES)) - 1]
 
 
-def due_at(notice: Notice) -> datetime:
+def next_try_at(notice: Notice) -> datetime:
     """When an undelivered notice is tried again."""
-    at = clock.parse(notice.last) + timedelta(seconds=pause(notice.rounds))
+    at = clock.parse(notice.last) + timedelta(seconds=retry_pause(notice.rounds))
     return max(at, clock.parse(notice.not_before)) if notice.not_before else at
 
 

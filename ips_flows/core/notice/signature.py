@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 _PREFIX = "whsec_"
 
 
-def key_of(secret: str) -> bytes:
+def signing_key(secret: str) -> bytes:
     """The key of a secret: `whsec_` and base64, or the text itself. ValueError where it is neither, or empty."""
     text = secret.strip()
     if not text.startswith(_PREFIX):

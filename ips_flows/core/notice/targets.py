@@ -34,7 +34,7 @@ _6TO4 = ipaddress.IPv6Network("2002::/16")
 _TEREDO = ipaddress.IPv6Network("2001::/32")
 
 
-class RefusedError(Exception):
+class ForbiddenTargetError(Exception):
     """This target is not to be called; the message says why, with scheme and host alone."""
 
 
@@ -47,7 +47,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class AllowedTarget:
     """A host whose every address may be connected to. `name` is what Host and TLS call it."""
 
     scheme: str
@@ -56,7 +56,7 @@ class Target:
     addresses: tuple[str, ...]
 
 
-def shown(url: str) -> str:
+def shown_url(url: str) -> str:
     """Scheme and host of a URL, with its port where it is not the usual one; all of it that may stand in a log."""
     try:
         parts = urlsplit(url)
@@ -68,7 +68,7 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{name}" + ("" if usual else f":{port}")
 
 
-def networks(text: str) -> tuple[tuple[Network, ...], tuple[str, ...]]:
+def parse_networks(text: str) -> tuple[tuple[Network, ...], tuple[str, ...]]:
     """The networks of the setting, a list of CIDRs with commas between, and those entries that are none."""
     known: list[Network] = []
     unknown: list[str] = []
@@ -87,7 +87,7 @@ def endpoint(host: str, port: int) -> tuple[Address, int]:
     return _address(host), port
 
 
-def judge(url: str, rules: Rules, resolve: Resolver) -> Target:
+def allowed_target(url: str, rules: Rules, resolve: Resolver) -> AllowedTarget:
     """Resolve a URL's host, once, and judge every address of it.
 
     Raises RefusedError where one of them may not be connected to, OSError where the host has none.
@@ -102,8 +102,8 @@ def judge(url: str, rules: Rules, resolve: Resolver) -> Target:
         why = _objection(_address(address), port, rules)
         if why:
             also = "" if address == name else f" has the address {address}, which"
-            raise RefusedError(f"{shown(url)}{also} is {why}")
-    return Target(parts.scheme, name, port, addresses)
+            raise ForbiddenTargetError(f"{shown_url(url)}{also} is {why}")
+    return AllowedTarget(parts.scheme, name, port, addresses)
 
 
 def _objection(address: Address, port: int, rules: Rules) -> str:

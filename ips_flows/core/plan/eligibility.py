@@ -10,7 +10,7 @@ from typing import Any
 from ips_flows.core.images.reference import Reference, parse_reference
 from ips_flows.core.k8s.selectors import Selector, parse_selector
 from ips_flows.core.request.model import PrewarmRequest
-from ips_flows.core.results.results import Skip
+from ips_flows.core.results.results import SkipReason
 
 # The first releases with image volumes that hold for us: kubelet 1.35 reports them per container,
 # containerd 2.1 and CRI-O 1.31 mount them.
@@ -100,27 +100,27 @@ class Eligibility:
         self._selector: Selector = parse_selector(request.selector)
         self._tolerations = pod_tolerations(request)
 
-    def skip(self, node: Node) -> Skip | None:
+    def skip(self, node: Node) -> SkipReason | None:
         """Why a node is left out, or None when it is eligible."""
         request = self._request
         if self._names and node.name not in self._names:
-            return Skip.NOT_SELECTED
+            return SkipReason.NOT_SELECTED
         if any(node.labels.get(key) != value for key, value in request.node_selector.items()):
-            return Skip.NOT_SELECTED
+            return SkipReason.NOT_SELECTED
         if not self._selector.matches(node.labels):
-            return Skip.NOT_SELECTED
+            return SkipReason.NOT_SELECTED
         if node.name in self._excluded:
-            return Skip.EXCLUDED
+            return SkipReason.EXCLUDED
         if is_virtual(node):
-            return Skip.VIRTUAL
+            return SkipReason.VIRTUAL
         if node.os != "linux":
-            return Skip.WRONG_PLATFORM
+            return SkipReason.WRONG_PLATFORM
         if not node.ready:
-            return Skip.NOT_READY
+            return SkipReason.NOT_READY
         if node.cordoned and not request.include_cordoned:
-            return Skip.CORDONED
+            return SkipReason.CORDONED
         if not all(self._tolerated(taint) for taint in node.taints):
-            return Skip.TAINT_NOT_TOLERATED
+            return SkipReason.TAINT_NOT_TOLERATED
         return None
 
     def _tolerated(self, taint: Mapping[str, str]) -> bool:

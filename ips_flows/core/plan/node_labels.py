@@ -25,7 +25,7 @@ _DIGITS = 16  # of the digest: a label's value has room for 63
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSet:
+class ImageSet:
     """A named set of images."""
 
     name: str
@@ -44,14 +44,14 @@ class NodeSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Sets:
+class ImageSets:
     """All sets of a namespace. `problems` has those that can't be read, by name: their labels are left as they are."""
 
-    sets: tuple[NodeSet, ...] = ()
+    sets: tuple[ImageSet, ...] = ()
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_sets(data: Mapping[str, str]) -> Sets:
+def read_sets(data: Mapping[str, str]) -> ImageSets:
     """The sets in the data of a ConfigMap: name → a request, or a list of images, as YAML or JSON."""
     sets, problems = [], {}
     for name, text in sorted(data.items()):
@@ -65,11 +65,11 @@ def read_sets(data: Mapping[str, str]) -> Sets:
         except BadRequestError as error:
             problems[name] = error.message
             continue
-        sets.append(NodeSet(name, tuple(parse_reference(one.image) for one in request.images)))
-    return Sets(tuple(sets), problems)
+        sets.append(ImageSet(name, tuple(parse_reference(one.image) for one in request.images)))
+    return ImageSets(tuple(sets), problems)
 
 
-def label_changes(node: Json, sets: Sets) -> dict[str, str | None]:
+def label_changes(node: Json, sets: ImageSets) -> dict[str, str | None]:
     """What is to be changed of a node's labels: new values, and None for those that are true no longer.
 
     `node` is a Node object, of which name, labels and the list of images are read.
@@ -86,7 +86,7 @@ def label_changes(node: Json, sets: Sets) -> dict[str, str | None]:
     return {**dict.fromkeys(stale, None), **fresh}
 
 
-def lean_node(node: Json) -> Json:
+def trim_node(node: Json) -> Json:
     """What `label_changes` reads of a Node object, and the version that a patch carries."""
     metadata = node["metadata"]
     kept = ("name", "labels", "resourceVersion")

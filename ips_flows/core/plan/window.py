@@ -11,7 +11,7 @@ _SIZE = re.compile(r"[0-9]{1,3}|1000|[1-9][0-9]?%|100%")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WindowState:
     """Where an attempt stands.
 
     `pulling` counts pods that were let go and have not ended, those told to end included.
@@ -30,35 +30,35 @@ class Standing:
     awaited: int = 0
 
 
-def breaker_open(standing: Standing) -> bool:
+def breaker_open(state: WindowState) -> bool:
     """Whether a whole first window has ended and no image is on any node of it: a typo costs one window."""
-    return standing.ended >= standing.window > 0 and standing.reached == 0
+    return state.ended >= state.window > 0 and state.reached == 0
 
 
-def startable(standing: Standing) -> Sequence[int]:
+def ungatable(state: WindowState) -> Sequence[int]:
     """The indexes that may start now, lowest first."""
-    if breaker_open(standing):
+    if breaker_open(state):
         return ()
-    if standing.reached == 0:
+    if state.reached == 0:
         # The first window is a probe: until one node holds an image, not a node more than it is let go.
-        free = standing.window - standing.pulling - standing.awaited - standing.ended
+        free = state.window - state.pulling - state.awaited - state.ended
     else:
-        free = standing.window - standing.pulling
-    if standing.barrier is not None:
-        free = min(free, _left_of_batch(standing, standing.barrier))
-    return sorted(standing.gated)[: max(0, free)]
+        free = state.window - state.pulling
+    if state.barrier is not None:
+        free = min(free, _left_of_batch(state, state.barrier))
+    return sorted(state.gated)[: max(0, free)]
 
 
-def _left_of_batch(standing: Standing, barrier: int) -> int:
+def _left_of_batch(state: WindowState, barrier: int) -> int:
     """How many nodes of the present batch have not started; none while a node from before the barrier pulls."""
-    ended = standing.ended - barrier
-    if ended < 0 or not standing.window:
+    ended = state.ended - barrier
+    if ended < 0 or not state.window:
         return 0
-    started = ended + standing.awaited + standing.pulling
-    return (ended // standing.window + 1) * standing.window - started
+    started = ended + state.awaited + state.pulling
+    return (ended // state.window + 1) * state.window - started
 
 
-def resized(text: str, eligible: int) -> int | None:
+def parse_window(text: str, eligible: int) -> int | None:
     """The window that someone asked for while the task runs: a number, a percentage, 0 for a pause.
 
     None where the text is none of these: it may have been written by hand.
@@ -70,6 +70,6 @@ def resized(text: str, eligible: int) -> int | None:
     return int(text)
 
 
-def parallelism(window: int, nodes: int) -> int:
+def job_parallelism(window: int, nodes: int) -> int:
     """How many pods the Job holds: the window and a reserve of gated pods, so that a freed slot fills at once."""
     return min(nodes, window + max(1, math.ceil(window / 4)))

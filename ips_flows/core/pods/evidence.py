@@ -16,8 +16,8 @@ from ips_flows.core.images.reference import Reference, parse_reference
 from ips_flows.core.plan.eligibility import Node
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
 from ips_flows.core.pods.pull_errors import PERMANENT, classify
-from ips_flows.core.pods.pull_events import Told, pulled_event, tell
-from ips_flows.core.results.results import MESSAGE_LIMIT, Failure, ImageResult, Result
+from ips_flows.core.pods.pull_events import PullEvent, parse_events, pulled_event
+from ips_flows.core.results.results import MESSAGE_LIMIT, FailureReason, ImageResult, Result
 
 WORKER_CONTAINER = "worker"
 ENDED_SETTLED = "settled"  # why a driver ended a pod: nothing more could come of it,
@@ -50,7 +50,7 @@ def container_name(index: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ContainerState:
     """What a pod's status said of one container. `reason` and `message` are those of a waiting container."""
 
     reason: str = ""
@@ -61,7 +61,7 @@ class Seen:
     digest: str = ""  # of the image volume, where the kubelet reports it
 
 
-def look(pod: Mapping[str, Any]) -> dict[str, Seen]:
+def container_states(pod: Mapping[str, Any]) -> dict[str, ContainerState]:
     """What a pod's status says of its containers now, the init container included.
 
     What was seen before we ended the pod counts more: the kubelet overwrites it with `ContainerStatusUnknown`.
@@ -74,22 +74,22 @@ def look(pod: Mapping[str, Any]) -> dict[str, Seen]:
     }
     noted = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_ENDED)
     return (
-        now | {name: Seen(**entry) for name, entry in json.loads(noted)["containers"].items()}
+        now | {name: ContainerState(**entry) for name, entry in json.loads(noted)["containers"].items()}
         if noted
         else now
     )
 
 
-def note(pod: Mapping[str, Any], why: str) -> str:
+def ended_note(pod: Mapping[str, Any], why: str) -> str:
     """The text for the annotation that keeps what was seen before a pod is ended."""
     containers = {
-        name: {key: getattr(seen, key) for key in Seen.__slots__ if getattr(seen, key)}
-        for name, seen in look(pod).items()
+        name: {key: getattr(seen, key) for key in ContainerState.__slots__ if getattr(seen, key)}
+        for name, seen in container_states(pod).items()
     }
     return json.dumps({"why": why, "containers": containers}, separators=(",", ":"))
 
 
-def why_ended(pod: Mapping[str, Any]) -> str:
+def end_reason(pod: Mapping[str, Any]) -> str:
     """Why a driver ended a pod, or an empty text."""
     noted = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_ENDED)
     return str(json.loads(noted)["why"]) if noted else ""
@@ -101,7 +101,7 @@ def is_terminal(pod: Mapping[str, Any]) -> bool:
 
 
 @dataclass(slots=True)
-class Sightings:
+class FailureTracker:
     """How often a container was seen to fail for good. Kept by a driver, in memory: losing it only delays."""
 
     _first: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -116,26 +116,26 @@ class Sightings:
         `at` is a monotonic time in seconds; `events` gets those of the pod, asked only when a second try may
         have been missed. Call it for every new status of a pod.
         """
-        seen = look(pod)
+        seen = container_states(pod)
         worker = seen.get(WORKER_CONTAINER)
         if worker is not None and not worker.ended:
             names = [WORKER_CONTAINER]
         else:
             names = [entry["name"] for entry in pod["spec"]["containers"]]
         # No short cut: every container must be seen in every status.
-        tries = {name: self._tries_of(pod, name, seen.get(name, Seen()), at) for name in names}
+        tries = {name: self._tries_of(pod, name, seen.get(name, ContainerState()), at) for name in names}
         if 0 in tries.values():
             return False
         once = [name for name, count in tries.items() if count == 1]
         if any(at - self._first[pod["metadata"]["uid"], name] < _BACK_OFF_SECONDS for name in once):
             return False
-        told = tell(events()) if once else []
+        pull_events = parse_events(events()) if once else []
         return all(
-            sum(one.count for one in told if one.failed_to_pull(_container_image(pod, name))) >= 2
+            sum(one.count for one in pull_events if one.failed_to_pull(_container_image(pod, name))) >= 2
             for name in once
         )
 
-    def _tries_of(self, pod: Mapping[str, Any], name: str, seen: Seen, at: float) -> int:
+    def _tries_of(self, pod: Mapping[str, Any], name: str, seen: ContainerState, at: float) -> int:
         """0: something may still come of this container; 1: it failed for good; 2: and that was seen twice."""
         key = (pod["metadata"]["uid"], name)
         if seen.ended or seen.reason in _NOT_RUNNABLE_REASONS:
@@ -163,50 +163,52 @@ def image_results(
 
     `node` reads the pod's node as it is now, if it is there; it is asked once, and only where nothing else tells.
     """
-    case = _Case(plan, planned, pod, tell(events), look(pod), cache(node), why or why_ended(pod))
+    case = _Evidence(
+        plan, planned, pod, parse_events(events), container_states(pod), cache(node), why or end_reason(pod)
+    )
     return tuple(case.result(index) for index in range(len(plan.images)))
 
 
 def shows_image(plan: GroupPlan, pod: Mapping[str, Any]) -> bool:
     """Whether some container of a pod shows that its image is on the node."""
-    seen = look(pod)
+    seen = container_states(pod)
     return any(
-        _started_from_it(plan, pod, index, seen.get(container_name(index), Seen()))
+        _started_from_it(plan, pod, index, seen.get(container_name(index), ContainerState()))
         for index in range(len(plan.images))
     )
 
 
-def lacks_word(plan: GroupPlan, pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> bool:
+def awaits_pull_event(plan: GroupPlan, pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the kubelet has not yet told of some image that is on the node: its events come a little late."""
-    told = tell(events)
-    seen = look(pod)
+    pull_events = parse_events(events)
+    seen = container_states(pod)
     return any(
-        seen.get(container_name(index), Seen()).started
-        and pulled_event(parse_reference(image.image), told) is None
+        seen.get(container_name(index), ContainerState()).started
+        and pulled_event(parse_reference(image.image), pull_events) is None
         for index, image in enumerate(plan.images)
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _Evidence:
     """A pod that has ended, with all that speaks for or against its images."""
 
     plan: GroupPlan
     planned: PlannedNode
     pod: Mapping[str, Any]
-    told: Sequence[Told]
-    seen: Mapping[str, Seen]
+    pull_events: Sequence[PullEvent]
+    seen: Mapping[str, ContainerState]
     node: Callable[[], Node | None]
     why: str
 
     def result(self, index: int) -> ImageResult:
         """The first evidence that is found decides."""
         reference = parse_reference(self.plan.images[index].image)
-        seen = self.seen.get(container_name(index), Seen())
-        tries = sum(one.count for one in self.told if one.failed_to_pull(reference))
+        seen = self.seen.get(container_name(index), ContainerState())
+        tries = sum(one.count for one in self.pull_events if one.failed_to_pull(reference))
         digest = _digest_of(seen.image_id) if self.plan.mode == "container" else seen.digest or None
         digest = digest or reference.digest
-        event = pulled_event(reference, self.told)
+        event = pulled_event(reference, self.pull_events)
         all_told = event is not None and digest and (event.took is None or event.size is not None)
         node = None if all_told else self.node()
         held = node.image(reference) if node else None
@@ -226,7 +228,7 @@ class _Case:
         failure, message = self._failure(reference, seen)
         return ImageResult(Result.FAILED, failure.value, message[:MESSAGE_LIMIT], tries=tries)
 
-    def _list_counts(self, index: int, seen: Seen, *, refused: bool) -> bool:
+    def _list_counts(self, index: int, seen: ContainerState, *, refused: bool) -> bool:
         """Whether the node's list may speak for an image: it names removed images, and old ones of a moved tag."""
         image = self.plan.images[index]
         if image.pull_policy == "Always" and index in self.planned.present:
@@ -239,44 +241,46 @@ class _Case:
         """Whether what kept a volume-mode container waiting is our own image."""
         return self.plan.mode == "volume" and self.plan.worker_image in words and reference.text not in words
 
-    def _failure(self, reference: Reference, seen: Seen) -> tuple[Failure, str]:
+    def _failure(self, reference: Reference, seen: ContainerState) -> tuple[FailureReason, str]:
         """The class of a missing image, and the original message."""
         status = self.pod.get("status") or {}
         own = status.get("reason") or ""
-        if own in (Failure.UNSCHEDULABLE, Failure.NODE_LOST):
-            return Failure(own), status.get("message") or ""
+        if own in (FailureReason.UNSCHEDULABLE, FailureReason.NODE_LOST):
+            return FailureReason(own), status.get("message") or ""
         worker = self.seen.get(WORKER_CONTAINER)
         if worker is not None and worker.reason in _PULL_REASONS:
-            return Failure.WORKER_IMAGE, _words(worker)
+            return FailureReason.WORKER_IMAGE, _words(worker)
         if seen.reason in _PULL_REASONS:
             words = _words(seen)
             if self._blames_worker(reference, words):
-                return Failure.WORKER_IMAGE, words
+                return FailureReason.WORKER_IMAGE, words
             return classify(words, *_spellings(reference)), words
-        failed = [one.text for one in self.told if one.failed_to_pull(reference)]
+        failed = [one.text for one in self.pull_events if one.failed_to_pull(reference)]
         if failed:
             return classify(failed[-1], *_spellings(reference)), failed[-1]
         if self.why == ENDED_CANCELLED:
-            return Failure.CANCELLED, "cancelled while it was pulling"
+            return FailureReason.CANCELLED, "cancelled while it was pulling"
         if self.why == ENDED_TIMEOUT or own == "DeadlineExceeded":
-            return Failure.TIMEOUT, status.get("message") or "the node's time was up"
-        return Failure.UNKNOWN, status.get("message") or own or "the pod ended without a word on this image"
+            return FailureReason.TIMEOUT, status.get("message") or "the node's time was up"
+        return FailureReason.UNKNOWN, status.get(
+            "message"
+        ) or own or "the pod ended without a word on this image"
 
 
-def _started_from_it(plan: GroupPlan, pod: Mapping[str, Any], index: int, seen: Seen) -> bool:
+def _started_from_it(plan: GroupPlan, pod: Mapping[str, Any], index: int, seen: ContainerState) -> bool:
     """Whether a container could not have started without its image."""
     if plan.mode == "container":
         return bool(seen.image_id)
     return seen.started and _mounts(pod, index) == plan.images[index].image
 
 
-def _seen(entry: Mapping[str, Any]) -> Seen:
+def _seen(entry: Mapping[str, Any]) -> ContainerState:
     state = entry.get("state") or {}
     waiting = state.get("waiting") or {}
     terminated = state.get("terminated") or {}
     # What the kubelet writes when it no longer knows the container.
     known = terminated.get("reason") != "ContainerStatusUnknown"
-    return Seen(
+    return ContainerState(
         reason=waiting.get("reason") or "",
         message=waiting.get("message") or "",
         started="running" in state or bool(known and terminated.get("startedAt")),
@@ -295,7 +299,7 @@ def _volume_image(entry: Mapping[str, Any]) -> str:
     return ""
 
 
-def _words(seen: Seen) -> str:
+def _words(seen: ContainerState) -> str:
     """A waiting container's message, without the kubelet's own frame around the registry's words."""
     text = seen.message
     if text.startswith("Back-off pulling image") and "ErrImagePull: " in text:

@@ -5,30 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ips_flows.core.results.results import Failure
+from ips_flows.core.results.results import FailureReason
 
 # Nothing but a change outside the cluster can mend these.
-PERMANENT = (Failure.NOT_FOUND, Failure.UNAUTHORIZED, Failure.WRONG_PLATFORM, Failure.INVALID_IMAGE)
+PERMANENT = (
+    FailureReason.NOT_FOUND,
+    FailureReason.UNAUTHORIZED,
+    FailureReason.WRONG_PLATFORM,
+    FailureReason.INVALID_IMAGE,
+)
 
 # The first pattern that is found decides, so the special ones stand before the general ones.
-_CLASSES: Sequence[tuple[Failure, re.Pattern[str]]] = [
+_CLASSES: Sequence[tuple[FailureReason, re.Pattern[str]]] = [
     (failure, re.compile(pattern, re.IGNORECASE))
     for failure, pattern in (
-        (Failure.NO_SPACE, r"no space left on device|disk quota exceeded"),
-        (Failure.RATE_LIMITED, r"\b429\b|toomanyrequests|too many requests|rate limit"),
+        (FailureReason.NO_SPACE, r"no space left on device|disk quota exceeded"),
+        (FailureReason.RATE_LIMITED, r"\b429\b|toomanyrequests|too many requests|rate limit"),
         (
-            Failure.WRONG_PLATFORM,
+            FailureReason.WRONG_PLATFORM,
             r"no match for platform|no matching manifest|no image found .* for architecture",
         ),
         (
-            Failure.UNAUTHORIZED,
+            FailureReason.UNAUTHORIZED,
             (
                 r"\b401\b|\b403\b|unauthorized|forbidden|authorization failed|authentication required|no basic auth"
                 r"|access denied|access to the resource is denied|insufficient_scope"
             ),
         ),
         (
-            Failure.REGISTRY_UNAVAILABLE,
+            FailureReason.REGISTRY_UNAVAILABLE,
             (
                 r"connection refused|connection reset|no such host|i/o timeout|tls handshake|x509:|no route to host"
                 r"|network is unreachable|server misbehaving|unexpected eof|: eof\b|deadline ?exceeded|timeout awaiting"
@@ -37,11 +42,11 @@ _CLASSES: Sequence[tuple[Failure, re.Pattern[str]]] = [
             ),
         ),
         (
-            Failure.NOT_FOUND,
+            FailureReason.NOT_FOUND,
             r"not found|manifest unknown|name unknown|name_unknown|manifest_unknown|does not exist",
         ),
         (
-            Failure.INVALID_IMAGE,
+            FailureReason.INVALID_IMAGE,
             (
                 r"invalid reference|invalidimagename|couldn't parse image|failed to parse|unsupported media ?type"
                 r"|unexpected media ?type|digest mismatch|unexpected commit digest|failed to extract|archive/tar"
@@ -51,11 +56,11 @@ _CLASSES: Sequence[tuple[Failure, re.Pattern[str]]] = [
 ]
 
 
-def classify(message: str, *names: str) -> Failure:
+def classify(message: str, *names: str) -> FailureReason:
     """The class of a pull error, by the texts of containerd, CRI-O and registries.
 
     `names` are those of images, which have no say in it: an image may be called `forbidden:401`.
     """
     for name in names:
         message = message.replace(name, "")
-    return next((failure for failure, pattern in _CLASSES if pattern.search(message)), Failure.UNKNOWN)
+    return next((failure for failure, pattern in _CLASSES if pattern.search(message)), FailureReason.UNKNOWN)

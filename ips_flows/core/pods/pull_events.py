@@ -20,7 +20,7 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6,
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PullEvent:
     """An event of a pod. `took` is seconds, None for an image that was present already."""
 
     reason: str
@@ -34,14 +34,14 @@ class Told:
         return self.reason == "Failed" and _names(self.text, reference, "pull image ")
 
 
-def tell(events: Iterable[Mapping[str, Any]]) -> list[Told]:
+def parse_events(events: Iterable[Mapping[str, Any]]) -> list[PullEvent]:
     """The events in the order of time; of one second, real pulls stand before `already present`."""
-    told: list[tuple[str, int, Told]] = []
+    pull_events: list[tuple[str, int, PullEvent]] = []
     for event in events:
         text = str(event.get("message") or "")
         pulled = _PULLED.search(text)
         size = _SIZE.search(text)
-        one = Told(
+        one = PullEvent(
             reason=event.get("reason") or "",
             text=text,
             count=int((event.get("series") or {}).get("count") or event.get("count") or 1),
@@ -49,14 +49,14 @@ def tell(events: Iterable[Mapping[str, Any]]) -> list[Told]:
             size=int(size["bytes"]) if size else None,
         )
         when = event.get("firstTimestamp") or event.get("eventTime") or ""
-        told.append((when, 0 if pulled else 1, one))
-    return [one for _, _, one in sorted(told, key=lambda row: row[:2])]
+        pull_events.append((when, 0 if pulled else 1, one))
+    return [one for _, _, one in sorted(pull_events, key=lambda row: row[:2])]
 
 
-def pulled_event(reference: Reference, told: Sequence[Told]) -> Told | None:
+def pulled_event(reference: Reference, pull_events: Sequence[PullEvent]) -> PullEvent | None:
     """The first event that tells of an image that it is on the node, pulled or present; None without one."""
     return next(
-        (one for one in told if one.reason == "Pulled" and _names(one.text, reference, "mage ")), None
+        (one for one in pull_events if one.reason == "Pulled" and _names(one.text, reference, "mage ")), None
     )
 
 

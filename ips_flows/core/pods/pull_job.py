@@ -21,8 +21,8 @@ from ips_flows.core.constants import (
     label_value,
 )
 from ips_flows.core.plan.plan import GroupPlan, PlannedImage
-from ips_flows.core.plan.window import parallelism
-from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name, note
+from ips_flows.core.plan.window import job_parallelism
+from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name, ended_note
 from ips_flows.core.results.results import Chunk, encode, pack, unpack
 
 Json = dict[str, Any]
@@ -58,14 +58,14 @@ def task_labels(task: str, uid: str, kind: str, group: int | None = None, attemp
     return labels
 
 
-def owner(api_version: str, kind: str, name: str, uid: str) -> Json:
+def owner_reference_of(api_version: str, kind: str, name: str, uid: str) -> Json:
     """An owner reference: the object goes when its owner goes."""
     return {"apiVersion": api_version, "kind": kind, "name": name, "uid": uid}
 
 
 def workflow_owner(task: str, uid: str) -> Json:
     """The owner reference of all that belongs to a task as a whole."""
-    return owner("argoproj.io/v1alpha1", "Workflow", task, uid)
+    return owner_reference_of("argoproj.io/v1alpha1", "Workflow", task, uid)
 
 
 def config_map(
@@ -97,7 +97,7 @@ def results_map(name: str, task: str, uid: str, chunk: Chunk) -> Json:
     )
 
 
-def job(
+def pull_job(
     plan: GroupPlan,
     name: str,
     *,
@@ -123,7 +123,7 @@ def job(
         "spec": {
             "completionMode": "Indexed",
             "completions": nodes,
-            "parallelism": parallelism(window, nodes),
+            "parallelism": job_parallelism(window, nodes),
             "backoffLimitPerIndex": 0,
             "maxFailedIndexes": nodes,
             "podReplacementPolicy": "Failed",
@@ -200,7 +200,7 @@ def keeps_image_volume(job: Mapping[str, Any]) -> bool:
     )
 
 
-def index_of(pod: Mapping[str, Any]) -> int:
+def completion_index(pod: Mapping[str, Any]) -> int:
     """The completion index of a pull pod."""
     return int(pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"])
 
@@ -215,7 +215,7 @@ def pod_epoch(pod: Mapping[str, Any]) -> str:
     return str(pod["metadata"]["annotations"][ANNOTATION_EPOCH])
 
 
-def ungate(pod: Mapping[str, Any], node: str) -> list[Json]:
+def ungate_patch(pod: Mapping[str, Any], node: str) -> list[Json]:
     """The JSON patch that lets a pod go to its node. It fails with 422 when another driver took the pod over."""
     pinned = {
         "requiredDuringSchedulingIgnoredDuringExecution": {
@@ -233,7 +233,7 @@ def ungate(pod: Mapping[str, Any], node: str) -> list[Json]:
     ]
 
 
-def take_over(pod: Mapping[str, Any], epoch: str) -> list[Json]:
+def epoch_patch(pod: Mapping[str, Any], epoch: str) -> list[Json]:
     """The JSON patch by which a new driver makes a gated pod its own."""
     return [
         {"op": "test", "path": _EPOCH_POINTER, "value": pod_epoch(pod)},
@@ -241,15 +241,15 @@ def take_over(pod: Mapping[str, Any], epoch: str) -> list[Json]:
     ]
 
 
-def end_bound(pod: Mapping[str, Any], why: str) -> Json:
+def deadline_patch(pod: Mapping[str, Any], why: str) -> Json:
     """The merge patch that makes the kubelet end a pod within seconds, with what was seen of it before."""
     return {
-        "metadata": {"annotations": {ANNOTATION_ENDED: note(pod, why)}},
+        "metadata": {"annotations": {ANNOTATION_ENDED: ended_note(pod, why)}},
         "spec": {"activeDeadlineSeconds": 1},
     }
 
 
-def end_unbound(reason: str, message: str) -> Json:
+def failed_status_patch(reason: str, message: str) -> Json:
     """The merge patch on `pods/status` that ends a pod which no kubelet will end."""
     return {"status": {"phase": "Failed", "reason": reason, "message": message}}
 

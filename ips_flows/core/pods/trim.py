@@ -59,7 +59,7 @@ EVENT: Shape = {
 }
 
 
-def lean(item: Json, shape: Shape) -> Json:
+def trim(item: Json, shape: Shape) -> Json:
     """An object without what is not in the shape."""
     return {key: _lean(item[key], kept) for key, kept in shape.items() if key in item}
 
@@ -68,5 +68,5 @@ def _lean(value: Any, shape: Any) -> Any:
     if shape is True or value is None:
         return value
     if isinstance(value, list):
-        return [lean(one, shape) for one in value]
-    return lean(value, shape)
+        return [trim(one, shape) for one in value]
+    return trim(value, shape)

@@ -25,7 +25,7 @@ NODE_SECONDS = 60.0  # how long a node is silent before its step pods are given 
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 10.0, 300.0
 
 
-class Do(StrEnum):
+class Action(StrEnum):
     """What to do about the finish Job of a task."""
 
     WAIT = "wait"
@@ -38,12 +38,12 @@ class Do(StrEnum):
 class Decision:
     """What to do, and for START and REPLACE the number of the try."""
 
-    do: Do
+    do: Action
     number: int = 0
 
 
 @dataclass(slots=True)
-class Ledger:
+class TaskIndex:
     """The tasks of a namespace by uid, as metadata, and those that were deleted before they had every mark."""
 
     tasks: dict[str, Json] = field(default_factory=dict)
@@ -75,7 +75,9 @@ class Ledger:
     def due(self) -> list[Json]:
         """The tasks that have ended and lack a mark for which something can be done now, the oldest first."""
         now = self.now()
-        found = [one for one in self.tasks.values() if may_need_finish(one, now) and not rests(one, now)]
+        found = [
+            one for one in self.tasks.values() if may_need_finish(one, now) and not notice_not_due(one, now)
+        ]
         return sorted(found, key=lambda one: str(one.get("creationTimestamp") or ""))
 
 
@@ -94,21 +96,23 @@ def may_need_finish(metadata: Json, now: datetime) -> bool:
     )
 
 
-def rests(metadata: Mapping[str, Any], now: datetime) -> bool:
+def notice_not_due(metadata: Mapping[str, Any], now: datetime) -> bool:
     """Whether nothing but a notice is missing, and its next try is not due yet."""
     annotations = metadata.get("annotations") or {}
-    known = notice.recorded(annotations)
-    return _is_judged(annotations) and known is not None and not known.final and now < notice.due_at(known)
+    known = notice.recorded_notice(annotations)
+    return (
+        _is_judged(annotations) and known is not None and not known.final and now < notice.next_try_at(known)
+    )
 
 
-def for_ended(workflow: Json, job: Json | None, now: datetime) -> Decision:
+def decide_ended(workflow: Json, job: Json | None, now: datetime) -> Decision:
     """What to do about a task whose Workflow is there. A finish that runs or waits its turn is left alone."""
     metadata = workflow["metadata"]
     if not may_need_finish(metadata, now) or not is_finished(workflow):
-        return Decision(Do.DONE)
+        return Decision(Action.DONE)
     ended = str((workflow.get("status") or {}).get("finishedAt") or "")
     if ended and _age(ended, now) < _grace(workflow):
-        return Decision(Do.WAIT)
+        return Decision(Action.WAIT)
     return next_try(metadata, job, now)
 
 
@@ -117,7 +121,7 @@ def _grace(workflow: Json) -> float:
     return 0.0 if (workflow.get("spec") or {}).get("shutdown") == "Terminate" else GRACE_SECONDS
 
 
-def for_deleted(
+def decide_deleted(
     metadata: Json, deleted_at: str, *, left: Callable[[], bool], job: Json | None, now: datetime
 ) -> Decision:
     """What to do about a task whose Workflow was deleted.
@@ -127,10 +131,10 @@ def for_deleted(
     annotations = metadata.get("annotations") or {}
     owed = notice.is_open(annotations, now, deleted_at)
     if not owed and not left():
-        return Decision(Do.DONE)
+        return Decision(Action.DONE)
     if _age(deleted_at, now) < COLLECTION_SECONDS:
-        return Decision(Do.WAIT)
-    return _next_notice(job, now, notice.recorded(annotations)) if owed else _next_try(job, now)
+        return Decision(Action.WAIT)
+    return _next_notice(job, now, notice.recorded_notice(annotations)) if owed else _next_try(job, now)
 
 
 def next_try(metadata: Mapping[str, Any], job: Json | None, now: datetime) -> Decision:
@@ -138,7 +142,7 @@ def next_try(metadata: Mapping[str, Any], job: Json | None, now: datetime) -> De
     annotations = metadata.get("annotations") or {}
     if not _is_judged(annotations):
         return _next_try(job, now)
-    return _next_notice(job, now, notice.recorded(annotations))
+    return _next_notice(job, now, notice.recorded_notice(annotations))
 
 
 def is_over(job: Json) -> bool:
@@ -171,14 +175,14 @@ def is_lost(node: Json | None, now: datetime) -> bool:
 
 def _next_try(job: Json | None, now: datetime) -> Decision:
     if job is None:
-        return Decision(Do.START, 1)
+        return Decision(Action.START, 1)
     ended = _ended_at(job)
     if ended is None or job["metadata"].get("deletionTimestamp"):
-        return Decision(Do.WAIT)
+        return Decision(Action.WAIT)
     number = number_of(job)
     if _age(ended, now) < backoff(number):
-        return Decision(Do.WAIT)
-    return Decision(Do.REPLACE, number + 1)
+        return Decision(Action.WAIT)
+    return Decision(Action.REPLACE, number + 1)
 
 
 def _next_notice(job: Json | None, now: datetime, known: notice.Notice | None) -> Decision:
@@ -186,19 +190,19 @@ def _next_notice(job: Json | None, now: datetime, known: notice.Notice | None) -
 
     A Job that succeeded and recorded nothing, as an old image does, is waited for as long as its number says.
     """
-    if known is not None and now < notice.due_at(known):
-        return Decision(Do.WAIT)
+    if known is not None and now < notice.next_try_at(known):
+        return Decision(Action.WAIT)
     if job is None:
-        return Decision(Do.START, known.rounds + 1 if known else 1)
+        return Decision(Action.START, known.rounds + 1 if known else 1)
     ended = _ended_at(job)
     if ended is None or not _succeeded(job):
         return _next_try(job, now)
     made = str(job["metadata"].get("creationTimestamp") or ended)
     in_vain = known is None or clock.parse(known.last) < clock.parse(made)
-    if in_vain and _age(ended, now) < notice.pause(number_of(job)):
-        return Decision(Do.WAIT)
+    if in_vain and _age(ended, now) < notice.retry_pause(number_of(job)):
+        return Decision(Action.WAIT)
     leaving = job["metadata"].get("deletionTimestamp")
-    return Decision(Do.WAIT) if leaving else Decision(Do.REPLACE, number_of(job) + 1)
+    return Decision(Action.WAIT) if leaving else Decision(Action.REPLACE, number_of(job) + 1)
 
 
 def _is_judged(annotations: Mapping[str, Any]) -> bool:

@@ -16,8 +16,8 @@ from ips_flows.core.constants import (
     LABEL_WORKFLOW_UID,
     PREFIX,
 )
-from ips_flows.core.notice.notice import Notice, recorded
-from ips_flows.core.pods.pull_job import USER, config_map, owner, workflow_owner
+from ips_flows.core.notice.notice import Notice, recorded_notice
+from ips_flows.core.pods.pull_job import USER, config_map, owner_reference_of, workflow_owner
 from ips_flows.core.reconcile.decide import ANNOTATION_TRY
 
 Json = dict[str, Any]
@@ -123,7 +123,7 @@ def task_owner(metadata: Json) -> Json:
 
 def copy_owner(copy: Json) -> Json:
     """The owner of the finish Job of a deleted task: it goes when the copy goes."""
-    return owner("v1", "ConfigMap", copy["metadata"]["name"], copy["metadata"]["uid"])
+    return owner_reference_of("v1", "ConfigMap", copy["metadata"]["name"], copy["metadata"]["uid"])
 
 
 def copy_of(metadata: Json, at: str) -> Json:
@@ -174,7 +174,7 @@ def latest_notice(maps: Iterable[Json]) -> dict[str, str]:
     found: dict[str, tuple[tuple[bool, int], str]] = {}
     for one in maps:
         uid, text = one["metadata"]["labels"][LABEL_WORKFLOW_UID], str(one["data"]["notice.json"])
-        known = recorded({ANNOTATION_NOTICE: text})
+        known = recorded_notice({ANNOTATION_NOTICE: text})
         rank = (known is None or known.final, known.rounds if known else 0)
         if uid not in found or rank > found[uid][0]:
             found[uid] = (rank, text)

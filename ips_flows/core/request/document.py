@@ -16,11 +16,11 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from yaml.reader import Reader
 
-from ips_flows.core.errors import BadRequestError, Problem
+from ips_flows.core.errors import BadRequestError, FieldProblem
 
 Path = tuple[str | int, ...]
 
-LARGEST = 1024 * 1024  # bytes
+MAX_BYTES = 1024 * 1024  # bytes
 _DEEPEST = 20
 _TOO_DEEP = f"got more than {_DEEPEST} levels of nesting; allowed: at most {_DEEPEST}"
 _MOST_VALUES = 50_000
@@ -48,7 +48,7 @@ _SIMPLE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TextPosition:
     """Where a key or value stands, and a plain scalar as it is written there. Line 0: not in a text."""
 
     source: str
@@ -65,10 +65,10 @@ class Document:
     """
 
     data: Any = None
-    values: dict[Path, Place] = field(default_factory=dict)
-    keys: dict[Path, Place] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    spoilt: set[Path] = field(default_factory=set)
+    values: dict[Path, TextPosition] = field(default_factory=dict)
+    keys: dict[Path, TextPosition] = field(default_factory=dict)
+    problems: list[FieldProblem] = field(default_factory=list)
+    muted: set[Path] = field(default_factory=set)
 
 
 def field_path(path: Path) -> str:
@@ -93,7 +93,7 @@ def _cut(text: str) -> str:
 def read_document(text: str, source: str, *, only_json: bool = False) -> Document:
     """Read one YAML or JSON document. Raises BadRequestError where the text is no document at all."""
     text = text.removeprefix("\ufeff")
-    if len(text) > LARGEST or len(text.encode("utf-8", "surrogatepass")) > LARGEST:
+    if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise _fatal(source, 0, 0, "got more than 1 MiB of text; allowed: at most 1 MiB")
     if unprintable := Reader.NON_PRINTABLE.search(text):
         place = _Lines(text).at(unprintable.start())
@@ -138,7 +138,7 @@ class _Lines:
 
 
 def _fatal(source: str, line: int, column: int, message: str) -> BadRequestError:
-    return BadRequestError([Problem(source, line, column, "", message)])
+    return BadRequestError([FieldProblem(source, line, column, "", message)])
 
 
 def _no_constant(name: str) -> None:
@@ -287,7 +287,7 @@ class _Builder:
             )
             raise _fatal(self._source, event.line, event.column, message)
         path = (*frame.path, event.text)
-        place = Place(self._source, event.line, event.column, event.text)
+        place = TextPosition(self._source, event.line, event.column, event.text)
         if event.text in frame.container:
             first = self._document.keys[path]
             self._complain(
@@ -307,11 +307,11 @@ class _Builder:
                 f"got more than {_MOST_VALUES} values; allowed: at most {_MOST_VALUES}",
             )
         path = self._next_path()
-        place = Place(self._source, event.line, event.column, event.text if event.plain else "")
+        place = TextPosition(self._source, event.line, event.column, event.text if event.plain else "")
         self._document.values[path] = place
         if event.complaint:
             self._complain(path, place, event.complaint)
-            self._document.spoilt.add(path)
+            self._document.muted.add(path)
         value = self._value(event)
         self._store(value)
         if isinstance(value, dict | list):
@@ -336,9 +336,9 @@ class _Builder:
             frame.container[frame.key] = value
             frame.key = None
 
-    def _complain(self, path: Path, place: Place, message: str) -> None:
+    def _complain(self, path: Path, place: TextPosition, message: str) -> None:
         self._document.problems.append(
-            Problem(self._source, place.line, place.column, field_path(path), message)
+            FieldProblem(self._source, place.line, place.column, field_path(path), message)
         )
 
     @staticmethod

@@ -21,16 +21,16 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from ips_flows.core.errors import Problem
+from ips_flows.core.errors import FieldProblem
 from ips_flows.core.k8s.names import is_label_key
 from ips_flows.core.request import text_values
 from ips_flows.core.request import types as fields
-from ips_flows.core.request.document import Document, Place, read_document
+from ips_flows.core.request.document import Document, TextPosition, read_document
 from ips_flows.core.request.types import FieldError, seconds_of, shown
 from ips_flows.core.request.validation import (
-    Complaints,
+    RequestErrors,
+    check_duplicates,
     check_keys,
-    check_repetitions,
     check_sizes,
     check_texts,
     encodable,
@@ -123,7 +123,7 @@ class PrewarmRequest(_Model):
     """What a user asks for. The description of a field says what it allows, in errors and in the schema."""
 
     images: Annotated[
-        tuple[ImageSpec, ...], Field(min_length=1, max_length=50), AfterValidator(fields.each_once)
+        tuple[ImageSpec, ...], Field(min_length=1, max_length=50), AfterValidator(fields.no_duplicates)
     ] = Field(description="a list of 1 to 50 image references")
     batch_size: fields.Window = Field(
         10, description='a number from 1 to 1000, or a percentage such as "10%"'
@@ -156,7 +156,9 @@ class PrewarmRequest(_Model):
     pull_policy: PullPolicy = Field("IfNotPresent", description="IfNotPresent or Always")
     waves: fields.Waves = Field((), description="a list of at most 20 cumulative sizes")
     order: Literal["rolling", "batch"] = Field("rolling", description="rolling or batch")
-    max_failed_nodes: fields.Losses = Field(0, description='a number from 0, or a percentage such as "5%"')
+    max_failed_nodes: fields.AllowedLosses = Field(
+        0, description='a number from 0, or a percentage such as "5%"'
+    )
     timeout: fields.TaskDuration = Field("2h", description="a duration from 30s to 7d")
     node_timeout: fields.NodeDuration = Field(
         "10m", validate_default=True, description="a duration from 10s to 24h, at most timeout"
@@ -228,8 +230,8 @@ def from_form(parameters: Mapping[str, str]) -> PrewarmRequest:
     _replace(document, "form", given, dict.fromkeys(given, "form"), names)
     for field, name in doubled.items():
         message = f"given twice, as {name} and as {field}; allowed: one of them"
-        document.problems.append(Problem("form", 0, 0, name, message))
-        document.spoilt.add((field,))
+        document.problems.append(FieldProblem("form", 0, 0, name, message))
+        document.muted.add((field,))
     return _validated(document, "form", names)
 
 
@@ -283,7 +285,7 @@ def _request_document(text: str, source: str, *, only_json: bool = False) -> Doc
         document.data = {"images": document.data}
         document.values = {("images", *path): place for path, place in document.values.items()}
         document.keys = {("images", *path): place for path, place in document.keys.items()}
-        document.spoilt = {("images", *path) for path in document.spoilt}
+        document.muted = {("images", *path) for path in document.muted}
         document.problems = [replace(one, field=f"images{one.field}") for one in document.problems]
     return document
 
@@ -302,15 +304,15 @@ def _replace(
         for places in (document.values, document.keys):
             for path in [path for path in places if path[:1] == (field,)]:
                 del places[path]
-        document.spoilt = {path for path in document.spoilt if path[:1] != (field,)}
-        document.values[(field,)] = document.keys[(field,)] = Place(sources[field])
+        document.muted = {path for path in document.muted if path[:1] != (field,)}
+        document.values[(field,)] = document.keys[(field,)] = TextPosition(sources[field])
         document.data[field] = None
         try:
-            document.data[field] = text_values.from_plain(field, value)
+            document.data[field] = text_values.parse_text_value(field, value)
         except FieldError as error:
             shown_field = "" if sources[field] != source else (names or {}).get(field, field)
-            document.problems.append(Problem(sources[field], 0, 0, shown_field, str(error)))
-            document.spoilt.add((field,))
+            document.problems.append(FieldProblem(sources[field], 0, 0, shown_field, str(error)))
+            document.muted.add((field,))
 
 
 def _validated(document: Document, source: str, names: Mapping[str, str] | None = None) -> PrewarmRequest:
@@ -318,28 +320,28 @@ def _validated(document: Document, source: str, names: Mapping[str, str] | None 
 
     `names` are those under which a form knows the fields.
     """
-    complaints = Complaints(document, source, names)
+    errors = RequestErrors(document, source, names)
     data = document.data
     if not isinstance(data, dict):
-        got = "an empty text" if data is None else shown(data, complaints.text_of(()))
-        complaints.add((), f"got {got}; allowed: a mapping with the field images, or a list of images")
-        raise complaints.error()
-    check_texts(complaints, data)
-    data = check_keys(complaints, (), encodable(data), PrewarmRequest)
-    check_sizes(complaints, data, _schema())
+        got = "an empty text" if data is None else shown(data, errors.text_of(()))
+        errors.add((), f"got {got}; allowed: a mapping with the field images, or a list of images")
+        raise errors.error()
+    check_texts(errors, data)
+    data = check_keys(errors, (), encodable(data), PrewarmRequest)
+    check_sizes(errors, data, _schema())
     for field, model in (("images", ImageSpec), ("tolerations", Toleration)):
         if isinstance(data.get(field), list):
             data[field] = [
-                check_keys(complaints, (field, index), item, model) for index, item in enumerate(data[field])
+                check_keys(errors, (field, index), item, model) for index, item in enumerate(data[field])
             ]
-    check_repetitions(complaints, data)
+    check_duplicates(errors, data)
     request = None
     try:
         request = PrewarmRequest.model_validate(data)
     except ValidationError as error:
-        explain(complaints, error, data, _schema())
+        explain(errors, error, data, _schema())
     if request is not None and (size := len(json.dumps(canonical_json(request)))) > _LARGEST_STORED:
-        complaints.add((), f"got a request of {size // 1024} KiB; {_TOO_LARGE}")
-    if request is None or complaints.found:
-        raise complaints.error()
+        errors.add((), f"got a request of {size // 1024} KiB; {_TOO_LARGE}")
+    if request is None or errors.found:
+        raise errors.error()
     return request

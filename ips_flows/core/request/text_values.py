@@ -16,7 +16,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 _COMMENT = re.compile(r"(?:^|[ \t])#.*", re.DOTALL)
 
 
-def from_plain(field: str, value: Any) -> Any:
+def parse_text_value(field: str, value: Any) -> Any:
     """The value of a field, given as text, as a sequence of texts (a repeated flag), or as the value itself.
 
     Raises FieldError where a text can't be split into what the field holds.

@@ -56,7 +56,7 @@ def seconds_of(duration: str) -> int:
     return sum(int(count or 0) * unit for count, unit in zip(match.groups(), _UNITS, strict=True))
 
 
-def repetitions(items: Sequence[Any], identity: Callable[[str], str] = str) -> list[tuple[int, str]]:
+def duplicates(items: Sequence[Any], identity: Callable[[str], str] = str) -> list[tuple[int, str]]:
     """(index, message) for every text that means the same as an earlier one. What can't be read is passed over."""
     first: dict[str, str] = {}
     found = []
@@ -81,10 +81,10 @@ def image_identity(text: str) -> str:
     return parse_reference(text).identity
 
 
-def each_once(items: tuple[Any, ...]) -> tuple[Any, ...]:
+def no_duplicates(items: tuple[Any, ...]) -> tuple[Any, ...]:
     """A check of a list: none of its texts or images stands in it twice."""
     identity = str if not items or isinstance(items[0], str) else image_identity
-    if found := repetitions(items, identity):
+    if found := duplicates(items, identity):
         raise FieldError([((index,), message) for index, message in found])
     return items
 
@@ -185,12 +185,12 @@ NodeNames = Annotated[
         Annotated[str, _text(is_dns_name, "the name of a node: lower-case letters, digits, '-' and '.'")], ...
     ],
     Field(max_length=10000),
-    AfterValidator(each_once),
+    AfterValidator(no_duplicates),
 ]
 SecretNames = Annotated[
     tuple[Annotated[str, _text(is_dns_name, _OBJECT_NAME)], ...],
     Field(max_length=100),
-    AfterValidator(each_once),
+    AfterValidator(no_duplicates),
 ]
 SecretName = Annotated[str, _text(lambda value: not value or is_dns_name(value), _OBJECT_NAME)]
 TaskName = Annotated[
@@ -205,7 +205,9 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 NodeDuration = Annotated[str, _duration("10s", "24h")]
 TaskDuration = Annotated[str, _duration("30s", "7d")]
 Window = Annotated[int, Field(strict=True, ge=1, le=1000)] | Annotated[str, Field(pattern=_PERCENT)]
-Losses = Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(pattern=r"^([1-9]?[0-9]|100)%$")]
+AllowedLosses = (
+    Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(pattern=r"^([1-9]?[0-9]|100)%$")]
+)
 Size = Annotated[
     Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(pattern=_PERCENT)],
     Field(description='a number from 1, or a percentage from "1%" to "100%"'),

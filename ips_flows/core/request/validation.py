@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
-from ips_flows.core.errors import BadRequestError, Problem
-from ips_flows.core.request.document import Document, Path, Place, field_path
-from ips_flows.core.request.types import FieldError, image_identity, repetitions, shown
+from ips_flows.core.errors import BadRequestError, FieldProblem
+from ips_flows.core.request.document import Document, Path, TextPosition, field_path
+from ips_flows.core.request.types import FieldError, duplicates, image_identity, shown
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -28,24 +28,24 @@ _NEVER_NUMBERS = ("nodeTimeout", "timeout", "webhookUrl")  # quotes don't mend a
 _STAND_INS: dict[str, str] = {"nodeTimeout": "timeout"}  # a default collides with the field beside it
 
 
-class Complaints:
+class RequestErrors:
     """Collects what is wrong with one document, at most one problem a path."""
 
     def __init__(self, document: Document, source: str, names: Mapping[str, str] | None = None) -> None:
         self._document = document
         self.names = names or {}  # of fields, where they have others than in YAML
         self._source = source
-        self._found: dict[tuple[Path, bool], Problem] = {}
+        self._found: dict[tuple[Path, bool], FieldProblem] = {}
 
     def add(self, path: Path, message: str, *, of_key: bool = False) -> None:
         """Note a problem of the value at a path, or of its key."""
         if (path, of_key) not in self._found and not self._is_spoilt(path):
             self._found[path, of_key] = self._problem(path, message, of_key=of_key)
 
-    def spoil(self, path: Path, message: str, *, of_key: bool = False) -> None:
+    def add_and_mute(self, path: Path, message: str, *, of_key: bool = False) -> None:
         """Note a problem after which nothing more is said about this path and what is below."""
         self.add(path, message, of_key=of_key)
-        self._document.spoilt.add(path)
+        self._document.muted.add(path)
 
     def has(self, field: str) -> bool:
         """Whether anything is wrong in this field."""
@@ -69,15 +69,17 @@ class Complaints:
         return place.text if place else ""
 
     def _is_spoilt(self, path: Path) -> bool:
-        return any(path[:length] in self._document.spoilt for length in range(len(path) + 1))
+        return any(path[:length] in self._document.muted for length in range(len(path) + 1))
 
-    def _problem(self, path: Path, message: str, *, of_key: bool) -> Problem:
+    def _problem(self, path: Path, message: str, *, of_key: bool) -> FieldProblem:
         place, own = self._place(path, of_key=of_key)
         by_flag = own and place.source != self._source and len(path) == 1
         named = (self.names.get(str(path[0]), path[0]), *path[1:]) if path else path
-        return Problem(place.source, place.line, place.column, "" if by_flag else field_path(named), message)
+        return FieldProblem(
+            place.source, place.line, place.column, "" if by_flag else field_path(named), message
+        )
 
-    def _place(self, path: Path, *, of_key: bool) -> tuple[Place, bool]:
+    def _place(self, path: Path, *, of_key: bool) -> tuple[TextPosition, bool]:
         """Where a path stands, and whether it stands there itself or only what holds it."""
         if of_key and path in self._document.keys:
             return self._document.keys[path], True
@@ -88,19 +90,19 @@ class Complaints:
         stand_in = _STAND_INS.get(str(path[0])) if path else None
         if stand_in and (stand_in,) in self._document.values:
             return self._document.values[(stand_in,)], False
-        return self._document.values.get((), Place(self._source)), not path
+        return self._document.values.get((), TextPosition(self._source)), not path
 
 
-def check_texts(complaints: Complaints, data: Any) -> None:
+def check_texts(errors: RequestErrors, data: Any) -> None:
     """Every text, and every key, is free of control characters and of what Argo would expand."""
     for path, text, of_key in _texts((), data):
         if match := _FORBIDDEN.search(text):
             name = f"U+{ord(match[0]):04X}"
             message = f"got {shown(text)} with the control character {name}; allowed: printable text"
-            complaints.spoil(path, message, of_key=of_key)
+            errors.add_and_mute(path, message, of_key=of_key)
         elif match := _BRACES.search(text):
             message = f'got {shown(text)}; allowed: text without "{match[0]}", which Argo would expand'
-            complaints.spoil(path, message, of_key=of_key)
+            errors.add_and_mute(path, message, of_key=of_key)
 
 
 def encodable(data: Any) -> Any:
@@ -124,14 +126,14 @@ def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str, bool]]:
             yield from _texts((*path, index), item)
 
 
-def check_keys(complaints: Complaints, path: Path, value: Any, model: type[BaseModel]) -> Any:
+def check_keys(errors: RequestErrors, path: Path, value: Any, model: type[BaseModel]) -> Any:
     """A mapping without the keys that the model doesn't know, and without nulls, which mean "left out"."""
     if not isinstance(value, Mapping):
         return value
     known = wire_names(model)
-    meant = (not path and list(complaints.names.values())) or known
+    meant = (not path and list(errors.names.values())) or known
     for key in [key for key in value if key not in known][:_MOST_UNKNOWN]:
-        complaints.add((*path, key), f"unknown field; {_suggestion(key, meant)}", of_key=True)
+        errors.add((*path, key), f"unknown field; {_suggestion(key, meant)}", of_key=True)
     return {key: item for key, item in value.items() if key in known and item is not None}
 
 
@@ -146,7 +148,7 @@ def _suggestion(key: str, known: list[str]) -> str:
     return f"did you mean '{folded[close[0]]}'?" if close else f"allowed: {', '.join(known)}"
 
 
-def check_sizes(complaints: Complaints, data: dict[str, Any], schema: Mapping[str, Any]) -> None:
+def check_sizes(errors: RequestErrors, data: dict[str, Any], schema: Mapping[str, Any]) -> None:
     """No list or mapping is longer than the schema allows; of one that is, nothing more is said."""
     for field, value in data.items():
         limits = [schema["properties"][field], *schema["properties"][field].get("anyOf", ())]
@@ -155,20 +157,20 @@ def check_sizes(complaints: Complaints, data: dict[str, Any], schema: Mapping[st
             default=None,
         )
         if most is not None and isinstance(value, list | dict) and len(value) > most:
-            complaints.spoil((field,), f"got {len(value)} of them; allowed: {_allowed((field,), schema)}")
+            errors.add_and_mute((field,), f"got {len(value)} of them; allowed: {_allowed((field,), schema)}")
             data[field] = type(value)()
 
 
-def check_repetitions(complaints: Complaints, data: Mapping[str, Any]) -> None:
+def check_duplicates(errors: RequestErrors, data: Mapping[str, Any]) -> None:
     """No list names the same thing twice. Said here too, as the model is silent while an item is wrong."""
     for field, identity in _IDENTITIES.items():
         items = data.get(field)
         if isinstance(items, list):
-            for index, message in repetitions(items, identity):
-                complaints.add((field, index), message)
+            for index, message in duplicates(items, identity):
+                errors.add((field, index), message)
 
 
-def explain(complaints: Complaints, error: ValidationError, data: Any, schema: Mapping[str, Any]) -> None:
+def explain(errors: RequestErrors, error: ValidationError, data: Any, schema: Mapping[str, Any]) -> None:
     """Note what the model found, in our words: pydantic's own are for programmers."""
     for detail in error.errors(include_url=False):
         path, of_key = _path(detail["loc"], data, detail["type"])
@@ -177,19 +179,17 @@ def explain(complaints: Complaints, error: ValidationError, data: Any, schema: M
             continue  # its items are wrong, and said to be; pydantic counts the right ones only
         if isinstance(cause, FieldError):
             for below, message in cause.parts:
-                complaints.add((*path, *below), message)
+                errors.add((*path, *below), message)
         elif isinstance(cause, ValueError):
-            complaints.add(path, str(cause), of_key=of_key)
+            errors.add(path, str(cause), of_key=of_key)
         elif detail["type"] == "missing":
-            complaints.add(path, f"missing; needed: {_allowed(path, schema)}")
+            errors.add(path, f"missing; needed: {_allowed(path, schema)}")
         else:
-            complaints.add(
-                path, _mismatch(complaints, path, detail["type"], detail["input"], schema), of_key=of_key
-            )
+            errors.add(path, _mismatch(errors, path, detail["type"], detail["input"], schema), of_key=of_key)
 
 
-def _mismatch(complaints: Complaints, path: Path, kind: str, got: Any, schema: Mapping[str, Any]) -> str:
-    text = complaints.text_of(path)
+def _mismatch(errors: RequestErrors, path: Path, kind: str, got: Any, schema: Mapping[str, Any]) -> str:
+    text = errors.text_of(path)
     is_scalar = isinstance(got, bool | int | float)
     if (
         is_scalar

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ips_flows.core.rest.responses import RefusedError
-from ips_flows.core.rest.task_store import View
+from ips_flows.core.rest.responses import HttpError
+from ips_flows.core.rest.task_store import Snapshot
 from ips_flows.core.task.task import STATUSES
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 10, 100
@@ -16,31 +16,31 @@ LONGEST_SEARCH = 1000
 _MOST_KEPT = 200  # pages of one view
 
 
-class Listing:
+class TaskPages:
     """Pages of the latest view, kept as bytes until the view changes."""
 
     def __init__(self) -> None:
-        self._view: View | None = None
+        self._view: Snapshot | None = None
         self._pages: dict[bytes, bytes] = {}
 
-    def page(self, view: View, query: bytes) -> bytes:
+    def page(self, view: Snapshot, query: bytes) -> bytes:
         """The JSON of the page that a query string asks for. Raises RefusedError."""
         if view is not self._view:
             self._view, self._pages = view, {}
         found = self._pages.get(query)
         if found is None:
-            found = _page(view, *asked(query))
+            found = _page(view, *parse_query(query))
             if len(self._pages) < _MOST_KEPT:
                 self._pages[query] = found
         return found
 
 
-def asked(query: bytes) -> tuple[str, str, int, int]:
+def parse_query(query: bytes) -> tuple[str, str, int, int]:
     """Status and search (or ''), limit and offset of a query string; others are not looked at."""
     try:
         given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=100))
     except ValueError as error:
-        raise RefusedError(400, "the query string can't be read") from error
+        raise HttpError(400, "the query string can't be read") from error
     problems: list[dict[str, Any]] = []
     status = given.get("status", "")
     if status and status not in STATUSES:
@@ -54,7 +54,7 @@ def asked(query: bytes) -> tuple[str, str, int, int]:
     offset = _number(given, "offset", 0, (0, _LARGEST_OFFSET), problems)
     if problems:
         message = "\n".join(f"{one['field']}: {one['message']}" for one in problems)
-        raise RefusedError(400, message, details=problems)
+        raise HttpError(400, message, details=problems)
     return status, search, limit, offset
 
 
@@ -72,7 +72,7 @@ def _number(
     return number
 
 
-def _page(view: View, status: str, search: str, limit: int, offset: int) -> bytes:
+def _page(view: Snapshot, status: str, search: str, limit: int, offset: int) -> bytes:
     rows: Sequence[Any] = view.found(status, search)
     bodies = b",".join(row.body() for row in rows[offset : offset + limit])
     return b'{"tasks":[%s],"total":%d,"limit":%d,"offset":%d}' % (bodies, len(rows), limit, offset)

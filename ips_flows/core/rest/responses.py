@@ -23,7 +23,7 @@ from ips_flows.core.errors import (
     UnavailableError,
     UsageError,
 )
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 
 RETRY_SECONDS = 5
 
@@ -45,7 +45,7 @@ _STATUS: tuple[tuple[type[IpsFlowError], int], ...] = (
 )
 
 
-class RefusedError(IpsFlowError):
+class HttpError(IpsFlowError):
     """A call that is refused before anything is done, with the status and the headers of the answer."""
 
     def __init__(
@@ -64,7 +64,7 @@ class RefusedError(IpsFlowError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """Status, JSON and headers of an answer."""
 
     status: int
@@ -73,16 +73,16 @@ class Answer:
 
     def body(self, request_id: str) -> bytes:
         """The JSON, with the id of the request that it answers."""
-        return encoded({**self.document, "requestId": request_id})
+        return encode_json({**self.document, "requestId": request_id})
 
 
-def to_error(error: IpsFlowError) -> Answer:
+def error_response(error: IpsFlowError) -> ApiResponse:
     """The answer that tells of an error."""
-    document: dict[str, Any] = {"error": legible(error.message, keep="\n")}
+    document: dict[str, Any] = {"error": escape(error.message, keep="\n")}
     if error.hint:
-        document["hint"] = legible(error.hint, keep="\n")
+        document["hint"] = escape(error.hint, keep="\n")
     headers: dict[str, str] = {}
-    if isinstance(error, RefusedError):
+    if isinstance(error, HttpError):
         headers |= error.headers
         if error.details:
             document["details"] = error.details
@@ -91,16 +91,16 @@ def to_error(error: IpsFlowError) -> Answer:
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     if isinstance(error, BadRequestError):
         document["details"] = [
-            {"field": one.field, "message": legible(one.message), "line": one.line, "column": one.column}
+            {"field": one.field, "message": escape(one.message), "line": one.line, "column": one.column}
             for one in error.problems
         ]
     if isinstance(error, TaskEndedError):
         document["status"] = error.status
     if status == 503:
         headers.setdefault("Retry-After", str(RETRY_SECONDS))
-    return Answer(status, document, headers)
+    return ApiResponse(status, document, headers)
 
 
-def encoded(document: Any) -> bytes:
+def encode_json(document: Any) -> bytes:
     """A document as JSON."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")

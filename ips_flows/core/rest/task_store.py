@@ -14,11 +14,11 @@ from typing import Any
 
 from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_PROGRESS, LABEL_VERDICT, LABEL_WORKFLOW_UID
-from ips_flows.core.rest.responses import encoded
-from ips_flows.core.rest.trim import facts, lean_workflow
+from ips_flows.core.rest.responses import encode_json
+from ips_flows.core.rest.trim import trim_details, trim_workflow
 from ips_flows.core.results.records import FailureLine
 from ips_flows.core.task import queue, task
-from ips_flows.core.task.as_json import to_json
+from ips_flows.core.task.as_json import task_json
 from ips_flows.core.task.task import Status, Task
 
 Json = dict[str, Any]
@@ -27,7 +27,7 @@ LIVE, DONE, JOBS, RESULTS = "live", "done", "jobs", "results"
 COLLECTIONS = (LIVE, DONE, JOBS, RESULTS)
 
 
-class Row:
+class TaskRow:
     """One task of a list. Its JSON is made when it is first asked for."""
 
     __slots__ = ("_body", "_task", "_text", "created_at", "ended", "final", "name", "status", "uid")
@@ -48,36 +48,36 @@ class Row:
         """The task's JSON as lists have it."""
         read = self._task  # two threads may both come here; they come to the same
         if read is not None:
-            document = to_json(read(), clock.now(), brief=True)
+            document = task_json(read(), clock.now(), brief=True)
             self._text = "\n".join((self.name, *document["images"])).casefold()
-            self._body = encoded(document)
+            self._body = encode_json(document)
             self._task = None
         return self._body
 
-    def tells_of(self, part: str) -> bool:
+    def matches(self, part: str) -> bool:
         """Whether this, in lower case, is a part of the name or of an image."""
         self.body()
         return part in self._text
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Snapshot:
     """All tasks at one moment, newest first."""
 
-    rows: tuple[Row, ...] = ()
-    by_name: Mapping[str, Row] = field(default_factory=dict)
+    rows: tuple[TaskRow, ...] = ()
+    by_name: Mapping[str, TaskRow] = field(default_factory=dict)
 
-    def of_status(self, status: str) -> tuple[Row, ...]:
+    def of_status(self, status: str) -> tuple[TaskRow, ...]:
         """The tasks of one status; of any where it is empty."""
         return tuple(row for row in self.rows if row.status == status) if status else self.rows
 
-    def found(self, status: str, search: str) -> tuple[Row, ...]:
+    def found(self, status: str, search: str) -> tuple[TaskRow, ...]:
         """The tasks of one status, with a text in their name or in an image; of any where these are empty."""
         part, rows = search.casefold(), self.of_status(status)
-        return tuple(row for row in rows if row.tells_of(part)) if part else rows
+        return tuple(row for row in rows if row.matches(part)) if part else rows
 
 
-class Roster:
+class TaskStore:
     """The rows of all tasks, and what is still to be read about some of them.
 
     `leaving` are tasks that a collection has lost, by uid with their names: someone has to look whether they are
@@ -85,7 +85,7 @@ class Roster:
     """
 
     def __init__(self) -> None:
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, TaskRow] = {}
         self._live: dict[str, Json] = {}
         self._positions: dict[str, int | None] = {}
         self._done: dict[str, str] = {}  # uid → resourceVersion
@@ -115,36 +115,36 @@ class Roster:
         elif collection == JOBS:
             self._job(item, gone=gone)
 
-    def unknown(self) -> dict[str, str]:
+    def without_details(self) -> dict[str, str]:
         """The incoming tasks whose request was never seen, by uid with their names."""
         return {
             uid: item["metadata"]["name"] for uid, item in self.incoming.items() if uid not in self._facts
         }
 
-    def unexplained(self) -> list[Task]:
+    def without_failures(self) -> list[Task]:
         """The incoming tasks with failures that only their results tell."""
         return [
-            task.read({**item, **self._facts[uid]})
+            task.read_task({**item, **self._facts[uid]})
             for uid, item in self.incoming.items()
             if uid in self._facts  # of all else that is known it would be shown by now
         ]
 
-    def learn(self, workflow: Json) -> None:
+    def add_details(self, workflow: Json) -> None:
         """Take in what a whole Workflow tells beyond its metadata."""
         uid = workflow["metadata"]["uid"]
         if uid in self.incoming:
-            self._facts[uid] = facts(workflow)
+            self._facts[uid] = trim_details(workflow)
             self._settle(uid)
 
-    def explain(self, seen: Task, failures: Iterable[FailureLine], message: str = "") -> None:
+    def add_failures(self, seen: Task, failures: Iterable[FailureLine], message: str = "") -> None:
         """Take in what of a task failed; `message` says so where that can't be read."""
         event = seen.verdict.event_id if seen.verdict else ""
         self._failures[seen.uid] = (event, tuple(failures), message)
         self._settle(seen.uid)
 
-    def stays(self, workflow: Json) -> None:
+    def keep(self, workflow: Json) -> None:
         """A task that a collection has lost is there all the same: this is it, whole."""
-        whole = lean_workflow(workflow)
+        whole = trim_workflow(workflow)
         if LABEL_VERDICT in (workflow["metadata"].get("labels") or {}):
             self._facts[workflow["metadata"]["uid"]] = {"spec": whole["spec"], "status": whole["status"]}
             self._is_done({"metadata": whole["metadata"]})
@@ -168,17 +168,19 @@ class Roster:
         self._dirty.discard(uid)
         self._changed = True
 
-    def view(self) -> View | None:
+    def snapshot(self) -> Snapshot | None:
         """All tasks as they are now; None where nothing has changed since it was last asked."""
         if not self._changed and not self._dirty:
             return None
-        places = queue.positions(self._live.values())
+        places = queue.queue_positions(self._live.values())
         for uid, workflow in self._live.items():
             metadata = workflow["metadata"]
             place = places.get((metadata.get("namespace", ""), metadata["name"]))
             if uid in self._dirty or self._positions.get(uid) != place:
                 jobs = tuple((self._jobs.get(uid) or {}).values())
-                self._rows[uid] = Row(workflow, partial(task.read, workflow, jobs=jobs, queue_position=place))
+                self._rows[uid] = TaskRow(
+                    workflow, partial(task.read_task, workflow, jobs=jobs, queue_position=place)
+                )
                 self._positions[uid] = place
         self._dirty.clear()
         self._changed = False
@@ -187,7 +189,7 @@ class Roster:
             key=lambda row: row.created_at,
             reverse=True,
         )
-        return View(tuple(rows), {row.name: row for row in reversed(rows)})
+        return Snapshot(tuple(rows), {row.name: row for row in reversed(rows)})
 
     def _replace_live(self, items: Iterable[Json]) -> None:
         fresh = {item["metadata"]["uid"]: item for item in items}
@@ -238,11 +240,11 @@ class Roster:
         if item is None or uid not in self._facts:
             return
         whole = {**item, **self._facts[uid]}
-        seen = task.read(whole)
+        seen = task.read_task(whole)
         if not self._is_explained(seen):
             return
         _, failures, message = self._failures.get(uid, ("", (), ""))
-        row = Row(whole, partial(replace, seen, failures=failures, message=message or seen.message))
+        row = TaskRow(whole, partial(replace, seen, failures=failures, message=message or seen.message))
         row.body()
         self._rows[uid] = row
         self._done[uid] = item["metadata"]["resourceVersion"]

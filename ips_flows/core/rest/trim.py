@@ -25,17 +25,17 @@ _SPEC = ("priority", "shutdown")
 _STATUS = ("phase", "startedAt", "finishedAt", "message")
 
 
-def lean(item: Json) -> Json:
+def trim_metadata(item: Json) -> Json:
     """An object without the record of who wrote which of its fields."""
     return {**item, "metadata": {key: one for key, one in item["metadata"].items() if key != "managedFields"}}
 
 
-def lean_workflow(workflow: Json) -> Json:
+def trim_workflow(workflow: Json) -> Json:
     """A task's Workflow as `task.read` needs it to show the task in a list."""
-    return {"metadata": lean(workflow)["metadata"], **facts(workflow)}
+    return {"metadata": trim_metadata(workflow)["metadata"], **trim_details(workflow)}
 
 
-def facts(workflow: Json) -> Json:
+def trim_details(workflow: Json) -> Json:
     """What the metadata of a Workflow does not tell: its `spec` and `status`, as far as a task is made of them."""
     request = request_of(workflow)
     asked = json.dumps({key: request[key] for key in _ASKED if key in request}, separators=(",", ":"))

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ips_flows.core import clock
-from ips_flows.core.results.records import Attempt, GroupProgress, PlanSummary, RetryStrategy
+from ips_flows.core.results.records import AttemptSummary, GroupProgress, PlanSummary, RetryStrategy
 from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk, NodeResult
 
 CAP_SECONDS = 600  # the longest delay; the template's back-off has the same cap
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingRetry:
     """A wave waits for its next attempt: number `attempt` of `attempts`, counted from 1, at about `at`."""
 
     wave: str
@@ -24,18 +24,18 @@ class Waiting:
     at: datetime
 
 
-def delay(strategy: RetryStrategy, seconds: int, retry: int) -> int:
+def retry_delay(strategy: RetryStrategy, seconds: int, retry: int) -> int:
     """The seconds before retry number 1, 2, …: always the same, or twice as long each time, at most 10 minutes."""
     return min(CAP_SECONDS, seconds * 2 ** (retry - 1) if strategy == "exponential" else seconds)
 
 
-def by_class(nodes: Iterable[NodeResult]) -> dict[str, int]:
+def count_by_class(nodes: Iterable[NodeResult]) -> dict[str, int]:
     """How many images are not where they should be, by the class of the failure or the reason of the skip."""
     seen = Counter(image.reason for node in nodes for image in node.images if not image.ok)
     return dict(sorted(seen.items()))
 
 
-def recorded_attempts(chunks: Iterable[Chunk]) -> list[Attempt]:
+def recorded_attempts(chunks: Iterable[Chunk]) -> list[AttemptSummary]:
     """What is stored of each attempt, in order."""
     nodes: dict[tuple[int, int], dict[str, NodeResult]] = {}
     started: dict[tuple[int, int], str] = {}
@@ -46,13 +46,13 @@ def recorded_attempts(chunks: Iterable[Chunk]) -> list[Attempt]:
         nodes.setdefault(key, {}).update(chunk.nodes)
         started[key] = min(filter(None, (started.get(key, ""), chunk.started)), default="")
     return [
-        Attempt(
+        AttemptSummary(
             group=group,
             wave=f"wave-{group + 1}",
             attempt=attempt,
             nodes=len(results),
             failed=sum(not node.ok for node in results.values()),
-            failures=by_class(results.values()),
+            failures=count_by_class(results.values()),
             started_at=started[group, attempt],
             ended_at=max((node.at for node in results.values()), default=""),
         )
@@ -60,13 +60,13 @@ def recorded_attempts(chunks: Iterable[Chunk]) -> list[Attempt]:
     ]
 
 
-def history(
+def retry_history(
     plan: PlanSummary | None,
-    recorded: Iterable[Attempt],
+    recorded: Iterable[AttemptSummary],
     groups: Iterable[GroupProgress] = (),
     *,
     ended: bool = False,
-) -> tuple[Attempt, ...]:
+) -> tuple[AttemptSummary, ...]:
     """The attempts of the waves that were tried again, or were to be; in order.
 
     `groups` is what the drivers say on their Jobs; of the latest attempt of a wave it counts until the task's end,
@@ -85,16 +85,16 @@ def history(
     for one in (known[key] for key in sorted(known)):
         follows = (one.group, one.attempt + 1) in known
         if one.ended_at and one.failed and one.attempt < plan.max_retries and (follows or not ended):
-            wait = delay(plan.retry_strategy, plan.retry_delay, one.attempt + 1)
+            wait = retry_delay(plan.retry_strategy, plan.retry_delay, one.attempt + 1)
             shown.append(one.model_copy(update={"next_delay": wait}))
         elif one.attempt or (ended and one.failed):
             shown.append(one)
     return tuple(shown)
 
 
-def waiting(
-    plan: PlanSummary | None, attempts: Sequence[Attempt], groups: Iterable[GroupProgress]
-) -> Waiting | None:
+def pending_retry(
+    plan: PlanSummary | None, attempts: Sequence[AttemptSummary], groups: Iterable[GroupProgress]
+) -> PendingRetry | None:
     """What the task waits for, if it is between two attempts of its latest wave.
 
     Argo counts from when it has seen the attempt's end, so the next attempt comes a few seconds after that.
@@ -108,12 +108,12 @@ def waiting(
     at = clock.parse(last.ended_at) + timedelta(seconds=last.next_delay)
     if at >= clock.parse(plan.deadline):
         return None
-    return Waiting(last.wave, last.attempt + 2, plan.max_retries + 1, at)
+    return PendingRetry(last.wave, last.attempt + 2, plan.max_retries + 1, at)
 
 
-def _told(group: GroupProgress) -> Attempt:
+def _told(group: GroupProgress) -> AttemptSummary:
     over = bool(group.total) and group.done + group.failed >= group.total
-    return Attempt(
+    return AttemptSummary(
         group=group.group,
         wave=group.wave,
         attempt=group.attempt,

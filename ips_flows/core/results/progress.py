@@ -95,7 +95,7 @@ def wave_progress(
     return tuple(waves)
 
 
-def count(
+def count_progress(
     plan: PlanSummary | None, verdict: Verdict | None, waves: tuple[WaveProgress, ...], *, ended: bool
 ) -> Progress:
     """The counts of a task: from the verdict; before it, from the plan and the waves.

@@ -13,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
 from ips_flows.core import clock, stored_format
-from ips_flows.core.results.results import Failure, ImageResult, NodeResult, Result, Skip
+from ips_flows.core.results.results import FailureReason, ImageResult, NodeResult, Result, SkipReason
 
 Mode = Literal["volume", "container"]
 RetryStrategy = Literal["linear", "exponential"]
 FinalStatus = Literal["completed", "failed", "cancelled"]
 
 _FAILURES_SHOWN = 10
-_PLANNED_SKIPS = frozenset(Skip) - {Skip.BREAKER_OPEN, Skip.NOT_REACHED}
+_PLANNED_SKIPS = frozenset(SkipReason) - {SkipReason.BREAKER_OPEN, SkipReason.NOT_REACHED}
 
 
 class Record(BaseModel):
@@ -48,7 +48,7 @@ class StoredRecord(Record):
     @classmethod
     def _known_format(cls, document: Any) -> Any:
         if isinstance(document, dict):
-            stored_format.check(document, f"{cls.__name__} is")
+            stored_format.check_format(document, f"{cls.__name__} is")
         return document
 
 
@@ -107,7 +107,7 @@ class GroupProgress(Record):
     at: str = ""
 
 
-class Attempt(Record):
+class AttemptSummary(Record):
     """One attempt of a group, from 0. `failures` counts nodes × images by class; `ended_at` is empty until then."""
 
     group: int
@@ -150,7 +150,7 @@ class Verdict(StoredRecord):
     summary: Summary | None  # None when no plan was made
     losses_allowed: int = 0
     drift: dict[str, tuple[str, ...]] = {}  # reference → different digests that nodes hold for it
-    retries: tuple[Attempt, ...] = ()  # the attempts of waves that were tried again
+    retries: tuple[AttemptSummary, ...] = ()  # the attempts of waves that were tried again
     notify: bool = False  # a webhook is owed a notice
 
 
@@ -167,7 +167,7 @@ def failure_lines(
 
 def summarize(plan: PlanSummary, results: Mapping[str, NodeResult], seconds: float) -> Summary:
     """Count the results of a task. `results` holds every node of the plan, skipped ones included."""
-    touched = {name: node for name, node in results.items() if not left_out(node)}
+    touched = {name: node for name, node in results.items() if not is_left_out(node)}
     images: Counter[str] = Counter(image.result.value for node in touched.values() for image in node.images)
     failures: Counter[str] = Counter(
         image.reason for node in touched.values() for image in node.images if image.result is Result.FAILED
@@ -189,7 +189,7 @@ def summarize(plan: PlanSummary, results: Mapping[str, NodeResult], seconds: flo
     )
 
 
-def judge(
+def decide_verdict(
     plan: PlanSummary | None,
     results: Mapping[str, NodeResult],
     *,
@@ -200,7 +200,7 @@ def judge(
     at: str,
     seconds: float,
     waves: Sequence[Collection[str]] = (),
-    retries: Sequence[Attempt] = (),
+    retries: Sequence[AttemptSummary] = (),
     notify: bool = False,
 ) -> Verdict:
     """The verdict of a task, from what is on the nodes and nothing else.
@@ -229,13 +229,13 @@ def judge(
         message=message,
         summary=summary,
         losses_allowed=plan.losses_allowed if plan else 0,
-        drift=drift(plan.images, results) if plan else {},
+        drift=digest_drift(plan.images, results) if plan else {},
         retries=tuple(retries),
         notify=notify,
     )
 
 
-def unbearable(
+def loss_violation(
     waves: Sequence[Collection[str]], results: Mapping[str, NodeResult], *, allowed: int, deadline: str
 ) -> str:
     """Why the nodes that some waves lost are more than a task may lose; empty when they are not.
@@ -258,7 +258,7 @@ def unbearable(
     return ""
 
 
-def drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> dict[str, tuple[str, ...]]:
+def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> dict[str, tuple[str, ...]]:
     """References for which nodes hold different known digests."""
     seen: dict[str, set[str]] = {}
     for node in results.values():
@@ -281,11 +281,11 @@ def _spoilt_by(
         return ""
     if stopped or not summary.completed or summary.failed > plan.losses_allowed:
         return "too many nodes lost"
-    known = waves or [[name for name, node in results.items() if not left_out(node)]]
-    return unbearable(known, results, allowed=plan.losses_allowed, deadline=plan.deadline)
+    known = waves or [[name for name, node in results.items() if not is_left_out(node)]]
+    return loss_violation(known, results, allowed=plan.losses_allowed, deadline=plan.deadline)
 
 
-def left_out(node: NodeResult) -> bool:
+def is_left_out(node: NodeResult) -> bool:
     """Whether the plan left a node out; one that was never reached is none of these."""
     return node.skipped and node.images[0].reason in _PLANNED_SKIPS
 
@@ -313,7 +313,7 @@ def _cancelled_message(summary: Summary | None) -> str:
 
 def _failed_message(summary: Summary, why: str) -> str:
     parts = [f"{summary.failed} of {summary.eligible} nodes lack images"]
-    real = {name: count for name, count in summary.failures.items() if name != Failure.CANCELLED}
+    real = {name: count for name, count in summary.failures.items() if name != FailureReason.CANCELLED}
     if real:
         parts.append(", ".join(f"{name} ×{count}" for name, count in real.items()))
     if summary.not_reached:

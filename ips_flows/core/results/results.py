@@ -32,7 +32,7 @@ class Result(StrEnum):
     SKIPPED = "skipped"
 
 
-class Failure(StrEnum):
+class FailureReason(StrEnum):
     """Why an image is not on a node although it was asked for."""
 
     NOT_FOUND = "NotFound"
@@ -50,7 +50,7 @@ class Failure(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Skip(StrEnum):
+class SkipReason(StrEnum):
     """Why a node was not touched."""
 
     NOT_READY = "NotReady"
@@ -138,7 +138,7 @@ def encode(chunk: Chunk) -> dict[str, str]:
 def decode(binary: Mapping[str, str]) -> Chunk:
     """Read what `encode` wrote. Raises NewerFormatError where a newer program wrote it."""
     document = unpack("results.json.gz", binary)
-    stored_format.check(document, "results are", "version")
+    stored_format.check_format(document, "results are", "version")
     return Chunk(
         group=document["group"],
         attempt=document["attempt"],
@@ -181,7 +181,7 @@ def same_for_all(images: int, result: ImageResult, at: str) -> NodeResult:
     return NodeResult((result,) * images, at)
 
 
-def essence(message: str) -> str:
+def strip_runtime_frames(message: str) -> str:
     """A pull error without the frames that kubelet and containerd put around the registry's words.
 
     `… desc = failed to pull and unpack image "X": failed to resolve reference "X": X: not found` → `X: not found`.

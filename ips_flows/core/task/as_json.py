@@ -6,18 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from ips_flows.core import clock
-from ips_flows.core.results.records import Attempt
-from ips_flows.core.task.task import Task, estimate
+from ips_flows.core.results.records import AttemptSummary
+from ips_flows.core.task.task import Task, estimated_end
 
 Json = dict[str, Any]
 
 BRIEF_FAILURES = 20
 
 
-def to_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
+def task_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
     """The task as the API shows it. `brief` is for lists: no node statuses, at most 20 failures."""
     request, progress = task.request, task.progress
-    eta = estimate(task, now)
+    eta = estimated_end(task, now)
     failures = task.failures[:BRIEF_FAILURES] if brief else task.failures
     document: Json = {
         "taskId": task.name,
@@ -99,7 +99,7 @@ def _notice(task: Task) -> Json | None:
     }
 
 
-def _attempt(attempt: Attempt) -> Json:
+def _attempt(attempt: AttemptSummary) -> Json:
     return {
         "wave": attempt.wave,
         "attempt": attempt.attempt + 1,

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from ips_flows.core.errors import IpsFlowError
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 from ips_flows.core.results.results import ImageResult, Result
 from ips_flows.core.task.task import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Suite:
+class TestSuite:
     """A task, with its results, or why its end is not known. `mark` begins the names that are to be told apart."""
 
     name: str
@@ -25,7 +25,7 @@ class Suite:
     mark: str = ""
 
 
-def report(suites: Iterable[Suite]) -> str:
+def junit_report(suites: Iterable[TestSuite]) -> str:
     """The XML document."""
     root = ET.Element("testsuites", name="ips-flow")
     for suite in suites:
@@ -36,8 +36,8 @@ def report(suites: Iterable[Suite]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _element(told: Suite) -> ET.Element:
-    suite = ET.Element("testsuite", name=legible(told.mark + told.name))
+def _element(told: TestSuite) -> ET.Element:
+    suite = ET.Element("testsuite", name=escape(told.mark + told.name))
     match told.end:
         case IpsFlowError() as error:
             _add_error(suite, told, type(error).__name__, error.message)
@@ -63,17 +63,17 @@ def _add_task(suite: ET.Element, task: Task, mark: str) -> None:
             suite.append(_case(mark + node, name, image, borne=task.status == "completed"))
 
 
-def _add_error(suite: ET.Element, told: Suite, kind: str, message: str) -> None:
+def _add_error(suite: ET.Element, told: TestSuite, kind: str, message: str) -> None:
     """A case for what went wrong with the task as a whole, so that no report is green by chance."""
-    case = ET.SubElement(suite, "testcase", classname=legible(f"{told.mark}task"), name=legible(told.name))
-    ET.SubElement(case, "error", type=kind, message=legible(message))
+    case = ET.SubElement(suite, "testcase", classname=escape(f"{told.mark}task"), name=escape(told.name))
+    ET.SubElement(case, "error", type=kind, message=escape(message))
 
 
 def _case(node: str, name: str, image: ImageResult, *, borne: bool) -> ET.Element:
-    case = ET.Element("testcase", classname=legible(node), name=legible(name))
+    case = ET.Element("testcase", classname=escape(node), name=escape(name))
     if image.seconds is not None:
         case.set("time", f"{image.seconds:.3f}")
-    why = legible(f"{image.reason}: {image.message}" if image.message else image.reason)
+    why = escape(f"{image.reason}: {image.message}" if image.message else image.reason)
     if image.result is Result.SKIPPED:
         ET.SubElement(case, "skipped", message=why)
     elif image.result is Result.FAILED and borne:

@@ -22,7 +22,7 @@ _NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class QueueEntry:
     """One waiting task. `position` counts from 1, `since` is RFC 3339 UTC."""
 
     position: int
@@ -37,7 +37,7 @@ class Queue:
 
     limit: int | None
     running: tuple[str, ...]
-    turns: tuple[Turn, ...]
+    entries: tuple[QueueEntry, ...]
 
     @property
     def free(self) -> int:
@@ -45,14 +45,14 @@ class Queue:
         return max(0, (self.limit or 0) - len(self.running))
 
 
-def read(workflows: Iterable[Json], settings: Mapping[str, Any]) -> Queue:
+def read_queue(workflows: Iterable[Json], settings: Mapping[str, Any]) -> Queue:
     """The queue, from the Workflows of a namespace and the data of its ConfigMap `ips-config`."""
     known = list(workflows)
     return Queue(
-        limit=limit_of(settings),
+        limit=task_limit(settings),
         running=tuple(sorted(one["metadata"]["name"] for one in known if phase_of(one) == "Running")),
-        turns=tuple(
-            Turn(
+        entries=tuple(
+            QueueEntry(
                 place,
                 one["metadata"]["name"],
                 priority_of(one),
@@ -63,7 +63,7 @@ def read(workflows: Iterable[Json], settings: Mapping[str, Any]) -> Queue:
     )
 
 
-def positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
+def queue_positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
     """The place of each waiting task in the queue of its namespace, from 1, by namespace and name."""
     by_namespace: dict[str, list[Json]] = {}
     for workflow in workflows:
@@ -75,13 +75,13 @@ def positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
     }
 
 
-def limit_of(settings: Mapping[str, Any]) -> int | None:
+def task_limit(settings: Mapping[str, Any]) -> int | None:
     """How many tasks may run at once; None where Argo could not use what is set."""
     text = str(settings.get(LIMIT_KEY, ""))
     return int(text) if text.isascii() and text.isdecimal() and int(text) else None
 
 
-def waits_for(queue: Queue, turn: Turn) -> str:
+def waits_for(queue: Queue, turn: QueueEntry) -> str:
     """What a task waits for, in words."""
     if queue.limit is None:
         return f"a usable {LIMIT_KEY}"
@@ -95,7 +95,7 @@ def waits_for(queue: Queue, turn: Turn) -> str:
     return ", and ".join(parts)
 
 
-def to_json(queue: Queue, now: datetime) -> Json:
+def queue_json(queue: Queue, now: datetime) -> Json:
     """The queue for programs; times are seconds. `ahead` is how many tasks start before this one."""
     return {
         "limit": queue.limit,
@@ -110,18 +110,18 @@ def to_json(queue: Queue, now: datetime) -> Json:
                 "waitsFor": [] if turn.position <= queue.free else list(queue.running),
                 "ahead": turn.position - 1,
             }
-            for turn in queue.turns
+            for turn in queue.entries
         ],
-        "total": len(queue.turns),
+        "total": len(queue.entries),
     }
 
 
-def waiting_seconds(turn: Turn, now: datetime) -> int:
+def waiting_seconds(turn: QueueEntry, now: datetime) -> int:
     """How long a task has waited."""
     return max(0, int((now - clock.parse(turn.since)).total_seconds())) if turn.since else 0
 
 
-def shown(*, images: int, priority: int, batch_size: int | str) -> dict[str, str]:
+def list_annotations(*, images: int, priority: int, batch_size: int | str) -> dict[str, str]:
     """The annotations by which `list` and the Argo UI show a task without reading it whole."""
     columns = {"images": images, "priority": priority, "batchSize": batch_size}
     return {

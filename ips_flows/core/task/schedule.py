@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ips_flows.core import clock, cron
 from ips_flows.core.constants import ANNOTATION_DUE, ANNOTATION_LATELY, LABEL_CRON_WORKFLOW
 from ips_flows.core.errors import UsageError
-from ips_flows.core.escape import legible
+from ips_flows.core.escape import escape
 from ips_flows.core.results.records import Record
 from ips_flows.core.task import task
 from ips_flows.core.task.task import Task
@@ -56,27 +56,27 @@ class Pause(Record):
     until: str = ""
 
 
-class Lately(Record):
+class ScheduleHistory(Record):
     """What a schedule remembers to explain its missed runs: since when its timing holds, and its last pauses."""
 
     since: str = ""
     pauses: tuple[Pause, ...] = ()
 
-    def suspended(self, at: datetime) -> Lately:
+    def suspended(self, at: datetime) -> ScheduleHistory:
         """The same, suspended from now on."""
         if self.pauses and not self.pauses[-1].until:
             return self
         pauses = (*self.pauses, Pause(since=clock.stamp(at)))
         return self.model_copy(update={"pauses": pauses[-_PAUSES_KEPT:]})
 
-    def resumed(self, at: datetime) -> Lately:
+    def resumed(self, at: datetime) -> ScheduleHistory:
         """The same, no longer suspended."""
         if not self.pauses or self.pauses[-1].until:
             return self
         last = self.pauses[-1].model_copy(update={"until": clock.stamp(at)})
         return self.model_copy(update={"pauses": (*self.pauses[:-1], last)})
 
-    def paused(self, moment: datetime) -> bool:
+    def was_paused(self, moment: datetime) -> bool:
         """Whether it was suspended then."""
         return any(
             clock.parse(one.since) <= moment and (not one.until or moment < clock.parse(one.until))
@@ -122,20 +122,20 @@ def check_name(name: str) -> str:
     """The name of a schedule. Raises UsageError for one that can't be: each task is named after it."""
     if len(name) > _NAME_LENGTH or not _NAME.fullmatch(name):
         raise UsageError(
-            f"schedule name {legible(name)!r}: expected at most {_NAME_LENGTH} lower-case letters, digits and '-', "
+            f"schedule name {escape(name)!r}: expected at most {_NAME_LENGTH} lower-case letters, digits and '-', "
             "with a letter or digit at both ends",
             hint="Argo adds the time to it for each task.",
         )
     return name
 
 
-def read(cron_workflow: Json, workflows: Iterable[Json], now: datetime) -> Schedule:
+def read_schedule(cron_workflow: Json, workflows: Iterable[Json], now: datetime) -> Schedule:
     """The schedule of a CronWorkflow; its tasks are looked for among `workflows`, of which metadata alone will do."""
     metadata, spec = cron_workflow["metadata"], cron_workflow["spec"]
     name, created = metadata["name"], metadata.get("creationTimestamp") or ""
-    timing, lately, problem = _timing(spec), lately_of(cron_workflow), _problem(cron_workflow)
+    timing, lately, problem = _timing(spec), read_history(cron_workflow), _problem(cron_workflow)
     made = [
-        (_due(one), task.read(one))
+        (_due(one), task.read_task(one))
         for one in workflows
         if (one["metadata"].get("labels") or {}).get(LABEL_CRON_WORKFLOW) == name
         and one["metadata"].get("namespace", "") == metadata.get("namespace", "")
@@ -157,16 +157,16 @@ def read(cron_workflow: Json, workflows: Iterable[Json], now: datetime) -> Sched
     )
 
 
-def lately_of(cron_workflow: Json) -> Lately:
+def read_history(cron_workflow: Json) -> ScheduleHistory:
     """What a CronWorkflow remembers; nothing where someone else's hand wrote there."""
     text = (cron_workflow["metadata"].get("annotations") or {}).get(ANNOTATION_LATELY)
     try:
-        return Lately.from_json(text) if text else Lately()
+        return ScheduleHistory.from_json(text) if text else ScheduleHistory()
     except ValidationError:
-        return Lately()
+        return ScheduleHistory()
 
 
-def to_json(schedule: Schedule, *, history: bool = False) -> Json:
+def schedule_json(schedule: Schedule, *, history: bool = False) -> Json:
     """The schedule for programs; times are RFC 3339 UTC."""
     last, timing = schedule.last, schedule.timing
     document: Json = {
@@ -231,8 +231,10 @@ def _known_since(timing: Timing, moments: Iterable[str], tasks: Iterable[Task], 
     return max(kept)
 
 
-def _why_missed(timing: Timing, lately: Lately, problem: str, tasks: Iterable[Task], due: datetime) -> str:
-    if lately.paused(due):
+def _why_missed(
+    timing: Timing, lately: ScheduleHistory, problem: str, tasks: Iterable[Task], due: datetime
+) -> str:
+    if lately.was_paused(due):
         return "suspended"
     if timing.overlap == "forbid":
         for one in tasks:

@@ -25,11 +25,11 @@ from ips_flows.core.constants import (
 )
 from ips_flows.core.errors import BadRequestError, NewerFormatError
 from ips_flows.core.notice.notice import Notice
-from ips_flows.core.plan.window import resized
-from ips_flows.core.results.attempts import Waiting, history, waiting
-from ips_flows.core.results.progress import Progress, WaveProgress, count, wave_progress
+from ips_flows.core.plan.window import parse_window
+from ips_flows.core.results.attempts import PendingRetry, pending_retry, retry_history
+from ips_flows.core.results.progress import Progress, WaveProgress, count_progress, wave_progress
 from ips_flows.core.results.records import (
-    Attempt,
+    AttemptSummary,
     FailureLine,
     GroupProgress,
     PlanSummary,
@@ -99,8 +99,8 @@ class Task:
     shutdown: str = ""
     queue_position: int | None = None
     retry_count: int = 0
-    attempts: tuple[Attempt, ...] = ()  # of waves that were tried again, or are to be
-    retrying: Waiting | None = None  # what it waits for, between two attempts
+    attempts: tuple[AttemptSummary, ...] = ()  # of waves that were tried again, or are to be
+    retrying: PendingRetry | None = None  # what it waits for, between two attempts
     window: int | None = None  # the one in force; 0 is a pause
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -179,12 +179,12 @@ def priority_of(workflow: Json) -> int:
     return plan.priority if plan else int(request_of(workflow).get("priority") or 5)
 
 
-def read(
+def read_task(
     workflow: Json,
     *,
     jobs: Iterable[Json] = (),
     results: Mapping[str, NodeResult] | None = None,
-    attempts: Iterable[Attempt] = (),
+    attempts: Iterable[AttemptSummary] = (),
     queue_position: int | None = None,
 ) -> Task:
     """The task of a Workflow, whole or metadata alone; `jobs` are those of the task, metadata alone will do.
@@ -199,7 +199,7 @@ def read(
     ended = verdict is not None or is_finished(workflow)
     status = status_of(workflow)
     argo = workflow.get("status") or {}
-    past = verdict.retries if verdict else history(plan, attempts, groups, ended=ended)
+    past = verdict.retries if verdict else retry_history(plan, attempts, groups, ended=ended)
     return Task(
         name=metadata["name"],
         namespace=metadata.get("namespace", ""),
@@ -216,7 +216,7 @@ def read(
         verdict=verdict,
         notice=_record(Notice, workflow, ANNOTATION_NOTICE),
         waves=waves,
-        progress=count(plan, verdict, waves, ended=ended),
+        progress=count_progress(plan, verdict, waves, ended=ended),
         failures=all_failures(plan, groups, results),
         results=results,
         message=_too_new(workflow) or _message(workflow, verdict, status, ended=ended),
@@ -224,13 +224,13 @@ def read(
         queue_position=queue_position if status == "pending" else None,
         retry_count=max([0, *(one.attempt for one in groups), *(one.attempt for one in past)]),
         attempts=past,
-        retrying=None if ended or status == "cancelled" else waiting(plan, past, groups),
+        retrying=None if ended or status == "cancelled" else pending_retry(plan, past, groups),
         window=_window(workflow, plan, groups),
         labels=metadata.get("labels") or {},
     )
 
 
-def estimate(task: Task, now: datetime) -> datetime | None:
+def estimated_end(task: Task, now: datetime) -> datetime | None:
     """When the task will be done if it goes on as it went so far; None while nothing can be said."""
     speed = nodes_per_minute(task, now)
     if task.status != "running" or task.ended or not speed:
@@ -311,7 +311,7 @@ def _window(workflow: Json, plan: PlanSummary | None, groups: Iterable[GroupProg
     latest = max(groups, key=lambda one: (one.group, one.attempt), default=None)
     if latest and latest.window is not None and latest.done + latest.failed < latest.total:
         return latest.window
-    asked = resized(_annotation(workflow, ANNOTATION_BATCH_SIZE), plan.eligible)
+    asked = parse_window(_annotation(workflow, ANNOTATION_BATCH_SIZE), plan.eligible)
     return plan.window if asked is None else asked
 
 

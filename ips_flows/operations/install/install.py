@@ -23,7 +23,14 @@ from ips_flows.kube.lease import NAME as LEASE
 from ips_flows.kube.lease import lease_path
 from ips_flows.operations import tasks
 from ips_flows.operations.follow import follow
-from ips_flows.operations.install.manifests import COMPONENTS, PRIORITY, SERVER, SERVER_NAME, load, path_of
+from ips_flows.operations.install.manifests import (
+    COMPONENTS,
+    PRIORITY,
+    SERVER,
+    SERVER_NAME,
+    load_manifests,
+    object_path,
+)
 
 Say = Callable[[str], None]
 _NAMESPACE_LABELS = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -73,9 +80,9 @@ def install(
         components.append(PRIORITY)
     elif priority_policy:
         say("priority policy left out: this cluster has no MutatingAdmissionPolicy (Kubernetes 1.36 has)")
-    if server or _get(kube, path_of("Deployment", namespace, SERVER_NAME)):
+    if server or _get(kube, object_path("Deployment", namespace, SERVER_NAME)):
         components.append(SERVER)
-    for wanted in load(
+    for wanted in load_manifests(
         namespace,
         image=image,
         settings=dict(settings),
@@ -83,7 +90,7 @@ def install(
         components=components,
     ):
         kind, name = wanted["kind"], wanted["metadata"]["name"]
-        path = path_of(kind, namespace, name)
+        path = object_path(kind, namespace, name)
         before = _get(kube, path)
         if kind == "ConfigMap" and name == CONFIG_MAP and before:
             after = _update_settings(kube, path, before, wanted, settings)
@@ -123,9 +130,9 @@ def uninstall(kube: Kube, namespace: str, *, cancel: bool, say: Say, timeout: fl
             f"{'it' if one else 'them'} first.",
         )
     shared = _used_elsewhere(kube, namespace)
-    for found in reversed(load(namespace, components=COMPONENTS)):
+    for found in reversed(load_manifests(namespace, components=COMPONENTS)):
         kind, name = found["kind"], found["metadata"]["name"]
-        path = path_of(kind, namespace, name)
+        path = object_path(kind, namespace, name)
         others = shared.get(name) if kind == "ClusterRoleBinding" else any(shared.values())
         if kind in _SHARED_KINDS and others:
             if kind == "ClusterRoleBinding":
@@ -173,10 +180,10 @@ def _used_elsewhere(kube: Kube, namespace: str) -> dict[str, list[Json]]:
     """The subjects of other namespaces in each of our ClusterRoleBindings."""
     names = [
         item["metadata"]["name"]
-        for item in load(namespace, components=COMPONENTS)
+        for item in load_manifests(namespace, components=COMPONENTS)
         if item["kind"] == "ClusterRoleBinding"
     ]
-    found = {name: _get(kube, path_of("ClusterRoleBinding", namespace, name)) for name in names}
+    found = {name: _get(kube, object_path("ClusterRoleBinding", namespace, name)) for name in names}
     return {
         name: [
             subject

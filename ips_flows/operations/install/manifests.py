@@ -43,14 +43,14 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was
 _NOT_OBJECTS = ("kustomization.yaml", "kustomizeconfig.yaml")
 
 
-def path_of(kind: str, namespace: str, name: str = "") -> str:
+def object_path(kind: str, namespace: str, name: str = "") -> str:
     """The API path of an object or collection of one of our kinds."""
     root, plural, namespaced = KINDS[kind]
     scope = f"{root}/namespaces/{namespace}/{plural}" if namespaced else f"{root}/{plural}"
     return f"{scope}/{name}" if name else scope
 
 
-def load(
+def load_manifests(
     namespace: str,
     *,
     image: str = "",
