@@ -16,6 +16,7 @@ from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
 from ips_flows.operations.follow import wait_for_end
+from ips_flows.operations.submit import submit_request
 
 
 def submit(
@@ -33,7 +34,7 @@ def submit(
     """
     checked = from_canonical(canonical_json(request))
     kube = Kube.connect(kubeconfig, context)
-    return tasks.submit(kube, namespace or kube.namespace, checked).task
+    return submit_request(kube, namespace or kube.namespace, checked).task
 
 
 def wait(

@@ -16,9 +16,11 @@ from typing import Any, NoReturn
 from ips_flows.core.constants import ANNOTATION_VERDICT, UNTRACKED
 from ips_flows.core.errors import BadRequestError, ConflictError, IpsFlowError
 from ips_flows.core.escape import escape
+from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.notice import Webhook
 from ips_flows.core.request.model import PrewarmRequest, from_canonical, from_form
+from ips_flows.core.task.workflow_status import is_stopped, parameters_of
 from ips_flows.kube.client import Kube, workflows
 
 # Everything above 1 makes Argo replace the pod without counting an attempt.
@@ -85,21 +87,15 @@ class StepContext:
                 return
 
 
-def is_stopped(workflow: Mapping[str, Any]) -> bool:
-    """Whether someone asked the Workflow to stop."""
-    return bool(workflow["spec"].get("shutdown"))
-
-
 def is_over(workflow: Mapping[str, Any]) -> bool:
     """Whether nothing may be started for the task any more."""
-    annotations = workflow["metadata"].get("annotations") or {}
+    annotations = objects.annotations(workflow)
     return is_stopped(workflow) or ANNOTATION_VERDICT in annotations
 
 
 def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
     """The request of a Workflow: the argument `request`, else the arguments of Argo's submit form."""
-    parameters = (workflow["spec"].get("arguments") or {}).get("parameters") or ()
-    values = {entry["name"]: _as_argo_reads_it(entry.get("value")) for entry in parameters}
+    values = {name: _as_argo_reads_it(value) for name, value in parameters_of(workflow).items()}
     document = values.pop("request", "")
     return from_canonical(document) if document.strip() else from_form(values)
 

@@ -20,13 +20,14 @@ from ips_flows.core.constants import (
     group_name,
 )
 from ips_flows.core.errors import BadRequestError, NewerFormatError, NotInstalledError, PlanError
+from ips_flows.core.k8s import objects
 from ips_flows.core.notice.notice import Webhook
-from ips_flows.core.plan.eligibility import read_node
+from ips_flows.core.plan.node import read_node
 from ips_flows.core.plan.plan import Plan, make_plan
 from ips_flows.core.pods.pull_job import config_map, results_map, task_labels, workflow_owner
 from ips_flows.core.request.model import PrewarmRequest
 from ips_flows.core.results.records import PlanSummary
-from ips_flows.core.results.results import split
+from ips_flows.core.results.stored_results import split
 from ips_flows.core.task.task import priority_of
 from ips_flows.kube.client import core
 from ips_flows.operations.settings import keeps_image_volumes, worker_image
@@ -40,7 +41,7 @@ EXIT_NO_PLAN = 1
 def run(context: StepContext, _arguments: Sequence[str]) -> int:
     """Plan once: a filter that comes after a lost one finds the plan, or begins again."""
     workflow = context.workflow()
-    annotations = workflow["metadata"].get("annotations") or {}
+    annotations = objects.annotations(workflow)
     try:
         summary = (
             PlanSummary.from_json(annotations[ANNOTATION_PLAN]) if ANNOTATION_PLAN in annotations else None
@@ -103,7 +104,7 @@ def _store(context: StepContext, plan: Plan) -> None:
         name = group_name(task, uid, group.group)
         context.kube.create(
             path,
-            config_map(name, labels=labels, owner_reference=workflow_owner(task, uid), binary=group.encode()),
+            config_map(name, labels=labels, owner=workflow_owner(task, uid), binary=group.encode()),
         )
     if plan.known.nodes:
         for number, chunk in enumerate(split(plan.known)):

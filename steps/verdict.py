@@ -14,10 +14,13 @@ from ips_flows.core.constants import (
     LABEL_VERDICT,
 )
 from ips_flows.core.errors import ConflictError
+from ips_flows.core.k8s import objects
 from ips_flows.core.results.attempts import recorded_attempts, retry_history
-from ips_flows.core.results.records import PlanSummary, Verdict, decide_verdict
+from ips_flows.core.results.records import PlanSummary, Verdict
 from ips_flows.core.results.results import Chunk, fold
-from steps.context import StepContext, is_stopped, say, webhook_of
+from ips_flows.core.results.verdict import decide_verdict
+from ips_flows.core.task.workflow_status import is_stopped, started_at
+from steps.context import StepContext, say, webhook_of
 
 _PATIENCE_SECONDS = 120.0
 
@@ -34,11 +37,11 @@ def write_verdict(
     end = time.monotonic() + _PATIENCE_SECONDS
     while True:
         workflow = context.workflow()
-        annotations = workflow["metadata"].get("annotations") or {}
+        annotations = objects.annotations(workflow)
         if ANNOTATION_VERDICT in annotations:
             return Verdict.from_json(annotations[ANNOTATION_VERDICT])
         plan = PlanSummary.from_json(annotations[ANNOTATION_PLAN]) if ANNOTATION_PLAN in annotations else None
-        started_at = workflow["status"]["startedAt"]
+        started = started_at(workflow)
         at = clock.stamp(clock.now())
         webhook = webhook_of(workflow)
         verdict = decide_verdict(
@@ -47,9 +50,9 @@ def write_verdict(
             stopped=is_stopped(workflow),
             error=annotations.get(ANNOTATION_ERROR, ""),
             uid=context.uid,
-            started_at=started_at,
+            started_at=started,
             at=at,
-            seconds=clock.between(started_at, at),
+            seconds=clock.between(started, at),
             waves=waves,
             retries=retry_history(plan, attempts, ended=True),
             notify=webhook is not None,

@@ -14,7 +14,7 @@ from ips_flows.cli.main import VERBS, Verbs, cli
 from ips_flows.core.forecast.issues import KINDS
 from ips_flows.core.metrics.families import FAILURES, FIGURES, PRIORITIES
 from ips_flows.core.request import model
-from ips_flows.core.results.results import FailureReason, SkipReason
+from ips_flows.core.results.reasons import FailureReason, SkipReason
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

@@ -268,7 +268,7 @@ class Keeper:
         if not image:
             warning(f"WorkflowTemplate {TEMPLATE_PREWARM} names no image for the step finish", task=name)
             return
-        body = finish_job.finish_job(name, uid, image=image, number=decision.number, owner_reference=owner)
+        body = finish_job.finish_job(name, uid, image=image, number=decision.number, owner=owner)
         try:
             self._kube.create(jobs(self._namespace), body)
         except ConflictError:

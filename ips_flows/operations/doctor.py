@@ -18,9 +18,11 @@ from ips_flows.core.constants import (
     TEMPLATE_PREWARM,
 )
 from ips_flows.core.errors import ApiError, ForbiddenError, NotFoundError
+from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.targets import parse_networks
-from ips_flows.core.plan.eligibility import lacks_image_volumes, read_node
+from ips_flows.core.plan.eligibility import lacks_image_volumes
+from ips_flows.core.plan.node import read_node
 from ips_flows.core.pods.pull_job import keeps_image_volume, probe_job
 from ips_flows.core.task.queue import task_limit
 from ips_flows.core.version import __version__
@@ -181,7 +183,7 @@ def _template(kube: Kube, namespace: str) -> Finding:
         found = kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"))
     except NotFoundError:
         return Finding("fail", "template", f"WorkflowTemplate {TEMPLATE_PREWARM} is missing", hint)
-    version = (found["metadata"].get("annotations") or {}).get(ANNOTATION_VERSION, "of no version")
+    version = objects.annotations(found).get(ANNOTATION_VERSION, "of no version")
     if version != __version__:
         return Finding(
             "warn", "template", f"{TEMPLATE_PREWARM} is {version}, this program {__version__}", hint

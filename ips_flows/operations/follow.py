@@ -10,6 +10,7 @@ from ips_flows.core.constants import LABEL_VERDICT, LABEL_WORKFLOW_UID
 from ips_flows.core.errors import WaitTimeoutError
 from ips_flows.core.task import queue, task
 from ips_flows.core.task.task import Task
+from ips_flows.core.task.workflow_status import TERMINATE
 from ips_flows.kube.client import Kube, jobs, workflows
 from ips_flows.kube.list_watch import Informer, ListWatch, WatchError
 from ips_flows.operations import tasks
@@ -115,7 +116,7 @@ def _patience(seen: Task, grace: float) -> float:
     if not seen.ended:
         return 0.0
     if seen.verdict is None:
-        return 0.0 if seen.shutdown == "Terminate" else grace
+        return 0.0 if seen.shutdown == TERMINATE else grace
     told = seen.progress.warm + sum(wave.done for wave in seen.waves)
     return 0.0 if not seen.waves or told == seen.progress.completed else PROGRESS_GRACE
 

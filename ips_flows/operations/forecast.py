@@ -20,10 +20,11 @@ from ips_flows.core.forecast.resolve import Resolved, Unresolved, resolve
 from ips_flows.core.images import keyring as creds
 from ips_flows.core.images.keyring import Credential
 from ips_flows.core.images.reference import parse_reference
-from ips_flows.core.plan.eligibility import Node, read_node, references
+from ips_flows.core.plan.eligibility import references
+from ips_flows.core.plan.node import Node, read_node
 from ips_flows.core.plan.plan import Plan, make_plan
 from ips_flows.core.request.model import PrewarmRequest
-from ips_flows.core.results.results import FailureReason
+from ips_flows.core.results.reasons import FailureReason
 from ips_flows.kube.client import Kube, core
 from ips_flows.operations import settings
 from ips_flows.registry.client import ManifestCache, RegistryIO, Repository

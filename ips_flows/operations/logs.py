@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ips_flows.core.constants import LABEL_STEP
 from ips_flows.core.errors import InvalidError, NotFoundError, UnavailableError
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.task import task
+from ips_flows.core.task import workflow_status
 from ips_flows.kube.client import Kube, core, workflows
 from ips_flows.kube.list_watch import Informer, ListWatch, WatchError
 
@@ -55,7 +55,7 @@ def follow_lines(kube: Kube, namespace: str, name: str, narrate: Callable[[str],
                 narrate(f"{got[1].error.message}; trying again")
             if not (pods.synced and mine.synced):
                 continue
-            ended = all(task.is_finished(one) for one in mine.objects.values())
+            ended = all(workflow_status.is_finished(one) for one in mine.objects.values())
             # The last pod's own news may come after those of the Workflow.
             there = kube.list(core(namespace, "pods"), labels=_of(name)) if ended else pods.objects.values()
             for pod in sorted(there, key=_age):

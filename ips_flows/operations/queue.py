@@ -6,6 +6,7 @@ import json
 
 from ips_flows.core.constants import ANNOTATION_COLUMNS, CONFIG_MAP
 from ips_flows.core.errors import NotFoundError, TaskEndedError, TaskStartedError
+from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task import queue
 from ips_flows.core.task.task import Task
@@ -61,7 +62,7 @@ def _refuse_started(seen: Task) -> None:
 
 def _annotations(workflow: Json, priority: int) -> dict[str, str]:
     """What shows the priority without the rest of the task, where it was submitted with that."""
-    text = (workflow["metadata"].get("annotations") or {}).get(ANNOTATION_COLUMNS)
+    text = objects.annotations(workflow).get(ANNOTATION_COLUMNS)
     if not text:
         return {}
     try:

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import re
-from itertools import count
-
 from ips_flows.core.constants import (
     ANNOTATION_BATCH_SIZE,
-    ANNOTATION_RETRY_OF,
-    LABEL_KIND,
-    LABEL_WORKFLOW_UID,
 )
 from ips_flows.core.errors import (
-    NameTakenError,
-    NothingToRetryError,
     TaskEndedError,
-    TaskNotEndedError,
     UsageError,
 )
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.plan.window import parse_window
-from ips_flows.core.results import results
-from ips_flows.core.results.records import is_left_out
-from ips_flows.core.task import task
 from ips_flows.core.task.task import Task
-from ips_flows.kube.client import Kube, core
+from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
 
-_NAME_LENGTH = 52
 _ANY = 100  # percentages are checked as of any number
 
 
-def scale(kube: Kube, namespace: str, name: str, size: str) -> Task:
+def scale_task(kube: Kube, namespace: str, name: str, size: str) -> Task:
     """Give a task another window: a number, a percentage of its eligible nodes, or 0 for a pause.
 
     Raises TaskEndedError when it has ended, or was asked to.
@@ -53,65 +39,3 @@ def scale(kube: Kube, namespace: str, name: str, size: str) -> Task:
         return {"metadata": {"annotations": {ANNOTATION_BATCH_SIZE: size}}}
 
     return tasks.amend_task(kube, namespace, name, rescale, doing="it was being scaled")
-
-
-def retry(kube: Kube, namespace: str, name: str) -> tasks.Submission:
-    """Submit the request of an ended task anew, for the nodes that it lost or did not reach.
-
-    The new task is named after the first one; a retry with the same nodes that still lives is not doubled.
-    Raises TaskNotEndedError, and NothingToRetryError when every image is on every node.
-    """
-    from ips_flows.core.request.model import merge_overrides  # noqa: PLC0415  (pydantic)
-
-    found = tasks.workflow(kube, namespace, name)
-    uid = found["metadata"]["uid"]
-    seen = task.read_task(found)
-    if not seen.ended:
-        raise TaskNotEndedError(
-            f"task {name} in namespace {namespace} has not ended: {seen.status}",
-            hint=f"`ips-flow wait {name} -n {namespace}` waits for its end, `ips-flow cancel` brings it about.",
-        )
-    overrides: Json = {}
-    if seen.plan is not None:
-        overrides["nodes"] = _lost(kube, namespace, uid)
-        if not overrides["nodes"]:
-            raise NothingToRetryError(
-                f"task {name} in namespace {namespace} lost no node: {seen.message or seen.status}"
-            )
-    first = (found["metadata"].get("annotations") or {}).get(ANNOTATION_RETRY_OF) or name
-    text = json.dumps({field: value for field, value in seen.request.items() if value is not None})
-    for number in count(_number(first, name) + 1):
-        overrides["name"] = retry_name(first, number)
-        request = merge_overrides(text, f"the request of {name}", overrides)
-        try:
-            made = tasks.submit(kube, namespace, request, retry_of=first)
-        except NameTakenError:
-            continue
-        if made.created or not made.task.ended:
-            return made
-    raise AssertionError  # there is always another number
-
-
-def retry_name(first: str, number: int) -> str:
-    """`<first>-r<number>`, cut so that it is still a task's name."""
-    suffix = f"-r{number}"
-    return first[: _NAME_LENGTH - len(suffix)].rstrip("-.") + suffix
-
-
-def _number(first: str, name: str) -> int:
-    """Which retry of the first task a task is; 0 for the first one itself."""
-    match = re.search(r"-r(\d{1,9})$", name)
-    return int(match[1]) if match and name != first else 0
-
-
-def _lost(kube: Kube, namespace: str, uid: str) -> list[str]:
-    """The nodes that lack images: those that failed, and those never reached, even where nobody recorded that."""
-    from ips_flows.core.plan.plan import GroupPlan  # noqa: PLC0415  (pydantic)
-
-    recorded = results.fold(tasks.stored_chunks(kube, namespace, uid))
-    plans = kube.list(
-        core(namespace, "configmaps"), labels=f"{LABEL_WORKFLOW_UID}={uid},{LABEL_KIND}=plan", page=20
-    )
-    planned = {node.name for one in plans for node in GroupPlan.decode(one["binaryData"]).nodes}
-    lost = {name for name, node in recorded.items() if not node.ok and not is_left_out(node)}
-    return sorted(lost | (planned - set(recorded)))

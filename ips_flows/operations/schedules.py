@@ -13,7 +13,9 @@ from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task import schedule, task
 from ips_flows.core.task.schedule import Schedule, ScheduleHistory, Timing
 from ips_flows.kube.client import Kube, workflows
+from ips_flows.kube.patch import AMEND_TRIES, retry_on_conflict
 from ips_flows.operations import tasks
+from ips_flows.operations.submit import Submission, check_installed
 
 if TYPE_CHECKING:
     from ips_flows.core.request.model import PrewarmRequest
@@ -37,7 +39,7 @@ def create(
             f"the request has the name {request.name}, but a schedule names its tasks itself",
             hint=f"Leave `name` out: the tasks will be {name}-<time>.",
         )
-    tasks.check_installed(kube, namespace)
+    check_installed(kube, namespace)
     manifest = cron_workflow(request, timing, name=name, namespace=namespace)
     manifest["metadata"]["annotations"][ANNOTATION_LATELY] = _begins(timing).to_json()
     try:
@@ -94,9 +96,9 @@ def resume(kube: Kube, namespace: str, name: str) -> Schedule:
     return _set_suspended(kube, namespace, name, suspended=False)
 
 
-def run(kube: Kube, namespace: str, name: str) -> tasks.Submission:
+def run(kube: Kube, namespace: str, name: str) -> Submission:
     """Make a task of a schedule now, suspended or not, whatever its overlap."""
-    tasks.check_installed(kube, namespace)
+    check_installed(kube, namespace)
     found = _find(kube, namespace, name)
     meta = found["spec"].get("workflowMetadata") or {}
     owner = {
@@ -118,7 +120,7 @@ def run(kube: Kube, namespace: str, name: str) -> tasks.Submission:
         },
         "spec": found["spec"]["workflowSpec"],
     }
-    return tasks.Submission(task.read_task(kube.create(workflows(namespace), manifest)), created=True)
+    return Submission(task.read_task(kube.create(workflows(namespace), manifest)), created=True)
 
 
 def delete(kube: Kube, namespace: str, name: str) -> None:
@@ -145,13 +147,13 @@ def _set_suspended(kube: Kube, namespace: str, name: str, *, suspended: bool) ->
 
 def _amend(kube: Kube, namespace: str, name: str, change: Callable[[Json], Json | None]) -> Json:
     """Change a CronWorkflow as it was read, again where someone else was faster; None leaves it as it is."""
-    return tasks.retry_on_conflict(
+    return retry_on_conflict(
         kube,
         workflows(namespace, name, _KIND),
         lambda: _find(kube, namespace, name),
         change,
         missing=_not_found(namespace, name),
-        conflict=f"schedule {name} changed {tasks.AMEND_TRIES} times meanwhile",
+        conflict=f"schedule {name} changed {AMEND_TRIES} times meanwhile",
     )
 
 

@@ -2,120 +2,38 @@
 
 from __future__ import annotations
 
-import secrets
-import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from ips_flows.core.constants import (
-    ANNOTATION_REQUEST_HASH,
-    CONFIG_MAP,
     LABEL_KIND,
     LABEL_TASK,
     LABEL_VERDICT,
     LABEL_WORKFLOW_UID,
-    LIMIT_KEY,
-    TEMPLATE_PREWARM,
 )
 from ips_flows.core.errors import (
-    ApiError,
-    ConflictError,
     ForbiddenError,
     GoneError,
-    NameTakenError,
     NewerFormatError,
     NotFoundError,
     NotInstalledError,
-    TaskEndedError,
 )
+from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.results import attempts, results
+from ips_flows.core.results.stored_results import NOT_OURS, decode
 from ips_flows.core.task import queue as turns
-from ips_flows.core.task import task
+from ips_flows.core.task import task, workflow_status
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube, core, jobs, workflows
-
-if TYPE_CHECKING:
-    from ips_flows.core.request.model import PrewarmRequest
+from ips_flows.kube.patch import AMEND_TRIES, retry_on_conflict
 
 T = TypeVar("T")
 
 IS_TASK = f"{LABEL_TASK}=true"
 OUR_JOBS = f"{LABEL_KIND}=pull"
-
-_NAME_CHARACTERS = string.ascii_lowercase + string.digits
-_NAME_TRIES = 3
-AMEND_TRIES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A task and whether this submit made it; else one with the same request was there."""
-
-    task: Task
-    created: bool
-
-
-def submit(kube: Kube, namespace: str, request: PrewarmRequest, *, retry_of: str = "") -> Submission:
-    """Make the Workflow of a request. The same name with the same request gives the task that exists.
-
-    `retry_of` is the first task, where this one tries its failed nodes again.
-    Raises NotInstalledError where Argo, our templates, the settings or the namespace are missing,
-    and NameTakenError where the name belongs to another request.
-    """
-    from ips_flows.argo.task_workflow import task_workflow  # noqa: PLC0415  (hera takes 0.7 s)
-
-    check_installed(kube, namespace)
-    for _ in range(_NAME_TRIES):
-        name = request.name or generated_name()
-        manifest = task_workflow(request, name=name, namespace=namespace, retry_of=retry_of)
-        try:
-            with argo_errors(namespace):
-                made = kube.create(workflows(namespace), manifest)
-        except ConflictError as error:
-            if error.reason != "AlreadyExists":
-                raise
-            if not request.name:
-                continue
-            return Submission(_same_or_taken(kube, namespace, name, manifest), created=False)
-        return Submission(task.read_task(made), created=True)
-    raise NameTakenError(f"{_NAME_TRIES} generated names were all taken", hint="Give the task a --name.")
-
-
-def check_installed(kube: Kube, namespace: str) -> None:
-    """Make sure that a task submitted to this namespace can run.
-
-    What these credentials may not read is taken for granted: a submitter needs no more than `create workflows`.
-    """
-    try:
-        with argo_errors(namespace):
-            kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"), metadata_only=True)
-    except NotFoundError as error:
-        check_namespace(kube, namespace)
-        raise NotInstalledError(
-            f"IPS Flow is not installed in namespace {namespace}: WorkflowTemplate {TEMPLATE_PREWARM} is missing",
-            hint=f"Run `ips-flow install -n {namespace}`, or name the namespace where it is with -n.",
-        ) from error
-    except ForbiddenError:
-        return
-    try:
-        settings = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
-    except NotFoundError as error:
-        raise NotInstalledError(
-            f"ConfigMap {CONFIG_MAP} is missing in namespace {namespace}, so no task can start",
-            hint=f"Run `ips-flow install -n {namespace}`.",
-        ) from error
-    except ForbiddenError:
-        return
-    if turns.task_limit(settings) is None:
-        got = f"is {settings[LIMIT_KEY]!r}" if LIMIT_KEY in settings else "is missing"
-        raise NotInstalledError(
-            f"{LIMIT_KEY} in ConfigMap {CONFIG_MAP} of namespace {namespace} {got}, expected a number from 1",
-            hint=f"kubectl -n {namespace} patch configmap {CONFIG_MAP} --type merge "
-            f"""-p '{{"data":{{"{LIMIT_KEY}":"3"}}}}'""",
-        )
 
 
 def check_namespace(kube: Kube, namespace: str) -> None:
@@ -154,7 +72,7 @@ def find(
     except NotFoundError as error:
         check_namespace(kube, namespace)
         raise missing from error
-    if (found["metadata"].get("labels") or {}).get(label) != "true":
+    if objects.labels(found).get(label) != "true":
         raise foreign
     return found
 
@@ -204,7 +122,7 @@ def stored_chunks(kube: Kube, namespace: str, uid: str) -> list[results.Chunk]:
     maps = kube.list(
         core(namespace, "configmaps"), labels=f"{LABEL_WORKFLOW_UID}={uid},{LABEL_KIND}=results", page=20
     )
-    return [results.decode(one["binaryData"]) for one in maps if one.get("binaryData")]
+    return [decode(one["binaryData"]) for one in maps if one.get("binaryData")]
 
 
 def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = False) -> list[Task]:
@@ -219,7 +137,7 @@ def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = Fa
         done = list_all(kube, workflows(namespace), f"{selector},{LABEL_VERDICT}", metadata_only=not whole)
     if not live and not done and namespace:
         check_namespace(kube, namespace)
-    under_way = any(not task.is_finished(one) and task.status_of(one) != "pending" for one in live)
+    under_way = any(not workflow_status.is_finished(one) and task.status_of(one) != "pending" for one in live)
     ours = list_all(kube, jobs(namespace), OUR_JOBS, metadata_only=True) if under_way else []
     found = sort_tasks(live, done, by_workflow(ours))
     return [with_failures(kube, one) for one in found] if whole else found
@@ -234,7 +152,7 @@ def with_failures(kube: Kube, seen: Task) -> Task:
         recorded = stored_results(kube, seen.namespace, seen.uid)
     except NewerFormatError as error:  # one such task must not hide the others
         return replace(seen, message=error.message)
-    except results.NOT_OURS as error:  # someone else's hand
+    except NOT_OURS as error:  # someone else's hand
         return replace(seen, message=f"its stored results can't be read: {error!r}")
     return replace(seen, failures=task.all_failures(seen.plan, (), recorded))
 
@@ -264,26 +182,6 @@ def sort_tasks(
     return sorted(sorted(tasks, key=lambda one: one.name), key=lambda one: one.created_at, reverse=True)
 
 
-def cancel(kube: Kube, namespace: str, name: str) -> Task:
-    """Ask a task to stop: a running one finishes its records first, a pending one ends at once.
-
-    Raises TaskEndedError when it has ended; one that is asked to stop already stays so.
-    """
-
-    def stop(_: Json, seen: Task) -> Json | None:
-        if seen.ended:
-            raise TaskEndedError(
-                f"task {name} in namespace {namespace} has ended already: {seen.status}",
-                seen.status,
-                hint=f"`ips-flow get {name} -n {namespace}` shows how.",
-            )
-        if seen.shutdown:
-            return None
-        return {"spec": {"shutdown": "Terminate" if seen.status == "pending" else "Stop"}}
-
-    return amend_task(kube, namespace, name, stop, doing="it was being cancelled")
-
-
 def amend_task(
     kube: Kube,
     namespace: str,
@@ -307,46 +205,6 @@ def amend_task(
     return task.read_task(found)
 
 
-def retry_on_conflict(
-    kube: Kube,
-    path: str,
-    read: Callable[[], Json],
-    change: Callable[[Json], Json | None],
-    *,
-    missing: NotFoundError,
-    conflict: str,
-) -> Json:
-    """An object after the merge patch that `change` makes of what was read; None leaves it as it is.
-
-    The patch carries the version that was read, so that `change`, which raises where it refuses, never judges by
-    what is no longer so: an object that changes meanwhile is read again. ConflictError with the text `conflict` when
-    that happens 20 times, `missing` when the object goes between the two.
-    """
-    for _ in range(AMEND_TRIES):
-        found = read()
-        patch = change(found)
-        if patch is None:
-            return found
-        metadata = {**patch.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
-        try:
-            return kube.patch(path, {**patch, "metadata": metadata})
-        except ConflictError:
-            continue  # Argo was faster: a task may have started, or ended
-        except NotFoundError as error:
-            raise missing from error
-    raise ConflictError(conflict, hint="Try again.", status=409, reason="Conflict")
-
-
-def delete(kube: Kube, namespace: str, found: Task) -> bool:
-    """Delete a task's Workflow, and with it all that it owns; False when it was gone."""
-    return kube.delete(workflows(namespace, found.name), uid=found.uid)
-
-
-def generated_name() -> str:
-    """A name for a task that was given none."""
-    return "warm-" + "".join(secrets.choice(_NAME_CHARACTERS) for _ in range(6))
-
-
 @contextmanager
 def argo_errors(namespace: str) -> Iterator[None]:
     """Turn the 404 of an unknown API group into NotInstalledError."""
@@ -366,24 +224,6 @@ def argo_errors(namespace: str) -> Iterator[None]:
             "Argo Workflows is not installed in this cluster: it does not know the API group argoproj.io",
             hint="Install Argo Workflows, or use another --context; `ips-flow doctor` checks the rest.",
         ) from error
-
-
-def _same_or_taken(kube: Kube, namespace: str, name: str, manifest: Json) -> Task:
-    """The task of that name if its request is the same."""
-    try:
-        found = kube.get(workflows(namespace, name))
-    except NotFoundError as error:
-        raise ApiError(f"task {name} was deleted at this very moment", hint="Submit again.") from error
-    wanted = manifest["metadata"]["annotations"][ANNOTATION_REQUEST_HASH]
-    if (found["metadata"].get("annotations") or {}).get(ANNOTATION_REQUEST_HASH) != wanted:
-        what = (
-            "a task with another request" if task.is_task(found) else "a Workflow that is no task of IPS Flow"
-        )
-        raise NameTakenError(
-            f"name {name} is taken in namespace {namespace} by {what}",
-            hint="Submit under another --name.",
-        )
-    return task.read_task(found)
 
 
 def list_all(kube: Kube, path: str, labels: str, *, metadata_only: bool = False) -> list[Json]:

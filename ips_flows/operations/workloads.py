@@ -11,7 +11,7 @@ from ips_flows.core.discover.image_uses import Note, SourceLocation
 from ips_flows.core.discover.suggest import Pulls, pulls_of
 from ips_flows.core.errors import ForbiddenError, NotFoundError, UsageError
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.plan.eligibility import Node, read_node
+from ips_flows.core.plan.node import Node, read_node
 from ips_flows.kube.client import Kube, collection, core
 from ips_flows.operations.tasks import check_namespace, list_again_if_expired
 

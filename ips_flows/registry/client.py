@@ -29,7 +29,8 @@ from ips_flows.core.images.auth_challenge import read_challenge
 from ips_flows.core.images.keyring import Credential
 from ips_flows.core.images.manifest import ACCEPT, Descriptor
 from ips_flows.core.images.reference import DEFAULT_REGISTRY, Reference
-from ips_flows.core.results.results import MESSAGE_LIMIT, FailureReason
+from ips_flows.core.results.reasons import FailureReason
+from ips_flows.core.results.results import MESSAGE_LIMIT
 from ips_flows.core.version import __version__
 
 _HUB = "registry-1.docker.io"

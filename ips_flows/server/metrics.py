@@ -27,7 +27,7 @@ from ips_flows.core.metrics import families as figures
 from ips_flows.core.metrics.counter import EventCounter, Sample, UnreadResults
 from ips_flows.core.metrics.families import MetricFamily
 from ips_flows.core.rest.task_store import COLLECTIONS
-from ips_flows.core.results import results
+from ips_flows.core.results import stored_results
 from ips_flows.core.results.results import Chunk
 from ips_flows.jsonlog import warning
 from ips_flows.kube.client import Kube, core
@@ -183,7 +183,7 @@ class Metrics:
             except (ApiError, NewerFormatError) as error:
                 outcome, told = "failed", []
                 warning("stored results can't be read for the metrics", name=one.name, error=error.message)
-            except results.NOT_OURS as error:
+            except stored_results.NOT_OURS as error:
                 outcome, told = "failed", []
                 warning("stored results can't be read for the metrics", name=one.name, error=repr(error))
             else:
@@ -205,7 +205,7 @@ class Metrics:
         found = self._kube.list(core(self._namespace, "configmaps"), fields=f"metadata.name={one.name}")
         for item in found:
             if item["metadata"]["uid"] == one.uid:
-                return results.decode(item["binaryData"])
+                return stored_results.decode(item["binaryData"])
         return None
 
 

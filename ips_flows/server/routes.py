@@ -21,7 +21,10 @@ from ips_flows.core.rest.task_store import Snapshot
 from ips_flows.core.task.as_json import task_json
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube
-from ips_flows.operations import scale, tasks
+from ips_flows.operations import tasks
+from ips_flows.operations.cancel import cancel_task
+from ips_flows.operations.retry import retry_task
+from ips_flows.operations.submit import Submission, submit_request
 from ips_flows.server import body as bodies
 from ips_flows.server.auth import Authorizer, Verb
 from ips_flows.server.middleware import USER
@@ -81,8 +84,8 @@ class TaskRoutes:
         await self._admit(request, "create")
         data = await bodies.read_body(request.headers, request.stream())
 
-        def make() -> tasks.Submission:
-            return tasks.submit(
+        def make() -> Submission:
+            return submit_request(
                 self._kube, self._namespace, parse_json(bodies.decode_body(data), bodies.SOURCE)
             )
 
@@ -96,14 +99,14 @@ class TaskRoutes:
     async def cancel(self, request: Request, task_id: str) -> Response:
         """Ask a task to stop."""
         await self._admit(request, "delete", task_id)
-        response = await self._answer(lambda: tasks.cancel(self._kube, self._namespace, task_id))
+        response = await self._answer(lambda: cancel_task(self._kube, self._namespace, task_id))
         await self._streams.shown(lambda snapshot: _is_cancelled(snapshot, task_id))
         return response
 
     async def retry(self, request: Request, task_id: str) -> Response:
         """Try an ended task again on the nodes that it lost."""
         await self._admit(request, "create", task_id)
-        return await self._submitted(lambda: scale.retry(self._kube, self._namespace, task_id))
+        return await self._submitted(lambda: retry_task(self._kube, self._namespace, task_id))
 
     async def events(self, request: Request, task_id: str) -> Response:
         """A task's state, now and after each change, until it has ended."""
@@ -130,8 +133,8 @@ class TaskRoutes:
         body = await self._do(lambda: _document(work()))
         return Response(body, media_type=_JSON, headers=_FRESH)
 
-    async def _submitted(self, make: Callable[[], tasks.Submission]) -> Response:
-        def work() -> tuple[tasks.Submission, bytes]:
+    async def _submitted(self, make: Callable[[], Submission]) -> Response:
+        def work() -> tuple[Submission, bytes]:
             made = make()
             return made, _document(made.task)
 

@@ -9,9 +9,9 @@ from typing import Self
 from ips_flows.core import clock
 from ips_flows.core.constants import LABEL_WORKFLOW_UID, attempt_name, group_name
 from ips_flows.core.errors import NotFoundError
-from ips_flows.core.k8s.objects import Json
+from ips_flows.core.k8s.objects import Json, owner_reference
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
-from ips_flows.core.pods.pull_job import config_map, index_data, owner_reference_of, read_index, task_labels
+from ips_flows.core.pods.pull_job import config_map, index_data, read_index, task_labels
 from ips_flows.kube.client import core
 from steps.context import ReplacePodError, StepContext
 from steps.drive.evidence_reader import stored_chunks
@@ -38,7 +38,7 @@ class Attempt:
         plan_map = _own_map(context, group_name(context.task, context.uid, group))
         plan = GroupPlan.decode(plan_map["binaryData"])
         name = attempt_name(context.task, context.uid, group, number)
-        owned_by = owner_reference_of(
+        owned_by = owner_reference(
             "v1", "ConfigMap", plan_map["metadata"]["name"], plan_map["metadata"]["uid"]
         )
         try:
@@ -49,7 +49,7 @@ class Attempt:
                 config_map(
                     name,
                     labels=task_labels(context.task, context.uid, "index", group, number),
-                    owner_reference=owned_by,
+                    owner=owned_by,
                     binary=index_data(_still_to_do(context, plan, number)),
                 ),
             )

@@ -11,13 +11,16 @@ from typing import Any
 
 from ips_flows.core.constants import ANNOTATION_BATCH_SIZE
 from ips_flows.core.errors import GoneError, NotFoundError, UnavailableError
+from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.plan.window import WindowState, breaker_open, job_parallelism, parse_window, ungatable
-from ips_flows.core.pods.evidence import ENDED_CANCELLED, ENDED_TIMEOUT, is_terminal
+from ips_flows.core.pods.container_state import ENDED_CANCELLED, ENDED_TIMEOUT, is_terminal
 from ips_flows.core.pods.pull_job import POD_SLACK_SECONDS, completion_index
-from ips_flows.core.results.records import loss_violation
-from ips_flows.core.results.results import FILTER_GROUP, FailureReason, ImageResult, Result, SkipReason, fold
-from steps.context import EXIT_REPLACE_POD, ReplacePodError, StepContext, is_over, is_stopped, say
+from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
+from ips_flows.core.results.results import FILTER_GROUP, ImageResult, fold
+from ips_flows.core.results.verdict import loss_violation
+from ips_flows.core.task.workflow_status import is_stopped
+from steps.context import EXIT_REPLACE_POD, ReplacePodError, StepContext, is_over, say
 from steps.drive.attempt import Attempt
 from steps.drive.evidence_reader import stored_chunks
 from steps.drive.owned_job import OwnedJob
@@ -183,7 +186,7 @@ class Driver:
         """The window that the task is to have now; the plan's, where nobody asked for another."""
         if workflow["metadata"]["uid"] != self._context.uid:
             raise ReplacePodError(f"Workflow {self._context.task} was replaced")
-        asked = (workflow["metadata"].get("annotations") or {}).get(ANNOTATION_BATCH_SIZE)
+        asked = objects.annotations(workflow).get(ANNOTATION_BATCH_SIZE)
         wanted = None if asked is None else parse_window(asked, self._plan.eligible)
         return self._plan.window if wanted is None else wanted
 

@@ -10,11 +10,12 @@ from typing import Any
 from ips_flows.core import clock
 from ips_flows.core.constants import LABEL_KIND, LABEL_WORKFLOW_UID
 from ips_flows.core.errors import NotFoundError
-from ips_flows.core.k8s.objects import Json
-from ips_flows.core.plan.eligibility import Node, is_ready, read_node
+from ips_flows.core.k8s.objects import Json, condition
+from ips_flows.core.plan.node import Node, is_ready, read_node
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
 from ips_flows.core.pods.evidence import awaits_pull_event, image_results
-from ips_flows.core.results.results import Chunk, ImageResult, decode
+from ips_flows.core.results.results import Chunk, ImageResult
+from ips_flows.core.results.stored_results import decode
 from ips_flows.kube.client import core
 from steps.context import StepContext
 from steps.drive.pod_events import PodEvents
@@ -86,7 +87,5 @@ class EvidenceReader:
 
 
 def _not_ready_since(node: Mapping[str, Any]) -> float | None:
-    for condition in (node.get("status") or {}).get("conditions") or ():
-        if condition["type"] == "Ready":
-            return (clock.now() - clock.parse(condition["lastTransitionTime"])).total_seconds()
-    return None
+    ready = condition(node, "Ready")
+    return (clock.now() - clock.parse(ready["lastTransitionTime"])).total_seconds() if ready else None

@@ -65,7 +65,7 @@ class OwnedJob:
             attempt.plan,
             attempt.name,
             labels=attempt.job_labels,
-            owner_reference=attempt.owner,
+            owner=attempt.owner,
             nodes=len(attempt.nodes),
             seconds_left=int(attempt.seconds_left()) + _NET_SECONDS,
             holder=self._me,

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ips_flows.core import clock
-from ips_flows.core.k8s.objects import Json
-from ips_flows.core.pods.evidence import (
+from ips_flows.core.k8s.objects import Json, condition
+from ips_flows.core.pods.container_state import (
     ENDED_CANCELLED,
     ENDED_SETTLED,
     ENDED_TIMEOUT,
-    FailureTracker,
     end_reason,
     is_terminal,
-    shows_image,
 )
+from ips_flows.core.pods.evidence import FailureTracker, shows_image
 from ips_flows.core.pods.pull_job import completion_index, is_gated
-from ips_flows.core.results.results import FailureReason, ImageResult, Result
+from ips_flows.core.results.reasons import FailureReason, Result
+from ips_flows.core.results.results import ImageResult
 from steps.drive.attempt import Attempt
 from steps.drive.evidence_reader import EvidenceReader
 from steps.drive.owned_job import OwnedJob
@@ -175,11 +175,8 @@ def is_pulling(pod: Mapping[str, Any]) -> bool:
 
 
 def _unschedulable_message(pod: Mapping[str, Any]) -> str:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return next(
-        (condition.get("message") or "" for condition in conditions if condition["type"] == "PodScheduled"),
-        "no scheduler placed the pod",
-    )
+    scheduled = condition(pod, "PodScheduled")
+    return "no scheduler placed the pod" if scheduled is None else scheduled.get("message") or ""
 
 
 def _indexes(text: str) -> Iterator[int]:

@@ -7,8 +7,10 @@ import time
 from ips_flows.core import clock
 from ips_flows.core.pods.pull_job import results_map
 from ips_flows.core.results.attempts import count_by_class
+from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.records import FailureLine, GroupProgress, failure_lines
-from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, Result, fold, same_for_all, split
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, fold, same_for_all
+from ips_flows.core.results.stored_results import split
 from steps.context import report_progress, say
 from steps.drive.attempt import Attempt
 from steps.drive.evidence_reader import stored_chunks

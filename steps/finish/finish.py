@@ -22,24 +22,18 @@ from ips_flows.core.constants import (
     base_name,
 )
 from ips_flows.core.errors import ConflictError, ForbiddenError, GoneError, NotFoundError, UnavailableError
+from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.notice import is_open
 from ips_flows.core.plan.plan import GroupPlan
-from ips_flows.core.pods.evidence import ENDED_CANCELLED, is_terminal
+from ips_flows.core.pods.container_state import ENDED_CANCELLED, is_terminal
 from ips_flows.core.pods.pull_job import completion_index, is_gated, read_index, results_map
-from ips_flows.core.results.results import (
-    FINISH_GROUP,
-    Chunk,
-    ImageResult,
-    NodeResult,
-    Result,
-    SkipReason,
-    fold,
-    same_for_all,
-    split,
-)
+from ips_flows.core.results.reasons import Result, SkipReason
+from ips_flows.core.results.results import FINISH_GROUP, Chunk, ImageResult, NodeResult, fold, same_for_all
+from ips_flows.core.results.stored_results import split
+from ips_flows.core.task.workflow_status import is_stopped
 from ips_flows.kube.client import core, jobs
-from steps.context import ReplacePodError, StepContext, is_stopped, say
+from steps.context import ReplacePodError, StepContext, say
 from steps.drive.evidence_reader import EvidenceReader, stored_chunks
 from steps.finish import notify
 from steps.verdict import write_verdict
@@ -90,7 +84,7 @@ def _is_deleted(context: StepContext) -> bool:
 def _stages(context: StepContext) -> int:
     """Every stage leaves a mark, and one that has its mark is skipped: it can be run again at any time."""
     workflow = context.workflow()
-    annotations = dict(workflow["metadata"].get("annotations") or {})
+    annotations = dict(objects.annotations(workflow))
     if ANNOTATION_VERDICT not in annotations:
         _await_drivers(context)
         gathered = _gather(context, workflow)

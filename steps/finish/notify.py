@@ -30,6 +30,7 @@ from ips_flows.core.errors import (
     NotFoundError,
     UnavailableError,
 )
+from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice import notice
 from ips_flows.core.notice.event import Event, render
@@ -74,7 +75,7 @@ class _Address:
 def send_notice(context: StepContext) -> None:
     """Send the notice that the task's verdict owes, unless it is settled already."""
     workflow = context.workflow()
-    annotations = workflow["metadata"].get("annotations") or {}
+    annotations = objects.annotations(workflow)
     webhook = webhook_of(workflow) or notice.recorded_webhook(annotations)
     if not notice.is_open(annotations, clock.now()) or webhook is None:
         return
@@ -192,7 +193,7 @@ def _address_of(context: StepContext, webhook: Webhook) -> _Address:
         found = context.kube.get(core(context.namespace, "secrets", webhook.secret_name))
     except NotFoundError as error:
         raise UnusableWebhookError(f"{name} does not exist") from error
-    if (found["metadata"].get("labels") or {}).get(LABEL_WEBHOOK) != "true":
+    if objects.labels(found).get(LABEL_WEBHOOK) != "true":
         raise UnusableWebhookError(f"{name} is not for webhooks: it lacks the label {LABEL_WEBHOOK}=true")
     values = {key: _text(name, key, (found.get("data") or {}).get(key) or "") for key in ("url", "secret")}
     url = webhook.url or values["url"]
@@ -251,7 +252,7 @@ def _record(context: StepContext, made: Notice) -> None:
     """Write the third mark; one that is settled stays as it is."""
 
     def mark(workflow: Json) -> dict[str, str] | None:
-        there = notice.recorded_notice(workflow["metadata"].get("annotations") or {})
+        there = notice.recorded_notice(objects.annotations(workflow))
         return None if there is not None and there.final else {ANNOTATION_NOTICE: made.to_json()}
 
     context.amend(mark)

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from ips_flows.core.request.model import merge_overrides
 from ips_flows.kube.client import Kube
-from ips_flows.operations import tasks
+from ips_flows.operations.submit import submit_request
 from tests.browser.site import Site, Tab, chromium_running, looking
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo
@@ -69,7 +69,7 @@ def submit(server: ApiServer, environment: dict[str, str]) -> Submit:
 
     def make(name: str, *images: str, **fields: Any) -> Argo:
         overrides = {"images": list(images) or ["busybox:1"], "name": name, **fields}
-        tasks.submit(kube, "warm", merge_overrides(None, "flags", overrides))
+        submit_request(kube, "warm", merge_overrides(None, "flags", overrides))
         return Argo(server, name)
 
     return make

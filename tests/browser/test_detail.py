@@ -5,8 +5,9 @@ import re
 import requests
 from playwright.sync_api import Route, expect
 
+from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.records import FailureLine
-from ips_flows.core.results.results import ImageResult, NodeResult, Result
+from ips_flows.core.results.results import ImageResult, NodeResult
 from tests.browser.conftest import Submit
 from tests.browser.site import Site, Tab
 from tests.fakes.apiserver import ApiServer

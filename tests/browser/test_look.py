@@ -5,7 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from ips_flows.core.results.results import ImageResult, NodeResult, Result
+from ips_flows.core.results.reasons import Result
+from ips_flows.core.results.results import ImageResult, NodeResult
 from tests.browser.conftest import NewTab, Submit
 from tests.browser.site import Tab, tab_through
 from tests.fakes.argo import AT, failed, pulled

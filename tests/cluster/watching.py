@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_VERDICT, LABEL_TASK_NAME
 from ips_flows.core.errors import ApiError
-from ips_flows.core.pods.evidence import end_reason, is_terminal
+from ips_flows.core.pods.container_state import end_reason, is_terminal
 from ips_flows.core.pods.pull_job import is_gated
 from ips_flows.kube.client import Kube, core, workflows
 

@@ -12,7 +12,12 @@ from ips_flows.core.request.model import canonical_json
 from ips_flows.core.task.schedule import Timing
 from ips_flows.kube.client import workflows
 from ips_flows.kube.lease import Lease
-from ips_flows.operations import queue, scale, schedules, tasks
+from ips_flows.operations import queue, schedules, tasks
+from ips_flows.operations.cancel import cancel_task
+from ips_flows.operations.delete import delete_task
+from ips_flows.operations.retry import retry_task
+from ips_flows.operations.scale import scale_task
+from ips_flows.operations.submit import submit_request
 from steps.context import StepContext
 from steps.finish import notify
 from tests.contracts.examples import (
@@ -64,14 +69,14 @@ def _changes() -> Json:
         tape.objects[workflows(NAMESPACE, TASK)]["status"] = {"phase": "Failed", "startedAt": STARTED}
 
     deeds: dict[str, tuple[Callable[[Tape], None], Callable[[Tape], object]]] = {
-        "cancel a task that waits": (waits, lambda tape: tasks.cancel(tape.kube(), NAMESPACE, TASK)),
-        "cancel a task that runs": (runs, lambda tape: tasks.cancel(tape.kube(), NAMESPACE, TASK)),
-        "scale": (runs, lambda tape: scale.scale(tape.kube(), NAMESPACE, TASK, "25%")),
+        "cancel a task that waits": (waits, lambda tape: cancel_task(tape.kube(), NAMESPACE, TASK)),
+        "cancel a task that runs": (runs, lambda tape: cancel_task(tape.kube(), NAMESPACE, TASK)),
+        "scale": (runs, lambda tape: scale_task(tape.kube(), NAMESPACE, TASK, "25%")),
         "reprioritize": (waits, lambda tape: queue.reprioritize(tape.kube(), NAMESPACE, TASK, 9)),
-        "retry": (failed, lambda tape: scale.retry(tape.kube(), NAMESPACE, TASK)),
+        "retry": (failed, lambda tape: retry_task(tape.kube(), NAMESPACE, TASK)),
         "delete": (
             failed,
-            lambda tape: tasks.delete(tape.kube(), NAMESPACE, tasks.get(tape.kube(), NAMESPACE, TASK)),
+            lambda tape: delete_task(tape.kube(), NAMESPACE, tasks.get(tape.kube(), NAMESPACE, TASK)),
         ),
         "list": (runs, lambda tape: tasks.list_tasks(tape.kube(), NAMESPACE)),
         "queue": (waits, lambda tape: queue.get_queue(tape.kube(), NAMESPACE)),
@@ -79,7 +84,7 @@ def _changes() -> Json:
     told = {}
     for name, (prepare, act) in deeds.items():
         tape = installed()
-        tasks.submit(tape.kube(), NAMESPACE, small_request(name=TASK, nodes=["n1"]))
+        submit_request(tape.kube(), NAMESPACE, small_request(name=TASK, nodes=["n1"]))
         prepare(tape)
         tape.calls()
         act(tape)

@@ -19,11 +19,12 @@ from ips_flows.core.constants import (
 from ips_flows.core.errors import UnavailableError
 from ips_flows.core.pods.pull_job import task_labels
 from ips_flows.core.results.records import FinalStatus
-from ips_flows.core.task.junit import TestSuite, junit_report
+from ips_flows.core.task.junit import JUnitSuite, junit_report
 from ips_flows.core.task.schedule import Timing
 from ips_flows.kube.client import collection, core, jobs, workflows
-from ips_flows.operations import schedules, tasks
+from ips_flows.operations import schedules
 from ips_flows.operations.forecast import Forecaster
+from ips_flows.operations.submit import submit_request
 from tests.contracts.console import typed
 from tests.contracts.examples import (
     APP,
@@ -73,8 +74,8 @@ def documents() -> Json:
 def junit() -> str:
     """The JUnit report of a task of each end, and of one whose end is not known."""
     statuses: tuple[FinalStatus, ...] = get_args(FinalStatus)
-    suites = [TestSuite(f"{TASK}-{status}", ended_task(status)) for status in statuses]
-    text = junit_report([*suites, TestSuite("lost", UnavailableError("m"), "[east] ")])
+    suites = [JUnitSuite(f"{TASK}-{status}", ended_task(status)) for status in statuses]
+    text = junit_report([*suites, JUnitSuite("lost", UnavailableError("m"), "[east] ")])
     root = ET.fromstring(text)  # noqa: S314  (ours)
     for element in root.iter():
         if "message" in element.attrib:
@@ -121,7 +122,7 @@ def _of_tasks() -> Json:
     ended, _ = task_life()
     waiting = installed()
     for name in ("first", "second"):
-        tasks.submit(waiting.kube(), NAMESPACE, small_request(name=name))
+        submit_request(waiting.kube(), NAMESPACE, small_request(name=name))
     return {
         "get -o json": _printed(ended, f"get {TASK}"),
         "get -o json, it runs": _printed(_running(), f"get {TASK}"),

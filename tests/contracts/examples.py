@@ -13,6 +13,7 @@ from unittest import mock
 from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_TASK, LABEL_VERDICT
 from ips_flows.core.request.model import PrewarmRequest, parse_json
+from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import (
     AttemptSummary,
     FailureLine,
@@ -20,9 +21,9 @@ from ips_flows.core.results.records import (
     GroupProgress,
     PlanSummary,
     WaveSummary,
-    decide_verdict,
 )
-from ips_flows.core.results.results import FailureReason, ImageResult, NodeResult, Result, SkipReason
+from ips_flows.core.results.results import ImageResult, NodeResult
+from ips_flows.core.results.verdict import decide_verdict
 from ips_flows.core.task import task
 
 Json = dict[str, Any]

@@ -16,10 +16,11 @@ from ips_flows.cli.session.outcome import Outcome, code_of
 from ips_flows.cli.session.targets import ConnectedTarget
 from ips_flows.core import errors
 from ips_flows.core.constants import LABEL_TASK, LABEL_VERDICT
-from ips_flows.core.task.task import STATUSES, Task
+from ips_flows.core.task.task import Task
+from ips_flows.core.task.workflow_status import STATUSES
 from ips_flows.kube.client import workflows
 from ips_flows.operations.forecast import Forecaster
-from ips_flows.operations.tasks import Submission
+from ips_flows.operations.submit import Submission
 from steps import context
 from steps import filter as filter_step
 from tests.contracts.console import typed

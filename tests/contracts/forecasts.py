@@ -10,9 +10,10 @@ from ips_flows.core.forecast.node_info import read_node_info
 from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.platform import Platform
 from ips_flows.core.images.reference import parse_reference
-from ips_flows.core.plan.eligibility import read_node, references
+from ips_flows.core.plan.eligibility import references
+from ips_flows.core.plan.node import read_node
 from ips_flows.core.plan.plan import make_plan
-from ips_flows.core.results.results import FailureReason
+from ips_flows.core.results.reasons import FailureReason
 from tests.contracts.examples import APP, DIGEST, NOW, TOOL, WORKER, cluster_node, small_request
 
 

@@ -9,7 +9,7 @@ from ips_flows.core.discover.finder import IGNORE, IGNORE_IMAGES
 from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name
 from ips_flows.core.reconcile import finish_job
 from ips_flows.core.reconcile.decide import ANNOTATION_TRY
-from ips_flows.core.task.task import LABEL_PHASE
+from ips_flows.core.task.workflow_status import LABEL_PHASE
 from ips_flows.kube.lease import NAME as LEASE
 from ips_flows.kube.lease import lease_path
 from ips_flows.operations.install.manifests import COMPONENTS, SERVER_NAME

@@ -14,10 +14,10 @@ from typing import Any
 from unittest import mock
 
 from ips_flows.core.constants import CONFIG_MAP, LABEL_WEBHOOK, TEMPLATE_PREWARM
-from ips_flows.core.pods.evidence import ENDED_TIMEOUT
+from ips_flows.core.pods.container_state import ENDED_TIMEOUT
 from ips_flows.core.results.results import ImageResult
 from ips_flows.kube.client import core, jobs, workflows
-from ips_flows.operations import tasks
+from ips_flows.operations.submit import submit_request
 from steps import filter as filter_step
 from steps.context import StepContext
 from steps.drive.attempt import Attempt
@@ -73,7 +73,7 @@ def task_life() -> tuple[Tape, Json]:
 
 def _lived(tape: Tape) -> tuple[Tape, Json]:
     told: Json = {}
-    tasks.submit(tape.kube(), NAMESPACE, full_request())
+    submit_request(tape.kube(), NAMESPACE, full_request())
     told["submit"] = tape.calls()
     path = workflows(NAMESPACE, TASK)
     made = tape.objects[path]

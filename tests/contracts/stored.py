@@ -11,7 +11,7 @@ from ips_flows.core.forecast.issues import KINDS
 from ips_flows.core.notice.notice import Format, Notice, Outcome, Webhook, event_name
 from ips_flows.core.plan.node_labels import label_changes, read_sets
 from ips_flows.core.plan.plan import GroupPlan, PlannedImage, PlannedNode
-from ips_flows.core.pods.evidence import ENDED_CANCELLED, ENDED_SETTLED, ENDED_TIMEOUT
+from ips_flows.core.pods.container_state import ENDED_CANCELLED, ENDED_SETTLED, ENDED_TIMEOUT
 from ips_flows.core.pods.pull_job import (
     config_map,
     index_data,
@@ -25,10 +25,11 @@ from ips_flows.core.pods.pull_job import (
 from ips_flows.core.reconcile import finish_job
 from ips_flows.core.request.model import canonical_json, flag_of, from_form, request_hash
 from ips_flows.core.results import records, results
+from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import FinalStatus, Mode
-from ips_flows.core.results.results import Chunk, FailureReason, Result, SkipReason
+from ips_flows.core.results.results import Chunk
 from ips_flows.core.task.schedule import OVERLAPS, Pause, ScheduleHistory
-from ips_flows.core.task.task import STATUSES
+from ips_flows.core.task.workflow_status import STATUSES
 from tests.contracts.examples import (
     APP,
     AT,
@@ -92,13 +93,13 @@ def _objects() -> Json:
         "ConfigMap of a plan": config_map(
             base_name(TASK, UID),
             labels=task_labels(TASK, UID, "plan", 0),
-            owner_reference=owner,
+            owner=owner,
             binary=_group_plan("volume").encode(),
         ),
         "ConfigMap of an index": config_map(
             base_name(TASK, UID),
             labels=task_labels(TASK, UID, "index", 0, 1),
-            owner_reference=owner,
+            owner=owner,
             binary=index_data(["n1", "n2"]),
         ),
         "ConfigMap of results": results_map("nightly-r0", TASK, UID, Chunk(0, 1, NODES, STARTED)),
@@ -107,11 +108,9 @@ def _objects() -> Json:
             _group_plan("volume").model_copy(update={"pull_secrets": ()})
         ),
         "Job of the probe for image volumes": probe_job(APP, WORKER),
-        "Job that finishes a task": finish_job.finish_job(
-            TASK, UID, image="flow:1", number=2, owner_reference=owner
-        ),
+        "Job that finishes a task": finish_job.finish_job(TASK, UID, image="flow:1", number=2, owner=owner),
         "Job that finishes a deleted task": finish_job.finish_job(
-            TASK, UID, image="flow:1", number=1, owner_reference=finish_job.copy_owner(copied)
+            TASK, UID, image="flow:1", number=1, owner=finish_job.copy_owner(copied)
         )["metadata"],
         "ConfigMap of a deleted task": copy,
         "ConfigMap of a deleted task's notice": finish_job.notice_map(
@@ -207,7 +206,7 @@ def _job(mode: Mode) -> Json:
         _group_plan(mode),
         "nightly-6f2c1d-g0-a1",
         labels=task_labels(TASK, UID, "pull", 0, 1),
-        owner_reference=workflow_owner(TASK, UID),
+        owner=workflow_owner(TASK, UID),
         nodes=2,
         seconds_left=3600,
         holder="driver-1",

@@ -17,16 +17,11 @@ from ips_flows.core.constants import (
     LABEL_VERDICT,
     LABEL_WORKFLOW_UID,
 )
-from ips_flows.core.results import results
-from ips_flows.core.results.records import (
-    FailureLine,
-    GroupProgress,
-    PlanSummary,
-    Verdict,
-    WaveSummary,
-    decide_verdict,
-)
-from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, Result
+from ips_flows.core.results import stored_results
+from ips_flows.core.results.reasons import Result
+from ips_flows.core.results.records import FailureLine, GroupProgress, PlanSummary, Verdict, WaveSummary
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
+from ips_flows.core.results.verdict import decide_verdict
 from tests.fakes.apiserver import ApiServer
 
 Json = dict[str, Any]
@@ -157,7 +152,7 @@ class Argo:
                     "name": f"{self.name}-results-{group}",
                     "labels": {LABEL_KIND: "results", LABEL_WORKFLOW_UID: self.uid},
                 },
-                "binaryData": results.encode(Chunk(group, 0, nodes)),
+                "binaryData": stored_results.encode(Chunk(group, 0, nodes)),
             },
             self.namespace,
         )

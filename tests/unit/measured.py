@@ -10,8 +10,9 @@ from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_PLAN, ANNOTATION_VERDICT, LABEL_VERDICT
 from ips_flows.core.notice.notice import Notice, Outcome
 from ips_flows.core.pods.pull_job import task_labels
+from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.records import FinalStatus, Summary, Verdict, WaveSummary
-from ips_flows.core.results.results import ImageResult, NodeResult, Result
+from ips_flows.core.results.results import ImageResult, NodeResult
 from tests.unit import samples
 
 Json = dict[str, Any]

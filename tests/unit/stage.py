@@ -21,7 +21,8 @@ from ips_flows.core.constants import ANNOTATION_PLAN, ANNOTATION_VERDICT, CONFIG
 from ips_flows.core.plan.plan import GroupPlan
 from ips_flows.core.pods.pull_job import config_map, results_map, task_labels, workflow_owner
 from ips_flows.core.results.records import Verdict
-from ips_flows.core.results.results import Chunk, NodeResult, decode, fold
+from ips_flows.core.results.results import Chunk, NodeResult, fold
+from ips_flows.core.results.stored_results import decode
 from ips_flows.kube.client import Kube
 from steps import filter  # noqa: A004  (the step's name)
 from steps.context import StepContext
@@ -79,7 +80,7 @@ class Stage:
         stored = config_map(
             group_name(TASK, self.uid, plan.group),
             labels=labels,
-            owner_reference=workflow_owner(TASK, self.uid),
+            owner=workflow_owner(TASK, self.uid),
             binary=plan.encode(),
         )
         self.server.put("configmaps", stored)

@@ -11,9 +11,9 @@ from ips_flows.cli.main import run
 from ips_flows.core.constants import ANNOTATION_VERDICT
 from ips_flows.core.errors import ApiError, TaskEndedError
 from ips_flows.core.pods.pull_job import is_gated
-from ips_flows.core.results.results import FailureReason
+from ips_flows.core.results.reasons import FailureReason
 from ips_flows.kube.client import Kube
-from ips_flows.operations import tasks
+from ips_flows.operations.cancel import cancel_task
 from steps.context import ReplacePodError
 from steps.drive.pod_cache import PodCache
 from tests.fakes.cluster import Cluster, Play
@@ -97,7 +97,7 @@ def test_cancel_races_with_the_end(whole: Stage, monkeypatch: pytest.MonkeyPatch
     driven = 0
 
     def cancel() -> None:
-        assert tasks.cancel(whole.kube, "warm", TASK).shutdown == "Stop"
+        assert cancel_task(whole.kube, "warm", TASK).shutdown == "Stop"
 
     def stopped_as_it_waits(_pods: PodCache, _seconds: float) -> None:
         pods = cluster.objects("pods")

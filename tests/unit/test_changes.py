@@ -10,12 +10,16 @@ import pytest
 from ips_flows.core import clock, errors
 from ips_flows.core.constants import LABEL_KIND, LABEL_WORKFLOW_UID
 from ips_flows.core.request.model import merge_overrides
-from ips_flows.core.results.results import ImageResult, NodeResult, Result, SkipReason
+from ips_flows.core.results.reasons import Result, SkipReason
+from ips_flows.core.results.results import ImageResult, NodeResult
 from ips_flows.core.task.as_json import task_json
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
+from ips_flows.operations.cancel import cancel_task
 from ips_flows.operations.queue import reprioritize
-from ips_flows.operations.scale import retry, retry_name, scale
+from ips_flows.operations.retry import retry_name, retry_task
+from ips_flows.operations.scale import scale_task
+from ips_flows.operations.submit import submit_request
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import AT, Argo, failed, pulled
 from tests.unit.samples import group_plan
@@ -26,7 +30,7 @@ NOT_REACHED = NodeResult((ImageResult(Result.SKIPPED, SkipReason.NOT_REACHED),),
 
 def made(server: ApiServer, kube: Kube, name: str = "a", **fields: object) -> Argo:
     request = merge_overrides(None, "flags", {"images": ["busybox:1"], "name": name, **fields})
-    tasks.submit(kube, "warm", request)
+    submit_request(kube, "warm", request)
     argo = Argo(server, name)
     argo.phase("Running")
     return argo
@@ -49,7 +53,7 @@ def test_a_retry_takes_what_failed_and_what_was_not_reached(server: ApiServer, k
     """The same request, for the nodes that lack images; what the plan had left out stays out."""
     argo = made(server, kube, priority=9, labels={"team": "x"})
     ended(argo, n1=pulled(), n2=failed(), n3=NOT_REACHED, n4=LEFT_OUT)
-    submission = retry(kube, "warm", "a")
+    submission = retry_task(kube, "warm", "a")
     assert (submission.task.name, submission.created) == ("a-r1", True)
     before, after = request_of(server, "a"), request_of(server, "a-r1")
     assert after.pop("nodes") == ["n2", "n3"]
@@ -61,16 +65,16 @@ def test_a_retry_takes_what_failed_and_what_was_not_reached(server: ApiServer, k
 def test_a_retry_of_a_retry_counts_on(server: ApiServer, kube: Kube) -> None:
     """The name is made of the first task, whatever the tasks in between."""
     ended(made(server, kube), n1=pulled(), n2=failed())
-    retry(kube, "warm", "a")
+    retry_task(kube, "warm", "a")
     ended(Argo(server, "a-r1"), n2=failed())
-    assert retry(kube, "warm", "a-r1").task.name == "a-r2"
+    assert retry_task(kube, "warm", "a-r1").task.name == "a-r2"
 
 
 def test_a_retry_that_still_lives_is_not_doubled(server: ApiServer, kube: Kube) -> None:
     """Asked twice, the second one leads to the first; a name that others have is passed over."""
     ended(made(server, kube), n1=pulled(), n2=failed())
     made(server, kube, "a-r1", priority=1)
-    first, second = retry(kube, "warm", "a"), retry(kube, "warm", "a")
+    first, second = retry_task(kube, "warm", "a"), retry_task(kube, "warm", "a")
     assert (first.task.name, second.task.name) == ("a-r2", "a-r2")
     assert (first.created, second.created) == (True, False)
 
@@ -87,7 +91,7 @@ def test_a_retry_without_a_verdict(server: ApiServer, kube: Kube) -> None:
     }
     server.put("configmaps", stored)
     argo.phase("Failed")
-    retry(kube, "warm", "a")
+    retry_task(kube, "warm", "a")
     assert request_of(server, "a-r1")["nodes"] == ["n2"]
 
 
@@ -97,7 +101,7 @@ def test_a_retry_of_a_task_without_a_plan(server: ApiServer, kube: Kube) -> None
     argo.no_plan("no eligible node")
     argo.verdict({}, error="no eligible node")
     argo.phase("Failed")
-    retry(kube, "warm", "a")
+    retry_task(kube, "warm", "a")
     assert request_of(server, "a-r1")["nodes"] == ["n7"]
 
 
@@ -105,12 +109,12 @@ def test_what_can_not_be_retried(server: ApiServer, kube: Kube) -> None:
     """A task that has not ended, and one that lost nothing, are refused with the reason."""
     argo = made(server, kube)
     with pytest.raises(errors.TaskNotEndedError, match="has not ended: running"):
-        retry(kube, "warm", "a")
+        retry_task(kube, "warm", "a")
     ended(argo, n1=pulled())
     with pytest.raises(errors.NothingToRetryError, match="every image is on 1 of 1 nodes"):
-        retry(kube, "warm", "a")
+        retry_task(kube, "warm", "a")
     with pytest.raises(errors.NotFoundError):
-        retry(kube, "warm", "b")
+        retry_task(kube, "warm", "b")
 
 
 @pytest.mark.parametrize(("number", "length"), [(1, 49), (10, 48), (12345, 45)])
@@ -125,30 +129,30 @@ def test_a_new_window_is_an_annotation(server: ApiServer, kube: Kube) -> None:
     """The driver reads it there; until a driver says so the task shows what the next one will be told."""
     argo = made(server, kube)
     argo.planned(waves={"wave-1": 50})
-    assert scale(kube, "warm", "a", "10%").window == 5
+    assert scale_task(kube, "warm", "a", "10%").window == 5
     assert server.get("workflows", "a")["metadata"]["annotations"]["ips-flow.io/batch-size"] == "10%"
     assert task_json(tasks.get(kube, "warm", "a"), clock.now())["window"] == 5
-    assert scale(kube, "warm", "a", "0").window == 0
+    assert scale_task(kube, "warm", "a", "0").window == 0
 
 
 def test_a_scale_that_races_with_the_end(server: ApiServer, kube: Kube) -> None:
     """The patch carries the version that was read: who has ended or is asked to is refused."""
     argo = made(server, kube)
     server.fail("PATCH .*/workflows/a", 409, "Conflict", "it changed", times=1)
-    assert scale(kube, "warm", "a", "3").name == "a"
-    tasks.cancel(kube, "warm", "a")
+    assert scale_task(kube, "warm", "a", "3").name == "a"
+    cancel_task(kube, "warm", "a")
     with pytest.raises(errors.TaskEndedError, match="is being cancelled"):
-        scale(kube, "warm", "a", "3")
+        scale_task(kube, "warm", "a", "3")
     argo.verdict({}, stopped=True)
     with pytest.raises(errors.TaskEndedError, match="has ended already: cancelled"):
-        scale(kube, "warm", "a", "3")
+        scale_task(kube, "warm", "a", "3")
 
 
 @pytest.mark.parametrize(
     ("verb", "doing"),
     [
-        (lambda kube: scale(kube, "warm", "a", "3"), "it was being scaled"),
-        (lambda kube: tasks.cancel(kube, "warm", "a"), "it was being cancelled"),
+        (lambda kube: scale_task(kube, "warm", "a", "3"), "it was being scaled"),
+        (lambda kube: cancel_task(kube, "warm", "a"), "it was being cancelled"),
         (lambda kube: reprioritize(kube, "warm", "a", 9), "its priority was being changed"),
     ],
 )
@@ -156,7 +160,7 @@ def test_a_task_that_never_stands_still(
     server: ApiServer, kube: Kube, verb: Callable[[Kube], object], doing: str
 ) -> None:
     """After 20 conflicts a change gives up, says so, and has changed nothing."""
-    tasks.submit(kube, "warm", merge_overrides(None, "flags", {"images": ["busybox:1"], "name": "a"}))
+    submit_request(kube, "warm", merge_overrides(None, "flags", {"images": ["busybox:1"], "name": "a"}))
     before = server.get("workflows", "a")
     server.fail("PATCH .*/workflows/a", 409, "Conflict", "it changed", times=20)
     with pytest.raises(errors.ConflictError, match=f"task a changed 20 times while {doing}"):

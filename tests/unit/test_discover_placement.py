@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ips_flows.core.discover.placement import Placement, Tolerated, joined, placements_of
-from ips_flows.core.plan.eligibility import Eligibility, Node, read_node
+from ips_flows.core.plan.eligibility import Eligibility
+from ips_flows.core.plan.node import Node, read_node
 from ips_flows.core.request.model import PrewarmRequest, parse_request
 from tests.unit.samples import node
 

@@ -11,7 +11,7 @@ from ips_flows.cli.main import run
 from ips_flows.core.discover.placement import Placement
 from ips_flows.core.discover.requests import images_of
 from ips_flows.core.discover.suggest import Pulls, pulls_of, suggestion_json, suggestions
-from ips_flows.core.plan.eligibility import Node, read_node
+from ips_flows.core.plan.node import Node, read_node
 from tests.fakes.apiserver import ApiServer
 from tests.unit import samples
 from tests.unit.test_discover_wanted import use

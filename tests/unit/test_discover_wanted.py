@@ -21,7 +21,7 @@ from ips_flows.core.discover.requests import (
     request_text,
 )
 from ips_flows.core.images.reference import parse_reference
-from ips_flows.core.plan.eligibility import Node
+from ips_flows.core.plan.node import Node
 from ips_flows.core.request.model import parse_request
 from tests.unit.test_discover import FILES, read, read_file
 from tests.unit.test_discover_placement import eligible, nodes, specs

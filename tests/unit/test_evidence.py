@@ -5,19 +5,14 @@ from typing import Any
 import pytest
 
 from ips_flows.core.constants import ANNOTATION_ENDED
-from ips_flows.core.plan.eligibility import Node, read_node
+from ips_flows.core.plan.node import Node, read_node
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
 from ips_flows.core.pods import evidence
-from ips_flows.core.pods.evidence import (
-    ENDED_CANCELLED,
-    ENDED_SETTLED,
-    ENDED_TIMEOUT,
-    FailureTracker,
-    awaits_pull_event,
-    ended_note,
-)
+from ips_flows.core.pods.container_state import ENDED_CANCELLED, ENDED_SETTLED, ENDED_TIMEOUT, ended_note
+from ips_flows.core.pods.evidence import FailureTracker, awaits_pull_event
 from ips_flows.core.pods.pull_errors import classify
-from ips_flows.core.results.results import FailureReason, ImageResult, Result, strip_runtime_frames
+from ips_flows.core.results.reasons import FailureReason, Result
+from ips_flows.core.results.results import ImageResult, strip_runtime_frames
 from tests.unit.samples import (
     DIGEST,
     GOOD,

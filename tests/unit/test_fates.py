@@ -12,7 +12,7 @@ from ips_flows.cli.session.outcome import Outcome, code_of, verdict_line
 from ips_flows.cli.session.targets import ConnectedTarget
 from ips_flows.core.errors import IpsFlowError, UnavailableError, UsageError
 from ips_flows.core.task.task import Task
-from ips_flows.operations.tasks import Submission
+from ips_flows.operations.submit import Submission
 from tests.unit.test_cli_live import PENDING
 
 NOWHERE: Any = None

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ips_flows.core.constants import ANNOTATION_EPOCH, ANNOTATION_HOLDER, attempt_name
-from ips_flows.core.results.results import ImageResult, Result
+from ips_flows.core.results.reasons import Result
+from ips_flows.core.results.results import ImageResult
 from ips_flows.kube.client import Kube
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.samples import GOOD, OTHER

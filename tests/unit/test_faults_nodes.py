@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ips_flows.core import clock
-from ips_flows.core.results.results import FailureReason, ImageResult, Result
+from ips_flows.core.results.reasons import FailureReason, Result
+from ips_flows.core.results.results import ImageResult
 from steps.drive import pod_tracker
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.samples import GOOD, OTHER

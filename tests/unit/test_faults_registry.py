@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ips_flows.core.results.results import Result
+from ips_flows.core.results.reasons import Result
 from tests.fakes.cluster import Cluster, Play
 from tests.unit.samples import GOOD, OTHER
 from tests.unit.stage import Stage

@@ -18,10 +18,11 @@ from ips_flows.core.forecast.node_info import read_node_info
 from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.platform import Platform
 from ips_flows.core.images.reference import parse_reference
-from ips_flows.core.plan.eligibility import read_node, references
+from ips_flows.core.plan.eligibility import references
+from ips_flows.core.plan.node import read_node
 from ips_flows.core.plan.plan import make_plan
 from ips_flows.core.request.model import PrewarmRequest
-from ips_flows.core.results.results import FailureReason
+from ips_flows.core.results.reasons import FailureReason
 from tests.unit import samples
 from tests.unit.samples import GOOD, OTHER, WORKER, held, node
 

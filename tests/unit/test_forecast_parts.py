@@ -11,7 +11,7 @@ import pytest
 
 from ips_flows.core.forecast.disk import Disk, overflows, read_disk, triggers_garbage_collection
 from ips_flows.core.forecast.duration import Bandwidth, max_fed_window, task_seconds
-from ips_flows.core.forecast.node_info import NodeInfo, quantity, read_node_info
+from ips_flows.core.forecast.node_info import NodeInfo, read_node_info
 from ips_flows.core.forecast.pin import pin, unpinned
 from ips_flows.core.forecast.resolve import Fetched, Resolved, ResolveError, Unresolved, resolve
 from ips_flows.core.images.auth_challenge import Challenge, read_challenge
@@ -19,9 +19,10 @@ from ips_flows.core.images.keyring import Credential, credentials_for, has_provi
 from ips_flows.core.images.manifest import Descriptor, ManifestError, read_manifest
 from ips_flows.core.images.platform import Platform, match_rank, read_platform
 from ips_flows.core.images.reference import parse_reference
-from ips_flows.core.plan.eligibility import read_node
+from ips_flows.core.k8s.quantity import quantity
+from ips_flows.core.plan.node import read_node
 from ips_flows.core.request.model import parse_request
-from ips_flows.core.results.results import FailureReason
+from ips_flows.core.results.reasons import FailureReason
 from tests.fakes import hub as fake
 from tests.fakes.hub import Ware
 from tests.unit import samples

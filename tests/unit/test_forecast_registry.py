@@ -22,7 +22,7 @@ from ips_flows.core.forecast.resolve import Resolved, Unresolved, resolve
 from ips_flows.core.images.keyring import Credential
 from ips_flows.core.images.platform import Platform
 from ips_flows.core.images.reference import parse_reference
-from ips_flows.core.results.results import FailureReason
+from ips_flows.core.results.reasons import FailureReason
 from ips_flows.registry.client import ManifestCache, RegistryIO, Repository, is_plain
 from tests.fakes import hub as fake
 from tests.fakes.hub import Hub, Ware, push

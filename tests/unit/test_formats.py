@@ -9,9 +9,11 @@ import pytest
 
 from ips_flows.core.errors import NewerFormatError
 from ips_flows.core.plan.plan import GroupPlan
-from ips_flows.core.results import results
-from ips_flows.core.results.records import PlanSummary, decide_verdict
-from ips_flows.core.results.results import Chunk, pack, unpack
+from ips_flows.core.results import stored_results
+from ips_flows.core.results.records import PlanSummary
+from ips_flows.core.results.results import Chunk
+from ips_flows.core.results.stored_results import pack, unpack
+from ips_flows.core.results.verdict import decide_verdict
 from ips_flows.core.task import task
 from tests.unit.samples import group_plan, summary
 
@@ -30,7 +32,7 @@ def test_all_that_is_stored_says_its_format() -> None:
         assert (stored["v"], stored["needs"]) == (1, "0.1.0")
     plan = unpack("plan.json.gz", group_plan().encode())
     assert (plan["v"], plan["needs"]) == (1, "0.1.0")
-    chunk = unpack("results.json.gz", results.encode(Chunk(0, 0)))
+    chunk = unpack("results.json.gz", stored_results.encode(Chunk(0, 0)))
     assert (chunk["version"], chunk["needs"]) == (1, "0.1.0")
 
 
@@ -42,7 +44,7 @@ def test_what_says_no_format_is_read() -> None:
     del stored["v"], stored["needs"]
     assert GroupPlan.decode(pack("plan.json.gz", stored)) == group_plan()
     chunk = {"version": 1, "group": 0, "attempt": 0, "nodes": {}}
-    assert results.decode(pack("results.json.gz", chunk)) == Chunk(0, 0)
+    assert stored_results.decode(pack("results.json.gz", chunk)) == Chunk(0, 0)
 
 
 def test_a_newer_format_says_which_version_is_needed() -> None:
@@ -52,7 +54,7 @@ def test_a_newer_format_says_which_version_is_needed() -> None:
     with pytest.raises(NewerFormatError, match=f"GroupPlan is {NEEDED}"):
         GroupPlan.decode(pack("plan.json.gz", NEWER))
     with pytest.raises(NewerFormatError, match=f"results are {NEEDED}"):
-        results.decode(pack("results.json.gz", NEWER))
+        stored_results.decode(pack("results.json.gz", NEWER))
     with pytest.raises(NewerFormatError, match="a later IPS Flow is needed"):
         PlanSummary.from_json('{"v": 3}')
 

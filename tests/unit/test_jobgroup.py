@@ -159,7 +159,7 @@ def test_the_job() -> None:
         plan,
         "t-g0-a1",
         labels=labels,
-        owner_reference=reference,
+        owner=reference,
         nodes=40,
         seconds_left=-3,
         holder="d",

@@ -9,10 +9,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ips_flows.core.errors import UnavailableError
+from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import Summary, Verdict
-from ips_flows.core.results.results import FailureReason, ImageResult, NodeResult, Result, SkipReason
-from ips_flows.core.task.junit import TestSuite, junit_report
-from ips_flows.core.task.task import Status, Task
+from ips_flows.core.results.results import ImageResult, NodeResult
+from ips_flows.core.task.junit import JUnitSuite, junit_report
+from ips_flows.core.task.task import Task
+from ips_flows.core.task.workflow_status import Status
 
 AT = "2026-01-31T12:00:00Z"
 PULLED = ImageResult(Result.PULLED, seconds=1.5)
@@ -40,10 +42,10 @@ def ended(status: Status, results: Mapping[str, NodeResult] | None, message: str
 
 
 def parsed(*tasks: Task) -> ET.Element:
-    return read(*(TestSuite(task.name, task) for task in tasks))
+    return read(*(JUnitSuite(task.name, task) for task in tasks))
 
 
-def read(*suites: TestSuite) -> ET.Element:
+def read(*suites: JUnitSuite) -> ET.Element:
     return ET.fromstring(junit_report(suites).encode())  # noqa: S314  (ours)
 
 
@@ -73,7 +75,7 @@ def test_a_case_a_node_and_image() -> None:
     (failure,) = suite.iter("failure")
     assert failure.get("type") == "NotFound"
     assert (failure.get("message") or "").startswith("NotFound: no <tag> & ")
-    assert "\x1b" not in junit_report([TestSuite("nightly", ended("failed", nodes))])
+    assert "\x1b" not in junit_report([JUnitSuite("nightly", ended("failed", nodes))])
 
 
 def test_what_was_left_out_and_what_may_be_lost_is_skipped() -> None:
@@ -106,7 +108,7 @@ def test_suites_of_several_clusters() -> None:
     """Told apart by their marks, also where a system shows no suites; a cluster without an end is an error."""
     good = ended("completed", {"n1": NodeResult((PULLED, PULLED), AT)})
     lost = UnavailableError("cluster https://b can't be reached: \x1b[31mno")
-    root = read(TestSuite("nightly", good, "[a] "), TestSuite("nightly", lost, "[b] "))
+    root = read(JUnitSuite("nightly", good, "[a] "), JUnitSuite("nightly", lost, "[b] "))
     assert [suite.get("name") for suite in root] == ["[a] nightly", "[b] nightly"]
     assert [case.get("classname") for case in root.iter("testcase")] == ["[a] n1", "[a] n1", "[b] task"]
     (error,) = root.iter("error")

@@ -27,8 +27,9 @@ from ips_flows.core.notice import notice
 from ips_flows.core.notice.notice import Notice, Webhook
 from ips_flows.core.reconcile import decide
 from ips_flows.core.reconcile.finish_job import copy_of, finish_job
+from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.records import Verdict
-from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, Result
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.kube.client import Kube
 from ips_flows.operations.install.manifests import COMPONENTS, load_manifests
 from ips_flows.webhook.delivery import DeliveryIO
@@ -294,7 +295,7 @@ def test_a_restart_does_nothing_twice(stage: Stage, server: ApiServer, keep: Cal
     planned(stage)
     end(stage)
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": TASK, "uid": stage.uid}
-    server.put("jobs", finish_job(TASK, stage.uid, image="flow:1", number=1, owner_reference=owner))
+    server.put("jobs", finish_job(TASK, stage.uid, image="flow:1", number=1, owner=owner))
     one = keep("b")
     until(server, lambda: one.lease.held and sum("kind%3Dfinish" in call for call in server.calls) > 3)
     assert not any(call.startswith("POST /apis/batch") for call in server.calls)

@@ -22,6 +22,7 @@ from ips_flows.kube import list_watch
 from ips_flows.kube.client import Kube, workflows
 from ips_flows.kube.list_watch import Event, Replaced, Updated
 from ips_flows.operations import tasks
+from ips_flows.operations.submit import submit_request
 from ips_flows.server.task_cache import CacheIntervals, TaskCache
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
@@ -76,7 +77,9 @@ def statuses(view: Snapshot) -> dict[str, str]:
 
 
 def submit(kube: Kube, name: str, **fields: Any) -> None:
-    tasks.submit(kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": name, **fields}))
+    submit_request(
+        kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": name, **fields})
+    )
 
 
 def ended(server: ApiServer, name: str, *, good: bool = True) -> None:

@@ -5,15 +5,10 @@ from typing import Any
 import pytest
 
 from ips_flows.core.images.reference import parse_reference
-from ips_flows.core.plan.eligibility import (
-    Eligibility,
-    lacks_image_volumes,
-    pod_tolerations,
-    read_node,
-    tolerates,
-)
+from ips_flows.core.plan.eligibility import Eligibility, lacks_image_volumes, pod_tolerations, tolerates
+from ips_flows.core.plan.node import read_node
 from ips_flows.core.request.model import PrewarmRequest, merge_overrides
-from ips_flows.core.results.results import SkipReason
+from ips_flows.core.results.reasons import SkipReason
 from tests.unit.samples import DIGEST, GOOD, held, node
 
 TAINT = {"key": "gpu", "value": "a100", "effect": "NoSchedule"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ips_flows.core.errors import PlanError
-from ips_flows.core.plan.eligibility import read_node
+from ips_flows.core.plan.node import read_node
 from ips_flows.core.plan.plan import (
     GroupPlan,
     Plan,
@@ -18,7 +18,8 @@ from ips_flows.core.plan.plan import (
     resolve_up,
 )
 from ips_flows.core.request.model import PrewarmRequest, merge_overrides
-from ips_flows.core.results.results import FILTER_GROUP, ImageResult, Result, SkipReason
+from ips_flows.core.results.reasons import Result, SkipReason
+from ips_flows.core.results.results import FILTER_GROUP, ImageResult
 from tests.unit.samples import DIGEST, GOOD, OTHER, WORKER, group_plan, held, node
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)

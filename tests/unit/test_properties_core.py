@@ -13,19 +13,9 @@ from ips_flows.core.k8s.names import is_dns_label, is_dns_name, is_label_value
 from ips_flows.core.plan.plan import PlannedNode, cut_waves, resolve_down, resolve_up
 from ips_flows.core.plan.window import WindowState, breaker_open, job_parallelism, ungatable
 from ips_flows.core.pods.pull_job import task_labels
-from ips_flows.core.results.results import (
-    FINISH_GROUP,
-    MESSAGE_LIMIT,
-    Chunk,
-    FailureReason,
-    ImageResult,
-    NodeResult,
-    Result,
-    decode,
-    encode,
-    fold,
-    split,
-)
+from ips_flows.core.results.reasons import FailureReason, Result
+from ips_flows.core.results.results import FINISH_GROUP, MESSAGE_LIMIT, Chunk, ImageResult, NodeResult, fold
+from ips_flows.core.results.stored_results import decode, encode, split
 
 AT = "2026-01-01T00:00:00Z"
 

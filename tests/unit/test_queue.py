@@ -13,14 +13,16 @@ from ips_flows.core import errors
 from ips_flows.core.request.model import merge_overrides
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
+from ips_flows.operations.cancel import cancel_task
 from ips_flows.operations.queue import get_queue, reprioritize
+from ips_flows.operations.submit import submit_request
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, pulled
 
 
 def submit(kube: Kube, name: str, priority: int = 5) -> None:
     fields = {"images": ["busybox:1"], "name": name, "priority": priority}
-    tasks.submit(kube, "warm", merge_overrides(None, "flags", fields))
+    submit_request(kube, "warm", merge_overrides(None, "flags", fields))
 
 
 def order(kube: Kube) -> list[str]:
@@ -64,7 +66,7 @@ def test_only_a_task_that_waits_can_be_moved(server: ApiServer, kube: Kube) -> N
     for name in ("running", "stopping", "over"):
         submit(kube, name)
         Argo(server, name).phase("Running")
-    tasks.cancel(kube, "warm", "stopping")
+    cancel_task(kube, "warm", "stopping")
     argo = Argo(server, "over")
     argo.planned(waves={"wave-1": 1})
     argo.verdict({"n": pulled()})
@@ -98,7 +100,7 @@ def test_a_cancelled_task_leaves_the_queue(kube: Kube) -> None:
     """A pending task that is cancelled waits no longer, and the others move up at once."""
     submit(kube, "a", 9)
     submit(kube, "b")
-    tasks.cancel(kube, "warm", "a")
+    cancel_task(kube, "warm", "a")
     assert order(kube) == ["b"]
 
 

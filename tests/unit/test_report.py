@@ -4,22 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from ips_flows.core.results.records import (
-    PlanSummary,
-    Verdict,
-    decide_verdict,
-    digest_drift,
-    failure_lines,
-    summarize,
-)
-from ips_flows.core.results.results import (
-    FailureReason,
-    ImageResult,
-    NodeResult,
-    Result,
-    SkipReason,
-    same_for_all,
-)
+from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
+from ips_flows.core.results.records import PlanSummary, Verdict, failure_lines
+from ips_flows.core.results.results import ImageResult, NodeResult, same_for_all
+from ips_flows.core.results.verdict import decide_verdict, digest_drift, summarize
 from tests.unit.samples import GOOD, OTHER, summary
 
 AT = "2026-01-01T00:10:00Z"

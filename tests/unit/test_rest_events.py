@@ -12,7 +12,7 @@ import pytest
 from ips_flows.core.request.model import merge_overrides
 from ips_flows.core.rest.task_store import Snapshot
 from ips_flows.kube.client import Kube
-from ips_flows.operations import tasks
+from ips_flows.operations.submit import submit_request
 from ips_flows.server import sse as module
 from ips_flows.server.auth import NoAuthorizer
 from ips_flows.server.sse import TaskStreams
@@ -30,7 +30,7 @@ def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
 
 
 def submit(kube: Kube, name: str) -> None:
-    tasks.submit(kube, "warm", merge_overrides(None, "flags", {"images": ["busybox:1"], "name": name}))
+    submit_request(kube, "warm", merge_overrides(None, "flags", {"images": ["busybox:1"], "name": name}))
 
 
 def until(events: Iterator[tuple[str, Any]], status: str) -> Any:

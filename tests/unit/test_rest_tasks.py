@@ -14,6 +14,7 @@ from ips_flows.core.task.as_json import task_json
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
 from ips_flows.operations.install.manifests import SERVER, load_manifests
+from ips_flows.operations.submit import submit_request
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 from tests.unit.rest import Rest, serving
@@ -32,7 +33,7 @@ def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
 
 
 def submit(kube: Kube, name: str, **fields: object) -> None:
-    tasks.submit(
+    submit_request(
         kube, "warm", merge_overrides(None, "flags", {"images": ["busybox:1"], "name": name, **fields})
     )
 

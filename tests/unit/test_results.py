@@ -2,22 +2,18 @@ from __future__ import annotations
 
 import hashlib
 
+from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.results import (
     FILTER_GROUP,
     FINISH_GROUP,
     MESSAGE_LIMIT,
     Chunk,
-    FailureReason,
     ImageResult,
     NodeResult,
-    Result,
-    SkipReason,
-    decode,
-    encode,
     fold,
     same_for_all,
-    split,
 )
+from ips_flows.core.results.stored_results import decode, encode, split
 
 AT = "2026-01-01T00:00:00Z"
 PULLED = ImageResult(Result.PULLED, seconds=1.25, bytes=10, digest="sha256:" + "a" * 64, tries=1)

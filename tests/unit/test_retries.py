@@ -12,8 +12,9 @@ from ips_flows.core.results.attempts import (
     retry_delay,
     retry_history,
 )
+from ips_flows.core.results.reasons import FailureReason, Result
 from ips_flows.core.results.records import GroupProgress, PlanSummary, RetryStrategy
-from ips_flows.core.results.results import FILTER_GROUP, Chunk, FailureReason, ImageResult, NodeResult, Result
+from ips_flows.core.results.results import FILTER_GROUP, Chunk, ImageResult, NodeResult
 from tests.unit import samples
 
 STARTED, ENDED = "2026-01-01T00:00:01Z", "2026-01-01T00:00:30Z"

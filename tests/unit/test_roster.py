@@ -18,8 +18,9 @@ from ips_flows.core.constants import (
 )
 from ips_flows.core.rest.task_store import DONE, JOBS, LIVE, RESULTS, Snapshot, TaskStore
 from ips_flows.core.rest.trim import trim_metadata, trim_workflow
-from ips_flows.core.results.records import FailureLine, GroupProgress, Verdict, decide_verdict
+from ips_flows.core.results.records import FailureLine, GroupProgress, Verdict
 from ips_flows.core.results.results import NodeResult
+from ips_flows.core.results.verdict import decide_verdict
 from tests.fakes.argo import failed, pulled
 from tests.unit import samples
 

@@ -14,7 +14,7 @@ import pytest
 
 from ips_flows.core.request.model import merge_overrides
 from ips_flows.kube.client import Kube
-from ips_flows.operations import tasks
+from ips_flows.operations.submit import submit_request
 from tests.fakes.apiserver import ApiServer, running
 from tests.unit.rest import parsed
 from tests.unit.test_serve import Served, serving
@@ -64,7 +64,7 @@ def status(served: Served, path: str) -> int:
 def test_under_load(server: ApiServer, tmp_path: Path) -> None:
     """Who goes where readiness says is always answered; a stream has its proper end; then the process exits 0."""
     kube = Kube.connect(str(server.kubeconfig(tmp_path)))
-    tasks.submit(kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": "a"}))
+    submit_request(kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": "a"}))
     with serving(server, tmp_path, "--linger", "2") as served:
         served.await_ready(server)
         port = int(str(served.port))
@@ -121,7 +121,7 @@ def test_a_restart_loses_nothing(server: ApiServer, tmp_path: Path) -> None:
     """Killed outright, the next process tells the same of each task."""
     kube = Kube.connect(str(server.kubeconfig(tmp_path)))
     for name in ("a", "b"):
-        tasks.submit(kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": name}))
+        submit_request(kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": name}))
     told = []
     for _ in range(2):
         with serving(server, tmp_path, "--auth", "none") as served:

@@ -23,8 +23,9 @@ from ips_flows.core.constants import (
 )
 from ips_flows.core.errors import UnavailableError
 from ips_flows.core.pods.pull_job import read_index
+from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import GroupProgress
-from ips_flows.core.results.results import Chunk, FailureReason, ImageResult, NodeResult, Result, SkipReason
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.kube.client import Kube
 from steps.context import ReplacePodError
 from steps.drive import driver, pod_tracker, recorder

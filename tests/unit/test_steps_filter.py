@@ -19,8 +19,8 @@ from ips_flows.core.constants import (
 )
 from ips_flows.core.plan.plan import GroupPlan
 from ips_flows.core.request.model import PrewarmRequest, from_form
+from ips_flows.core.results.reasons import Result, SkipReason
 from ips_flows.core.results.records import PlanSummary, Verdict
-from ips_flows.core.results.results import Result, SkipReason
 from ips_flows.kube.client import Kube
 from steps import filter as step
 from steps.context import ReplacePodError, read_request

@@ -17,10 +17,12 @@ from ips_flows.core.constants import (
     attempt_name,
 )
 from ips_flows.core.errors import ForbiddenError, UnavailableError
+from ips_flows.core.k8s.objects import owner_reference
 from ips_flows.core.plan.plan import GroupPlan
-from ips_flows.core.pods.pull_job import config_map, index_data, owner_reference_of, pull_job, task_labels
+from ips_flows.core.pods.pull_job import config_map, index_data, pull_job, task_labels
+from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import Verdict
-from ips_flows.core.results.results import Chunk, FailureReason, ImageResult, NodeResult, Result, SkipReason
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.kube.client import Kube
 from steps.finish import finish as step
 from tests.fakes.apiserver import running
@@ -55,7 +57,7 @@ def put_job(stage: Stage, plan: GroupPlan, *, attempt: int = 0) -> None:
     name = attempt_name(TASK, stage.uid, plan.group, attempt)
     plan_map = name.rpartition("-")[0]
     uid = stage.server.get("configmaps", plan_map)["metadata"]["uid"]
-    reference = owner_reference_of("v1", "ConfigMap", plan_map, uid)
+    reference = owner_reference("v1", "ConfigMap", plan_map, uid)
     nodes = [node.name for node in plan.nodes]
 
     def labels(kind: str) -> dict[str, Any]:
@@ -63,13 +65,13 @@ def put_job(stage: Stage, plan: GroupPlan, *, attempt: int = 0) -> None:
 
     stage.server.put(
         "configmaps",
-        config_map(name, labels=labels("index"), owner_reference=reference, binary=index_data(nodes)),
+        config_map(name, labels=labels("index"), owner=reference, binary=index_data(nodes)),
     )
     body = pull_job(
         plan,
         name,
         labels=labels("pull"),
-        owner_reference=reference,
+        owner=reference,
         nodes=len(nodes),
         seconds_left=60,
         holder="driver-1",

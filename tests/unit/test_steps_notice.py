@@ -23,8 +23,9 @@ from ips_flows.core.errors import ConflictError
 from ips_flows.core.notice.notice import Notice, Webhook
 from ips_flows.core.reconcile.finish_job import copy_of
 from ips_flows.core.request.model import canonical_json, parse_request
+from ips_flows.core.results.reasons import FailureReason, Result
 from ips_flows.core.results.records import Verdict
-from ips_flows.core.results.results import Chunk, FailureReason, ImageResult, NodeResult, Result
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.kube.client import Kube
 from ips_flows.webhook.delivery import DeliveryIO
 from steps.finish import finish as step

@@ -17,8 +17,9 @@ from ips_flows.core.constants import (
     ANNOTATION_PROGRESS,
     attempt_name,
 )
+from ips_flows.core.results.reasons import FailureReason, Result
 from ips_flows.core.results.records import GroupProgress
-from ips_flows.core.results.results import Chunk, FailureReason, ImageResult, NodeResult, Result
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.core.task.as_json import task_json
 from ips_flows.operations import tasks
 from steps.drive import recorder

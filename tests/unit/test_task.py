@@ -11,14 +11,10 @@ import pytest
 from ips_flows.cli.output import tables
 from ips_flows.core.notice.notice import Notice
 from ips_flows.core.results.progress import Progress, WaveProgress, wave_progress
-from ips_flows.core.results.records import (
-    FailureLine,
-    GroupProgress,
-    PlanSummary,
-    WaveSummary,
-    decide_verdict,
-)
-from ips_flows.core.results.results import ImageResult, NodeResult, Result
+from ips_flows.core.results.reasons import Result
+from ips_flows.core.results.records import FailureLine, GroupProgress, PlanSummary, WaveSummary
+from ips_flows.core.results.results import ImageResult, NodeResult
+from ips_flows.core.results.verdict import decide_verdict
 from ips_flows.core.task import task
 from ips_flows.core.task.as_json import task_json
 

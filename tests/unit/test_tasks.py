@@ -13,12 +13,14 @@ from ips_flows.core.task.task import Task
 from ips_flows.kube import list_watch
 from ips_flows.kube.client import Kube
 from ips_flows.operations import follow, tasks
+from ips_flows.operations.cancel import cancel_task
+from ips_flows.operations.submit import submit_request
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import Argo, failed, pulled
 
 
 def submit(kube: Kube, image: str = "busybox:1", **fields: object) -> Task:
-    return tasks.submit(kube, "warm", merge_overrides(None, "flags", {"images": [image], **fields})).task
+    return submit_request(kube, "warm", merge_overrides(None, "flags", {"images": [image], **fields})).task
 
 
 def test_a_task_without_a_name_gets_one(server: ApiServer, kube: Kube) -> None:
@@ -33,8 +35,8 @@ def test_a_task_without_a_name_gets_one(server: ApiServer, kube: Kube) -> None:
 def test_the_same_request_under_the_same_name_is_one_task(server: ApiServer, kube: Kube) -> None:
     """A second submit gives the task that is there; another request is refused."""
     request = merge_overrides(None, "flags", {"images": ["busybox:1"], "name": "a"})
-    first = tasks.submit(kube, "warm", request)
-    second = tasks.submit(kube, "warm", request)
+    first = submit_request(kube, "warm", request)
+    second = submit_request(kube, "warm", request)
     assert (first.created, second.created) == (True, False)
     assert first.task.uid == second.task.uid
     with pytest.raises(errors.NameTakenError, match="taken in namespace warm by a task with another request"):
@@ -99,16 +101,16 @@ def test_cancel_stops_what_runs_and_ends_what_waits(
     submit(kube, name="a")
     if phase:
         Argo(server, "a").phase(phase)
-    assert tasks.cancel(kube, "warm", "a").shutdown == shutdown
+    assert cancel_task(kube, "warm", "a").shutdown == shutdown
     assert server.get("workflows", "a")["spec"]["shutdown"] == shutdown
-    assert tasks.cancel(kube, "warm", "a").shutdown == shutdown
+    assert cancel_task(kube, "warm", "a").shutdown == shutdown
 
 
 def test_cancel_reads_again_when_argo_was_faster(server: ApiServer, kube: Kube) -> None:
     """A conflict is no error: what it became decides."""
     submit(kube, name="a")
     server.fail("PATCH .*/workflows/a", 409, "Conflict", times=2)
-    assert tasks.cancel(kube, "warm", "a").shutdown == "Terminate"
+    assert cancel_task(kube, "warm", "a").shutdown == "Terminate"
 
 
 @pytest.mark.parametrize("with_verdict", [True, False])
@@ -123,7 +125,7 @@ def test_cancel_of_an_ended_task_says_its_true_end(
         argo.verdict({"n": pulled()})
     argo.phase("Succeeded")
     with pytest.raises(errors.TaskEndedError, match="has ended already: completed") as caught:
-        tasks.cancel(kube, "warm", "a")
+        cancel_task(kube, "warm", "a")
     assert caught.value.status == "completed"
     assert not [call for call in server.calls if call.startswith("PATCH")]
 
@@ -216,7 +218,7 @@ def test_a_verdict_that_comes_late_still_counts(server: ApiServer, kube: Kube) -
 def test_a_terminated_task_has_no_verdict_to_wait_for(server: ApiServer, kube: Kube) -> None:
     """A pending task that was cancelled ends at once, though Argo calls it Succeeded."""
     submit(kube, name="a")
-    tasks.cancel(kube, "warm", "a")
+    cancel_task(kube, "warm", "a")
     Argo(server, "a").phase("Succeeded")
     last = follow.wait_for_end(kube, "warm", "a", grace=60)
     assert (last.status, last.message) == ("cancelled", "cancelled before it was planned")

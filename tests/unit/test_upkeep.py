@@ -253,7 +253,7 @@ def test_the_back_off_is_bounded() -> None:
     pauses = [decide.backoff(number) for number in range(1, 9)]
     assert pauses == [10, 20, 40, 80, 160, 300, 300, 300]
     assert decide.backoff(10_000) == 300
-    made = finish_job.finish_job("t", "u", image="i", number=1, owner_reference={})
+    made = finish_job.finish_job("t", "u", image="i", number=1, owner={})
     assert made["spec"]["ttlSecondsAfterFinished"] > max(decide.LONGEST_BACKOFF_SECONDS, *notice.PAUSES)
 
 

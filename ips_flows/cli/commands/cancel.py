@@ -29,14 +29,14 @@ def cancel_command(
     from ips_flows.cli.output.lines import Lines  # noqa: PLC0415
     from ips_flows.cli.output.tables import summary_line  # noqa: PLC0415
     from ips_flows.cli.session import follow  # noqa: PLC0415
-    from ips_flows.operations import tasks  # noqa: PLC0415
+    from ips_flows.operations.cancel import cancel_task  # noqa: PLC0415
 
     kube, namespace = target.connect()
 
     stopping: list[str] = []
 
     def cancel(name: str) -> None:
-        found = tasks.cancel(kube, namespace, name)
+        found = cancel_task(kube, namespace, name)
         stopping.append(name)
         if not wait:
             put(f"task {name} {'cancelled' if found.shutdown == 'Terminate' else 'is being cancelled'}")

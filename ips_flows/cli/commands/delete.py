@@ -39,6 +39,7 @@ def delete_command(
     """
     from ips_flows.core.task import task  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
+    from ips_flows.operations.delete import delete_task  # noqa: PLC0415
 
     kube, namespace = target.connect()
 
@@ -46,7 +47,7 @@ def delete_command(
         found = task.read_task(tasks.workflow(kube, namespace, name))
         if not now:
             _await_record(kube, namespace, found, timeout)
-        if not tasks.delete(kube, namespace, found):
+        if not delete_task(kube, namespace, found):
             raise tasks.not_found(namespace, name)
         put(f"task {name} deleted")
 
@@ -64,16 +65,17 @@ def _await_record(kube: Kube, namespace: str, found: Task, timeout: float | None
     from ips_flows.cli.session import follow  # noqa: PLC0415
     from ips_flows.core.constants import LABEL_VERDICT  # noqa: PLC0415
     from ips_flows.core.errors import TaskEndedError  # noqa: PLC0415
+    from ips_flows.core.task.workflow_status import TERMINATE  # noqa: PLC0415
     from ips_flows.kube.lease import keeper_is_active  # noqa: PLC0415
-    from ips_flows.operations import tasks  # noqa: PLC0415
+    from ips_flows.operations.cancel import cancel_task  # noqa: PLC0415
 
     name, began = found.name, time.monotonic()
     if not found.ended:
         say(f"{name}: has not ended: cancelling it first")
         with suppress(TaskEndedError):  # by itself, at this moment
-            tasks.cancel(kube, namespace, name)
+            cancel_task(kube, namespace, name)
         found = follow.follow_one(kube, namespace, name, timeout=timeout, view=Lines())
-    if LABEL_VERDICT in found.labels or found.shutdown == "Terminate":  # that runs no last step
+    if LABEL_VERDICT in found.labels or found.shutdown == TERMINATE:  # that runs no last step
         return
     if not keeper_is_active(kube, namespace):
         say(f"{name}: has ended without a verdict, and no keeper is there to write it: deleting it as it is")

@@ -8,7 +8,7 @@ import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options
 from ips_flows.cli.output.console import say
-from ips_flows.core.task.task import STATUSES
+from ips_flows.core.task.workflow_status import STATUSES
 
 if TYPE_CHECKING:
     from ips_flows.kube.client import Kube

@@ -20,8 +20,8 @@ def retry_command(context: click.Context, /, *, target: Target, name: str, follo
 
     The new task has the same request for these nodes only. It is named after the first task: TASK-r1, TASK-r2, …
     """
-    from ips_flows.operations.scale import retry  # noqa: PLC0415
+    from ips_flows.operations.retry import retry_task  # noqa: PLC0415
 
     place = connected_target(target)
-    order = Submit(place, lambda: retry(place.kube, place.namespace, name))
+    order = Submit(place, lambda: retry_task(place.kube, place.namespace, name))
     context.exit(submit_and_follow([order], follow))

@@ -112,10 +112,10 @@ def run_command(
         _print_workflows(wanted)
         return
 
-    from ips_flows.operations import tasks  # noqa: PLC0415
+    from ips_flows.operations.submit import submit_request  # noqa: PLC0415
 
     orders = [
-        Submit(place, partial(tasks.submit, place.kube, place.namespace, one))
+        Submit(place, partial(submit_request, place.kube, place.namespace, one))
         for place, ones in wanted.items()
         for one in ones
     ]
@@ -162,7 +162,7 @@ def _named_after(text: str) -> str:
 
 def _named(request: PrewarmRequest) -> PrewarmRequest:
     """The request with a name, so that its tasks have the same one everywhere."""
-    from ips_flows.operations.tasks import generated_name  # noqa: PLC0415
+    from ips_flows.operations.submit import generated_name  # noqa: PLC0415
 
     return request if request.name else request.model_copy(update={"name": generated_name()})
 
@@ -218,7 +218,7 @@ def _look(
 def _print_workflows(wanted: Mapping[ConnectedTarget, Sequence[PrewarmRequest]]) -> None:
     from ips_flows.argo.task_workflow import task_workflow  # noqa: PLC0415
     from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
-    from ips_flows.operations.tasks import generated_name  # noqa: PLC0415
+    from ips_flows.operations.submit import generated_name  # noqa: PLC0415
 
     printed = [(place, request) for place, requests in wanted.items() for request in requests]
     for place, request in printed:

@@ -23,8 +23,8 @@ def scale_command(*, target: Target, name: str, size: str) -> None:
     Nodes that pull are left alone: after a smaller window nothing starts until fewer pull. In a pause
     nothing starts, and the task's `timeout` runs on; another window ends it.
     """
-    from ips_flows.operations.scale import scale  # noqa: PLC0415
+    from ips_flows.operations.scale import scale_task  # noqa: PLC0415
 
     kube, namespace = target.connect()
-    scale(kube, namespace, name, size)
+    scale_task(kube, namespace, name, size)
     put(f"task {name} paused" if size == "0" else f"task {name} pulls on at most {size} nodes at once")

@@ -6,6 +6,7 @@ import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options
 from ips_flows.cli.output.console import put, say
+from ips_flows.core.k8s import objects
 from ips_flows.core.version import __version__
 
 
@@ -43,5 +44,5 @@ def _templates(target: Target) -> tuple[str, str | None, str]:
         found = kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"), metadata_only=True)
     except IpsFlowError as error:
         return namespace, None, error.message
-    version = (found["metadata"].get("annotations") or {}).get(ANNOTATION_VERSION)
+    version = objects.annotations(found).get(ANNOTATION_VERSION)
     return namespace, version, "" if version else "they carry no version"

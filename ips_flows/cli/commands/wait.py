@@ -36,13 +36,13 @@ def wait_command(
     """
     from ips_flows.cli.output import documents as out  # noqa: PLC0415
     from ips_flows.cli.session import follow  # noqa: PLC0415
-    from ips_flows.core.task.junit import TestSuite  # noqa: PLC0415
+    from ips_flows.core.task.junit import JUnitSuite  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
 
     place = connected_target(target)
     deadline = None if timeout is None else time.monotonic() + timeout
     codes = set()
-    suites: list[TestSuite] = []
+    suites: list[JUnitSuite] = []
     for name in names:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
@@ -52,7 +52,7 @@ def wait_command(
             write_junit(junit, suites)
             context.exit(stopped.code)
         ended = tasks.with_results(place.kube, ended)
-        suites.append(TestSuite(name, ended))
+        suites.append(JUnitSuite(name, ended))
         out.put_end(ended, output)
         codes.add(follow.exit_code(ended))
     write_junit(junit, suites)

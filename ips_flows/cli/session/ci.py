@@ -17,7 +17,7 @@ import click
 from ips_flows.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from ips_flows.core.task.junit import TestSuite
+    from ips_flows.core.task.junit import JUnitSuite
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,7 +58,7 @@ def junit_option(command: F) -> F:
     )(command)
 
 
-def write_junit(file: Path | None, suites: Iterable[TestSuite]) -> None:
+def write_junit(file: Path | None, suites: Iterable[JUnitSuite]) -> None:
     """Write the report of tasks where one is wanted."""
     if file is None:
         return

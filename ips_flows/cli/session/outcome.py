@@ -10,7 +10,7 @@ from ips_flows.cli.session.targets import ConnectedTarget
 from ips_flows.core.errors import IpsFlowError
 from ips_flows.core.escape import escape
 from ips_flows.core.task.task import Task
-from ips_flows.operations.tasks import Submission
+from ips_flows.operations.submit import Submission
 
 CANCELLED = 3
 _COMPLETED = "completed"

@@ -19,8 +19,8 @@ from ips_flows.core.errors import IpsFlowError, NotFoundError, TaskEndedError, W
 if TYPE_CHECKING:
     from ips_flows.cli.session.follow import Followed
     from ips_flows.cli.session.outcome import Outcome
-    from ips_flows.core.task.junit import TestSuite
-    from ips_flows.operations.tasks import Submission
+    from ips_flows.core.task.junit import JUnitSuite
+    from ips_flows.operations.submit import Submission
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -249,10 +249,10 @@ def _cancel(outcomes: Sequence[Outcome]) -> None:
 
 def _cancelled(outcome: Outcome, narrate: Callable[[str], None]) -> None:
     """Cancel a task, and keep in mind that it was done."""
-    from ips_flows.operations import tasks  # noqa: PLC0415
+    from ips_flows.operations.cancel import cancel_task  # noqa: PLC0415
 
     try:
-        tasks.cancel(outcome.target.kube, outcome.target.namespace, outcome.name)
+        cancel_task(outcome.target.kube, outcome.target.namespace, outcome.name)
     except TaskEndedError:
         narrate(f"task {outcome.name} was faster: it has ended")
     outcome.cancelled = True
@@ -260,13 +260,14 @@ def _cancelled(outcome: Outcome, narrate: Callable[[str], None]) -> None:
 
 def _goes_on(place: ConnectedTarget, workflow: str) -> bool:
     """Whether a Workflow was neither stopped nor deleted, so that only this pod of it is to go."""
+    from ips_flows.core.task.workflow_status import is_stopped  # noqa: PLC0415
     from ips_flows.kube.client import workflows  # noqa: PLC0415
 
     try:
         found = place.kube.get(workflows(place.namespace, workflow))
     except NotFoundError:
         return False
-    return not found["spec"].get("shutdown") and "deletionTimestamp" not in found["metadata"]
+    return not is_stopped(found) and "deletionTimestamp" not in found["metadata"]
 
 
 def _tasks(outcomes: Sequence[Outcome]) -> list[Followed]:
@@ -279,12 +280,12 @@ def _marks(outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.target.mark for outcome in outcomes]
 
 
-def _suites(outcomes: Sequence[Outcome]) -> list[TestSuite]:
+def _suites(outcomes: Sequence[Outcome]) -> list[JUnitSuite]:
     """What a report tells of tasks whose end is known, or will never be."""
-    from ips_flows.core.task.junit import TestSuite  # noqa: PLC0415
+    from ips_flows.core.task.junit import JUnitSuite  # noqa: PLC0415
 
     return [
-        TestSuite(outcome.name or "task", outcome.end, outcome.target.mark)
+        JUnitSuite(outcome.name or "task", outcome.end, outcome.target.mark)
         for outcome in outcomes
         if outcome.end is not None
     ]

@@ -15,7 +15,8 @@ from typing import Any
 from ips_flows.core.discover.placement import Placement
 from ips_flows.core.discover.requests import UsedImage
 from ips_flows.core.images.reference import parse_reference
-from ips_flows.core.plan.eligibility import Eligibility, Node
+from ips_flows.core.plan.eligibility import Eligibility
+from ips_flows.core.plan.node import Node
 from ips_flows.core.pods.pull_events import parse_events
 from ips_flows.core.request.model import parse_request
 

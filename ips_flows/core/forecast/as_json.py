@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ips_flows.core.forecast.forecast import Forecast, ImageForecast, NodeForecast
 from ips_flows.core.forecast.issues import Issue
 from ips_flows.core.forecast.resolve import Resolved, Unresolved
-
-Json = dict[str, Any]
+from ips_flows.core.k8s.objects import Json
 
 
 def forecast_json(forecast: Forecast) -> Json:

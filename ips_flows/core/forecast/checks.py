@@ -14,8 +14,9 @@ from ips_flows.core.forecast.issues import Issue
 from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.plan.plan import Plan
-from ips_flows.core.results.records import loss_violation
-from ips_flows.core.results.results import FailureReason, ImageResult, NodeResult, Result
+from ips_flows.core.results.reasons import FailureReason, Result
+from ips_flows.core.results.results import ImageResult, NodeResult
+from ips_flows.core.results.verdict import loss_violation
 
 
 @dataclass(frozen=True, slots=True)

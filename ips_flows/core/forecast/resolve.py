@@ -15,7 +15,7 @@ from ips_flows.core.images.manifest import (
     read_manifest,
 )
 from ips_flows.core.images.platform import Platform, match_rank
-from ips_flows.core.results.results import FailureReason
+from ips_flows.core.results.reasons import FailureReason
 
 _DEEPEST = 3  # an index may hold indexes; no one nests them deeper
 

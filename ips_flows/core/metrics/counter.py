@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,18 +22,27 @@ from ips_flows.core.constants import (
     LABEL_WORKFLOW_UID,
 )
 from ips_flows.core.errors import NewerFormatError
+from ips_flows.core.k8s import objects
+from ips_flows.core.k8s.objects import Json
 from ips_flows.core.metrics import families
 from ips_flows.core.metrics.batches import Batches
 from ips_flows.core.metrics.families import MetricFamily
 from ips_flows.core.notice import notice
 from ips_flows.core.plan.window import parse_window
 from ips_flows.core.rest.task_store import DONE, JOBS, LIVE, RESULTS
+from ips_flows.core.results.reasons import FailureReason, Result
 from ips_flows.core.results.records import PlanSummary, Summary
-from ips_flows.core.results.results import Chunk, FailureReason, Result
-from ips_flows.core.task.task import phase_of, priority_of, status_of, verdict_of
-from ips_flows.core.task.workflow_status import attempt_of, lost_drivers
-
-Json = dict[str, Any]
+from ips_flows.core.results.results import Chunk
+from ips_flows.core.task.task import priority_of, status_of, verdict_of
+from ips_flows.core.task.workflow_status import (
+    TERMINATE,
+    attempt_of,
+    lost_drivers,
+    nodes_of,
+    phase_of,
+    shutdown_of,
+    started_at,
+)
 
 _TASKS = frozenset({LIVE, DONE})
 
@@ -204,7 +212,7 @@ class EventCounter:
     def _new(self, collection: str, items: Iterable[Json], *, history: bool) -> list[Sample]:
         told: list[Sample] = []
         for item in sorted(items, key=_made):
-            labels = item["metadata"].get("labels") or {}
+            labels = objects.labels(item)
             owner = str(labels.get(LABEL_WORKFLOW_UID) or "")
             if collection == JOBS:
                 self._task(owner).jobs |= {(labels.get(LABEL_GROUP, ""), labels.get(LABEL_ATTEMPT, ""))}
@@ -218,20 +226,19 @@ class EventCounter:
 
 def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
     """What a Workflow without a verdict tells: its phase, its start, and drivers that were lost."""
-    argo = workflow.get("status") or {}
     if phase_of(workflow) == "Running":
         task.phase = "running"
     else:
         task.phase = "pending" if status_of(workflow) == "pending" else ""
     _plan(task, workflow)
     # A task that was terminated while it waited has a start as well, which is its end.
-    started = argo.get("startedAt") and (workflow.get("spec") or {}).get("shutdown") != "Terminate"
+    started = started_at(workflow) if shutdown_of(workflow) != TERMINATE else ""
     if started and not task.waited:
         task.waited = True
         if not history:
-            yield from _wait(workflow, argo["startedAt"])
+            yield from _wait(workflow, started)
     groups = {name: str(group) for group, (name, _) in enumerate(task.waves)}
-    for node_id, node in lost_drivers(argo.get("nodes") or {}).items():
+    for node_id, node in lost_drivers(nodes_of(workflow)).items():
         wave, attempt = attempt_of(node)
         if node_id in task.drivers or wave not in groups:
             continue
@@ -241,7 +248,7 @@ def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
 
 
 def _plan(task: _Task, workflow: Json) -> None:
-    annotations = workflow["metadata"].get("annotations") or {}
+    annotations = objects.annotations(workflow)
     if ANNOTATION_PLAN not in annotations:
         return
     try:
@@ -259,7 +266,7 @@ def _end(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
         task.ended = True
         if not history:
             yield from _verdict(task, workflow)
-    known = notice.recorded_notice(workflow["metadata"].get("annotations") or {})
+    known = notice.recorded_notice(objects.annotations(workflow))
     if known is None:
         return
     before = task.notice[1] if task.notice[0] == known.id else 0

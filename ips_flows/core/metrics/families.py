@@ -11,8 +11,8 @@ from typing import Literal
 
 from ips_flows.core.notice.notice import Outcome, event_name
 from ips_flows.core.rest.task_store import COLLECTIONS
+from ips_flows.core.results.reasons import FailureReason, Result
 from ips_flows.core.results.records import FinalStatus
-from ips_flows.core.results.results import FailureReason, Result
 from ips_flows.core.version import __version__
 
 Kind = Literal["counter", "gauge", "histogram"]

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ips_flows.core.escape import escape
+from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.notice import Format
-
-Json = dict[str, Any]
 
 LARGEST_TASK = 256 * 1024  # bytes of the task as JSON
 _FAILURES_SHOWN = 10  # in a chat, where people read

@@ -10,15 +10,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ips_flows.core.constants import PREFIX
 from ips_flows.core.errors import BadRequestError
 from ips_flows.core.images.reference import Reference, parse_reference
-from ips_flows.core.plan.eligibility import read_node
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.plan.node import read_node
 from ips_flows.core.request.model import parse_request
-
-Json = dict[str, Any]
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _DIGITS = 16  # of the digest: a label's value has room for 63

@@ -11,25 +11,13 @@ from typing import Any, Literal, Self
 
 from ips_flows.core import clock
 from ips_flows.core.errors import PlanError
-from ips_flows.core.plan.eligibility import (
-    Eligibility,
-    Node,
-    lacks_image_volumes,
-    pod_tolerations,
-    references,
-)
+from ips_flows.core.plan.eligibility import Eligibility, lacks_image_volumes, pod_tolerations, references
+from ips_flows.core.plan.node import Node
 from ips_flows.core.request.model import PrewarmRequest
+from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.records import Mode, PlanSummary, Record, StoredRecord, WaveSummary
-from ips_flows.core.results.results import (
-    FILTER_GROUP,
-    Chunk,
-    ImageResult,
-    NodeResult,
-    Result,
-    pack,
-    same_for_all,
-    unpack,
-)
+from ips_flows.core.results.results import FILTER_GROUP, Chunk, ImageResult, NodeResult, same_for_all
+from ips_flows.core.results.stored_results import pack, unpack
 
 _PLAN_KEY = "plan.json.gz"
 

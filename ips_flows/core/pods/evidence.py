@@ -5,25 +5,28 @@ Everything here reads stored pods, events and nodes. What events and errors say 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from ips_flows.core.constants import ANNOTATION_ENDED
 from ips_flows.core.images.reference import Reference, parse_reference
-from ips_flows.core.plan.eligibility import Node
+from ips_flows.core.plan.node import Node
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
+from ips_flows.core.pods.container_state import (
+    ENDED_CANCELLED,
+    ENDED_TIMEOUT,
+    ContainerState,
+    _digest_of,
+    container_states,
+    end_reason,
+)
 from ips_flows.core.pods.pull_errors import PERMANENT, classify
 from ips_flows.core.pods.pull_events import PullEvent, parse_events, pulled_event
-from ips_flows.core.results.results import MESSAGE_LIMIT, FailureReason, ImageResult, Result
+from ips_flows.core.results.reasons import FailureReason, Result
+from ips_flows.core.results.results import MESSAGE_LIMIT, ImageResult
 
 WORKER_CONTAINER = "worker"
-ENDED_SETTLED = "settled"  # why a driver ended a pod: nothing more could come of it,
-ENDED_TIMEOUT = "timeout"  # its time was up,
-ENDED_CANCELLED = "cancelled"  # or the task was stopped
-TERMINAL_PHASES = ("Succeeded", "Failed")
 # The kubelet's first back-off. A second try comes after it, and later than this it has certainly been made.
 _BACK_OFF_SECONDS = 10.0
 _SEEN_TWICE_SECONDS = 25.0
@@ -47,57 +50,6 @@ _NOT_RUNNABLE_REASONS = (
 def container_name(index: int) -> str:
     """The container that stands for the image with this index."""
     return f"image-{index}"
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerState:
-    """What a pod's status said of one container. `reason` and `message` are those of a waiting container."""
-
-    reason: str = ""
-    message: str = ""
-    started: bool = False
-    ended: bool = False
-    image_id: str = ""
-    digest: str = ""  # of the image volume, where the kubelet reports it
-
-
-def container_states(pod: Mapping[str, Any]) -> dict[str, ContainerState]:
-    """What a pod's status says of its containers now, the init container included.
-
-    What was seen before we ended the pod counts more: the kubelet overwrites it with `ContainerStatusUnknown`.
-    """
-    status = pod.get("status") or {}
-    now = {
-        entry["name"]: _seen(entry)
-        for key in ("initContainerStatuses", "containerStatuses")
-        for entry in status.get(key) or ()
-    }
-    noted = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_ENDED)
-    return (
-        now | {name: ContainerState(**entry) for name, entry in json.loads(noted)["containers"].items()}
-        if noted
-        else now
-    )
-
-
-def ended_note(pod: Mapping[str, Any], why: str) -> str:
-    """The text for the annotation that keeps what was seen before a pod is ended."""
-    containers = {
-        name: {key: getattr(seen, key) for key in ContainerState.__slots__ if getattr(seen, key)}
-        for name, seen in container_states(pod).items()
-    }
-    return json.dumps({"why": why, "containers": containers}, separators=(",", ":"))
-
-
-def end_reason(pod: Mapping[str, Any]) -> str:
-    """Why a driver ended a pod, or an empty text."""
-    noted = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_ENDED)
-    return str(json.loads(noted)["why"]) if noted else ""
-
-
-def is_terminal(pod: Mapping[str, Any]) -> bool:
-    """Whether no container of the pod will run any more."""
-    return (pod.get("status") or {}).get("phase") in TERMINAL_PHASES
 
 
 @dataclass(slots=True)
@@ -274,31 +226,6 @@ def _started_from_it(plan: GroupPlan, pod: Mapping[str, Any], index: int, seen: 
     return seen.started and _mounts(pod, index) == plan.images[index].image
 
 
-def _seen(entry: Mapping[str, Any]) -> ContainerState:
-    state = entry.get("state") or {}
-    waiting = state.get("waiting") or {}
-    terminated = state.get("terminated") or {}
-    # What the kubelet writes when it no longer knows the container.
-    known = terminated.get("reason") != "ContainerStatusUnknown"
-    return ContainerState(
-        reason=waiting.get("reason") or "",
-        message=waiting.get("message") or "",
-        started="running" in state or bool(known and terminated.get("startedAt")),
-        ended=bool(terminated),
-        image_id=entry.get("imageID") or "",
-        digest=_digest_of(_volume_image(entry)) or "",
-    )
-
-
-def _volume_image(entry: Mapping[str, Any]) -> str:
-    """The image behind a container's image volume, where the kubelet reports it."""
-    for mount in entry.get("volumeMounts") or ():
-        image = (mount.get("volumeStatus") or {}).get("image") or {}
-        if image.get("imageRef"):
-            return str(image["imageRef"])
-    return ""
-
-
 def _words(seen: ContainerState) -> str:
     """A waiting container's message, without the kubelet's own frame around the registry's words."""
     text = seen.message
@@ -313,11 +240,6 @@ def _mounts(pod: Mapping[str, Any], index: int) -> str:
         if volume["name"] == container_name(index):
             return str((volume.get("image") or {}).get("reference") or "")
     return ""
-
-
-def _digest_of(image_id: str) -> str | None:
-    digest = image_id.rpartition("@")[2]
-    return digest if "@" in image_id and digest.startswith("sha256:") else None
 
 
 def _spellings(reference: Reference) -> tuple[str, ...]:

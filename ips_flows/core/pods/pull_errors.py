@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ips_flows.core.results.results import FailureReason
+from ips_flows.core.results.reasons import FailureReason
 
 # Nothing but a change outside the cluster can mend these.
 PERMANENT = (

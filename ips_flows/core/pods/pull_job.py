@@ -20,12 +20,13 @@ from ips_flows.core.constants import (
     UNTRACKED,
     label_value,
 )
+from ips_flows.core.k8s.objects import Json, owner_reference
 from ips_flows.core.plan.plan import GroupPlan, PlannedImage
 from ips_flows.core.plan.window import job_parallelism
-from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name, ended_note
-from ips_flows.core.results.results import Chunk, encode, pack, unpack
-
-Json = dict[str, Any]
+from ips_flows.core.pods.container_state import ended_note
+from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name
+from ips_flows.core.results.results import Chunk
+from ips_flows.core.results.stored_results import encode, pack, unpack
 
 USER = 65532
 # How much longer than `nodeTimeout` a pod lives when no driver ends it.
@@ -58,21 +59,16 @@ def task_labels(task: str, uid: str, kind: str, group: int | None = None, attemp
     return labels
 
 
-def owner_reference_of(api_version: str, kind: str, name: str, uid: str) -> Json:
-    """An owner reference: the object goes when its owner goes."""
-    return {"apiVersion": api_version, "kind": kind, "name": name, "uid": uid}
-
-
 def workflow_owner(task: str, uid: str) -> Json:
     """The owner reference of all that belongs to a task as a whole."""
-    return owner_reference_of("argoproj.io/v1alpha1", "Workflow", task, uid)
+    return owner_reference("argoproj.io/v1alpha1", "Workflow", task, uid)
 
 
 def config_map(
     name: str,
     *,
     labels: Json,
-    owner_reference: Json,
+    owner: Json,
     binary: Mapping[str, str] | None = None,
     data: Json | None = None,
 ) -> Json:
@@ -80,7 +76,7 @@ def config_map(
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name, "labels": labels, "ownerReferences": [owner_reference]},
+        "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]},
         "immutable": True,
         **({"binaryData": dict(binary)} if binary else {}),
         **({"data": data} if data else {}),
@@ -92,7 +88,7 @@ def results_map(name: str, task: str, uid: str, chunk: Chunk) -> Json:
     return config_map(
         name,
         labels=task_labels(task, uid, "results"),
-        owner_reference=workflow_owner(task, uid),
+        owner=workflow_owner(task, uid),
         binary=encode(chunk),
     )
 
@@ -102,7 +98,7 @@ def pull_job(
     name: str,
     *,
     labels: Json,
-    owner_reference: Json,
+    owner: Json,
     nodes: int,
     seconds_left: int,
     holder: str,
@@ -118,7 +114,7 @@ def pull_job(
             "name": name,
             "labels": labels,
             "annotations": {ANNOTATION_HOLDER: holder, ANNOTATION_EPOCH: "1"},
-            "ownerReferences": [owner_reference],
+            "ownerReferences": [owner],
         },
         "spec": {
             "completionMode": "Indexed",

@@ -13,10 +13,10 @@ from typing import Any
 
 from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_CLEANED, ANNOTATION_VERDICT, PREFIX
+from ips_flows.core.k8s import objects
+from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice import notice
-from ips_flows.core.task.task import is_finished
-
-Json = dict[str, Any]
+from ips_flows.core.task.workflow_status import TERMINATE, finished_at, is_finished, shutdown_of
 
 ANNOTATION_TRY = PREFIX + "try"  # on finish Jobs: which one it is for its task, from 1
 GRACE_SECONDS = 60.0  # what Argo's own exit handler has after the end of a Workflow
@@ -110,7 +110,7 @@ def decide_ended(workflow: Json, job: Json | None, now: datetime) -> Decision:
     metadata = workflow["metadata"]
     if not may_need_finish(metadata, now) or not is_finished(workflow):
         return Decision(Action.DONE)
-    ended = str((workflow.get("status") or {}).get("finishedAt") or "")
+    ended = finished_at(workflow)
     if ended and _age(ended, now) < _grace(workflow):
         return Decision(Action.WAIT)
     return next_try(metadata, job, now)
@@ -118,7 +118,7 @@ def decide_ended(workflow: Json, job: Json | None, now: datetime) -> Decision:
 
 def _grace(workflow: Json) -> float:
     """How long Argo's own exit handler is waited for: of a terminated Workflow Argo runs none."""
-    return 0.0 if (workflow.get("spec") or {}).get("shutdown") == "Terminate" else GRACE_SECONDS
+    return 0.0 if shutdown_of(workflow) == TERMINATE else GRACE_SECONDS
 
 
 def decide_deleted(
@@ -165,8 +165,7 @@ def is_lost(node: Json | None, now: datetime) -> bool:
     """Whether a node is gone, or its Ready condition has not been True for a minute."""
     if node is None:
         return True
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    ready = next((one for one in conditions if one["type"] == "Ready"), None)
+    ready = objects.condition(node, "Ready")
     if ready is None or ready["status"] == "True":
         return False
     since = ready.get("lastTransitionTime")
@@ -212,7 +211,7 @@ def _is_judged(annotations: Mapping[str, Any]) -> bool:
 
 def number_of(job: Json) -> int:
     """Which try a finish Job is, from 1."""
-    text = str((job["metadata"].get("annotations") or {}).get(ANNOTATION_TRY) or "")
+    text = str(objects.annotations(job).get(ANNOTATION_TRY) or "")
     return int(text) if text.isdecimal() and int(text) else 1
 
 
@@ -226,12 +225,9 @@ def _succeeded(job: Json) -> bool:
     return end is not None and end["type"] == "Complete"
 
 
-def _end_of(job: Json) -> Json | None:
+def _end_of(job: Json) -> Mapping[str, Any] | None:
     """The condition that says how a Job ended."""
-    for condition in (job.get("status") or {}).get("conditions") or ():
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return dict(condition)
-    return None
+    return objects.true_condition(job, "Complete", "Failed")
 
 
 def _age(stamp: str, now: datetime) -> float:

@@ -16,11 +16,10 @@ from ips_flows.core.constants import (
     LABEL_WORKFLOW_UID,
     PREFIX,
 )
+from ips_flows.core.k8s.objects import Json, owner_reference
 from ips_flows.core.notice.notice import Notice, recorded_notice
-from ips_flows.core.pods.pull_job import USER, config_map, owner_reference_of, workflow_owner
+from ips_flows.core.pods.pull_job import USER, config_map, workflow_owner
 from ips_flows.core.reconcile.decide import ANNOTATION_TRY
-
-Json = dict[str, Any]
 
 KIND_FINISH = "finish"
 KIND_DELETED = "deleted"
@@ -58,7 +57,7 @@ def finish_image(*specs: Mapping[str, Any] | None) -> str:
     return ""
 
 
-def finish_job(task: str, uid: str, *, image: str, number: int, owner_reference: Json) -> Json:
+def finish_job(task: str, uid: str, *, image: str, number: int, owner: Json) -> Json:
     """The Job that finishes a task. It must not carry the uid as a label: `finish` deletes every Job that does."""
     labels = {"app.kubernetes.io/part-of": "ips-flow", LABEL_KIND: KIND_FINISH}
     container = {
@@ -105,7 +104,7 @@ def finish_job(task: str, uid: str, *, image: str, number: int, owner_reference:
             "name": job_name(uid),
             "labels": labels,
             "annotations": {ANNOTATION_TRY: str(number)},
-            "ownerReferences": [owner_reference],
+            "ownerReferences": [owner],
         },
         "spec": {
             "backoffLimit": 0,  # another try is the keeper's decision
@@ -123,7 +122,7 @@ def task_owner(metadata: Json) -> Json:
 
 def copy_owner(copy: Json) -> Json:
     """The owner of the finish Job of a deleted task: it goes when the copy goes."""
-    return owner_reference_of("v1", "ConfigMap", copy["metadata"]["name"], copy["metadata"]["uid"])
+    return owner_reference("v1", "ConfigMap", copy["metadata"]["name"], copy["metadata"]["uid"])
 
 
 def copy_of(metadata: Json, at: str) -> Json:
@@ -159,12 +158,12 @@ def read_copy(copy: Json) -> tuple[Json, str]:
     return metadata, str(copy["metadata"]["annotations"][ANNOTATION_DELETED])
 
 
-def notice_map(uid: str, made: Notice, owner_reference: Json) -> Json:
+def notice_map(uid: str, made: Notice, owner: Json) -> Json:
     """The ConfigMap that records one round of the notice of a deleted task; it goes when the copy goes."""
     return config_map(
         f"ips-notice-{uid}-{made.rounds}",
         labels={LABEL_KIND: KIND_NOTICE, LABEL_WORKFLOW_UID: uid},
-        owner_reference=owner_reference,
+        owner=owner,
         data={"notice.json": made.to_json()},
     )
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any
 
+from ips_flows.core.k8s.objects import Json
 from ips_flows.core.request.model import json_schema
 from ips_flows.core.rest.pagination import DEFAULT_LIMIT, LARGEST_LIMIT, LONGEST_SEARCH
 from ips_flows.core.rest.schemas import REF, schemas
-from ips_flows.core.task.task import STATUSES
+from ips_flows.core.task.workflow_status import STATUSES
 from ips_flows.core.version import __version__
-
-Json = dict[str, Any]
 
 REQUEST_EXAMPLE: Json = {
     "images": ["registry.example.com/team/app:1.2", "busybox:1.37"],

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from ips_flows.core.rest.responses import HttpError
 from ips_flows.core.rest.task_store import Snapshot
-from ips_flows.core.task.task import STATUSES
+from ips_flows.core.task.workflow_status import STATUSES
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 10, 100
 _LARGEST_OFFSET = 1_000_000_000

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_PROGRESS, LABEL_VERDICT, LABEL_WORKFLOW_UID
+from ips_flows.core.k8s import objects
+from ips_flows.core.k8s.objects import Json
 from ips_flows.core.rest.responses import encode_json
 from ips_flows.core.rest.trim import trim_details, trim_workflow
 from ips_flows.core.results.records import FailureLine
-from ips_flows.core.task import queue, task
+from ips_flows.core.task import queue, task, workflow_status
 from ips_flows.core.task.as_json import task_json
-from ips_flows.core.task.task import Status, Task
-
-Json = dict[str, Any]
+from ips_flows.core.task.task import Task
+from ips_flows.core.task.workflow_status import Status
 
 LIVE, DONE, JOBS, RESULTS = "live", "done", "jobs", "results"
 COLLECTIONS = (LIVE, DONE, JOBS, RESULTS)
@@ -39,7 +39,7 @@ class TaskRow:
         self.created_at: str = metadata.get("creationTimestamp") or ""
         self.status: Status = task.status_of(workflow)
         self.final = LABEL_VERDICT in (metadata.get("labels") or {})  # nothing of it changes any more
-        self.ended = self.final or task.is_finished(workflow)
+        self.ended = self.final or workflow_status.is_finished(workflow)
         self._task: partial[Task] | None = read
         self._body = b""
         self._text = ""
@@ -145,7 +145,7 @@ class TaskStore:
     def keep(self, workflow: Json) -> None:
         """A task that a collection has lost is there all the same: this is it, whole."""
         whole = trim_workflow(workflow)
-        if LABEL_VERDICT in (workflow["metadata"].get("labels") or {}):
+        if LABEL_VERDICT in objects.labels(workflow):
             self._facts[workflow["metadata"]["uid"]] = {"spec": whole["spec"], "status": whole["status"]}
             self._is_done({"metadata": whole["metadata"]})
         else:

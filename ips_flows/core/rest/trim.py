@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
+from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task.task import request_of
-from ips_flows.core.task.workflow_status import lost_drivers
-
-Json = dict[str, Any]
+from ips_flows.core.task.workflow_status import lost_drivers, nodes_of
 
 # A request may name ten thousand nodes, and a Workflow holds its whole course: neither is shown.
 _ASKED = (
@@ -47,6 +45,6 @@ def trim_details(workflow: Json) -> Json:
         },
         "status": {
             **{key: status[key] for key in _STATUS if key in status},
-            "nodes": lost_drivers(status.get("nodes") or {}),
+            "nodes": lost_drivers(nodes_of(workflow)),
         },
     }

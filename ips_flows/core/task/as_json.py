@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from ips_flows.core import clock
+from ips_flows.core.k8s.objects import Json
 from ips_flows.core.results.records import AttemptSummary
 from ips_flows.core.task.task import Task, estimated_end
-
-Json = dict[str, Any]
 
 BRIEF_FAILURES = 20
 

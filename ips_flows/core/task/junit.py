@@ -12,12 +12,13 @@ from xml.etree import ElementTree as ET
 
 from ips_flows.core.errors import IpsFlowError
 from ips_flows.core.escape import escape
-from ips_flows.core.results.results import ImageResult, Result
+from ips_flows.core.results.reasons import Result
+from ips_flows.core.results.results import ImageResult
 from ips_flows.core.task.task import Task
 
 
 @dataclass(frozen=True, slots=True)
-class TestSuite:
+class JUnitSuite:
     """A task, with its results, or why its end is not known. `mark` begins the names that are to be told apart."""
 
     name: str
@@ -25,7 +26,7 @@ class TestSuite:
     mark: str = ""
 
 
-def junit_report(suites: Iterable[TestSuite]) -> str:
+def junit_report(suites: Iterable[JUnitSuite]) -> str:
     """The XML document."""
     root = ET.Element("testsuites", name="ips-flow")
     for suite in suites:
@@ -36,7 +37,7 @@ def junit_report(suites: Iterable[TestSuite]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _element(told: TestSuite) -> ET.Element:
+def _element(told: JUnitSuite) -> ET.Element:
     suite = ET.Element("testsuite", name=escape(told.mark + told.name))
     match told.end:
         case IpsFlowError() as error:
@@ -63,7 +64,7 @@ def _add_task(suite: ET.Element, task: Task, mark: str) -> None:
             suite.append(_case(mark + node, name, image, borne=task.status == "completed"))
 
 
-def _add_error(suite: ET.Element, told: TestSuite, kind: str, message: str) -> None:
+def _add_error(suite: ET.Element, told: JUnitSuite, kind: str, message: str) -> None:
     """A case for what went wrong with the task as a whole, so that no report is green by chance."""
     case = ET.SubElement(suite, "testcase", classname=escape(f"{told.mark}task"), name=escape(told.name))
     ET.SubElement(case, "error", type=kind, message=escape(message))

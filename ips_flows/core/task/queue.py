@@ -14,9 +14,9 @@ from typing import Any
 
 from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_COLUMNS, ANNOTATION_DESCRIPTION, LIMIT_KEY
-from ips_flows.core.task.task import phase_of, priority_of, status_of
-
-Json = dict[str, Any]
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.task.task import priority_of, status_of
+from ips_flows.core.task.workflow_status import phase_of
 
 _NAMES_SHOWN = 5
 

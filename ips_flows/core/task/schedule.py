@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 
@@ -16,11 +16,12 @@ from ips_flows.core import clock, cron
 from ips_flows.core.constants import ANNOTATION_DUE, ANNOTATION_LATELY, LABEL_CRON_WORKFLOW
 from ips_flows.core.errors import UsageError
 from ips_flows.core.escape import escape
+from ips_flows.core.k8s import objects
+from ips_flows.core.k8s.objects import Json
 from ips_flows.core.results.records import Record
 from ips_flows.core.task import task
 from ips_flows.core.task.task import Task
 
-Json = dict[str, Any]
 Overlap = Literal["forbid", "replace", "allow"]
 
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
@@ -137,7 +138,7 @@ def read_schedule(cron_workflow: Json, workflows: Iterable[Json], now: datetime)
     made = [
         (_due(one), task.read_task(one))
         for one in workflows
-        if (one["metadata"].get("labels") or {}).get(LABEL_CRON_WORKFLOW) == name
+        if objects.labels(one).get(LABEL_CRON_WORKFLOW) == name
         and one["metadata"].get("namespace", "") == metadata.get("namespace", "")
     ]
     tasks = [one for _, one in made]
@@ -159,7 +160,7 @@ def read_schedule(cron_workflow: Json, workflows: Iterable[Json], now: datetime)
 
 def read_history(cron_workflow: Json) -> ScheduleHistory:
     """What a CronWorkflow remembers; nothing where someone else's hand wrote there."""
-    text = (cron_workflow["metadata"].get("annotations") or {}).get(ANNOTATION_LATELY)
+    text = objects.annotations(cron_workflow).get(ANNOTATION_LATELY)
     try:
         return ScheduleHistory.from_json(text) if text else ScheduleHistory()
     except ValidationError:
@@ -268,17 +269,13 @@ def _timing(spec: Json) -> Timing:
 
 def _problem(cron_workflow: Json) -> str:
     """What Argo says against a CronWorkflow."""
-    conditions = (cron_workflow.get("status") or {}).get("conditions") or ()
-    return "; ".join(
-        str(one.get("message") or one["type"])
-        for one in conditions
-        if one.get("type") in _PROBLEMS and one.get("status") == "True"
-    )
+    found = filter(None, (objects.true_condition(cron_workflow, kind) for kind in _PROBLEMS))
+    return "; ".join(str(one.get("message") or one["type"]) for one in found)
 
 
 def _due(workflow: Json) -> datetime | None:
     """When a task was due; None for one made by hand."""
-    text = (workflow["metadata"].get("annotations") or {}).get(ANNOTATION_DUE)
+    text = objects.annotations(workflow).get(ANNOTATION_DUE)
     try:
         return datetime.fromisoformat(text).astimezone(UTC) if text else None
     except ValueError:

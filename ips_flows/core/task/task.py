@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -24,6 +24,8 @@ from ips_flows.core.constants import (
     LABEL_VERDICT,
 )
 from ips_flows.core.errors import BadRequestError, NewerFormatError
+from ips_flows.core.k8s import objects
+from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.notice import Notice
 from ips_flows.core.plan.window import parse_window
 from ips_flows.core.results.attempts import PendingRetry, pending_retry, retry_history
@@ -38,39 +40,22 @@ from ips_flows.core.results.records import (
     failure_lines,
 )
 from ips_flows.core.results.results import NodeResult
-
-Json = dict[str, Any]
-RecordT = TypeVar("RecordT", bound=Record)
-Status = Literal["pending", "running", "completed", "failed", "cancelled"]
-
-STATUSES: tuple[Status, ...] = ("pending", "running", "completed", "failed", "cancelled")
-LABEL_PHASE = "workflows.argoproj.io/phase"  # set by Argo as soon as it has seen the Workflow
-
-_BY_PHASE: dict[str, Status] = {
-    "": "pending",
-    "Pending": "pending",
-    "Running": "running",
-    "Succeeded": "completed",
-    "Failed": "failed",
-    "Error": "failed",
-}
-_FINAL: dict[str, Status] = {"completed": "completed", "failed": "failed", "cancelled": "cancelled"}
-_FINISHED_PHASES = frozenset({"Succeeded", "Failed", "Error"})
-
-# What Argo says when a Workflow ends without our verdict, and what a person can do about it.
-_ACTIONABLE = (
-    (
-        "max-concurrent-tasks",
-        "ConfigMap ips-config lacks a usable max-concurrent-tasks: run `ips-flow doctor`",
-    ),
-    ("ips-config", "ConfigMap ips-config can't be read: run `ips-flow doctor`"),
-    ("workflowtemplate", "the templates of IPS Flow are missing or broken: run `ips-flow install`"),
-    ("deadline", "the task ran out of time before it could say more"),
-    ("max duration", "the task ran out of time before it could say more"),
-    ("shutdown", "stopped before it could say more"),
-    ("imagepull", "the image of a step can't be pulled: run `ips-flow doctor`"),
-    ("forbidden", "a step lacks a right: run `ips-flow doctor`"),
+from ips_flows.core.task.workflow_status import (
+    Status,
+    advice_on,
+    finished_at,
+    is_finished,
+    message_of,
+    parameters_of,
+    phase_of,
+    shutdown_of,
+    started_at,
+    status_by_phase,
 )
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+_FINAL: dict[str, Status] = {"completed": "completed", "failed": "failed", "cancelled": "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +123,7 @@ def images_of(request: Json) -> tuple[str, ...]:
 
 def is_task(workflow: Json) -> bool:
     """Whether a Workflow was made for a request."""
-    return (workflow["metadata"].get("labels") or {}).get(LABEL_TASK) == "true"
-
-
-def phase_of(workflow: Json) -> str:
-    """Argo's phase; for metadata alone, what Argo's label says."""
-    if "status" in workflow or "spec" in workflow:
-        return str((workflow.get("status") or {}).get("phase") or "")
-    return str((workflow["metadata"].get("labels") or {}).get(LABEL_PHASE) or "")
-
-
-def is_finished(workflow: Json) -> bool:
-    """Whether Argo is done with a Workflow."""
-    return phase_of(workflow) in _FINISHED_PHASES
+    return objects.labels(workflow).get(LABEL_TASK) == "true"
 
 
 def verdict_of(workflow: Json) -> Verdict | None:
@@ -163,12 +136,10 @@ def status_of(workflow: Json) -> Status:
     verdict = verdict_of(workflow)
     if verdict:
         return verdict.status
-    said = (workflow["metadata"].get("labels") or {}).get(LABEL_VERDICT)
+    said = objects.labels(workflow).get(LABEL_VERDICT)
     if said in _FINAL:  # a verdict that this program can't read
         return _FINAL[said]
-    if (workflow.get("spec") or {}).get("shutdown"):
-        return "cancelled"
-    return _BY_PHASE.get(phase_of(workflow), "running")
+    return "cancelled" if shutdown_of(workflow) else status_by_phase(workflow)
 
 
 def priority_of(workflow: Json) -> int:
@@ -198,7 +169,6 @@ def read_task(
     waves = wave_progress(plan, groups, verdict)
     ended = verdict is not None or is_finished(workflow)
     status = status_of(workflow)
-    argo = workflow.get("status") or {}
     past = verdict.retries if verdict else retry_history(plan, attempts, groups, ended=ended)
     return Task(
         name=metadata["name"],
@@ -210,8 +180,8 @@ def read_task(
         request=request_of(workflow),
         request_hash=_annotation(workflow, ANNOTATION_REQUEST_HASH),
         priority=priority_of(workflow),
-        started_at=(verdict.started_at if verdict else "") or argo.get("startedAt") or "",
-        finished_at=verdict.at if verdict else (argo.get("finishedAt") or "") if ended else "",
+        started_at=(verdict.started_at if verdict else "") or started_at(workflow),
+        finished_at=verdict.at if verdict else finished_at(workflow) if ended else "",
         plan=plan,
         verdict=verdict,
         notice=_record(Notice, workflow, ANNOTATION_NOTICE),
@@ -220,7 +190,7 @@ def read_task(
         failures=all_failures(plan, groups, results),
         results=results,
         message=_too_new(workflow) or _message(workflow, verdict, status, ended=ended),
-        shutdown=(workflow.get("spec") or {}).get("shutdown") or "",
+        shutdown=shutdown_of(workflow),
         queue_position=queue_position if status == "pending" else None,
         retry_count=max([0, *(one.attempt for one in groups), *(one.attempt for one in past)]),
         attempts=past,
@@ -269,7 +239,7 @@ def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: 
     error = _annotation(workflow, ANNOTATION_ERROR)
     if error:
         return error
-    said = str((workflow.get("status") or {}).get("message") or "")
+    said = message_of(workflow)
     if not ended:
         return ""
     if status == "cancelled":
@@ -278,8 +248,7 @@ def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: 
         )
     if status == "completed":
         return ""
-    lowered = said.lower()
-    advice = next((text for mark, text in _ACTIONABLE if mark in lowered), "")
+    advice = advice_on(said)
     if advice:
         return f"{advice} ({said})"
     return f"the Workflow ended without a verdict: {said or phase_of(workflow)}; see `ips-flow logs`"
@@ -287,10 +256,7 @@ def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: 
 
 def request_of(workflow: Json) -> Json:
     """The request of a Workflow: its argument, the UI form's plain arguments, or the columns of its metadata."""
-    parameters = {
-        one["name"]: one.get("value")
-        for one in ((workflow.get("spec") or {}).get("arguments") or {}).get("parameters") or []
-    }
+    parameters = parameters_of(workflow)
     text = parameters.pop("request", None)
     if text:
         return _object(text)
@@ -346,7 +312,7 @@ def _too_new(workflow: Json) -> str:
 
 
 def _annotation(thing: Json, key: str) -> str:
-    return str((thing["metadata"].get("annotations") or {}).get(key) or "")
+    return str(objects.annotations(thing).get(key) or "")
 
 
 def _reference(image: Any) -> str:

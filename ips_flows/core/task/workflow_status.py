@@ -1,13 +1,104 @@
-"""Drivers that were lost, as Argo tells of their pods in the status of a Workflow."""
+"""What Argo says of a Workflow: the only reader of the shape of its spec and status."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-Json = dict[str, Any]
+from ips_flows.core.k8s import objects
+from ips_flows.core.k8s.objects import Json
 
+Status = Literal["pending", "running", "completed", "failed", "cancelled"]
+
+STATUSES: tuple[Status, ...] = ("pending", "running", "completed", "failed", "cancelled")
+LABEL_PHASE = "workflows.argoproj.io/phase"  # set by Argo as soon as it has seen the Workflow
+TERMINATE = "Terminate"  # ends a Workflow without its exit handler
+STOP = "Stop"  # runs the exit handler
+
+_BY_PHASE: dict[str, Status] = {
+    "": "pending",
+    "Pending": "pending",
+    "Running": "running",
+    "Succeeded": "completed",
+    "Failed": "failed",
+    "Error": "failed",
+}
+_FINISHED_PHASES = frozenset({"Succeeded", "Failed", "Error"})
 _FAILED_ATTEMPT = "1"  # the exit code of a driver that worked its Job to the end
+
+# What Argo says when a Workflow ends without our verdict, and what a person can do about it.
+_ADVICE = (
+    (
+        "max-concurrent-tasks",
+        "ConfigMap ips-config lacks a usable max-concurrent-tasks: run `ips-flow doctor`",
+    ),
+    ("ips-config", "ConfigMap ips-config can't be read: run `ips-flow doctor`"),
+    ("workflowtemplate", "the templates of IPS Flow are missing or broken: run `ips-flow install`"),
+    ("deadline", "the task ran out of time before it could say more"),
+    ("max duration", "the task ran out of time before it could say more"),
+    ("shutdown", "stopped before it could say more"),
+    ("imagepull", "the image of a step can't be pulled: run `ips-flow doctor`"),
+    ("forbidden", "a step lacks a right: run `ips-flow doctor`"),
+)
+
+
+def phase_of(workflow: Mapping[str, Any]) -> str:
+    """Argo's phase; for metadata alone, what Argo's label says."""
+    if "status" in workflow or "spec" in workflow:
+        return str(_status(workflow).get("phase") or "")
+    return str(objects.labels(workflow).get(LABEL_PHASE) or "")
+
+
+def status_by_phase(workflow: Mapping[str, Any]) -> Status:
+    """The task's status as far as Argo's phase tells it; an unknown phase counts as running."""
+    return _BY_PHASE.get(phase_of(workflow), "running")
+
+
+def is_finished(workflow: Mapping[str, Any]) -> bool:
+    """Whether Argo is done with a Workflow."""
+    return phase_of(workflow) in _FINISHED_PHASES
+
+
+def shutdown_of(workflow: Mapping[str, Any]) -> str:
+    """`Stop` or `Terminate` where somebody asked for the Workflow's end; else an empty text."""
+    return str((workflow.get("spec") or {}).get("shutdown") or "")
+
+
+def is_stopped(workflow: Mapping[str, Any]) -> bool:
+    """Whether somebody asked the Workflow to stop."""
+    return bool(shutdown_of(workflow))
+
+
+def started_at(workflow: Mapping[str, Any]) -> str:
+    """When Argo started the Workflow, RFC 3339 UTC; empty while it has not."""
+    return str(_status(workflow).get("startedAt") or "")
+
+
+def finished_at(workflow: Mapping[str, Any]) -> str:
+    """When the Workflow ended, RFC 3339 UTC; empty while it has not."""
+    return str(_status(workflow).get("finishedAt") or "")
+
+
+def message_of(workflow: Mapping[str, Any]) -> str:
+    """Argo's message about the Workflow."""
+    return str(_status(workflow).get("message") or "")
+
+
+def advice_on(message: str) -> str:
+    """What a person can do about a message of Argo; empty where nothing is known."""
+    lowered = message.lower()
+    return next((text for mark, text in _ADVICE if mark in lowered), "")
+
+
+def parameters_of(workflow: Mapping[str, Any]) -> dict[str, Any]:
+    """The Workflow's arguments: name → value as it was submitted, not always a text."""
+    arguments = (workflow.get("spec") or {}).get("arguments") or {}
+    return {one["name"]: one.get("value") for one in arguments.get("parameters") or ()}
+
+
+def nodes_of(workflow: Mapping[str, Any]) -> Mapping[str, Json]:
+    """Argo's nodes by id."""
+    return _status(workflow).get("nodes") or {}
 
 
 def lost_drivers(nodes: Mapping[str, Json]) -> dict[str, Json]:
@@ -26,3 +117,7 @@ def attempt_of(node: Json) -> tuple[str, str]:
     """For which wave and which attempt a driver was started; '' where that is not said."""
     given = {one["name"]: str(one.get("value")) for one in (node.get("inputs") or {}).get("parameters") or ()}
     return given.get("wave", ""), given.get("attempt", "")
+
+
+def _status(workflow: Mapping[str, Any]) -> Mapping[str, Any]:
+    return workflow.get("status") or {}

@@ -22,6 +22,7 @@ from ips_flows.kube.client import Kube, workflows
 from ips_flows.kube.lease import NAME as LEASE
 from ips_flows.kube.lease import lease_path
 from ips_flows.operations import tasks
+from ips_flows.operations.cancel import cancel_task
 from ips_flows.operations.follow import follow
 from ips_flows.operations.install.manifests import (
     COMPONENTS,
@@ -211,7 +212,7 @@ def _cancel_all(kube: Kube, namespace: str, names: list[str], *, say: Say, timeo
     waiting = {name for name in names if task.status_of(tasks.workflow(kube, namespace, name)) == "pending"}
     for name in sorted(names, key=lambda name: name not in waiting):
         try:
-            tasks.cancel(kube, namespace, name)
+            cancel_task(kube, namespace, name)
         except TaskEndedError:  # by itself, at this moment
             continue
         say(f"task {name} is being cancelled")

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from ips_flows.core.constants import CONFIG_MAP, DEFAULT_IMAGE
-
-Json = dict[str, Any]
+from ips_flows.core.k8s.objects import Json
 
 # kind → (API root, plural, whether it belongs to a namespace)
 KINDS: dict[str, tuple[str, str, bool]] = {

@@ -10,7 +10,7 @@ import time
 from typing import Self
 
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.pods.evidence import is_terminal
+from ips_flows.core.pods.container_state import is_terminal
 from ips_flows.core.pods.pull_job import is_gated
 from ips_flows.kube.client import Kube, core
 from tests.scale.bench.kubelets import Kubelets

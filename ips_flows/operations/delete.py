@@ -1,0 +1,11 @@
+"""Deletes a task."""
+
+from __future__ import annotations
+
+from ips_flows.core.task.task import Task
+from ips_flows.kube.client import Kube, workflows
+
+
+def delete_task(kube: Kube, namespace: str, found: Task) -> bool:
+    """Delete a task's Workflow, and with it all that it owns; False when it was gone."""
+    return kube.delete(workflows(namespace, found.name), uid=found.uid)

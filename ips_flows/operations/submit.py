@@ -1,0 +1,127 @@
+"""Submits a request as the Workflow of a task."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ips_flows.core.constants import (
+    ANNOTATION_REQUEST_HASH,
+    CONFIG_MAP,
+    LIMIT_KEY,
+    TEMPLATE_PREWARM,
+)
+from ips_flows.core.errors import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    NameTakenError,
+    NotFoundError,
+    NotInstalledError,
+)
+from ips_flows.core.k8s import objects
+from ips_flows.core.k8s.objects import Json
+from ips_flows.core.task import queue as turns
+from ips_flows.core.task import task
+from ips_flows.core.task.task import Task
+from ips_flows.kube.client import Kube, core, workflows
+from ips_flows.operations.tasks import argo_errors, check_namespace
+
+if TYPE_CHECKING:
+    from ips_flows.core.request.model import PrewarmRequest
+
+_NAME_CHARACTERS = string.ascii_lowercase + string.digits
+_NAME_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A task and whether this submit made it; else one with the same request was there."""
+
+    task: Task
+    created: bool
+
+
+def submit_request(kube: Kube, namespace: str, request: PrewarmRequest, *, retry_of: str = "") -> Submission:
+    """Make the Workflow of a request. The same name with the same request gives the task that exists.
+
+    `retry_of` is the first task, where this one tries its failed nodes again.
+    Raises NotInstalledError where Argo, our templates, the settings or the namespace are missing,
+    and NameTakenError where the name belongs to another request.
+    """
+    from ips_flows.argo.task_workflow import task_workflow  # noqa: PLC0415  (hera takes 0.7 s)
+
+    check_installed(kube, namespace)
+    for _ in range(_NAME_TRIES):
+        name = request.name or generated_name()
+        manifest = task_workflow(request, name=name, namespace=namespace, retry_of=retry_of)
+        try:
+            with argo_errors(namespace):
+                made = kube.create(workflows(namespace), manifest)
+        except ConflictError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            if not request.name:
+                continue
+            return Submission(_same_or_taken(kube, namespace, name, manifest), created=False)
+        return Submission(task.read_task(made), created=True)
+    raise NameTakenError(f"{_NAME_TRIES} generated names were all taken", hint="Give the task a --name.")
+
+
+def check_installed(kube: Kube, namespace: str) -> None:
+    """Make sure that a task submitted to this namespace can run.
+
+    What these credentials may not read is taken for granted: a submitter needs no more than `create workflows`.
+    """
+    try:
+        with argo_errors(namespace):
+            kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"), metadata_only=True)
+    except NotFoundError as error:
+        check_namespace(kube, namespace)
+        raise NotInstalledError(
+            f"IPS Flow is not installed in namespace {namespace}: WorkflowTemplate {TEMPLATE_PREWARM} is missing",
+            hint=f"Run `ips-flow install -n {namespace}`, or name the namespace where it is with -n.",
+        ) from error
+    except ForbiddenError:
+        return
+    try:
+        settings = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+    except NotFoundError as error:
+        raise NotInstalledError(
+            f"ConfigMap {CONFIG_MAP} is missing in namespace {namespace}, so no task can start",
+            hint=f"Run `ips-flow install -n {namespace}`.",
+        ) from error
+    except ForbiddenError:
+        return
+    if turns.task_limit(settings) is None:
+        got = f"is {settings[LIMIT_KEY]!r}" if LIMIT_KEY in settings else "is missing"
+        raise NotInstalledError(
+            f"{LIMIT_KEY} in ConfigMap {CONFIG_MAP} of namespace {namespace} {got}, expected a number from 1",
+            hint=f"kubectl -n {namespace} patch configmap {CONFIG_MAP} --type merge "
+            f"""-p '{{"data":{{"{LIMIT_KEY}":"3"}}}}'""",
+        )
+
+
+def generated_name() -> str:
+    """A name for a task that was given none."""
+    return "warm-" + "".join(secrets.choice(_NAME_CHARACTERS) for _ in range(6))
+
+
+def _same_or_taken(kube: Kube, namespace: str, name: str, manifest: Json) -> Task:
+    """The task of that name if its request is the same."""
+    try:
+        found = kube.get(workflows(namespace, name))
+    except NotFoundError as error:
+        raise ApiError(f"task {name} was deleted at this very moment", hint="Submit again.") from error
+    wanted = manifest["metadata"]["annotations"][ANNOTATION_REQUEST_HASH]
+    if objects.annotations(found).get(ANNOTATION_REQUEST_HASH) != wanted:
+        what = (
+            "a task with another request" if task.is_task(found) else "a Workflow that is no task of IPS Flow"
+        )
+        raise NameTakenError(
+            f"name {name} is taken in namespace {namespace} by {what}",
+            hint="Submit under another --name.",
+        )
+    return task.read_task(found)
