@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 WEB = ROOT / "ips_flows" / "server" / "web"
 CHROMIUM = "/usr/bin/chromium"
 # Chromium tells of every answer above 399, and of every connection that breaks, as an error of the page.

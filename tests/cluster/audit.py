@@ -9,7 +9,7 @@ from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_CLEANED, ANNOTATION_NOTICE, ANNOTATION_VERDICT
 from ips_flows.core.request.model import PrewarmRequest, from_canonical
 from tests.cluster.conftest import Cluster
-from tests.cluster.watching import TaskWatch
+from tests.cluster.task_watch import TaskWatch
 
 # After these a kubelet may bring the image on its own: a pull that has begun is never broken off.
 _MAY_ARRIVE_LATER = ("Timeout", "Cancelled", "NodeLost", "Unknown", "RateLimited", "RegistryUnavailable")

@@ -26,11 +26,12 @@ from ips_flows.kube.client import Kube, core, jobs, workflows
 from ips_flows.operations import tasks
 from ips_flows.operations.install.manifests import SERVER_NAME
 from tests.cluster import processes
-from tests.cluster.watching import TaskWatch
-from tests.fakes.registry import FaultyRegistry, faulty_registry
-from tests.fakes.tarpit import Tarpit
+from tests.cluster.task_watch import TaskWatch
+from tests.fakes.faulty_registry import FaultyRegistry, faulty_registry
+from tests.fakes.silent_server import Tarpit
+from tests.support.paths import DEPLOY
 
-LOCAL = Path(__file__).resolve().parents[2] / "deploy" / "local"
+LOCAL = DEPLOY / "local"
 FREE_PORTS = range(5010, 5020)  # where the nodes speak plain HTTP, and nothing of the cluster listens
 TASK_SECONDS = 240
 _ASK_SECONDS = 60

@@ -10,7 +10,7 @@ from tests.cluster import faults
 from tests.cluster.audit import audit
 from tests.cluster.conftest import Cluster, via
 from tests.cluster.test_warming import request, tagged
-from tests.fakes.registry import FaultyRegistry
+from tests.fakes.faulty_registry import FaultyRegistry
 
 
 @pytest.mark.parametrize(("fault", "reason"), [("401", "Unauthorized"), ("404", "NotFound")])

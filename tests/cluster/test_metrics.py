@@ -19,13 +19,13 @@ from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster, via
 from tests.cluster.faults import keeper_pods
 from tests.cluster.test_warming import request, tagged
-from tests.fakes.receiver import receiving
-from tests.fakes.registry import FaultyRegistry
-from tests.prometheus import Prometheus, prometheus
+from tests.fakes.faulty_registry import FaultyRegistry
+from tests.fakes.webhook_receiver import receiving
+from tests.support.paths import ROOT
+from tests.support.prometheus import Prometheus, prometheus
 
 pytestmark = pytest.mark.alone  # what other tests do would be counted as well
 
-ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "deploy" / "components" / "monitoring"
 HOST = "10.201.0.1"  # the machine, as pods see it
 _COUNT_SECONDS = 60.0  # a change, a scrape, and a list if the watch breaks just then

@@ -17,7 +17,7 @@ from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.faults import kill_step, shut_down
 from tests.cluster.test_warming import request, tagged
-from tests.fakes.receiver import Receiver, Reply, certificate, receiving
+from tests.fakes.webhook_receiver import Receiver, Reply, certificate, receiving
 
 HOST = "10.201.0.1"  # the machine, as pods see it
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

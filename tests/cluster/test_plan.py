@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.cluster.conftest import Cluster, Outcome
-from tests.fakes import hub as fake
+from tests.fakes import token_registry as fake
 
 
 def tagged(reference: str) -> str:

@@ -16,7 +16,7 @@ from tests.cluster.audit import await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_lifecycle import _submit_form
 from tests.cluster.test_warming import request, tagged
-from tests.fakes.receiver import receiving
+from tests.fakes.webhook_receiver import receiving
 
 pytestmark = pytest.mark.alone
 

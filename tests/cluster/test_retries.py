@@ -18,9 +18,9 @@ from ips_flows.core.request.model import parse_request
 from ips_flows.kube.client import jobs, workflows
 from tests.cluster.audit import audit
 from tests.cluster.conftest import Cluster, via
+from tests.cluster.task_watch import TaskWatch
 from tests.cluster.test_warming import request, tagged
-from tests.cluster.watching import TaskWatch
-from tests.fakes.registry import FaultyRegistry
+from tests.fakes.faulty_registry import FaultyRegistry
 
 _LATE_SECONDS = 4  # how much later than the delay Argo may start an attempt
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ from ips_flows.kube.client import core, jobs, workflows
 from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_warming import tagged
+from tests.support.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 _SECONDS = 180
 
 

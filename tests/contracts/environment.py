@@ -12,8 +12,9 @@ from ips_flows.cli.main import cli
 from ips_flows.operations.install.manifests import COMPONENTS, load_manifests
 from tests.contracts.console import typed
 from tests.contracts.literals import environment_reads
-from tests.contracts.rbac import DEPLOY, manifests
+from tests.contracts.rbac import manifests
 from tests.contracts.verbs import commands
+from tests.support.paths import DEPLOY
 
 Json = dict[str, Any]
 

@@ -6,12 +6,12 @@ import ast
 import functools
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 _CODE = ("ips_flows", "steps")
 _YAML = ("templates", "deploy/base", "deploy/components")
 _PREFIX = "ips-flow.io/"

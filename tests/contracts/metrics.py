@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,10 +10,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contracts.serving import Served, served
+from tests.support.paths import DEPLOY
 
 Json = dict[str, Any]
 
-_COMPONENTS = Path(__file__).resolve().parents[2] / "deploy" / "components"
+_COMPONENTS = DEPLOY / "components"
 
 
 def metrics() -> Json:

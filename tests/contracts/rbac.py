@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ips_flows.operations.install.manifests import COMPONENTS, load_manifests
+from tests.support.paths import DEPLOY
 
 Json = dict[str, Any]
-
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
 def rbac() -> Json:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ips_flows.kube.client import Kube
 from tests.contracts.wording import unfolded, without_text
-from tests.fakes.semantics import field_selects, json_patch, merge_patch, selects
+from tests.fakes.apiserver_semantics import field_selects, json_patch, merge_patch, selects
 
 Json = dict[str, Any]
 

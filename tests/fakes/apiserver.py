@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.fakes.semantics import field_selects, json_patch, merge_patch, selects
+from tests.fakes.apiserver_semantics import field_selects, json_patch, merge_patch, selects
 
 Json = dict[str, Any]
 

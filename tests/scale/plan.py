@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.fakes import hub as fake
+from tests.fakes import token_registry as fake
 from tests.fakes.apiserver import ApiServer, running
-from tests.fakes.hub import Hub, Ware
+from tests.fakes.token_registry import Hub, Ware
 from tests.scale.measuring import measured
 
 _LISTED = 50

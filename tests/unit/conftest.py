@@ -16,8 +16,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from ips_flows.kube.client import Kube
 from tests.fakes.apiserver import ApiServer, running
-from tests.unit.rights import granted, needed
-from tests.unit.stage import Stage
+from tests.support.rbac import granted, needed
+from tests.support.step_harness import Stage
 
 set_hypothesis_home_dir("/tmp/ips-flow-hypothesis")  # noqa: S108  (outside the work tree)
 settings.register_profile(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,9 @@ from ips_flows import PrewarmRequest, submit, wait
 from ips_flows.core.errors import BadRequestError, NameTakenError, NotFoundError, WaitTimeoutError
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import completes, on_submit
+from tests.support.paths import README
 
 pytestmark = pytest.mark.usefixtures("shell")
-README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def request(**fields: object) -> PrewarmRequest:

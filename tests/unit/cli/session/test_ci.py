@@ -1,0 +1,237 @@
+"""What the command line does for pipelines: exit codes, folded logs, reports, a cancel when the job is ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ips_flows.argo.submit import submit_template
+from ips_flows.cli.main import run
+from ips_flows.cli.session import ci
+from tests.fakes.apiserver import ApiServer, Fault
+from tests.fakes.argo import Argo, completes, fails, on_submit
+from tests.support.rbac import EXECUTOR, granted, needed
+from tests.unit.cli.test_main import process
+
+pytestmark = pytest.mark.usefixtures("shell")
+RUN = ("run", "--image", "busybox:1", "--name", "a")
+
+
+# -- folds
+
+
+@pytest.mark.parametrize(
+    ("environment", "begin", "end"),
+    [
+        ({"GITHUB_ACTIONS": "true"}, "::group::task a\n", "::endgroup::\n"),
+        ({"GITLAB_CI": "true"}, ":ips_flow\r\x1b[0Ktask a\n", ":ips_flow\r\x1b[0K\n"),
+    ],
+)
+def test_what_is_followed_is_folded(
+    server: ApiServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    begin: str,
+    end: str,
+) -> None:
+    """The lines of the task stand between the marks, its end behind them."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    on_submit(server, completes)
+    assert run(list(RUN)) == 0
+    err = capsys.readouterr().err
+    assert err.index(begin) < err.index("a: planned 1 node") < err.index(end)
+    assert err.endswith(end)
+
+
+def test_elsewhere_nothing_is_folded() -> None:
+    """A variable that says something else is no CI system."""
+    assert ci.log_group("t", {"GITHUB_ACTIONS": "false", "CI": "true"}) is None
+
+
+# -- reports
+
+
+def test_a_report_of_a_followed_task(
+    server: ApiServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A folder that is not there is made; `wait` writes one of several tasks."""
+    on_submit(server, fails)
+    file = tmp_path / "reports" / "a.xml"
+    assert run([*RUN, "--junit", str(file)]) == 1
+    assert ET.parse(file).getroot().get("failures") == "1"  # noqa: S314  (ours)
+    on_submit(server, completes)
+    assert run(["run", "--image", "busybox:1", "--name", "b"]) == 0
+    assert run(["wait", "a", "b", "--junit", str(file)]) == 1
+    root = ET.parse(file).getroot()  # noqa: S314  (ours)
+    assert [suite.get("name") for suite in root] == ["a", "b"]
+    assert run(["wait", "b", "--junit", str(file)]) == 0
+    capsys.readouterr()
+    assert run(["wait", "b", "--junit", "/proc/nowhere/x.xml"]) == 2
+    assert "--junit /proc/nowhere/x.xml: can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", [("--junit", "x.xml"), ("--cancel-on-exit",), ("--cancel-with", "w")])
+def test_who_does_not_follow_has_no_use_for_it(
+    capsys: pytest.CaptureFixture[str], flag: tuple[str, ...]
+) -> None:
+    """It is said before anything is submitted."""
+    assert run([*RUN, "--detach", *flag]) == 2
+    assert f"--detach leaves the task to itself, so {flag[0]} has nothing to do" in capsys.readouterr().err
+
+
+# -- exit codes
+
+
+def test_get_exits_like_run(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """124 while the task goes on; without the flag 0 whatever the task is."""
+    assert run([*RUN, "--detach"]) == 0
+    assert run(["get", "a", "--exit-code"]) == 124
+    fails(Argo(server, "a"))
+    assert run(["get", "a", "--exit-code"]) == 1
+    assert run(["get", "a", "--exit-code", "-w"]) == 1
+    assert run(["get", "a"]) == 0
+    capsys.readouterr()
+
+
+# -- the request from elsewhere
+
+
+def test_a_request_in_the_environment(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `ips-submit` hands it over; its errors say where it stands. A FILE goes before it."""
+    monkeypatch.setenv("IPS_FLOW_REQUEST", json.dumps({"images": ["busybox:1"], "priority": 7}))
+    assert run(["run", "--detach", "--name-from", "uid/key"]) == 0
+    (name,) = [key[2] for key in server.store.objects if key[0] == "workflows"]
+    assert name.startswith("from-")
+    assert server.get("workflows", name)["spec"]["priority"] == 7
+    assert run(["run", "--detach", "--name-from", "uid/key"]) == 0
+    assert run(["run", "--detach", "--name-from", "uid/other"]) == 0
+    assert len([key for key in server.store.objects if key[0] == "workflows"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "--request", "images: [A]"), "--request:1:10"),
+        (("run", "x.yaml", "--request", "images: [a]"), "give one of them"),
+        (("run", "--image", "a", "--name", "x", "--name-from", "y"), "give one of them"),
+    ],
+)
+def test_requests_that_are_refused(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    """Two of one thing, and what is no request."""
+    assert run(list(words)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_role_of_submit_grants_what_it_does_and_no_more(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Submit, follow, find again, cancel: each right of the step's ServiceAccount is used, and no other is needed."""
+    words = submit_template().to_dict()["spec"]["templates"][0]["container"]
+    monkeypatch.setenv("IPS_FLOW_REQUEST", '{"images": ["busybox:1"]}')
+    monkeypatch.setenv("IPS_FLOW_NAMESPACE", "warm")
+    command = [*words["command"], *words["args"]][1:]
+    on_submit(server, completes)
+    assert run(command) == 0
+    assert run(command) == 0
+    monkeypatch.setenv("IPS_FLOW_REQUEST", '{"images": ["busybox:2"]}')
+    with process(*command[:-1], "another", until="in the queue") as one:
+        one.terminate()
+        server.await_call("PATCH .*/workflows/from-")
+    assert needed(server.calls) | EXECUTOR == granted("ips-flow-submit")
+
+
+# -- an end from outside
+
+
+@contextmanager
+def following(*flags: str) -> Iterator[subprocess.Popen[str]]:
+    """`run` in a process of its own, which follows a task that waits."""
+    with process(*RUN, *flags, until="in the queue") as one:
+        yield one
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_is_ended_cancels_its_task(server: ApiServer, number: signal.Signals) -> None:
+    """With --cancel-on-exit: the task is cancelled, its end is told, and the code is 3."""
+    with following("--cancel-on-exit") as process:
+        process.send_signal(number)
+        argo = Argo(server, "a")
+        argo.wait_for(lambda workflow: workflow["spec"].get("shutdown") == "Terminate")
+        argo.verdict({}, stopped=True)
+        argo.phase("Failed")
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "this command is to end, so task a is cancelled" in err
+    assert "cancelled" in out
+
+
+@pytest.mark.parametrize("how", ["goes on", "stopped", "deleted", "gone"])
+def test_a_step_of_a_workflow_is_ended(server: ApiServer, how: str) -> None:
+    """Only where the Workflow itself was stopped or deleted is its task cancelled; else another pod follows it."""
+    if how != "gone":
+        outer: dict[str, Any] = {"metadata": {"name": "outer"}, "spec": {}}
+        if how == "stopped":
+            outer["spec"]["shutdown"] = "Stop"
+        if how == "deleted":
+            outer["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        server.put("workflows", outer)
+    with following("--cancel-with", "outer") as process:
+        process.send_signal(signal.SIGTERM)
+        if how != "goes on":
+            argo = Argo(server, "a")
+            argo.wait_for(lambda workflow: workflow["spec"].get("shutdown") == "Terminate")
+            argo.verdict({}, stopped=True)
+            argo.phase("Failed")
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == (143 if how == "goes on" else 3), err
+    assert ("shutdown" in server.get("workflows", "a")["spec"]) == (how != "goes on")
+
+
+def test_a_task_that_was_faster_than_its_cancel(server: ApiServer) -> None:
+    """Its true end counts."""
+
+    def completed_meanwhile(method: str, path: str) -> bool:
+        if method != "PATCH" or "/workflows/a" not in path:
+            return False
+        completes(Argo(server, "a"))
+        return True
+
+    with following("--cancel-on-exit") as process:
+        conflict = {
+            "kind": "Status",
+            "status": "Failure",
+            "reason": "Conflict",
+            "message": "it changed",
+            "code": 409,
+        }
+        server.faults.append(Fault(completed_meanwhile, 409, conflict, 1))
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "task a was faster: it has ended" in err
+
+
+def test_an_end_before_there_is_a_task_waits_for_it() -> None:
+    """What was submitted at that very moment is not forgotten: the interrupt comes when it can be cancelled."""
+    with ci.signal_guard(wanted=True) as end:
+        signal.raise_signal(signal.SIGTERM)
+        assert end.came
+        with pytest.raises(KeyboardInterrupt):
+            end.ready()
+    with ci.signal_guard(wanted=True) as end:
+        end.ready()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -1,0 +1,660 @@
+"""The keeper against the fake API server; a stand-in for Kubernetes runs its finish Jobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ips_flows.controller import keeper as module
+from ips_flows.controller.keeper import Keeper, KeeperIntervals
+from ips_flows.core import clock
+from ips_flows.core.constants import (
+    ANNOTATION_CLEANED,
+    ANNOTATION_NOTICE,
+    ANNOTATION_PLAN,
+    ANNOTATION_VERDICT,
+    ANNOTATION_WEBHOOK,
+    LABEL_TASK,
+    LABEL_WORKFLOW_UID,
+)
+from ips_flows.core.notice import notice
+from ips_flows.core.notice.notice import Notice, Webhook
+from ips_flows.core.reconcile import decide
+from ips_flows.core.reconcile.finish_job import copy_of, finish_job
+from ips_flows.core.results.reasons import Result
+from ips_flows.core.results.records import Verdict
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
+from ips_flows.kube.client import Kube
+from ips_flows.operations.install.manifests import COMPONENTS, load_manifests
+from ips_flows.webhook.delivery import DeliveryIO
+from steps.context import StepContext
+from steps.finish import finish
+from steps.finish import notify as notice_step
+from tests.fakes.apiserver import ApiServer, _StatusError, running
+from tests.fakes.webhook_receiver import Receiver, Reply, receiving
+from tests.support import kube_objects
+from tests.support.kube_objects import GOOD
+from tests.support.rbac import needed
+from tests.support.step_harness import TASK, Stage
+
+AT = "2026-01-01T00:00:00Z"
+PULLED = NodeResult((ImageResult(Result.PULLED, seconds=1.0, bytes=5),), AT)
+QUICK = KeeperIntervals(tick=0.01, look=0.02, pods=0.02, relist=0.5, lease=0.1, stale=5.0, stuck=5.0)
+
+
+class Jobs:
+    """What Kubernetes does with finish Jobs: runs each once, and says how it ended.
+
+    `fail` makes the next ones fail; an `old` image knows no notices.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.started: list[str] = []
+        self.fail = 0
+        self.old = False
+        self._seen: set[str] = set()
+        stage.server.on_change = self._changed
+
+    def _changed(self, kind: str, item: Any) -> None:
+        metadata = item["metadata"]
+        if (
+            kind == "jobs"
+            and metadata["name"].startswith("ips-finish-")
+            and metadata["uid"] not in self._seen
+        ):
+            self._seen.add(metadata["uid"])
+            self.started.append(metadata["annotations"][decide.ANNOTATION_TRY])
+            threading.Thread(target=self._run, args=(item,), daemon=True).start()
+
+    def _run(self, job: Any) -> None:
+        task, uid = job["spec"]["template"]["spec"]["containers"][0]["args"]
+        if self.fail:
+            self.fail -= 1
+            condition = "Failed"
+        elif self.old:
+            condition = "Complete"
+        else:
+            assert finish.run(StepContext(self.stage.kube, task, uid), ()) == 0
+            condition = "Complete"
+        conditions = [{"type": condition, "status": "True", "lastTransitionTime": clock.stamp(clock.now())}]
+        self.stage.server.change("jobs", job["metadata"]["name"], {"status": {"conditions": conditions}})
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with running() as one:
+        for found in load_manifests("warm"):
+            if found["kind"] == "WorkflowTemplate":
+                one.put("workflowtemplates", found)
+        yield one
+
+
+@pytest.fixture
+def stage(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(decide, "FIRST_BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(decide, "COLLECTION_SECONDS", 0.0)
+    one = Stage(server, tmp_path, monkeypatch)
+    one.workflow({"metadata": {"labels": {LABEL_TASK: "true"}}})
+    return one
+
+
+@pytest.fixture
+def keep(stage: Stage) -> Iterator[Callable[..., Keeper]]:
+    """Starts keepers, and stops them at the end."""
+    started: list[Keeper] = []
+
+    def start(name: str = "a", *, begin: bool = True) -> Keeper:
+        # A connection of its own, as each process has.
+        one = Keeper(Kube.connect(str(stage.kubeconfig)), "warm", name, intervals=QUICK)
+        if begin:
+            one.start()
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        if one._threads[0].is_alive():
+            one.stop()
+
+
+def planned(stage: Stage) -> None:
+    """A task with a plan and the results of all its nodes."""
+    stage.planned(GOOD, nodes=["n1"])
+    summary = kube_objects.summary(eligible=1).model_copy(update={"images": (GOOD,)})
+    stage.workflow({"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
+    stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
+
+
+def end(stage: Stage, seconds_ago: float = 90) -> None:
+    """Argo is done with the Workflow, and its finish pod was lost."""
+    finished = clock.stamp(clock.now() - timedelta(seconds=seconds_ago))
+    labels = {"workflows.argoproj.io/phase": "Succeeded"}
+    stage.workflow({"metadata": {"labels": labels}, "status": {"phase": "Succeeded", "finishedAt": finished}})
+
+
+def until(server: ApiServer, holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Until something holds; looked at when an object changes, and often enough to notice calls that change none."""
+    end = time.monotonic() + seconds
+    with server.store.changed:
+        while not holds():
+            assert time.monotonic() < end, server.calls[-20:]
+            server.store.changed.wait(0.02)
+
+
+def marked(stage: Stage) -> bool:
+    return {ANNOTATION_VERDICT, ANNOTATION_CLEANED} <= stage.annotations().keys()
+
+
+def maps(server: ApiServer, prefix: str) -> list[str]:
+    names = [key[2] for key in server.store.objects if key[0] == "configmaps"]
+    return [name for name in names if name.startswith(prefix)]
+
+
+def copy_gone(server: ApiServer) -> bool:
+    """Whether the copy of a deleted task was deleted itself; the call alone may not have been answered yet."""
+    asked = any(call.startswith("DELETE") and "ips-deleted-" in call for call in server.calls)
+    return asked and not maps(server, "ips-deleted-")
+
+
+def verdicts(server: ApiServer) -> set[str]:
+    """Every verdict that any version of the task had."""
+    return {
+        Verdict.from_json(said).event_id
+        for _, _, kind, item in server.store.history
+        if kind == "workflows"
+        and (said := (item["metadata"].get("annotations") or {}).get(ANNOTATION_VERDICT))
+    }
+
+
+def finish_jobs(server: ApiServer) -> list[Any]:
+    return [item for key, item in server.store.objects.items() if key[0] == "jobs"]
+
+
+def test_a_task_whose_finish_pod_was_lost_is_finished(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
+) -> None:
+    """The keeper runs finish as a Job of the task's own image and ServiceAccount: one verdict, nothing left."""
+    planned(stage)
+    stored = {
+        "templates": [{"container": {"command": ["python", "-m", "steps.finish"], "image": "flow:own"}}]
+    }
+    stage.workflow({"status": {"storedWorkflowTemplateSpec": stored}})
+    end(stage)
+    jobs = Jobs(stage)
+    keep()
+    until(server, lambda: marked(stage))
+    assert stage.workflow()["metadata"]["labels"]["ips-flow.io/verdict"] == "completed"
+    assert len(verdicts(server)) == 1
+    assert jobs.started == ["1"]
+    (job,) = finish_jobs(server)
+    spec = job["spec"]["template"]["spec"]
+    assert (spec["containers"][0]["image"], spec["serviceAccountName"]) == ("flow:own", "ips-flow-finish")
+    assert job["metadata"]["name"] == f"ips-finish-{stage.uid}"
+    assert job["metadata"]["ownerReferences"][0]["uid"] == stage.uid
+
+
+@pytest.mark.parametrize("mark", [ANNOTATION_VERDICT, ANNOTATION_CLEANED, ANNOTATION_NOTICE])
+def test_finish_killed_before_a_mark(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver, mark: str
+) -> None:
+    """Whatever stage finish was killed before, the keeper's completes it, with the verdict there already is."""
+    planned(stage)
+    tells(stage, receiver)
+    patch = Kube.patch
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(self: Kube, path: str, body: Any, **options: Any) -> Any:
+        if isinstance(body, dict) and mark in (body.get("metadata", {}).get("annotations") or {}):
+            raise KilledError
+        return patch(self, path, body, **options)
+
+    with pytest.MonkeyPatch.context() as inner:
+        inner.setattr(Kube, "patch", killed)
+        with pytest.raises(KilledError):
+            finish.run(stage.context, ())
+    end(stage)
+    Jobs(stage)
+    keep()
+    until(server, lambda: marked(stage) and told(stage) is not None)
+    assert len(verdicts(server)) == 1
+    assert set(stage.results()) == {"n1"}
+    assert set(receiver.ids) == verdicts(server)
+    assert len(receiver.received) == (2 if mark == ANNOTATION_NOTICE else 1)  # it was sent, and nobody knows
+
+
+def test_a_task_that_ended_just_now_is_left_to_argo(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is done for a minute; then it is."""
+    monkeypatch.setattr(decide, "GRACE_SECONDS", 3600.0)
+    planned(stage)
+    end(stage)
+    Jobs(stage)
+    one = keep()
+    until(server, lambda: one.lease.held and sum(TASK in call for call in server.calls) > 3)
+    assert finish_jobs(server) == []
+    monkeypatch.setattr(decide, "GRACE_SECONDS", 60.0)
+    until(server, lambda: marked(stage))
+
+
+def test_a_failed_job_is_replaced(stage: Stage, server: ApiServer, keep: Callable[..., Keeper]) -> None:
+    """Each try has its number, and there is never more than one Job."""
+    planned(stage)
+    end(stage)
+    jobs = Jobs(stage)
+    jobs.fail = 2
+    keep()
+    until(server, lambda: marked(stage))
+    assert jobs.started == ["1", "2", "3"]
+    assert len(verdicts(server)) == 1
+
+
+def test_two_keepers_one_acts(stage: Stage, server: ApiServer, keep: Callable[..., Keeper]) -> None:
+    """The second one waits for the Lease, and takes over when the first has ended."""
+    jobs = Jobs(stage)
+    first = keep("a")
+    until(server, lambda: first.lease.held)
+    second = keep("b", begin=False)
+    acted: list[str] = []
+    second._finish_ended = lambda: acted.append("b")  # type: ignore[method-assign]
+    second.start()
+    planned(stage)
+    end(stage)
+    until(server, lambda: marked(stage))
+    assert (acted, jobs.started, second.lease.held) == ([], ["1"], False)
+    first.stop()
+    until(server, lambda: acted != [])
+    assert server.get("leases", "ips-keeper")["spec"]["holderIdentity"] == "b"
+
+
+def test_without_the_lease_nothing_is_done(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
+) -> None:
+    """A keeper that does not hold it only watches, and is ready all the same."""
+    lease = {"holderIdentity": "other", "leaseDurationSeconds": 3600, "renewTime": "x"}
+    server.put("leases", {"metadata": {"name": "ips-keeper"}, "spec": lease})
+    planned(stage)
+    end(stage)
+    one = keep()
+    until(server, lambda: sum("workflows" in call for call in server.calls) > 3)
+    assert (one.not_ready(), one.alive()) == ("", True)
+    assert {call.split()[0] for call in server.calls} == {"GET"}
+
+
+def test_a_restart_does_nothing_twice(stage: Stage, server: ApiServer, keep: Callable[..., Keeper]) -> None:
+    """A keeper that was killed in the middle has made a Job; the next one finds it by its name."""
+    planned(stage)
+    end(stage)
+    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": TASK, "uid": stage.uid}
+    server.put("jobs", finish_job(TASK, stage.uid, image="flow:1", number=1, owner=owner))
+    one = keep("b")
+    until(server, lambda: one.lease.held and sum("kind%3Dfinish" in call for call in server.calls) > 3)
+    assert not any(call.startswith("POST /apis/batch") for call in server.calls)
+    finish.run(stage.context, ())
+    calls = len(server.calls)
+    until(server, lambda: len(server.calls) > calls + 5)
+    assert not any(call.startswith(("POST /apis/batch", "DELETE")) for call in server.calls[calls:])
+
+
+def test_an_api_server_that_forgets_and_fails(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
+) -> None:
+    """A watch that is too old, 5xx and broken connections delay the work and lose none of it."""
+    planned(stage)
+    Jobs(stage)
+    one = keep()
+    until(server, lambda: not one.not_ready() and one.lease.held)
+    server.forget_history()
+    server.fail("GET .*(workflows|jobs)|POST .*jobs", 503, times=2)
+    server.fail("GET .*(workflows|leases)", 0, times=2)
+    end(stage)
+    until(server, lambda: marked(stage))
+    assert len(verdicts(server)) == 1
+    assert one.alive()
+
+
+def test_a_refusal_is_told_and_tried_again(
+    stage: Stage,
+    server: ApiServer,
+    keep: Callable[..., Keeper],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A missing right ends nothing but this round."""
+    planned(stage)
+    end(stage)
+    server.fail("GET .*workflows.watch|GET .*/workflows\\?", 403, "Forbidden", "no list", times=1)
+    server.fail("POST .*jobs", 403, "Forbidden", "no jobs", times=2)
+    Jobs(stage)
+    keep()
+    until(server, lambda: marked(stage))
+    assert any("no list" in str(getattr(record, "fields", "")) for record in caplog.records)
+    assert any("no jobs" in record.getMessage() for record in caplog.records)
+
+
+def test_a_task_deleted_before_its_verdict(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
+) -> None:
+    """What garbage collection leaves of it is deleted; then the copy goes too."""
+    planned(stage)
+    labels = {LABEL_WORKFLOW_UID: stage.uid, "ips-flow.io/kind": "pull"}
+    server.put("jobs", {"metadata": {"name": "straggler", "labels": labels}})
+    jobs = Jobs(stage)
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    server.remove("workflows", TASK)
+    until(server, lambda: jobs.started == ["1"])
+    until(
+        server, lambda: not [k for k in server.store.objects if k[0] == "configmaps" and k[2] != "ips-config"]
+    )
+    assert not [item for item in finish_jobs(server) if item["metadata"]["name"] == "straggler"]
+    copies = [
+        item for _, _, kind, item in server.store.history if item["metadata"]["name"].startswith("ips-del")
+    ]
+    assert copies[0]["metadata"]["labels"][LABEL_WORKFLOW_UID] == stage.uid
+    assert "ownerReferences" not in copies[0]["metadata"]
+    (job,) = finish_jobs(server)
+    assert job["metadata"]["ownerReferences"][0]["kind"] == "ConfigMap"
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_deleted_task_of_which_nothing_is_left(server: ApiServer, keep: Callable[..., Keeper]) -> None:
+    """Where garbage collection did all of it no Job is run."""
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    server.remove("workflows", TASK)
+    until(server, lambda: copy_gone(server))
+    assert finish_jobs(server) == []
+
+
+def test_a_deletion_that_a_dead_keeper_recorded(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
+) -> None:
+    """The copy outlives its keeper: the next one goes on with it."""
+    planned(stage)
+    metadata = stage.workflow()["metadata"]
+    server.put("configmaps", copy_of(metadata, AT))
+    server.remove("workflows", TASK)
+    Jobs(stage)
+    keep("b")
+    until(
+        server, lambda: not [k for k in server.store.objects if k[0] == "configmaps" and k[2] != "ips-config"]
+    )
+
+
+@pytest.fixture
+def receiver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """A receiver that webhooks may reach; rounds follow one another at once."""
+    monkeypatch.setattr(notice, "PAUSES", (0.0,))
+    monkeypatch.setattr(notice_step, "DELIVERY_IO", DeliveryIO(sleep=lambda _seconds: None))
+    networks = {"webhook-allowed-networks": "127.0.0.0/8"}
+    stage.server.change("configmaps", "ips-config", {"data": networks})
+    with receiving() as one:
+        yield one
+
+
+def tells(stage: Stage, receiver: Receiver) -> None:
+    """The task wants this receiver told, by its request and by its metadata, as `run` submits it."""
+    request = f'{{"images":["{GOOD}"],"webhookUrl":"{receiver.url}"}}'
+    annotations = {ANNOTATION_WEBHOOK: Webhook(url=receiver.url).to_json()}
+    parameters = [{"name": "request", "value": request}]
+    stage.workflow(
+        {"metadata": {"annotations": annotations}, "spec": {"arguments": {"parameters": parameters}}}
+    )
+
+
+def told(stage: Stage) -> Notice | None:
+    return notice.recorded_notice(stage.annotations())
+
+
+def test_a_notice_that_a_lost_finish_owed(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
+) -> None:
+    """It is sent once, with the verdict's id."""
+    planned(stage)
+    tells(stage, receiver)
+    end(stage)
+    jobs = Jobs(stage)
+    keep()
+    until(server, lambda: told(stage) is not None)
+    assert [(set(receiver.ids), receiver.events[0][1])] == [(verdicts(server), "task.completed")]
+    assert len(receiver.received) == 1
+    assert jobs.started == ["1"]
+
+
+def test_an_undelivered_notice_is_sent_again_until_it_is_taken(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
+) -> None:
+    """Argo's own finish found nobody there; each Job is another round of the same notice."""
+    planned(stage)
+    tells(stage, receiver)
+    receiver.will(*[Reply(503)] * 10)
+    assert finish.run(stage.context, ()) == 0
+    end(stage)
+    jobs = Jobs(stage)
+    keep()
+    until(server, lambda: bool((made := told(stage)) and made.final))
+    made = told(stage)
+    assert made
+    assert (made.outcome, made.rounds, made.tries) == ("delivered", 3, 11)
+    assert len(set(receiver.ids)) == 1
+    assert jobs.started == ["2", "3"]
+    assert len(verdicts(server)) == 1
+
+
+def test_between_two_rounds_nothing_is_asked(
+    stage: Stage,
+    server: ApiServer,
+    keep: Callable[..., Keeper],
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A notice that waits for its next try costs neither Jobs nor looks at its Workflow."""
+    monkeypatch.setattr(notice, "PAUSES", (60.0,))
+    planned(stage)
+    tells(stage, receiver)
+    receiver.otherwise = Reply(503)
+    assert finish.run(stage.context, ()) == 0
+    end(stage)
+    Jobs(stage)
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    calls = len(server.calls)
+    until(server, lambda: sum("kind%3Ddeleted" in call for call in server.calls[calls:]) > 5)
+    assert finish_jobs(server) == []
+    assert not any(TASK in call for call in server.calls[calls:])
+    # Its time comes.
+    monkeypatch.setattr(notice, "PAUSES", (0.0,))
+    receiver.otherwise = Reply(200)
+    until(server, lambda: bool((made := told(stage)) and made.final))
+
+
+def test_an_image_that_knows_no_notices(
+    stage: Stage,
+    server: ApiServer,
+    keep: Callable[..., Keeper],
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its Job succeeds and tells nobody; the next one comes after a pause of minutes, not at once."""
+    monkeypatch.setattr(notice, "PAUSES", (60.0,))
+    planned(stage)
+    tells(stage, receiver)
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as inner:
+        inner.setattr(notice_step, "send_notice", killed)
+        with pytest.raises(KilledError):
+            finish.run(stage.context, ())
+    end(stage)
+    jobs = Jobs(stage)
+    jobs.old = True
+    keep()
+    until(server, lambda: jobs.started == ["1"] and decide.is_over(finish_jobs(server)[0]))
+    calls = len(server.calls)
+    until(server, lambda: sum("kind%3Dfinish" in call for call in server.calls[calls:]) > 5)
+    assert jobs.started == ["1"]
+    assert not any(TASK in call for call in server.calls[calls:])
+    monkeypatch.setattr(notice, "PAUSES", (0.0,))
+    jobs.old = False
+    until(server, lambda: told(stage) is not None)
+    assert jobs.started == ["1", "2"]
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("down_for", [0, 6])
+def test_a_deleted_task_is_told_once(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver, down_for: int
+) -> None:
+    """Nobody wrote its verdict: one event task.cancelled, whose id follows from the task; then the copy goes."""
+    planned(stage)
+    tells(stage, receiver)
+    made = stage.workflow()["metadata"]["creationTimestamp"]
+    receiver.will(*[Reply(500)] * down_for)
+    jobs = Jobs(stage)
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    server.remove("workflows", TASK)
+    until(server, lambda: copy_gone(server))
+    assert receiver.events == [(f"{stage.uid}-{made}-cancelled", "task.cancelled")]
+    assert len(receiver.received) == down_for + 1
+    assert len(jobs.started) == (2 if down_for else 1)
+    records = [server.get("configmaps", name) for name in maps(server, "ips-notice-")]
+    assert {one["metadata"]["ownerReferences"][0]["name"] for one in records} == {f"ips-deleted-{stage.uid}"}
+
+
+def test_a_task_deleted_after_its_verdict(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
+) -> None:
+    """What was still owed is told as the verdict said it, under its id."""
+    planned(stage)
+    tells(stage, receiver)
+    receiver.will(*[Reply(500)] * 4)
+    assert finish.run(stage.context, ()) == 0
+    Jobs(stage)
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    server.remove("workflows", TASK)
+    until(server, lambda: copy_gone(server))
+    assert set(receiver.ids) == verdicts(server)
+    assert [event for _, event in receiver.events] == ["task.completed"]
+
+
+def test_a_task_deleted_after_its_notice(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
+) -> None:
+    """Nothing is owed any more, so nothing is remembered."""
+    planned(stage)
+    tells(stage, receiver)
+    assert finish.run(stage.context, ()) == 0
+    one = keep()
+    until(server, lambda: one.lease.held and not one.not_ready())
+    server.remove("workflows", TASK)
+    calls = len(server.calls)
+    until(server, lambda: sum("kind%3Ddeleted" in call for call in server.calls[calls:]) > 3)
+    assert not any(call.startswith("POST /api/v1") for call in server.calls)
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.usefixtures("stage")
+@pytest.mark.parametrize(
+    ("gone", "ready", "freed"), [(True, False, True), (False, False, True), (False, True, False)]
+)
+def test_step_pods_of_lost_nodes(
+    server: ApiServer, keep: Callable[..., Keeper], gone: bool, ready: bool, freed: bool
+) -> None:
+    """A step pod that should have gone is deleted for good where its node can't say so; others are left alone."""
+    node = kube_objects.node("n1", ready=ready)
+    if not gone:
+        server.put("nodes", node, namespace="")
+    for name, labels, stamp in (
+        ("stuck", {"ips-flow.io/step": "drive"}, AT),
+        ("fine", {"ips-flow.io/step": "drive"}, None),
+        ("foreign", {}, AT),
+    ):
+        metadata = {"name": name, "labels": labels, **({"deletionTimestamp": stamp} if stamp else {})}
+        server.put("pods", {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {}})
+    one = keep()
+    until(server, lambda: one.lease.held and sum("pods" in call for call in server.calls) > 6)
+    left = {key[2] for key in server.store.objects if key[0] == "pods"}
+    assert left == ({"fine", "foreign"} if freed else {"stuck", "fine", "foreign"})
+
+
+def test_a_keeper_that_comes_late_starts_few_jobs(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many old tasks without a verdict do not become as many Jobs at once."""
+    monkeypatch.setattr(module, "_MOST_JOBS", 2)
+    end(stage)
+    workflow = stage.workflow()
+    for number in range(5):
+        metadata = workflow["metadata"] | {"name": f"t{number}", "uid": f"uid-{number}"}
+        server.put("workflows", workflow | {"metadata": metadata})
+    one = keep()
+    until(server, lambda: one.lease.held and sum("kind%3Dfinish" in call for call in server.calls) > 5)
+    assert len(finish_jobs(server)) == 2
+
+
+def test_a_job_that_the_cluster_refuses_keeps_no_other_task_waiting(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An admission policy may refuse the old image of some tasks for ever: those after them are finished."""
+    monkeypatch.setattr(module, "_MOST_JOBS", 1)
+    planned(stage)
+    end(stage)
+    workflow = stage.workflow()
+    for number in range(2):
+        old = {"name": f"old-{number}", "uid": f"old-{number}", "creationTimestamp": AT, "annotations": {}}
+        server.put("workflows", workflow | {"metadata": workflow["metadata"] | old})
+
+    def refuse(kind: str, item: Any) -> Any:
+        if kind == "jobs" and item["metadata"]["name"].startswith("ips-finish-old"):
+            raise _StatusError(403, "Forbidden", "admission webhook denied the request: old image")
+        return item
+
+    server.admit = refuse
+    Jobs(stage)
+    keep()
+    until(server, lambda: marked(stage), 5)
+
+
+def test_the_role_grants_what_the_keeper_does_and_no_more(
+    stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
+) -> None:
+    """Every right of the server's ServiceAccount is used, and no other is needed."""
+    jobs: list[Any] = []
+    server.on_change = lambda kind, item: jobs.append(item) if kind == "jobs" else None
+    end(stage)
+    pod = {"metadata": {"name": "p", "labels": {"ips-flow.io/step": "drive"}, "deletionTimestamp": AT}}
+    server.put("pods", pod | {"spec": {"nodeName": "n1"}})
+    keep()
+    until(server, lambda: len(jobs) == 1)
+    conditions = [{"type": "Failed", "status": "True", "lastTransitionTime": AT}]
+    server.change("jobs", jobs[0]["metadata"]["name"], {"status": {"conditions": conditions}})
+    until(server, lambda: any(call.startswith("DELETE /apis/batch") for call in server.calls))
+    server.remove("workflows", TASK)
+    until(server, lambda: copy_gone(server))
+    until(server, lambda: any(call.startswith("PATCH") for call in server.calls))
+    roles = [one for one in load_manifests("warm", components=COMPONENTS) if one["kind"] == "Role"]
+    (role,) = [one for one in roles if one["metadata"]["name"] == "ips-flow-server"]
+    granted = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert needed(server.calls) == granted | {("", "nodes", "get")}

@@ -1,0 +1,62 @@
+"""The README's words on the REST API, tried."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from ips_flows.core.rest.openapi import document
+from ips_flows.kube.client import Kube
+from tests.fakes.apiserver import ApiServer
+from tests.support.paths import README
+from tests.support.rest_harness import TOKEN, Rest, serving
+
+
+@pytest.fixture
+def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
+    with serving(server, kube) as one:
+        yield one
+
+
+def section() -> str:
+    text = README.read_text(encoding="utf-8")
+    return text[text.index("### REST API") : text.index("### Webhooks")]
+
+
+def transcript() -> list[tuple[str, str]]:
+    """The commands of the section, each with what it prints there."""
+    block = re.findall(r"```console\n(.*?)```", section(), re.DOTALL)[0]
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    return [(command, printed) for command, _, printed in (part.partition("\n") for part in parts)]
+
+
+def test_the_commands_do_what_is_shown(rest: Rest) -> None:
+    """Each one, in order, against a server; what is not shown is only not empty."""
+    environment = {**os.environ, "IPS_FLOW_SERVER": f"http://127.0.0.1:{rest.port}", "TOKEN": TOKEN}
+    (first, _), *others = transcript()
+    assert first.startswith("TOKEN=$(kubectl create token ")
+    assert len(others) == 5
+    rest.await_list(lambda _: True)
+    for command, shown in others:
+        done = subprocess.run(
+            ["bash", "-c", command], env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stdout == shown if shown else done.stdout.startswith('{"taskId":"nightly"'), command
+        if not shown:
+            rest.await_list(lambda one: one["total"] == 1)
+
+
+def test_every_route_is_told_of() -> None:
+    """The table has each route of the API, and no other."""
+    told = set(re.findall(r"`(GET|POST|DELETE) ([^`?]*)[^`]*`", section()))
+    served = {
+        (method.upper(), path)
+        for path, found in document()["paths"].items()
+        for method in found
+        if method != "parameters"
+    }
+    assert told == served

@@ -1,0 +1,144 @@
+"""Whatever finish is lost before, and whoever deletes what, nothing stays behind: the keeper round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ips_flows.core import clock
+from ips_flows.core.constants import ANNOTATION_CLEANED, ANNOTATION_VERDICT, group_name
+from ips_flows.core.errors import ApiError, ForbiddenError
+from ips_flows.core.reconcile import decide
+from ips_flows.core.reconcile.finish_job import copy_name
+from ips_flows.kube.lease import Lease
+from steps.context import ReplacePodError
+from steps.finish import finish
+from tests.fakes.kubelets import Cluster, Play
+from tests.support import keeper_harness
+from tests.support.kube_objects import GOOD
+from tests.support.step_harness import TASK, Stage
+
+NODES = ["n1", "n2"]
+MARKS = (ANNOTATION_VERDICT, ANNOTATION_CLEANED)
+
+
+@pytest.fixture
+def driven(whole: Stage) -> Iterator[Stage]:
+    """A task whose driver has ended well: its Job, its plan and its results are there."""
+    whole.announced(GOOD, nodes=NODES)
+    with Cluster(whole.server, NODES):
+        assert whole.drive() == 0
+        yield whole
+
+
+def marks(stage: Stage) -> dict[str, Any]:
+    return {key: value for key, value in stage.annotations().items() if key in MARKS}
+
+
+def long_ago() -> str:
+    return clock.stamp(clock.now() - timedelta(seconds=decide.GRACE_SECONDS + 1))
+
+
+def assert_kept(stage: Stage) -> None:
+    """The keeper has brought the task to its true end, with one Job that had one try; nothing is left."""
+    assert stage.verdict().status == "completed"
+    assert set(marks(stage)) == set(MARKS)
+    assert set(keeper_harness.left(stage)) == {"results"}
+    (job,) = keeper_harness.finish_jobs(stage)
+    assert job["metadata"]["annotations"][decide.ANNOTATION_TRY] == "1"
+
+
+@pytest.mark.parametrize(
+    ("call", "resource", "verb", "judged"),
+    [
+        ("GET .*/pods", "pods", "list", False),  # waits for the drivers
+        ("GET .*/configmaps", "configmaps", "list", False),  # folds the results
+        ("PATCH .*/workflows/", "workflows", "patch", False),  # writes the verdict
+        ("DELETE .*/jobs/", "jobs", "delete", True),  # deletes what is left
+        ("DELETE .*/configmaps", "configmaps", "deletecollection", True),
+    ],
+)
+def test_finish_is_lost_in_each_stage(
+    driven: Stage, monkeypatch: pytest.MonkeyPatch, call: str, resource: str, verb: str, judged: bool
+) -> None:
+    """The keeper completes what is missing; a verdict that was there already stays the only one."""
+    monkeypatch.setattr(finish, "_REFUSED_SECONDS", 0.0)
+    driven.server.forbid(call, verb, resource)
+    with pytest.raises(ForbiddenError, match=f"me may not {verb} {resource}"):
+        driven.finish()
+    driven.server.faults.clear()
+    before = marks(driven)
+    assert set(before) == ({ANNOTATION_VERDICT} if judged else set())
+    keeper_harness.argo_ends(driven, finished_at=long_ago())
+    keeper_harness.look(driven, keeper_harness.keeper(driven))
+    assert keeper_harness.run_jobs(driven) == [keeper_harness.OWN]
+    assert before.items() <= marks(driven).items()
+    assert_kept(driven)
+
+
+def test_finish_is_killed_as_it_begins(driven: Stage) -> None:
+    """A finish that is lost before it has done anything is done again by the keeper's, when Argo had its minute."""
+    keeper = keeper_harness.keeper(driven)
+    keeper_harness.argo_ends(driven, "Succeeded")
+    keeper_harness.look(driven, keeper)
+    assert keeper_harness.finish_jobs(driven) == []
+    keeper_harness.argo_ends(driven, "Succeeded", finished_at=long_ago())
+    keeper_harness.look(driven, keeper)
+    assert keeper_harness.run_jobs(driven) == [keeper_harness.OWN]
+    keeper_harness.look(driven, keeper)
+    assert_kept(driven)
+
+
+def test_the_keeper_is_killed_too(driven: Stage) -> None:
+    """Another keeper takes the Lease and finds what is to be done, once, although the first one never let it go."""
+    passed = [0.0]
+    first, second = keeper_harness.keeper(driven, "keeper-1"), keeper_harness.keeper(driven, "keeper-2")
+    second.lease = Lease(driven.kube, "warm", "keeper-2", seconds=15, monotonic=lambda: passed[0])
+    keeper_harness.argo_ends(driven, finished_at=long_ago())
+    keeper_harness.look(driven, first)
+    assert len(keeper_harness.finish_jobs(driven)) == 1  # and then it is gone
+    keeper_harness.look(driven, second)
+    assert not second.lease.held
+    passed[0] = 16.0
+    keeper_harness.look(driven, second)
+    assert second.lease.held
+    assert keeper_harness.run_jobs(driven) == [keeper_harness.OWN]
+    keeper_harness.look(driven, second)
+    assert_kept(driven)
+
+
+@pytest.mark.parametrize("propagation", ["Background", "Orphan"])
+def test_a_workflow_deleted_while_it_runs(
+    whole: Stage, monkeypatch: pytest.MonkeyPatch, propagation: str
+) -> None:
+    """No Job, pull pod, plan or copy stays, also where the deletion orphaned them; the driver has lost its footing."""
+    monkeypatch.setattr(decide, "COLLECTION_SECONDS", 0.0)
+    whole.announced(GOOD, nodes=NODES)
+    keeper_harness.argo_ends(whole, "Running")
+    keeper = keeper_harness.keeper(whole)
+    keeper_harness.look(whole, keeper)
+
+    def delete() -> None:
+        cluster.wait_for(lambda: sorted(cluster.pulling()) == NODES)
+        if propagation == "Orphan":
+            plan = group_name(TASK, whole.uid, 0)
+            whole.server.change("configmaps", plan, {"metadata": {"ownerReferences": None}})
+        whole.server.remove("workflows", TASK)
+
+    with Cluster(whole.server, NODES, {GOOD: Play.NEVER}) as cluster:
+        with whole.meanwhile(delete), pytest.raises((ReplacePodError, ApiError)):
+            whole.drive()
+        if propagation == "Background":
+            cluster.wait_for(lambda: keeper_harness.left(whole) == [])
+        else:
+            assert set(keeper_harness.left(whole)) == {"plan", "index", "pull"}
+        keeper_harness.look(whole, keeper)
+        assert keeper_harness.run_jobs(whole) == (
+            [] if propagation == "Background" else [keeper_harness.INSTALLED]
+        )
+        keeper_harness.look(whole, keeper)
+        cluster.wait_for(lambda: keeper_harness.left(whole) == [])
+    assert ("configmaps", "warm", copy_name(whole.uid)) not in whole.server.store.objects

@@ -1,0 +1,168 @@
+"""Nodes die, vanish, fall silent, are full or have no room while a driver works: the nodes' part of the simulation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from ips_flows.core import clock
+from ips_flows.core.results.reasons import FailureReason, Result
+from ips_flows.core.results.results import ImageResult
+from steps.drive import pod_tracker
+from tests.fakes.kubelets import Cluster, Play
+from tests.support.kube_objects import GOOD, OTHER
+from tests.support.step_harness import Stage
+
+NODES = ["n1", "n2"]
+THERE, HELD = GOOD, OTHER  # the one is on the nodes at once, the other comes when it is released
+PULLED = ImageResult(Result.PULLED, seconds=0.07, bytes=4196390)
+
+
+@pytest.fixture(autouse=True)
+def _attentive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that looks after its nodes in every pass."""
+    monkeypatch.setattr(pod_tracker, "_NODE_CHECK_SECONDS", 0.0)
+
+
+@pytest.fixture
+def cluster(stage: Stage) -> Cluster:
+    stage.planned(THERE, HELD, nodes=NODES)
+    return Cluster(stage.server, NODES, {HELD: Play.SLOW})
+
+
+def halfway(cluster: Cluster) -> None:
+    """Every node has one image, and waits for the other one."""
+
+    def has_one(pod: Any) -> bool:
+        return any("terminated" in one["state"] for one in pod["status"].get("containerStatuses", ()))
+
+    cluster.wait_for(lambda: [has_one(pod) for pod in cluster.objects("pods")] == [True, True])
+    assert sorted(cluster.pulling()) == NODES
+
+
+def assert_lost(stage: Stage, cluster: Cluster, said: str) -> None:
+    """What n1 had stands, what it waited for is lost with it; n2 has everything; no node was asked twice."""
+    had, lost = stage.results()["n1"].images
+    assert had == PULLED
+    assert (lost.result, lost.reason, lost.message) == (Result.FAILED, FailureReason.NODE_LOST, said)
+    assert stage.results()["n2"].images == (PULLED, PULLED)
+    assert len(cluster.pods_made()) == len(NODES)
+
+
+@pytest.mark.parametrize("whose", ["another", "the driver's"])
+def test_a_node_dies_in_the_middle(stage: Stage, cluster: Cluster, whose: str) -> None:
+    """The rest of a node that dies is lost as NodeLost; where its driver was, another one takes the Job up."""
+
+    def die() -> None:
+        halfway(cluster)
+        cluster.node_lost("n1")
+        cluster.release()
+
+    with cluster:
+        if whose == "another":
+            with stage.meanwhile(die):
+                assert stage.drive() == 1
+        else:
+            with stage.driver("driver-1") as lost:
+                halfway(cluster)
+                lost.kill()
+                lost.wait()
+            die()
+            assert stage.drive(me="driver-2") == 1
+    assert_lost(stage, cluster, "node n1 is not ready: its kubelet is silent")
+
+
+@pytest.mark.parametrize("pod", ["left", "collected"])
+def test_a_node_is_deleted(stage: Stage, cluster: Cluster, pod: str) -> None:
+    """A node that leaves the cluster while it pulls is lost, and the task does not wait for it.
+
+    Whether Kubernetes has collected its pod by then only decides how much is known of it.
+    """
+
+    def leave() -> None:
+        halfway(cluster)
+        cluster.node_gone("n1")
+        if pod == "collected":
+            (mine,) = [one for one in cluster.objects("pods") if one["spec"].get("nodeName") == "n1"]
+            stage.server.remove("pods", mine["metadata"]["name"])
+        cluster.wait_for(lambda: "n1" not in cluster.pulling())
+        cluster.release()
+
+    with cluster, stage.meanwhile(leave):
+        assert stage.drive() == 1
+    if pod == "left":
+        assert_lost(stage, cluster, "node n1 is gone")
+    else:
+        assert {one.reason for one in stage.results()["n1"].images} == {FailureReason.NODE_LOST}
+        assert stage.results()["n2"].ok
+
+
+@pytest.mark.parametrize("what", ["kubelet", "network"])
+def test_a_node_is_away_for_a_while(stage: Stage, cluster: Cluster, what: str) -> None:
+    """A node without its kubelet, or without network, for less than 30 s loses nothing.
+
+    Without network its pull goes on, and ends while nobody hears of it.
+    """
+
+    def go_and_come_back() -> None:
+        halfway(cluster)
+        cluster.node_lost("n1", since=clock.stamp(clock.now()))
+        stage.looks(cluster)
+        if what == "network":
+            cluster.release()
+            cluster.wait_for(lambda: "n2" in cluster.ended)
+        assert "n1" in cluster.pulling()
+        cluster.node_back("n1")
+        cluster.release()
+
+    with cluster, stage.meanwhile(go_and_come_back):
+        assert stage.drive() == 0
+    assert {node.images for node in stage.results().values()} == {(PULLED, PULLED)}
+    assert len(cluster.pods_made()) == len(NODES)
+
+
+def test_a_node_without_space(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node whose disk is full fails as NoSpace with the runtime's own words; the other one is warmed.
+
+    Space may come back: the kubelet is left to try again until the node's time is up.
+    """
+    stage.planned(GOOD, nodes=NODES)
+    cluster = Cluster(stage.server, NODES, on={("n1", GOOD): Play.NO_SPACE})
+
+    def pass_time() -> None:
+        cluster.wait_for(lambda: "n2" in cluster.ended and cluster.told("n1").count("Failed") >= 3)
+        assert cluster.pulling() == ["n1"]
+        monkeypatch.setattr(pod_tracker.PodTracker, "_age", lambda *_: math.inf)
+
+    with cluster, stage.meanwhile(pass_time):
+        assert stage.drive() == 1
+    (image,) = stage.results()["n1"].images
+    assert (image.result, image.reason) == (Result.FAILED, FailureReason.NO_SPACE)
+    assert image.message.endswith("no space left on device")
+    assert image.tries >= 3
+    assert stage.results()["n2"].images == (PULLED,)
+
+
+def test_a_node_without_room(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node whose CPU is all requested fails as Unschedulable, in the scheduler's words; the other one is warmed."""
+    stage.planned(GOOD, nodes=NODES)
+    cluster = Cluster(stage.server, NODES)
+    cluster.unplaceable.add("n1")
+
+    def give_up() -> None:
+        """Only when the scheduler has said of each pod what it makes of it."""
+        cluster.wait_for(
+            lambda: len(cluster.objects("pods")) == 2 and all(map(judged, cluster.objects("pods")))
+        )
+        monkeypatch.setattr(pod_tracker, "_UNBOUND_SECONDS", 0.0)
+
+    def judged(pod: Any) -> bool:
+        return bool(pod["spec"].get("nodeName") or pod["status"].get("conditions"))
+
+    with cluster, stage.meanwhile(give_up):
+        assert stage.drive() == 1
+    (image,) = stage.results()["n1"].images
+    assert (image.reason, image.message) == (FailureReason.UNSCHEDULABLE, "n1 has no room")
+    assert stage.results()["n2"].images == (PULLED,)

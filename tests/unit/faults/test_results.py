@@ -1,0 +1,91 @@
+"""Results that can't be written: no step makes a word up, and once they can be, the true one is written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from ips_flows.cli.main import run
+from ips_flows.core.constants import ANNOTATION_VERDICT
+from steps import context
+from steps.context import StepContext
+from steps.drive import driver
+from steps.finish import finish
+from tests.fakes.argo import Argo
+from tests.fakes.kubelets import Cluster, Play
+from tests.support.kube_objects import GOOD
+from tests.support.step_harness import TASK, Stage
+
+REFUSALS = {
+    "quota": 'configmaps "x" is forbidden: exceeded quota: full, requested: count/configmaps=1, used: '
+    "count/configmaps=4, limited: count/configmaps=0",
+    "rights": 'configmaps is forbidden: User "system:serviceaccount:warm:ips-flow-drive" cannot create resource '
+    '"configmaps" in API group "" in the namespace "warm"',
+}
+
+
+@pytest.fixture
+def as_pod(whole: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """Runs a step as its pod does, and returns the exit code."""
+    monkeypatch.setenv("KUBECONFIG", str(whole.kubeconfig))
+    monkeypatch.setenv("HOSTNAME", "driver-1")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+    def start(step: Callable[[StepContext, Sequence[str]], int], **extra: str) -> object:
+        monkeypatch.setattr(sys, "argv", ["step", TASK, whole.uid, *extra.values()])
+        with pytest.raises(SystemExit) as ended:
+            context.start(step, list(extra))
+        return ended.value.code
+
+    return start
+
+
+@pytest.mark.parametrize("how", ["quota", "rights"])
+def test_results_that_cannot_be_written(
+    whole: Stage,
+    as_pod: Callable[..., object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    how: str,
+) -> None:
+    """Nothing is called completed, the logs have the truth; once results can be written, a later finish writes it.
+
+    Neither exit code is 1: what could not be written is no failed attempt.
+    """
+    monkeypatch.setattr(finish, "_REFUSED_SECONDS", 0.0)
+    nodes = ["n1", "n2"]
+    whole.announced(GOOD, nodes=nodes)
+    said = {"quota": "exceeded quota: full", "rights": "may not create configmaps in namespace warm"}[how]
+
+    def refuse() -> None:
+        cluster.wait_for(lambda: sorted(cluster.pulling()) == nodes)
+        whole.server.fail("POST .*/configmaps", 403, "Forbidden", REFUSALS[how])
+        cluster.release()
+
+    with Cluster(whole.server, nodes, {GOOD: Play.SLOW}) as cluster:
+        with whole.meanwhile(refuse):
+            assert as_pod(driver.run, wave="wave-1", attempt="0") == 4
+        *_, last = capsys.readouterr().out.splitlines()
+        assert last.startswith("error: ")
+        assert said in last
+        assert as_pod(driver.run, wave="wave-1", attempt="0") == 4  # its successor
+        assert as_pod(finish.run) == 4
+        *_, last = capsys.readouterr().out.splitlines()
+        assert last.startswith("error: ")
+        assert said in last
+        assert ANNOTATION_VERDICT not in whole.annotations()
+        Argo(whole.server, TASK).phase("Failed", "child failed")
+        assert run(["get", TASK, "-o", "json"]) == 0
+        task = json.loads(capsys.readouterr().out)
+        assert task["status"] == "failed"
+        assert "without a verdict" in task["errorMessage"]
+        whole.server.faults.clear()
+        assert whole.finish() == 0
+    assert (whole.verdict().status, whole.verdict().message) == (
+        "completed",
+        "every image is on 2 of 2 nodes",
+    )
+    assert len(cluster.pods_made()) == len(nodes)

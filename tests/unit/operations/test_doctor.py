@@ -1,0 +1,367 @@
+"""doctor against the fake API server."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ips_flows.core import clock
+from ips_flows.kube.client import Kube
+from ips_flows.operations.doctor import Finding, examine
+from ips_flows.operations.install.install import install
+from tests.fakes.apiserver import ApiServer
+from tests.support.kube_objects import held, node
+
+KINDS = ("workflows", "workflowtemplates", "workflowtaskresults", "cronworkflows")
+POLICIES = "/apis/admissionregistration.k8s.io/v1"
+KNOWS_POLICIES = {"resources": [{"name": "mutatingadmissionpolicies"}]}
+LOST = "tasks of Argo's submit form wait at priority 0, behind all others, and no priority is held to 1-10"
+UNKEPT = "tasks whose exit handler is lost stay without a verdict"
+FINISH = "system:serviceaccount:warm:ips-flow-finish"
+DEPLOYMENTS = "/apis/apps/v1/deployments"
+
+
+def controller(image: str) -> dict[str, Any]:
+    return {"items": [{"spec": {"template": {"spec": {"containers": [{"image": image}]}}}}]}
+
+
+def keeper_lease(holder: str, renewed: datetime) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "ips-keeper"},
+        "spec": {"holderIdentity": holder, "renewTime": clock.stamp(renewed)},
+    }
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
+    """The objects of an installation, made once."""
+    with ApiServer() as one:
+        one.documents["/apis/argoproj.io/v1alpha1"] = {}
+        one.documents[POLICIES] = KNOWS_POLICIES
+        install(
+            Kube.connect(str(one.kubeconfig(tmp_path_factory.mktemp("install")))),
+            "warm",
+            image="",
+            settings={},
+            keep_seconds=None,
+            create_namespace=True,
+            say=lambda _line: None,
+        )
+        return one.store.objects
+
+
+@pytest.fixture
+def server(installed: dict[Any, Any]) -> Iterator[ApiServer]:
+    with ApiServer() as one:
+        one.store.objects.update(copy.deepcopy(installed))
+        one.documents = {
+            "/version": {"gitVersion": "v1.36.3"},
+            "/apis/argoproj.io/v1alpha1": {"resources": [{"name": kind} for kind in KINDS]},
+            POLICIES: KNOWS_POLICIES,
+            DEPLOYMENTS: controller("quay.io/argoproj/workflow-controller:v4.0.7"),
+        }
+        one.put("leases", keeper_lease("server-1", clock.now()))
+        one.put("nodes", node("n1"), namespace="")
+        one.put("nodes", node("n2"), namespace="")
+        yield one
+
+
+def findings(kube: Kube) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in examine(kube, "warm")}
+
+
+def test_all_is_well(server: ApiServer, kube: Kube) -> None:
+    """In a namespace that can run tasks every finding is ok, and says what was found."""
+    found = list(examine(kube, "warm"))
+    assert [(finding.level, finding.subject, finding.message) for finding in found] == [
+        ("ok", "apiserver", f"{server.url} answers, Kubernetes v1.36.3"),
+        ("ok", "argo", "the CRDs of Argo Workflows are there"),
+        ("ok", "argo version", "v4.0.7 (quay.io/argoproj/workflow-controller:v4.0.7)"),
+        ("ok", "namespace", "warm exists"),
+        ("ok", "template", "ips-prewarm 0.1.0"),
+        ("ok", "settings", "3 tasks at once, worker image busybox:1.37-musl"),
+        ("ok", "priority policy", "every way to submit a task gives it its priority, within 1-10"),
+        ("ok", "priority class", "ips-flow-pull, value -10, never pre-empts"),
+        (
+            "ok",
+            "service accounts",
+            "ips-flow-drive, ips-flow-filter, ips-flow-finish, ips-flow-pull, ips-flow-submit",
+        ),
+        ("ok", "your rights", "every verb of ips-flow"),
+        ("ok", "steps' rights", "each step may do what it must"),
+        ("ok", "keeper", "server-1 holds the Lease"),
+        ("ok", "nodes", "all 2 mount image volumes"),
+        ("ok", "image lists", "every node lists all its images"),
+    ]
+
+
+def test_a_step_needs_no_more_than_it_was_given(server: ApiServer, kube: Kube) -> None:
+    """Who submits for other Workflows reads no nodes."""
+    may_not(resource="nodes", user="system:serviceaccount:warm:ips-flow-submit")(server)
+    assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
+
+
+def test_the_servers_rights_are_looked_at_where_it_runs(server: ApiServer, kube: Kube) -> None:
+    """By the Roles of its component; elsewhere nobody asks for them."""
+    may_not(resource="tokenreviews", user="system:serviceaccount:warm:ips-flow-server")(server)
+    assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
+    server.put("deployments", {"metadata": {"name": "ips-flow-server"}})
+    (found,) = [one for one in examine(kube, "warm") if one.subject == "steps' rights"]
+    assert (found.level, found.message) == ("fail", "ips-flow-server may not create tokenreviews")
+
+
+def change(
+    kind: str, name: str, patch: dict[str, Any], namespace: str = "warm"
+) -> Callable[[ApiServer], Any]:
+    return lambda server: server.change(kind, name, patch, namespace)
+
+
+def drop(kind: str, name: str, namespace: str = "warm") -> Callable[[ApiServer], Any]:
+    return lambda server: server.remove(kind, name, namespace)
+
+
+def answers(path: str, document: dict[str, Any]) -> Callable[[ApiServer], Any]:
+    return lambda server: server.documents.update({path: document})
+
+
+def may_not(**attributes: str) -> Callable[[ApiServer], Any]:
+    """Refuse what has these attributes, and is asked for this user (empty: for whoever asks)."""
+    user = attributes.pop("user", "")
+
+    def may(spec: Any) -> bool:
+        asked = spec["resourceAttributes"]
+        refused = all(asked.get(key) == value for key, value in attributes.items())
+        return not (refused and spec.get("user", "") == user)
+
+    return lambda server: setattr(server, "may", may)
+
+
+def no_image_volumes(server: ApiServer) -> None:
+    def strip(kind: str, item: Any) -> Any:
+        if kind == "jobs":
+            item["spec"]["template"]["spec"]["volumes"] = [{"name": "probe"}]
+        return item
+
+    server.admit = strip
+
+
+FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "level", "subject", "message"),
+    [
+        (
+            lambda server: server.documents.pop("/apis/argoproj.io/v1alpha1"),
+            "fail",
+            "argo",
+            "Argo Workflows is not installed: there is no API group argoproj.io/v1alpha1",
+        ),
+        (
+            answers("/apis/argoproj.io/v1alpha1", {"resources": [{"name": kind} for kind in KINDS[:2]]}),
+            "fail",
+            "argo",
+            "CRDs are missing: cronworkflows, workflowtaskresults",
+        ),
+        (
+            answers(DEPLOYMENTS, controller("argo:v3.6.2")),
+            "fail",
+            "argo version",
+            "v3.6.2 is too old",
+        ),
+        (
+            answers(DEPLOYMENTS, {"items": []}),
+            "warn",
+            "argo version",
+            "can't be told: no workflow-controller Deployment and no step pod can be seen",
+        ),
+        (drop("namespaces", "warm", ""), "fail", "namespace", "warm does not exist"),
+        (
+            drop("workflowtemplates", "ips-prewarm"),
+            "fail",
+            "template",
+            "WorkflowTemplate ips-prewarm is missing",
+        ),
+        (
+            change(
+                "workflowtemplates",
+                "ips-prewarm",
+                {"metadata": {"annotations": {"ips-flow.io/version": "0.0.9"}}},
+            ),
+            "warn",
+            "template",
+            "ips-prewarm is 0.0.9, this program 0.1.0",
+        ),
+        (drop("configmaps", "ips-config"), "fail", "settings", "ConfigMap ips-config is missing"),
+        (
+            change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "0"}}),
+            "fail",
+            "settings",
+            "max-concurrent-tasks of ips-config is '0', not a number from 1",
+        ),
+        (
+            change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": None}}),
+            "fail",
+            "settings",
+            "max-concurrent-tasks of ips-config is missing, not a number from 1",
+        ),
+        (
+            change("configmaps", "ips-config", {"data": {"worker-image": None}}),
+            "fail",
+            "settings",
+            "worker-image of ips-config is missing",
+        ),
+        (
+            change("configmaps", "ips-config", {"data": {"webhook-allowed-networks": "10.0.0.0/8, lan"}}),
+            "warn",
+            "settings",
+            "webhook-allowed-networks of ips-config: 'lan' is no network, so it allows nothing",
+        ),
+        (
+            answers(POLICIES, {"resources": []}),
+            "warn",
+            "priority policy",
+            f"the cluster has no MutatingAdmissionPolicy: {LOST}",
+        ),
+        (
+            drop("mutatingadmissionpolicybindings", "ips-flow-priority", ""),
+            "warn",
+            "priority policy",
+            f"missing: MutatingAdmissionPolicyBinding ips-flow-priority; so {LOST}",
+        ),
+        (
+            drop("leases", "ips-keeper"),
+            "warn",
+            "keeper",
+            f"none runs: {UNKEPT}",
+        ),
+        (
+            change("leases", "ips-keeper", {"spec": {"holderIdentity": ""}}),
+            "warn",
+            "keeper",
+            f"none holds the Lease: {UNKEPT}",
+        ),
+        (
+            drop("priorityclasses", "ips-flow-pull", ""),
+            "fail",
+            "priority class",
+            "ips-flow-pull is missing",
+        ),
+        (
+            change("priorityclasses", "ips-flow-pull", {"value": 5}, ""),
+            "warn",
+            "priority class",
+            "ips-flow-pull has value 5 and preemptionPolicy Never: pull pods could push out others",
+        ),
+        (drop("serviceaccounts", "ips-flow-pull"), "fail", "service accounts", "missing: ips-flow-pull"),
+        (
+            may_not(verb="patch", resource="workflows"),
+            "warn",
+            "your rights",
+            "you may not patch workflows",
+        ),
+        (
+            may_not(
+                resource="pods",
+                subresource="status",
+                verb="patch",
+                user="system:serviceaccount:warm:ips-flow-drive",
+            ),
+            "fail",
+            "steps' rights",
+            "ips-flow-drive may not patch pods/status",
+        ),
+        (
+            may_not(resource="nodes", user="system:serviceaccount:warm:ips-flow-filter"),
+            "fail",
+            "steps' rights",
+            "ips-flow-filter may not get nodes, ips-flow-filter may not list nodes",
+        ),
+        (
+            may_not(resource="endpointslices", namespace="default", name="kubernetes", user=FINISH),
+            "fail",
+            "steps' rights",
+            "ips-flow-finish may not get endpointslices",
+        ),
+        (
+            lambda server: server.put("nodes", node("n2", kubelet="v1.34.1"), namespace=""),
+            "warn",
+            "nodes",
+            "1 of 2 nodes do not mount image volumes (n2 runs kubelet v1.34.1, before 1.35)",
+        ),
+        (no_image_volumes, "warn", "nodes", "the API server drops image volumes"),
+        (
+            lambda server: [server.remove("nodes", name, "") for name in ("n1", "n2")],
+            "fail",
+            "nodes",
+            "the cluster has no nodes",
+        ),
+        (
+            lambda server: server.put("nodes", node("n1", images=FIFTY), namespace=""),
+            "warn",
+            "image lists",
+            "1 nodes list just 50 images, n1 for one: small ones are missing",
+        ),
+    ],
+)
+def test_what_is_wrong_is_found(
+    server: ApiServer,
+    kube: Kube,
+    *,
+    spoil: Callable[[ApiServer], Any],
+    level: str,
+    subject: str,
+    message: str,
+) -> None:
+    """Each finding says what is wrong and how to mend it, and nothing else is wrong."""
+    spoil(server)
+    found = findings(kube)
+    assert (found[subject].level, found[subject].message) == (level, message)
+    assert found[subject].hint
+    assert [one.subject for one in found.values() if one.level != "ok"] == [subject]
+
+
+def test_nothing_more_is_told_without_argo_or_the_namespace(server: ApiServer, kube: Kube) -> None:
+    """Where a thing is missing on which the others depend, the doctor stops."""
+    server.remove("namespaces", "warm", "")
+    assert list(findings(kube))[-1] == "namespace"
+    server.documents.pop("/apis/argoproj.io/v1alpha1")
+    assert list(findings(kube))[-1] == "argo"
+
+
+def test_the_executor_tells_argos_version(server: ApiServer, kube: Kube) -> None:
+    """Who may not see the controller sees the executor in a step pod."""
+    server.fail(f"GET {DEPLOYMENTS}", 403, "Forbidden", "no")
+    labels = {"workflows.argoproj.io/workflow": "t"}
+    containers = [{"name": "wait", "image": "quay.io/argoproj/argoexec:v4.1.0-rc1"}]
+    server.put("pods", {"metadata": {"name": "p", "labels": labels}, "spec": {"containers": containers}})
+    assert findings(kube)["argo version"].message == "v4.1.0-rc1 (quay.io/argoproj/argoexec:v4.1.0-rc1)"
+
+
+def test_a_check_that_is_forbidden_is_a_warning(server: ApiServer, kube: Kube) -> None:
+    """Who may not look gets a warning for that, and all the other findings."""
+    server.forbid("GET /api/v1/nodes", "list", "nodes")
+    found = findings(kube)
+    assert found["image volumes"].level == "warn"
+    assert "can't be checked" in found["image volumes"].message
+    assert found["steps' rights"].level == "ok"
+
+
+def test_the_doctor_changes_nothing(server: ApiServer, kube: Kube) -> None:
+    """Probes are dry runs and reviews."""
+    version = server.store.version
+    findings(kube)
+    assert server.store.version == version
+
+
+def test_a_keeper_that_fell_silent(server: ApiServer, kube: Kube) -> None:
+    """A Lease that nobody renews is no keeper; the mend is the flag that installs one."""
+    server.put("leases", keeper_lease("server-1", clock.now() - timedelta(seconds=120)))
+    finding = findings(kube)["keeper"]
+    assert finding.level == "warn"
+    assert finding.message.startswith("server-1 fell silent 12")
+    assert "--with-server" in finding.hint

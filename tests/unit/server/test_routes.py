@@ -1,0 +1,297 @@
+"""The routes of tasks, each with what it answers in each case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ips_flows.core import clock
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.core.rest import schemas
+from ips_flows.core.task.as_json import task_json
+from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
+from ips_flows.operations.install.manifests import SERVER, load_manifests
+from ips_flows.operations.submit import submit_request
+from tests.fakes.apiserver import ApiServer
+from tests.fakes.argo import Argo, failed, pulled
+from tests.support.rbac import granted, needed
+from tests.support.rest_harness import Rest, serving
+
+ROOT = "/api/v1/tasks"
+GOOD = {"images": ["busybox:1"], "name": "a"}
+
+
+@pytest.fixture
+def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
+    with serving(server, kube) as one:
+        yield one
+    unread = {("", "namespaces", "get")}  # what it may not look at is taken to be there
+    assert needed(server.calls) - unread <= granted("ips-flow-server")
+
+
+def submit(kube: Kube, name: str, **fields: object) -> None:
+    submit_request(
+        kube, "warm", merge_overrides(None, "flags", {"images": ["busybox:1"], "name": name, **fields})
+    )
+
+
+def planned(server: ApiServer, name: str = "a", nodes: int = 2) -> Argo:
+    argo = Argo(server, name)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": nodes})
+    return argo
+
+
+def ended(server: ApiServer, name: str, *, good: bool = True) -> Argo:
+    """A task on two nodes that has its verdict."""
+    argo = planned(server, name)
+    nodes = {"n1": pulled(), "n2": pulled() if good else failed()}
+    argo.results(nodes)
+    argo.verdict(nodes)
+    argo.phase("Succeeded" if good else "Failed")
+    return argo
+
+
+def test_a_request_becomes_a_task_once(rest: Rest) -> None:
+    """201, then 200 for the same request, then 409 for another one of that name."""
+    made = rest.call("POST", ROOT, GOOD)
+    assert (made.status, made.headers["location"]) == (201, f"{ROOT}/a")
+    assert made.json["taskId"] == "a"
+    assert made.json["status"] == "pending"
+    again = rest.call("POST", ROOT, GOOD)
+    assert (again.status, again.json) == (200, made.json)
+    other = rest.call("POST", ROOT, {**GOOD, "priority": 9})
+    assert other.status == 409
+    assert other.json["error"] == "name a is taken in namespace warm by a task with another request"
+
+
+def test_who_has_done_something_finds_it_in_the_list(rest: Rest) -> None:
+    """At once, although lists come from memory."""
+    rest.await_list(lambda _: True)
+    for number in range(20):
+        name = f"t{number:02d}"
+        assert rest.call("POST", ROOT, {**GOOD, "name": name}).status == 201
+        assert rest.get(f"{ROOT}?status=pending").json["total"] == number + 1
+    for number in range(20):
+        assert rest.call("DELETE", f"{ROOT}/t{number:02d}").status == 200
+        assert rest.get(f"{ROOT}?status=cancelled").json["total"] == number + 1
+
+
+def test_a_task_reads_as_on_the_command_line(rest: Rest, server: ApiServer, kube: Kube) -> None:
+    """One function makes the JSON: the same fields, the same values, node statuses included."""
+    submit(kube, "a", webhookUrl="https://hooks.example.com/x", maxRetries=2)
+    ended(server, "a", good=False)
+    found = rest.get(f"{ROOT}/a")
+    assert found.status == 200
+    assert found.json == task_json(tasks.get(kube, "warm", "a"), clock.now())
+    assert found.json["nodeStatuses"]["n2"]["busybox:1"]["reason"] == "NotFound"
+    schemas.Task.model_validate_json(found.body)
+
+
+def test_a_list_is_newest_first_in_pages(rest: Rest, server: ApiServer, kube: Kube) -> None:
+    """Limit and offset cut it, total does not; a status narrows it."""
+    for number in range(12):
+        submit(kube, f"t{number:02d}")
+        stamp = f"2026-01-01T00:00:{number:02d}Z"
+        server.change("workflows", f"t{number:02d}", {"metadata": {"creationTimestamp": stamp}})
+    ended(server, "t03")
+    planned(server, "t05")
+    rest.await_list(lambda one: one["total"] == 1, "?status=completed")
+    rest.await_list(lambda one: one["total"] == 1, "?status=running")
+    whole = rest.await_list(lambda one: one["total"] == 12)
+    names = [f"t{number:02d}" for number in reversed(range(12))]
+    assert [one["taskId"] for one in whole["tasks"]] == names[:10]
+    assert (whole["limit"], whole["offset"]) == (10, 0)
+    page = rest.get(f"{ROOT}?limit=5&offset=10").json
+    assert ([one["taskId"] for one in page["tasks"]], page["total"]) == (names[10:], 12)
+    waiting = rest.get(f"{ROOT}?status=pending&limit=100").json
+    assert (len(waiting["tasks"]), waiting["total"]) == (10, 10)
+    assert rest.get(f"{ROOT}?offset=500").json["tasks"] == []
+    schemas.TaskList.model_validate_json(rest.get(f"{ROOT}?limit=100").body)
+
+
+def test_a_list_has_what_the_request_said(rest: Rest, server: ApiServer, kube: Kube) -> None:
+    """What the metadata of an ended task lacks is in its row all the same, and why its nodes failed."""
+    submit(kube, "a", webhookUrl="https://hooks.example.com/x", maxRetries=3, batchSize="20%")
+    ended(server, "a", good=False)
+    (row,) = rest.await_list(lambda one: one["total"] == 1, "?status=failed")["tasks"]
+    wanted = task_json(tasks.get(kube, "warm", "a"), clock.now(), brief=True)
+    assert row == wanted
+    assert (row["maxRetries"], row["batchSize"], row["webhookUrl"]) == (
+        3,
+        "20%",
+        "https://hooks.example.com/x",
+    )
+    assert [one["nodeName"] for one in row["failedNodeDetails"]] == ["n2"]
+
+
+@pytest.mark.parametrize(
+    ("query", "details"),
+    [
+        ("limit=0", [("limit", "got '0'; allowed: a number from 1 to 100")]),
+        ("limit=101", [("limit", "got '101'; allowed: a number from 1 to 100")]),
+        ("limit=ten", [("limit", "got 'ten'; allowed: a number from 1 to 100")]),
+        ("limit=%D9%A3", [("limit", "got '٣'; allowed: a number from 1 to 100")]),
+        ("offset=-1", [("offset", "got '-1'; allowed: a number from 0 to 1000000000")]),
+        (
+            "status=done&limit=1e3",
+            [
+                ("status", "got 'done'; allowed: pending, running, completed, failed or cancelled"),
+                ("limit", "got '1e3'; allowed: a number from 1 to 100"),
+            ],
+        ),
+    ],
+)
+def test_a_bad_page_is_refused(rest: Rest, query: str, details: list[tuple[str, str]]) -> None:
+    """400 names each parameter."""
+    found = rest.get(f"{ROOT}?{query}")
+    assert found.status == 400
+    assert [(one["field"], one["message"]) for one in found.json["details"]] == details
+    assert found.json["error"] == "\n".join(f"{field}: {message}" for field, message in details)
+
+
+def test_positions_follow_the_queue(rest: Rest, server: ApiServer, kube: Kube) -> None:
+    """A task that waits knows its place, and gets another one when a task before it starts."""
+    submit(kube, "low", priority=2)
+    submit(kube, "high", priority=8)
+
+    def places(found: Any) -> dict[str, Any]:
+        return {one["taskId"]: one["queuePosition"] for one in found["tasks"]}
+
+    rest.await_list(lambda one: places(one) == {"low": 2, "high": 1})
+    planned(server, "high")
+    rest.await_list(lambda one: places(one) == {"low": 1, "high": None})
+
+
+def test_a_running_task_shows_its_progress(rest: Rest, server: ApiServer, kube: Kube) -> None:
+    """What drivers write on their Jobs is in the list, and stays when `finish` deletes them."""
+    submit(kube, "a")
+    argo = planned(server)
+    argo.progress(done=1, pulling=1)
+    rest.await_list(lambda one: [wave["pullingNodes"] for wave in one["tasks"][0]["waves"]] == [1])
+    nodes = {"n1": pulled(), "n2": pulled()}
+    argo.results(nodes)
+    argo.verdict(nodes)
+    (row,) = rest.await_list(lambda one: one["tasks"][0]["status"] == "completed")["tasks"]
+    assert row["progress"]["completedNodes"] == 2
+
+
+def test_cancel(rest: Rest, server: ApiServer, kube: Kube) -> None:
+    """200 and the task, also the second time; 404 where there is none; 409 with the true end."""
+    submit(kube, "a")
+    submit(kube, "b")
+    found = rest.call("DELETE", f"{ROOT}/a")
+    assert (found.status, found.json["status"]) == (200, "cancelled")
+    assert rest.call("DELETE", f"{ROOT}/a").status == 200
+    assert rest.call("DELETE", f"{ROOT}/nobody").json["error"] == "there is no task nobody in namespace warm"
+    ended(server, "b")
+    late = rest.call("DELETE", f"{ROOT}/b")
+    assert (late.status, late.json["status"]) == (409, "completed")
+    assert late.json["error"] == "task b in namespace warm has ended already: completed"
+
+
+def test_retry(rest: Rest, server: ApiServer, kube: Kube) -> None:
+    """201 and the new task for the lost nodes, 200 while that lives; 409 where there is nothing to try."""
+    submit(kube, "a")
+    assert rest.call("POST", f"{ROOT}/a/retry").status == 409
+    ended(server, "a", good=False)
+    made = rest.call("POST", f"{ROOT}/a/retry")
+    assert (made.status, made.json["taskId"], made.headers["location"]) == (201, "a-r1", f"{ROOT}/a-r1")
+    again = rest.call("POST", f"{ROOT}/a/retry")
+    assert (again.status, again.json["taskId"]) == (200, "a-r1")
+    submit(kube, "b")
+    ended(server, "b")
+    nothing = rest.call("POST", f"{ROOT}/b/retry")
+    assert (nothing.status, nothing.json["error"][:39]) == (409, "task b in namespace warm lost no node: ")
+    assert rest.call("POST", f"{ROOT}/nobody/retry").status == 404
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "a%3Flimit=1", "a%23", "%2e%2e%2fconfigmaps", "A", "a%20b", "a" * 254, "-a", "a%00"]
+)
+def test_an_id_is_no_path(rest: Rest, server: ApiServer, name: str) -> None:
+    """What can be no Workflow's name is never asked for."""
+    rest.await_list(lambda _: True)
+    before = len(server.calls)
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/retry"), ("GET", "/events")):
+        assert rest.call(method, f"{ROOT}/{name}{path}").status == 404
+    asked = [call for call in server.calls[before:] if "reviews" not in call and "watch=true" not in call]
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "said"),
+    [
+        ((500, "InternalError", "etcd is away"), 503, "etcd is away"),
+        ((0, "", ""), 503, "can't be reached"),
+        ((429, "TooManyRequests", "slow down"), 503, "slow down"),
+        ((401, "Unauthorized", "who are you"), 502, "does not know these credentials"),
+    ],
+)
+def test_a_cluster_in_trouble(
+    rest: Rest, server: ApiServer, fault: tuple[int, str, str], status: int, said: str
+) -> None:
+    """503 and when to try again where it does not answer, 502 where it refuses the server."""
+    rest.get(f"{ROOT}/a")
+    server.fail("GET .*/workflows/a$", *fault)
+    found = rest.get(f"{ROOT}/a")
+    assert found.status == status
+    assert said in found.json["error"]
+    assert ("retry-after" in found.headers) == (status == 503)
+
+
+def test_a_right_that_the_server_lacks(rest: Rest, server: ApiServer) -> None:
+    """It is not the caller's fault, and told as what it is."""
+    server.forbid("POST .*/workflows", "create", "workflows", "argoproj.io")
+    found = rest.call("POST", ROOT, GOOD)
+    assert found.status == 502
+    assert found.json["error"] == "me may not create workflows.argoproj.io in namespace warm"
+
+
+def test_ips_flow_is_not_installed(rest: Rest, server: ApiServer) -> None:
+    """A request can't be taken, for now."""
+    server.remove("workflowtemplates", "ips-prewarm")
+    found = rest.call("POST", ROOT, GOOD)
+    assert (found.status, found.headers["retry-after"]) == (503, "5")
+    assert "IPS Flow is not installed in namespace warm" in found.json["error"]
+    assert "ips-flow install" in found.json["hint"]
+
+
+def test_a_request_larger_than_argo_takes(rest: Rest) -> None:
+    """A body within the limit that makes too large a request is refused by the model."""
+    nodes = [f"node-{number:05d}{'x' * 50}" for number in range(9_000)]
+    found = rest.call("POST", ROOT, {**GOOD, "nodes": nodes})
+    assert found.status == 400
+    assert "allowed: at most 448 KiB as JSON" in found.json["details"][0]["message"]
+
+
+def test_the_role_grants_what_the_api_does_and_no_more(server: ApiServer, kube: Kube) -> None:
+    """Every right of its Role is used, and beside asking who calls no other is needed."""
+    with serving(server, kube) as rest:
+        rest.await_list(lambda _: True)
+        rest.call("POST", ROOT, GOOD)
+        ended(server, "a", good=False)
+        rest.await_list(lambda one: one["total"] == 1, "?status=failed")
+        rest.call("POST", f"{ROOT}/a/retry")
+        rest.get(f"{ROOT}/a-r1")
+        rest.call("DELETE", f"{ROOT}/a-r1")
+        rest.get(f"{ROOT}/nobody")
+        for kind in ("jobs", "configmaps", "workflows"):
+            server.await_call(f"GET .*/{kind}.watch=true")
+    roles = [one for one in load_manifests("warm", components=(SERVER,)) if one["kind"] == "Role"]
+    (role,) = [one for one in roles if one["metadata"]["name"] == "ips-flow-server-api"]
+    granted = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    reviews = {
+        ("authentication.k8s.io", "tokenreviews", "create"),
+        ("authorization.k8s.io", "subjectaccessreviews", "create"),
+    }
+    assert needed(server.calls) - {("", "namespaces", "get")} == granted | reviews

@@ -1,0 +1,306 @@
+"""The mirror against an API server: what it reads, what it keeps, and what it says of itself."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ips_flows.core import clock
+from ips_flows.core.request.model import merge_overrides
+from ips_flows.core.rest.task_store import Snapshot
+from ips_flows.core.rest.trim import trim_workflow
+from ips_flows.core.task.as_json import task_json
+from ips_flows.kube import list_watch
+from ips_flows.kube.client import Kube, workflows
+from ips_flows.kube.list_watch import Event, Replaced, Updated
+from ips_flows.operations import tasks
+from ips_flows.operations.submit import submit_request
+from ips_flows.server.task_cache import CacheIntervals, TaskCache
+from tests.fakes.apiserver import ApiServer
+from tests.fakes.argo import Argo, failed, pulled
+from tests.support.rbac import granted, needed
+
+QUICK = CacheIntervals(tick=0.02, relist=0.3)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the pauses."""
+    monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(list_watch, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(list_watch, "PROBE_SECONDS", 1.0)
+
+
+class Witness:
+    """Writes down what the mirror gets."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Event]] = []
+
+    def take(self, collection: str, event: Event) -> None:
+        """Remember an event."""
+        self.told.append((collection, event))
+
+
+@contextmanager
+def mirroring(kube: Kube, *observers: Witness, intervals: CacheIntervals = QUICK) -> Iterator[TaskCache]:
+    mirror = TaskCache(kube, "warm", observers, intervals=intervals)
+    mirror.start()
+    try:
+        yield mirror
+    finally:
+        mirror.stop()
+        assert not mirror.alive()
+
+
+def until(mirror: TaskCache, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait for something that the mirror brings about."""
+    end = time.monotonic() + seconds
+    changed = threading.Event()
+    with mirror.listening(changed.set):
+        while not holds():
+            assert time.monotonic() < end, (mirror.not_ready(), mirror.degraded())
+            changed.wait(0.02)
+            changed.clear()
+
+
+def statuses(view: Snapshot) -> dict[str, str]:
+    return {row.name: row.status for row in view.rows}
+
+
+def submit(kube: Kube, name: str, **fields: Any) -> None:
+    submit_request(
+        kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": name, **fields})
+    )
+
+
+def ended(server: ApiServer, name: str, *, good: bool = True) -> None:
+    argo = Argo(server, name)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 2})
+    nodes = {"n1": pulled(), "n2": pulled() if good else failed()}
+    argo.results(nodes)
+    argo.verdict(nodes)
+
+
+def test_a_server_that_starts_knows_all(server: ApiServer, kube: Kube) -> None:
+    """A row says of each task what the command line says, whether it has ended, runs or waits."""
+    submit(kube, "bad", maxRetries=2, webhookUrl="https://hooks.example.com")
+    submit(kube, "runs")
+    submit(kube, "waits")
+    ended(server, "bad", good=False)
+    Argo(server, "runs").phase("Running")
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        rows = {row.name: row.body() for row in mirror.snapshot.rows}
+    assert len(rows) == 3
+    for name, body in rows.items():
+        assert json.loads(body) == task_json(tasks.get(kube, "warm", name), clock.now(), brief=True)
+
+
+def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> None:
+    """A few one by one, many by pages; later lists are metadata alone."""
+    for number in range(25):
+        submit(kube, f"t{number:02d}")
+        ended(server, f"t{number:02d}", good=number > 0)
+    server.calls.clear()
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: len(mirror.snapshot.rows) == 25)
+        relisted = len(server.calls)
+        end = time.monotonic() + 30
+        while sum("ips-flow.io%2Fverdict" in call for call in server.calls[relisted:]) < 6:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    whole = [call for call in server.calls if "limit=50" in call]
+    assert len(whole) == 1
+    assert not [call for call in server.calls if "/workflows/t" in call]
+    results = [call for call in server.calls if "results" in call and "workflow-uid" in call]
+    assert len(results) == 1  # only one task lost something
+
+
+def test_tasks_come_and_go(server: ApiServer, kube: Kube) -> None:
+    """What is submitted, ends or is deleted is so in the view, and none is missing in between."""
+    seen: list[dict[str, str]] = []
+    with mirroring(kube, intervals=CacheIntervals(tick=0.02)) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        with mirror.listening(lambda: seen.append(statuses(mirror.snapshot))):
+            submit(kube, "a")
+            until(mirror, lambda: statuses(mirror.snapshot) == {"a": "pending"})
+            ended(server, "a")
+            until(mirror, lambda: statuses(mirror.snapshot) == {"a": "completed"})
+            server.remove("workflows", "a")
+            until(mirror, lambda: statuses(mirror.snapshot) == {})
+    order = [one.get("a", "gone") for one in seen]
+    assert order[-1] == "gone"
+    assert "gone" not in order[:-1]
+
+
+def test_many_deletions_are_seen_by_one_list(server: ApiServer, kube: Kube) -> None:
+    """Not by a look at each; only what is there all the same is looked at."""
+    for number in range(30):
+        submit(kube, f"t{number:02d}")
+    mirror = TaskCache(kube, "warm")
+    roster = mirror._store
+    roster.replace("live", [trim_workflow(one) for one in kube.list(workflows("warm"))])
+    for number in range(28):
+        server.remove("workflows", f"t{number:02d}")
+    roster.replace("live", [])
+    server.calls.clear()
+    mirror._look_after_leaving()
+    asked = [call.partition("?")[0].rpartition("/")[2] for call in server.calls]
+    assert sorted(asked) == ["t28", "t29", "workflows"]
+    view = roster.snapshot()
+    assert view is not None
+    assert statuses(view) == {"t28": "pending", "t29": "pending"}
+
+
+def test_observers_get_every_event(server: ApiServer, kube: Kube) -> None:
+    """Of all four collections, lists and changes, without what only fills memory."""
+    submit(kube, "a")
+    server.change("workflows", "a", {"metadata": {"managedFields": [{"manager": "x"}]}})
+    reader = Witness()
+    with mirroring(kube, reader, intervals=CacheIntervals(tick=0.02)) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        ended(server, "a")
+        until(mirror, lambda: statuses(mirror.snapshot) == {"a": "completed"})
+
+        def all_told() -> bool:
+            kinds = {(name, type(event).__name__) for name, event in reader.told}
+            return {(name, "Updated") for name in ("live", "done", "results")} <= kinds
+
+        until(mirror, all_told)
+    assert {name for name, event in reader.told if isinstance(event, Replaced)} == {
+        "live",
+        "done",
+        "jobs",
+        "results",
+    }
+    changed = [(name, event.item) for name, event in reader.told if isinstance(event, Updated)]
+    assert not [item for _, item in changed if "managedFields" in item["metadata"]]
+    assert [item["metadata"]["name"] for name, item in changed if name == "results"] == ["a-results-0"]
+    assert all(set(item) <= {"metadata", "kind", "apiVersion"} for name, item in changed if name != "live")
+    assert [item["status"]["phase"] for name, item in changed if name == "live" and item["status"]]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("GET .*/workflows.watch=true.*%21ips-flow.io%2Fverdict", "live"),
+        ("GET .*/jobs.watch=true", "jobs"),
+        ("GET .*/configmaps.watch=true", "results"),
+    ],
+)
+def test_a_watch_that_breaks(server: ApiServer, kube: Kube, pattern: str, name: str) -> None:
+    """It is listed instead, told as degraded, and not as unready; when the watch is back it says so."""
+    server.fail(pattern, 403, "Forbidden", "no watch")
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: name in mirror.broken and not mirror.not_ready())
+        assert set(mirror.broken) == {name}
+        assert mirror.degraded() == f"{name} can't be watched: no watch"
+        submit(kube, "a")
+        until(mirror, lambda: statuses(mirror.snapshot) == {"a": "pending"})
+        server.faults.clear()
+        until(mirror, lambda: not mirror.broken)
+        assert mirror.degraded() == ""
+
+
+def test_an_api_server_that_is_away(server: ApiServer, kube: Kube) -> None:
+    """What was known stays; after a while without a word it is unready, and with the first word it is back."""
+    submit(kube, "a")
+    with mirroring(kube, intervals=CacheIntervals(tick=0.02, relist=0.2, stale=1.5)) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        server.fail(".", 0)
+        with server.store.changed:
+            server.store.oldest = server.store.version + 1  # what is open breaks off, too
+            server.store.changed.notify_all()
+        until(mirror, lambda: "no word from the API server" in mirror.not_ready())
+        assert statuses(mirror.snapshot) == {"a": "pending"}
+        assert mirror.alive()
+        server.faults.clear()
+        server.store.oldest = 0
+        until(mirror, lambda: not mirror.not_ready() and not mirror.degraded())
+
+
+def test_what_can_not_be_read_is_not_shown_wrong(server: ApiServer, kube: Kube) -> None:
+    """While the request of an ended task can't be read it is missing, not ready, and tried again."""
+    submit(kube, "a", maxRetries=4)
+    ended(server, "a")
+    server.fail("GET .*/workflows/a$", 500, "InternalError", "etcd is away")
+    with mirroring(kube) as mirror:
+        server.await_call("GET .*/workflows/a$")
+        assert mirror.not_ready()
+        assert statuses(mirror.snapshot) == {}
+        server.faults.clear()
+        until(mirror, lambda: not mirror.not_ready())
+        assert b'"maxRetries":4' in mirror.snapshot.by_name["a"].body()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"images": ["a\\ud800"]}',  # half of a pair, which no UTF-8 has
+        "[" * 100_000,
+        '{"images": {"a": 1}}',
+        '"',
+        "",
+    ],
+)
+def test_a_request_that_someone_made_by_hand(server: ApiServer, kube: Kube, text: str) -> None:
+    """Whatever its text is, its task is shown, before its end and after, and the others with it."""
+    submit(kube, "good")
+    submit(kube, "odd")
+    parameters = [{"name": "request", "value": text}]
+    server.change("workflows", "odd", {"spec": {"arguments": {"parameters": parameters}}})
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        assert {row.name: json.loads(row.body())["status"] for row in mirror.snapshot.rows} == {
+            "good": "pending",
+            "odd": "pending",
+        }
+        ended(server, "odd", good=False)
+        until(mirror, lambda: statuses(mirror.snapshot) == {"good": "pending", "odd": "failed"})
+        assert json.loads(mirror.snapshot.by_name["odd"].body())["status"] == "failed"
+        submit(kube, "later")
+        until(mirror, lambda: "later" in statuses(mirror.snapshot))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"other": "e30="},
+        {"results.json.gz": "!"},
+        {"results.json.gz": base64.b64encode(b"no gzip").decode()},
+        {"results.json.gz": base64.b64encode(gzip.compress(b"[" * 100_000)).decode()},
+        {"results.json.gz": base64.b64encode(gzip.compress(b"[1]")).decode()},
+    ],
+)
+def test_results_that_are_none(server: ApiServer, kube: Kube, data: dict[str, Any]) -> None:
+    """What someone else's hand made of stored results costs its task's failures, and no other task."""
+    submit(kube, "a")
+    ended(server, "a", good=False)
+    server.change("configmaps", "a-results-0", {"binaryData": {"results.json.gz": None, **data}})
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+        document = json.loads(mirror.snapshot.by_name["a"].body())
+        assert document["status"] == "failed"
+        assert document["message"].startswith("its stored results can't be read: ")
+        submit(kube, "later")
+        until(mirror, lambda: "later" in statuses(mirror.snapshot))
+
+
+def test_its_rights_are_enough(server: ApiServer, kube: Kube) -> None:
+    """The ServiceAccount of the server may do all that the mirror does."""
+    submit(kube, "a")
+    ended(server, "a", good=False)
+    server.calls.clear()
+    with mirroring(kube) as mirror:
+        until(mirror, lambda: not mirror.not_ready())
+    assert needed(server.calls) <= granted("ips-flow-server")

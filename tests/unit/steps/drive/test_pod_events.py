@@ -1,0 +1,76 @@
+"""What a driver hears of kubelets."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ips_flows.kube import list_watch
+from ips_flows.kube.client import Kube
+from steps.context import StepContext
+from steps.drive.pod_events import PodEvents
+from tests.fakes.apiserver import ApiServer
+from tests.unit.server.test_metrics import await_that
+
+
+def say(server: ApiServer, number: int, pod: str, *, component: str = "kubelet", kind: str = "Pod") -> None:
+    about = {"kind": kind, "name": pod, "uid": f"uid-of-{pod}"}
+    event = {"metadata": {"name": f"e{number}"}, "involvedObject": about, "source": {"component": component}}
+    server.put("events", {**event, "reason": "Pulled", "count": 1})
+
+
+@pytest.fixture
+def context(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> StepContext:
+    monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(list_watch, "LONGEST_PAUSE", 0.05)
+    return StepContext(kube, "t", "u")
+
+
+def names(words: PodEvents, pod: str) -> list[str]:
+    return [event["metadata"]["name"] for event in words.for_pod(f"uid-of-{pod}")]
+
+
+def test_what_is_heard(server: ApiServer, context: StepContext) -> None:
+    """Events of before and of now, of kubelets about the Job's own pods; a changed one counts once."""
+    say(server, 1, "job-a0-0-x")
+    with PodEvents(context, "job-a0-") as words:
+        await_that(lambda: names(words, "job-a0-0-x") == ["e1"])
+        say(server, 2, "job-a0-0-x")
+        say(server, 3, "job-a0-0-x", component="default-scheduler")
+        say(server, 4, "job-a0-0-x", kind="Node")
+        say(server, 5, "job-a01-0-x")
+        server.change("events", "e2", {"count": 5})
+        say(server, 6, "job-a0-1-x")
+        await_that(lambda: names(words, "job-a0-1-x") == ["e6"])
+        assert names(words, "job-a0-0-x") == ["e1", "e2"]
+        assert [one["count"] for one in words.for_pod("uid-of-job-a0-0-x")] == [1, 5]
+        assert names(words, "job-a01-0-x") == []
+        words.forget("uid-of-job-a0-0-x")
+        assert names(words, "job-a0-0-x") == []
+
+
+def test_what_a_broken_watch_missed(
+    server: ApiServer, context: StepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for, by one list for all who ask."""
+    server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
+    with PodEvents(context, "job-") as words:
+        server.await_call("GET .*/events.*watch=true")
+        say(server, 1, "job-0")
+        say(server, 2, "job-1")
+        asked = len(lists(server))
+        assert words.relist(time.monotonic())
+        assert names(words, "job-0") == ["e1"]
+        assert words.relist(0.0)
+        assert names(words, "job-1") == ["e2"]
+        assert len(lists(server)) == asked + 1
+        say(server, 3, "job-0")
+        assert not words.relist(time.monotonic())  # a moment later
+        monkeypatch.setattr("steps.drive.pod_events._ASK_SECONDS", 0.0)
+        assert words.relist(time.monotonic())
+        assert names(words, "job-0") == ["e1", "e3"]
+
+
+def lists(server: ApiServer) -> list[str]:
+    return [call for call in server.calls if "/events?" in call and "watch=true" not in call]

@@ -1,0 +1,383 @@
+"""Attempts, losses, batches and a window that changes: drive against the simulated cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ips_flows.argo.prewarm import prewarm_template
+from ips_flows.cli.main import run
+from ips_flows.core import clock
+from ips_flows.core.constants import (
+    ANNOTATION_BATCH_SIZE,
+    ANNOTATION_EPOCH,
+    ANNOTATION_HOLDER,
+    ANNOTATION_PROGRESS,
+    attempt_name,
+)
+from ips_flows.core.results.reasons import FailureReason, Result
+from ips_flows.core.results.records import GroupProgress
+from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
+from ips_flows.core.task.as_json import task_json
+from ips_flows.operations import tasks
+from steps.drive import recorder
+from steps.drive.evidence_reader import stored_chunks
+from tests.fakes.kubelets import Cluster, Play
+from tests.support.kube_objects import GOOD, OTHER
+from tests.support.step_harness import TASK, Stage
+
+AT = "2026-01-01T00:00:00Z"
+PULLED = NodeResult((ImageResult(Result.PULLED),), AT)
+LOST = NodeResult((ImageResult(Result.FAILED, FailureReason.NOT_FOUND, "not found"),), AT)
+
+
+def progress(stage: Stage, attempt: int = 0) -> GroupProgress:
+    job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, attempt))
+    return GroupProgress.from_json(job["metadata"]["annotations"][ANNOTATION_PROGRESS])
+
+
+def windows(stage: Stage) -> list[int | None]:
+    """The windows that the driver has told of so far."""
+    texts = [
+        (item["metadata"].get("annotations") or {}).get(ANNOTATION_PROGRESS)
+        for _, _, kind, item in list(stage.server.store.history)
+        if kind == "jobs"
+    ]
+    return [GroupProgress.from_json(text).window for text in texts if text]
+
+
+def scale(stage: Stage, size: str) -> None:
+    stage.workflow({"metadata": {"annotations": {ANNOTATION_BATCH_SIZE: size}}})
+
+
+# -- retries and losses
+
+
+def test_an_image_that_appears_between_attempts(stage: Stage) -> None:
+    """The second attempt takes the node that failed, and no other; with it the group is done."""
+    stage.planned(GOOD, nodes=["n1", "n2"], max_retries=1)
+    with Cluster(stage.server, ["n1", "n2"], on={("n2", GOOD): Play.MISSING}) as cluster:
+        assert stage.drive(0) == 1
+        assert progress(stage).classes == {"NotFound": 1}
+        cluster.on.clear()
+        assert stage.drive(1) == 0
+    assert (progress(stage, 1).total, progress(stage, 1).done) == (1, 1)
+    assert all(node.ok for node in stage.results().values())
+
+
+def test_what_an_attempt_brought_outlives_one_without_time(stage: Stage) -> None:
+    """An attempt that the task's time does not reach says nothing against images that are there."""
+    stage.planned(GOOD, OTHER, nodes=["n1"], max_retries=1, seconds=-5)
+    half = NodeResult(
+        (ImageResult(Result.PULLED), ImageResult(Result.FAILED, FailureReason.NOT_FOUND, "no")), AT
+    )
+    stage.recorded("before-r0", Chunk(0, 0, {"n1": half}))
+    assert stage.drive(1) == 1
+    assert [(one.result, one.reason) for one in stage.results()["n1"].images] == [
+        (Result.PULLED, ""),
+        (Result.FAILED, FailureReason.TIMEOUT),
+    ]
+
+
+@pytest.mark.parametrize(("attempt", "code"), [(0, 1), (1, 1), (2, 0)])
+def test_retries_are_spent_before_losses_are_allowed(stage: Stage, attempt: int, code: int) -> None:
+    """A loss that is allowed counts as one only on the last attempt."""
+    stage.planned(GOOD, nodes=["n1", "n2"], max_retries=2, losses_allowed=1)
+    with Cluster(stage.server, ["n1", "n2"], on={("n2", GOOD): Play.MISSING}):
+        assert stage.drive(attempt) == code
+
+
+@pytest.mark.parametrize(("allowed", "code"), [(1, 1), (2, 0)])
+def test_losses_of_all_waves_add_up(stage: Stage, allowed: int, code: int) -> None:
+    """A wave may lose what the waves before it have left over."""
+    stage.planned(GOOD, nodes=["n1", "n2"], group=1, wave="wave-2", losses_allowed=allowed)
+    stage.recorded("before-r0", Chunk(0, 0, {"n3": PULLED, "n4": LOST}))
+    with Cluster(stage.server, ["n1", "n2"], on={("n2", GOOD): Play.MISSING}):
+        assert stage.drive(wave="wave-2") == code
+
+
+def test_a_wave_without_a_single_good_node_is_no_loss(stage: Stage) -> None:
+    """However many losses are allowed, a wave in which no node has its images has failed."""
+    stage.planned(GOOD, nodes=["n1", "n2"], losses_allowed=2)
+    with Cluster(stage.server, ["n1", "n2"], {GOOD: Play.MISSING}):
+        assert stage.drive() == 1
+
+
+def test_a_good_node_of_an_earlier_attempt_counts(stage: Stage) -> None:
+    """The wave's good node may come from the first attempt: the last one only has what failed."""
+    stage.planned(GOOD, nodes=["n1", "n2"], max_retries=1, losses_allowed=1)
+    with Cluster(stage.server, ["n1", "n2"], on={("n2", GOOD): Play.MISSING}):
+        assert stage.drive(0) == 1
+        assert stage.drive(1) == 0
+
+
+def test_nodes_lost_to_the_tasks_time_are_no_allowed_losses(stage: Stage) -> None:
+    """Past the task's deadline the driver exits 1, whatever may be lost."""
+    stage.planned(GOOD, nodes=["n1", "n2"], losses_allowed=1, seconds=-5)
+    stage.recorded("before-r0", Chunk(0, 0, {"n1": PULLED}))
+    assert stage.drive() == 1
+
+
+def test_the_breaker_of_a_wave_that_had_images_stays_shut(stage: Stage) -> None:
+    """A retry of stubborn nodes is no typo: each of them is tried, and keeps its own failure."""
+    nodes = ["n1", "n2", "n3", "n4"]
+    stage.planned(GOOD, nodes=nodes, window=1, max_retries=1)
+    plays = {(node, GOOD): Play.MISSING for node in nodes[1:]}
+    with Cluster(stage.server, nodes, on=plays) as cluster:
+        assert stage.drive(0) == 1
+        cluster.ended.clear()
+        assert stage.drive(1) == 1
+    assert set(cluster.ended) == set(nodes[1:])
+    assert {stage.results()[node].images[0].reason for node in nodes[1:]} == {FailureReason.NOT_FOUND}
+
+
+def test_results_say_when_their_attempt_began(stage: Stage) -> None:
+    """The stored results of an attempt carry its start, so that the history needs no Job."""
+    stage.planned(GOOD, nodes=["n1"])
+    with Cluster(stage.server, ["n1"]):
+        assert stage.drive() == 0
+    (chunk,) = stored_chunks(stage.context)
+    job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))
+    assert chunk.started == job["metadata"]["creationTimestamp"] == progress(stage).started
+
+
+def argos_delays(stage: Stage) -> list[int]:
+    """The seconds that Argo waits before each retry, by the template's back-off and what filter hands to it."""
+    templates = prewarm_template().to_dict()["spec"]["templates"]
+    (strategy,) = [one["retryStrategy"] for one in templates if one["name"] == "attempt"]
+    handed = {f"{{{{inputs.parameters.{file.name}}}}}": file.read_text() for file in stage.outputs.iterdir()}
+    backoff = strategy["backoff"]
+    first, factor = int(handed[backoff["duration"]].removesuffix("s")), int(handed[backoff["factor"]])
+    cap = 60 * int(backoff["cap"].removesuffix("m"))
+    return [min(cap, first * factor**number) for number in range(int(handed[strategy["limit"]]))]
+
+
+def assert_delays(stage: Stage, expected: list[int], **asked: Any) -> None:
+    """The delays are those that Argo keeps; the history tells of every attempt, while it waits and at the end."""
+    nodes = ["n1", "n2"]
+
+    def told() -> Any:
+        return task_json(tasks.get(stage.kube, "warm", TASK), clock.now())
+
+    with Cluster(stage.server, nodes, {GOOD: Play.MISSING}):
+        stage.asks(images=[GOOD], maxRetries=len(expected), timeout="7d", **asked)
+        assert argos_delays(stage) == expected
+        for number, delay in enumerate(expected):
+            assert stage.drive(number) == 1
+            task = told()
+            assert clock.between(task["retryHistory"][-1]["finishedAt"], task["nextRetryAt"]) == delay
+        assert stage.drive(len(expected)) == 1
+        assert told()["nextRetryAt"] is None
+        assert stage.finish() == 0
+    history = told()["retryHistory"]
+    assert [(one["attempt"], one["failedNodes"], one["nextDelaySeconds"]) for one in history] == [
+        (number, len(nodes), delay) for number, delay in enumerate([*expected, None], 1)
+    ]
+    assert {tuple(one["failures"].items()) for one in history} == {(("NotFound", len(nodes)),)}
+    assert told()["retryCount"] == len(expected)
+
+
+def test_linear_delays(whole: Stage) -> None:
+    """The delay is the same each time; the history tells of every attempt, while it waits and at the end."""
+    assert_delays(whole, [5, 5], retryStrategy="linear", retryDelay=5)
+
+
+def test_exponential_delays(whole: Stage) -> None:
+    """The delay doubles from the one that was asked for."""
+    assert_delays(whole, [2, 4, 8], retryStrategy="exponential", retryDelay=2)
+
+
+def test_delays_are_capped(whole: Stage) -> None:
+    """No delay is longer than the template's cap of 10 minutes, where doubling would give 20."""
+    assert_delays(whole, [300, 600, 600], retryStrategy="exponential", retryDelay=300)
+
+
+@pytest.mark.usefixtures("shell")
+def test_losses_within_the_limit(whole: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """A task that loses no more nodes than it may is completed, and every output says what it lost."""
+    plays = {("n1", OTHER): Play.PRESENT, ("n2", OTHER): Play.MISSING}
+    with Cluster(whole.server, ["n1", "n2"], on=plays):
+        whole.asks(images=[GOOD, OTHER], maxFailedNodes=1)
+        assert whole.drive() == 0
+        assert whole.finish() == 0
+    capsys.readouterr()
+    words = "1 of 2 nodes lost (1 allowed)"
+    assert run(["wait", TASK]) == 0
+    assert f"completed: {words} – " in capsys.readouterr().out
+    assert run(["get", TASK]) == 0
+    assert words in capsys.readouterr().err
+    assert run(["get", TASK, "-o", "json"]) == 0
+    task = json.loads(capsys.readouterr().out)
+    assert (task["status"], task["message"]) == ("completed", f"completed, {words}")
+    assert task["progress"]["failedNodes"] == 1
+
+
+def test_what_an_attempt_left_pulling_fills_the_window_of_the_next(stage: Stage) -> None:
+    """When all drivers of an attempt were lost, its pods still pull: they count, and nobody lets more of them go."""
+    nodes = ["n0", "n1", "n2", "n3"]
+    stage.planned(GOOD, nodes=nodes, window=2, max_retries=1)
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        name = attempt_name(TASK, stage.uid, 0, 1)
+        cluster.wait_for(lambda: any(job["metadata"]["name"] == name for job in cluster.objects("jobs")))
+        stage.looks(cluster)
+        seen.append(cluster.pulling())
+        cluster.release()
+
+    with Cluster(stage.server, nodes, {GOOD: Play.SLOW}) as cluster:
+        with stage.driver("driver-1"):
+            cluster.wait_for(lambda: len(cluster.pulling()) == 2, 30)
+        with stage.meanwhile(look):
+            assert stage.drive(1, me="driver-2") == 0
+    assert seen == [["n0", "n1"]]
+    assert cluster.most_pulling == 2
+    before = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))["metadata"]["annotations"]
+    assert (before[ANNOTATION_HOLDER], before[ANNOTATION_EPOCH]) == ("driver-2", "2")
+
+
+def test_a_pod_that_an_attempt_left_behind_is_not_awaited_for_ever(stage: Stage) -> None:
+    """A silent kubelet never ends it: past the time that a pod may take it fills no place any more."""
+    stage.planned(GOOD, nodes=["n0", "n1"], window=1, max_retries=1)
+    with Cluster(stage.server, ["n0", "n1"], {GOOD: Play.SLOW}) as cluster:
+        with stage.driver("driver-1"):
+            cluster.wait_for(lambda: cluster.pulling() == ["n0"], 30)
+        cluster.silent.add("n0")
+        cluster.release()
+        stage.recorded("r0", Chunk(0, 0, {"n0": PULLED}))
+        stage.monkeypatch.setattr("steps.drive.driver.POD_SLACK_SECONDS", -600)
+        assert stage.drive(1) == 0
+
+
+# -- batches
+
+
+def test_a_strict_barrier_between_batches(stage: Stage) -> None:
+    """With `order: batch` no node starts while another one of the batch before it pulls."""
+    nodes = [f"n{number}" for number in range(5)]
+    stage.planned(GOOD, OTHER, nodes=nodes, window=2, order="batch")
+
+    def look() -> None:
+        cluster.wait_for(lambda: "n0" in cluster.ended)
+        stage.looks(cluster)
+        assert cluster.pulling() == ["n1"]
+        cluster.release()
+
+    plays = {("n1", OTHER): Play.SLOW}
+    with Cluster(stage.server, nodes, on=plays) as cluster, stage.meanwhile(look):
+        assert stage.drive() == 0
+    assert cluster.most_pulling <= 2
+    assert set(cluster.ended) == set(nodes)
+
+
+def test_a_node_whose_events_are_late_still_belongs_to_its_batch(stage: Stage) -> None:
+    """A pod that has ended and has no result yet leaves no room for a node of the next batch."""
+    nodes = ["n0", "n1", "n2"]
+    stage.planned(GOOD, nodes=nodes, window=2, order="batch")
+    put = stage.server.put
+
+    def lose(kind: str, item: Any, namespace: str = "warm") -> Any:
+        lost = kind == "events" and "-0-" in item["involvedObject"]["name"]
+        return item if lost else put(kind, item, namespace)
+
+    def look() -> None:
+        cluster.wait_for(lambda: "n0" in cluster.ended)
+        stage.looks(cluster)
+        pulling = cluster.pulling()
+        cluster.release()
+        assert not stage.results()
+        assert pulling == ["n1"]
+
+    stage.monkeypatch.setattr(stage.server, "put", lose)
+    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 1.0)
+    with Cluster(stage.server, nodes, on={("n1", GOOD): Play.SLOW}) as cluster, stage.meanwhile(look):
+        assert stage.drive() == 0
+    assert set(cluster.ended) == set(nodes)
+
+
+# -- a window that changes
+
+
+def test_scale_and_pause(stage: Stage) -> None:
+    """A pause starts nothing and ends nothing; a larger window takes effect at once; a smaller one ends no pull."""
+    nodes = [f"n{number}" for number in range(6)]
+    stage.planned(GOOD, nodes=nodes, window=1)
+
+    def look() -> None:
+        cluster.wait_for(lambda: cluster.pulling() == ["n0"])
+        scale(stage, "0")
+        stage.looks(cluster)
+        assert windows(stage)[-1] == 0
+        assert cluster.pulling() == ["n0"]
+        cluster.on["n0", GOOD] = Play.PULLED
+        cluster.wait_for(lambda: "n0" in cluster.ended)
+        stage.looks(cluster)
+        assert cluster.pulling() == []
+        scale(stage, "4")
+        stage.looks(cluster, 1)
+        cluster.wait_for(lambda: cluster.pulling() == nodes[1:5])
+        scale(stage, "1")
+        stage.looks(cluster)
+        assert windows(stage)[-1] == 1
+        assert cluster.pulling() == nodes[1:5]
+        cluster.release()
+
+    stage.monkeypatch.setattr(recorder, "_PROGRESS_SECONDS", 0.0)
+    with Cluster(stage.server, nodes, {GOOD: Play.SLOW}) as cluster, stage.meanwhile(look):
+        assert stage.drive() == 0
+    assert set(cluster.ended) == set(nodes)
+    assert len(cluster.pods_made()) == len(nodes)
+    assert cluster.most_pulling == 4
+    assert progress(stage).window == 1
+
+
+def test_growth_raises_the_jobs_parallelism(stage: Stage) -> None:
+    """A larger window takes effect on the running Job; a percentage is of the eligible nodes."""
+    nodes = [f"n{number}" for number in range(8)]
+    stage.planned(GOOD, nodes=nodes, window=1, eligible=10)
+    first = {("n0", GOOD): Play.PULLED}
+
+    def look() -> None:
+        cluster.wait_for(lambda: cluster.pulling() == ["n1"])
+        scale(stage, "40%")
+        cluster.wait_for(lambda: len(cluster.pulling()) == 4)
+        cluster.release()
+
+    with Cluster(stage.server, nodes, {GOOD: Play.SLOW}, on=first) as cluster, stage.meanwhile(look):
+        assert stage.drive() == 0
+    job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))
+    assert job["spec"]["parallelism"] == 5
+    assert cluster.most_pulling == 4
+
+
+def test_after_a_shrink_nothing_starts_until_fewer_pull(stage: Stage) -> None:
+    """Pods that pull are left alone, the Job keeps its parallelism, and the next node waits for its place."""
+    nodes = [f"n{number}" for number in range(9)]
+    stage.planned(GOOD, nodes=nodes, window=4)
+    plays = {(node, GOOD): Play.PULLED for node in nodes[:4]}
+
+    def look() -> None:
+        cluster.wait_for(lambda: len(cluster.pulling()) == 4 and set(nodes[:4]) <= set(cluster.ended))
+        scale(stage, "2")
+        stage.looks(cluster)
+        assert len(cluster.pulling()) == 4
+        cluster.most_pulling = 0
+        cluster.on[nodes[-1], GOOD] = Play.SLOW
+        cluster.release()
+
+    with Cluster(stage.server, nodes, {GOOD: Play.SLOW}, on=plays) as cluster, stage.meanwhile(look):
+        assert stage.drive() == 0
+    job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))
+    assert job["spec"]["parallelism"] == 5
+    assert set(cluster.ended) == set(nodes)
+
+
+def test_a_window_written_by_hand_is_left_aside(stage: Stage) -> None:
+    """What is no size changes nothing."""
+    stage.planned(GOOD, nodes=["n1"], window=1)
+    scale(stage, "many")
+    with Cluster(stage.server, ["n1"]):
+        assert stage.drive() == 0
+    assert progress(stage).window == 1
