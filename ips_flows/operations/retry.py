@@ -18,14 +18,13 @@ from ips_flows.core.errors import (
 )
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
+from ips_flows.core.request.limits import MAX_NAME_LENGTH
 from ips_flows.core.results import results
 from ips_flows.core.results.verdict import is_left_out
 from ips_flows.core.task import task
 from ips_flows.kube.client import Kube, core
 from ips_flows.operations import tasks
 from ips_flows.operations.submit import Submission, submit_request
-
-_NAME_LENGTH = 52
 
 
 def retry_task(kube: Kube, namespace: str, name: str) -> Submission:
@@ -68,7 +67,7 @@ def retry_task(kube: Kube, namespace: str, name: str) -> Submission:
 def retry_name(first: str, number: int) -> str:
     """`<first>-r<number>`, cut so that it is still a task's name."""
     suffix = f"-r{number}"
-    return first[: _NAME_LENGTH - len(suffix)].rstrip("-.") + suffix
+    return first[: MAX_NAME_LENGTH - len(suffix)].rstrip("-.") + suffix
 
 
 def _number(first: str, name: str) -> int:

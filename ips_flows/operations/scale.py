@@ -11,6 +11,7 @@ from ips_flows.core.errors import (
 )
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.plan.window import parse_window
+from ips_flows.core.request.limits import BATCH_SIZE
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
@@ -25,7 +26,7 @@ def scale_task(kube: Kube, namespace: str, name: str, size: str) -> Task:
     """
     if parse_window(size, _ANY) is None:
         raise UsageError(
-            f'batch size {size!r}: expected a number from 1 to 1000, a percentage such as "10%", or 0 for a pause'
+            f'batch size {size!r}: expected a number from {BATCH_SIZE}, a percentage such as "10%", or 0 for a pause'
         )
 
     def rescale(_: Json, seen: Task) -> Json:

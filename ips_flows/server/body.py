@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Mapping
 
 from ips_flows.core.errors import BadRequestError, FieldProblem
-from ips_flows.core.request.document import MAX_BYTES
+from ips_flows.core.request.limits import MAX_BYTES
 from ips_flows.core.rest.responses import HttpError
 
 SOURCE = "body"  # what errors call it

@@ -24,7 +24,8 @@ from ips_flows.core.pods.pull_job import (
 )
 from ips_flows.core.reconcile import finish_job
 from ips_flows.core.request.model import canonical_json, flag_of, from_form, request_hash
-from ips_flows.core.results import records, results
+from ips_flows.core.request.types import RetryStrategy
+from ips_flows.core.results import results
 from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import FinalStatus, Mode
 from ips_flows.core.results.results import Chunk
@@ -152,7 +153,7 @@ def words() -> Json:
         "status": list(STATUSES),
         "event": [event_name(status) for status in get_args(FinalStatus)],
         "mode": list(get_args(Mode)),
-        "retry strategy": list(get_args(records.RetryStrategy)),
+        "retry strategy": list(get_args(RetryStrategy)),
         "webhook format": list(get_args(Format)),
         "outcome of a notice": list(get_args(Outcome)),
         "overlap of a schedule": list(OVERLAPS),

@@ -9,6 +9,7 @@ import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options
 from ips_flows.core.errors import UsageError
+from ips_flows.core.request.limits import IMAGES
 
 if TYPE_CHECKING:
     from ips_flows.core.discover.finder import Findings
@@ -160,14 +161,14 @@ def _put_suggestions(found: Findings, kube: Kube, namespace: str, output: str) -
 
 def _put_request(found: Findings) -> None:
     from ips_flows.cli.output.console import put, say  # noqa: PLC0415
-    from ips_flows.core.discover.requests import MOST_IMAGES, by_placement, everywhere, request_text  # noqa: PLC0415
+    from ips_flows.core.discover.requests import by_placement, everywhere, request_text  # noqa: PLC0415
 
     draft = everywhere(found.uses)
     if draft is None:
         raise UsageError("no image was found, so there is nothing to request")
-    if len(draft.images) > MOST_IMAGES:
+    if len(draft.images) > IMAGES.high:
         raise UsageError(
-            f"{len(draft.images)} images were found; a request has at most {MOST_IMAGES}",
+            f"{len(draft.images)} images were found; a request has at most {IMAGES.high}",
             hint="--split DIR writes several requests; -o name lists the images.",
         )
     notes = []

@@ -7,11 +7,12 @@ import click
 from ips_flows.cli.options.common import Target, example, target_options
 from ips_flows.cli.output.console import put
 from ips_flows.cli.shell_completion import task_names
+from ips_flows.core.request.limits import PRIORITY
 
 
 @click.command("reprioritize", epilog=example("ips-flow reprioritize nightly 9"))
 @click.argument("name", metavar="TASK", shell_complete=task_names)
-@click.argument("priority", metavar="N", type=click.IntRange(1, 10))
+@click.argument("priority", metavar="N", type=click.IntRange(*PRIORITY))
 @target_options
 def reprioritize_command(*, target: Target, name: str, priority: int) -> None:
     """Give a task that waits another priority, from 1 to 10; 10 goes first.

@@ -12,6 +12,7 @@ from ips_flows.cli.output.tables import several
 from ips_flows.core.discover.finder import Finder
 from ips_flows.core.discover.requests import RequestDraft, by_placement
 from ips_flows.core.errors import UsageError
+from ips_flows.core.request.limits import IMAGES
 from ips_flows.core.request.model import PrewarmRequest, merge_overrides
 
 _MOST_TOLD = 20
@@ -40,7 +41,7 @@ def requests_of(manifests: Sequence[str], overrides: Mapping[str, Any]) -> list[
         raise UsageError("no image was found in the manifests, so there is nothing to run")
     requests = [_request(one, number, len(draft), overrides) for number, one in enumerate(draft, start=1)]
     if len(requests) > 1:
-        say(f"{len(requests)} tasks, since a task has one set of nodes and at most 50 images:")
+        say(f"{len(requests)} tasks, since a task has one set of nodes and at most {IMAGES.high} images:")
         for one in draft:
             say(f"  {several(len(one.images), 'image')} on nodes {one.placement}")
     return requests

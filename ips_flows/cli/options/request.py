@@ -11,10 +11,11 @@ import click
 from ips_flows.cli.output.console import is_terminal
 from ips_flows.core.errors import UsageError
 from ips_flows.core.escape import escape
+from ips_flows.core.request.limits import MAX_BYTES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_LARGEST = 1024 * 1024 + 1  # one byte more than a request may have: its reader says so
+_LARGEST = MAX_BYTES + 1  # one byte more than a request may have: its reader says so
 _NO_TEXT = "flags"
 
 

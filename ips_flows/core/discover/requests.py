@@ -12,8 +12,8 @@ from ips_flows.core.discover.finder import Findings
 from ips_flows.core.discover.image_uses import EACH_NODE, ImageUse, Pods, SourceLocation
 from ips_flows.core.discover.placement import Placement, joined
 from ips_flows.core.escape import escape
+from ips_flows.core.request.limits import IMAGES
 
-MOST_IMAGES = 50  # a request has no more
 _MOST_USES = 3  # in a comment
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./@-]*(?::[A-Za-z0-9_.@:/-]*[A-Za-z0-9])?")
 _NOT_TEXT = ("true", "false", "null", "yes", "no", "on", "off", "y", "n", "inf", "nan")
@@ -198,8 +198,8 @@ def _widest(placements: Sequence[Placement]) -> list[Placement]:
 
 
 def _parts(images: list[UsedImage]) -> Iterator[tuple[UsedImage, ...]]:
-    for start in range(0, len(images), MOST_IMAGES):
-        yield tuple(images[start : start + MOST_IMAGES])
+    for start in range(0, len(images), IMAGES.high):
+        yield tuple(images[start : start + IMAGES.high])
 
 
 def _lines(draft: RequestDraft, notes: Sequence[str]) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+
+from ips_flows.core.request.types import RolloutOrder
 
 # The Job controller spends two writes on a pod, and a stock one makes 20 a second.
 PODS_A_SECOND = 10
@@ -30,9 +31,7 @@ def node_seconds(pace: Bandwidth, size: int, pulling: int) -> float:
     return POD_SECONDS + size / pace.rate(pulling)
 
 
-def task_seconds(
-    pace: Bandwidth, waves: Sequence[Sequence[int]], window: int, order: Literal["rolling", "batch"]
-) -> float:
+def task_seconds(pace: Bandwidth, waves: Sequence[Sequence[int]], window: int, order: RolloutOrder) -> float:
     """The seconds of a task whose waves fetch so many bytes on each node."""
     total = 0.0
     for wave in waves:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ips_flows.core.notice.notice import Outcome, event_name
+from ips_flows.core.request.limits import PRIORITY
 from ips_flows.core.rest.task_store import COLLECTIONS
 from ips_flows.core.results.reasons import FailureReason, Result
 from ips_flows.core.results.records import FinalStatus
@@ -23,7 +24,7 @@ EVENTS = tuple(event_name(status) for status in STATUSES)
 FAILURES = tuple(one.value for one in FailureReason)
 RESULTS = tuple(one.value for one in Result)
 NODE_RESULTS = ("completed", "warm", "failed", "not_reached")
-PRIORITIES = tuple(str(number) for number in range(11))
+PRIORITIES = tuple(str(number) for number in range(PRIORITY.high + 1))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OTHER = "other"  # a method or a route that nobody serves
 

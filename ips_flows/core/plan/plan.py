@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from ips_flows.core import clock
 from ips_flows.core.errors import PlanError
 from ips_flows.core.plan.eligibility import Eligibility, lacks_image_volumes, pod_tolerations, references
 from ips_flows.core.plan.node import Node
 from ips_flows.core.request.model import PrewarmRequest
+from ips_flows.core.request.types import RolloutOrder
 from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.records import Mode, PlanSummary, Record, StoredRecord, WaveSummary
 from ips_flows.core.results.results import FILTER_GROUP, Chunk, ImageResult, NodeResult, same_for_all
@@ -52,7 +53,7 @@ class GroupPlan(StoredRecord):
     losses_allowed: int
     nodes: tuple[PlannedNode, ...]
     eligible: int = 0  # of the whole task: what a percentage of a new window is of
-    order: Literal["rolling", "batch"] = "rolling"
+    order: RolloutOrder = "rolling"
     max_retries: int = 0
 
     def encode(self) -> dict[str, str]:

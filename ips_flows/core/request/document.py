@@ -17,10 +17,10 @@ import yaml
 from yaml.reader import Reader
 
 from ips_flows.core.errors import BadRequestError, FieldProblem
+from ips_flows.core.request.limits import MAX_BYTES
 
 Path = tuple[str | int, ...]
 
-MAX_BYTES = 1024 * 1024  # bytes
 _DEEPEST = 20
 _TOO_DEEP = f"got more than {_DEEPEST} levels of nesting; allowed: at most {_DEEPEST}"
 _MOST_VALUES = 50_000

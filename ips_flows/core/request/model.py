@@ -26,7 +26,32 @@ from ips_flows.core.k8s.names import is_label_key
 from ips_flows.core.request import text_values
 from ips_flows.core.request import types as fields
 from ips_flows.core.request.document import Document, TextPosition, read_document
-from ips_flows.core.request.types import FieldError, seconds_of, shown
+from ips_flows.core.request.limits import (
+    BATCH_SIZE,
+    DEFAULT_PRIORITY,
+    IMAGES,
+    MAX_LABELS,
+    MAX_NAME_LENGTH,
+    MAX_NODES,
+    MAX_SECRETS,
+    MAX_STORED_BYTES,
+    MAX_TOLERATIONS,
+    MAX_WAVES,
+    NODE_TIMEOUT,
+    PRIORITY,
+    RETRIES,
+    RETRY_DELAY,
+    TASK_TIMEOUT,
+)
+from ips_flows.core.request.types import (
+    FieldError,
+    PullPolicy,
+    RetryStrategy,
+    RolloutOrder,
+    WebhookFormat,
+    seconds_of,
+    shown,
+)
 from ips_flows.core.request.validation import (
     RequestErrors,
     check_duplicates,
@@ -37,11 +62,9 @@ from ips_flows.core.request.validation import (
     explain,
 )
 
-PullPolicy = Literal["IfNotPresent", "Always"]
-
-# Argo keeps a Workflow's arguments twice in an object that it wants below 1 MiB.
-_LARGEST_STORED = 448 * 1024
-_TOO_LARGE = "allowed: at most 448 KiB as JSON; list fewer nodes, or select them by label"
+_TOO_LARGE = (
+    f"allowed: at most {MAX_STORED_BYTES // 1024} KiB as JSON; list fewer nodes, or select them by label"
+)
 
 _FORM_FIELDS = {  # parameters of the WorkflowTemplate that the Argo UI's form shows
     "images": "images",
@@ -123,48 +146,60 @@ class PrewarmRequest(_Model):
     """What a user asks for. The description of a field says what it allows, in errors and in the schema."""
 
     images: Annotated[
-        tuple[ImageSpec, ...], Field(min_length=1, max_length=50), AfterValidator(fields.no_duplicates)
-    ] = Field(description="a list of 1 to 50 image references")
+        tuple[ImageSpec, ...],
+        Field(min_length=IMAGES.low, max_length=IMAGES.high),
+        AfterValidator(fields.no_duplicates),
+    ] = Field(description=f"a list of {IMAGES} image references")
     batch_size: fields.Window = Field(
-        10, description='a number from 1 to 1000, or a percentage such as "10%"'
+        10, description=f'a number from {BATCH_SIZE}, or a percentage such as "10%"'
     )
-    priority: Annotated[fields.Whole, Field(ge=1, le=10)] = Field(
-        5, description="a number from 1 to 10; 10 goes first"
+    priority: Annotated[fields.Whole, Field(ge=PRIORITY.low, le=PRIORITY.high)] = Field(
+        DEFAULT_PRIORITY, description=f"a number from {PRIORITY}; {PRIORITY.high} goes first"
     )
-    node_selector: fields.NodeLabels = Field({}, description="a mapping of at most 100 label keys to values")
-    nodes: fields.NodeNames = Field((), description="a list of at most 10000 node names")
+    node_selector: fields.NodeLabels = Field(
+        {}, description=f"a mapping of at most {MAX_LABELS} label keys to values"
+    )
+    nodes: fields.NodeNames = Field((), description=f"a list of at most {MAX_NODES} node names")
     selector: fields.LabelSelector = Field(
         "", description=f"a label selector such as {fields.SELECTOR_EXAMPLE}"
     )
-    exclude_nodes: fields.NodeNames = Field((), description="a list of at most 10000 node names")
+    exclude_nodes: fields.NodeNames = Field((), description=f"a list of at most {MAX_NODES} node names")
     include_cordoned: fields.Flag = Field(default=False, description="true or false")
-    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=100)] | None = Field(
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=MAX_TOLERATIONS)] | None = Field(
         None,
-        description="a list of at most 100 tolerations as in a pod's spec; left out, all taints are tolerated",
+        description=f"a list of at most {MAX_TOLERATIONS} tolerations as in a pod's spec; left out, all taints are tolerated",
     )
-    max_retries: Annotated[fields.Whole, Field(ge=0, le=5)] = Field(0, description="a number from 0 to 5")
-    retry_strategy: Literal["linear", "exponential"] = Field("linear", description="linear or exponential")
-    retry_delay: Annotated[fields.Whole, Field(ge=1, le=300)] = Field(
-        30, description="a number of seconds from 1 to 300"
+    max_retries: Annotated[fields.Whole, Field(ge=RETRIES.low, le=RETRIES.high)] = Field(
+        0, description=f"a number from {RETRIES}"
+    )
+    retry_strategy: RetryStrategy = Field("linear", description="linear or exponential")
+    retry_delay: Annotated[fields.Whole, Field(ge=RETRY_DELAY.low, le=RETRY_DELAY.high)] = Field(
+        30, description=f"a number of seconds from {RETRY_DELAY}"
     )
     webhook_url: fields.WebAddress = Field("", description="an http or https URL")
     webhook_secret_name: fields.SecretName = Field("", description="the name of a Secret")
-    webhook_format: Literal["json", "cloudevents", "slack", "dingtalk"] = Field(
-        "json", description="json, cloudevents, slack or dingtalk"
+    webhook_format: WebhookFormat = Field("json", description="json, cloudevents, slack or dingtalk")
+    pull_secrets: fields.SecretNames = Field(
+        (), description=f"a list of at most {MAX_SECRETS} names of Secrets"
     )
-    pull_secrets: fields.SecretNames = Field((), description="a list of at most 100 names of Secrets")
     pull_policy: PullPolicy = Field("IfNotPresent", description="IfNotPresent or Always")
-    waves: fields.Waves = Field((), description="a list of at most 20 cumulative sizes")
-    order: Literal["rolling", "batch"] = Field("rolling", description="rolling or batch")
+    waves: fields.Waves = Field((), description=f"a list of at most {MAX_WAVES} cumulative sizes")
+    order: RolloutOrder = Field("rolling", description="rolling or batch")
     max_failed_nodes: fields.AllowedLosses = Field(
         0, description='a number from 0, or a percentage such as "5%"'
     )
-    timeout: fields.TaskDuration = Field("2h", description="a duration from 30s to 7d")
+    timeout: fields.TaskDuration = Field("2h", description=f"a duration from {' to '.join(TASK_TIMEOUT)}")
     node_timeout: fields.NodeDuration = Field(
-        "10m", validate_default=True, description="a duration from 10s to 24h, at most timeout"
+        "10m",
+        validate_default=True,
+        description=f"a duration from {' to '.join(NODE_TIMEOUT)}, at most timeout",
     )
-    name: fields.TaskName = Field("", description="a name of lower-case letters, digits and '-', at most 52")
-    labels: fields.TaskLabels = Field({}, description="a mapping of at most 100 label keys to values")
+    name: fields.TaskName = Field(
+        "", description=f"a name of lower-case letters, digits and '-', at most {MAX_NAME_LENGTH}"
+    )
+    labels: fields.TaskLabels = Field(
+        {}, description=f"a mapping of at most {MAX_LABELS} label keys to values"
+    )
 
     @field_validator("node_timeout")
     @classmethod
@@ -340,7 +375,7 @@ def _validated(document: Document, source: str, names: Mapping[str, str] | None 
         request = PrewarmRequest.model_validate(data)
     except ValidationError as error:
         explain(errors, error, data, _schema())
-    if request is not None and (size := len(json.dumps(canonical_json(request)))) > _LARGEST_STORED:
+    if request is not None and (size := len(json.dumps(canonical_json(request)))) > MAX_STORED_BYTES:
         errors.add((), f"got a request of {size // 1024} KiB; {_TOO_LARGE}")
     if request is None or errors.found:
         raise errors.error()

@@ -13,11 +13,24 @@ from pydantic import AfterValidator, Field
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.k8s.names import is_dns_label, is_dns_name, is_label_key, is_label_value
 from ips_flows.core.k8s.selectors import parse_selector
+from ips_flows.core.request.limits import (
+    BATCH_SIZE,
+    MAX_LABELS,
+    MAX_NAME_LENGTH,
+    MAX_NODES,
+    MAX_SECRETS,
+    MAX_URL_LENGTH,
+    MAX_WAVES,
+    NODE_TIMEOUT,
+    TASK_TIMEOUT,
+)
 
 PullPolicy = Literal["IfNotPresent", "Always"]
+RolloutOrder = Literal["rolling", "batch"]
+RetryStrategy = Literal["linear", "exponential"]
+WebhookFormat = Literal["json", "cloudevents", "slack", "dingtalk"]
 
 _RESERVED = ("kubernetes.io", "k8s.io", "argoproj.io", "ips-flow.io")
-_LONGEST_NAME = 52
 _LONGEST_SHOWN = 120  # characters of a value in a message: an image with its digest fits
 SELECTOR_EXAMPLE = '"disk=ssd,zone in (a,b),!gpu"'
 _DURATION = re.compile(r"(?=[0-9])(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
@@ -152,14 +165,16 @@ def _web_address(value: str) -> str:
     except ValueError:
         fits = False
     if not value or (
-        fits and len(value) <= 2048 and value.isprintable() and not set(value) & set(' "<>\\{}')
+        fits and len(value) <= MAX_URL_LENGTH and value.isprintable() and not set(value) & set(' "<>\\{}')
     ):
         if value and parts.username is not None:
             raise ValueError(
                 "got a URL with credentials; allowed: one without; name a Secret in webhookSecretName"
             )
         return value
-    raise ValueError(f"got {shown(value)}; allowed: an http or https URL of at most 2048 characters")
+    raise ValueError(
+        f"got {shown(value)}; allowed: an http or https URL of at most {MAX_URL_LENGTH} characters"
+    )
 
 
 def _is_free_key(key: str) -> bool:
@@ -178,33 +193,36 @@ Flag = Annotated[bool, Field(strict=True)]
 Image = Annotated[str, AfterValidator(_image)]
 LabelKey = Annotated[str, _LABEL_KEY]
 LabelValue = Annotated[str, _LABEL_VALUE]
-NodeLabels = Annotated[dict[LabelKey, LabelValue], Field(max_length=100)]
-TaskLabels = Annotated[dict[Annotated[str, _LABEL_KEY, _FREE_KEY], LabelValue], Field(max_length=100)]
+NodeLabels = Annotated[dict[LabelKey, LabelValue], Field(max_length=MAX_LABELS)]
+TaskLabels = Annotated[dict[Annotated[str, _LABEL_KEY, _FREE_KEY], LabelValue], Field(max_length=MAX_LABELS)]
 NodeNames = Annotated[
     tuple[
         Annotated[str, _text(is_dns_name, "the name of a node: lower-case letters, digits, '-' and '.'")], ...
     ],
-    Field(max_length=10000),
+    Field(max_length=MAX_NODES),
     AfterValidator(no_duplicates),
 ]
 SecretNames = Annotated[
     tuple[Annotated[str, _text(is_dns_name, _OBJECT_NAME)], ...],
-    Field(max_length=100),
+    Field(max_length=MAX_SECRETS),
     AfterValidator(no_duplicates),
 ]
 SecretName = Annotated[str, _text(lambda value: not value or is_dns_name(value), _OBJECT_NAME)]
 TaskName = Annotated[
     str,
     _text(
-        lambda value: not value or is_dns_label(value, _LONGEST_NAME),
-        f"a name of lower-case letters, digits and '-', at most {_LONGEST_NAME}, with a letter or digit at both ends",
+        lambda value: not value or is_dns_label(value, MAX_NAME_LENGTH),
+        f"a name of lower-case letters, digits and '-', at most {MAX_NAME_LENGTH}, with a letter or digit at both ends",
     ),
 ]
 LabelSelector = Annotated[str, AfterValidator(_selector)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
-NodeDuration = Annotated[str, _duration("10s", "24h")]
-TaskDuration = Annotated[str, _duration("30s", "7d")]
-Window = Annotated[int, Field(strict=True, ge=1, le=1000)] | Annotated[str, Field(pattern=_PERCENT)]
+NodeDuration = Annotated[str, _duration(*NODE_TIMEOUT)]
+TaskDuration = Annotated[str, _duration(*TASK_TIMEOUT)]
+Window = (
+    Annotated[int, Field(strict=True, ge=BATCH_SIZE.low, le=BATCH_SIZE.high)]
+    | Annotated[str, Field(pattern=_PERCENT)]
+)
 AllowedLosses = (
     Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(pattern=r"^([1-9]?[0-9]|100)%$")]
 )
@@ -212,4 +230,4 @@ Size = Annotated[
     Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(pattern=_PERCENT)],
     Field(description='a number from 1, or a percentage from "1%" to "100%"'),
 ]
-Waves = Annotated[tuple[Size, ...], Field(max_length=20), AfterValidator(_rising)]
+Waves = Annotated[tuple[Size, ...], Field(max_length=MAX_WAVES), AfterValidator(_rising)]

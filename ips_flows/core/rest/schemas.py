@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import models_json_schema
 
+from ips_flows.core.request.types import RetryStrategy
+from ips_flows.core.results.records import Mode
 from ips_flows.core.task.workflow_status import Status
 
 REF = "#/components/schemas/{model}"
@@ -114,10 +116,10 @@ class ListedTask(_Shape):
     waves: list[Wave]
     failed_node_details: list[FailedNode]
     skipped_nodes: dict[str, int] = Field(description="how many were left out, by reason")
-    mode: Literal["volume", "container"] | None
+    mode: Mode | None
     max_retries: int
     retry_count: int
-    retry_strategy: Literal["linear", "exponential"]
+    retry_strategy: RetryStrategy
     retry_delay: int = Field(description="seconds")
     retry_history: list[Attempt]
     next_retry_at: _Time | None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ips_flows.core import clock
-from ips_flows.core.results.records import AttemptSummary, GroupProgress, PlanSummary, RetryStrategy
+from ips_flows.core.request.types import RetryStrategy
+from ips_flows.core.results.records import AttemptSummary, GroupProgress, PlanSummary
 from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk, NodeResult
 
 CAP_SECONDS = 600  # the longest delay; the template's back-off has the same cap

@@ -18,6 +18,7 @@ from ips_flows.core.errors import UsageError
 from ips_flows.core.escape import escape
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
+from ips_flows.core.request.limits import DEFAULT_PRIORITY, MAX_NAME_LENGTH
 from ips_flows.core.results.records import Record
 from ips_flows.core.task import task
 from ips_flows.core.task.task import Task
@@ -25,7 +26,7 @@ from ips_flows.core.task.task import Task
 Overlap = Literal["forbid", "replace", "allow"]
 
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
-_NAME_LENGTH = 41  # Argo adds a dash and the 10 digits of a time, and a task's name has at most 52 characters
+_NAME_LENGTH = MAX_NAME_LENGTH - 11  # Argo adds a dash and the 10 digits of a time
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _PAUSES_KEPT = 10
 _MISSED_SHOWN = 50
@@ -181,7 +182,7 @@ def schedule_json(schedule: Schedule, *, history: bool = False) -> Json:
         "startingDeadlineSeconds": timing.starting_deadline,
         "keep": timing.keep,
         "images": list(task.images_of(schedule.request)),
-        "priority": schedule.request.get("priority", 5),
+        "priority": schedule.request.get("priority", DEFAULT_PRIORITY),
         "createdAt": schedule.created_at or None,
         "nextRun": _stamp(schedule.next_run),
         "lastRun": run_json(last) if last else None,

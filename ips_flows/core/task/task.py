@@ -28,6 +28,7 @@ from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.notice import Notice
 from ips_flows.core.plan.window import parse_window
+from ips_flows.core.request.limits import DEFAULT_PRIORITY
 from ips_flows.core.results.attempts import PendingRetry, pending_retry, retry_history
 from ips_flows.core.results.progress import Progress, WaveProgress, count_progress, wave_progress
 from ips_flows.core.results.records import (
@@ -70,7 +71,7 @@ class Task:
     created_at: str
     request: Json
     request_hash: str = ""
-    priority: int = 5  # the one in force, 10 first; 0 is Argo's own, where nobody set one
+    priority: int = DEFAULT_PRIORITY  # the one in force, 10 first; 0 is Argo's own, where nobody set one
     started_at: str = ""
     finished_at: str = ""
     plan: PlanSummary | None = None
@@ -147,7 +148,7 @@ def priority_of(workflow: Json) -> int:
     if "spec" in workflow:
         return int(workflow["spec"].get("priority") or 0)
     plan = _record(PlanSummary, workflow, ANNOTATION_PLAN)
-    return plan.priority if plan else int(request_of(workflow).get("priority") or 5)
+    return plan.priority if plan else int(request_of(workflow).get("priority") or DEFAULT_PRIORITY)
 
 
 def read_task(

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from ips_flows.core.discover.image_uses import ImageUse, SourceLocation
 from ips_flows.core.discover.placement import Placement
 from ips_flows.core.discover.requests import (
-    MOST_IMAGES,
     by_placement,
     everywhere,
     findings_json,
@@ -22,6 +21,7 @@ from ips_flows.core.discover.requests import (
 )
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.plan.node import Node
+from ips_flows.core.request.limits import IMAGES
 from ips_flows.core.request.model import parse_request
 from tests.support.paths import MANIFESTS
 from tests.unit.core.discover.test_finder import read, read_file
@@ -236,7 +236,7 @@ def test_a_wider_place_holds_the_narrower_one() -> None:
 
 def test_more_than_a_request_holds() -> None:
     """Of more than 50 images the next 50 make another request."""
-    parts = by_placement([use(f"a{number}") for number in range(MOST_IMAGES * 2 + 1)])
+    parts = by_placement([use(f"a{number}") for number in range(IMAGES.high * 2 + 1)])
     assert [len(one.images) for one in parts] == [50, 50, 1]
     assert (by_placement([]), everywhere([])) == ([], None)
 

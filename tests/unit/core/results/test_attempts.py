@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ips_flows.core import clock
+from ips_flows.core.request.types import RetryStrategy
 from ips_flows.core.results.attempts import (
     PendingRetry,
     pending_retry,
@@ -13,7 +14,7 @@ from ips_flows.core.results.attempts import (
     retry_history,
 )
 from ips_flows.core.results.reasons import FailureReason, Result
-from ips_flows.core.results.records import GroupProgress, PlanSummary, RetryStrategy
+from ips_flows.core.results.records import GroupProgress, PlanSummary
 from ips_flows.core.results.results import FILTER_GROUP, Chunk, ImageResult, NodeResult
 from tests.support import kube_objects
 

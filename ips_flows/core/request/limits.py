@@ -1,0 +1,48 @@
+"""The limits of a request, each written once. No third-party import: help pages and steps read them too."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """The lowest and the highest value that a field may have."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}"
+
+    @property
+    def short(self) -> str:
+        """As flags and forms show it: `1-10`."""
+        return f"{self.low}-{self.high}"
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        """As pydantic's `Field` takes it."""
+        return {"ge": self.low, "le": self.high}
+
+
+MAX_BYTES = 1024 * 1024  # of the text of a request
+# Argo keeps a Workflow's arguments twice in an object that it wants below 1 MiB.
+MAX_STORED_BYTES = 448 * 1024
+
+IMAGES = Range(1, 50)  # of a task
+BATCH_SIZE = Range(1, 1000)  # nodes
+PRIORITY = Range(1, 10)
+DEFAULT_PRIORITY = 5
+RETRIES = Range(0, 5)
+RETRY_DELAY = Range(1, 300)  # seconds
+
+MAX_NAME_LENGTH = 52  # of a task; Argo derives names of pods from it
+MAX_NODES = 10_000  # in `nodes` and in `excludeNodes`
+MAX_LABELS = 100
+MAX_SECRETS = 100
+MAX_TOLERATIONS = 100
+MAX_WAVES = 20
+MAX_URL_LENGTH = 2048
+
+NODE_TIMEOUT = ("10s", "24h")
+TASK_TIMEOUT = ("30s", "7d")
