@@ -51,6 +51,8 @@ from ips_flows.core.constants import (
     LABEL_TASK,
     TEMPLATE_PREWARM,
 )
+from ips_flows.core.request.fields import form_parameters
+from ips_flows.core.request.model import default_text
 from ips_flows.core.results.attempts import CAP_SECONDS
 from ips_flows.core.version import __version__
 
@@ -60,42 +62,11 @@ _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 1"
 # A filter that found every image in place has ended the task; one that was lost has said nothing.
 _NOT_ENDED = "{{=workflow.outputs?.parameters?.ended ?? 'no'}} != yes"
 _BACKOFF_CAP = f"{CAP_SECONDS // 60}m"
-# The arguments of the Argo UI's form; they count where `request` is empty.
-_FORM: Sequence[tuple[str, str, str]] = (
-    (
-        "request",
-        "",
-        "The whole request as JSON, as `ips-flow run` submits it; leave it empty to use the fields below",
-    ),
-    ("images", "", "Images, one per line"),
-    ("batch-size", "10", "How many nodes may pull at once: 1-1000, or a percentage such as 10%"),
-    ("priority", "5", "1-10, 10 first"),
-    ("node-selector", "", "Labels that nodes must have: disk=ssd,zone=a"),
-    ("selector", "", "A set-based label selector: zone in (a,b),!gpu"),
-    ("nodes", "", "Names of nodes, separated by commas; empty: all"),
-    ("exclude-nodes", "", "Names of nodes to leave out, separated by commas"),
-    ("include-cordoned", "false", "Whether cordoned nodes are warmed too"),
-    ("pull-policy", "IfNotPresent", "IfNotPresent, or Always to check moving tags again"),
-    ("pull-secrets", "", "Names of image pull Secrets, separated by commas"),
-    ("waves", "", "Cumulative sizes: 1, 10%, 100%; empty: all nodes in one wave"),
-    ("order", "rolling", "rolling, or batch: the next nodes start when all of a batch have finished"),
-    ("max-failed-nodes", "0", "How many nodes may be lost: a number, or a percentage such as 5%"),
-    ("max-retries", "0", "How often failed nodes are tried again: 0-5"),
-    (
-        "retry-strategy",
-        "linear",
-        "linear: the same delay each time; exponential: twice as long each time, at most 10m",
-    ),
-    ("retry-delay", "30", "Seconds before the first retry: 1-300"),
-    ("webhook-url", "", "Who is told of the end: an http or https URL"),
-    (
-        "webhook-secret-name",
-        "",
-        "A Secret labelled ips-flow.io/webhook=true with the webhook's url, secret, or both",
-    ),
-    ("webhook-format", "json", "json, cloudevents, slack or dingtalk"),
-    ("node-timeout", "10m", "How long one node may take"),
-    ("task-timeout", "2h", "How long the whole task may take"),
+# The parameter that holds a whole request; those of its fields count where it is empty.
+_REQUEST = Parameter(
+    name="request",
+    value="",
+    description="The whole request as JSON, as `ips-flow run` submits it; leave it empty to use the fields below",
 )
 
 
@@ -111,9 +82,7 @@ def prewarm_template(*, backoff_cap: str = _BACKOFF_CAP) -> WorkflowTemplate:
         },
         entrypoint="main",
         on_exit="finish",
-        arguments=[
-            Parameter(name=name, value=value, description=description) for name, value, description in _FORM
-        ],
+        arguments=[_REQUEST, *_form()],
         synchronization=Synchronization(
             semaphores=[
                 SemaphoreRef(
@@ -186,6 +155,14 @@ def prewarm_template(*, backoff_cap: str = _BACKOFF_CAP) -> WorkflowTemplate:
     return template
 
 
+def _form() -> list[Parameter]:
+    """A parameter for each field of a request that the Argo UI's form shows, with the field's default."""
+    return [
+        Parameter(name=one.name, value=default_text(field.name), description=one.help)
+        for field, one in form_parameters()
+    ]
+
+
 def _step(
     name: str, *, module: str = "", extra: Sequence[str] = (), retry: RetryStrategy | None = None
 ) -> Container:
@@ -213,7 +190,3 @@ def _inputs(names: Sequence[str]) -> list[Parameter]:
 
 def _input(name: str) -> str:
     return f"{{{{inputs.parameters.{name}}}}}"
-
-
-def _int(number: int) -> IntOrString:
-    return IntOrString(root=number)

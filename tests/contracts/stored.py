@@ -23,7 +23,8 @@ from ips_flows.core.pods.pull_job import (
     workflow_owner,
 )
 from ips_flows.core.reconcile import finish_job
-from ips_flows.core.request.model import canonical_json, flag_of, from_form, request_hash
+from ips_flows.core.request.fields import flag_of
+from ips_flows.core.request.model import canonical_json, from_form, request_hash
 from ips_flows.core.request.types import RetryStrategy
 from ips_flows.core.results import results
 from ips_flows.core.results.reasons import FailureReason, Result, SkipReason

@@ -11,6 +11,7 @@ import click
 from ips_flows.cli.output.console import is_terminal
 from ips_flows.core.errors import UsageError
 from ips_flows.core.escape import escape
+from ips_flows.core.request.fields import FIELDS, RequestField, in_order_of_flags
 from ips_flows.core.request.limits import MAX_BYTES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,51 +20,18 @@ _LARGEST = MAX_BYTES + 1  # one byte more than a request may have: its reader sa
 _NO_TEXT = "flags"
 
 
-# The flags whose fields have another name in a request; the others differ by kebab-case only.
-_FIELDS = {"image": "images", "task_timeout": "timeout"}
-
-
 class RequestOption(click.Option):
     """A flag that sets a field of the request."""
 
 
-def _flag(*names: str, **settings: Any) -> Callable[[F], F]:
-    return click.option(*names, cls=RequestOption, **settings)
-
-
-_OPTIONS = (
-    _flag("--image", "image", multiple=True, metavar="IMAGE", help="An image; repeatable."),
-    _flag("--batch-size", metavar="N|N%", help="How many nodes may pull at once."),
-    _flag("--priority", metavar="1-10", help="10 goes first."),
-    _flag("--node-selector", multiple=True, metavar="KEY=VALUE", help="Nodes with this label; repeatable."),
-    _flag("--nodes", multiple=True, metavar="NAMES", help="Only these nodes; commas or repeatable."),
-    _flag("--selector", metavar="LABELS", help="Nodes by a set-based label selector."),
-    _flag("--exclude-nodes", multiple=True, metavar="NAMES", help="Not these nodes."),
-    _flag("--include-cordoned/--no-include-cordoned", default=None, help="Cordoned nodes too."),
-    _flag(
-        "--tolerations",
-        multiple=True,
-        metavar="KEY[=VALUE][:EFFECT]",
-        help="Instead of all taints.",
-    ),
-    _flag("--max-retries", metavar="0-5", help="How often failed nodes are tried again."),
-    _flag(
-        "--retry-strategy", metavar="NAME", help="How that wait grows: linear (not at all) or exponential."
-    ),
-    _flag("--retry-delay", metavar="SECONDS", help="The wait before a retry: 1 to 300."),
-    _flag("--webhook-url", metavar="URL", help="Who is told of the end."),
-    _flag("--webhook-secret-name", metavar="NAME", help="The Secret with the webhook's URL or key."),
-    _flag("--webhook-format", metavar="NAME", help="json, cloudevents, slack or dingtalk."),
-    _flag("--pull-secrets", multiple=True, metavar="NAMES", help="Image pull Secrets of the namespace."),
-    _flag("--pull-policy", metavar="NAME", help="IfNotPresent or Always."),
-    _flag("--waves", multiple=True, metavar="SIZES", help='Cumulative sizes, such as "1,10%,100%".'),
-    _flag("--order", metavar="NAME", help="rolling, or batch: a barrier after every batchSize nodes."),
-    _flag("--max-failed-nodes", metavar="N|N%", help="How many nodes may be lost."),
-    _flag("--node-timeout", metavar="DURATION", help="The time a node has for an attempt."),
-    _flag("--task-timeout", metavar="DURATION", help="The time the task has (field `timeout`)."),
-    _flag("--name", metavar="NAME", help="The task's name, instead of a generated one."),
-    _flag("--labels", multiple=True, metavar="KEY=VALUE", help="Labels of the task; repeatable."),
-)
+def _option(field: RequestField) -> Callable[[F], F]:
+    flag = field.flag
+    if field.syntax == "boolean":
+        both = f"{flag.name}/--no-{flag.name.removeprefix('--')}"
+        return click.option(both, cls=RequestOption, default=None, help=flag.help)
+    return click.option(
+        flag.name, cls=RequestOption, multiple=field.several, metavar=flag.metavar, help=flag.help
+    )
 
 
 class RequestCommand(click.Command):
@@ -81,18 +49,15 @@ class RequestCommand(click.Command):
 
 def request_options(command: F) -> F:
     """A flag for each field of the request; the command gets them by name."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
+    for field in reversed(in_order_of_flags()):
+        command = _option(field)(command)
     return command
 
 
 def overrides_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that flags set, by their names in a request, as they were typed."""
-    return {
-        _FIELDS.get(flag) or _camel(flag): value
-        for flag, value in flags.items()
-        if value is not None and value != ()
-    }
+    fields = {field.flag.name.removeprefix("--").replace("-", "_"): field.name for field in FIELDS}
+    return {fields[flag]: value for flag, value in flags.items() if value is not None and value != ()}
 
 
 def read_text(
@@ -151,8 +116,3 @@ def decoded(data: bytes, source: str) -> str:
         raise UsageError(
             f"{source}:{line}:{column}: got the byte 0x{data[error.start]:02x}; allowed: text in UTF-8"
         ) from error
-
-
-def _camel(flag: str) -> str:
-    first, *rest = flag.split("_")
-    return first + "".join(word.capitalize() for word in rest)

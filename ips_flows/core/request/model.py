@@ -23,9 +23,9 @@ from pydantic.alias_generators import to_camel
 
 from ips_flows.core.errors import FieldProblem
 from ips_flows.core.k8s.names import is_label_key
-from ips_flows.core.request import text_values
-from ips_flows.core.request import types as fields
+from ips_flows.core.request import text_values, types
 from ips_flows.core.request.document import Document, TextPosition, read_document
+from ips_flows.core.request.fields import FORM_NAMES, flag_of
 from ips_flows.core.request.limits import (
     BATCH_SIZE,
     DEFAULT_PRIORITY,
@@ -66,30 +66,6 @@ _TOO_LARGE = (
     f"allowed: at most {MAX_STORED_BYTES // 1024} KiB as JSON; list fewer nodes, or select them by label"
 )
 
-_FORM_FIELDS = {  # parameters of the WorkflowTemplate that the Argo UI's form shows
-    "images": "images",
-    "batch-size": "batchSize",
-    "priority": "priority",
-    "node-selector": "nodeSelector",
-    "selector": "selector",
-    "nodes": "nodes",
-    "exclude-nodes": "excludeNodes",
-    "include-cordoned": "includeCordoned",
-    "pull-policy": "pullPolicy",
-    "pull-secrets": "pullSecrets",
-    "waves": "waves",
-    "order": "order",
-    "max-failed-nodes": "maxFailedNodes",
-    "max-retries": "maxRetries",
-    "retry-strategy": "retryStrategy",
-    "retry-delay": "retryDelay",
-    "webhook-url": "webhookUrl",
-    "webhook-secret-name": "webhookSecretName",
-    "webhook-format": "webhookFormat",
-    "node-timeout": "nodeTimeout",
-    "task-timeout": "timeout",
-}
-
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
@@ -102,7 +78,7 @@ class ImageSpec(_Model):
         json_schema_extra={"description": "an image reference, or a mapping with image and pullPolicy"}
     )
 
-    image: fields.Image = Field(description='an image reference such as "registry.example.com/team/app:1.2"')
+    image: types.Image = Field(description='an image reference such as "registry.example.com/team/app:1.2"')
     pull_policy: PullPolicy | None = Field(None, description="IfNotPresent or Always")
 
     @model_validator(mode="before")
@@ -120,11 +96,11 @@ class Toleration(_Model):
 
     key: str = Field("", description="a label key")
     operator: Literal["Exists", "Equal"] = Field("Equal", description="Exists or Equal")
-    value: fields.LabelValue = Field("", description="a label value")
+    value: types.LabelValue = Field("", description="a label value")
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
         "", description="NoSchedule, PreferNoSchedule or NoExecute; left out, all of them"
     )
-    toleration_seconds: fields.Whole | None = Field(None, description="a number of seconds")
+    toleration_seconds: types.Whole | None = Field(None, description="a number of seconds")
 
     @model_validator(mode="after")
     def _agrees(self) -> Toleration:
@@ -148,56 +124,56 @@ class PrewarmRequest(_Model):
     images: Annotated[
         tuple[ImageSpec, ...],
         Field(min_length=IMAGES.low, max_length=IMAGES.high),
-        AfterValidator(fields.no_duplicates),
+        AfterValidator(types.no_duplicates),
     ] = Field(description=f"a list of {IMAGES} image references")
-    batch_size: fields.Window = Field(
+    batch_size: types.Window = Field(
         10, description=f'a number from {BATCH_SIZE}, or a percentage such as "10%"'
     )
-    priority: Annotated[fields.Whole, Field(ge=PRIORITY.low, le=PRIORITY.high)] = Field(
+    priority: Annotated[types.Whole, Field(ge=PRIORITY.low, le=PRIORITY.high)] = Field(
         DEFAULT_PRIORITY, description=f"a number from {PRIORITY}; {PRIORITY.high} goes first"
     )
-    node_selector: fields.NodeLabels = Field(
+    node_selector: types.NodeLabels = Field(
         {}, description=f"a mapping of at most {MAX_LABELS} label keys to values"
     )
-    nodes: fields.NodeNames = Field((), description=f"a list of at most {MAX_NODES} node names")
-    selector: fields.LabelSelector = Field(
-        "", description=f"a label selector such as {fields.SELECTOR_EXAMPLE}"
+    nodes: types.NodeNames = Field((), description=f"a list of at most {MAX_NODES} node names")
+    selector: types.LabelSelector = Field(
+        "", description=f"a label selector such as {types.SELECTOR_EXAMPLE}"
     )
-    exclude_nodes: fields.NodeNames = Field((), description=f"a list of at most {MAX_NODES} node names")
-    include_cordoned: fields.Flag = Field(default=False, description="true or false")
+    exclude_nodes: types.NodeNames = Field((), description=f"a list of at most {MAX_NODES} node names")
+    include_cordoned: types.Flag = Field(default=False, description="true or false")
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=MAX_TOLERATIONS)] | None = Field(
         None,
         description=f"a list of at most {MAX_TOLERATIONS} tolerations as in a pod's spec; left out, all taints are tolerated",
     )
-    max_retries: Annotated[fields.Whole, Field(ge=RETRIES.low, le=RETRIES.high)] = Field(
+    max_retries: Annotated[types.Whole, Field(ge=RETRIES.low, le=RETRIES.high)] = Field(
         0, description=f"a number from {RETRIES}"
     )
     retry_strategy: RetryStrategy = Field("linear", description="linear or exponential")
-    retry_delay: Annotated[fields.Whole, Field(ge=RETRY_DELAY.low, le=RETRY_DELAY.high)] = Field(
+    retry_delay: Annotated[types.Whole, Field(ge=RETRY_DELAY.low, le=RETRY_DELAY.high)] = Field(
         30, description=f"a number of seconds from {RETRY_DELAY}"
     )
-    webhook_url: fields.WebAddress = Field("", description="an http or https URL")
-    webhook_secret_name: fields.SecretName = Field("", description="the name of a Secret")
+    webhook_url: types.WebAddress = Field("", description="an http or https URL")
+    webhook_secret_name: types.SecretName = Field("", description="the name of a Secret")
     webhook_format: WebhookFormat = Field("json", description="json, cloudevents, slack or dingtalk")
-    pull_secrets: fields.SecretNames = Field(
+    pull_secrets: types.SecretNames = Field(
         (), description=f"a list of at most {MAX_SECRETS} names of Secrets"
     )
     pull_policy: PullPolicy = Field("IfNotPresent", description="IfNotPresent or Always")
-    waves: fields.Waves = Field((), description=f"a list of at most {MAX_WAVES} cumulative sizes")
+    waves: types.Waves = Field((), description=f"a list of at most {MAX_WAVES} cumulative sizes")
     order: RolloutOrder = Field("rolling", description="rolling or batch")
-    max_failed_nodes: fields.AllowedLosses = Field(
+    max_failed_nodes: types.AllowedLosses = Field(
         0, description='a number from 0, or a percentage such as "5%"'
     )
-    timeout: fields.TaskDuration = Field("2h", description=f"a duration from {' to '.join(TASK_TIMEOUT)}")
-    node_timeout: fields.NodeDuration = Field(
+    timeout: types.TaskDuration = Field("2h", description=f"a duration from {' to '.join(TASK_TIMEOUT)}")
+    node_timeout: types.NodeDuration = Field(
         "10m",
         validate_default=True,
         description=f"a duration from {' to '.join(NODE_TIMEOUT)}, at most timeout",
     )
-    name: fields.TaskName = Field(
+    name: types.TaskName = Field(
         "", description=f"a name of lower-case letters, digits and '-', at most {MAX_NAME_LENGTH}"
     )
-    labels: fields.TaskLabels = Field(
+    labels: types.TaskLabels = Field(
         {}, description=f"a mapping of at most {MAX_LABELS} label keys to values"
     )
 
@@ -255,30 +231,24 @@ def from_form(parameters: Mapping[str, str]) -> PrewarmRequest:
     A field may go by its name in the form or by its wire name, but not by both at once.
     """
     filled = {name: text for name, text in parameters.items() if text.strip() and name != "request"}
-    names = {field: name for name, field in _FORM_FIELDS.items()}
     doubled = {
-        field: name for field, name in names.items() if field != name and {field, name} <= filled.keys()
+        field: name for field, name in FORM_NAMES.items() if field != name and {field, name} <= filled.keys()
     }
-    fields = {name: _FORM_FIELDS.get(name, name) for name in filled}
-    given = {field: filled[name] for name, field in fields.items() if field not in doubled}
+    wire_names = {name: field for field, name in FORM_NAMES.items()}
+    fields = {wire_names.get(name, name): text for name, text in filled.items()}
+    given = {field: text for field, text in fields.items() if field not in doubled}
     document = Document(data={})
-    _replace(document, "form", given, dict.fromkeys(given, "form"), names)
+    _replace(document, "form", given, dict.fromkeys(given, "form"), FORM_NAMES)
     for field, name in doubled.items():
         message = f"given twice, as {name} and as {field}; allowed: one of them"
         document.problems.append(FieldProblem("form", 0, 0, name, message))
         document.muted.add((field,))
-    return _validated(document, "form", names)
+    return _validated(document, "form", FORM_NAMES)
 
 
 def from_canonical(text: str) -> PrewarmRequest:
     """Read what `canonical_json` wrote."""
     return parse_request(text, "request")
-
-
-def flag_of(field: str) -> str:
-    """The flag that overrides a field: its name in kebab-case, but `--image`, and `--task-timeout` for `timeout`."""
-    special = {"images": "--image", "timeout": "--task-timeout"}
-    return special.get(field) or "--" + "".join(f"-{c.lower()}" if c.isupper() else c for c in field)
 
 
 def canonical_json(request: PrewarmRequest) -> str:
@@ -306,6 +276,19 @@ def json_schema() -> dict[str, Any]:
         "description": spec.pop("description"),
     }
     return schema
+
+
+def default_text(field: str) -> str:
+    """The default of a field as text, for forms; empty where the field has none, or an empty one."""
+    default = _schema()["properties"][field].get("default")
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(default) if isinstance(default, str | int) else ""
+
+
+def choices(field: str) -> tuple[str, ...]:
+    """The words that a field may have; empty where it is not a choice."""
+    return tuple(_schema()["properties"][field].get("enum", ()))
 
 
 @functools.cache
@@ -353,7 +336,7 @@ def _replace(
 def _validated(document: Document, source: str, names: Mapping[str, str] | None = None) -> PrewarmRequest:
     """The request of a document. Raises BadRequestError with all that is wrong.
 
-    `names` are those under which a form knows the fields.
+    `names` are those under which a form knows the types.
     """
     errors = RequestErrors(document, source, names)
     data = document.data

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ips_flows.core.request.fields import BY_NAME, Syntax
 from ips_flows.core.request.types import FieldError, shown
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -23,20 +24,21 @@ def parse_text_value(field: str, value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return dict(value)
-    split = _SPLITTERS.get(field)
+    syntax = BY_NAME[field].syntax if field in BY_NAME else "text"
+    split = _SPLITTERS.get(syntax)
     if split is not None:
         if isinstance(value, str):
             return split([value])
         if isinstance(value, Sequence):
             return split(list(value))
         return value
-    return _scalar(field, value.strip(_BLANK)) if isinstance(value, str) else value
+    return _scalar(syntax, value.strip(_BLANK)) if isinstance(value, str) else value
 
 
-def _scalar(field: str, text: str) -> Any:
-    if field in _NUMBERS and _NUMBER.fullmatch(text):
+def _scalar(syntax: Syntax, text: str) -> Any:
+    if syntax in _NUMBERS and _NUMBER.fullmatch(text):
         return int(text)
-    if field in _FLAGS and text.lower() in ("true", "false"):
+    if syntax == "boolean" and text.lower() in ("true", "false"):
         return text.lower() == "true"
     return text
 
@@ -99,15 +101,11 @@ def _tolerations(values: list[Any]) -> list[Any]:
     return items
 
 
-_NUMBERS = frozenset({"batchSize", "priority", "maxRetries", "retryDelay", "maxFailedNodes"})
-_FLAGS = frozenset({"includeCordoned"})
-_SPLITTERS: dict[str, Callable[[list[Any]], Any]] = {
-    "images": _lines,
-    "nodes": _names,
-    "excludeNodes": _names,
-    "pullSecrets": _names,
-    "waves": _sizes,
-    "nodeSelector": _pairs,
-    "labels": _pairs,
+_NUMBERS: frozenset[Syntax] = frozenset({"number", "size"})
+_SPLITTERS: dict[Syntax, Callable[[list[Any]], Any]] = {
+    "lines": _lines,
+    "names": _names,
+    "sizes": _sizes,
+    "pairs": _pairs,
     "tolerations": _tolerations,
 }

@@ -15,7 +15,8 @@ import pytest
 
 from ips_flows.cli.main import VERBS, cli, run
 from ips_flows.cli.options.request import overrides_of
-from ips_flows.core.request.model import PrewarmRequest, flag_of
+from ips_flows.core.request.fields import flag_of
+from ips_flows.core.request.model import PrewarmRequest
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo, pulled
 from tests.support.paths import ROOT

@@ -8,12 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from ips_flows.core.errors import BadRequestError
+from ips_flows.core.request.fields import flag_of
 from ips_flows.core.request.model import (
     ImageSpec,
     PrewarmRequest,
     Toleration,
     canonical_json,
-    flag_of,
     from_canonical,
     from_form,
     json_schema,
