@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -53,11 +53,11 @@ def parts() -> dict[str, str]:
         "verbs": _verbs(),
         "serve": _options("serve"),
         "fields": _fields(),
-        "failures": _table(("class", "meaning"), [(f"`{one}`", _FAILURES[one]) for one in FailureReason]),
-        "concerns": _table(("warning", "meaning"), [(f"`{kind}`", text) for kind, text in KINDS.items()]),
+        "failures": table(("class", "meaning"), [(f"`{one}`", _FAILURES[one]) for one in FailureReason]),
+        "concerns": table(("warning", "meaning"), [(f"`{kind}`", text) for kind, text in KINDS.items()]),
         "metrics": _metrics(),
         "alerts": _alerts(),
-        "skips": _table(("reason", "meaning"), [(f"`{one}`", _SKIPS[one]) for one in SkipReason]),
+        "skips": table(("reason", "meaning"), [(f"`{one}`", _SKIPS[one]) for one in SkipReason]),
     }
 
 
@@ -75,7 +75,7 @@ def renewed(readme: str) -> str:
 def _verbs() -> str:
     assert isinstance(cli, Verbs)
     there = cli.list_commands(None)  # type: ignore[arg-type]
-    return _table(("verb", "what it does"), [(f"`{name}`", VERBS[name].help) for name in there])
+    return table(("verb", "what it does"), [(f"`{name}`", VERBS[name].help) for name in there])
 
 
 def _options(verb: str) -> str:
@@ -85,7 +85,7 @@ def _options(verb: str) -> str:
     command = cli.get_command(context, verb)
     assert command
     records = [one.get_help_record(context) for one in command.params if isinstance(one, click.Option)]
-    return _table(
+    return table(
         ("option", "meaning"),
         [(f"`{names}`", " ".join(text.split())) for names, text in filter(None, records)],
     )
@@ -93,8 +93,8 @@ def _options(verb: str) -> str:
 
 def _fields() -> str:
     fields = model.json_schema()["properties"].items()
-    rows = [(f"`{name}`", _default(field), field["description"]) for name, field in fields]
-    return _table(("field", "default", "allowed"), rows)
+    rows = [(f"`{name}`", default_cell(name, field), field["description"]) for name, field in fields]
+    return table(("field", "default", "allowed"), rows)
 
 
 def _metrics() -> str:
@@ -107,7 +107,7 @@ def _metrics() -> str:
         )
         for one in FIGURES
     ]
-    return _table(("metric", "kind", "labels", "meaning"), rows)
+    return table(("metric", "kind", "labels", "meaning"), rows)
 
 
 def _label(name: str, values: Sequence[str]) -> str:
@@ -125,7 +125,7 @@ def _alerts() -> str:
         for group in groups
         for rule in group["rules"]
     ]
-    return _table(("alert", "severity", "meaning"), rows)
+    return table(("alert", "severity", "meaning"), rows)
 
 
 def _plain(text: str) -> str:
@@ -133,21 +133,22 @@ def _plain(text: str) -> str:
     return re.sub(r"{{ \$(?:labels\.)?(\w+)[^}]*}}", r"*\1*", text)
 
 
-def _default(field: dict[str, Any]) -> str:
-    if "default" not in field:
+def default_cell(name: str, schema: Mapping[str, Any]) -> str:
+    """The default of a request field, as tables show it."""
+    if "default" not in schema:
         return "required"
-    value = field["default"]
-    return (
-        "–"
-        if value in ("", [], {}, None)
-        else f"`{str(value).lower() if isinstance(value, bool) else value}`"
-    )
+    shown = model.default_text(name)
+    return f"`{shown}`" if shown else "–"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines: list[Sequence[str]] = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 if __name__ == "__main__":
+    from tests import request_fields  # it uses `table`
+
+    request_fields.write()
     README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,7 +4,8 @@ import { ApiError, create } from "./api.js";
 import { h, mark, say } from "./dom.js";
 import { has, t } from "./i18n.js";
 import { notify, taskLink } from "./parts.js";
-import { fieldOf, problemsOf, requestOf, SECTIONS } from "./request.js";
+import { fieldOf, problemsOf, requestOf } from "./request.js";
+import { SECTIONS } from "./request_fields.js";
 
 let draft = {}; // what was typed and not submitted, kept while other views are looked at
 

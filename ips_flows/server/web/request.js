@@ -1,63 +1,12 @@
-/** The fields of a request as the form has them, and the request that they make. A pure module. */
+/** The request that the form's fields make. A pure module. */
 
-/**
- * Each field: its kind, and what is chosen while nothing is.
- * `lines` are items one a line, `pairs` are key=value lines, `sizes` have commas between, `size` is a number or a
- * percentage. Whatever can't be read is sent as it was typed: the server says what is wrong with it.
+import { SECTIONS } from "./request_fields.js";
+
+/*
+ * Of the kinds of fields `lines` are items one a line, `pairs` are key=value lines, `sizes` have commas between,
+ * `size` is a number or a percentage. Whatever can't be read is sent as it was typed: the server says what is wrong
+ * with it.
  */
-export const SECTIONS = [
-  {
-    name: "what",
-    open: true,
-    fields: [
-      ["images", "lines"],
-      ["name", "text"],
-      ["pullPolicy", ["IfNotPresent", "Always"]],
-      ["pullSecrets", "lines"],
-    ],
-  },
-  {
-    name: "pace",
-    open: true,
-    fields: [
-      ["batchSize", "size", "10"],
-      ["priority", "number", "5"],
-      ["waves", "sizes"],
-      ["order", ["rolling", "batch"]],
-    ],
-  },
-  {
-    name: "where",
-    fields: [
-      ["nodeSelector", "pairs"],
-      ["selector", "text"],
-      ["nodes", "lines"],
-      ["excludeNodes", "lines"],
-      ["includeCordoned", "flag"],
-    ],
-  },
-  {
-    name: "trouble",
-    fields: [
-      ["maxRetries", "number", "0"],
-      ["retryStrategy", ["linear", "exponential"]],
-      ["retryDelay", "number", "30"],
-      ["maxFailedNodes", "size", "0"],
-      ["nodeTimeout", "text", "10m"],
-      ["timeout", "text", "2h"],
-    ],
-  },
-  {
-    name: "notice",
-    fields: [
-      ["webhookUrl", "text"],
-      ["webhookSecretName", "text"],
-      ["webhookFormat", ["json", "cloudevents", "slack", "dingtalk"]],
-      ["labels", "pairs"],
-    ],
-  },
-];
-
 const FIELDS = SECTIONS.flatMap((section) => section.fields);
 const READERS = {
   lines,
