@@ -1,4 +1,4 @@
-"""What all pods of our templates have in common: they fit into `restricted` namespaces, and ask for little."""
+"""Settings shared by all pods of the templates: security for `restricted` namespaces, small resources."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def pod_security() -> PodSecurityContext:
 
 
 def replaced_when(expression: str) -> RetryStrategy:
-    """How Argo replaces a pod: at most five times, a second later."""
+    """The retryStrategy that replaces a pod: at most five times, after a second."""
     backoff = Backoff(duration="1s", factor=IntOrString(root=1))
     return RetryStrategy(limit="5", retry_policy="Always", expression=expression, backoff=backoff)
 
 
 def small() -> ResourceRequirements:
-    """What a step asks for."""
+    """The resources of a step."""
     return ResourceRequirements(requests={"cpu": Quantity(root="20m"), "memory": Quantity(root="64Mi")})
 
 
@@ -54,7 +54,7 @@ def restricted() -> SecurityContext:
 
 
 def executor_security() -> str:
-    """On a stock Argo, `init` and `wait` get a restricted securityContext only by a patch."""
+    """The pod spec patch that restricts `init` and `wait`, which a stock Argo leaves unrestricted."""
     security = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -72,7 +72,7 @@ def executor_security() -> str:
 
 
 def short_tolerations() -> list[Toleration]:
-    """A step on a lost node is replaced after 30 s, not after Kubernetes' 300."""
+    """Tolerations that replace a step on a lost node after 30 s instead of Kubernetes' 300."""
     return [
         Toleration(
             key=f"node.kubernetes.io/{key}", operator="Exists", effect="NoExecute", toleration_seconds=30

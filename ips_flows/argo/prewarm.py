@@ -1,4 +1,4 @@
-"""The WorkflowTemplate `ips-prewarm`: filter, then a fan-out over groups, and finish whatever happens.
+"""The WorkflowTemplate `ips-prewarm`: filter, then a fan-out over groups, and always finish.
 
 ```
 main       Steps
@@ -8,7 +8,7 @@ main       Steps
       attempt   Steps with the user's retryStrategy
         drive   container with the driver's retryStrategy: a lost driver costs no attempt
 finish     onExit: Steps of one step that may fail, so that a lost finish pod can't fail the task; skipped where
-           filter found nothing to do and nobody to tell
+           filter found nothing to do and no webhook
 ```
 
 The steps get the Workflow's name and uid, a wave's name and the number of the attempt: never a user's text.
@@ -57,9 +57,9 @@ from ips_flows.core.results.attempts import CAP_SECONDS
 from ips_flows.core.version import __version__
 
 _FILTER_OUTPUTS = ("waves", "retries", "delay", "factor", "timeout")
-# Argo replaces a step pod that was lost or lost its footing: exit codes above 1 are ours for that.
+# Argo replaces a step pod that was lost, or that asks for it by an exit code above 1.
 _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 1"
-# A filter that found every image in place has ended the task; one that was lost has said nothing.
+# A filter that found every image on every node sets `ended`; one that was lost sets nothing.
 _NOT_ENDED = "{{=workflow.outputs?.parameters?.ended ?? 'no'}} != yes"
 _BACKOFF_CAP = f"{CAP_SECONDS // 60}m"
 # The parameter that holds a whole request; those of its fields count where it is empty.

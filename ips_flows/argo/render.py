@@ -1,4 +1,4 @@
-"""The committed YAML of the templates: what Hera builds, as text that can be compared byte for byte."""
+"""The committed YAML of the templates, as text that can be compared byte for byte."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def overrides_of(flags: Mapping[str, Any]) -> dict[str, Any]:
 def read_text(
     file: str | None, stdin: TextIO, *, needed: bool, command: str = "run"
 ) -> tuple[str | None, str]:
-    """The text of a request and what its errors call it; no text where flags are enough.
+    """The text of a request and its name in errors; no text where flags are enough.
 
     Errors show `command` as one that works with a request.
     """
@@ -81,14 +81,14 @@ def read_text(
 
 
 def stdin_bytes(stdin: TextIO, most: int, hint: str) -> bytes:
-    """What is piped in, as far as it is wanted."""
+    """Read at most so many bytes from stdin. Raises UsageError if it is a terminal."""
     if is_terminal(stdin):
         raise UsageError("stdin is a terminal, so - has nothing to read", hint=hint)
     return stdin.buffer.read(most)
 
 
 def file_bytes(file: str, most: int) -> bytes:
-    """What is in a file, as far as it is wanted."""
+    """Read at most so many bytes of a file. Raises UsageError if that fails."""
     shown = escape(file)
     try:
         with Path(file).open("rb") as handle:
@@ -105,7 +105,7 @@ def file_bytes(file: str, most: int) -> bytes:
 
 
 def decoded(data: bytes, source: str) -> str:
-    """Bytes as text; where they are none, an error that says which one."""
+    """Decode UTF-8. Raises UsageError with the position of the first byte that is not."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

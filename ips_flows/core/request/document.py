@@ -1,4 +1,4 @@
-"""A YAML or JSON text as plain values, with the place of every key and value.
+"""A YAML or JSON text as plain values, with the line and column of every key and value.
 
 Scalars follow the core schema of YAML 1.2: only `true` and `false` are booleans, so `no` and `yes` are text.
 The tree is built from events, without recursion, so nesting can't exhaust the stack.
@@ -36,7 +36,7 @@ _FLOAT = re.compile(
 )
 _JSON_START = re.compile(r'\s*(?:\{\s*"|\[\s*["\[{])')
 _JSON_TOKEN = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"|[^\s,:\[\]{}"]+')
-_YAML_MEANINGS = {  # what PyYAML says: what it means to who wrote the text
+_YAML_MEANINGS = {  # part of PyYAML's message: our message for the author of the text
     "'\\t'": "a tab where only spaces may stand",
     "mapping values are not allowed": "a second ': ' in one line; put a text that holds one in quotes",
     "<block end>": "this line doesn't fit the lines above; look at its indentation",
@@ -49,7 +49,7 @@ _SIMPLE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True, slots=True)
 class TextPosition:
-    """Where a key or value stands, and a plain scalar as it is written there. Line 0: not in a text."""
+    """Line and column of a key or value, and a plain scalar as written there. Line 0: not in a text."""
 
     source: str
     line: int = 0
@@ -59,9 +59,9 @@ class TextPosition:
 
 @dataclass(slots=True)
 class Document:
-    """The values of a text, where each stands, and what is wrong with the text itself.
+    """The values of a text, their positions, and the problems of the text itself.
 
-    `spoilt` are the paths whose values could not be read, so nothing more can be said about them.
+    `muted` holds paths whose values could not be read; no further problem is added at or below them.
     """
 
     data: Any = None
@@ -72,7 +72,7 @@ class Document:
 
 
 def field_path(path: Path) -> str:
-    """A path as people write it: `images[2].pullPolicy`, `nodeSelector["kubernetes.io/os"]`."""
+    """A path as text: `images[2].pullPolicy`, `nodeSelector["kubernetes.io/os"]`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -91,14 +91,16 @@ def _cut(text: str) -> str:
 
 
 def read_document(text: str, source: str, *, only_json: bool = False) -> Document:
-    """Read one YAML or JSON document. Raises BadRequestError where the text is no document at all."""
+    """Read one YAML or JSON document. Raises BadRequestError if the text is not one."""
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise _fatal(source, 0, 0, "got more than 1 MiB of text; allowed: at most 1 MiB")
     if unprintable := Reader.NON_PRINTABLE.search(text):
-        place = _Lines(text).at(unprintable.start())
+        position = _Lines(text).at(unprintable.start())
         raise _fatal(
-            source, *place, f"got the control character U+{ord(unprintable[0]):04X}; allowed: printable text"
+            source,
+            *position,
+            f"got the control character U+{ord(unprintable[0]):04X}; allowed: printable text",
         )
     if only_json and text.strip():
         _check_json(text, source)
@@ -116,14 +118,14 @@ def read_document(text: str, source: str, *, only_json: bool = False) -> Documen
 
 
 class _Event(NamedTuple):
-    """One step through the text: a scalar (`plain`: not quoted), the start of a mapping or list, or an end."""
+    """A parse event: a scalar (`plain`: not quoted), the start of a mapping or list, or an end."""
 
     kind: Literal["scalar", "mapping", "list", "end"]
     line: int
     column: int
     text: str = ""
     plain: bool = False
-    complaint: str = ""
+    problem: str = ""
 
 
 class _Lines:
@@ -146,7 +148,7 @@ def _no_constant(name: str) -> None:
 
 
 def _json_error(text: str) -> Exception | None:
-    """Why a text is no JSON; None if it is."""
+    """The error of reading a text as JSON; None for JSON."""
     if text.lstrip()[:1] not in ("{", "["):
         return ValueError("it starts otherwise")
     try:
@@ -157,7 +159,7 @@ def _json_error(text: str) -> Exception | None:
 
 
 def _check_json(text: str, source: str) -> None:
-    """Raise BadRequestError, with the place, where a text is no JSON."""
+    """Raise BadRequestError, with line and column, if a text is not JSON."""
     try:
         json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -166,13 +168,13 @@ def _check_json(text: str, source: str) -> None:
     except RecursionError as error:
         raise _fatal(source, 0, 0, _TOO_DEEP) from error
     except ValueError as error:  # NaN and Infinity, which JSON has not
-        place = next((match.start() for match in _JSON_TOKEN.finditer(text) if match[0] == str(error)), 0)
+        offset = next((match.start() for match in _JSON_TOKEN.finditer(text) if match[0] == str(error)), 0)
         message = f"not valid JSON: got {error}; allowed: a number, or null"
-        raise _fatal(source, *_Lines(text).at(place), message) from error
+        raise _fatal(source, *_Lines(text).at(offset), message) from error
 
 
 def _json_events(text: str) -> Iterator[_Event]:
-    """The events of a text that is known to be JSON: what YAML can't read in it (tabs, surrogates) included."""
+    """The events of a JSON text, which may hold what YAML can't read: tabs, surrogates."""
     lines = _Lines(text)
     for match in _JSON_TOKEN.finditer(text):
         lexeme = match[0]
@@ -204,7 +206,7 @@ def _yaml_events(text: str, source: str) -> Iterator[_Event]:
                     "scalar",
                     line,
                     column,
-                    complaint=f"got the alias *{_cut(event.anchor or '')}; allowed: the value itself",
+                    problem=f"got the alias *{_cut(event.anchor or '')}; allowed: the value itself",
                 )
             elif isinstance(event, yaml.NodeEvent):
                 yield _node_event(event, line, column)
@@ -216,29 +218,29 @@ def _yaml_events(text: str, source: str) -> Iterator[_Event]:
         )  # seen only behind the key's line
         mark = (error.context_mark if forgotten_colon else None) or error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (loader.line + 1, loader.column + 1)
-        raise _fatal(source, line, column, _yaml_complaint(error)) from error
+        raise _fatal(source, line, column, _yaml_problem(error)) from error
     except (
         ValueError,
         OverflowError,
-    ) as error:  # PyYAML's own slips: "\UFFFFFFFF", %YAML with endless digits
+    ) as error:  # bugs of PyYAML: "\UFFFFFFFF", %YAML with endless digits
         message = "not valid YAML: a number that can't be"
         raise _fatal(source, loader.line + 1, loader.column + 1, message) from error
 
 
 def _node_event(event: yaml.NodeEvent, line: int, column: int) -> _Event:
-    complaint = ""
+    problem = ""
     tag: str | None = getattr(event, "tag", None)
     if event.anchor is not None:
-        complaint = f"got the anchor &{_cut(event.anchor)}; allowed: a value without anchor"
+        problem = f"got the anchor &{_cut(event.anchor)}; allowed: a value without anchor"
     elif tag is not None:
-        complaint = f"got the tag {_cut(tag.replace('tag:yaml.org,2002:', '!!'))}; allowed: a value without tag, in quotes if it is text"
+        problem = f"got the tag {_cut(tag.replace('tag:yaml.org,2002:', '!!'))}; allowed: a value without tag, in quotes if it is text"
     if isinstance(event, yaml.ScalarEvent):
-        return _Event("scalar", line, column, event.value, plain=event.style is None, complaint=complaint)
+        return _Event("scalar", line, column, event.value, plain=event.style is None, problem=problem)
     kind: Literal["mapping", "list"] = "mapping" if isinstance(event, yaml.MappingStartEvent) else "list"
-    return _Event(kind, line, column, complaint=complaint)
+    return _Event(kind, line, column, problem=problem)
 
 
-def _yaml_complaint(error: yaml.MarkedYAMLError) -> str:
+def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
     problem = str(error.problem or error.context or "it can't be read")
     for part, meaning in _YAML_MEANINGS.items():
         if part in problem:
@@ -256,7 +258,7 @@ class _Frame:
 
 
 class _Builder:
-    """Turns events into values and places."""
+    """Builds values and positions from events."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -281,24 +283,26 @@ class _Builder:
 
     def _take_key(self, event: _Event) -> None:
         frame = self._stack[-1]
-        if event.kind != "scalar" or event.complaint:
+        if event.kind != "scalar" or event.problem:
             message = (
-                event.complaint or f'got a {event.kind} as a key; allowed: text, without "{{{{" and "}}}}"'
+                event.problem or f'got a {event.kind} as a key; allowed: text, without "{{{{" and "}}}}"'
             )
             raise _fatal(self._source, event.line, event.column, message)
         path = (*frame.path, event.text)
-        place = TextPosition(self._source, event.line, event.column, event.text)
+        position = TextPosition(self._source, event.line, event.column, event.text)
         if event.text in frame.container:
             first = self._document.keys[path]
-            self._complain(
-                path, place, f"duplicate key; it stands in line {first.line} already; allowed: each key once"
+            self._add_problem(
+                path,
+                position,
+                f"duplicate key; it stands in line {first.line} already; allowed: each key once",
             )
         else:
-            self._document.keys[path] = place
+            self._document.keys[path] = position
         frame.key = event.text
 
     def _take_value(self, event: _Event) -> None:
-        self._values += 1  # not those that are kept: a key may stand in a mapping without end
+        self._values += 1  # counts duplicates of a key too, which are not kept
         if self._values > _MOST_VALUES:
             raise _fatal(
                 self._source,
@@ -307,10 +311,10 @@ class _Builder:
                 f"got more than {_MOST_VALUES} values; allowed: at most {_MOST_VALUES}",
             )
         path = self._next_path()
-        place = TextPosition(self._source, event.line, event.column, event.text if event.plain else "")
-        self._document.values[path] = place
-        if event.complaint:
-            self._complain(path, place, event.complaint)
+        position = TextPosition(self._source, event.line, event.column, event.text if event.plain else "")
+        self._document.values[path] = position
+        if event.problem:
+            self._add_problem(path, position, event.problem)
             self._document.muted.add(path)
         value = self._value(event)
         self._store(value)
@@ -336,9 +340,9 @@ class _Builder:
             frame.container[frame.key] = value
             frame.key = None
 
-    def _complain(self, path: Path, place: TextPosition, message: str) -> None:
+    def _add_problem(self, path: Path, position: TextPosition, message: str) -> None:
         self._document.problems.append(
-            FieldProblem(self._source, place.line, place.column, field_path(path), message)
+            FieldProblem(self._source, position.line, position.column, field_path(path), message)
         )
 
     @staticmethod

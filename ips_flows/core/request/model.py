@@ -119,7 +119,7 @@ class Toleration(_Model):
 
 
 class PrewarmRequest(_Model):
-    """What a user asks for. The description of a field says what it allows, in errors and in the schema."""
+    """What a user asks for. Errors and the schema show the description of a field as what is allowed."""
 
     images: Annotated[
         tuple[ImageSpec, ...],
@@ -196,27 +196,27 @@ class PrewarmRequest(_Model):
         return seconds_of(self.timeout)
 
     def pull_policy_of(self, index: int) -> PullPolicy:
-        """The pull policy that counts for the image at this index."""
+        """The pull policy in force for the image at this index."""
         return self.images[index].pull_policy or self.pull_policy
 
 
 def parse_request(text: str, source: str = "<stdin>") -> PrewarmRequest:
-    """Read a YAML or JSON text: a mapping, or just a list of images.
+    """Read a YAML or JSON text: a mapping, or a list of images.
 
-    Raises BadRequestError with all that is wrong, in the order of the text.
+    Raises BadRequestError with all problems, in the order of the text.
     """
     return _validated(_request_document(text, source), source)
 
 
 def parse_json(text: str, source: str) -> PrewarmRequest:
-    """Read a text that must be JSON, as `parse_request` does; the same error, also where it is YAML."""
+    """Read a text as `parse_request` does, but refuse YAML with the same error."""
     return _validated(_request_document(text, source, only_json=True), source)
 
 
 def merge_overrides(text: str | None, source: str, overrides: Mapping[str, Any]) -> PrewarmRequest:
-    """Read a text, if there is one, and let flags replace its fields, each as a whole.
+    """Read a text, if there is one, and replace whole fields by the values of flags.
 
-    `overrides` has wire names, and what was typed: texts, sequences of texts, or values; None is a flag not given.
+    `overrides` maps wire names to texts, sequences of texts, or values; None is a flag not given.
     A problem of a flag has the flag as its source, as `flag_of` spells it.
     """
     document = Document(data={}) if text is None else _request_document(text, source)
@@ -262,7 +262,7 @@ def canonical_json(request: PrewarmRequest) -> str:
 
 
 def request_hash(request: PrewarmRequest) -> str:
-    """What decides "the same request": SHA-256 over all but the name, in hex."""
+    """The identity of a request: SHA-256 over all fields but the name, in hex."""
     nameless = request.model_copy(update={"name": ""})
     return hashlib.sha256(canonical_json(nameless).encode()).hexdigest()
 
@@ -301,8 +301,8 @@ def _request_document(text: str, source: str, *, only_json: bool = False) -> Doc
     document = read_document(text, source, only_json=only_json)
     if isinstance(document.data, list):
         document.data = {"images": document.data}
-        document.values = {("images", *path): place for path, place in document.values.items()}
-        document.keys = {("images", *path): place for path, place in document.keys.items()}
+        document.values = {("images", *path): position for path, position in document.values.items()}
+        document.keys = {("images", *path): position for path, position in document.keys.items()}
         document.muted = {("images", *path) for path in document.muted}
         document.problems = [replace(one, field=f"images{one.field}") for one in document.problems]
     return document
@@ -315,13 +315,13 @@ def _replace(
     sources: Mapping[str, str],
     names: Mapping[str, str] | None = None,
 ) -> None:
-    """Put values from outside the text into a document, in place of what it says."""
+    """Replace fields of a document by values from outside its text."""
     if not isinstance(document.data, dict):
         return
     for field, value in given.items():
-        for places in (document.values, document.keys):
-            for path in [path for path in places if path[:1] == (field,)]:
-                del places[path]
+        for positions in (document.values, document.keys):
+            for path in [path for path in positions if path[:1] == (field,)]:
+                del positions[path]
         document.muted = {path for path in document.muted if path[:1] != (field,)}
         document.values[(field,)] = document.keys[(field,)] = TextPosition(sources[field])
         document.data[field] = None
@@ -334,9 +334,9 @@ def _replace(
 
 
 def _validated(document: Document, source: str, names: Mapping[str, str] | None = None) -> PrewarmRequest:
-    """The request of a document. Raises BadRequestError with all that is wrong.
+    """The request of a document. Raises BadRequestError with all problems.
 
-    `names` are those under which a form knows the types.
+    `names` maps wire names to the names in a form.
     """
     errors = RequestErrors(document, source, names)
     data = document.data

@@ -1,4 +1,4 @@
-"""The types of a request's fields, with bounds, and messages that say what was got and what is allowed."""
+"""The types of request fields; an error names the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _UNITS = (86400, 3600, 60, 1)
 
 
 class FieldError(ValueError):
-    """What is wrong inside a field: (path below the field, message) pairs."""
+    """Problems inside a field: (path below the field, message) pairs."""
 
     def __init__(self, parts: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
         super().__init__("; ".join(message for _, message in parts))
@@ -50,7 +50,7 @@ def shown(value: Any, text: str = "") -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
-        # ASCII only, which is all that is allowed but in URLs: no letter looks like another one.
+        # ASCII only: no letter looks like another one. Only URLs may hold more.
         cut = len(value) > _LONGEST_SHOWN
         return json.dumps(value[: _LONGEST_SHOWN - 1])[:-1] + '…"' if cut else json.dumps(value)
     if isinstance(value, bool):
@@ -70,7 +70,7 @@ def seconds_of(duration: str) -> int:
 
 
 def duplicates(items: Sequence[Any], identity: Callable[[str], str] = str) -> list[tuple[int, str]]:
-    """(index, message) for every text that means the same as an earlier one. What can't be read is passed over."""
+    """(index, message) of each text that means the same as an earlier one. Skips what can't be parsed."""
     first: dict[str, str] = {}
     found = []
     for index, item in enumerate(items):
@@ -90,12 +90,12 @@ def duplicates(items: Sequence[Any], identity: Callable[[str], str] = str) -> li
 
 
 def image_identity(text: str) -> str:
-    """What makes two image references the same."""
+    """The identity of an image reference: equal for references of the same image."""
     return parse_reference(text).identity
 
 
 def no_duplicates(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A check of a list: none of its texts or images stands in it twice."""
+    """Check that a list has no duplicate texts or images."""
     identity = str if not items or isinstance(items[0], str) else image_identity
     if found := duplicates(items, identity):
         raise FieldError([((index,), message) for index, message in found])
@@ -103,7 +103,7 @@ def no_duplicates(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _text(fits: Callable[[str], bool], allowed: str) -> AfterValidator:
-    """A check of a text by a predicate."""
+    """A validator of texts by a predicate."""
 
     def check(value: str) -> str:
         if not fits(value):

@@ -1,4 +1,4 @@
-"""All that is wrong with the values of a request, each problem at its place in the text and in our own words."""
+"""Find all problems of a request, each with its position in the text and a message of ours."""
 
 from __future__ import annotations
 
@@ -17,76 +17,76 @@ from ips_flows.core.request.types import FieldError, duplicates, image_identity,
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BRACES = re.compile(r"\{\{|\}\}")
-_MOST_UNKNOWN = 100  # who gets that many wrong sent something else
+_MOST_UNKNOWN = 100  # a text with more of them is no request
 _IDENTITIES: dict[str, Callable[[str], str]] = {
     "images": image_identity,
     "nodes": str,
     "excludeNodes": str,
     "pullSecrets": str,
 }
-_NEVER_NUMBERS = ("nodeTimeout", "timeout", "webhookUrl")  # quotes don't mend a number there
-_STAND_INS: dict[str, str] = {"nodeTimeout": "timeout"}  # a default collides with the field beside it
+_NEVER_NUMBERS = ("nodeTimeout", "timeout", "webhookUrl")  # a number in quotes is wrong there too
+_STAND_INS: dict[str, str] = {"nodeTimeout": "timeout"}  # the default of the first can exceed the second
 
 
 class RequestErrors:
-    """Collects what is wrong with one document, at most one problem a path."""
+    """Collects the problems of one document, at most one a path."""
 
     def __init__(self, document: Document, source: str, names: Mapping[str, str] | None = None) -> None:
         self._document = document
-        self.names = names or {}  # of fields, where they have others than in YAML
+        self.names = names or {}  # wire name → name in the form
         self._source = source
         self._found: dict[tuple[Path, bool], FieldProblem] = {}
 
     def add(self, path: Path, message: str, *, of_key: bool = False) -> None:
-        """Note a problem of the value at a path, or of its key."""
-        if (path, of_key) not in self._found and not self._is_spoilt(path):
+        """Add a problem of the value at a path, or of its key."""
+        if (path, of_key) not in self._found and not self._is_muted(path):
             self._found[path, of_key] = self._problem(path, message, of_key=of_key)
 
     def add_and_mute(self, path: Path, message: str, *, of_key: bool = False) -> None:
-        """Note a problem after which nothing more is said about this path and what is below."""
+        """Add a problem, and ignore further ones at this path and below."""
         self.add(path, message, of_key=of_key)
         self._document.muted.add(path)
 
     def has(self, field: str) -> bool:
-        """Whether anything is wrong in this field."""
+        """Return whether this field has a problem."""
         return any(path[:1] == (field,) for path, _ in self._found)
 
     @property
     def found(self) -> bool:
-        """Whether anything is wrong, with the text or with its values."""
+        """Whether the text or its values have a problem."""
         return bool(self._found or self._document.problems)
 
     def error(self) -> BadRequestError:
-        """All problems in the order of the text; those that stand in no text come last."""
+        """The error with all problems in the order of the text; those without a line come last."""
         problems = [*self._document.problems, *self._found.values()]
         return BadRequestError(
             sorted(problems, key=lambda problem: (problem.line == 0, problem.line, problem.column))
         )
 
     def text_of(self, path: Path) -> str:
-        """A plain scalar as it is written in the text."""
-        place = self._document.values.get(path)
-        return place.text if place else ""
+        """A plain scalar as written in the text."""
+        position = self._document.values.get(path)
+        return position.text if position else ""
 
-    def _is_spoilt(self, path: Path) -> bool:
+    def _is_muted(self, path: Path) -> bool:
         return any(path[:length] in self._document.muted for length in range(len(path) + 1))
 
     def _problem(self, path: Path, message: str, *, of_key: bool) -> FieldProblem:
-        place, own = self._place(path, of_key=of_key)
-        by_flag = own and place.source != self._source and len(path) == 1
+        position, own = self._position(path, of_key=of_key)
+        by_flag = own and position.source != self._source and len(path) == 1
         named = (self.names.get(str(path[0]), path[0]), *path[1:]) if path else path
         return FieldProblem(
-            place.source, place.line, place.column, "" if by_flag else field_path(named), message
+            position.source, position.line, position.column, "" if by_flag else field_path(named), message
         )
 
-    def _place(self, path: Path, *, of_key: bool) -> tuple[TextPosition, bool]:
-        """Where a path stands, and whether it stands there itself or only what holds it."""
+    def _position(self, path: Path, *, of_key: bool) -> tuple[TextPosition, bool]:
+        """The position of a path, or of its nearest parent; and whether it is its own."""
         if of_key and path in self._document.keys:
             return self._document.keys[path], True
         for length in range(len(path), 0, -1):
-            place = self._document.values.get(path[:length])
-            if place is not None:
-                return place, length == len(path)
+            position = self._document.values.get(path[:length])
+            if position is not None:
+                return position, length == len(path)
         stand_in = _STAND_INS.get(str(path[0])) if path else None
         if stand_in and (stand_in,) in self._document.values:
             return self._document.values[(stand_in,)], False
@@ -94,7 +94,7 @@ class RequestErrors:
 
 
 def check_texts(errors: RequestErrors, data: Any) -> None:
-    """Every text, and every key, is free of control characters and of what Argo would expand."""
+    """Check that no text or key has control characters or `{{`, which Argo would expand."""
     for path, text, of_key in _texts((), data):
         if match := _FORBIDDEN.search(text):
             name = f"U+{ord(match[0]):04X}"
@@ -106,7 +106,7 @@ def check_texts(errors: RequestErrors, data: Any) -> None:
 
 
 def encodable(data: Any) -> Any:
-    """Values without halves of surrogate pairs, which pydantic can't take; they are complained of already."""
+    """Values without halves of surrogate pairs, which pydantic refuses; `check_texts` reports them."""
     if isinstance(data, str):
         return "" if _SURROGATE.search(data) else data
     if isinstance(data, Mapping):
@@ -127,7 +127,7 @@ def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str, bool]]:
 
 
 def check_keys(errors: RequestErrors, path: Path, value: Any, model: type[BaseModel]) -> Any:
-    """A mapping without the keys that the model doesn't know, and without nulls, which mean "left out"."""
+    """Report unknown keys; return the mapping without them and without nulls, which mean "left out"."""
     if not isinstance(value, Mapping):
         return value
     known = wire_names(model)
@@ -138,7 +138,7 @@ def check_keys(errors: RequestErrors, path: Path, value: Any, model: type[BaseMo
 
 
 def wire_names(model: type[BaseModel]) -> list[str]:
-    """The names of a model's fields as YAML and JSON have them, in the model's order."""
+    """The wire names of a model's fields, in the model's order."""
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
@@ -149,7 +149,7 @@ def _suggestion(key: str, known: list[str]) -> str:
 
 
 def check_sizes(errors: RequestErrors, data: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    """No list or mapping is longer than the schema allows; of one that is, nothing more is said."""
+    """Check that no list or mapping is longer than the schema allows; mute one that is."""
     for field, value in data.items():
         limits = [schema["properties"][field], *schema["properties"][field].get("anyOf", ())]
         most = min(
@@ -162,7 +162,7 @@ def check_sizes(errors: RequestErrors, data: dict[str, Any], schema: Mapping[str
 
 
 def check_duplicates(errors: RequestErrors, data: Mapping[str, Any]) -> None:
-    """No list names the same thing twice. Said here too, as the model is silent while an item is wrong."""
+    """Check for duplicates in lists. The model checks them too, but not while an item is invalid."""
     for field, identity in _IDENTITIES.items():
         items = data.get(field)
         if isinstance(items, list):
@@ -171,12 +171,12 @@ def check_duplicates(errors: RequestErrors, data: Mapping[str, Any]) -> None:
 
 
 def explain(errors: RequestErrors, error: ValidationError, data: Any, schema: Mapping[str, Any]) -> None:
-    """Note what the model found, in our words: pydantic's own are for programmers."""
+    """Add the model's errors with messages of ours; pydantic's messages are for programmers."""
     for detail in error.errors(include_url=False):
         path, of_key = _path(detail["loc"], data, detail["type"])
         cause = detail.get("ctx", {}).get("error")
         if detail["type"] == "too_short" and detail["input"]:
-            continue  # its items are wrong, and said to be; pydantic counts the right ones only
+            continue  # pydantic counts valid items only; the invalid ones are reported
         if isinstance(cause, FieldError):
             for below, message in cause.parts:
                 errors.add((*path, *below), message)
@@ -205,7 +205,7 @@ def _mismatch(errors: RequestErrors, path: Path, kind: str, got: Any, schema: Ma
 
 
 def _path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[Path, bool]:
-    """Pydantic's location without its own marks for branches of unions and for keys."""
+    """Pydantic's location as a path, without its marks for union branches and keys."""
     path: Path = ()
     value: Any = data
     for part in (to_camel(str(loc[0])), *loc[1:]):
@@ -221,7 +221,7 @@ def _path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[Path, bool]
 
 
 def _allowed(path: Path, schema: Mapping[str, Any]) -> str:
-    """What the schema's description nearest to a path says."""
+    """The description in the schema that is nearest to a path."""
     definitions = schema.get("$defs", {})
     node: Mapping[str, Any] = schema
     allowed = ""

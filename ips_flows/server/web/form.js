@@ -178,11 +178,11 @@ export function form(main) {
         continue;
       }
       mark(found.control, "aria-invalid", "true");
-      const place =
+      const prefix =
         index === null || found.control.tagName !== "TEXTAREA"
           ? ""
           : t("form.line", { n: lineOf(found.control.value, index) });
-      found.wrong.append(h("span", {}, place + message));
+      found.wrong.append(h("span", {}, prefix + message));
       found.wrong.hidden = false;
       const folded = found.control.closest("details");
       if (folded) folded.open = true;

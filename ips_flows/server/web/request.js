@@ -29,7 +29,7 @@ export function requestOf(typed) {
   return request;
 }
 
-/** What a request can't express, so that the server could not complain of it: `{field, key, values}`. */
+/** Problems that the request can't carry to the server, such as duplicate keys: `{field, key, values}`. */
 export function problemsOf(typed) {
   return FIELDS.filter(([, kind]) => kind === "pairs").flatMap(([name]) => {
     const seen = new Set();

@@ -44,14 +44,16 @@ def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
 def test_places() -> None:
     """Every key and value has its line and column, both from 1."""
     document = read_document("a: 1\nb:\n  - x\n  - {c: 'd'}\n", "f")
-    values = {field_path(path): (place.line, place.column) for path, place in document.values.items()}
-    keys = {field_path(path): (place.line, place.column) for path, place in document.keys.items()}
+    values = {
+        field_path(path): (position.line, position.column) for path, position in document.values.items()
+    }
+    keys = {field_path(path): (position.line, position.column) for path, position in document.keys.items()}
     assert values == {"": (1, 1), "a": (1, 4), "b": (3, 3), "b[0]": (3, 5), "b[1]": (4, 5), "b[1].c": (4, 9)}
     assert keys == {"a": (1, 1), "b": (2, 1), "b[1].c": (4, 6)}
 
 
 def test_json_is_read_as_json() -> None:
-    """JSON that PyYAML stumbles over (tabs, surrogate pairs, long keys) is read, with places."""
+    """JSON that PyYAML stumbles over (tabs, surrogate pairs, long keys) is read, with positions."""
     document = read_document('{\n\t"a" : "\\ud83d\\ude00",\n\t"' + "k" * 2000 + '": [true, null, -1.5]}', "f")
     assert document.data == {"a": "\U0001f600", "k" * 2000: [True, None, -1.5]}
     assert (document.values[("a",)].line, document.values[("a",)].column) == (2, 8)
@@ -141,7 +143,7 @@ def test_field_path() -> None:
     ],
 )
 def test_no_json(text: str, message: str) -> None:
-    """Where only JSON will do, what is merely YAML is refused with its place."""
+    """Where only JSON will do, what is merely YAML is refused with its position."""
     with pytest.raises(BadRequestError) as caught:
         read_document(text, "f", only_json=True)
     assert str(caught.value) == message

@@ -27,7 +27,7 @@ EXAMPLE = EXAMPLES / "images.yaml"
 SHA = "sha256:" + "ab" * 32
 
 
-def complaints(read: Callable[..., PrewarmRequest], *arguments: Any) -> list[str]:
+def problems_of(read: Callable[..., PrewarmRequest], *arguments: Any) -> list[str]:
     with pytest.raises(BadRequestError) as caught:
         read(*arguments)
     return str(caught.value).split("\n")
@@ -71,7 +71,7 @@ def test_a_plain_list_is_a_request() -> None:
         ImageSpec(image="a"),
         ImageSpec(image="b", pull_policy="Always"),
     )
-    assert complaints(parse_request, "- a\n- B\n- *x", "f.yaml") == [
+    assert problems_of(parse_request, "- a\n- B\n- *x", "f.yaml") == [
         'f.yaml:2:3: images[1]: got "B"; allowed: a repository in lower case: "b"',
         "f.yaml:3:3: images[2]: got the alias *x; allowed: the value itself",
     ]
@@ -92,7 +92,7 @@ nodeSelector: {a: yes, b: 1, "c d": x, e: "{{x}}"}
 nodeTimeout: 3h
 batchSize: 5000
 """
-    assert complaints(parse_request, text, "images.yaml") == [
+    assert problems_of(parse_request, text, "images.yaml") == [
         'images.yaml:3:5: images[1]: got the number 1.0; allowed: text; put it in quotes: "1.0"',
         (
             'images.yaml:4:5: images[2]: got "docker.io/library/busybox:latest" again, which is the same as "busybox";'
@@ -232,7 +232,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
 )
 def test_bounds(line: str, problem: str) -> None:
     """A value out of bounds is refused with its field, what was got and what is allowed."""
-    [message] = complaints(parse_request, f"images: [b]\n{line}\n", "f")
+    [message] = problems_of(parse_request, f"images: [b]\n{line}\n", "f")
     assert message.split(": ", 1)[1] == problem
     assert message.startswith("f:2:")
 
@@ -243,7 +243,7 @@ def test_bounds(line: str, problem: str) -> None:
 )
 def test_reserved_label_keys(key: str) -> None:
     """Label keys of Kubernetes, Argo and ours are not for users."""
-    [message] = complaints(parse_request, f"images: [b]\nlabels: {{{key}: x}}", "f")
+    [message] = problems_of(parse_request, f"images: [b]\nlabels: {{{key}: x}}", "f")
     assert message == (
         f'f:2:10: labels["{key}"]: got "{key}"; allowed: a label key of your own;'
         " those of kubernetes.io, k8s.io, argoproj.io, ips-flow.io are reserved"
@@ -284,12 +284,12 @@ def test_no_request(text: str, message: str) -> None:
     """A text that holds no request says what it must hold."""
     if text.startswith("[a,"):
         text = "[" + ",".join(f"a{number}" for number in range(51)) + "]"
-    assert complaints(parse_request, text, "f") == [message]
+    assert problems_of(parse_request, text, "f") == [message]
 
 
 def test_images_that_are_the_same() -> None:
     """Two spellings of one image are a duplicate, also with one digest under two tags."""
-    [message] = complaints(parse_request, f"- a:1@{SHA}\n- a:2\n- library/a@{SHA}", "f")
+    [message] = problems_of(parse_request, f"- a:1@{SHA}\n- a:2\n- library/a@{SHA}", "f")
     assert message == (
         f'f:3:3: images[2]: got "library/a@{SHA}" again, which is the same as "a:1@{SHA}"; allowed: each one once'
     )
@@ -397,7 +397,7 @@ def test_overrides_replace_fields() -> None:
 def test_problems_of_flags() -> None:
     """A problem of a flag names the flag, and comes after those of the file."""
     overrides = {"batchSize": 0, "timeout": "1s", "images": ["a", "B"], "nodeSelector": ("c",)}
-    assert complaints(merge_overrides, "priority: 0", "f.yaml", overrides) == [
+    assert problems_of(merge_overrides, "priority: 0", "f.yaml", overrides) == [
         "f.yaml:1:11: priority: got 0; allowed: a number from 1 to 10; 10 goes first",
         '--node-selector: got "c"; allowed: key=value, with commas between several',
         '--image: images[1]: got "B"; allowed: a repository in lower case: "b"',
@@ -409,7 +409,7 @@ def test_problems_of_flags() -> None:
 def test_flags_alone() -> None:
     """Without a text the flags are the request."""
     assert merge_overrides(None, "flags", {"images": ("a",)}) == parse_request("[a]")
-    assert complaints(merge_overrides, None, "flags", {}) == [
+    assert problems_of(merge_overrides, None, "flags", {}) == [
         "flags: images: missing; needed: a list of 1 to 50 image references"
     ]
 
@@ -456,7 +456,7 @@ def test_form() -> None:
 def test_problems_of_the_form() -> None:
     """Problems of the form name the form and the field; unknown parameters are refused."""
     parameters = {"images": "a\nB", "priority": "x", "batchsize": "3", "node-selector": "{{a}}=b"}
-    assert complaints(from_form, parameters) == [
+    assert problems_of(from_form, parameters) == [
         'form: node-selector["{{a}}"]: got "{{a}}"; allowed: text without "{{", which Argo would expand',
         "form: batchsize: unknown field; did you mean 'batch-size'?",
         'form: images[1]: got "B"; allowed: a repository in lower case: "b"',
@@ -470,7 +470,7 @@ def test_problems_of_the_form() -> None:
 def test_a_field_of_the_form_under_both_its_names(name: str, field: str, text: str) -> None:
     """Neither of two values is taken for the other, whichever comes first; an empty one is none."""
     for pair in ({name: text, field: "x"}, {field: "x", name: text}, {field: text, name: text}):
-        assert complaints(from_form, {"images": "a", **pair}) == [
+        assert problems_of(from_form, {"images": "a", **pair}) == [
             f"form: {name}: given twice, as {name} and as {field}; allowed: one of them"
         ]
     assert from_form({"images": "a", name: text, field: " "}) == from_form({"images": "a", field: text})
@@ -575,7 +575,7 @@ def test_too_long_lists_are_one_problem() -> None:
     text = (
         "images: [a]\nnodes:\n" + "- A\n" * 10001 + "labels:\n" + "".join(f"  k{n}: x\n" for n in range(101))
     )
-    assert complaints(parse_request, text, "f") == [
+    assert problems_of(parse_request, text, "f") == [
         "f:3:1: nodes: got 10001 of them; allowed: a list of at most 10000 node names",
         "f:10005:3: labels: got 101 of them; allowed: a mapping of at most 100 label keys to values",
     ]
