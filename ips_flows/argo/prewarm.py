@@ -52,8 +52,8 @@ from ips_flows.core.constants import (
     TEMPLATE_PREWARM,
 )
 from ips_flows.core.request.fields import form_parameters
+from ips_flows.core.request.limits import LONGEST_RETRY_DELAY
 from ips_flows.core.request.model import default_text
-from ips_flows.core.results.attempts import CAP_SECONDS
 from ips_flows.core.version import __version__
 
 _FILTER_OUTPUTS = ("waves", "retries", "delay", "factor", "timeout")
@@ -61,7 +61,7 @@ _FILTER_OUTPUTS = ("waves", "retries", "delay", "factor", "timeout")
 _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 1"
 # A filter that found every image on every node sets `ended`; one that was lost sets nothing.
 _NOT_ENDED = "{{=workflow.outputs?.parameters?.ended ?? 'no'}} != yes"
-_BACKOFF_CAP = f"{CAP_SECONDS // 60}m"
+_BACKOFF_CAP = f"{LONGEST_RETRY_DELAY // 60}m"
 # The parameter that holds a whole request; those of its fields count where it is empty.
 _REQUEST = Parameter(
     name="request",

@@ -66,6 +66,7 @@ DEFAULT_IMAGE = "ips-flow:0.1.0"
 DEFAULT_WORKER_IMAGE = "busybox:1.37-musl"
 DEFAULT_MAX_CONCURRENT_TASKS = 3
 DEFAULT_KEEP_DAYS = 7
+KUBELET_IMAGES_LISTED = 50  # the kubelet's default nodeStatusMaxImages: a node lists its largest images only
 
 _WHOLE = 40  # up to this length the name of a task stands whole in the names of its objects
 _CUT = 30  # so much of a longer one does

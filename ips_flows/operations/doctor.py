@@ -12,6 +12,7 @@ from ips_flows.core import clock
 from ips_flows.core.constants import (
     ANNOTATION_VERSION,
     CONFIG_MAP,
+    KUBELET_IMAGES_LISTED,
     LIMIT_KEY,
     NETWORKS_KEY,
     PRIORITY_CLASS,
@@ -34,7 +35,6 @@ from ips_flows.operations.install.manifests import PRIORITY, SERVER, SERVER_NAME
 Level = Literal["ok", "warn", "fail"]
 
 _OLDEST_ARGO = (4, 0)
-_STOCK_IMAGES_LISTED = 50  # the kubelet's default nodeStatusMaxImages
 _VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
 # What a person needs for the verbs of the command line: (API group, resource, verbs)
 _USER_RIGHTS = (
@@ -374,10 +374,10 @@ def _image_lists(kube: Kube, namespace: str) -> Finding:  # noqa: ARG001  (a che
     cut = [
         node["metadata"]["name"]
         for node in kube.list("/api/v1/nodes")
-        if len(listed(node)) == _STOCK_IMAGES_LISTED
+        if len(listed(node)) == KUBELET_IMAGES_LISTED
     ]
     if cut:
-        message = f"{len(cut)} nodes list just {_STOCK_IMAGES_LISTED} images, {cut[0]} for one: small ones are missing"
+        message = f"{len(cut)} nodes list just {KUBELET_IMAGES_LISTED} images, {cut[0]} for one: small ones are missing"
         return Finding(
             "warn",
             "image lists",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ips_flows.core.constants import KUBELET_IMAGES_LISTED
 from ips_flows.core.discover.custom_kinds import custom_kinds
 from ips_flows.core.discover.finder import Finder, ObjectImages, read_object
 from ips_flows.core.discover.image_uses import Note, SourceLocation
@@ -18,7 +19,6 @@ from ips_flows.operations.tasks import check_namespace, list_again_if_expired
 _ARGO = "/apis/argoproj.io/v1alpha1"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _FEW = 10  # CustomResourceDefinitions a page: with their schemas some have a megabyte
-_MOST_LISTED = 50  # images of a node, by a stock kubelet: the largest ones
 # Pods that have ended start no more; the server leaves them out.
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -93,7 +93,7 @@ def read_nodes(kube: Kube) -> tuple[list[Node], int]:
 
     def read() -> Iterator[tuple[Node, bool]]:
         for one in kube.list(core("", "nodes"), page=100):
-            yield read_node(one), len(one["status"].get("images") or ()) == _MOST_LISTED
+            yield read_node(one), len(one["status"].get("images") or ()) == KUBELET_IMAGES_LISTED
 
     found = list_again_if_expired(read)
     return [node for node, _ in found], sum(full for _, full in found)

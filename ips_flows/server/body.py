@@ -47,4 +47,6 @@ def decode_body(data: bytes) -> str:
 
 
 def _too_large() -> HttpError:
-    return HttpError(413, "got a body of more than 1 MiB; allowed: at most 1 MiB")
+    return HttpError(
+        413, f"got a body of more than {MAX_BYTES >> 20} MiB; allowed: at most {MAX_BYTES >> 20} MiB"
+    )

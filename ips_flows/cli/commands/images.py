@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options
+from ips_flows.core.constants import KUBELET_IMAGES_LISTED
 from ips_flows.core.errors import UsageError
 from ips_flows.core.request.limits import IMAGES
 
@@ -145,7 +146,8 @@ def _put_suggestions(found: Findings, kube: Kube, namespace: str, output: str) -
     nodes, full = read_nodes(kube)
     if full:
         say(
-            f"note: {full} of {len(nodes)} nodes list exactly 50 images, as stock kubelets do: they may hold more"
+            f"note: {full} of {len(nodes)} nodes list exactly {KUBELET_IMAGES_LISTED} images, as stock kubelets do:"
+            " they may hold more"
         )
     ranked = suggestions(images_of(found.uses), nodes, pulls)
     if output in ("json", "yaml"):

@@ -94,7 +94,12 @@ def read_document(text: str, source: str, *, only_json: bool = False) -> Documen
     """Read one YAML or JSON document. Raises BadRequestError if the text is not one."""
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise _fatal(source, 0, 0, "got more than 1 MiB of text; allowed: at most 1 MiB")
+        raise _fatal(
+            source,
+            0,
+            0,
+            f"got more than {MAX_BYTES >> 20} MiB of text; allowed: at most {MAX_BYTES >> 20} MiB",
+        )
     if unprintable := Reader.NON_PRINTABLE.search(text):
         position = _Lines(text).at(unprintable.start())
         raise _fatal(

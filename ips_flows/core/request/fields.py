@@ -14,6 +14,7 @@ from typing import Literal
 from ips_flows.core.request.limits import (
     BATCH_SIZE,
     IMAGES,
+    LONGEST_RETRY_DELAY,
     NODE_TIMEOUT,
     PRIORITY,
     RETRIES,
@@ -25,6 +26,7 @@ from ips_flows.core.request.limits import (
 # text: as it is · number: a whole number · size: a number or a percentage · boolean: true or false
 # lines: one item a line · names, sizes: items with commas between · pairs: key=value · tolerations: as kubectl's taints
 Syntax = Literal["text", "number", "size", "boolean", "lines", "names", "sizes", "pairs", "tolerations"]
+_LONGEST_DELAY = f"{LONGEST_RETRY_DELAY // 60}m"
 _SEVERAL: frozenset[Syntax] = frozenset({"lines", "names", "sizes", "pairs", "tolerations"})
 
 
@@ -266,14 +268,16 @@ nodeSelector:
         name="retryStrategy",
         section="trouble",
         syntax="text",
-        meaning="`linear`: the same delay each time. `exponential`: the delay doubles each time, at most 10m.",
+        meaning="`linear`: the same delay each time."
+        f" `exponential`: the delay doubles each time, at most {_LONGEST_DELAY}.",
         flag=Flag(11, "--retry-strategy", "How that wait grows: linear (not at all) or exponential.", "NAME"),
         form=FormParameter(
             15,
             "retry-strategy",
-            "linear: the same delay each time; exponential: twice as long each time, at most 10m",
+            f"linear: the same delay each time; exponential: twice as long each time, at most {_LONGEST_DELAY}",
         ),
-        example="retryStrategy: exponential # the delay doubles each time, at most 10m; linear: always the same\n",
+        example=f"retryStrategy: exponential # the delay doubles each time, at most {_LONGEST_DELAY};"
+        " linear: always the same\n",
     ),
     RequestField(
         name="retryDelay",

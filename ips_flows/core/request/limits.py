@@ -34,7 +34,8 @@ BATCH_SIZE = Range(1, 1000)  # nodes
 PRIORITY = Range(1, 10)
 DEFAULT_PRIORITY = 5
 RETRIES = Range(0, 5)
-RETRY_DELAY = Range(1, 300)  # seconds
+RETRY_DELAY = Range(1, 300)  # seconds before the first retry
+LONGEST_RETRY_DELAY = 600  # seconds, of a delay that doubles; the template's back-off has the same cap
 
 MAX_NAME_LENGTH = 52  # of a task; Argo derives names of pods from it
 MAX_NODES = 10_000  # in `nodes` and in `excludeNodes`

@@ -6,6 +6,7 @@ import functools
 import json
 
 from ips_flows.core.k8s.objects import Json
+from ips_flows.core.request.limits import MAX_BYTES
 from ips_flows.core.request.model import json_schema
 from ips_flows.core.rest.pagination import DEFAULT_LIMIT, LARGEST_LIMIT, LONGEST_SEARCH
 from ips_flows.core.rest.schemas import REF, schemas
@@ -26,7 +27,7 @@ _ERRORS = {
     403: "The token's user may not do this with `workflows.argoproj.io` in the namespace.",
     404: "There is no such task.",
     409: "The task, or its name, is not in the state that this needs.",
-    413: "The body is larger than 1 MiB.",
+    413: f"The body is larger than {MAX_BYTES >> 20} MiB.",
     415: "The body is compressed, or, with `--auth none`, not said to be JSON.",
     502: "The cluster refuses the server itself a right.",
     503: "The cluster does not answer at the moment, or lacks a part; `Retry-After` says when to try again.",

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ips_flows.core import clock
+from ips_flows.core.request.limits import LONGEST_RETRY_DELAY
 from ips_flows.core.request.types import RetryStrategy
 from ips_flows.core.results.records import AttemptSummary, GroupProgress, PlanSummary
 from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk, NodeResult
-
-CAP_SECONDS = 600  # the longest delay; the template's back-off has the same cap
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class PendingRetry:
 
 def retry_delay(strategy: RetryStrategy, seconds: int, retry: int) -> int:
     """The seconds before retry number 1, 2, …: always the same, or twice as long each time, at most 10 minutes."""
-    return min(CAP_SECONDS, seconds * 2 ** (retry - 1) if strategy == "exponential" else seconds)
+    return min(LONGEST_RETRY_DELAY, seconds * 2 ** (retry - 1) if strategy == "exponential" else seconds)
 
 
 def count_by_class(nodes: Iterable[NodeResult]) -> dict[str, int]:
