@@ -19,11 +19,6 @@ class Range(NamedTuple):
         """As flags and forms show it: `1-10`."""
         return f"{self.low}-{self.high}"
 
-    @property
-    def bounds(self) -> dict[str, int]:
-        """As pydantic's `Field` takes it."""
-        return {"ge": self.low, "le": self.high}
-
 
 MAX_BYTES = 1024 * 1024  # of the text of a request
 # Argo keeps a Workflow's arguments twice in an object that it wants below 1 MiB.

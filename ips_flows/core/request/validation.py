@@ -47,10 +47,6 @@ class RequestErrors:
         self.add(path, message, of_key=of_key)
         self._document.muted.add(path)
 
-    def has(self, field: str) -> bool:
-        """Return whether this field has a problem."""
-        return any(path[:1] == (field,) for path, _ in self._found)
-
     @property
     def found(self) -> bool:
         """Whether the text or its values have a problem."""
