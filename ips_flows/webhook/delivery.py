@@ -25,8 +25,9 @@ from urllib3.exceptions import HTTPError
 
 from ips_flows.core import clock
 from ips_flows.core.notice import signature
-from ips_flows.core.notice.event import Payload, rejection
-from ips_flows.core.notice.notice import Format, Outcome
+from ips_flows.core.notice.formats import FORMATS
+from ips_flows.core.notice.formats.format import Payload
+from ips_flows.core.notice.notice import Outcome
 from ips_flows.core.notice.targets import (
     AllowedTarget,
     ForbiddenTargetError,
@@ -35,6 +36,7 @@ from ips_flows.core.notice.targets import (
     allowed_target,
     shown_url,
 )
+from ips_flows.core.request.types import WebhookFormat
 from ips_flows.core.version import __version__
 
 BUDGET_SECONDS = 45.0  # for all of a delivery: who waits for it may hold a place in the queue
@@ -51,9 +53,9 @@ class Message:
     """A message and where it goes. `secret` signs it; '' leaves it unsigned."""
 
     url: str
-    message: Payload
+    payload: Payload
     id: str
-    form: Format = "json"
+    format: WebhookFormat = "json"
     secret: str = ""
 
 
@@ -103,7 +105,8 @@ def deliver(
     io = io or DeliveryIO()
     end = io.monotonic() + seconds
     try:
-        key = signature.signing_key(parcel.secret) if parcel.secret else None
+        if parcel.secret:
+            signature.signing_key(parcel.secret)  # raises before anything is sent
         target = _judged(parcel.url, rules, io)
     except ForbiddenTargetError as error:
         return Delivery("refused", reason=str(error))
@@ -111,7 +114,7 @@ def deliver(
         return Delivery("undelivered", reason=str(error))
     except ValueError as error:
         return Delivery("undelivered", reason=f"secret: {error}")
-    connection = _Connection(parcel, key, target, io)
+    connection = _Connection(parcel, target, io)
     found, wait = Delivery("undelivered", reason="no time was left"), 0.0
     for number in range(_TRIES):
         left = end - io.monotonic() - wait
@@ -168,7 +171,6 @@ class _Connection:
     """One parcel on its way to one target."""
 
     parcel: Message
-    key: bytes | None
     target: AllowedTarget
     io: DeliveryIO
 
@@ -182,8 +184,8 @@ class _Connection:
             return Delivery("undelivered", None, str(error), tries), 0.0
         status = answer.status
         if 200 <= status <= 299:
-            why = rejection(self.parcel.form, status, answer.body)
-            if not why:
+            why = FORMATS[self.parcel.format].rejection(status, answer.body)
+            if why is None:
                 return Delivery("delivered", status, tries=tries), None
             return Delivery("undelivered", status, why, tries), 0.0
         if status == 410:
@@ -220,23 +222,22 @@ class _Connection:
     def _prepared(self) -> requests.PreparedRequest:
         """What is sent; its time and its signature are those of this try."""
         parcel, target, now = self.parcel, self.target, self.io.now()
-        body = parcel.message.body
+        body = parcel.payload.body
         name = f"[{target.name}]" if ":" in target.name else target.name
-        own_way = parcel.form == "dingtalk"
-        url = parcel.url
-        if own_way and parcel.secret:
-            url = signature.dingtalk_url(url, at=now, secret=parcel.secret)
+        signed = FORMATS[parcel.format].sign(
+            parcel.url, body, message_id=parcel.id, at=now, secret=parcel.secret
+        )
         headers = {
             "Host": name if target.port == _SCHEMES[target.scheme] else f"{name}:{target.port}",
-            "Content-Type": parcel.message.content_type,
+            "Content-Type": parcel.payload.content_type,
             "User-Agent": f"ips-flow/{__version__}",
             "Accept": "*/*",
             "Accept-Encoding": "identity",  # an answer is not unpacked
             "Connection": "close",
             "Idempotency-Key": parcel.id,
-            **signature.headers(body, message_id=parcel.id, at=now, key=None if own_way else self.key),
+            **signed.headers,
         }
-        return requests.Request("POST", url, headers=headers, data=body).prepare()
+        return requests.Request("POST", signed.url, headers=headers, data=body).prepare()
 
 
 def _read(response: requests.Response) -> bytes:

@@ -16,13 +16,13 @@ from pydantic import ValidationError
 from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_VERDICT, ANNOTATION_WEBHOOK
 from ips_flows.core.errors import NewerFormatError
+from ips_flows.core.request.types import WebhookFormat
 from ips_flows.core.results.records import Record, StoredRecord
 
 if TYPE_CHECKING:
     from ips_flows.core.request.model import PrewarmRequest
 
 RecordT = TypeVar("RecordT", bound=Record)
-Format = Literal["json", "cloudevents", "slack", "dingtalk"]
 # delivered: the receiver said 2xx · undelivered: it is tried again · gone: it said 410 · refused: it may not be called
 Outcome = Literal["delivered", "undelivered", "gone", "refused"]
 
@@ -35,7 +35,7 @@ class Webhook(Record):
 
     url: str = ""
     secret_name: str = ""
-    format: Format = "json"
+    format: WebhookFormat = "json"
 
     @classmethod
     def of_request(cls, request: PrewarmRequest) -> Webhook | None:

@@ -149,9 +149,7 @@ class PrewarmRequest(_Model):
     )
     webhook_url: fields.WebAddress = Field("", description="an http or https URL")
     webhook_secret_name: fields.SecretName = Field("", description="the name of a Secret")
-    webhook_format: Literal["json", "cloudevents", "slack", "dingtalk"] = Field(
-        "json", description="json, cloudevents, slack or dingtalk"
-    )
+    webhook_format: fields.WebhookFormat = Field("json", description="json, cloudevents, slack or dingtalk")
     pull_secrets: fields.SecretNames = Field((), description="a list of at most 100 names of Secrets")
     pull_policy: PullPolicy = Field("IfNotPresent", description="IfNotPresent or Always")
     waves: fields.Waves = Field((), description="a list of at most 20 cumulative sizes")

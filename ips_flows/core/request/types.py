@@ -15,6 +15,7 @@ from ips_flows.core.k8s.names import is_dns_label, is_dns_name, is_label_key, is
 from ips_flows.core.k8s.selectors import parse_selector
 
 PullPolicy = Literal["IfNotPresent", "Always"]
+WebhookFormat = Literal["json", "cloudevents", "slack", "dingtalk"]
 
 _RESERVED = ("kubernetes.io", "k8s.io", "argoproj.io", "ips-flow.io")
 _LONGEST_NAME = 52
