@@ -13,7 +13,7 @@ from ips_flows.core.forecast.checks import forecast_of
 from ips_flows.core.forecast.disk import Disk, read_disk
 from ips_flows.core.forecast.duration import Bandwidth
 from ips_flows.core.forecast.forecast import Forecast, ForecastInputs, images_to_ask
-from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.issues import Issue, IssueKind
 from ips_flows.core.forecast.node_info import NodeInfo, read_node_info
 from ips_flows.core.forecast.pin import Pinned
 from ips_flows.core.forecast.resolve import Resolved, Unresolved, resolve
@@ -109,7 +109,9 @@ class Forecaster:
         except ForbiddenError as error:
             message = f"whether the API server stores image volumes was not seen: {error.message}"
             notes.append(
-                Issue("warning", "Mode", message, hint="A task takes mode container where it does not.")
+                Issue(
+                    "warning", IssueKind.MODE, message, hint="A task takes mode container where it does not."
+                )
             )
             return True
 
@@ -194,19 +196,21 @@ def read_keyring(kube: Kube, namespace: str, names: Sequence[str]) -> Keyring:
             message = (
                 f"the pull Secrets of ServiceAccount {SERVICE_ACCOUNT_PULL} were not seen: {error.message}"
             )
-            issues.append(Issue("warning", "PullSecret", message))
+            issues.append(Issue("warning", IssueKind.PULL_SECRET, message))
     for name in names:
         try:
             found += creds.read_secret(kube.get(core(namespace, "secrets", name)))
         except NotFoundError:
             message = f"Secret {name} is not in namespace {namespace}; nodes pull without it"
-            issues.append(Issue("warning", "PullSecret", message, hint=f"kubectl -n {namespace} get secrets"))
+            issues.append(
+                Issue("warning", IssueKind.PULL_SECRET, message, hint=f"kubectl -n {namespace} get secrets")
+            )
         except ForbiddenError as error:
             whole = False
             message = f"Secret {name} was not read, so images were asked for without it: {error.message}"
-            issues.append(Issue("warning", "PullSecret", message))
+            issues.append(Issue("warning", IssueKind.PULL_SECRET, message))
         except ValueError as error:
-            issues.append(Issue("warning", "PullSecret", f"Secret {name}: {error}"))
+            issues.append(Issue("warning", IssueKind.PULL_SECRET, f"Secret {name}: {error}"))
     return Keyring(found, issues, whole)
 
 

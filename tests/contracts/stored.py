@@ -7,7 +7,7 @@ from typing import Any, get_args
 from ips_flows.argo.task_workflow import task_workflow
 from ips_flows.core import stored_format
 from ips_flows.core.constants import PREFIX, base_name
-from ips_flows.core.forecast.issues import KINDS
+from ips_flows.core.forecast.issues import IssueKind
 from ips_flows.core.notice.notice import Notice, Outcome, Webhook, event_name
 from ips_flows.core.plan.node_labels import label_changes, read_sets
 from ips_flows.core.plan.plan import GroupPlan, PlannedImage, PlannedNode
@@ -158,7 +158,7 @@ def words() -> Json:
         "outcome of a notice": list(get_args(Outcome)),
         "overlap of a schedule": list(OVERLAPS),
         "why a driver ended a pod": [ENDED_SETTLED, ENDED_TIMEOUT, ENDED_CANCELLED],
-        "warning of a plan": sorted(KINDS),
+        "warning of a plan": sorted(kind.value for kind in IssueKind),
         "group of results": {"of filter": results.FILTER_GROUP, "of finish": results.FINISH_GROUP},
     }
 

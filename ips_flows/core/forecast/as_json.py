@@ -42,7 +42,7 @@ def forecast_json(forecast: Forecast) -> Json:
 def _concern(issue: Issue) -> Json:
     return {
         "level": issue.level,
-        "kind": issue.kind,
+        "kind": issue.kind.value,
         "image": issue.image or None,
         "nodes": issue.nodes,
         "firstNode": issue.node or None,

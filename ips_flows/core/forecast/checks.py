@@ -10,7 +10,7 @@ from ips_flows.core.forecast import duration as speed
 from ips_flows.core.forecast import forecast as fc
 from ips_flows.core.forecast.disk import GROWTH, overflows, triggers_garbage_collection
 from ips_flows.core.forecast.forecast import Forecast, ForecastInputs, NodeForecast
-from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.issues import Issue, IssueKind
 from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.plan.plan import Plan
@@ -80,7 +80,7 @@ def _blockers(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iterat
     for one in asked:
         yield from _refused(inputs, *one, "")
     for blocker in _refused(inputs, *worker, "the worker image: "):
-        yield replace(blocker, issue=replace(blocker.issue, kind=FailureReason.WORKER_IMAGE.value))
+        yield replace(blocker, issue=replace(blocker.issue, kind=FailureReason.WORKER_IMAGE))
     pressed = [node.name for node in waiting if inputs.node_info[node.name].pressure]
     if pressed:
         yield _blocker(
@@ -136,7 +136,7 @@ def _unverified(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iter
     for image, offer, names in _asked(inputs, waiting):
         if isinstance(offer, Unresolved) and not offer.certain and names:
             message = f"{offer.failure.value}, as seen from here: {offer.message}"
-            yield _about("Unverified", message, names, image=image)
+            yield _about(IssueKind.UNVERIFIED, message, names, image=image)
 
 
 def _of_contents(
@@ -154,16 +154,16 @@ def _of_contents(
         if alien:
             content = of(alien[0])
             message = f"it is made for {content.made_for if content else ''} alone: nodes may fetch it, but can't run it"
-            yield _about("Unsuited", message, alien, image=spec.image)
+            yield _about(IssueKind.UNSUITED, message, alien, image=spec.image)
         elsewhere = max((content.foreign for node in fetching if (content := of(node.name))), default=0)
         if elsewhere:
             message = (
                 f"{elsewhere} of its layers come from another place than the registry, which was not asked"
             )
-            yield _about("Elsewhere", message, [node.name for node in fetching], image=spec.image)
+            yield _about(IssueKind.ELSEWHERE, message, [node.name for node in fetching], image=spec.image)
         if not offer.platforms and fetching:
             message = "it is no container image; runtimes mount it as a volume at best"
-            yield _about("NoImage", message, [node.name for node in fetching], image=spec.image)
+            yield _about(IssueKind.NO_IMAGE, message, [node.name for node in fetching], image=spec.image)
         yield from _stale(inputs, offer, index, nodes)
 
 
@@ -188,7 +188,7 @@ def _stale(
     ]
     if stale:
         yield _about(
-            "Stale",
+            IssueKind.STALE,
             f"the registry has {offer.digest[:19]}… under it now, nodes hold another content",
             stale,
             image=spec.image,
@@ -202,7 +202,7 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
         disks = inputs.disks
         silent = [node.name for node in waiting if disks.get(node.name) is None]
         if silent:
-            yield _about("DiskUnknown", "the kubelet told nothing of its disk", silent)
+            yield _about(IssueKind.DISK_UNKNOWN, "the kubelet told nothing of its disk", silent)
         waking = [
             node.name
             for node in waiting
@@ -213,7 +213,7 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
                 f"compressed and unpacked (taken as {GROWTH} times the download) the images pass the mark at which"
                 " the kubelet removes images that no pod uses"
             )
-            yield _about("ImageCollection", message, waking, hint="Free disk, or take fewer images.")
+            yield _about(IssueKind.IMAGE_COLLECTION, message, waking, hint="Free disk, or take fewer images.")
         waiting = [node for node in waiting if disks.get(node.name) is None]
     tight = [
         node.name
@@ -222,7 +222,9 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
     ]
     if tight:
         message = f"compressed and unpacked (taken as {GROWTH} times the download) the images need more than its ephemeral storage"
-        yield _about("DiskTight", message, tight, hint="--check-disk asks the kubelets what is really free.")
+        yield _about(
+            IssueKind.DISK_TIGHT, message, tight, hint="--check-disk asks the kubelets what is really free."
+        )
 
 
 def _of_time(
@@ -241,11 +243,14 @@ def _of_time(
     late = [node.name for node in waiting if takes(node) > request.node_timeout_seconds]
     if late:
         message = f"at this bandwidth the node needs longer than nodeTimeout, which is {request.node_timeout}"
-        yield _about("NodeTimeout", message, late, hint="Give it more: --node-timeout.")
+        yield _about(IssueKind.NODE_TIMEOUT, message, late, hint="Give it more: --node-timeout.")
     if seconds > request.timeout_seconds:
         message = f"at this bandwidth the task needs longer than timeout, which is {request.timeout}"
         yield _about(
-            "TaskTimeout", message, (), hint="Give it more: --task-timeout, or a larger --batch-size."
+            IssueKind.TASK_TIMEOUT,
+            message,
+            (),
+            hint="Give it more: --task-timeout, or a larger --batch-size.",
         )
     fed = speed.max_fed_window(fmean(takes(node) for node in waiting))
     if all(node.whole for node in waiting) and pulling > fed:
@@ -253,7 +258,7 @@ def _of_time(
             f"a window of {window} is more than stock controllers can feed: they make about"
             f" {speed.PODS_A_SECOND} pods a second, which keeps about {fed} nodes pulling at once"
         )
-        yield _about("Window", message, (), hint="A smaller one takes no longer.")
+        yield _about(IssueKind.WINDOW, message, (), hint="A smaller one takes no longer.")
 
 
 def _architecture(inputs: ForecastInputs, node: str) -> str:
@@ -263,10 +268,10 @@ def _architecture(inputs: ForecastInputs, node: str) -> str:
 def _blocker(
     failure: FailureReason, message: str, nodes: Sequence[str], *, image: str = "", hint: str = ""
 ) -> _Blocker:
-    return _Blocker(
-        replace(_about(failure.value, message, nodes, image=image, hint=hint), level="error"), nodes
-    )
+    return _Blocker(replace(_about(failure, message, nodes, image=image, hint=hint), level="error"), nodes)
 
 
-def _about(kind: str, message: str, nodes: Sequence[str], *, image: str = "", hint: str = "") -> Issue:
+def _about(
+    kind: IssueKind | FailureReason, message: str, nodes: Sequence[str], *, image: str = "", hint: str = ""
+) -> Issue:
     return Issue("warning", kind, message, image, len(nodes), nodes[0] if nodes else "", hint)

@@ -13,7 +13,7 @@ from ips_flows.core.forecast.checks import forecast_of
 from ips_flows.core.forecast.disk import Disk
 from ips_flows.core.forecast.duration import Bandwidth
 from ips_flows.core.forecast.forecast import Forecast, ForecastInputs
-from ips_flows.core.forecast.issues import KINDS, Issue
+from ips_flows.core.forecast.issues import Issue, IssueKind
 from ips_flows.core.forecast.node_info import read_node_info
 from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.platform import Platform
@@ -277,14 +277,14 @@ def test_a_window_that_can_not_be_filled() -> None:
 
 def test_errors_come_first() -> None:
     """Notes from elsewhere are warnings among the others."""
-    note = Issue("warning", "PullSecret", "it is not there")
+    note = Issue("warning", IssueKind.PULL_SECRET, "it is not there")
     found = forecast([machine("a")], GONE, notes=[note])
     assert told(found) == [("error", "NotFound", GOOD, 1, "a"), ("warning", "PullSecret", "", 0, "")]
 
 
 def test_every_kind_is_explained() -> None:
     """What is no class of failure is in the reference."""
-    assert not {failure.value for failure in FailureReason} & KINDS.keys()
+    assert not {failure.value for failure in FailureReason} & {kind.value for kind in IssueKind}
 
 
 def test_the_document() -> None:
