@@ -11,7 +11,7 @@ import yaml
 
 from ips_flows.cli.main import VERBS, Verbs, cli
 from ips_flows.core.forecast.issues import IssueKind
-from ips_flows.core.metrics.families import FAILURES, FIGURES, PRIORITIES
+from ips_flows.core.metrics.families import FAILURES, FAMILIES, PRIORITIES
 from ips_flows.core.request import model
 from ips_flows.core.results.reasons import DocumentedEnum, FailureReason, SkipReason
 from tests.support.paths import README, ROOT
@@ -82,7 +82,7 @@ def _metrics() -> str:
             "; ".join(_label(name, values) for name, values in one.labels.items()) or "–",
             one.help,
         )
-        for one in FIGURES
+        for one in FAMILIES
     ]
     return _table(("metric", "kind", "labels", "meaning"), rows)
 

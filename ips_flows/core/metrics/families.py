@@ -1,6 +1,6 @@
-"""What the server measures: each figure with its help text, its labels and every value that they can take.
+"""The metrics of the server, each with its help text, its labels and every value that they can take.
 
-Labels are bounded: no node, no image, no task is one. Every series of a figure exists from the start, as 0.
+Labels are bounded: no node, no image, no task is one. Every series exists from the start, as 0.
 """
 
 from __future__ import annotations
@@ -169,27 +169,5 @@ FINISH_JOBS = MetricFamily(
 )
 BUILD = MetricFamily("ips_build_info", "gauge", "1, with the version.", {"version": (__version__,)})
 
-FIGURES = (
-    TASKS,
-    TASK_SECONDS,
-    ACTIVE,
-    PENDING,
-    QUEUE_SECONDS,
-    NODES,
-    IMAGES,
-    BYTES,
-    FAILED,
-    PULL_SECONDS,
-    BATCH_SECONDS,
-    JOBS_MADE,
-    DELIVERIES,
-    API_REQUESTS,
-    API_SECONDS,
-    IN_STEP,
-    SILENCE,
-    LISTS,
-    READS,
-    LEASE,
-    FINISH_JOBS,
-    BUILD,
-)
+# Every metric of this module, in the order in which they stand here.
+FAMILIES = tuple(one for one in tuple(globals().values()) if isinstance(one, MetricFamily))
