@@ -5,13 +5,14 @@ A *chunk* is one ConfigMap's worth of results: compressed JSON in `binaryData`, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ips_flows.core.results.reasons import Result
 
-MESSAGE_LIMIT = 300
+MESSAGE_LIMIT = 300  # characters of a message that are stored
+FILTER_GROUP = -1  # of the results that filter writes: skipped and warm nodes
+FINISH_GROUP = 1_000_000  # of those that finish writes: nodes that were never reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +59,10 @@ class NodeResult:
 class Chunk:
     """Results that were stored together. Of two results for one node the later attempt counts."""
 
-    group: int  # -1: written by filter (skipped and warm nodes); MAX: by finish
+    group: int  # of the plan, or FILTER_GROUP, or FINISH_GROUP
     attempt: int
     nodes: Mapping[str, NodeResult] = field(default_factory=dict)
     started: str = ""  # when the attempt began, RFC 3339 UTC
-
-
-_FRAMES = re.compile(
-    r'^(?:Failed to pull image "[^"]*": |rpc error: code = \w+ desc = '
-    r'|failed to (?:pull and unpack|resolve|copy|unpack)(?: image| reference)?(?: "[^"]*")?: )+'
-)
-FILTER_GROUP = -1
-FINISH_GROUP = 1_000_000
 
 
 def fold(chunks: Iterable[Chunk]) -> dict[str, NodeResult]:
@@ -89,11 +82,3 @@ def fold(chunks: Iterable[Chunk]) -> dict[str, NodeResult]:
 def same_for_all(images: int, result: ImageResult, at: str) -> NodeResult:
     """A node on which every image has the same result."""
     return NodeResult((result,) * images, at)
-
-
-def strip_runtime_frames(message: str) -> str:
-    """A pull error without the frames that kubelet and containerd put around the registry's words.
-
-    `… desc = failed to pull and unpack image "X": failed to resolve reference "X": X: not found` → `X: not found`.
-    """
-    return _FRAMES.sub("", message) or message

@@ -8,7 +8,7 @@ from ips_flows.core.notice.event import Event
 
 _FAILURES_SHOWN = 10
 LINE_LIMIT = 200  # characters of a failure, or of a receiver's answer
-MESSAGE_LIMIT = 2000  # characters of the task's message
+TEXT_LIMIT = 2000  # characters of the task's message
 _SIGNS = {"task.completed": "✅", "task.failed": "❌", "task.cancelled": "⏹"}
 
 
@@ -36,7 +36,7 @@ def failures(task: Json) -> list[str]:
     return [*lines, f"and {more} more"] if more else lines
 
 
-def short(text: str, width: int = MESSAGE_LIMIT) -> str:
+def short(text: str, width: int = TEXT_LIMIT) -> str:
     """A text in one line of at most `width` characters, with invisible characters escaped."""
     line = escape(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"
