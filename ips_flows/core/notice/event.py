@@ -28,9 +28,9 @@ class Event:
 
 
 def truncate_task(task: Json, largest: int = LARGEST_TASK) -> Json:
-    """A task that has at most so many bytes as JSON, with `"truncated": true` where something was left out.
+    """A task of at most `largest` bytes as JSON, with `"truncated": true` if something was left out.
 
-    First `nodeStatuses` goes, then as many of the last `failedNodeDetails` as need be, then what else may be long.
+    `nodeStatuses` is left out first, then as many of the last `failedNodeDetails` as needed, then other long fields.
     """
     if _size(task) <= largest:
         return task

@@ -1,6 +1,6 @@
-"""What became of each image on each node, and how it is stored.
+"""Results per image and node.
 
-A *chunk* is one ConfigMap's worth of results: compressed JSON in `binaryData`, never above the API's limits.
+A *chunk* is the results that one ConfigMap stores.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ FINISH_GROUP = 1_000_000  # of those that finish writes: nodes that were never r
 class ImageResult:
     """One image on one node.
 
-    `reason` is a Failure or a Skip, `seconds` and `bytes` are None where nobody said them,
-    `tries` counts pulls that were seen to fail.
+    `reason` is a FailureReason, a SkipReason or empty; `seconds` and `bytes` are None if they are unknown;
+    `tries` counts the failed pulls that were observed.
     """
 
     result: Result
@@ -51,13 +51,13 @@ class NodeResult:
 
     @property
     def skipped(self) -> bool:
-        """Whether the node was left alone."""
+        """Whether every image was skipped."""
         return all(image.result is Result.SKIPPED for image in self.images)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Results that were stored together. Of two results for one node the later attempt counts."""
+    """Results that are stored together. Of two results for one node the later attempt counts."""
 
     group: int  # of the plan, or FILTER_GROUP, or FINISH_GROUP
     attempt: int
@@ -66,10 +66,7 @@ class Chunk:
 
 
 def fold(chunks: Iterable[Chunk]) -> dict[str, NodeResult]:
-    """One result per node: a later attempt's beats an earlier one's.
-
-    Finish speaks for nodes never reached, so of a node of which an attempt said something it has no say.
-    """
+    """One result per node: a later attempt's result wins over an earlier one's, and any over that of finish."""
     folded: dict[str, NodeResult] = {}
     for chunk in sorted(chunks, key=lambda one: (one.group, one.attempt)):
         if chunk.group == FINISH_GROUP:
