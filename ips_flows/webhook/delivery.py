@@ -45,7 +45,7 @@ _BACKOFF_SECONDS = (1.0, 2.0, 4.0)
 _LEAST_SECONDS = 1.0  # a try that has less than this is none
 _ANSWER_BYTES = 64 * 1024
 _SCHEMES = {"http": 80, "https": 443}
-_PASSING = frozenset({408, 425, 429})  # beside 5xx: the same may do soon
+_TRANSIENT = frozenset({408, 425, 429})  # beside 5xx: the same may do soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +99,22 @@ class _FailedError(Exception):
 
 
 def deliver(
-    parcel: Message, rules: Rules, io: DeliveryIO | None = None, *, seconds: float = BUDGET_SECONDS
+    message: Message, rules: Rules, io: DeliveryIO | None = None, *, seconds: float = BUDGET_SECONDS
 ) -> Delivery:
     """Deliver a message within so many seconds. Raises nothing for what a receiver, its name or its key are like."""
     io = io or DeliveryIO()
     end = io.monotonic() + seconds
     try:
-        if parcel.secret:
-            signature.signing_key(parcel.secret)  # raises before anything is sent
-        target = _judged(parcel.url, rules, io)
+        if message.secret:
+            signature.signing_key(message.secret)  # raises before anything is sent
+        target = _checked_target(message.url, rules, io)
     except ForbiddenTargetError as error:
         return Delivery("refused", reason=str(error))
     except _FailedError as error:
         return Delivery("undelivered", reason=str(error))
     except ValueError as error:
         return Delivery("undelivered", reason=f"secret: {error}")
-    connection = _Connection(parcel, target, io)
+    connection = _Connection(message, target, io)
     found, wait = Delivery("undelivered", reason="no time was left"), 0.0
     for number in range(_TRIES):
         left = end - io.monotonic() - wait
@@ -129,7 +129,7 @@ def deliver(
     return found
 
 
-def _judged(url: str, rules: Rules, io: DeliveryIO) -> AllowedTarget:
+def _checked_target(url: str, rules: Rules, io: DeliveryIO) -> AllowedTarget:
     """The target of a URL, as the library that sends to it reads the URL: no second reading can differ."""
     try:
         read = str(requests.Request("POST", url).prepare().url)
@@ -170,7 +170,7 @@ def _resolve(io: DeliveryIO, host: str, port: int) -> Iterable[str]:
 class _Connection:
     """One parcel on its way to one target."""
 
-    parcel: Message
+    message: Message
     target: AllowedTarget
     io: DeliveryIO
 
@@ -184,19 +184,19 @@ class _Connection:
             return Delivery("undelivered", None, str(error), tries), 0.0
         status = answer.status
         if 200 <= status <= 299:
-            why = FORMATS[self.parcel.format].rejection(status, answer.body)
+            why = FORMATS[self.message.format].rejection(status, answer.body)
             if why is None:
                 return Delivery("delivered", status, tries=tries), None
             return Delivery("undelivered", status, why, tries), 0.0
         if status == 410:
-            return Delivery("gone", status, _words(status), tries), None
-        if status not in _PASSING and status < 500:
+            return Delivery("gone", status, _status_text(status), tries), None
+        if status not in _TRANSIENT and status < 500:
             # Someone must mend it first: the next round comes later.
-            return Delivery("undelivered", status, _words(status), tries), None
+            return Delivery("undelivered", status, _status_text(status), tries), None
         now = self.io.now()
         asked = clock.retry_after(answer.retry_after, now)
         not_before = clock.stamp(now + timedelta(seconds=asked)) if asked else ""
-        return Delivery("undelivered", status, _words(status), tries, not_before), asked
+        return Delivery("undelivered", status, _status_text(status), tries, not_before), asked
 
     def _send(self, address: str, seconds: float) -> _Response:
         """One try. Raises _FailedError where it brings no answer."""
@@ -216,25 +216,25 @@ class _Connection:
                 retry_after = str(response.headers.get("Retry-After") or "")
                 return _Response(response.status_code, retry_after, _read(response))
         except (requests.RequestException, HTTPError, OSError) as error:
-            why = f"no answer within {seconds:.2g} s" if line.is_cut else _why(error)
-            raise _FailedError(f"{shown_url(self.parcel.url)}: {why}") from error
+            why = f"no answer within {seconds:.2g} s" if line.is_cut else _error_text(error)
+            raise _FailedError(f"{shown_url(self.message.url)}: {why}") from error
 
     def _prepared(self) -> requests.PreparedRequest:
         """What is sent; its time and its signature are those of this try."""
-        parcel, target, now = self.parcel, self.target, self.io.now()
-        body = parcel.payload.body
+        message, target, now = self.message, self.target, self.io.now()
+        body = message.payload.body
         name = f"[{target.name}]" if ":" in target.name else target.name
-        signed = FORMATS[parcel.format].sign(
-            parcel.url, body, message_id=parcel.id, at=now, secret=parcel.secret
+        signed = FORMATS[message.format].sign(
+            message.url, body, message_id=message.id, at=now, secret=message.secret
         )
         headers = {
             "Host": name if target.port == _SCHEMES[target.scheme] else f"{name}:{target.port}",
-            "Content-Type": parcel.payload.content_type,
+            "Content-Type": message.payload.content_type,
             "User-Agent": f"ips-flow/{__version__}",
             "Accept": "*/*",
             "Accept-Encoding": "identity",  # an answer is not unpacked
             "Connection": "close",
-            "Idempotency-Key": parcel.id,
+            "Idempotency-Key": message.id,
             **signed.headers,
         }
         return requests.Request("POST", signed.url, headers=headers, data=body).prepare()
@@ -332,20 +332,20 @@ class _Pinned(HTTPAdapter):
         return pool
 
 
-def _words(status: int) -> str:
+def _status_text(status: int) -> str:
     if 300 <= status <= 399:
         return f"HTTP {status}: a redirect, which is not followed"
     return f"HTTP {status}"
 
 
-def _why(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     """What went wrong in a connection. Not the library's own text: that has the whole URL in it."""
-    for one in _chain(error):
+    for one in _causes(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return f"TLS: {one.verify_message}"
         if isinstance(one, ssl.SSLError):
             return f"TLS: {(one.reason or 'handshake failed').replace('_', ' ').lower()}"
-    for one in _chain(error):
+    for one in _causes(error):
         if isinstance(one, TimeoutError | requests.Timeout):
             return "no answer in time"
         if isinstance(one, OSError) and one.errno and one.strerror:
@@ -353,7 +353,7 @@ def _why(error: BaseException) -> str:
     return "the connection broke off"
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException) -> Iterator[BaseException]:
     """An error and all that it came from, by cause, by context or as an argument."""
     pending, known = [error], set[int]()
     while pending:

@@ -67,8 +67,8 @@ def _event(status: FinalStatus) -> Event:
 def _request(event: Event, form: WebhookFormat) -> Json:
     answer = b'{"errcode":0}' if form == "dingtalk" else b"ok"
     with hooked(answer) as posted:
-        parcel = Message(_URL, BY_NAME[form].render(event), event.id, form, _SECRET)
-        came = deliver(parcel, Rules(), posted.means)
+        message = Message(_URL, BY_NAME[form].render(event), event.id, form, _SECRET)
+        came = deliver(message, Rules(), posted.io)
     assert came.outcome == "delivered", came
     (sent,) = posted.requests
     return {

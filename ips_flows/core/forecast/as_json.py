@@ -14,7 +14,7 @@ def forecast_json(forecast: Forecast) -> Json:
     names = [image.image for image in forecast.images]
     return {
         "ok": not forecast.fails,
-        "problems": [_concern(issue) for issue in forecast.issues],
+        "problems": [_issue(issue) for issue in forecast.issues],
         "totalNodes": plan.eligible,
         "warmNodes": plan.warm,
         "toDoNodes": plan.to_do,
@@ -39,7 +39,7 @@ def forecast_json(forecast: Forecast) -> Json:
     }
 
 
-def _concern(issue: Issue) -> Json:
+def _issue(issue: Issue) -> Json:
     return {
         "level": issue.level,
         "kind": issue.kind.value,
@@ -52,19 +52,19 @@ def _concern(issue: Issue) -> Json:
 
 
 def _image(image: ImageForecast) -> Json:
-    offer = image.resolved
-    there = offer if isinstance(offer, Resolved) else None
-    contents = there.contents if there else {}
-    refusal = offer if isinstance(offer, Unresolved) else None
+    resolution = image.resolved
+    resolved = resolution if isinstance(resolution, Resolved) else None
+    contents = resolved.contents if resolved else {}
+    unresolved = resolution if isinstance(resolution, Unresolved) else None
     return {
         "image": image.image,
         "presentNodes": image.held,
         "missingNodes": image.missing,
-        "exists": True if there else False if refusal and refusal.certain else None,
-        "reason": refusal.failure.value if refusal else None,
-        "message": refusal.message if refusal else None,
-        "digest": there.digest if there else None,
-        "platforms": [str(platform) for platform in there.platforms] if there else None,
+        "exists": True if resolved else False if unresolved and unresolved.certain else None,
+        "reason": unresolved.failure.value if unresolved else None,
+        "message": unresolved.message if unresolved else None,
+        "digest": resolved.digest if resolved else None,
+        "platforms": [str(platform) for platform in resolved.platforms] if resolved else None,
         "contents": {
             f"linux/{architecture}": {
                 "digest": content.digest,

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from ips_flows.core.forecast import duration as speed
-from ips_flows.core.forecast import forecast as fc
+from ips_flows.core.forecast import duration, forecast
 from ips_flows.core.forecast.disk import GROWTH, overflows, triggers_garbage_collection
 from ips_flows.core.forecast.forecast import Forecast, ForecastInputs, NodeForecast
 from ips_flows.core.forecast.issues import Issue, IssueKind
@@ -29,12 +28,12 @@ class _Blocker:
 
 def forecast_of(inputs: ForecastInputs) -> Forecast:
     """The forecast of what was seen: errors first, then warnings."""
-    nodes = fc.node_forecasts(inputs)
-    waiting = list(fc.to_do(nodes))
+    nodes = forecast.node_forecasts(inputs)
+    waiting = list(forecast.to_do(nodes))
     blockers = list(_blockers(inputs, waiting))
     lost = {name for blocker in blockers for name in blocker.nodes}
     fails = would_fail(inputs.plan, lost)
-    seconds = fc.task_seconds(inputs, nodes)
+    seconds = forecast.task_seconds(inputs, nodes)
     issues = [replace(blocker.issue, level="error" if fails else "warning") for blocker in blockers]
     issues += inputs.notes
     issues += _unverified(inputs, waiting)
@@ -44,7 +43,7 @@ def forecast_of(inputs: ForecastInputs) -> Forecast:
     return Forecast(
         inputs.request,
         inputs.plan.summary,
-        fc.image_forecasts(inputs, nodes),
+        forecast.image_forecasts(inputs, nodes),
         nodes,
         inputs.bandwidth,
         seconds,
@@ -69,8 +68,8 @@ def _asked(
     inputs: ForecastInputs, waiting: Sequence[NodeForecast]
 ) -> Iterator[tuple[str, Resolved | Unresolved | None, Sequence[str]]]:
     """Each image, the worker's last, with what is offered and the nodes that ask for it."""
-    for index, (spec, offer) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
-        yield spec.image, offer, [node.name for node in waiting if index in node.asked]
+    for index, (spec, resolution) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
+        yield spec.image, resolution, [node.name for node in waiting if index in node.asked]
     lacking = [node.name for node in waiting if not inputs.node_info[node.name].worker]
     yield inputs.worker_image, inputs.worker, lacking
 
@@ -107,25 +106,27 @@ def _blockers(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iterat
 def _refused(
     inputs: ForecastInputs,
     image: str,
-    offer: Resolved | Unresolved | None,
+    resolution: Resolved | Unresolved | None,
     asking: Sequence[str],
     prefix: str,
 ) -> Iterator[_Blocker]:
     """The nodes that ask for an image in vain."""
-    if isinstance(offer, Unresolved) and offer.certain and asking:
-        hint = _MENDS.get(offer.failure, "")
-        yield _blocker(offer.failure, prefix + offer.message, asking, image=image, hint=hint)
-    if isinstance(offer, Resolved):
-        alien = [name for name in asking if offer.contents.get(_architecture(inputs, name)) is None]
-        if alien:
-            wanted = ", ".join(sorted({f"linux/{_architecture(inputs, name)}" for name in alien}))
-            there = ", ".join(map(str, offer.platforms)) or "nothing"
+    if isinstance(resolution, Unresolved) and resolution.certain and asking:
+        hint = _HINTS.get(resolution.failure, "")
+        yield _blocker(resolution.failure, prefix + resolution.message, asking, image=image, hint=hint)
+    if isinstance(resolution, Resolved):
+        unsupported = [
+            name for name in asking if resolution.contents.get(_architecture(inputs, name)) is None
+        ]
+        if unsupported:
+            wanted = ", ".join(sorted({f"linux/{_architecture(inputs, name)}" for name in unsupported}))
+            there = ", ".join(map(str, resolution.platforms)) or "nothing"
             message = f"{prefix}it is there for {there}, not for {wanted}"
             hint = "Leave these nodes out, or build the image for them."
-            yield _blocker(FailureReason.WRONG_PLATFORM, message, alien, image=image, hint=hint)
+            yield _blocker(FailureReason.WRONG_PLATFORM, message, unsupported, image=image, hint=hint)
 
 
-_MENDS = {
+_HINTS = {
     FailureReason.NOT_FOUND: "Check the reference.",
     FailureReason.UNAUTHORIZED: "Name a Secret that may pull it: --pull-secrets.",
     FailureReason.INVALID_IMAGE: "Build and push the image anew.",
@@ -133,42 +134,42 @@ _MENDS = {
 
 
 def _unverified(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iterator[Issue]:
-    for image, offer, names in _asked(inputs, waiting):
-        if isinstance(offer, Unresolved) and not offer.certain and names:
-            message = f"{offer.failure.value}, as seen from here: {offer.message}"
+    for image, resolution, names in _asked(inputs, waiting):
+        if isinstance(resolution, Unresolved) and not resolution.certain and names:
+            message = f"{resolution.failure.value}, as seen from here: {resolution.message}"
             yield _about(IssueKind.UNVERIFIED, message, names, image=image)
 
 
 def _of_contents(
     inputs: ForecastInputs, nodes: Sequence[NodeForecast], waiting: Sequence[NodeForecast]
 ) -> Iterator[Issue]:
-    for index, (spec, offer) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
-        if not isinstance(offer, Resolved):
+    for index, (spec, resolution) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
+        if not isinstance(resolution, Resolved):
             continue
         fetching = [node for node in waiting if index in node.missing]
 
-        def of(name: str, offer: Resolved = offer) -> PlatformImage | None:
-            return offer.contents.get(_architecture(inputs, name))
+        def of(name: str, resolution: Resolved = resolution) -> PlatformImage | None:
+            return resolution.contents.get(_architecture(inputs, name))
 
-        alien = [node.name for node in fetching if (content := of(node.name)) and content.made_for]
-        if alien:
-            content = of(alien[0])
+        unsupported = [node.name for node in fetching if (content := of(node.name)) and content.made_for]
+        if unsupported:
+            content = of(unsupported[0])
             message = f"it is made for {content.made_for if content else ''} alone: nodes may fetch it, but can't run it"
-            yield _about(IssueKind.UNSUITED, message, alien, image=spec.image)
+            yield _about(IssueKind.UNSUITED, message, unsupported, image=spec.image)
         elsewhere = max((content.foreign for node in fetching if (content := of(node.name))), default=0)
         if elsewhere:
             message = (
                 f"{elsewhere} of its layers come from another place than the registry, which was not asked"
             )
             yield _about(IssueKind.ELSEWHERE, message, [node.name for node in fetching], image=spec.image)
-        if not offer.platforms and fetching:
+        if not resolution.platforms and fetching:
             message = "it is no container image; runtimes mount it as a volume at best"
             yield _about(IssueKind.NO_IMAGE, message, [node.name for node in fetching], image=spec.image)
-        yield from _stale(inputs, offer, index, nodes)
+        yield from _stale(inputs, resolution, index, nodes)
 
 
 def _stale(
-    inputs: ForecastInputs, offer: Resolved, index: int, nodes: Sequence[NodeForecast]
+    inputs: ForecastInputs, resolution: Resolved, index: int, nodes: Sequence[NodeForecast]
 ) -> Iterator[Issue]:
     """Nodes whose content of a tag is another one than the registry's, and stays so.
 
@@ -177,19 +178,19 @@ def _stale(
     spec = inputs.request.images[index]
     if parse_reference(spec.image).pinned or inputs.request.pull_policy_of(index) == "Always":
         return
-    known = {offer.digest, *(content.digest for content in offer.contents.values() if content)}
+    known = {resolution.digest, *(content.digest for content in resolution.contents.values() if content)}
     stale = [
         node.name
         for node in nodes
         if index in node.held
-        and _architecture(inputs, node.name) in offer.contents
+        and _architecture(inputs, node.name) in resolution.contents
         and (digest := inputs.node_info[node.name].digests[index])
         and digest not in known
     ]
     if stale:
         yield _about(
             IssueKind.STALE,
-            f"the registry has {offer.digest[:19]}… under it now, nodes hold another content",
+            f"the registry has {resolution.digest[:19]}… under it now, nodes hold another content",
             stale,
             image=spec.image,
             hint="--pin, or --pull-policy Always, brings all nodes to the same.",
@@ -200,9 +201,9 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
     waiting = [node for node in waiting if node.name not in lost and node.bytes]
     if inputs.disks is not None:
         disks = inputs.disks
-        silent = [node.name for node in waiting if disks.get(node.name) is None]
-        if silent:
-            yield _about(IssueKind.DISK_UNKNOWN, "the kubelet told nothing of its disk", silent)
+        unknown = [node.name for node in waiting if disks.get(node.name) is None]
+        if unknown:
+            yield _about(IssueKind.DISK_UNKNOWN, "the kubelet told nothing of its disk", unknown)
         waking = [
             node.name
             for node in waiting
@@ -237,7 +238,7 @@ def _of_time(
     pulling = min(window, largest)
 
     def takes(node: NodeForecast) -> float:
-        return speed.node_seconds(inputs.bandwidth, node.bytes, pulling)
+        return duration.node_seconds(inputs.bandwidth, node.bytes, pulling)
 
     request = inputs.request
     late = [node.name for node in waiting if takes(node) > request.node_timeout_seconds]
@@ -252,11 +253,11 @@ def _of_time(
             (),
             hint="Give it more: --task-timeout, or a larger --batch-size.",
         )
-    fed = speed.max_fed_window(fmean(takes(node) for node in waiting))
+    fed = duration.max_fed_window(fmean(takes(node) for node in waiting))
     if all(node.whole for node in waiting) and pulling > fed:
         message = (
             f"a window of {window} is more than stock controllers can feed: they make about"
-            f" {speed.PODS_A_SECOND} pods a second, which keeps about {fed} nodes pulling at once"
+            f" {duration.PODS_A_SECOND} pods a second, which keeps about {fed} nodes pulling at once"
         )
         yield _about(IssueKind.WINDOW, message, (), hint="A smaller one takes no longer.")
 

@@ -29,8 +29,8 @@ def read_disk(summary: Mapping[str, Any], configuration: Mapping[str, Any]) -> D
     containerd's images lie on what the summary calls the image file system, else on the node's.
     """
     node = summary.get("node") or {}
-    told = (node.get("runtime") or {}).get("imageFs") or node.get("fs") or {}
-    free, capacity = told.get("availableBytes"), told.get("capacityBytes")
+    filesystem = (node.get("runtime") or {}).get("imageFs") or node.get("fs") or {}
+    free, capacity = filesystem.get("availableBytes"), filesystem.get("capacityBytes")
     if not isinstance(free, int) or not isinstance(capacity, int) or capacity <= 0:
         return None
     high = (configuration.get("kubeletconfig") or {}).get("imageGCHighThresholdPercent")

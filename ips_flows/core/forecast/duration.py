@@ -25,19 +25,19 @@ class Bandwidth:
         return self.node if self.registry is None else min(self.node, self.registry / max(1, pulling))
 
 
-def node_seconds(pace: Bandwidth, size: int, pulling: int) -> float:
+def node_seconds(bandwidth: Bandwidth, size: int, pulling: int) -> float:
     """The seconds of one node that fetches so many bytes while so many nodes pull."""
-    return POD_SECONDS + size / pace.rate(pulling)
+    return POD_SECONDS + size / bandwidth.rate(pulling)
 
 
 def task_seconds(
-    pace: Bandwidth, waves: Sequence[Sequence[int]], window: int, order: Literal["rolling", "batch"]
+    bandwidth: Bandwidth, waves: Sequence[Sequence[int]], window: int, order: Literal["rolling", "batch"]
 ) -> float:
     """The seconds of a task whose waves fetch so many bytes on each node."""
     total = 0.0
     for wave in waves:
         pulling = min(window, len(wave))
-        seconds = [node_seconds(pace, size, pulling) for size in wave]
+        seconds = [node_seconds(bandwidth, size, pulling) for size in wave]
         if order == "batch":
             batches = (seconds[start : start + window] for start in range(0, len(seconds), window))
             total += sum(_rolling(batch, window) for batch in batches)

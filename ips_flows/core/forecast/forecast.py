@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ips_flows.core.forecast import duration as speed
+from ips_flows.core.forecast import duration
 from ips_flows.core.forecast.disk import Disk
 from ips_flows.core.forecast.issues import Issue
 from ips_flows.core.forecast.node_info import NodeInfo
@@ -31,7 +31,7 @@ class ForecastInputs:
     resolved: Sequence[Resolved | Unresolved | None]
     worker_image: str
     worker: Resolved | Unresolved | None
-    bandwidth: speed.Bandwidth
+    bandwidth: duration.Bandwidth
     disks: Mapping[str, Disk | None] | None = None
     notes: Sequence[Issue] = ()
 
@@ -73,7 +73,7 @@ class Forecast:
     plan: PlanSummary
     images: Sequence[ImageForecast]
     nodes: Sequence[NodeForecast]
-    bandwidth: speed.Bandwidth
+    bandwidth: duration.Bandwidth
     seconds: float | None
     issues: Sequence[Issue] = field(default=())
 
@@ -97,24 +97,24 @@ class PullSizes:
     """The bytes of a node: the distinct blobs of what it lacks, counted once for all nodes that lack the same."""
 
     def __init__(self, inputs: ForecastInputs) -> None:
-        self._survey = inputs
+        self._inputs = inputs
         self._known: dict[tuple[str, tuple[int, ...], bool], tuple[int, int, bool]] = {}
 
     def of(self, node_info: NodeInfo, missing: tuple[int, ...]) -> tuple[int, int, bool]:
         """The bytes as far as they are known, those that shared layers save, and whether all are known."""
         key = (node_info.architecture, missing, node_info.worker)
         if key not in self._known:
-            self._known[key] = self._counted(*key)
+            self._known[key] = self._count(*key)
         return self._known[key]
 
-    def _counted(self, architecture: str, missing: tuple[int, ...], worker: bool) -> tuple[int, int, bool]:  # noqa: FBT001
-        offers = [self._survey.resolved[index] for index in missing]
-        offers += [] if worker else [self._survey.worker]
+    def _count(self, architecture: str, missing: tuple[int, ...], worker: bool) -> tuple[int, int, bool]:  # noqa: FBT001
+        resolutions = [self._inputs.resolved[index] for index in missing]
+        resolutions += [] if worker else [self._inputs.worker]
         blobs: dict[str, int] = {}
         alone, whole = 0, True
-        for offer in offers:
-            content = offer.contents.get(architecture) if isinstance(offer, Resolved) else None
-            if isinstance(offer, Unresolved) and not offer.certain:
+        for resolution in resolutions:
+            content = resolution.contents.get(architecture) if isinstance(resolution, Resolved) else None
+            if isinstance(resolution, Unresolved) and not resolution.certain:
                 whole = False
             if content is not None:
                 blobs |= content.blobs
@@ -126,7 +126,7 @@ class PullSizes:
 def node_forecasts(inputs: ForecastInputs) -> list[NodeForecast]:
     """Every node of the cluster, by name."""
     every = tuple(range(len(inputs.request.images)))
-    weights = PullSizes(inputs)
+    pull_sizes = PullSizes(inputs)
     found = []
     for name, result in inputs.plan.known.nodes.items():
         skipped = result.skipped
@@ -143,8 +143,8 @@ def node_forecasts(inputs: ForecastInputs) -> list[NodeForecast]:
                 for index in asked
                 if index not in node.present or not _same(inputs.resolved[index], node_info, index)
             )
-            weight = weights.of(node_info, missing)
-            found.append(NodeForecast(node.name, "to do", "", node.present, missing, asked, *weight))
+            pull_size = pull_sizes.of(node_info, missing)
+            found.append(NodeForecast(node.name, "to do", "", node.present, missing, asked, *pull_size))
     return sorted(found, key=lambda one: one.name)
 
 
@@ -177,7 +177,7 @@ def task_seconds(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> float
         return None
     sizes = {node.name: node.bytes for node in nodes}
     waves = [[sizes[node.name] for node in group.nodes] for group in inputs.plan.groups]
-    return speed.task_seconds(inputs.bandwidth, waves, inputs.plan.summary.window, inputs.request.order)
+    return duration.task_seconds(inputs.bandwidth, waves, inputs.plan.summary.window, inputs.request.order)
 
 
 def to_do(nodes: Sequence[NodeForecast]) -> Iterator[NodeForecast]:
@@ -185,6 +185,6 @@ def to_do(nodes: Sequence[NodeForecast]) -> Iterator[NodeForecast]:
     return (node for node in nodes if node.state == "to do")
 
 
-def _same(offer: Resolved | Unresolved | None, node_info: NodeInfo, index: int) -> bool:
+def _same(resolution: Resolved | Unresolved | None, node_info: NodeInfo, index: int) -> bool:
     """Whether a node that asks again finds that it holds what the registry has."""
-    return isinstance(offer, Resolved) and node_info.digests[index] == offer.digest
+    return isinstance(resolution, Resolved) and node_info.digests[index] == resolution.digest

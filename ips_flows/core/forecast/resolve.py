@@ -89,57 +89,57 @@ class Unresolved:
     certain: bool
 
 
-def resolve(source: Fetcher, reference: str, architectures: Iterable[str]) -> Resolved | Unresolved:
+def resolve(fetcher: Fetcher, reference: str, architectures: Iterable[str]) -> Resolved | Unresolved:
     """Ask for a tag or digest, and for as much as tells what nodes of some architectures would fetch."""
     try:
-        fetched = source.manifest(reference)
-        return _offer(source, fetched, sorted(set(architectures)))
+        fetched = fetcher.manifest(reference)
+        return _resolved(fetcher, fetched, sorted(set(architectures)))
     except ManifestError as error:
         return Unresolved(FailureReason.INVALID_IMAGE, f"the registry has {error}", certain=True)
     except ResolveError as error:
         return Unresolved(error.failure, error.message, certain=error.certain)
 
 
-def _offer(source: Fetcher, fetched: Fetched, architectures: Sequence[str]) -> Resolved:
+def _resolved(fetcher: Fetcher, fetched: Fetched, architectures: Sequence[str]) -> Resolved:
     top = read_manifest(fetched.body, fetched.content_type)
     if isinstance(top, ImageManifest):
-        platform = _platform(source, top)
-        contents = {one: _content(fetched.digest, top, one, platform) for one in architectures}
+        platform = _platform(fetcher, top)
+        contents = {one: _platform_image(fetched.digest, top, one, platform) for one in architectures}
         return Resolved(fetched.digest, [platform] if platform else [], contents)
-    entries = list(_flat(source, top, 1))
+    entries = list(_leaf_entries(fetcher, top, 1))
     found: dict[str, PlatformImage | None] = {}
     for architecture in architectures:
-        best = _best(entries, architecture)
+        best = _best_entry(entries, architecture)
         if best is not None:
-            inner = source.manifest(best.digest)
+            inner = fetcher.manifest(best.digest)
             manifest = read_manifest(inner.body, inner.content_type)
             if isinstance(manifest, Index):
                 raise ManifestError("an index whose entry for a platform is an index itself")
-            found[architecture] = _content(best.digest, manifest, architecture, best.platform)
+            found[architecture] = _platform_image(best.digest, manifest, architecture, best.platform)
         else:
             found[architecture] = None
     platforms = sorted({one.platform for one in entries if one.platform})
     return Resolved(fetched.digest, platforms, found)
 
 
-def _flat(source: Fetcher, index: Index, depth: int) -> Iterable[Descriptor]:
+def _leaf_entries(fetcher: Fetcher, index: Index, depth: int) -> Iterable[Descriptor]:
     """The entries with a platform each: an entry that tells none is asked for it, as a node would."""
     for entry in index.entries:
         if entry.platform is not None:
             yield entry
             continue
-        fetched = source.manifest(entry.digest)
+        fetched = fetcher.manifest(entry.digest)
         inner = read_manifest(fetched.body, fetched.content_type)
         if isinstance(inner, ImageManifest):
-            platform = _platform(source, inner)
+            platform = _platform(fetcher, inner)
             yield Descriptor(entry.digest, entry.size, entry.media_type, platform)
         elif depth < _DEEPEST:
-            yield from _flat(source, inner, depth + 1)
+            yield from _leaf_entries(fetcher, inner, depth + 1)
         else:
             raise ManifestError(f"indexes in one another, more than {_DEEPEST} deep")
 
 
-def _best(entries: Sequence[Descriptor], architecture: str) -> Descriptor | None:
+def _best_entry(entries: Sequence[Descriptor], architecture: str) -> Descriptor | None:
     fitting = [
         (fit, number)
         for number, entry in enumerate(entries)
@@ -148,12 +148,12 @@ def _best(entries: Sequence[Descriptor], architecture: str) -> Descriptor | None
     return entries[min(fitting)[1]] if fitting else None
 
 
-def _platform(source: Fetcher, manifest: ImageManifest) -> Platform | None:
+def _platform(fetcher: Fetcher, manifest: ImageManifest) -> Platform | None:
     """What an image is made for, by its config; None where it is another artifact, which has no such config."""
-    return read_config(source.blob(manifest.config)) if manifest.runs else None
+    return read_config(fetcher.blob(manifest.config)) if manifest.runs else None
 
 
-def _content(
+def _platform_image(
     digest: str, manifest: ImageManifest, architecture: str, platform: Platform | None
 ) -> PlatformImage:
     """An image that stands alone is fetched by every node, whatever it is made for."""
