@@ -15,7 +15,7 @@ from ips_flows.core.forecast.node_info import NodeInfo, read_node_info
 from ips_flows.core.forecast.pin import pin, unpinned
 from ips_flows.core.forecast.resolve import Fetched, Resolved, ResolveError, Unresolved, resolve
 from ips_flows.core.images.auth_challenge import Challenge, read_challenge
-from ips_flows.core.images.keyring import Credential, credentials_for, has_provider, read_secret
+from ips_flows.core.images.keyring import Credential, Keyring, has_provider, read_secret
 from ips_flows.core.images.manifest import Descriptor, ManifestError, read_manifest
 from ips_flows.core.images.platform import Platform, match_rank, read_platform
 from ips_flows.core.images.reference import parse_reference
@@ -300,7 +300,7 @@ def test_secrets_that_are_none(document: Any, told: str) -> None:
 def test_credentials_for_an_image(image: str, keys: list[str]) -> None:
     """The most special key goes first; a `*` stands for one part of a host; Docker Hub has a key of its own."""
     known = ["registry.example", "registry.example/team", "*.wild.example", "index.docker.io"]
-    chosen = credentials_for([Credential(key, "u", "p") for key in known], parse_reference(image))
+    chosen = Keyring([Credential(key, "u", "p") for key in known]).credentials_for(parse_reference(image))
     assert [one.key for one in chosen] == keys
 
 
