@@ -1,7 +1,7 @@
-"""Registries, asked for manifests and configs: the one place that talks to them.
+"""Client of registries: reads manifests and configs.
 
-Own code on `requests`, since the libraries there are don't fit: python-dxf refuses credentials over plain HTTP and
-knows no 429, oras-py has no time limits and no types.
+Own code on `requests`, because the existing libraries don't fit: python-dxf refuses credentials over plain HTTP and
+does not handle 429, oras-py has no time limits and no types.
 https://github.com/opencontainers/distribution-spec and https://distribution.github.io/distribution/spec/auth/token/
 """
 
@@ -48,7 +48,7 @@ _BY_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class RegistryIO:
-    """What asking needs of the world; tests give their own. `seconds` is what one image may take in all."""
+    """Clock of a Repository; tests give their own. `seconds` limits all requests for one image."""
 
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -76,26 +76,26 @@ class _Authorization(AuthBase):
 
 
 class ManifestCache:
-    """Manifests by repository and digest, which never change; asked for once, whoever wants them."""
+    """Manifests by repository and digest, which never change."""
 
     def __init__(self) -> None:
         self._known: dict[str, Fetched] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Fetched | None:
-        """What was fetched of a repository under a digest."""
+        """The manifest of a repository and digest, if it was fetched."""
         with self._lock:
             return self._known.get(key)
 
     def put(self, key: str, fetched: Fetched) -> Fetched:
-        """Remember what was fetched."""
+        """Keep a manifest."""
         with self._lock:
             self._known[key] = fetched
         return fetched
 
 
 class Repository:
-    """One repository, as a node with these credentials sees it; use it in a `with`, in one thread."""
+    """One repository, as a node with these credentials sees it. Use it in a `with`, in one thread."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class Repository:
         self._session.close()
 
     def manifest(self, reference: str) -> Fetched:
-        """The manifest of a tag or digest. Raises RefusedError."""
+        """The manifest of a tag or digest. Raises ResolveError."""
         pinned = ":" in reference
         known = self._cache.get(f"{self._base}@{reference}") if pinned else None
         if known is not None:
@@ -142,7 +142,7 @@ class Repository:
         return self._cache.put(f"{self._base}@{digest}", fetched)
 
     def blob(self, blob: Descriptor) -> bytes:
-        """A small blob. Raises RefusedError."""
+        """A small blob. Raises ResolveError."""
         body = self._get(f"/blobs/{blob.digest}", "*/*").body
         if _digest(body, blob.digest.partition(":")[0]) != blob.digest:
             raise ResolveError(
@@ -153,7 +153,7 @@ class Repository:
         return body
 
     def _get(self, path: str, accept: str) -> _RegistryResponse:
-        """The answer to a question, with the first credentials that get one; they are kept for the next question."""
+        """GET with the first credentials that are accepted; they are kept for the next request."""
         while True:
             response = self._request(f"{self._base}{path}", accept)
             if response.status == 401 and not self._authorization.header and self._authorize(response):
@@ -176,7 +176,7 @@ class Repository:
         return ResolveError(failure, text, certain=response.status in (401, 403, 404))
 
     def _authorize(self, response: _RegistryResponse) -> bool:
-        """Get what the registry wants to see; False where the present credentials are none for it."""
+        """Answer the registry's challenge; False if the current credentials are not accepted."""
         challenge = read_challenge(response.headers.get("WWW-Authenticate", ""))
         credential = self._credentials[0]
         if challenge is None:
@@ -214,7 +214,7 @@ class Repository:
         return True
 
     def _request(self, url: str, accept: str) -> _RegistryResponse:
-        """One answer; 429, 5xx and broken connections are tried again while there is time."""
+        """GET with retries of 429, 5xx and broken connections while there is time."""
         pauses = iter(_PAUSES)
         while True:
             pause = next(pauses, None)
@@ -257,7 +257,7 @@ class Repository:
             return _RegistryResponse(http_response.status_code, http_response.headers, body)
 
     def _pause(self, seconds: float) -> bool:
-        """Wait before another try; False where there is no time for it."""
+        """Wait before another try; False if there is no time for it."""
         if self._io.monotonic() + seconds >= self._end:
             return False
         self._io.sleep(seconds)
@@ -265,7 +265,7 @@ class Repository:
 
 
 def is_plain(host: str, insecure: Collection[str]) -> bool:
-    """Whether a registry speaks plain HTTP: those on ports of this machine, as in containerd, and those named."""
+    """Whether a registry speaks plain HTTP: one on a port of this machine, as in containerd, or one in `insecure`."""
     parts = urlsplit(f"//{host}")
     name = parts.hostname or ""
     if host in insecure or name in insecure:
@@ -302,7 +302,7 @@ def _token(response: _RegistryResponse) -> str:
 
 
 def _error_text(response: _RegistryResponse) -> str:
-    """What a registry said: `HTTP 404: MANIFEST_UNKNOWN: manifest unknown`."""
+    """The status and errors of a response: `HTTP 404: MANIFEST_UNKNOWN: manifest unknown`."""
     try:
         errors = json.loads(response.body)["errors"]
         text = ", ".join(": ".join(filter(None, (one.get("code"), one.get("message")))) for one in errors)
@@ -312,7 +312,7 @@ def _error_text(response: _RegistryResponse) -> str:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Whether the same may do soon: a name that nobody knows and a certificate that is not trusted stay so."""
+    """Whether another try may succeed. Not for an unknown name or an untrusted certificate."""
     broken = isinstance(error, requests.ConnectionError | requests.Timeout | HTTPError)
     return (
         broken and not isinstance(error, requests.exceptions.SSLError) and "NameResolution" not in str(error)
@@ -336,7 +336,7 @@ def _unreachable(url: str, error: Exception) -> ResolveError:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost error's words, without the objects that urllib3 puts around them."""
+    """The text of the innermost error, without the objects that urllib3 puts before it."""
     inner: object = error
     while isinstance(inner, BaseException):
         deeper = getattr(inner, "reason", None) or next(iter(inner.args), None)

@@ -1,4 +1,4 @@
-"""What stands against a task: nodes that would fail, by the very rule that the verdict uses, and what may go wrong."""
+"""Preflight checks of a task: nodes that would fail, judged by the rule of the verdict, and warnings."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ips_flows.core.results.verdict import loss_violation
 
 @dataclass(frozen=True, slots=True)
 class _Blocker:
-    """Nodes that would fail, and why."""
+    """An issue that makes nodes fail."""
 
     issue: Issue
     nodes: Sequence[str]
 
 
 def forecast_of(inputs: ForecastInputs) -> Forecast:
-    """The forecast of what was seen: errors first, then warnings."""
+    """Make the forecast: errors first, then warnings."""
     nodes = forecast.node_forecasts(inputs)
     waiting = list(forecast.to_do(nodes))
     blockers = list(_blockers(inputs, waiting))
@@ -67,7 +67,7 @@ def would_fail(plan: Plan, lost: Iterable[str]) -> bool:
 def _asked(
     inputs: ForecastInputs, waiting: Sequence[NodeForecast]
 ) -> Iterator[tuple[str, Resolved | Unresolved | None, Sequence[str]]]:
-    """Each image, the worker's last, with what is offered and the nodes that ask for it."""
+    """Each image, the worker's last, with its resolution and the nodes that ask for it."""
     for index, (spec, resolution) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
         yield spec.image, resolution, [node.name for node in waiting if index in node.asked]
     lacking = [node.name for node in waiting if not inputs.node_info[node.name].worker]
@@ -110,7 +110,7 @@ def _refused(
     asking: Sequence[str],
     prefix: str,
 ) -> Iterator[_Blocker]:
-    """The nodes that ask for an image in vain."""
+    """The nodes that ask for an image that does not exist for them."""
     if isinstance(resolution, Unresolved) and resolution.certain and asking:
         hint = _HINTS.get(resolution.failure, "")
         yield _blocker(resolution.failure, prefix + resolution.message, asking, image=image, hint=hint)
@@ -171,9 +171,9 @@ def _of_contents(
 def _stale(
     inputs: ForecastInputs, resolution: Resolved, index: int, nodes: Sequence[NodeForecast]
 ) -> Iterator[Issue]:
-    """Nodes whose content of a tag is another one than the registry's, and stays so.
+    """Nodes that hold another content under a tag than the registry, and keep it.
 
-    Content for an architecture that nobody asked for may be the registry's: it is not judged.
+    Content for an architecture that was not asked for is not judged: it may be the registry's.
     """
     spec = inputs.request.images[index]
     if parse_reference(spec.image).pinned or inputs.request.pull_policy_of(index) == "Always":

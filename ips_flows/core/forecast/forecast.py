@@ -1,4 +1,4 @@
-"""The forecast: what a task would bring to which nodes, how many bytes and how long that takes, and what stands against it."""
+"""Forecast of a task: the images, bytes and seconds of each node, and issues."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ NodeState = Literal["warm", "to do", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class ForecastInputs:
-    """All that was seen. `offers` are those of the images in the request's order, None where nobody had to be asked.
+    """Observations of the cluster and of registries.
 
-    `disks` is None where it was not asked for them, and has None for a node that did not tell.
+    `resolved` are the images in the request's order, None for one that no node asks for. `disks` is None if kubelets
+    were not asked, and has None for a node whose kubelet reported none.
     """
 
     request: PrewarmRequest
@@ -38,10 +39,11 @@ class ForecastInputs:
 
 @dataclass(frozen=True, slots=True)
 class NodeForecast:
-    """A node. `missing` are the indexes of the images that it would fetch, `asked` of those that it would ask for.
+    """Forecast of a node.
 
-    `bytes` is what it would fetch, as far as it is known, `saved` how much more that would be if images shared no
-    layers; `whole` is whether all of it is known.
+    `missing` are the indexes of the images that it would fetch, `asked` of those for which it would ask a registry.
+    `bytes` is the known size of what it would fetch, `saved` what shared layers save; `whole` is whether all sizes
+    are known.
     """
 
     name: str
@@ -57,7 +59,7 @@ class NodeForecast:
 
 @dataclass(frozen=True, slots=True)
 class ImageForecast:
-    """An image. `held` counts the eligible nodes that list it, `missing` those that would fetch it."""
+    """Forecast of an image. `held` counts the eligible nodes that list it, `missing` those that would fetch it."""
 
     image: str
     held: int
@@ -67,7 +69,7 @@ class ImageForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What would happen. `seconds` is None where nothing would be fetched."""
+    """Forecast of a task. `seconds` is None if nothing would be fetched."""
 
     request: PrewarmRequest
     plan: PlanSummary
@@ -79,29 +81,29 @@ class Forecast:
 
     @property
     def bytes(self) -> int:
-        """What all nodes together would fetch, as far as it is known."""
+        """The known bytes that all nodes together would fetch."""
         return sum(node.bytes for node in self.nodes)
 
     @property
     def whole(self) -> bool:
-        """Whether the bytes are known of every image that some node lacks."""
+        """Whether the bytes of every missing image are known."""
         return all(node.whole for node in self.nodes)
 
     @property
     def fails(self) -> bool:
-        """Whether the task would fail, as things stand."""
+        """Whether the task would fail now."""
         return any(issue.level == "error" for issue in self.issues)
 
 
 class PullSizes:
-    """The bytes of a node: the distinct blobs of what it lacks, counted once for all nodes that lack the same."""
+    """The bytes of a node: the distinct blobs that it lacks. Computed once for all nodes that lack the same."""
 
     def __init__(self, inputs: ForecastInputs) -> None:
         self._inputs = inputs
         self._known: dict[tuple[str, tuple[int, ...], bool], tuple[int, int, bool]] = {}
 
     def of(self, node_info: NodeInfo, missing: tuple[int, ...]) -> tuple[int, int, bool]:
-        """The bytes as far as they are known, those that shared layers save, and whether all are known."""
+        """The known bytes, the bytes that shared layers save, and whether all are known."""
         key = (node_info.architecture, missing, node_info.worker)
         if key not in self._known:
             self._known[key] = self._count(*key)
@@ -172,7 +174,7 @@ def image_forecasts(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> li
 
 
 def task_seconds(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> float | None:
-    """How long the task would take, from the first pull to the last; None where nothing is to do."""
+    """The seconds from the first pull to the last; None if no node is to do."""
     if not inputs.plan.groups:
         return None
     sizes = {node.name: node.bytes for node in nodes}
@@ -186,5 +188,5 @@ def to_do(nodes: Sequence[NodeForecast]) -> Iterator[NodeForecast]:
 
 
 def _same(resolution: Resolved | Unresolved | None, node_info: NodeInfo, index: int) -> bool:
-    """Whether a node that asks again finds that it holds what the registry has."""
+    """Whether a node already holds what the registry has."""
     return isinstance(resolution, Resolved) and node_info.digests[index] == resolution.digest
