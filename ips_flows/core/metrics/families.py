@@ -25,7 +25,7 @@ RESULTS = tuple(one.value for one in Result)
 NODE_RESULTS = ("completed", "warm", "failed", "not_reached")
 PRIORITIES = tuple(str(number) for number in range(11))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-OTHER = "other"  # a method or a route that nobody serves
+OTHER = "other"  # an unknown method or route
 
 _TASK_BUCKETS = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
 _QUEUE_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21600.0)
@@ -36,7 +36,7 @@ _API_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MetricFamily:
-    """One metric. A label without values has those that the server names when it starts: routes and codes."""
+    """One metric. A label without values gets them when the server starts: routes and codes."""
 
     name: str
     kind: Kind
