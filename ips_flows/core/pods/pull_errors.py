@@ -1,4 +1,4 @@
-"""What kept an image from a node, by the words of containerd, CRI-O and registries."""
+"""Pull errors of containerd, CRI-O and registries, classified by their texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ips_flows.core.results.reasons import FailureReason
 
-# Nothing but a change outside the cluster can mend these.
+# Only a change outside the cluster can fix these.
 PERMANENT = (
     FailureReason.NOT_FOUND,
     FailureReason.UNAUTHORIZED,

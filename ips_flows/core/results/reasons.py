@@ -1,4 +1,4 @@
-"""Why an image is not on a node, and why a node is skipped: the words that are stored and shown, and their meanings."""
+"""Reasons why an image is not on a node, or a node is skipped, each with its meaning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DocumentedEnum(StrEnum):
 
 
 class Result(StrEnum):
-    """What became of an image on a node."""
+    """Result of an image on a node."""
 
     PULLED = "pulled"
     PRESENT = "present"
@@ -29,17 +29,17 @@ class Result(StrEnum):
 
 
 class FailureCategory(Enum):
-    """Where the cause of a failure is to be looked for. Each has an alert rule but CANCELLED."""
+    """Where to look for the cause of a failure. Every category but CANCELLED has an alert rule."""
 
     IMAGE = "the image, or its name in the request"
     REGISTRY = "the registry, or the credentials for it"
     NODE = "the node"
     WORKER = "the installation of IPS Flow"
-    CANCELLED = "nowhere: somebody cancelled the task"
+    CANCELLED = "the task was cancelled"
 
 
 class FailureReason(DocumentedEnum):
-    """Why an image is not on a node although it was asked for."""
+    """Reason why a requested image is not on a node."""
 
     category: FailureCategory
 
@@ -74,7 +74,7 @@ class FailureReason(DocumentedEnum):
 
 
 class SkipReason(DocumentedEnum):
-    """Why a node was not touched."""
+    """Reason why a node was skipped."""
 
     NOT_READY = "NotReady", "the node's Ready condition is not True"
     CORDONED = "Cordoned", "the node is cordoned; `includeCordoned: true` warms it too"
