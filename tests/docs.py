@@ -10,41 +10,14 @@ import click
 import yaml
 
 from ips_flows.cli.main import VERBS, Verbs, cli
-from ips_flows.core.forecast.issues import KINDS
-from ips_flows.core.metrics.families import FAILURES, FIGURES, PRIORITIES
+from ips_flows.core.forecast.issues import IssueKind
+from ips_flows.core.metrics.families import FAILURES, FAMILIES, PRIORITIES
 from ips_flows.core.request import model
-from ips_flows.core.results.reasons import FailureReason, SkipReason
+from ips_flows.core.results.reasons import DocumentedEnum, FailureReason, SkipReason
 from tests.support.paths import README, ROOT
 
 _RULES = ROOT / "deploy" / "components" / "monitoring" / "prometheusrule-ips-flow.yaml"
 _PART = "<!-- {mark} {name} -->"
-
-_FAILURES = {
-    FailureReason.NOT_FOUND: "the registry has no such image or tag",
-    FailureReason.UNAUTHORIZED: "the registry wants credentials, or refuses those it got",
-    FailureReason.RATE_LIMITED: "the registry says 429",
-    FailureReason.REGISTRY_UNAVAILABLE: "the registry can't be reached, or answers 5xx",
-    FailureReason.NO_SPACE: "the node's disk is full",
-    FailureReason.WRONG_PLATFORM: "the image is not made for the node's platform",
-    FailureReason.INVALID_IMAGE: "what the registry sent is no usable image",
-    FailureReason.TIMEOUT: "`nodeTimeout` or `timeout` was up",
-    FailureReason.UNSCHEDULABLE: "the scheduler found no room on the node for 60 s",
-    FailureReason.NODE_LOST: "the node went away, or its kubelet fell silent",
-    FailureReason.WORKER_IMAGE: "the pull pod's own tiny image could not be pulled",
-    FailureReason.CANCELLED: "the task was cancelled while the node pulled",
-    FailureReason.UNKNOWN: "anything else; the message says what was told",
-}
-_SKIPS = {
-    SkipReason.NOT_READY: "the node's Ready condition is not True",
-    SkipReason.CORDONED: "the node is cordoned; `includeCordoned: true` warms it too",
-    SkipReason.TAINT_NOT_TOLERATED: "`tolerations` were given and do not cover the node's taints",
-    SkipReason.NOT_SELECTED: "`nodes`, `nodeSelector` or `selector` leave the node out",
-    SkipReason.EXCLUDED: "the node stands in `excludeNodes`",
-    SkipReason.WRONG_PLATFORM: "the node does not run Linux",
-    SkipReason.VIRTUAL: "there is no kubelet with an image store behind the node (virtual-kubelet, Fargate)",
-    SkipReason.BREAKER_OPEN: "a whole first window brought no image to any node, so the rest was left alone",
-    SkipReason.NOT_REACHED: "the task ended before this node's turn",
-}
 
 
 def parts() -> dict[str, str]:
@@ -53,11 +26,11 @@ def parts() -> dict[str, str]:
         "verbs": _verbs(),
         "serve": _options("serve"),
         "fields": _fields(),
-        "failures": table(("class", "meaning"), [(f"`{one}`", _FAILURES[one]) for one in FailureReason]),
-        "concerns": table(("warning", "meaning"), [(f"`{kind}`", text) for kind, text in KINDS.items()]),
+        "failures": _meanings("class", FailureReason),
+        "concerns": _meanings("warning", IssueKind),
         "metrics": _metrics(),
         "alerts": _alerts(),
-        "skips": table(("reason", "meaning"), [(f"`{one}`", _SKIPS[one]) for one in SkipReason]),
+        "skips": _meanings("reason", SkipReason),
     }
 
 
@@ -97,6 +70,10 @@ def _fields() -> str:
     return table(("field", "default", "allowed"), rows)
 
 
+def _meanings(head: str, words: type[DocumentedEnum]) -> str:
+    return table((head, "meaning"), [(f"`{one}`", one.meaning) for one in words])
+
+
 def _metrics() -> str:
     rows = [
         (
@@ -105,7 +82,7 @@ def _metrics() -> str:
             "; ".join(_label(name, values) for name, values in one.labels.items()) or "–",
             one.help,
         )
-        for one in FIGURES
+        for one in FAMILIES
     ]
     return table(("metric", "kind", "labels", "meaning"), rows)
 

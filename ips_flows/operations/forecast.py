@@ -1,4 +1,4 @@
-"""Looks at the cluster and at registries, and changes neither: what a forecast is made of."""
+"""Read what a forecast needs from the cluster and from registries. Changes neither."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from ips_flows.core.forecast.checks import forecast_of
 from ips_flows.core.forecast.disk import Disk, read_disk
 from ips_flows.core.forecast.duration import Bandwidth
 from ips_flows.core.forecast.forecast import Forecast, ForecastInputs, images_to_ask
-from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.issues import Issue, IssueKind
 from ips_flows.core.forecast.node_info import NodeInfo, read_node_info
 from ips_flows.core.forecast.pin import Pinned
 from ips_flows.core.forecast.resolve import Resolved, Unresolved, resolve
-from ips_flows.core.images import keyring as creds
-from ips_flows.core.images.keyring import Credential
+from ips_flows.core.images.keyring import Credential, Keyring, has_provider, read_secret
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.plan.eligibility import references
 from ips_flows.core.plan.node import Node, read_node
@@ -33,7 +32,7 @@ from ips_flows.registry.parallel import map_bounded
 
 @dataclass(frozen=True, slots=True)
 class ForecastOptions:
-    """How to look: at what bandwidth, which registries speak plain HTTP, whether kubelets are asked for their disks."""
+    """Options of a forecast: bandwidth, registries that speak plain HTTP, whether to ask kubelets for their disks."""
 
     bandwidth: Bandwidth
     insecure: frozenset[str] = frozenset()
@@ -41,34 +40,45 @@ class ForecastOptions:
     io: RegistryIO | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """Access to registries with some pull Secrets.
+
+    `cache` holds what was fetched with them, which other credentials may not be allowed to fetch.
+    """
+
+    keyring: Keyring
+    issues: Sequence[Issue]
+    cache: ManifestCache = field(default_factory=ManifestCache)
+
+
 class Forecaster:
-    """Whoever looks for some requests: credentials are read once, and each manifest asked for once with them."""
+    """Forecasts for requests of a namespace. It reads credentials once, and each manifest once with them."""
 
     def __init__(self, kube: Kube, namespace: str, options: ForecastOptions) -> None:
         self._kube = kube
         self._namespace = namespace
-        self._wishes = options
-        self._wallets: dict[tuple[str, ...], Keyring] = {}  # by the names of pull Secrets
+        self._options = options
+        self._accesses: dict[tuple[str, ...], _Access] = {}  # by the names of pull Secrets
 
     def pinned(self, request: PrewarmRequest) -> Pinned:
-        """The request with a digest for every tag. Raises PlanError where a registry tells none."""
-        wanted = pin.unpinned(request)
-        found = dict(zip(wanted, self._offers(request, [(image, ()) for image in wanted]), strict=True))
+        """The request with a digest for every tag. Raises PlanError if a registry gives none."""
+        images = pin.unpinned(request)
+        found = dict(zip(images, self._resolve_all(request, [(image, ()) for image in images]), strict=True))
         problems = [
-            f"{image} can't be pinned: {offer.failure.value}: {offer.message}"
-            for image, offer in found.items()
-            if isinstance(offer, Unresolved)
+            f"{image} can't be pinned: {resolution.failure.value}: {resolution.message}"
+            for image, resolution in found.items()
+            if isinstance(resolution, Unresolved)
         ]
         if problems:
             raise PlanError(
                 "\n".join(problems), hint="Without --pin each node asks the registry for the tag."
             )
-        return pin.pin(
-            request, {image: offer.digest for image, offer in found.items() if isinstance(offer, Resolved)}
-        )
+        digests = {image: one.digest for image, one in found.items() if isinstance(one, Resolved)}
+        return pin.pin(request, digests)
 
     def forecast(self, request: PrewarmRequest) -> Forecast:
-        """What a task of this request would do now. Raises PlanError where no node is eligible."""
+        """The forecast of a task with this request. Raises PlanError if no node is eligible."""
         worker = settings.worker_image(self._kube, self._namespace)
         node_info: dict[str, NodeInfo] = {}
         notes: list[Issue] = []
@@ -79,24 +89,24 @@ class Forecaster:
             started=clock.now(),
             image_volumes_kept=lambda: self._volumes_kept(request, worker, notes),
         )
-        offers = self._offers(request, list(_questions(request, plan, node_info, worker)))
-        disks = self._disks(plan) if self._wishes.check_disk else None
+        resolutions = self._resolve_all(request, list(_questions(request, plan, node_info, worker)))
+        disks = self._disks(plan) if self._options.check_disk else None
         return forecast_of(
             ForecastInputs(
                 request,
                 plan,
                 node_info,
-                offers[:-1],
+                resolutions[:-1],
                 worker,
-                offers[-1],
-                self._wishes.bandwidth,
+                resolutions[-1],
+                self._options.bandwidth,
                 disks,
-                (*notes, *(self._keyring(request).issues if any(offers) else ())),
+                (*notes, *(self._access(request).issues if any(resolutions) else ())),
             )
         )
 
     def _nodes(self, request: PrewarmRequest, worker: str, node_info: dict[str, NodeInfo]) -> Iterator[Node]:
-        """The nodes for the plan, page by page; what else is to be known of each is put into `facts`."""
+        """The nodes for the plan, page by page. Adds the NodeInfo of each to `node_info`."""
         wanted, tool = references(request), parse_reference(worker)
         for raw in self._kube.list(core("", "nodes")):
             node = read_node(raw)
@@ -109,44 +119,46 @@ class Forecaster:
         except ForbiddenError as error:
             message = f"whether the API server stores image volumes was not seen: {error.message}"
             notes.append(
-                Issue("warning", "Mode", message, hint="A task takes mode container where it does not.")
+                Issue(
+                    "warning", IssueKind.MODE, message, hint="A task takes mode container where it does not."
+                )
             )
             return True
 
-    def _offers(
+    def _resolve_all(
         self, request: PrewarmRequest, questions: Sequence[tuple[str, Iterable[str]] | None]
     ) -> list[Resolved | Unresolved | None]:
-        """What registries offer under references for architectures; one answer a question, None for none."""
+        """Resolve references for architectures; one answer for each question, None for None."""
         if not any(questions):
             return [None for _ in questions]
-        keyring = self._keyring(request)
-        return map_bounded(lambda one: self._offer(keyring, *one) if one else None, questions)
+        access = self._access(request)
+        return map_bounded(lambda one: self._resolve(access, *one) if one else None, questions)
 
-    def _keyring(self, request: PrewarmRequest) -> Keyring:
+    def _access(self, request: PrewarmRequest) -> _Access:
         names = request.pull_secrets
-        if names not in self._wallets:
-            self._wallets[names] = read_keyring(self._kube, self._namespace, names)
-        return self._wallets[names]
+        if names not in self._accesses:
+            self._accesses[names] = _Access(*read_keyring(self._kube, self._namespace, names))
+        return self._accesses[names]
 
-    def _offer(self, keyring: Keyring, image: str, architectures: Iterable[str]) -> Resolved | Unresolved:
+    def _resolve(self, access: _Access, image: str, architectures: Iterable[str]) -> Resolved | Unresolved:
         reference = parse_reference(image)
-        chosen = creds.credentials_for(keyring.credentials, reference)
+        chosen = access.keyring.credentials_for(reference)
         with Repository(
-            reference, chosen, insecure=self._wishes.insecure, cache=keyring.cache, io=self._wishes.io
-        ) as source:
-            found = resolve(source, reference.digest or reference.tag or "latest", architectures)
+            reference, chosen, insecure=self._options.insecure, cache=access.cache, io=self._options.io
+        ) as repository:
+            found = resolve(repository, reference.digest or reference.tag or "latest", architectures)
         if isinstance(found, Unresolved) and found.failure is FailureReason.UNAUTHORIZED and not chosen:
-            if creds.has_provider(reference.registry):
+            if has_provider(reference.registry):
                 words = f"{found.message}; nodes may have a credential provider for it"
                 return Unresolved(found.failure, words, certain=False)
-            if not keyring.whole:
+            if not access.keyring.whole:
                 return Unresolved(
                     found.failure, f"{found.message}; a Secret could not be read", certain=False
                 )
         return found
 
     def _disks(self, plan: Plan) -> Mapping[str, Disk | None]:
-        """What the kubelets of the nodes to do say of their disks. Raises ForbiddenError without `nodes/proxy`."""
+        """The disks of the nodes to do, from their kubelets. Raises ForbiddenError without `nodes/proxy`."""
         names = [node.name for group in plan.groups for node in group.nodes]
         return dict(zip(names, map_bounded(self._disk, names), strict=True))
 
@@ -165,20 +177,7 @@ class Forecaster:
         return read_disk(summary, configuration)
 
 
-@dataclass(frozen=True, slots=True)
-class Keyring:
-    """The credentials of the pull Secrets. `whole` is whether every Secret that is there could be read.
-
-    `cache` has what was fetched with them, which others may not be allowed to fetch.
-    """
-
-    credentials: Sequence[Credential]
-    issues: Sequence[Issue] = ()
-    whole: bool = True
-    cache: ManifestCache = field(default_factory=ManifestCache)
-
-
-def read_keyring(kube: Kube, namespace: str, names: Sequence[str]) -> Keyring:
+def read_keyring(kube: Kube, namespace: str, names: Sequence[str]) -> tuple[Keyring, list[Issue]]:
     """Read the Secrets that the pull pods will have: the named ones, else those of their ServiceAccount."""
     issues: list[Issue] = []
     found: list[Credential] = []
@@ -194,29 +193,31 @@ def read_keyring(kube: Kube, namespace: str, names: Sequence[str]) -> Keyring:
             message = (
                 f"the pull Secrets of ServiceAccount {SERVICE_ACCOUNT_PULL} were not seen: {error.message}"
             )
-            issues.append(Issue("warning", "PullSecret", message))
+            issues.append(Issue("warning", IssueKind.PULL_SECRET, message))
     for name in names:
         try:
-            found += creds.read_secret(kube.get(core(namespace, "secrets", name)))
+            found += read_secret(kube.get(core(namespace, "secrets", name)))
         except NotFoundError:
             message = f"Secret {name} is not in namespace {namespace}; nodes pull without it"
-            issues.append(Issue("warning", "PullSecret", message, hint=f"kubectl -n {namespace} get secrets"))
+            issues.append(
+                Issue("warning", IssueKind.PULL_SECRET, message, hint=f"kubectl -n {namespace} get secrets")
+            )
         except ForbiddenError as error:
             whole = False
             message = f"Secret {name} was not read, so images were asked for without it: {error.message}"
-            issues.append(Issue("warning", "PullSecret", message))
+            issues.append(Issue("warning", IssueKind.PULL_SECRET, message))
         except ValueError as error:
-            issues.append(Issue("warning", "PullSecret", f"Secret {name}: {error}"))
-    return Keyring(found, issues, whole)
+            issues.append(Issue("warning", IssueKind.PULL_SECRET, f"Secret {name}: {error}"))
+    return Keyring(found, whole), issues
 
 
 def _questions(
     request: PrewarmRequest, plan: Plan, node_info: Mapping[str, NodeInfo], worker: str
 ) -> Iterator[tuple[str, frozenset[str]] | None]:
-    """What to ask registries: each image that some node asks for, with the nodes' architectures; the worker's last."""
-    options = {node.name: images_to_ask(request, node) for group in plan.groups for node in group.nodes}
+    """The questions for registries: each image that a node asks for, with the nodes' architectures; the worker's last."""
+    asked_by = {node.name: images_to_ask(request, node) for group in plan.groups for node in group.nodes}
     for index, spec in enumerate(request.images):
-        asking = frozenset(node_info[name].architecture for name, asked in options.items() if index in asked)
+        asking = frozenset(node_info[name].architecture for name, asked in asked_by.items() if index in asked)
         yield (spec.image, asking) if asking else None
-    lacking = frozenset(node_info[name].architecture for name in options if not node_info[name].worker)
+    lacking = frozenset(node_info[name].architecture for name in asked_by if not node_info[name].worker)
     yield (worker, lacking) if lacking else None

@@ -1,7 +1,7 @@
-"""Registries, asked for manifests and configs: the one place that talks to them.
+"""Client of registries: reads manifests and configs.
 
-Own code on `requests`, since the libraries there are don't fit: python-dxf refuses credentials over plain HTTP and
-knows no 429, oras-py has no time limits and no types.
+Own code on `requests`, because the existing libraries don't fit: python-dxf refuses credentials over plain HTTP and
+does not handle 429, oras-py has no time limits and no types.
 https://github.com/opencontainers/distribution-spec and https://distribution.github.io/distribution/spec/auth/token/
 """
 
@@ -34,8 +34,8 @@ from ips_flows.core.results.results import MESSAGE_LIMIT
 from ips_flows.core.version import __version__
 
 _HUB = "registry-1.docker.io"
-_LARGEST = 4 * 1024 * 1024  # of a manifest or config, as registries and runtimes have it
-_PIECE = 64 * 1024
+_MAX_BYTES = 4 * 1024 * 1024  # of a manifest or config, as registries and runtimes have it
+_CHUNK_BYTES = 64 * 1024
 _TIMEOUT = (5.0, 15.0)  # to connect, and for each piece
 _PAUSES = (0.5, 1.0, 2.0)  # before another try
 _BY_STATUS = {
@@ -48,7 +48,7 @@ _BY_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class RegistryIO:
-    """What asking needs of the world; tests give their own. `seconds` is what one image may take in all."""
+    """Clock of a Repository; tests give their own. `seconds` limits all requests for one image."""
 
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -76,26 +76,26 @@ class _Authorization(AuthBase):
 
 
 class ManifestCache:
-    """Manifests by repository and digest, which never change; asked for once, whoever wants them."""
+    """Manifests by repository and digest, which never change."""
 
     def __init__(self) -> None:
         self._known: dict[str, Fetched] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Fetched | None:
-        """What was fetched of a repository under a digest."""
+        """The manifest of a repository and digest, if it was fetched."""
         with self._lock:
             return self._known.get(key)
 
     def put(self, key: str, fetched: Fetched) -> Fetched:
-        """Remember what was fetched."""
+        """Keep a manifest."""
         with self._lock:
             self._known[key] = fetched
         return fetched
 
 
 class Repository:
-    """One repository, as a node with these credentials sees it; use it in a `with`, in one thread."""
+    """One repository, as a node with these credentials sees it. Use it in a `with`, in one thread."""
 
     def __init__(
         self,
@@ -126,23 +126,23 @@ class Repository:
         self._session.close()
 
     def manifest(self, reference: str) -> Fetched:
-        """The manifest of a tag or digest. Raises RefusedError."""
+        """The manifest of a tag or digest. Raises ResolveError."""
         pinned = ":" in reference
         known = self._cache.get(f"{self._base}@{reference}") if pinned else None
         if known is not None:
             return known
-        answer = self._get(f"/manifests/{reference}", ACCEPT)
+        response = self._get(f"/manifests/{reference}", ACCEPT)
         algorithm = reference.partition(":")[0] if pinned else "sha256"
-        digest = _digest(answer.body, algorithm)
+        digest = _digest(response.body, algorithm)
         if pinned and digest != reference:
             raise ResolveError(
                 FailureReason.INVALID_IMAGE, f"the registry sent {digest} for {reference}", certain=False
             )
-        fetched = Fetched(answer.body, answer.headers.get("Content-Type", ""), digest)
+        fetched = Fetched(response.body, response.headers.get("Content-Type", ""), digest)
         return self._cache.put(f"{self._base}@{digest}", fetched)
 
     def blob(self, blob: Descriptor) -> bytes:
-        """A small blob. Raises RefusedError."""
+        """A small blob. Raises ResolveError."""
         body = self._get(f"/blobs/{blob.digest}", "*/*").body
         if _digest(body, blob.digest.partition(":")[0]) != blob.digest:
             raise ResolveError(
@@ -153,31 +153,31 @@ class Repository:
         return body
 
     def _get(self, path: str, accept: str) -> _RegistryResponse:
-        """The answer to a question, with the first credentials that get one; they are kept for the next question."""
+        """GET with the first credentials that are accepted; they are kept for the next request."""
         while True:
-            answer = self._asked(f"{self._base}{path}", accept)
-            if answer.status == 401 and not self._authorization.header and self._authorize(answer):
-                answer = self._asked(f"{self._base}{path}", accept)
-            if answer.status == 200:
-                return answer
-            if answer.status not in (401, 403, 404) or len(self._credentials) == 1:
-                raise self._refused(answer)
+            response = self._request(f"{self._base}{path}", accept)
+            if response.status == 401 and not self._authorization.header and self._authorize(response):
+                response = self._request(f"{self._base}{path}", accept)
+            if response.status == 200:
+                return response
+            if response.status not in (401, 403, 404) or len(self._credentials) == 1:
+                raise self._error(response)
             del self._credentials[0]
             self._authorization = _Authorization("")
 
-    def _refused(self, answer: _RegistryResponse) -> ResolveError:
-        failure = _BY_STATUS.get(answer.status)
+    def _error(self, response: _RegistryResponse) -> ResolveError:
+        failure = _BY_STATUS.get(response.status)
         if failure is None:
-            failure = FailureReason.REGISTRY_UNAVAILABLE if answer.status >= 500 else FailureReason.UNKNOWN
-        told = _words(answer)
-        who = self._credentials[0]
+            failure = FailureReason.REGISTRY_UNAVAILABLE if response.status >= 500 else FailureReason.UNKNOWN
+        text = _error_text(response)
+        credential = self._credentials[0]
         if failure is FailureReason.UNAUTHORIZED:
-            told += f" (asked as {who.user})" if who else " (asked without credentials)"
-        return ResolveError(failure, told, certain=answer.status in (401, 403, 404))
+            text += f" (asked as {credential.user})" if credential else " (asked without credentials)"
+        return ResolveError(failure, text, certain=response.status in (401, 403, 404))
 
-    def _authorize(self, answer: _RegistryResponse) -> bool:
-        """Get what the registry wants to see; False where the present credentials are none for it."""
-        challenge = read_challenge(answer.headers.get("WWW-Authenticate", ""))
+    def _authorize(self, response: _RegistryResponse) -> bool:
+        """Answer the registry's challenge; False if the current credentials are not accepted."""
+        challenge = read_challenge(response.headers.get("WWW-Authenticate", ""))
         credential = self._credentials[0]
         if challenge is None:
             return False
@@ -199,52 +199,53 @@ class Repository:
             query["service"] = challenge.parameters["service"]
         self._authorization = _Authorization(_basic(credential) if credential else "")
         joint = "&" if urlsplit(realm).query else "?"
-        told = self._asked(f"{realm}{joint}{urlencode(query)}", "application/json")
+        token_response = self._request(f"{realm}{joint}{urlencode(query)}", "application/json")
         self._authorization = _Authorization("")
-        if told.status in (401, 403):
+        if token_response.status in (401, 403):
             return False
-        token = _token(told) if told.status == 200 else ""
+        token = _token(token_response) if token_response.status == 200 else ""
         if not token:
             raise ResolveError(
                 FailureReason.REGISTRY_UNAVAILABLE,
-                f"{urlsplit(realm).netloc}, which gives the registry's tokens: {_words(told)}",
+                f"{urlsplit(realm).netloc}, which gives the registry's tokens: {_error_text(token_response)}",
                 certain=False,
             )
         self._authorization = _Authorization(f"Bearer {token}")
         return True
 
-    def _asked(self, url: str, accept: str) -> _RegistryResponse:
-        """One answer; 429, 5xx and broken connections are tried again while there is time."""
+    def _request(self, url: str, accept: str) -> _RegistryResponse:
+        """GET with retries of 429, 5xx and broken connections while there is time."""
         pauses = iter(_PAUSES)
         while True:
             pause = next(pauses, None)
             try:
-                answer = self._answer(url, accept)
+                response = self._request_once(url, accept)
             except (requests.RequestException, HTTPError) as error:
-                if pause is None or not _passing(error) or not self._pause(pause):
+                if pause is None or not _is_transient(error) or not self._pause(pause):
                     raise _unreachable(url, error) from error
                 continue
-            if answer.status != 429 and answer.status < 500:
-                return answer
-            wish = clock.retry_after(answer.headers.get("Retry-After", ""), self._io.now())
-            if pause is None or not self._pause(max(pause, wish)):
-                return answer
+            if response.status != 429 and response.status < 500:
+                return response
+            retry_after = clock.retry_after(response.headers.get("Retry-After", ""), self._io.now())
+            if pause is None or not self._pause(max(pause, retry_after)):
+                return response
 
-    def _answer(self, url: str, accept: str) -> _RegistryResponse:
+    def _request_once(self, url: str, accept: str) -> _RegistryResponse:
         with self._session.get(
             url,
             headers={"Accept": accept},
             auth=self._authorization,
             timeout=_TIMEOUT,
             stream=True,
-        ) as response:
+        ) as http_response:
             body = b""
-            while piece := response.raw.read1(_PIECE, decode_content=True):  # what there is, however little
-                body += piece
-                if len(body) > _LARGEST:
+            # read1 returns what there is, however little, so that the clock is looked at between.
+            while chunk := http_response.raw.read1(_CHUNK_BYTES, decode_content=True):
+                body += chunk
+                if len(body) > _MAX_BYTES:
                     raise ResolveError(
                         FailureReason.INVALID_IMAGE,
-                        f"the registry sent more than {_LARGEST >> 20} MiB",
+                        f"the registry sent more than {_MAX_BYTES >> 20} MiB",
                         certain=False,
                     )
                 if self._io.monotonic() > self._end:
@@ -253,10 +254,10 @@ class Repository:
                         f"the registry was not done after {self._io.seconds:.0f} s",
                         certain=False,
                     )
-            return _RegistryResponse(response.status_code, response.headers, body)
+            return _RegistryResponse(http_response.status_code, http_response.headers, body)
 
     def _pause(self, seconds: float) -> bool:
-        """Wait before another try; False where there is no time for it."""
+        """Wait before another try; False if there is no time for it."""
         if self._io.monotonic() + seconds >= self._end:
             return False
         self._io.sleep(seconds)
@@ -264,7 +265,7 @@ class Repository:
 
 
 def is_plain(host: str, insecure: Collection[str]) -> bool:
-    """Whether a registry speaks plain HTTP: those on ports of this machine, as in containerd, and those named."""
+    """Whether a registry speaks plain HTTP: one on a port of this machine, as in containerd, or one in `insecure`."""
     parts = urlsplit(f"//{host}")
     name = parts.hostname or ""
     if host in insecure or name in insecure:
@@ -290,9 +291,9 @@ def _digest(body: bytes, algorithm: str) -> str:
     return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
 
 
-def _token(answer: _RegistryResponse) -> str:
+def _token(response: _RegistryResponse) -> str:
     try:
-        document = json.loads(answer.body)
+        document = json.loads(response.body)
     except (ValueError, RecursionError):
         return ""
     return (
@@ -300,18 +301,18 @@ def _token(answer: _RegistryResponse) -> str:
     )
 
 
-def _words(answer: _RegistryResponse) -> str:
-    """What a registry said: `HTTP 404: MANIFEST_UNKNOWN: manifest unknown`."""
+def _error_text(response: _RegistryResponse) -> str:
+    """The status and errors of a response: `HTTP 404: MANIFEST_UNKNOWN: manifest unknown`."""
     try:
-        errors = json.loads(answer.body)["errors"]
-        told = ", ".join(": ".join(filter(None, (one.get("code"), one.get("message")))) for one in errors)
+        errors = json.loads(response.body)["errors"]
+        text = ", ".join(": ".join(filter(None, (one.get("code"), one.get("message")))) for one in errors)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        told = " ".join(answer.body[:MESSAGE_LIMIT].decode("utf-8", "replace").split())
-    return f"HTTP {answer.status}" + (f": {told[:MESSAGE_LIMIT]}" if told else "")
+        text = " ".join(response.body[:MESSAGE_LIMIT].decode("utf-8", "replace").split())
+    return f"HTTP {response.status}" + (f": {text[:MESSAGE_LIMIT]}" if text else "")
 
 
-def _passing(error: Exception) -> bool:
-    """Whether the same may do soon: a name that nobody knows and a certificate that is not trusted stay so."""
+def _is_transient(error: Exception) -> bool:
+    """Whether another try may succeed. Not for an unknown name or an untrusted certificate."""
     broken = isinstance(error, requests.ConnectionError | requests.Timeout | HTTPError)
     return (
         broken and not isinstance(error, requests.exceptions.SSLError) and "NameResolution" not in str(error)
@@ -335,7 +336,7 @@ def _unreachable(url: str, error: Exception) -> ResolveError:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost error's words, without the objects that urllib3 puts around them."""
+    """The text of the innermost error, without the objects that urllib3 puts before it."""
     inner: object = error
     while isinstance(inner, BaseException):
         deeper = getattr(inner, "reason", None) or next(iter(inner.args), None)

@@ -1,4 +1,4 @@
-"""A few threads that ask questions side by side, and keep nobody waiting who has had enough."""
+"""A bounded map over threads. It stops on the first error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _AT_ONCE = 8
 
 
 def map_bounded(ask: Callable[[T], R], questions: Sequence[T]) -> list[R]:
-    """The answers to questions that are asked a few at a time; the first error is raised, and nothing more asked.
+    """The answers to `questions`, asked a few at a time. Raises the first error and asks no more.
 
-    The threads of an executor are waited for when the program ends, however long a registry stays silent; these are
-    not, so that Ctrl-C works at once.
+    At its end a program waits for the threads of an executor, however long a registry does not answer. It does not
+    wait for these threads, so that Ctrl-C works at once.
     """
     futures: list[Future[R]] = [Future() for _ in questions]
     waiting: queue.SimpleQueue[tuple[Future[R], T]] = queue.SimpleQueue()
@@ -35,11 +35,11 @@ def map_bounded(ask: Callable[[T], R], questions: Sequence[T]) -> list[R]:
                 continue
             try:
                 future.set_result(ask(question))
-            except BaseException as error:  # noqa: BLE001  (raised where the answer is wanted)
+            except BaseException as error:  # noqa: BLE001  (raised by future.result below)
                 future.set_exception(error)
 
     for _ in range(min(_AT_ONCE, len(questions))):
-        threading.Thread(target=work, name="survey", daemon=True).start()
+        threading.Thread(target=work, name="map_bounded", daemon=True).start()
     try:
         for future in as_completed(futures):
             future.result()

@@ -82,7 +82,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._instruments = {
             figure.name: _instrument(figure, self._registry)
-            for figure in figures.FIGURES
+            for figure in figures.FAMILIES
             if figure not in _AT_SCRAPE
         }
         self._registry.register(_AtScrape(self._now))

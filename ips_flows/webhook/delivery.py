@@ -1,7 +1,7 @@
-"""Delivers a message: to an address that was judged, within a bounded time, whatever the receiver does.
+"""Delivery of a webhook message to a checked address, within a bounded time.
 
-A receiver may be slow, send a byte now and then, send without end, or send us elsewhere. So every try has a clock
-that cuts its connection, answers are read up to a limit, and nobody is followed.
+A receiver may be slow, send single bytes, send without end, or redirect. So a timer ends the connection of each try,
+answers are read up to a limit, and redirects are not followed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from urllib3.exceptions import HTTPError
 
 from ips_flows.core import clock
 from ips_flows.core.notice import signature
-from ips_flows.core.notice.event import Payload, rejection
-from ips_flows.core.notice.notice import Format, Outcome
+from ips_flows.core.notice.formats import FORMATS
+from ips_flows.core.notice.formats.format import Payload
+from ips_flows.core.notice.notice import Outcome
 from ips_flows.core.notice.targets import (
     AllowedTarget,
     ForbiddenTargetError,
@@ -35,31 +36,32 @@ from ips_flows.core.notice.targets import (
     allowed_target,
     shown_url,
 )
+from ips_flows.core.request.types import WebhookFormat
 from ips_flows.core.version import __version__
 
-BUDGET_SECONDS = 45.0  # for all of a delivery: who waits for it may hold a place in the queue
+BUDGET_SECONDS = 45.0  # for a whole delivery: the task that waits for it may hold a slot of the queue
 _TRIES = 4  # the first and three more
 _BACKOFF_SECONDS = (1.0, 2.0, 4.0)
-_LEAST_SECONDS = 1.0  # a try that has less than this is none
+_LEAST_SECONDS = 1.0  # no try is started with less time
 _ANSWER_BYTES = 64 * 1024
 _SCHEMES = {"http": 80, "https": 443}
-_PASSING = frozenset({408, 425, 429})  # beside 5xx: the same may do soon
+_TRANSIENT = frozenset({408, 425, 429})  # beside 5xx: statuses worth another try
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message and where it goes. `secret` signs it; '' leaves it unsigned."""
+    """A message and its URL. `secret` signs it; an empty one leaves it unsigned."""
 
     url: str
-    message: Payload
+    payload: Payload
     id: str
-    form: Format = "json"
+    format: WebhookFormat = "json"
     secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of it. `status` is the last HTTP status, `not_before` (RFC 3339) the receiver's own wish."""
+    """Result of a delivery. `status` is the last HTTP status, `not_before` (RFC 3339) the receiver's Retry-After."""
 
     outcome: Outcome
     status: int | None = None
@@ -69,14 +71,14 @@ class Delivery:
 
 
 def resolve_host(host: str, port: int) -> list[str]:
-    """The addresses of a host, as the system resolves it, numbers in any notation included."""
+    """Resolve a host as the system does, which includes numbers in any notation."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return [str(entry[4][0]) for entry in found]
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryIO:
-    """What a delivery needs of the world; tests give their own. `try_seconds` is what a try may take in all."""
+    """Resolver, clock and TLS trust of a delivery; tests give their own. `try_seconds` limits one try."""
 
     resolve: Resolver = resolve_host
     monotonic: Callable[[], float] = time.monotonic
@@ -93,25 +95,26 @@ class _Response(NamedTuple):
 
 
 class _FailedError(Exception):
-    """A try without a usable answer; the message is made of our own words."""
+    """A try without a usable answer. The message holds no text of a library."""
 
 
 def deliver(
-    parcel: Message, rules: Rules, io: DeliveryIO | None = None, *, seconds: float = BUDGET_SECONDS
+    message: Message, rules: Rules, io: DeliveryIO | None = None, *, seconds: float = BUDGET_SECONDS
 ) -> Delivery:
-    """Deliver a message within so many seconds. Raises nothing for what a receiver, its name or its key are like."""
+    """Deliver a message within `seconds`. A bad receiver, name or key raises nothing."""
     io = io or DeliveryIO()
     end = io.monotonic() + seconds
     try:
-        key = signature.signing_key(parcel.secret) if parcel.secret else None
-        target = _judged(parcel.url, rules, io)
+        if message.secret:
+            signature.signing_key(message.secret)  # raises before anything is sent
+        target = _checked_target(message.url, rules, io)
     except ForbiddenTargetError as error:
         return Delivery("refused", reason=str(error))
     except _FailedError as error:
         return Delivery("undelivered", reason=str(error))
     except ValueError as error:
         return Delivery("undelivered", reason=f"secret: {error}")
-    connection = _Connection(parcel, key, target, io)
+    connection = _Connection(message, target, io)
     found, wait = Delivery("undelivered", reason="no time was left"), 0.0
     for number in range(_TRIES):
         left = end - io.monotonic() - wait
@@ -126,8 +129,8 @@ def deliver(
     return found
 
 
-def _judged(url: str, rules: Rules, io: DeliveryIO) -> AllowedTarget:
-    """The target of a URL, as the library that sends to it reads the URL: no second reading can differ."""
+def _checked_target(url: str, rules: Rules, io: DeliveryIO) -> AllowedTarget:
+    """The target of a URL as `requests` parses it, so that what is checked is what is connected to."""
     try:
         read = str(requests.Request("POST", url).prepare().url)
         if urlsplit(read).scheme not in _SCHEMES or not urlsplit(read).hostname:
@@ -141,7 +144,7 @@ def _judged(url: str, rules: Rules, io: DeliveryIO) -> AllowedTarget:
 
 
 def _resolve(io: DeliveryIO, host: str, port: int) -> Iterable[str]:
-    """A look-up that takes no longer than a try: the system's can't be told how long it may."""
+    """Resolve a host in at most the time of a try; the system's resolver has no time limit."""
     found: list[Iterable[str]] = []
     failed: list[OSError] = []
 
@@ -165,15 +168,14 @@ def _resolve(io: DeliveryIO, host: str, port: int) -> Iterable[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Connection:
-    """One parcel on its way to one target."""
+    """The tries to send one message to one target."""
 
-    parcel: Message
-    key: bytes | None
+    message: Message
     target: AllowedTarget
     io: DeliveryIO
 
     def one_try(self, number: int, seconds: float) -> tuple[Delivery, float | None]:
-        """What try number 0, 1, … brought, and the least pause before another; None where none is to follow."""
+        """The result of try number 0, 1, …, and the least pause before the next; None if there is to be none."""
         tries = number + 1
         address = self.target.addresses[number % len(self.target.addresses)]
         try:
@@ -182,26 +184,26 @@ class _Connection:
             return Delivery("undelivered", None, str(error), tries), 0.0
         status = answer.status
         if 200 <= status <= 299:
-            why = rejection(self.parcel.form, status, answer.body)
-            if not why:
+            why = FORMATS[self.message.format].rejection(status, answer.body)
+            if why is None:
                 return Delivery("delivered", status, tries=tries), None
             return Delivery("undelivered", status, why, tries), 0.0
         if status == 410:
-            return Delivery("gone", status, _words(status), tries), None
-        if status not in _PASSING and status < 500:
-            # Someone must mend it first: the next round comes later.
-            return Delivery("undelivered", status, _words(status), tries), None
+            return Delivery("gone", status, _status_text(status), tries), None
+        if status not in _TRANSIENT and status < 500:
+            # Another try makes sense only after a fix, so it is left to the next round.
+            return Delivery("undelivered", status, _status_text(status), tries), None
         now = self.io.now()
         asked = clock.retry_after(answer.retry_after, now)
         not_before = clock.stamp(now + timedelta(seconds=asked)) if asked else ""
-        return Delivery("undelivered", status, _words(status), tries, not_before), asked
+        return Delivery("undelivered", status, _status_text(status), tries, not_before), asked
 
     def _send(self, address: str, seconds: float) -> _Response:
-        """One try. Raises _FailedError where it brings no answer."""
+        """Send one try. Raises _FailedError if there is no answer."""
         line = _Line()
         adapter = _Pinned(self.target, address, line)
         try:
-            # Not through a Session: even where it follows no redirect, it reads the whole answer of one.
+            # Not through a Session: even without following redirects it reads the whole body of one.
             with (
                 contextlib.closing(adapter),
                 _cut_after(line, seconds),
@@ -209,38 +211,37 @@ class _Connection:
                     self._prepared(), stream=True, timeout=seconds, verify=self.io.verify
                 ) as response,
             ):
-                if line.is_cut:  # the library takes headers that break off for whole ones
+                if line.is_cut:  # the library accepts headers that break off
                     raise TimeoutError
                 retry_after = str(response.headers.get("Retry-After") or "")
                 return _Response(response.status_code, retry_after, _read(response))
         except (requests.RequestException, HTTPError, OSError) as error:
-            why = f"no answer within {seconds:.2g} s" if line.is_cut else _why(error)
-            raise _FailedError(f"{shown_url(self.parcel.url)}: {why}") from error
+            why = f"no answer within {seconds:.2g} s" if line.is_cut else _error_text(error)
+            raise _FailedError(f"{shown_url(self.message.url)}: {why}") from error
 
     def _prepared(self) -> requests.PreparedRequest:
-        """What is sent; its time and its signature are those of this try."""
-        parcel, target, now = self.parcel, self.target, self.io.now()
-        body = parcel.message.body
+        """The request of this try, with its time and signature."""
+        message, target, now = self.message, self.target, self.io.now()
+        body = message.payload.body
         name = f"[{target.name}]" if ":" in target.name else target.name
-        own_way = parcel.form == "dingtalk"
-        url = parcel.url
-        if own_way and parcel.secret:
-            url = signature.dingtalk_url(url, at=now, secret=parcel.secret)
+        signed = FORMATS[message.format].sign(
+            message.url, body, message_id=message.id, at=now, secret=message.secret
+        )
         headers = {
             "Host": name if target.port == _SCHEMES[target.scheme] else f"{name}:{target.port}",
-            "Content-Type": parcel.message.content_type,
+            "Content-Type": message.payload.content_type,
             "User-Agent": f"ips-flow/{__version__}",
             "Accept": "*/*",
             "Accept-Encoding": "identity",  # an answer is not unpacked
             "Connection": "close",
-            "Idempotency-Key": parcel.id,
-            **signature.headers(body, message_id=parcel.id, at=now, key=None if own_way else self.key),
+            "Idempotency-Key": message.id,
+            **signed.headers,
         }
-        return requests.Request("POST", url, headers=headers, data=body).prepare()
+        return requests.Request("POST", signed.url, headers=headers, data=body).prepare()
 
 
 def _read(response: requests.Response) -> bytes:
-    """The answer's beginning. A status that is there counts, even if its body breaks off."""
+    """The beginning of the body. If it breaks off the status still counts."""
     try:
         return bytes(response.raw.read(_ANSWER_BYTES, decode_content=False))
     except (HTTPError, OSError):
@@ -248,7 +249,7 @@ def _read(response: requests.Response) -> bytes:
 
 
 class _Line:
-    """The connection of one try, which can be cut from another thread whatever layer it waits in."""
+    """The sockets of one try. Another thread can shut them down, whatever layer waits."""
 
     def __init__(self) -> None:
         self.is_cut = False
@@ -256,14 +257,14 @@ class _Line:
         self._sockets: list[socket.socket] = []
 
     def hold(self, connected: socket.socket) -> None:
-        """Know a socket. A duplicate of it stays usable when TLS takes the first one over."""
+        """Add a socket. It is duplicated, because TLS takes over the original."""
         with self._lock:
             self._sockets.append(connected.dup())
         if self.is_cut:
             self.cut()
 
     def cut(self) -> None:
-        """End the connection: whoever reads or writes wakes up."""
+        """Shut the connection down: blocked reads and writes return."""
         self.is_cut = True
         with self._lock:
             for one in self._sockets:
@@ -271,7 +272,7 @@ class _Line:
                     one.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the duplicates back."""
+        """Close the duplicates."""
         with self._lock:
             while self._sockets:
                 self._sockets.pop().close()
@@ -308,7 +309,7 @@ class _Https(HTTPSConnection):
 
 
 class _Pinned(HTTPAdapter):
-    """Connects to one address, whatever the URL says; the name stays that of Host and TLS."""
+    """Connects to one address whatever the URL says; Host and TLS keep the name."""
 
     def __init__(self, target: AllowedTarget, address: str, line: _Line) -> None:
         self._target = target
@@ -317,34 +318,34 @@ class _Pinned(HTTPAdapter):
         super().__init__(max_retries=0)
 
     def build_connection_pool_key_attributes(self, *arguments: Any, **named: Any) -> Any:
-        """Where to connect to, and whom to expect there."""
+        """The address to connect to, and the name to expect in its certificate."""
         host, tls = super().build_connection_pool_key_attributes(*arguments, **named)
         there = {"scheme": self._target.scheme, "host": self._address, "port": self._target.port}
         expected = {"server_hostname": self._target.name} if self._target.scheme == "https" else {}
         return {**host, **there}, {**tls, **expected}
 
     def get_connection_with_tls_context(self, *arguments: Any, **named: Any) -> Any:
-        """A pool whose connections can be cut."""
+        """A pool whose connections register their sockets."""
         pool: Any = super().get_connection_with_tls_context(*arguments, **named)
         kind = _Https if self._target.scheme == "https" else _Http
         pool.ConnectionCls = type(kind.__name__, (kind,), {"line": self._line})
         return pool
 
 
-def _words(status: int) -> str:
+def _status_text(status: int) -> str:
     if 300 <= status <= 399:
         return f"HTTP {status}: a redirect, which is not followed"
     return f"HTTP {status}"
 
 
-def _why(error: BaseException) -> str:
-    """What went wrong in a connection. Not the library's own text: that has the whole URL in it."""
-    for one in _chain(error):
+def _error_text(error: BaseException) -> str:
+    """Why a connection failed. Not the library's text, which has the whole URL in it."""
+    for one in _causes(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return f"TLS: {one.verify_message}"
         if isinstance(one, ssl.SSLError):
             return f"TLS: {(one.reason or 'handshake failed').replace('_', ' ').lower()}"
-    for one in _chain(error):
+    for one in _causes(error):
         if isinstance(one, TimeoutError | requests.Timeout):
             return "no answer in time"
         if isinstance(one, OSError) and one.errno and one.strerror:
@@ -352,8 +353,8 @@ def _why(error: BaseException) -> str:
     return "the connection broke off"
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that it came from, by cause, by context or as an argument."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all errors behind it: by cause, by context or as an argument."""
     pending, known = [error], set[int]()
     while pending:
         one = pending.pop(0)

@@ -33,7 +33,8 @@ from ips_flows.core.errors import (
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice import notice
-from ips_flows.core.notice.event import Event, render
+from ips_flows.core.notice.event import Event
+from ips_flows.core.notice.formats import FORMATS
 from ips_flows.core.notice.notice import Notice, Webhook
 from ips_flows.core.notice.targets import Address, Rules, endpoint, parse_networks, shown_url
 from ips_flows.core.reconcile.finish_job import (
@@ -156,9 +157,8 @@ def _round(context: StepContext, webhook: Webhook, event: Event, before: Notice 
     try:
         address = _address_of(context, webhook)
         target = shown_url(address.url)
-        message = Message(
-            address.url, render(event, webhook.format), event.id, webhook.format, address.secret
-        )
+        payload = FORMATS[webhook.format].render(event)
+        message = Message(address.url, payload, event.id, webhook.format, address.secret)
         rules = _rules(context)
         left = BUDGET_SECONDS - (time.monotonic() - began)
         found = deliver(message, rules, DELIVERY_IO, seconds=left)

@@ -51,7 +51,7 @@ def _notice_by_secret() -> Json:
     request = canonical_json(small_request(webhookSecretName="hook"))
     workflow["spec"]["arguments"]["parameters"] = [{"name": "request", "value": request}]
     tape.put(workflows(NAMESPACE, TASK), workflow)
-    with hooked() as posted, mock.patch.object(notify, "DELIVERY_IO", posted.means):
+    with hooked() as posted, mock.patch.object(notify, "DELIVERY_IO", posted.io):
         notify.send_notice(StepContext(tape.kube(), TASK, UID))
     return {"notice to the URL of a Secret": {**tape.calls(), "posts": posts(posted)}}
 

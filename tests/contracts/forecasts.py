@@ -5,7 +5,7 @@ from __future__ import annotations
 from ips_flows.core.forecast.checks import forecast_of
 from ips_flows.core.forecast.duration import Bandwidth
 from ips_flows.core.forecast.forecast import Forecast, ForecastInputs
-from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.issues import Issue, IssueKind
 from ips_flows.core.forecast.node_info import read_node_info
 from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.platform import Platform
@@ -26,16 +26,18 @@ def forecast() -> Forecast:
     )
     amd, arm = Platform("linux", "amd64"), Platform("linux", "arm64", "v8")
     layers = {"sha256:config": 1000, "sha256:layer": 60_000_000}
-    offer = Resolved(
+    resolution = Resolved(
         DIGEST, [amd, arm], {"amd64": PlatformImage("sha256:manifest", layers, 1), "arm64": None}
     )
-    refusal = Unresolved(FailureReason.NOT_FOUND, "HTTP 404", certain=True)
+    unresolved = Unresolved(FailureReason.NOT_FOUND, "HTTP 404", certain=True)
     wanted, worker = references(request), parse_reference(WORKER)
-    facts = {
+    node_info = {
         node["metadata"]["name"]: read_node_info(node, read_node(node), wanted, worker) for node in nodes
     }
-    note = Issue("warning", "Mode", "m", nodes=1, node="n1", hint="m")
-    pace = Bandwidth(100_000_000, 1_000_000_000)
+    note = Issue("warning", IssueKind.MODE, "m", nodes=1, node="n1", hint="m")
+    bandwidth = Bandwidth(100_000_000, 1_000_000_000)
     return forecast_of(
-        ForecastInputs(request, plan, facts, (offer, refusal), WORKER, offer, pace, None, (note,))
+        ForecastInputs(
+            request, plan, node_info, (resolution, unresolved), WORKER, resolution, bandwidth, None, (note,)
+        )
     )

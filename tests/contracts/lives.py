@@ -82,7 +82,7 @@ def _lived(tape: Tape) -> tuple[Tape, Json]:
     footing = StepContext(tape.kube(), TASK, UID)
     told["filter"] = _filtered(tape, footing)
     told |= _driven(tape, footing)
-    with hooked() as posted, mock.patch.object(notify, "DELIVERY_IO", posted.means):
+    with hooked() as posted, mock.patch.object(notify, "DELIVERY_IO", posted.io):
         assert finish.run(footing, ()) == 0
     told["finish"] = {**tape.calls(), "posts": posts(posted)}
     return tape, told

@@ -25,7 +25,7 @@ class Posted:
     """The requests that were sent, in order, and the means by which the product sends them."""
 
     requests: list[requests.PreparedRequest] = field(default_factory=list)
-    means: DeliveryIO = field(default_factory=lambda: DeliveryIO(resolve=_resolve, now=lambda: NOW))
+    io: DeliveryIO = field(default_factory=lambda: DeliveryIO(resolve=_resolve, now=lambda: NOW))
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from typing import Any, get_args
 from ips_flows.argo.task_workflow import task_workflow
 from ips_flows.core import stored_format
 from ips_flows.core.constants import PREFIX, base_name
-from ips_flows.core.forecast.issues import KINDS
-from ips_flows.core.notice.notice import Format, Notice, Outcome, Webhook, event_name
+from ips_flows.core.forecast.issues import IssueKind
+from ips_flows.core.notice.notice import Notice, Outcome, Webhook, event_name
 from ips_flows.core.plan.node_labels import label_changes, read_sets
 from ips_flows.core.plan.plan import GroupPlan, PlannedImage, PlannedNode
 from ips_flows.core.pods.container_state import ENDED_CANCELLED, ENDED_SETTLED, ENDED_TIMEOUT
@@ -25,7 +25,7 @@ from ips_flows.core.pods.pull_job import (
 from ips_flows.core.reconcile import finish_job
 from ips_flows.core.request.fields import flag_of
 from ips_flows.core.request.model import canonical_json, from_form, request_hash
-from ips_flows.core.request.types import RetryStrategy
+from ips_flows.core.request.types import RetryStrategy, WebhookFormat
 from ips_flows.core.results import results
 from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import FinalStatus, Mode
@@ -155,11 +155,11 @@ def words() -> Json:
         "event": [event_name(status) for status in get_args(FinalStatus)],
         "mode": list(get_args(Mode)),
         "retry strategy": list(get_args(RetryStrategy)),
-        "webhook format": list(get_args(Format)),
+        "webhook format": list(get_args(WebhookFormat)),
         "outcome of a notice": list(get_args(Outcome)),
         "overlap of a schedule": list(OVERLAPS),
         "why a driver ended a pod": [ENDED_SETTLED, ENDED_TIMEOUT, ENDED_CANCELLED],
-        "warning of a plan": sorted(KINDS),
+        "warning of a plan": sorted(kind.value for kind in IssueKind),
         "group of results": {"of filter": results.FILTER_GROUP, "of finish": results.FINISH_GROUP},
     }
 

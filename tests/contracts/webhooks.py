@@ -11,9 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from ips_flows.core.notice import signature
-from ips_flows.core.notice.event import Event, render, truncate_task
-from ips_flows.core.notice.notice import Format, Outcome, deletion_id, event_name
+from ips_flows.core.notice.event import Event, truncate_task
+from ips_flows.core.notice.formats import FORMATS as BY_NAME
+from ips_flows.core.notice.notice import Outcome, deletion_id, event_name
 from ips_flows.core.notice.targets import Rules
+from ips_flows.core.request.types import WebhookFormat
 from ips_flows.core.results.records import FinalStatus
 from ips_flows.core.task.as_json import task_json
 from ips_flows.webhook.delivery import Message, deliver
@@ -23,13 +25,13 @@ from tests.contracts.wording import without_text
 
 Json = dict[str, Any]
 
-FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS: tuple[WebhookFormat, ...] = get_args(WebhookFormat)
 _STATUSES: tuple[FinalStatus, ...] = get_args(FinalStatus)
 _SECRET = "whsec_c2VjcmV0"  # noqa: S105  (an example)
 _URL = "https://hooks.example.com/in?key=1"
 
 
-def payloads(form: Format) -> Json:
+def payloads(form: WebhookFormat) -> Json:
     """The document of one format: event → the request that is sent. Signatures depend on the text, so they are masked."""
     return {event_name(status): _request(_event(status), form) for status in _STATUSES}
 
@@ -62,11 +64,11 @@ def _event(status: FinalStatus) -> Event:
     return Event(task.verdict.event_id, event_name(status), AT, task.message, task_json(task, later(60)))
 
 
-def _request(event: Event, form: Format) -> Json:
+def _request(event: Event, form: WebhookFormat) -> Json:
     answer = b'{"errcode":0}' if form == "dingtalk" else b"ok"
     with hooked(answer) as posted:
-        parcel = Message(_URL, render(event, form), event.id, form, _SECRET)
-        came = deliver(parcel, Rules(), posted.means)
+        message = Message(_URL, BY_NAME[form].render(event), event.id, form, _SECRET)
+        came = deliver(message, Rules(), posted.io)
     assert came.outcome == "delivered", came
     (sent,) = posted.requests
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ips_flows.core.metrics.families import FIGURES
+from ips_flows.core.metrics.families import FAMILIES
 
 # What Prometheus itself adds, and what the libraries expose of the process.
 _TARGET = {"namespace", "pod", "job", "instance"}
@@ -36,13 +36,13 @@ def exposed() -> dict[str, Mapping[str, tuple[str, ...]]]:
     found: dict[str, Mapping[str, tuple[str, ...]]] = {
         name: dict.fromkeys(labels, ()) for name, labels in _FOREIGN.items()
     }
-    for figure in FIGURES:
-        labels = {**dict.fromkeys(_TARGET, ()), **figure.labels}
-        if figure.kind == "histogram":
-            found[f"{figure.name}_bucket"] = {**labels, "le": ()}
-            found[f"{figure.name}_sum"] = found[f"{figure.name}_count"] = labels
+    for family in FAMILIES:
+        labels = {**dict.fromkeys(_TARGET, ()), **family.labels}
+        if family.kind == "histogram":
+            found[f"{family.name}_bucket"] = {**labels, "le": ()}
+            found[f"{family.name}_sum"] = found[f"{family.name}_count"] = labels
         else:
-            found[figure.name] = labels
+            found[family.name] = labels
     return found
 
 

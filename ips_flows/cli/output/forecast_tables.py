@@ -105,17 +105,17 @@ def verdict_line(issues: Sequence[Issue]) -> str:
 
 
 def _image_row(image: ImageForecast, eligible: int, *, wide: bool) -> list[str]:
-    offer = image.resolved
+    resolution = image.resolved
     size = layers = platforms = digest = NOTHING
-    if isinstance(offer, Unresolved):
-        digest = offer.failure.value if offer.certain else f"{offer.failure.value}?"
-    elif isinstance(offer, Resolved):
-        contents = {key: content for key, content in offer.contents.items() if content}
+    if isinstance(resolution, Unresolved):
+        digest = resolution.failure.value if resolution.certain else f"{resolution.failure.value}?"
+    elif isinstance(resolution, Resolved):
+        contents = {key: content for key, content in resolution.contents.items() if content}
         if contents:
             largest = max(contents.values(), key=lambda one: one.bytes)
             size, layers = human_bytes(largest.bytes), str(largest.layers)
         if wide and len(contents) > 1:
             size = ", ".join(f"{key} {human_bytes(content.bytes)}" for key, content in contents.items())
-        platforms = ",".join(map(str, offer.platforms)) or NOTHING
-        digest = offer.digest if wide else offer.digest[:_DIGEST_SHOWN]
+        platforms = ",".join(map(str, resolution.platforms)) or NOTHING
+        digest = resolution.digest if wide else resolution.digest[:_DIGEST_SHOWN]
     return [image.image, f"{image.held}/{eligible}", str(image.missing), size, layers, platforms, digest]

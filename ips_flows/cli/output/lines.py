@@ -10,10 +10,10 @@ from ips_flows.cli.output.console import mark, say
 from ips_flows.cli.output.tables import counts, cut, several, shown_status, window_words
 from ips_flows.cli.session.ci import LogGroup
 from ips_flows.core.escape import escape
+from ips_flows.core.pods.pull_errors import strip_runtime_frames
 from ips_flows.core.results.attempts import PendingRetry
 from ips_flows.core.results.progress import WaveProgress
 from ips_flows.core.results.records import FailureLine
-from ips_flows.core.results.results import strip_runtime_frames
 from ips_flows.core.task.task import Task
 
 

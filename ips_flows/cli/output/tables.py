@@ -8,9 +8,9 @@ from datetime import datetime
 
 from ips_flows.core import clock
 from ips_flows.core.escape import escape
+from ips_flows.core.pods.pull_errors import strip_runtime_frames
 from ips_flows.core.results.attempts import PendingRetry
 from ips_flows.core.results.records import Summary
-from ips_flows.core.results.results import strip_runtime_frames
 from ips_flows.core.task.queue import Queue, waiting_seconds, waits_for
 from ips_flows.core.task.task import Task
 

@@ -9,12 +9,12 @@ from ips_flows.core.k8s.objects import Json
 
 
 def forecast_json(forecast: Forecast) -> Json:
-    """The forecast as JSON. Sizes are bytes, times seconds; null is what is not known."""
+    """The forecast as JSON. Sizes are in bytes, times in seconds; null is unknown."""
     plan = forecast.plan
     names = [image.image for image in forecast.images]
     return {
         "ok": not forecast.fails,
-        "problems": [_concern(issue) for issue in forecast.issues],
+        "problems": [_issue(issue) for issue in forecast.issues],
         "totalNodes": plan.eligible,
         "warmNodes": plan.warm,
         "toDoNodes": plan.to_do,
@@ -39,10 +39,10 @@ def forecast_json(forecast: Forecast) -> Json:
     }
 
 
-def _concern(issue: Issue) -> Json:
+def _issue(issue: Issue) -> Json:
     return {
         "level": issue.level,
-        "kind": issue.kind,
+        "kind": issue.kind.value,
         "image": issue.image or None,
         "nodes": issue.nodes,
         "firstNode": issue.node or None,
@@ -52,19 +52,19 @@ def _concern(issue: Issue) -> Json:
 
 
 def _image(image: ImageForecast) -> Json:
-    offer = image.resolved
-    there = offer if isinstance(offer, Resolved) else None
-    contents = there.contents if there else {}
-    refusal = offer if isinstance(offer, Unresolved) else None
+    resolution = image.resolved
+    resolved = resolution if isinstance(resolution, Resolved) else None
+    contents = resolved.contents if resolved else {}
+    unresolved = resolution if isinstance(resolution, Unresolved) else None
     return {
         "image": image.image,
         "presentNodes": image.held,
         "missingNodes": image.missing,
-        "exists": True if there else False if refusal and refusal.certain else None,
-        "reason": refusal.failure.value if refusal else None,
-        "message": refusal.message if refusal else None,
-        "digest": there.digest if there else None,
-        "platforms": [str(platform) for platform in there.platforms] if there else None,
+        "exists": True if resolved else False if unresolved and unresolved.certain else None,
+        "reason": unresolved.failure.value if unresolved else None,
+        "message": unresolved.message if unresolved else None,
+        "digest": resolved.digest if resolved else None,
+        "platforms": [str(platform) for platform in resolved.platforms] if resolved else None,
         "contents": {
             f"linux/{architecture}": {
                 "digest": content.digest,

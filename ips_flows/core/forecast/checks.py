@@ -1,4 +1,4 @@
-"""What stands against a task: nodes that would fail, by the very rule that the verdict uses, and what may go wrong."""
+"""Preflight checks of a task: nodes that would fail, judged by the rule of the verdict, and warnings."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from ips_flows.core.forecast import duration as speed
-from ips_flows.core.forecast import forecast as fc
+from ips_flows.core.forecast import duration, forecast
 from ips_flows.core.forecast.disk import GROWTH, overflows, triggers_garbage_collection
 from ips_flows.core.forecast.forecast import Forecast, ForecastInputs, NodeForecast
-from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.issues import Issue, IssueKind
 from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.reference import parse_reference
 from ips_flows.core.plan.plan import Plan
@@ -21,20 +20,20 @@ from ips_flows.core.results.verdict import loss_violation
 
 @dataclass(frozen=True, slots=True)
 class _Blocker:
-    """Nodes that would fail, and why."""
+    """An issue that makes nodes fail."""
 
     issue: Issue
     nodes: Sequence[str]
 
 
 def forecast_of(inputs: ForecastInputs) -> Forecast:
-    """The forecast of what was seen: errors first, then warnings."""
-    nodes = fc.node_forecasts(inputs)
-    waiting = list(fc.to_do(nodes))
+    """Make the forecast: errors first, then warnings."""
+    nodes = forecast.node_forecasts(inputs)
+    waiting = list(forecast.to_do(nodes))
     blockers = list(_blockers(inputs, waiting))
     lost = {name for blocker in blockers for name in blocker.nodes}
     fails = would_fail(inputs.plan, lost)
-    seconds = fc.task_seconds(inputs, nodes)
+    seconds = forecast.task_seconds(inputs, nodes)
     issues = [replace(blocker.issue, level="error" if fails else "warning") for blocker in blockers]
     issues += inputs.notes
     issues += _unverified(inputs, waiting)
@@ -44,7 +43,7 @@ def forecast_of(inputs: ForecastInputs) -> Forecast:
     return Forecast(
         inputs.request,
         inputs.plan.summary,
-        fc.image_forecasts(inputs, nodes),
+        forecast.image_forecasts(inputs, nodes),
         nodes,
         inputs.bandwidth,
         seconds,
@@ -68,9 +67,9 @@ def would_fail(plan: Plan, lost: Iterable[str]) -> bool:
 def _asked(
     inputs: ForecastInputs, waiting: Sequence[NodeForecast]
 ) -> Iterator[tuple[str, Resolved | Unresolved | None, Sequence[str]]]:
-    """Each image, the worker's last, with what is offered and the nodes that ask for it."""
-    for index, (spec, offer) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
-        yield spec.image, offer, [node.name for node in waiting if index in node.asked]
+    """Each image, the worker's last, with its resolution and the nodes that ask for it."""
+    for index, (spec, resolution) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
+        yield spec.image, resolution, [node.name for node in waiting if index in node.asked]
     lacking = [node.name for node in waiting if not inputs.node_info[node.name].worker]
     yield inputs.worker_image, inputs.worker, lacking
 
@@ -80,7 +79,7 @@ def _blockers(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iterat
     for one in asked:
         yield from _refused(inputs, *one, "")
     for blocker in _refused(inputs, *worker, "the worker image: "):
-        yield replace(blocker, issue=replace(blocker.issue, kind=FailureReason.WORKER_IMAGE.value))
+        yield replace(blocker, issue=replace(blocker.issue, kind=FailureReason.WORKER_IMAGE))
     pressed = [node.name for node in waiting if inputs.node_info[node.name].pressure]
     if pressed:
         yield _blocker(
@@ -107,25 +106,27 @@ def _blockers(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iterat
 def _refused(
     inputs: ForecastInputs,
     image: str,
-    offer: Resolved | Unresolved | None,
+    resolution: Resolved | Unresolved | None,
     asking: Sequence[str],
     prefix: str,
 ) -> Iterator[_Blocker]:
-    """The nodes that ask for an image in vain."""
-    if isinstance(offer, Unresolved) and offer.certain and asking:
-        hint = _MENDS.get(offer.failure, "")
-        yield _blocker(offer.failure, prefix + offer.message, asking, image=image, hint=hint)
-    if isinstance(offer, Resolved):
-        alien = [name for name in asking if offer.contents.get(_architecture(inputs, name)) is None]
-        if alien:
-            wanted = ", ".join(sorted({f"linux/{_architecture(inputs, name)}" for name in alien}))
-            there = ", ".join(map(str, offer.platforms)) or "nothing"
+    """The nodes that ask for an image that does not exist for them."""
+    if isinstance(resolution, Unresolved) and resolution.certain and asking:
+        hint = _HINTS.get(resolution.failure, "")
+        yield _blocker(resolution.failure, prefix + resolution.message, asking, image=image, hint=hint)
+    if isinstance(resolution, Resolved):
+        unsupported = [
+            name for name in asking if resolution.contents.get(_architecture(inputs, name)) is None
+        ]
+        if unsupported:
+            wanted = ", ".join(sorted({f"linux/{_architecture(inputs, name)}" for name in unsupported}))
+            there = ", ".join(map(str, resolution.platforms)) or "nothing"
             message = f"{prefix}it is there for {there}, not for {wanted}"
             hint = "Leave these nodes out, or build the image for them."
-            yield _blocker(FailureReason.WRONG_PLATFORM, message, alien, image=image, hint=hint)
+            yield _blocker(FailureReason.WRONG_PLATFORM, message, unsupported, image=image, hint=hint)
 
 
-_MENDS = {
+_HINTS = {
     FailureReason.NOT_FOUND: "Check the reference.",
     FailureReason.UNAUTHORIZED: "Name a Secret that may pull it: --pull-secrets.",
     FailureReason.INVALID_IMAGE: "Build and push the image anew.",
@@ -133,63 +134,63 @@ _MENDS = {
 
 
 def _unverified(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iterator[Issue]:
-    for image, offer, names in _asked(inputs, waiting):
-        if isinstance(offer, Unresolved) and not offer.certain and names:
-            message = f"{offer.failure.value}, as seen from here: {offer.message}"
-            yield _about("Unverified", message, names, image=image)
+    for image, resolution, names in _asked(inputs, waiting):
+        if isinstance(resolution, Unresolved) and not resolution.certain and names:
+            message = f"{resolution.failure.value}, as seen from here: {resolution.message}"
+            yield _about(IssueKind.UNVERIFIED, message, names, image=image)
 
 
 def _of_contents(
     inputs: ForecastInputs, nodes: Sequence[NodeForecast], waiting: Sequence[NodeForecast]
 ) -> Iterator[Issue]:
-    for index, (spec, offer) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
-        if not isinstance(offer, Resolved):
+    for index, (spec, resolution) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
+        if not isinstance(resolution, Resolved):
             continue
         fetching = [node for node in waiting if index in node.missing]
 
-        def of(name: str, offer: Resolved = offer) -> PlatformImage | None:
-            return offer.contents.get(_architecture(inputs, name))
+        def of(name: str, resolution: Resolved = resolution) -> PlatformImage | None:
+            return resolution.contents.get(_architecture(inputs, name))
 
-        alien = [node.name for node in fetching if (content := of(node.name)) and content.made_for]
-        if alien:
-            content = of(alien[0])
+        unsupported = [node.name for node in fetching if (content := of(node.name)) and content.made_for]
+        if unsupported:
+            content = of(unsupported[0])
             message = f"it is made for {content.made_for if content else ''} alone: nodes may fetch it, but can't run it"
-            yield _about("Unsuited", message, alien, image=spec.image)
+            yield _about(IssueKind.UNSUITED, message, unsupported, image=spec.image)
         elsewhere = max((content.foreign for node in fetching if (content := of(node.name))), default=0)
         if elsewhere:
             message = (
                 f"{elsewhere} of its layers come from another place than the registry, which was not asked"
             )
-            yield _about("Elsewhere", message, [node.name for node in fetching], image=spec.image)
-        if not offer.platforms and fetching:
+            yield _about(IssueKind.ELSEWHERE, message, [node.name for node in fetching], image=spec.image)
+        if not resolution.platforms and fetching:
             message = "it is no container image; runtimes mount it as a volume at best"
-            yield _about("NoImage", message, [node.name for node in fetching], image=spec.image)
-        yield from _stale(inputs, offer, index, nodes)
+            yield _about(IssueKind.NO_IMAGE, message, [node.name for node in fetching], image=spec.image)
+        yield from _stale(inputs, resolution, index, nodes)
 
 
 def _stale(
-    inputs: ForecastInputs, offer: Resolved, index: int, nodes: Sequence[NodeForecast]
+    inputs: ForecastInputs, resolution: Resolved, index: int, nodes: Sequence[NodeForecast]
 ) -> Iterator[Issue]:
-    """Nodes whose content of a tag is another one than the registry's, and stays so.
+    """Nodes that hold another content under a tag than the registry, and keep it.
 
-    Content for an architecture that nobody asked for may be the registry's: it is not judged.
+    Content for an architecture that was not asked for is not judged: it may be the registry's.
     """
     spec = inputs.request.images[index]
     if parse_reference(spec.image).pinned or inputs.request.pull_policy_of(index) == "Always":
         return
-    known = {offer.digest, *(content.digest for content in offer.contents.values() if content)}
+    known = {resolution.digest, *(content.digest for content in resolution.contents.values() if content)}
     stale = [
         node.name
         for node in nodes
         if index in node.held
-        and _architecture(inputs, node.name) in offer.contents
+        and _architecture(inputs, node.name) in resolution.contents
         and (digest := inputs.node_info[node.name].digests[index])
         and digest not in known
     ]
     if stale:
         yield _about(
-            "Stale",
-            f"the registry has {offer.digest[:19]}… under it now, nodes hold another content",
+            IssueKind.STALE,
+            f"the registry has {resolution.digest[:19]}… under it now, nodes hold another content",
             stale,
             image=spec.image,
             hint="--pin, or --pull-policy Always, brings all nodes to the same.",
@@ -200,9 +201,9 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
     waiting = [node for node in waiting if node.name not in lost and node.bytes]
     if inputs.disks is not None:
         disks = inputs.disks
-        silent = [node.name for node in waiting if disks.get(node.name) is None]
-        if silent:
-            yield _about("DiskUnknown", "the kubelet told nothing of its disk", silent)
+        unknown = [node.name for node in waiting if disks.get(node.name) is None]
+        if unknown:
+            yield _about(IssueKind.DISK_UNKNOWN, "the kubelet told nothing of its disk", unknown)
         waking = [
             node.name
             for node in waiting
@@ -213,7 +214,7 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
                 f"compressed and unpacked (taken as {GROWTH} times the download) the images pass the mark at which"
                 " the kubelet removes images that no pod uses"
             )
-            yield _about("ImageCollection", message, waking, hint="Free disk, or take fewer images.")
+            yield _about(IssueKind.IMAGE_COLLECTION, message, waking, hint="Free disk, or take fewer images.")
         waiting = [node for node in waiting if disks.get(node.name) is None]
     tight = [
         node.name
@@ -222,7 +223,9 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
     ]
     if tight:
         message = f"compressed and unpacked (taken as {GROWTH} times the download) the images need more than its ephemeral storage"
-        yield _about("DiskTight", message, tight, hint="--check-disk asks the kubelets what is really free.")
+        yield _about(
+            IssueKind.DISK_TIGHT, message, tight, hint="--check-disk asks the kubelets what is really free."
+        )
 
 
 def _of_time(
@@ -235,25 +238,28 @@ def _of_time(
     pulling = min(window, largest)
 
     def takes(node: NodeForecast) -> float:
-        return speed.node_seconds(inputs.bandwidth, node.bytes, pulling)
+        return duration.node_seconds(inputs.bandwidth, node.bytes, pulling)
 
     request = inputs.request
     late = [node.name for node in waiting if takes(node) > request.node_timeout_seconds]
     if late:
         message = f"at this bandwidth the node needs longer than nodeTimeout, which is {request.node_timeout}"
-        yield _about("NodeTimeout", message, late, hint="Give it more: --node-timeout.")
+        yield _about(IssueKind.NODE_TIMEOUT, message, late, hint="Give it more: --node-timeout.")
     if seconds > request.timeout_seconds:
         message = f"at this bandwidth the task needs longer than timeout, which is {request.timeout}"
         yield _about(
-            "TaskTimeout", message, (), hint="Give it more: --task-timeout, or a larger --batch-size."
+            IssueKind.TASK_TIMEOUT,
+            message,
+            (),
+            hint="Give it more: --task-timeout, or a larger --batch-size.",
         )
-    fed = speed.max_fed_window(fmean(takes(node) for node in waiting))
+    fed = duration.max_fed_window(fmean(takes(node) for node in waiting))
     if all(node.whole for node in waiting) and pulling > fed:
         message = (
             f"a window of {window} is more than stock controllers can feed: they make about"
-            f" {speed.PODS_A_SECOND} pods a second, which keeps about {fed} nodes pulling at once"
+            f" {duration.PODS_A_SECOND} pods a second, which keeps about {fed} nodes pulling at once"
         )
-        yield _about("Window", message, (), hint="A smaller one takes no longer.")
+        yield _about(IssueKind.WINDOW, message, (), hint="A smaller one takes no longer.")
 
 
 def _architecture(inputs: ForecastInputs, node: str) -> str:
@@ -263,10 +269,10 @@ def _architecture(inputs: ForecastInputs, node: str) -> str:
 def _blocker(
     failure: FailureReason, message: str, nodes: Sequence[str], *, image: str = "", hint: str = ""
 ) -> _Blocker:
-    return _Blocker(
-        replace(_about(failure.value, message, nodes, image=image, hint=hint), level="error"), nodes
-    )
+    return _Blocker(replace(_about(failure, message, nodes, image=image, hint=hint), level="error"), nodes)
 
 
-def _about(kind: str, message: str, nodes: Sequence[str], *, image: str = "", hint: str = "") -> Issue:
+def _about(
+    kind: IssueKind | FailureReason, message: str, nodes: Sequence[str], *, image: str = "", hint: str = ""
+) -> Issue:
     return Issue("warning", kind, message, image, len(nodes), nodes[0] if nodes else "", hint)

@@ -1,6 +1,6 @@
-"""The disk that images lie on, by a kubelet's own word, against what is to come.
+"""A node's image disk, as its kubelet reports it, compared with what is to be pulled.
 
-A node keeps an image compressed and unpacked. How large it is unpacked no registry tells; `GROWTH` is the usual factor
+A node keeps an image compressed and unpacked. Registries do not tell the unpacked size; `GROWTH` is the usual factor
 for both together.
 """
 
@@ -24,13 +24,13 @@ class Disk:
 
 
 def read_disk(summary: Mapping[str, Any], configuration: Mapping[str, Any]) -> Disk | None:
-    """The disk of images, by a kubelet's `stats/summary` and `configz`; None where it is not told.
+    """The image disk from a kubelet's `stats/summary` and `configz`; None if it reports none.
 
-    containerd's images lie on what the summary calls the image file system, else on the node's.
+    containerd's images are on the summary's image file system, else on the node's.
     """
     node = summary.get("node") or {}
-    told = (node.get("runtime") or {}).get("imageFs") or node.get("fs") or {}
-    free, capacity = told.get("availableBytes"), told.get("capacityBytes")
+    filesystem = (node.get("runtime") or {}).get("imageFs") or node.get("fs") or {}
+    free, capacity = filesystem.get("availableBytes"), filesystem.get("capacityBytes")
     if not isinstance(free, int) or not isinstance(capacity, int) or capacity <= 0:
         return None
     high = (configuration.get("kubeletconfig") or {}).get("imageGCHighThresholdPercent")
@@ -38,7 +38,7 @@ def read_disk(summary: Mapping[str, Any], configuration: Mapping[str, Any]) -> D
 
 
 def overflows(disk: Disk, compressed: int) -> bool:
-    """Whether not even the compressed bytes have room."""
+    """Whether the compressed bytes alone are more than the free space."""
     return compressed > disk.free
 
 

@@ -1,4 +1,4 @@
-"""How long a task would take at a given bandwidth: nodes in the plan's order, in its waves and its window."""
+"""Duration of a task at a given bandwidth: nodes in the plan's order, in its waves and its window."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ POD_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Bandwidth:
-    """Bytes a second: of each node, and of the registry for all nodes together (None: as much as they take)."""
+    """Bytes a second: of each node, and of the registry for all nodes together (None: unlimited)."""
 
     node: float
     registry: float | None = None
 
     def rate(self, pulling: int) -> float:
-        """What each of so many nodes gets."""
+        """The bytes a second of each node while `pulling` nodes pull."""
         return self.node if self.registry is None else min(self.node, self.registry / max(1, pulling))
 
 
-def node_seconds(pace: Bandwidth, size: int, pulling: int) -> float:
-    """The seconds of one node that fetches so many bytes while so many nodes pull."""
-    return POD_SECONDS + size / pace.rate(pulling)
+def node_seconds(bandwidth: Bandwidth, size: int, pulling: int) -> float:
+    """The seconds of one node that fetches `size` bytes while `pulling` nodes pull."""
+    return POD_SECONDS + size / bandwidth.rate(pulling)
 
 
-def task_seconds(pace: Bandwidth, waves: Sequence[Sequence[int]], window: int, order: RolloutOrder) -> float:
-    """The seconds of a task whose waves fetch so many bytes on each node."""
+def task_seconds(
+    bandwidth: Bandwidth, waves: Sequence[Sequence[int]], window: int, order: RolloutOrder
+) -> float:
+    """The seconds of a task. `waves` are the bytes of each node of each wave."""
     total = 0.0
     for wave in waves:
         pulling = min(window, len(wave))
-        seconds = [node_seconds(pace, size, pulling) for size in wave]
+        seconds = [node_seconds(bandwidth, size, pulling) for size in wave]
         if order == "batch":
             batches = (seconds[start : start + window] for start in range(0, len(seconds), window))
             total += sum(_rolling(batch, window) for batch in batches)
@@ -46,12 +48,12 @@ def task_seconds(pace: Bandwidth, waves: Sequence[Sequence[int]], window: int, o
 
 
 def max_fed_window(mean_seconds: float) -> int:
-    """The largest window that stock controllers keep full, where a node takes so many seconds."""
+    """The largest window that stock controllers keep full if a node takes `mean_seconds`."""
     return max(1, int(PODS_A_SECOND * mean_seconds))
 
 
 def _rolling(seconds: Sequence[float], window: int) -> float:
-    """The end of the last node, where the next one starts as soon as one has ended and its pod is made."""
+    """The end of the last node, if each starts when its pod is created and another has ended."""
     ends: list[float] = []
     for number, one in enumerate(seconds):
         made = number / PODS_A_SECOND

@@ -1,4 +1,4 @@
-"""The forecast: what a task would bring to which nodes, how many bytes and how long that takes, and what stands against it."""
+"""Forecast of a task: the images, bytes and seconds of each node, and issues."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ips_flows.core.forecast import duration as speed
+from ips_flows.core.forecast import duration
 from ips_flows.core.forecast.disk import Disk
 from ips_flows.core.forecast.issues import Issue
 from ips_flows.core.forecast.node_info import NodeInfo
@@ -20,9 +20,10 @@ NodeState = Literal["warm", "to do", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class ForecastInputs:
-    """All that was seen. `offers` are those of the images in the request's order, None where nobody had to be asked.
+    """Observations of the cluster and of registries.
 
-    `disks` is None where it was not asked for them, and has None for a node that did not tell.
+    `resolved` are the images in the request's order, None for one that no node asks for. `disks` is None if kubelets
+    were not asked, and has None for a node whose kubelet reported none.
     """
 
     request: PrewarmRequest
@@ -31,17 +32,18 @@ class ForecastInputs:
     resolved: Sequence[Resolved | Unresolved | None]
     worker_image: str
     worker: Resolved | Unresolved | None
-    bandwidth: speed.Bandwidth
+    bandwidth: duration.Bandwidth
     disks: Mapping[str, Disk | None] | None = None
     notes: Sequence[Issue] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NodeForecast:
-    """A node. `missing` are the indexes of the images that it would fetch, `asked` of those that it would ask for.
+    """Forecast of a node.
 
-    `bytes` is what it would fetch, as far as it is known, `saved` how much more that would be if images shared no
-    layers; `whole` is whether all of it is known.
+    `missing` are the indexes of the images that it would fetch, `asked` of those for which it would ask a registry.
+    `bytes` is the known size of what it would fetch, `saved` what shared layers save; `whole` is whether all sizes
+    are known.
     """
 
     name: str
@@ -57,7 +59,7 @@ class NodeForecast:
 
 @dataclass(frozen=True, slots=True)
 class ImageForecast:
-    """An image. `held` counts the eligible nodes that list it, `missing` those that would fetch it."""
+    """Forecast of an image. `held` counts the eligible nodes that list it, `missing` those that would fetch it."""
 
     image: str
     held: int
@@ -67,54 +69,54 @@ class ImageForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What would happen. `seconds` is None where nothing would be fetched."""
+    """Forecast of a task. `seconds` is None if nothing would be fetched."""
 
     request: PrewarmRequest
     plan: PlanSummary
     images: Sequence[ImageForecast]
     nodes: Sequence[NodeForecast]
-    bandwidth: speed.Bandwidth
+    bandwidth: duration.Bandwidth
     seconds: float | None
     issues: Sequence[Issue] = field(default=())
 
     @property
     def bytes(self) -> int:
-        """What all nodes together would fetch, as far as it is known."""
+        """The known bytes that all nodes together would fetch."""
         return sum(node.bytes for node in self.nodes)
 
     @property
     def whole(self) -> bool:
-        """Whether the bytes are known of every image that some node lacks."""
+        """Whether the bytes of every missing image are known."""
         return all(node.whole for node in self.nodes)
 
     @property
     def fails(self) -> bool:
-        """Whether the task would fail, as things stand."""
+        """Whether the task would fail now."""
         return any(issue.level == "error" for issue in self.issues)
 
 
 class PullSizes:
-    """The bytes of a node: the distinct blobs of what it lacks, counted once for all nodes that lack the same."""
+    """The bytes of a node: the distinct blobs that it lacks. Computed once for all nodes that lack the same."""
 
     def __init__(self, inputs: ForecastInputs) -> None:
-        self._survey = inputs
+        self._inputs = inputs
         self._known: dict[tuple[str, tuple[int, ...], bool], tuple[int, int, bool]] = {}
 
     def of(self, node_info: NodeInfo, missing: tuple[int, ...]) -> tuple[int, int, bool]:
-        """The bytes as far as they are known, those that shared layers save, and whether all are known."""
+        """The known bytes, the bytes that shared layers save, and whether all are known."""
         key = (node_info.architecture, missing, node_info.worker)
         if key not in self._known:
-            self._known[key] = self._counted(*key)
+            self._known[key] = self._count(*key)
         return self._known[key]
 
-    def _counted(self, architecture: str, missing: tuple[int, ...], worker: bool) -> tuple[int, int, bool]:  # noqa: FBT001
-        offers = [self._survey.resolved[index] for index in missing]
-        offers += [] if worker else [self._survey.worker]
+    def _count(self, architecture: str, missing: tuple[int, ...], worker: bool) -> tuple[int, int, bool]:  # noqa: FBT001
+        resolutions = [self._inputs.resolved[index] for index in missing]
+        resolutions += [] if worker else [self._inputs.worker]
         blobs: dict[str, int] = {}
         alone, whole = 0, True
-        for offer in offers:
-            content = offer.contents.get(architecture) if isinstance(offer, Resolved) else None
-            if isinstance(offer, Unresolved) and not offer.certain:
+        for resolution in resolutions:
+            content = resolution.contents.get(architecture) if isinstance(resolution, Resolved) else None
+            if isinstance(resolution, Unresolved) and not resolution.certain:
                 whole = False
             if content is not None:
                 blobs |= content.blobs
@@ -126,7 +128,7 @@ class PullSizes:
 def node_forecasts(inputs: ForecastInputs) -> list[NodeForecast]:
     """Every node of the cluster, by name."""
     every = tuple(range(len(inputs.request.images)))
-    weights = PullSizes(inputs)
+    pull_sizes = PullSizes(inputs)
     found = []
     for name, result in inputs.plan.known.nodes.items():
         skipped = result.skipped
@@ -143,8 +145,8 @@ def node_forecasts(inputs: ForecastInputs) -> list[NodeForecast]:
                 for index in asked
                 if index not in node.present or not _same(inputs.resolved[index], node_info, index)
             )
-            weight = weights.of(node_info, missing)
-            found.append(NodeForecast(node.name, "to do", "", node.present, missing, asked, *weight))
+            pull_size = pull_sizes.of(node_info, missing)
+            found.append(NodeForecast(node.name, "to do", "", node.present, missing, asked, *pull_size))
     return sorted(found, key=lambda one: one.name)
 
 
@@ -172,12 +174,12 @@ def image_forecasts(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> li
 
 
 def task_seconds(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> float | None:
-    """How long the task would take, from the first pull to the last; None where nothing is to do."""
+    """The seconds from the first pull to the last; None if no node is to do."""
     if not inputs.plan.groups:
         return None
     sizes = {node.name: node.bytes for node in nodes}
     waves = [[sizes[node.name] for node in group.nodes] for group in inputs.plan.groups]
-    return speed.task_seconds(inputs.bandwidth, waves, inputs.plan.summary.window, inputs.request.order)
+    return duration.task_seconds(inputs.bandwidth, waves, inputs.plan.summary.window, inputs.request.order)
 
 
 def to_do(nodes: Sequence[NodeForecast]) -> Iterator[NodeForecast]:
@@ -185,6 +187,6 @@ def to_do(nodes: Sequence[NodeForecast]) -> Iterator[NodeForecast]:
     return (node for node in nodes if node.state == "to do")
 
 
-def _same(offer: Resolved | Unresolved | None, node_info: NodeInfo, index: int) -> bool:
-    """Whether a node that asks again finds that it holds what the registry has."""
-    return isinstance(offer, Resolved) and node_info.digests[index] == offer.digest
+def _same(resolution: Resolved | Unresolved | None, node_info: NodeInfo, index: int) -> bool:
+    """Whether a node already holds what the registry has."""
+    return isinstance(resolution, Resolved) and node_info.digests[index] == resolution.digest

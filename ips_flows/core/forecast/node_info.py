@@ -1,4 +1,4 @@
-"""What a forecast knows of a node beside the plan: its architecture, its disk, and the content behind its images."""
+"""Facts of a node for a forecast, beside the plan: architecture, disk, and the digests of its images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ips_flows.core.plan.node import Node
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """`allocatable` is its ephemeral storage in bytes, None where it tells none.
+    """`allocatable` is its ephemeral storage in bytes; None if it reports none.
 
-    `digests` are those of the images that it holds, in the request's order; `worker` is whether it holds the worker's.
+    `digests` are of the images that it holds, in the request's order; `worker` is whether it holds the worker image.
     """
 
     architecture: str

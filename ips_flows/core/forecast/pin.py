@@ -11,9 +11,9 @@ from ips_flows.core.request.model import ImageSpec, PrewarmRequest
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A request whose images all have a digest. `tags` maps each image as it was to what it is now.
+    """A request whose images all have a digest. `tags` maps each unpinned image to its pinned reference.
 
-    `doubled` are images that turned out to be another one of the request, and are therefore left out.
+    `doubled` are images left out because they are the same as another image of the request.
     """
 
     request: PrewarmRequest
@@ -22,12 +22,12 @@ class Pinned:
 
 
 def unpinned(request: PrewarmRequest) -> list[str]:
-    """The images whose digest has to be asked for."""
+    """The images without a digest."""
     return [spec.image for spec in request.images if not parse_reference(spec.image).pinned]
 
 
 def pin(request: PrewarmRequest, digests: Mapping[str, str]) -> Pinned:
-    """Pin a request. `digests` has that of every image that has none of its own: the index's, where there is one."""
+    """Pin a request. `digests` has one for every unpinned image: that of its index, if it has one."""
     seen: set[str] = set()
     specs: list[ImageSpec] = []
     tags: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What a registry offers under a reference: its digest, and for each architecture of the nodes what they would fetch."""
+"""Resolve a reference: its digest, and the content that nodes of each architecture would fetch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEEPEST = 3  # an index may hold indexes; no one nests them deeper
 
 
 class Fetched(NamedTuple):
-    """A manifest as it came. `digest` is that of the body, under which a node fetches it."""
+    """A manifest as it was received. `digest` is that of the body, by which a node fetches it."""
 
     body: bytes
     content_type: str
@@ -29,9 +29,9 @@ class Fetched(NamedTuple):
 
 
 class ResolveError(Exception):
-    """A registry did not give what it was asked for.
+    """A registry did not return what was asked for.
 
-    `certain` is whether a node would fare the same: a registry that can't be reached from here may be reached there.
+    `certain` is whether a node would get the same answer: it may reach a registry that can't be reached from here.
     """
 
     def __init__(self, failure: FailureReason, message: str, *, certain: bool) -> None:
@@ -42,7 +42,7 @@ class ResolveError(Exception):
 
 
 class Fetcher(Protocol):
-    """One repository of a registry. Both methods raise RefusedError."""
+    """One repository of a registry. Both methods raise ResolveError."""
 
     def manifest(self, reference: str) -> Fetched:
         """The manifest of a tag or digest."""
@@ -53,10 +53,9 @@ class Fetcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlatformImage:
-    """What nodes of an architecture fetch. `blobs` maps digests to sizes in bytes, config included.
+    """The content that nodes of an architecture fetch. `blobs` maps digests to sizes in bytes, config included.
 
-    `made_for` is the platform, where it is another than the nodes'; `elsewhere` counts the layers that come from
-    other places than the registry.
+    `made_for` is the platform if it is not the nodes' own; `foreign` counts the layers that are not in the registry.
     """
 
     digest: str
@@ -73,7 +72,7 @@ class PlatformImage:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An image that is there. `contents` maps architectures to what they fetch, None where there is nothing for them."""
+    """An image that exists. `contents` maps architectures to their content, None if there is none for them."""
 
     digest: str
     platforms: Sequence[Platform]
@@ -82,64 +81,64 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """Why nothing is known of an image, or why there is none. See RefusedError."""
+    """Why an image does not exist, or is unknown. See ResolveError."""
 
     failure: FailureReason
     message: str
     certain: bool
 
 
-def resolve(source: Fetcher, reference: str, architectures: Iterable[str]) -> Resolved | Unresolved:
-    """Ask for a tag or digest, and for as much as tells what nodes of some architectures would fetch."""
+def resolve(fetcher: Fetcher, reference: str, architectures: Iterable[str]) -> Resolved | Unresolved:
+    """Resolve a tag or digest, and the content that nodes of some architectures would fetch."""
     try:
-        fetched = source.manifest(reference)
-        return _offer(source, fetched, sorted(set(architectures)))
+        fetched = fetcher.manifest(reference)
+        return _resolved(fetcher, fetched, sorted(set(architectures)))
     except ManifestError as error:
         return Unresolved(FailureReason.INVALID_IMAGE, f"the registry has {error}", certain=True)
     except ResolveError as error:
         return Unresolved(error.failure, error.message, certain=error.certain)
 
 
-def _offer(source: Fetcher, fetched: Fetched, architectures: Sequence[str]) -> Resolved:
+def _resolved(fetcher: Fetcher, fetched: Fetched, architectures: Sequence[str]) -> Resolved:
     top = read_manifest(fetched.body, fetched.content_type)
     if isinstance(top, ImageManifest):
-        platform = _platform(source, top)
-        contents = {one: _content(fetched.digest, top, one, platform) for one in architectures}
+        platform = _platform(fetcher, top)
+        contents = {one: _platform_image(fetched.digest, top, one, platform) for one in architectures}
         return Resolved(fetched.digest, [platform] if platform else [], contents)
-    entries = list(_flat(source, top, 1))
+    entries = list(_leaf_entries(fetcher, top, 1))
     found: dict[str, PlatformImage | None] = {}
     for architecture in architectures:
-        best = _best(entries, architecture)
+        best = _best_entry(entries, architecture)
         if best is not None:
-            inner = source.manifest(best.digest)
+            inner = fetcher.manifest(best.digest)
             manifest = read_manifest(inner.body, inner.content_type)
             if isinstance(manifest, Index):
                 raise ManifestError("an index whose entry for a platform is an index itself")
-            found[architecture] = _content(best.digest, manifest, architecture, best.platform)
+            found[architecture] = _platform_image(best.digest, manifest, architecture, best.platform)
         else:
             found[architecture] = None
     platforms = sorted({one.platform for one in entries if one.platform})
     return Resolved(fetched.digest, platforms, found)
 
 
-def _flat(source: Fetcher, index: Index, depth: int) -> Iterable[Descriptor]:
-    """The entries with a platform each: an entry that tells none is asked for it, as a node would."""
+def _leaf_entries(fetcher: Fetcher, index: Index, depth: int) -> Iterable[Descriptor]:
+    """The entries, each with its platform. For an entry without one the manifest is read, as a node does."""
     for entry in index.entries:
         if entry.platform is not None:
             yield entry
             continue
-        fetched = source.manifest(entry.digest)
+        fetched = fetcher.manifest(entry.digest)
         inner = read_manifest(fetched.body, fetched.content_type)
         if isinstance(inner, ImageManifest):
-            platform = _platform(source, inner)
+            platform = _platform(fetcher, inner)
             yield Descriptor(entry.digest, entry.size, entry.media_type, platform)
         elif depth < _DEEPEST:
-            yield from _flat(source, inner, depth + 1)
+            yield from _leaf_entries(fetcher, inner, depth + 1)
         else:
             raise ManifestError(f"indexes in one another, more than {_DEEPEST} deep")
 
 
-def _best(entries: Sequence[Descriptor], architecture: str) -> Descriptor | None:
+def _best_entry(entries: Sequence[Descriptor], architecture: str) -> Descriptor | None:
     fitting = [
         (fit, number)
         for number, entry in enumerate(entries)
@@ -148,15 +147,15 @@ def _best(entries: Sequence[Descriptor], architecture: str) -> Descriptor | None
     return entries[min(fitting)[1]] if fitting else None
 
 
-def _platform(source: Fetcher, manifest: ImageManifest) -> Platform | None:
-    """What an image is made for, by its config; None where it is another artifact, which has no such config."""
-    return read_config(source.blob(manifest.config)) if manifest.runs else None
+def _platform(fetcher: Fetcher, manifest: ImageManifest) -> Platform | None:
+    """The platform in an image's config; None for another artifact, which has no such config."""
+    return read_config(fetcher.blob(manifest.config)) if manifest.runs else None
 
 
-def _content(
+def _platform_image(
     digest: str, manifest: ImageManifest, architecture: str, platform: Platform | None
 ) -> PlatformImage:
-    """An image that stands alone is fetched by every node, whatever it is made for."""
+    """The content of a manifest. Without an index, every node fetches it, whatever platform it is for."""
     blobs = {part.digest: part.size for part in (manifest.config, *manifest.layers)}
     fits = platform is None or match_rank(architecture, platform) is not None
     return PlatformImage(

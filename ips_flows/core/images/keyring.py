@@ -1,4 +1,4 @@
-"""Credentials for registries out of image pull Secrets, chosen as the kubelet chooses them."""
+"""Credentials for registries from image pull Secrets, chosen as the kubelet chooses them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import base64
 import binascii
 import fnmatch
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ips_flows.core.images.reference import DEFAULT_REGISTRY, Reference
 
 _HUB_KEY = "index.docker.io"
-# Where a kubelet commonly has a credential provider of its own, which no Secret tells of.
+# Registries for which kubelets commonly have a credential provider, which no Secret shows.
 _CLOUDS = (
     "*.dkr.ecr.*.amazonaws.com",
     "*.dkr.ecr.*.amazonaws.com.cn",
@@ -25,15 +26,31 @@ _CLOUDS = (
 
 
 class Credential(NamedTuple):
-    """A user and a password for what `key` names: a host, maybe with a port, a path, and `*` in parts of the host."""
+    """A user and a password for `key`: a host with an optional port and path, and `*` in parts of the host."""
 
     key: str
     user: str
     password: str
 
 
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The credentials of image pull Secrets. `whole` is whether every Secret that exists could be read."""
+
+    credentials: Sequence[Credential]
+    whole: bool = True
+
+    def credentials_for(self, reference: Reference) -> list[Credential]:
+        """The credentials to try for an image, in this order. If there are none, a kubelet asks without."""
+        ordered = sorted(self.credentials, key=lambda one: one.key, reverse=True)
+        matching = [one for one in ordered if _matches(one.key, reference)]
+        if not matching and reference.registry == DEFAULT_REGISTRY:
+            matching = [one for one in ordered if one.key == _HUB_KEY]
+        return matching
+
+
 def read_secret(secret: Mapping[str, Any]) -> list[Credential]:
-    """The credentials of an image pull Secret. Raises ValueError: what is wrong with it."""
+    """The credentials of an image pull Secret. ValueError if it is malformed."""
     data = secret.get("data") or {}
     for field, nested in ((".dockerconfigjson", True), (".dockercfg", False)):
         if field in data:
@@ -46,17 +63,8 @@ def read_secret(secret: Mapping[str, Any]) -> list[Credential]:
     raise ValueError("it has neither .dockerconfigjson nor .dockercfg, so it is no image pull Secret")
 
 
-def credentials_for(credentials: Iterable[Credential], reference: Reference) -> list[Credential]:
-    """Those to try for an image, in this order. None means that a kubelet asks without any."""
-    ordered = sorted(credentials, key=lambda one: one.key, reverse=True)
-    matching = [one for one in ordered if _matches(one.key, reference)]
-    if not matching and reference.registry == DEFAULT_REGISTRY:
-        matching = [one for one in ordered if one.key == _HUB_KEY]
-    return matching
-
-
 def has_provider(registry: str) -> bool:
-    """Whether nodes may well have credentials for a registry that no Secret holds."""
+    """Whether kubelets commonly have a credential provider for a registry."""
     return any(fnmatch.fnmatchcase(registry, pattern) for pattern in _CLOUDS)
 
 

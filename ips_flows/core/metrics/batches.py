@@ -1,4 +1,4 @@
-"""How long batches took: a batch is as many nodes that ended one after another as the window holds."""
+"""Durations of batches: a batch is as many nodes that end one after another as the window holds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk
 
 
 class Batches:
-    """The batches of one task, from its stored results as they come in.
+    """The batches of one task, from its stored results as they arrive.
 
-    Of the attempt that runs it keeps counts and a time. `midway` is that results were stored before we looked:
-    then the first batch begins with the first end that is seen.
+    Keeps counts and a time of the current attempt. `midway`: results were stored before we started, so the first batch
+    begins with the first end that is seen.
     """
 
     __slots__ = ("_began", "_ended", "_key", "_lost", "_midway", "_nodes", "_total")
@@ -22,12 +22,12 @@ class Batches:
         self._nodes = 0  # that ended in this batch
         self._ended = 0  # that have a result in this attempt
         self._lost = 0
-        self._total = 0  # nodes of this attempt; 0 where that is not known
+        self._total = 0  # nodes of this attempt; 0 if unknown
 
     def add(self, chunk: Chunk, window: int, wave_nodes: int) -> list[float]:
-        """The seconds of each batch that these results end. `wave_nodes` is how many the wave has to do, or 0.
+        """The seconds of each batch that these results end. `wave_nodes` is the wave's nodes to do; 0 if unknown.
 
-        An attempt after the first has the nodes that the one before lost; its last batch may be smaller.
+        A retry has the nodes that the attempt before lost; its last batch may be smaller.
         """
         if chunk.group in (FILTER_GROUP, FINISH_GROUP) or not chunk.nodes:
             return []

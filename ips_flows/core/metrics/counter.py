@@ -1,9 +1,9 @@
-"""What happened, told once: from the lists and changes of the followed collections to figures.
+"""Counts each event once: turns lists and changes of the watched collections into samples of metrics.
 
 The first list of a collection is history and counts nothing. After it each end, start, Job and notice counts once
-per uid, whichever collection tells it first, however often it is told, and also where it happened while a watch
-was broken. A task leaves "live" for "done" when its verdict is written; the two are told apart from each other, so
-that for a moment it may be in both, or in neither.
+per uid, whichever collection shows it first, however often it is seen, and also if it happened while a watch was
+broken. A task moves from "live" to "done" when its verdict is written; the two are watched separately, so that for a
+moment it may be in both, or in neither.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _TASKS = frozenset({LIVE, DONE})
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A figure moves: a counter by `value`, a histogram takes it in."""
+    """One change of a metric: a counter grows by `value`, a histogram observes it."""
 
     family: MetricFamily
     labels: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class UnreadResults:
-    """Stored results that nobody has read for us; `task` is its uid."""
+    """Stored results that are to be read; `task` is the uid of the Workflow."""
 
     name: str
     uid: str
@@ -67,7 +67,7 @@ class UnreadResults:
 
 @dataclass(slots=True)
 class _Task:
-    """What is kept of a task until it is in neither collection any more."""
+    """State of a task while it is in a collection."""
 
     live: bool = False
     done: bool = False
@@ -77,21 +77,21 @@ class _Task:
     ended: bool = False  # its end was counted, or is history
     notice: tuple[str, int] = ("", 0)  # its id, and the rounds that were counted
     jobs: frozenset[tuple[str, str]] = frozenset()  # group and attempt
-    drivers: frozenset[str] = frozenset()  # those that were lost, by Argo's node id
+    drivers: frozenset[str] = frozenset()  # lost drivers, by Argo's node id
     window: int = 0
     waves: tuple[tuple[str, int], ...] = ()
     batches: Batches | None = None
-    missed: frozenset[str] = frozenset()  # which lists came since it was last in one
+    missed: frozenset[str] = frozenset()  # collections that were listed since it was last in one
 
 
 @dataclass(slots=True)
-class _Seen:
-    """The uids of a collection of which each new object counts once."""
+class _SeenUids:
+    """Known uids of a collection whose new objects count once."""
 
     uids: set[str] = field(default_factory=set)
 
     def listed(self, items: Iterable[Json]) -> list[Json]:
-        """Those that are new in a whole list."""
+        """The new objects of a whole list."""
         by_uid = {_uid(item): item for item in items}
         fresh = [item for uid, item in by_uid.items() if uid not in self.uids]
         self.uids = set(by_uid)
@@ -109,58 +109,58 @@ class _Seen:
 
 
 class EventCounter:
-    """The state behind the figures: a few words for each object that is there, and nothing of those that went."""
+    """State behind the metrics: a few values for each object that exists, nothing of deleted ones."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, _Task] = {}
-        self._seen = {JOBS: _Seen(), RESULTS: _Seen()}
+        self._seen = {JOBS: _SeenUids(), RESULTS: _SeenUids()}
         self._listed: set[str] = set()
         self._unread: list[UnreadResults] = []
 
     @property
     def active(self) -> int:
-        """How many tasks run."""
+        """The number of running tasks."""
         return self._in_phase("running")
 
     @property
     def pending(self) -> int:
-        """How many tasks wait."""
+        """The number of tasks in the queue."""
         return self._in_phase("pending")
 
     def unread(self) -> list[UnreadResults]:
-        """The stored results that have come since this was asked last; `read` takes what is in them."""
+        """The results stored since the last call. Pass their content to `read`."""
         found, self._unread = self._unread, []
         return found
 
     def listed(self, collection: str, items: Iterable[Json]) -> list[Sample]:
-        """Take in a whole list."""
+        """Count a whole list."""
         known = list(items)
         history = collection not in self._listed
         self._listed.add(collection)
         if collection not in _TASKS:
-            return self._new(collection, self._seen[collection].listed(known), history=history)
+            return self._new_objects(collection, self._seen[collection].listed(known), history=history)
         there = {_uid(item) for item in known}
         for uid, task in self._tasks.items():
             if uid not in there:
-                self._leave(task, collection)
-        told = [one for item in known for one in self._stay(collection, item, history=history)]
+                self._remove(task, collection)
+        samples = [one for item in known for one in self._update(collection, item, history=history)]
         self._forget(collection)
-        return told
+        return samples
 
     def changed(self, collection: str, item: Json, *, gone: bool = False) -> list[Sample]:
-        """Take in one object that is new, has changed or is gone from its collection."""
+        """Count one object that is new, changed or gone from its collection."""
         if collection not in _TASKS:
             fresh = self._seen[collection].changed(item, gone=gone)
-            return self._new(collection, fresh, history=False)
+            return self._new_objects(collection, fresh, history=False)
         if not gone:
-            return list(self._stay(collection, item, history=False))
+            return list(self._update(collection, item, history=False))
         if task := self._tasks.get(_uid(item)):
-            self._leave(task, collection)
+            self._remove(task, collection)
         return []
 
     def read(self, one: UnreadResults, chunk: Chunk) -> list[Sample]:
-        """Take in what stored results hold. Nothing of it is kept."""
-        told = [
+        """Count stored results. Their content is not kept."""
+        samples = [
             Sample(families.PULL_SECONDS, (), image.seconds)
             for node in chunk.nodes.values()
             for image in node.images
@@ -171,26 +171,26 @@ class EventCounter:
             task.batches = task.batches or Batches()
             nodes = task.waves[chunk.group][1] if 0 <= chunk.group < len(task.waves) else 0
             seconds = task.batches.add(chunk, task.window, nodes)
-            told += [Sample(families.BATCH_SECONDS, (), value) for value in seconds]
-        return told
+            samples += [Sample(families.BATCH_SECONDS, (), value) for value in seconds]
+        return samples
 
     def _in_phase(self, phase: str) -> int:
         return sum(task.phase == phase and task.live and not task.ended for task in self._tasks.values())
 
-    # -- which tasks there are
+    # -- tasks
 
-    def _stay(self, collection: str, item: Json, *, history: bool) -> Iterator[Sample]:
+    def _update(self, collection: str, item: Json, *, history: bool) -> Iterator[Sample]:
         task = self._task(_uid(item))
         task.missed = frozenset()
         if collection == LIVE:
             task.live = task.seen_live = True
-            yield from _begin(task, item, history=history)
+            yield from _start_samples(task, item, history=history)
         else:
             task.done = True
-            # Seen alive since our first list: then its end is none of the history.
-            yield from _end(task, item, history=history and not task.seen_live)
+            # If it was live after our first list, its end is not history.
+            yield from _end_samples(task, item, history=history and not task.seen_live)
 
-    def _leave(self, task: _Task, collection: str) -> None:
+    def _remove(self, task: _Task, collection: str) -> None:
         if collection == LIVE:
             task.live = False
         else:
@@ -207,36 +207,36 @@ class EventCounter:
     def _task(self, uid: str) -> _Task:
         return self._tasks.setdefault(uid, _Task())
 
-    # -- what belongs to tasks
+    # -- Jobs and stored results of tasks
 
-    def _new(self, collection: str, items: Iterable[Json], *, history: bool) -> list[Sample]:
-        told: list[Sample] = []
-        for item in sorted(items, key=_made):
+    def _new_objects(self, collection: str, items: Iterable[Json], *, history: bool) -> list[Sample]:
+        samples: list[Sample] = []
+        for item in sorted(items, key=_creation_order):
             labels = objects.labels(item)
             owner = str(labels.get(LABEL_WORKFLOW_UID) or "")
             if collection == JOBS:
                 self._task(owner).jobs |= {(labels.get(LABEL_GROUP, ""), labels.get(LABEL_ATTEMPT, ""))}
-                told += [] if history else [Sample(families.JOBS_MADE, ("success",))]
+                samples += [] if history else [Sample(families.JOBS_MADE, ("success",))]
             elif history:
                 self._task(owner).batches = Batches(midway=True)
             else:
                 self._unread.append(UnreadResults(item["metadata"]["name"], _uid(item), owner))
-        return told
+        return samples
 
 
-def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
-    """What a Workflow without a verdict tells: its phase, its start, and drivers that were lost."""
+def _start_samples(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
+    """Samples of a Workflow without a verdict: its start, and lost drivers. Updates its phase."""
     if phase_of(workflow) == "Running":
         task.phase = "running"
     else:
         task.phase = "pending" if status_of(workflow) == "pending" else ""
-    _plan(task, workflow)
+    _read_plan(task, workflow)
     # A task that was terminated while it waited has a start as well, which is its end.
     started = started_at(workflow) if shutdown_of(workflow) != TERMINATE else ""
     if started and not task.waited:
         task.waited = True
         if not history:
-            yield from _wait(workflow, started)
+            yield from _wait_samples(workflow, started)
     groups = {name: str(group) for group, (name, _) in enumerate(task.waves)}
     for node_id, node in lost_drivers(nodes_of(workflow)).items():
         wave, attempt = attempt_of(node)
@@ -247,25 +247,25 @@ def _begin(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
             yield Sample(families.JOBS_MADE, ("failure",))
 
 
-def _plan(task: _Task, workflow: Json) -> None:
+def _read_plan(task: _Task, workflow: Json) -> None:
     annotations = objects.annotations(workflow)
     if ANNOTATION_PLAN not in annotations:
         return
     try:
         plan = PlanSummary.from_json(annotations[ANNOTATION_PLAN])
-    except (ValidationError, NewerFormatError):  # someone else's hand, or a newer program's
+    except (ValidationError, NewerFormatError):  # another program's, or a newer version's
         return
     asked = parse_window(str(annotations.get(ANNOTATION_BATCH_SIZE) or ""), plan.eligible)
     task.window = asked or plan.window
     task.waves = tuple((wave.name, wave.nodes) for wave in plan.waves)
 
 
-def _end(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
-    """What a Workflow with a verdict tells: the end with its counts, and the rounds of its notice."""
+def _end_samples(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
+    """Samples of a Workflow with a verdict: its end with the counts, and the rounds of its notice."""
     if not task.ended:
         task.ended = True
         if not history:
-            yield from _verdict(task, workflow)
+            yield from _verdict_samples(task, workflow)
     known = notice.recorded_notice(objects.annotations(workflow))
     if known is None:
         return
@@ -273,31 +273,31 @@ def _end(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
     task.notice = (known.id, max(before, known.rounds))
     if history or known.event not in families.EVENTS or known.rounds <= before:
         return
-    missed = known.rounds - before - 1  # rounds that nobody told us of: none of them was the last
+    missed = known.rounds - before - 1  # rounds that we did not see: none of them was the last
     if missed:
         yield Sample(families.DELIVERIES, (known.event, "undelivered"), missed)
     yield Sample(families.DELIVERIES, (known.event, known.outcome))
 
 
-def _verdict(task: _Task, workflow: Json) -> Iterator[Sample]:
+def _verdict_samples(task: _Task, workflow: Json) -> Iterator[Sample]:
     status = status_of(workflow)
-    if status not in families.STATUSES:  # someone else's hand
+    if status not in families.STATUSES:  # written by another program
         return
     yield Sample(families.TASKS, (status,))
     verdict = verdict_of(workflow)
-    if verdict is None:  # of a newer program: its status stands in a label
+    if verdict is None:  # of a newer version: its status is in a label
         return
     seconds = _between(verdict.started_at, verdict.at)
     if seconds is not None:
         yield Sample(families.TASK_SECONDS, (status,), seconds)
     if not task.waited and (status != "cancelled" or verdict.summary):
         task.waited = True
-        yield from _wait(workflow, verdict.started_at)
+        yield from _wait_samples(workflow, verdict.started_at)
     if verdict.summary:
-        yield from _summary(verdict.summary)
+        yield from _summary_samples(verdict.summary)
 
 
-def _wait(workflow: Json, started_at: str) -> Iterator[Sample]:
+def _wait_samples(workflow: Json, started_at: str) -> Iterator[Sample]:
     seconds = _between(str(workflow["metadata"].get("creationTimestamp") or ""), started_at)
     if seconds is not None:
         yield Sample(families.QUEUE_SECONDS, (str(min(10, max(0, _priority(workflow)))),), seconds)
@@ -306,11 +306,11 @@ def _wait(workflow: Json, started_at: str) -> Iterator[Sample]:
 def _priority(workflow: Json) -> int:
     try:
         return priority_of(workflow)
-    except (ValueError, TypeError):  # someone else's hand
+    except (ValueError, TypeError):  # written by another program
         return 0
 
 
-def _summary(summary: Summary) -> Iterator[Sample]:
+def _summary_samples(summary: Summary) -> Iterator[Sample]:
     nodes = {
         "completed": summary.completed - summary.warm,
         "warm": summary.warm,
@@ -321,23 +321,22 @@ def _summary(summary: Summary) -> Iterator[Sample]:
         (families.NODES, nodes),
         (families.IMAGES, {name: summary.images.get(name, 0) for name in families.RESULTS}),
     )
-    for figure, values in counted:
-        yield from (Sample(figure, (name,), count) for name, count in values.items() if count > 0)
+    for metric, values in counted:
+        yield from (Sample(metric, (name,), count) for name, count in values.items() if count > 0)
     if summary.bytes > 0:
         yield Sample(families.BYTES, (), summary.bytes)
     for reason, count in summary.failures.items():
-        known = (
-            reason if reason in families.FAILURES else FailureReason.UNKNOWN.value
-        )  # a newer program's class
+        # A class of a newer version counts as Unknown.
+        known = reason if reason in families.FAILURES else FailureReason.UNKNOWN.value
         if count > 0:
             yield Sample(families.FAILED, (known,), count)
 
 
 def _between(start: str, end: str) -> float | None:
-    """The seconds from one stamp to another, not below 0; None where one of them is none."""
+    """The seconds from one stamp to another, at least 0; None if one is no stamp."""
     try:
         return max(0.0, clock.between(start, end))
-    except (ValueError, TypeError):  # empty, or someone else's hand
+    except (ValueError, TypeError):  # empty, or written by another program
         return None
 
 
@@ -345,7 +344,7 @@ def _uid(item: Json) -> str:
     return str(item["metadata"]["uid"])
 
 
-def _made(item: Json) -> tuple[str, int, str]:
-    """In the order in which they were made: their names end with a number."""
+def _creation_order(item: Json) -> tuple[str, int, str]:
+    """Sort key of the order of creation: names end with a number."""
     name = str(item["metadata"]["name"])
     return str(item["metadata"].get("creationTimestamp") or ""), len(name), name

@@ -1,6 +1,6 @@
-"""What the server measures: each figure with its help text, its labels and every value that they can take.
+"""The metrics of the server, each with its help text, its labels and every value that they can take.
 
-Labels are bounded: no node, no image, no task is one. Every series of a figure exists from the start, as 0.
+Labels are bounded: no node, no image, no task is one. Every series exists from the start, as 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESULTS = tuple(one.value for one in Result)
 NODE_RESULTS = ("completed", "warm", "failed", "not_reached")
 PRIORITIES = tuple(str(number) for number in range(PRIORITY.high + 1))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-OTHER = "other"  # a method or a route that nobody serves
+OTHER = "other"  # an unknown method or route
 
 _TASK_BUCKETS = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
 _QUEUE_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21600.0)
@@ -37,7 +37,7 @@ _API_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MetricFamily:
-    """One metric. A label without values has those that the server names when it starts: routes and codes."""
+    """One metric. A label without values gets them when the server starts: routes and codes."""
 
     name: str
     kind: Kind
@@ -170,27 +170,5 @@ FINISH_JOBS = MetricFamily(
 )
 BUILD = MetricFamily("ips_build_info", "gauge", "1, with the version.", {"version": (__version__,)})
 
-FIGURES = (
-    TASKS,
-    TASK_SECONDS,
-    ACTIVE,
-    PENDING,
-    QUEUE_SECONDS,
-    NODES,
-    IMAGES,
-    BYTES,
-    FAILED,
-    PULL_SECONDS,
-    BATCH_SECONDS,
-    JOBS_MADE,
-    DELIVERIES,
-    API_REQUESTS,
-    API_SECONDS,
-    IN_STEP,
-    SILENCE,
-    LISTS,
-    READS,
-    LEASE,
-    FINISH_JOBS,
-    BUILD,
-)
+# Every metric of this module, in the order in which they stand here.
+FAMILIES = tuple(one for one in tuple(globals().values()) if isinstance(one, MetricFamily))

@@ -1,7 +1,7 @@
-"""The notice of a task's end: to whom it is owed, what became of it, and when it is tried again.
+"""The notice of a task's end: its webhook, the record of its delivery, and when it is due.
 
-`finish` sends it and records what came of it, the keeper sees to it that it is tried again; both ask here. What is
-read are the annotations of a Workflow, or those that its copy kept.
+`finish` sends it and records the delivery; the keeper starts another try. Both read the annotations of a Workflow, or
+those of its copy.
 """
 
 from __future__ import annotations
@@ -23,24 +23,23 @@ if TYPE_CHECKING:
     from ips_flows.core.request.model import PrewarmRequest
 
 RecordT = TypeVar("RecordT", bound=Record)
-Format = WebhookFormat
-# delivered: the receiver said 2xx · undelivered: it is tried again · gone: it said 410 · refused: it may not be called
+# delivered: the receiver answered 2xx · undelivered: tried again · gone: it answered 410 · refused: it may not be called
 Outcome = Literal["delivered", "undelivered", "gone", "refused"]
 
-WINDOW_SECONDS = 86_400.0  # how long after the end an undelivered notice is tried again
+WINDOW_SECONDS = 86_400.0  # after the end, in which an undelivered notice is tried again
 PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)  # seconds after each round; then always the last
 
 
 class Webhook(Record):
-    """Whom a request wants told. `secret_name` is a Secret that has the URL, the key, or both."""
+    """The webhook of a request. `secret_name` is a Secret that has the URL, the key, or both."""
 
     url: str = ""
     secret_name: str = ""
-    format: Format = "json"
+    format: WebhookFormat = "json"
 
     @classmethod
     def of_request(cls, request: PrewarmRequest) -> Webhook | None:
-        """That of a request; None where nobody is to be told."""
+        """The webhook of a request; None if it has none."""
         if not request.webhook_url and not request.webhook_secret_name:
             return None
         return cls(
@@ -49,10 +48,10 @@ class Webhook(Record):
 
 
 class Notice(StoredRecord):
-    """What became of a notice. `id` is the same in every try of it, and in the verdict.
+    """Record of a notice's delivery. `id` is the same in every try of it, and in the verdict.
 
-    `tries` counts what was sent, `rounds` the runs of `finish` that tried; `first` and `last` are when those began
-    and ended. `target` is scheme and host alone: the rest of a webhook's URL is often a password.
+    `tries` counts the requests, `rounds` the runs of `finish` that sent them; `first` and `last` are the start of the
+    first and the end of the last run. `target` is scheme and host only: the rest of the URL is often a password.
     """
 
     id: str
@@ -65,11 +64,11 @@ class Notice(StoredRecord):
     rounds: int = 1
     first: str
     last: str
-    not_before: str = ""  # the receiver asked for that long a pause
+    not_before: str = ""  # the receiver asked for no request before
 
     @property
     def final(self) -> bool:
-        """Whether nothing more is to be done."""
+        """Whether it is not tried again."""
         return self.outcome != "undelivered"
 
     @property
@@ -95,14 +94,14 @@ def recorded_webhook(annotations: Mapping[str, str]) -> Webhook | None:
 
 
 def recorded_notice(annotations: Mapping[str, str]) -> Notice | None:
-    """What is recorded of the notice; None where nothing is, or nothing that can be read."""
+    """The recorded notice; None if there is none, or it can't be read."""
     return _read(Notice, annotations.get(ANNOTATION_NOTICE))
 
 
 def due_since(annotations: Mapping[str, str], deleted_at: str = "") -> str:
-    """Since when a notice is owed; '' where none is, by the verdict's own word.
+    """When a notice became due, as the verdict records; '' if none is due.
 
-    A task that was deleted (`deleted_at`) without a verdict owes one if its metadata names a webhook.
+    For a task that was deleted (`deleted_at`) without a verdict it is due if the metadata names a webhook.
     """
     if ANNOTATION_VERDICT in annotations:
         verdict = _object(annotations[ANNOTATION_VERDICT])
@@ -112,7 +111,7 @@ def due_since(annotations: Mapping[str, str], deleted_at: str = "") -> str:
 
 
 def is_open(annotations: Mapping[str, str], now: datetime, deleted_at: str = "") -> bool:
-    """Whether a notice is owed that is neither settled nor a day old. One of a newer program is left to that."""
+    """Whether a notice is due that is neither final nor a day old. False for a record of a newer program."""
     since = due_since(annotations, deleted_at)
     if not since or (now - clock.parse(since)).total_seconds() >= WINDOW_SECONDS:
         return False
@@ -123,7 +122,7 @@ def is_open(annotations: Mapping[str, str], now: datetime, deleted_at: str = "")
 
 
 def retry_pause(rounds: int) -> float:
-    """The seconds after so many rounds until the next one."""
+    """The seconds between round number `rounds` and the next one."""
     return PAUSES[min(max(rounds, 1), len(PAUSES)) - 1]
 
 
@@ -138,7 +137,7 @@ def _read(kind: type[RecordT], text: str | None) -> RecordT | None:
         return None
     try:
         return kind.from_json(text)
-    except (ValidationError, NewerFormatError):  # someone else's hand, or a newer program's
+    except (ValidationError, NewerFormatError):  # another program's, or a newer version's
         return None
 
 

@@ -1,4 +1,4 @@
-"""How a receiver knows that a message is ours: the headers of Standard Webhooks, and DingTalk's own signature.
+"""Signatures of webhook requests: the headers of Standard Webhooks, and DingTalk's own.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -16,7 +16,7 @@ _PREFIX = "whsec_"
 
 
 def signing_key(secret: str) -> bytes:
-    """The key of a secret: `whsec_` and base64, or the text itself. ValueError where it is neither, or empty."""
+    """The key of a secret: `whsec_` and base64, or the text itself. ValueError if it is malformed or empty."""
     text = secret.strip()
     if not text.startswith(_PREFIX):
         key = text.encode()
@@ -33,7 +33,7 @@ def signing_key(secret: str) -> bytes:
 
 
 def headers(body: bytes, *, message_id: str, at: datetime, key: bytes | None) -> dict[str, str]:
-    """The headers of one try: id and time always, the signature where there is a key."""
+    """The headers of one try: id and time, and a signature if there is a key."""
     stamp = str(int(at.timestamp()))
     found = {"webhook-id": message_id, "webhook-timestamp": stamp}
     if key is not None:

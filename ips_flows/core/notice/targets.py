@@ -1,8 +1,8 @@
-"""Where a webhook may lead: every address of its host is judged, and only a judged one is connected to.
+"""Targets of webhooks: every address of a host is checked, and only checked addresses are connected to.
 
-Whoever may submit a task chooses a URL that a pod of ours then calls, so it must not reach what only that pod can:
-its own loopback, the link (where clouds keep their credentials), groups, and the API server. Addresses that carry
-another inside (IPv4-mapped, NAT64, 6to4, …) are judged by both.
+A user who submits a task chooses a URL that our pod calls. It must not reach what only that pod can reach: its own
+loopback, link-local addresses (cloud credentials), multicast groups, and the API server. Addresses that embed another
+(IPv4-mapped, NAT64, 6to4, …) are checked with both.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _TEREDO = ipaddress.IPv6Network("2001::/32")
 
 
 class ForbiddenTargetError(Exception):
-    """This target is not to be called; the message says why, with scheme and host alone."""
+    """The target may not be called. The message says why and has only scheme and host of the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is allowed though it is special, and where the API server is: pairs of address and port."""
+    """Special networks that are allowed, and the addresses and ports of the API server."""
 
     allowed: tuple[Network, ...] = ()
     api_server: frozenset[tuple[Address, int]] = frozenset()
@@ -48,7 +48,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class AllowedTarget:
-    """A host whose every address may be connected to. `name` is what Host and TLS call it."""
+    """A host whose addresses may all be connected to. `name` is its name in Host and TLS."""
 
     scheme: str
     name: str
@@ -57,7 +57,7 @@ class AllowedTarget:
 
 
 def shown_url(url: str) -> str:
-    """Scheme and host of a URL, with its port where it is not the usual one; all of it that may stand in a log."""
+    """Scheme and host of a URL, and its port unless it is the default: the part that may be logged."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -69,7 +69,7 @@ def shown_url(url: str) -> str:
 
 
 def parse_networks(text: str) -> tuple[tuple[Network, ...], tuple[str, ...]]:
-    """The networks of the setting, a list of CIDRs with commas between, and those entries that are none."""
+    """Parse a comma-separated list of CIDRs; returns the networks and the invalid entries."""
     known: list[Network] = []
     unknown: list[str] = []
     for entry in (one.strip() for one in text.split(",")):
@@ -83,14 +83,14 @@ def parse_networks(text: str) -> tuple[tuple[Network, ...], tuple[str, ...]]:
 
 
 def endpoint(host: str, port: int) -> tuple[Address, int]:
-    """An address and a port as `Rules` has them; ValueError where `host` is no address."""
+    """An address and a port as in `Rules`. ValueError if `host` is not an address."""
     return _address(host), port
 
 
 def allowed_target(url: str, rules: Rules, resolve: Resolver) -> AllowedTarget:
-    """Resolve a URL's host, once, and judge every address of it.
+    """Resolve the host of a URL, once, and check every address.
 
-    Raises RefusedError where one of them may not be connected to, OSError where the host has none.
+    Raises ForbiddenTargetError if one may not be connected to, OSError if the host has none.
     """
     parts = urlsplit(url)
     name = parts.hostname or ""
@@ -99,15 +99,15 @@ def allowed_target(url: str, rules: Rules, resolve: Resolver) -> AllowedTarget:
     if not addresses:
         raise OSError("the host has no address")
     for address in addresses:
-        why = _objection(_address(address), port, rules)
-        if why:
+        violation = _violation(_address(address), port, rules)
+        if violation:
             also = "" if address == name else f" has the address {address}, which"
-            raise ForbiddenTargetError(f"{shown_url(url)}{also} is {why}")
+            raise ForbiddenTargetError(f"{shown_url(url)}{also} is {violation}")
     return AllowedTarget(parts.scheme, name, port, addresses)
 
 
-def _objection(address: Address, port: int, rules: Rules) -> str:
-    """What speaks against an address; '' when nothing does."""
+def _violation(address: Address, port: int, rules: Rules) -> str | None:
+    """Why an address may not be connected to; None if it may."""
     for form in _forms(address):
         if (form, port) in rules.api_server:
             kind = "the API server"
@@ -116,11 +116,11 @@ def _objection(address: Address, port: int, rules: Rules) -> str:
         if kind and not any(_in(form, network) for network in rules.allowed):
             inside = "" if form == address else f" ({form} inside)"
             return f"{kind}{inside}, and not in webhook-allowed-networks"
-    return ""
+    return None
 
 
 def _forms(address: Address) -> Iterator[Address]:
-    """An address, and those that it carries inside."""
+    """An address, and those that it embeds."""
     yield address
     if isinstance(address, ipaddress.IPv4Address):
         return
@@ -143,5 +143,5 @@ def _in(address: Address, network: Network) -> bool:
 
 
 def _address(text: str) -> Address:
-    """An address without its zone: `fe80::1%eth0` is judged like `fe80::1`."""
+    """An address without its zone: `fe80::1%eth0` is checked as `fe80::1`."""
     return ipaddress.ip_address(text.partition("%")[0])

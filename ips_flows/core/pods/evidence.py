@@ -197,8 +197,9 @@ class _Evidence:
         """The class of a missing image, and the original message."""
         status = self.pod.get("status") or {}
         own = status.get("reason") or ""
-        if own in (FailureReason.UNSCHEDULABLE, FailureReason.NODE_LOST):
-            return FailureReason(own), status.get("message") or ""
+        for failure in (FailureReason.UNSCHEDULABLE, FailureReason.NODE_LOST):
+            if own == failure:
+                return failure, status.get("message") or ""
         worker = self.seen.get(WORKER_CONTAINER)
         if worker is not None and worker.reason in _PULL_REASONS:
             return FailureReason.WORKER_IMAGE, _words(worker)

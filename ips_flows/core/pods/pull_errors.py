@@ -1,4 +1,4 @@
-"""What kept an image from a node, by the words of containerd, CRI-O and registries."""
+"""Pull errors of containerd, CRI-O and registries, classified by their texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ips_flows.core.results.reasons import FailureReason
 
-# Nothing but a change outside the cluster can mend these.
+# Only a change outside the cluster can fix these.
 PERMANENT = (
     FailureReason.NOT_FOUND,
     FailureReason.UNAUTHORIZED,
@@ -54,6 +54,10 @@ _CLASSES: Sequence[tuple[FailureReason, re.Pattern[str]]] = [
         ),
     )
 ]
+_FRAMES = re.compile(
+    r'^(?:Failed to pull image "[^"]*": |rpc error: code = \w+ desc = '
+    r'|failed to (?:pull and unpack|resolve|copy|unpack)(?: image| reference)?(?: "[^"]*")?: )+'
+)
 
 
 def classify(message: str, *names: str) -> FailureReason:
@@ -64,3 +68,11 @@ def classify(message: str, *names: str) -> FailureReason:
     for name in names:
         message = message.replace(name, "")
     return next((failure for failure, pattern in _CLASSES if pattern.search(message)), FailureReason.UNKNOWN)
+
+
+def strip_runtime_frames(message: str) -> str:
+    """A pull error without the frames that kubelet and containerd put around the registry's words.
+
+    `… desc = failed to pull and unpack image "X": failed to resolve reference "X": X: not found` → `X: not found`.
+    """
+    return _FRAMES.sub("", message) or message

@@ -1,4 +1,4 @@
-"""The attempts of a task: how long Argo waits between them, what each brought, and when the next one comes."""
+"""Attempts of a task: the delay before a retry, the history, and the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class PendingRetry:
 
 
 def retry_delay(strategy: RetryStrategy, seconds: int, retry: int) -> int:
-    """The seconds before retry number 1, 2, …: always the same, or twice as long each time, at most 10 minutes."""
+    """The seconds before retry number 1, 2, …: constant, or doubled for each retry up to 10 minutes."""
     return min(LONGEST_RETRY_DELAY, seconds * 2 ** (retry - 1) if strategy == "exponential" else seconds)
 
 
 def count_by_class(nodes: Iterable[NodeResult]) -> dict[str, int]:
-    """How many images are not where they should be, by the class of the failure or the reason of the skip."""
-    seen = Counter(image.reason for node in nodes for image in node.images if not image.ok)
-    return dict(sorted(seen.items()))
+    """Count the missing images by the class of their failure or the reason of their skip."""
+    counts = Counter(image.reason for node in nodes for image in node.images if not image.ok)
+    return dict(sorted(counts.items()))
 
 
 def recorded_attempts(chunks: Iterable[Chunk]) -> list[AttemptSummary]:
-    """What is stored of each attempt, in order."""
+    """Summarize the stored results of each attempt, in order."""
     nodes: dict[tuple[int, int], dict[str, NodeResult]] = {}
     started: dict[tuple[int, int], str] = {}
     for chunk in chunks:
@@ -67,20 +67,20 @@ def retry_history(
     *,
     ended: bool = False,
 ) -> tuple[AttemptSummary, ...]:
-    """The attempts of the waves that were tried again, or were to be; in order.
+    """The attempts of the waves that were retried, or would have been; in order.
 
-    `groups` is what the drivers say on their Jobs; of the latest attempt of a wave it counts until the task's end,
-    since not all of it may be stored.
+    `groups` is the progress that drivers write on their Jobs. For the latest attempt of a wave it wins over the stored
+    results until the task's end, because not all results may be stored yet.
     """
     if plan is None or not plan.max_retries:
         return ()
     known = {(one.group, one.attempt): one for one in recorded}
-    told = {(one.group, one.attempt): one for one in groups}
-    everyone = {*known, *told}
-    for (group, attempt), said in told.items():
-        over = ended or (group, attempt + 1) in everyone
+    running = {(one.group, one.attempt): one for one in groups}
+    every = {*known, *running}
+    for (group, attempt), progress in running.items():
+        over = ended or (group, attempt + 1) in every
         if (group, attempt) not in known or not over:
-            known[group, attempt] = _told(said)
+            known[group, attempt] = _summary(progress)
     shown = []
     for one in (known[key] for key in sorted(known)):
         follows = (one.group, one.attempt + 1) in known
@@ -95,9 +95,9 @@ def retry_history(
 def pending_retry(
     plan: PlanSummary | None, attempts: Sequence[AttemptSummary], groups: Iterable[GroupProgress]
 ) -> PendingRetry | None:
-    """What the task waits for, if it is between two attempts of its latest wave.
+    """The next attempt, if the task waits between two attempts of its latest wave.
 
-    Argo counts from when it has seen the attempt's end, so the next attempt comes a few seconds after that.
+    Argo counts from when it sees the attempt's end, so the next attempt starts a few seconds later than `at`.
     """
     latest = max(groups, key=lambda one: (one.group, one.attempt), default=None)
     last = attempts[-1] if attempts else None
@@ -111,7 +111,7 @@ def pending_retry(
     return PendingRetry(last.wave, last.attempt + 2, plan.max_retries + 1, at)
 
 
-def _told(group: GroupProgress) -> AttemptSummary:
+def _summary(group: GroupProgress) -> AttemptSummary:
     over = bool(group.total) and group.done + group.failed >= group.total
     return AttemptSummary(
         group=group.group,

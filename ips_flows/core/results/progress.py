@@ -1,4 +1,4 @@
-"""How far a task is: nodes, waves and batches, counted from its plan, its Jobs' words and its verdict."""
+"""Progress of a task: nodes, waves and batches, counted from its plan, the progress of its groups and its verdict."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class WaveProgress:
 
     @property
     def waiting(self) -> int:
-        """How many nodes have not had their turn."""
+        """The number of nodes that have not been started."""
         return max(0, self.nodes - self.done - self.pulling - self.failed)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The counts of a task. `completed` includes the warm nodes; `ended` counts the nodes to do that are over."""
+    """The counts of a task. `completed` includes the warm nodes; `ended` counts the nodes to do that have ended."""
 
     total: int = 0
     completed: int = 0
@@ -39,32 +39,32 @@ class Progress:
 
     @property
     def warm(self) -> int:
-        """How many nodes had every image before."""
+        """The number of nodes that had every image before."""
         return self.total - self.to_do
 
     @property
     def total_batches(self) -> int:
-        """How many windows the nodes to do fill."""
+        """The number of windows that the nodes to do fill."""
         return math.ceil(self.to_do / self.window) if self.window else 0
 
     @property
     def current_batch(self) -> int:
-        """Which window is being worked on, from 1; 0 when nothing is to do."""
+        """The number of the current window, from 1; 0 if there is nothing to do."""
         return min(self.total_batches, self.ended // self.window + 1) if self.window else 0
 
     @property
     def percentage(self) -> int:
-        """How much of all eligible nodes is complete, rounded down, so that 100 means all."""
+        """The percentage of eligible nodes that are complete, rounded down, so that 100 means all."""
         return self.completed * 100 // self.total if self.total else 0
 
 
 def wave_progress(
     plan: PlanSummary | None, groups: Sequence[GroupProgress], verdict: Verdict | None = None
 ) -> tuple[WaveProgress, ...]:
-    """Where each wave stands; none where that is not known any more.
+    """Progress of each wave; empty if it is no longer known.
 
-    Attempts of a group add up: a later one takes only what had failed. Waves run one after another, so one
-    whose Jobs are gone while a later wave has some was done. After the verdict the Jobs are gone.
+    Attempts of a group add up: a later one takes only the nodes that failed. Waves run one after another, so a wave
+    whose Jobs are gone while a later wave has some is done. After the verdict the Jobs are gone.
     """
     if plan is None:
         return ()
@@ -100,7 +100,7 @@ def count_progress(
 ) -> Progress:
     """The counts of a task: from the verdict; before it, from the plan and the waves.
 
-    Once a task has ended, every eligible node that is not complete counts as failed, never reached ones too.
+    After a task's end every eligible node that is not complete counts as failed, even if it was never reached.
     """
     window = plan.window if plan else 0
     if verdict and verdict.summary:

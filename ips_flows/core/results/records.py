@@ -1,6 +1,6 @@
-"""What a task says of itself: its plan in short, the progress of a group, and the verdict with its counts.
+"""Stored records of a task: the plan in short, the progress of a group, the attempts, the verdict with its counts.
 
-These records are stored as JSON in annotations, so that a list of tasks needs metadata only.
+They are stored as JSON in annotations, so that a list of tasks needs metadata only.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class StoredRecord(Record):
 
 
 class WaveSummary(Record):
-    """One wave: its name in the Argo UI, and how many nodes are its to do."""
+    """One wave: its name in the Argo UI, and its number of nodes to do."""
 
     name: str
     nodes: int
@@ -80,7 +80,7 @@ class PlanSummary(StoredRecord):
 
 
 class FailureLine(Record):
-    """A failed image on a node, as it is shown to people."""
+    """A failed image on a node, for display."""
 
     node: str
     image: str
@@ -90,7 +90,7 @@ class FailureLine(Record):
 
 
 class GroupProgress(Record):
-    """Where an attempt of a group stands: `total` = done + failed + pulling + those that wait."""
+    """Progress of an attempt of a group: `total` = done + failed + pulling + those that wait."""
 
     group: int
     attempt: int
@@ -101,13 +101,16 @@ class GroupProgress(Record):
     failed: int = 0
     window: int | None = None  # the one in force; 0 is a pause
     failures: tuple[FailureLine, ...] = ()  # the latest, at most 10
-    classes: dict[str, int] = {}  # nodes × images that are not there, by class
+    classes: dict[str, int] = {}  # nodes × images that are missing, by class
     started: str = ""
     at: str = ""
 
 
 class AttemptSummary(Record):
-    """One attempt of a group, from 0. `failures` counts nodes × images by class; `ended_at` is empty until then."""
+    """One attempt of a group, counted from 0. `failures` counts nodes × images by class.
+
+    `ended_at` is empty until the attempt ends.
+    """
 
     group: int
     wave: str
@@ -117,7 +120,7 @@ class AttemptSummary(Record):
     failures: dict[str, int]
     started_at: str
     ended_at: str
-    next_delay: int | None = None  # seconds until the next attempt, where one follows
+    next_delay: int | None = None  # seconds until the next attempt; None if none follows
 
 
 class Summary(Record):
@@ -134,7 +137,7 @@ class Summary(Record):
     skipped: dict[str, int]
     images: dict[str, int]  # by result, over eligible nodes
     failures: dict[str, int]  # nodes × images by class
-    bytes: int  # sum of what is known
+    bytes: int  # sum of the known sizes
     seconds: float  # from the plan to the verdict
 
 
@@ -148,15 +151,15 @@ class Verdict(StoredRecord):
     message: str
     summary: Summary | None  # None when no plan was made
     losses_allowed: int = 0
-    drift: dict[str, tuple[str, ...]] = {}  # reference → different digests that nodes hold for it
-    retries: tuple[AttemptSummary, ...] = ()  # the attempts of waves that were tried again
-    notify: bool = False  # a webhook is owed a notice
+    drift: dict[str, tuple[str, ...]] = {}  # reference → the different digests that nodes hold
+    retries: tuple[AttemptSummary, ...] = ()  # the attempts of waves that were retried
+    notify: bool = False  # a notice is owed to a webhook
 
 
 def failure_lines(
     node: str, result: NodeResult, images: Sequence[str], limit: int = _FAILURES_SHOWN
 ) -> list[FailureLine]:
-    """The failed images of a node as lines for people; results of someone else's hand may be fewer or more."""
+    """The failed images of a node, for display. Results of another program may be fewer or more than `images`."""
     return [
         FailureLine(node=node, image=name, reason=image.reason, message=image.message, at=result.at)
         for name, image in zip(images, result.images, strict=False)

@@ -1,25 +1,26 @@
-"""What became of each image on each node, and how it is stored.
+"""Results per image and node.
 
-A *chunk* is one ConfigMap's worth of results: compressed JSON in `binaryData`, never above the API's limits.
+A *chunk* is the results that one ConfigMap stores.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ips_flows.core.results.reasons import Result
 
-MESSAGE_LIMIT = 300
+MESSAGE_LIMIT = 300  # characters of a message that are stored
+FILTER_GROUP = -1  # of the results that filter writes: skipped and warm nodes
+FINISH_GROUP = 1_000_000  # of those that finish writes: nodes that were never reached
 
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
     """One image on one node.
 
-    `reason` is a Failure or a Skip, `seconds` and `bytes` are None where nobody said them,
-    `tries` counts pulls that were seen to fail.
+    `reason` is a FailureReason, a SkipReason or empty; `seconds` and `bytes` are None if they are unknown;
+    `tries` counts the failed pulls that were observed.
     """
 
     result: Result
@@ -50,33 +51,22 @@ class NodeResult:
 
     @property
     def skipped(self) -> bool:
-        """Whether the node was left alone."""
+        """Whether every image was skipped."""
         return all(image.result is Result.SKIPPED for image in self.images)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Results that were stored together. Of two results for one node the later attempt counts."""
+    """Results that are stored together. Of two results for one node the later attempt counts."""
 
-    group: int  # -1: written by filter (skipped and warm nodes); MAX: by finish
+    group: int  # of the plan, or FILTER_GROUP, or FINISH_GROUP
     attempt: int
     nodes: Mapping[str, NodeResult] = field(default_factory=dict)
     started: str = ""  # when the attempt began, RFC 3339 UTC
 
 
-_FRAMES = re.compile(
-    r'^(?:Failed to pull image "[^"]*": |rpc error: code = \w+ desc = '
-    r'|failed to (?:pull and unpack|resolve|copy|unpack)(?: image| reference)?(?: "[^"]*")?: )+'
-)
-FILTER_GROUP = -1
-FINISH_GROUP = 1_000_000
-
-
 def fold(chunks: Iterable[Chunk]) -> dict[str, NodeResult]:
-    """One result per node: a later attempt's beats an earlier one's.
-
-    Finish speaks for nodes never reached, so of a node of which an attempt said something it has no say.
-    """
+    """One result per node: a later attempt's result wins over an earlier one's, and any over that of finish."""
     folded: dict[str, NodeResult] = {}
     for chunk in sorted(chunks, key=lambda one: (one.group, one.attempt)):
         if chunk.group == FINISH_GROUP:
@@ -89,11 +79,3 @@ def fold(chunks: Iterable[Chunk]) -> dict[str, NodeResult]:
 def same_for_all(images: int, result: ImageResult, at: str) -> NodeResult:
     """A node on which every image has the same result."""
     return NodeResult((result,) * images, at)
-
-
-def strip_runtime_frames(message: str) -> str:
-    """A pull error without the frames that kubelet and containerd put around the registry's words.
-
-    `… desc = failed to pull and unpack image "X": failed to resolve reference "X": X: not found` → `X: not found`.
-    """
-    return _FRAMES.sub("", message) or message

@@ -1,4 +1,4 @@
-"""How results are stored: chunks of compressed JSON in ConfigMaps, never above the API's limits."""
+"""Stored results: chunks as compressed JSON in ConfigMaps, never above the API's limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ips_flows.core import stored_format
 from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.results import MESSAGE_LIMIT, Chunk, ImageResult, NodeResult
 
-# What `decode` raises of a ConfigMap that someone else labelled as results.
+# The errors that `decode` raises for a ConfigMap that another program labelled as results.
 NOT_OURS = (ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, RecursionError, zlib.error)
 CHUNK_BYTES = 900_000  # a ConfigMap holds 1 MiB, base64 and metadata included
 
@@ -33,7 +33,7 @@ def encode(chunk: Chunk) -> dict[str, str]:
 
 
 def decode(binary: Mapping[str, str]) -> Chunk:
-    """Read what `encode` wrote. Raises NewerFormatError where a newer program wrote it."""
+    """Read what `encode` wrote. Raises NewerFormatError if a newer program wrote it."""
     document = unpack("results.json.gz", binary)
     stored_format.check_format(document, "results are", "version")
     return Chunk(
@@ -45,7 +45,7 @@ def decode(binary: Mapping[str, str]) -> Chunk:
 
 
 def split(chunk: Chunk, limit: int = CHUNK_BYTES) -> list[Chunk]:
-    """The same results in as many chunks as their stored size needs."""
+    """Split a chunk into as many as its stored size needs."""
     size = sum(len(value) for value in encode(chunk).values())
     if size <= limit or len(chunk.nodes) <= 1:
         return [chunk]

@@ -1,4 +1,4 @@
-"""The verdict of a task: decided from what is on its nodes and nothing else."""
+"""The verdict of a task, decided from the results of its nodes alone."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ def decide_verdict(
     retries: Sequence[AttemptSummary] = (),
     notify: bool = False,
 ) -> Verdict:
-    """The verdict of a task, from what is on the nodes and nothing else.
+    """Decide the verdict of a task from the results of its nodes.
 
-    `stopped` is whether someone asked the Workflow to stop; a task whose every image was in place by then
-    is completed all the same. `error` is why there is no plan. `waves` are the nodes of each wave, `notify` is
-    whether the request names a webhook.
+    `stopped` is whether the Workflow was asked to stop; a task whose images were all in place by then is still
+    completed. `error` is why there is no plan. `waves` are the nodes of each wave, `notify` is whether the request
+    names a webhook.
     """
     summary = summarize(plan, results, seconds) if plan else None
     status: FinalStatus
-    spoilt = _spoilt_by(plan, summary, waves, results, stopped=stopped) if plan and summary else "no plan"
-    if plan is not None and summary is not None and not spoilt:
+    violation = _violation(plan, summary, waves, results, stopped=stopped) if plan and summary else "no plan"
+    if plan is not None and summary is not None and violation is None:
         status, message = "completed", _completed_message(summary, plan.losses_allowed)
     elif stopped:
         status, message = "cancelled", _cancelled_message(summary)
     elif plan is None or summary is None:
         status, message = "failed", error or "the task ended before its plan was made"
     else:
-        borne = summary.completed and summary.failed <= plan.losses_allowed
-        status, message = "failed", _failed_message(summary, spoilt if borne else "")
+        within_limit = summary.completed and summary.failed <= plan.losses_allowed
+        status, message = "failed", _failed_message(summary, violation if within_limit else None)
     return Verdict(
         status=status,
         event_id=f"{uid}-{started_at}-{status}",
@@ -116,26 +116,26 @@ def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> di
     return {name: tuple(sorted(digests)) for name, digests in sorted(seen.items()) if len(digests) > 1}
 
 
-def _spoilt_by(
+def is_left_out(node: NodeResult) -> bool:
+    """Whether the plan left a node out. A node that was never reached is not left out."""
+    return node.skipped and node.images[0].reason in _PLANNED_SKIPS
+
+
+def _violation(
     plan: PlanSummary,
     summary: Summary,
     waves: Sequence[Collection[str]],
     results: Mapping[str, NodeResult],
     *,
     stopped: bool,
-) -> str:
-    """Why a task is not completed; empty when it is."""
+) -> str | None:
+    """Why a task is not completed; None if it is."""
     if not summary.failed:
-        return ""
+        return None
     if stopped or not summary.completed or summary.failed > plan.losses_allowed:
         return "too many nodes lost"
     known = waves or [[name for name, node in results.items() if not is_left_out(node)]]
-    return loss_violation(known, results, allowed=plan.losses_allowed, deadline=plan.deadline)
-
-
-def is_left_out(node: NodeResult) -> bool:
-    """Whether the plan left a node out; one that was never reached is none of these."""
-    return node.skipped and node.images[0].reason in _PLANNED_SKIPS
+    return loss_violation(known, results, allowed=plan.losses_allowed, deadline=plan.deadline) or None
 
 
 def _tried(node: NodeResult) -> bool:
@@ -159,13 +159,13 @@ def _cancelled_message(summary: Summary | None) -> str:
     return f"cancelled with every image on {summary.completed} of {summary.eligible} nodes"
 
 
-def _failed_message(summary: Summary, why: str) -> str:
+def _failed_message(summary: Summary, violation: str | None) -> str:
     parts = [f"{summary.failed} of {summary.eligible} nodes lack images"]
     real = {name: count for name, count in summary.failures.items() if name != FailureReason.CANCELLED}
     if real:
         parts.append(", ".join(f"{name} ×{count}" for name, count in real.items()))
     if summary.not_reached:
         parts.append(f"{summary.not_reached} never reached")
-    if why:
-        parts.append(why)
+    if violation:
+        parts.append(violation)
     return "; ".join(parts)

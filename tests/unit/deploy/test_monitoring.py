@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ips_flows.core.results.reasons import FailureCategory, FailureReason
 from ips_flows.operations.install.manifests import COMPONENTS, SERVER_NAME
 from tests.support.paths import README, ROOT
 from tests.support.promql import complaints
@@ -288,6 +289,22 @@ def simulated(number: int, case: Case, rule: Any) -> Any:
         "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
         "alert_rule_test": [{"eval_time": case.at, "alertname": case.alert, "exp_alerts": expected}],
     }
+
+
+@pytest.mark.parametrize(
+    ("category", "alert"),
+    [
+        (FailureCategory.IMAGE, "IPSFlowRequestsWrong"),
+        (FailureCategory.REGISTRY, "IPSFlowRegistryFailures"),
+        (FailureCategory.NODE, "IPSFlowNodesFailing"),
+        (FailureCategory.WORKER, "IPSFlowWorkerImageMissing"),
+    ],
+)
+def test_an_alert_names_every_failure_of_its_category(category: FailureCategory, alert: str) -> None:
+    """A new class of failure fires the alert of its category."""
+    (rule,) = (rule for rule in rules() if rule["alert"] == alert)
+    (named,) = re.findall(r'reason=~?"([^"]*)"', rule["expr"])
+    assert sorted(named.split("|")) == sorted(one for one in FailureReason if one.category is category)
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])

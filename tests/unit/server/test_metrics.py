@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain_met
 from ips_flows.core.constants import LABEL_KIND, LABEL_TASK, LABEL_VERDICT
 from ips_flows.core.errors import UnavailableError
 from ips_flows.core.metrics import families as figures
-from ips_flows.core.metrics.families import FIGURES
+from ips_flows.core.metrics.families import FAMILIES
 from ips_flows.core.pods.pull_job import results_map
 from ips_flows.core.rest.task_store import COLLECTIONS, DONE, JOBS, LIVE, RESULTS
 from ips_flows.core.results.results import Chunk
@@ -98,28 +98,28 @@ def await_that(condition: Any) -> None:
 def test_every_series_is_there_from_the_start(kube: Kube) -> None:
     """Each value of each label, and each bucket: 0, so that the first increase is seen."""
     families = {family.name: family for family in plain_metrics(text(made(kube)))}
-    for figure in FIGURES:
-        family = families[figure.name.removesuffix("_total")]
-        assert (family.type, family.documentation) == (figure.kind, figure.help)
+    for metric in FAMILIES:
+        family = families[metric.name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (metric.kind, metric.help)
         values = [
             {name: one for name, one in sample.labels.items() if name != "le"}
             for sample in family.samples
             if not sample.name.endswith(("_sum", "_count"))
         ]
-        if figure.labels and all(figure.labels.values()):
+        if metric.labels and all(metric.labels.values()):
             expected = [
-                dict(zip(figure.labels, one, strict=True))
-                for one in itertools.product(*figure.labels.values())
+                dict(zip(metric.labels, one, strict=True))
+                for one in itertools.product(*metric.labels.values())
             ]
-            assert len(values) == len(expected) * (len(figure.buckets) + 1 if figure.buckets else 1)
+            assert len(values) == len(expected) * (len(metric.buckets) + 1 if metric.buckets else 1)
             assert all(one in values for one in expected)
-        if figure.kind == "histogram":
+        if metric.kind == "histogram":
             buckets = {sample.labels["le"] for sample in family.samples if "le" in sample.labels}
-            assert buckets == {*(str(bound) for bound in figure.buckets), "+Inf"}
-        if figure not in (figures.SILENCE, figures.BUILD):
+            assert buckets == {*(str(bound) for bound in metric.buckets), "+Inf"}
+        if metric not in (figures.SILENCE, figures.BUILD):
             assert {sample.value for sample in family.samples} == {0}
     assert {name for name in families if name.startswith("ips_")} == {
-        figure.name.removesuffix("_total") for figure in FIGURES
+        metric.name.removesuffix("_total") for metric in FAMILIES
     }
 
 
@@ -275,7 +275,7 @@ def test_open_metrics_where_it_is_asked_for(kube: Kube) -> None:
     content_type, body = metrics.exposition(OPEN_METRICS)
     assert content_type.startswith("application/openmetrics-text")
     families = open_metrics(body.decode())  # type: ignore[no-untyped-call]
-    assert {one.name for one in families} == {figure.name.removesuffix("_total") for figure in FIGURES}
+    assert {one.name for one in families} == {metric.name.removesuffix("_total") for metric in FAMILIES}
     assert metrics.exposition("text/html")[0].startswith("text/plain")
 
 

@@ -12,9 +12,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from ips_flows.core import clock
-from ips_flows.core.notice.event import Payload
-from ips_flows.core.notice.notice import Format
+from ips_flows.core.notice.formats.format import Payload
 from ips_flows.core.notice.targets import Rules, parse_networks
+from ips_flows.core.request.types import WebhookFormat
 from ips_flows.webhook.delivery import Delivery, DeliveryIO, Message, deliver
 from tests.fakes.webhook_receiver import Receiver, Reply, certificate, receiving
 
@@ -74,7 +74,7 @@ def world() -> World:
     return World(names={"127.0.0.1": ["127.0.0.1"]})
 
 
-def message(url: str, *, secret: str = "", form: Format = "json") -> Message:
+def message(url: str, *, secret: str = "", form: WebhookFormat = "json") -> Message:
     return Message(url, Payload(BODY, "application/json"), ID, form, secret)
 
 

@@ -19,7 +19,7 @@ import yaml
 from ips_flows.cli.main import run
 from ips_flows.cli.options.registry import BandwidthType, RegistryType
 from ips_flows.cli.output.forecast_tables import issue_lines
-from ips_flows.core.forecast.issues import Issue
+from ips_flows.core.forecast.issues import Issue, IssueKind
 from ips_flows.core.plan.plan import GroupPlan
 from ips_flows.core.results.records import PlanSummary
 from ips_flows.registry.parallel import map_bounded
@@ -550,7 +550,7 @@ def test_a_bug_while_others_are_asked() -> None:
 
 def test_a_concern_of_one_node_and_of_none() -> None:
     """Nodes are told where there are any."""
-    assert issue_lines(Issue("warning", "Window", "too large")) == ["Window: too large"]
+    assert issue_lines(Issue("warning", IssueKind.WINDOW, "too large")) == ["Window: too large"]
 
 
 def test_questions_are_few(world: World, flow: Shell) -> None:

@@ -13,7 +13,7 @@ from ips_flows.core.forecast.checks import forecast_of
 from ips_flows.core.forecast.disk import Disk
 from ips_flows.core.forecast.duration import Bandwidth
 from ips_flows.core.forecast.forecast import Forecast, ForecastInputs
-from ips_flows.core.forecast.issues import KINDS, Issue
+from ips_flows.core.forecast.issues import Issue, IssueKind
 from ips_flows.core.forecast.node_info import read_node_info
 from ips_flows.core.forecast.resolve import PlatformImage, Resolved, Unresolved
 from ips_flows.core.images.platform import Platform
@@ -33,7 +33,7 @@ SILENT = Unresolved(FailureReason.REGISTRY_UNAVAILABLE, "not there", certain=Fal
 MB = 1_000_000
 
 
-def offer(digest: str = kube_objects.DIGEST, **sizes: int) -> Resolved:
+def resolved_image(digest: str = kube_objects.DIGEST, **sizes: int) -> Resolved:
     """An image for amd64 whose layers have these names and sizes."""
     content = PlatformImage("sha256:c", sizes or {"base": 60 * MB, "top": 40 * MB}, max(1, len(sizes)))
     return Resolved(digest, [AMD], {"amd64": content, "arm64": None})
@@ -51,11 +51,11 @@ def machine(name: str, *, room: str = "", pressure: bool = False, arch: str = "a
 
 def forecast(
     nodes: Iterable[Any],
-    *offers: Resolved | Unresolved | None,
+    *resolutions: Resolved | Unresolved | None,
     images: Sequence[Any] = (GOOD,),
     worker: Resolved | Unresolved | None = None,
     disks: Mapping[str, Disk | None] | None = None,
-    pace: Bandwidth | None = None,
+    bandwidth: Bandwidth | None = None,
     notes: Sequence[Issue] = (),
     **fields: Any,
 ) -> Forecast:
@@ -69,10 +69,18 @@ def forecast(
         started=datetime(2026, 1, 1, tzinfo=UTC),
         image_volumes_kept=lambda: True,
     )
-    facts = {raw["metadata"]["name"]: read_node_info(raw, read_node(raw), wanted, tool) for raw in raws}
+    node_info = {raw["metadata"]["name"]: read_node_info(raw, read_node(raw), wanted, tool) for raw in raws}
     return forecast_of(
         ForecastInputs(
-            request, plan, facts, offers, WORKER, worker, pace or Bandwidth(100 * MB), disks, notes
+            request,
+            plan,
+            node_info,
+            resolutions,
+            WORKER,
+            worker,
+            bandwidth or Bandwidth(100 * MB),
+            disks,
+            notes,
         )
     )
 
@@ -91,8 +99,8 @@ def test_the_pairs_that_are_there_and_those_that_are_not() -> None:
     ]
     found = forecast(
         nodes,
-        offer(base=60 * MB, top=40 * MB),
-        offer(base=60 * MB, tool=5 * MB),
+        resolved_image(base=60 * MB, top=40 * MB),
+        resolved_image(base=60 * MB, tool=5 * MB),
         images=(GOOD, OTHER),
     )
     assert [
@@ -126,12 +134,12 @@ def test_an_image_that_is_nowhere() -> None:
 def test_losses_that_the_task_may_have() -> None:
     """By the verdict's own rule: what maxFailedNodes allows is a warning, unless it takes a whole wave."""
     nodes = [machine("a", arch="arm64"), machine("b"), machine("c"), machine("d")]
-    found = forecast(nodes, offer(), maxFailedNodes=1)
+    found = forecast(nodes, resolved_image(), maxFailedNodes=1)
     assert told(found) == [("warning", "WrongPlatform", GOOD, 1, "a")]
     assert found.issues[0].message == "it is there for linux/amd64, not for linux/arm64"
-    found = forecast(nodes, offer(), maxFailedNodes=1, waves=[1, "100%"])
+    found = forecast(nodes, resolved_image(), maxFailedNodes=1, waves=[1, "100%"])
     assert told(found) == [("error", "WrongPlatform", GOOD, 1, "a")]
-    assert told(forecast(nodes, offer()))[0][0] == "error"
+    assert told(forecast(nodes, resolved_image()))[0][0] == "error"
 
 
 def test_an_index_for_nothing() -> None:
@@ -143,13 +151,13 @@ def test_an_index_for_nothing() -> None:
 def test_the_worker_image() -> None:
     """Nodes that lack it fetch it too, and fail without it."""
     bare = node("b", labels={"kubernetes.io/arch": "amd64"})
-    found = forecast([machine("a"), bare], offer(base=10), worker=offer(worker=5))
+    found = forecast([machine("a"), bare], resolved_image(base=10), worker=resolved_image(worker=5))
     assert [one.bytes for one in found.nodes] == [10, 15]
     assert not found.issues
-    found = forecast([machine("a"), bare], offer(base=10), worker=GONE)
+    found = forecast([machine("a"), bare], resolved_image(base=10), worker=GONE)
     assert told(found) == [("error", "WorkerImage", WORKER, 1, "b")]
     assert found.issues[0].message == "the worker image: HTTP 404"
-    found = forecast([machine("a"), bare], offer(base=10), worker=SILENT)
+    found = forecast([machine("a"), bare], resolved_image(base=10), worker=SILENT)
     assert told(found) == [("warning", "Unverified", WORKER, 1, "b")]
 
 
@@ -165,7 +173,7 @@ def test_what_can_not_be_told_from_here() -> None:
 def test_images_that_are_always_asked_for() -> None:
     """A node that holds what the registry has fetches nothing; one that holds something else does."""
     nodes = [machine("a", images=[held(GOOD)]), machine("b", images=[held(GOOD, "sha256:" + "b" * 64)])]
-    found = forecast(nodes, offer(), pullPolicy="Always")
+    found = forecast(nodes, resolved_image(), pullPolicy="Always")
     assert [(one.state, one.asked, one.missing) for one in found.nodes] == [
         ("to do", (0,), ()),
         ("to do", (0,), (0,)),
@@ -182,11 +190,11 @@ def test_a_tag_that_moved() -> None:
         machine("c"),
         machine("d", images=[held(GOOD, "sha256:c")]),
     ]
-    found = forecast(nodes, offer(), offer(), images=(GOOD, OTHER))
+    found = forecast(nodes, resolved_image(), resolved_image(), images=(GOOD, OTHER))
     assert told(found) == [("warning", "Stale", GOOD, 1, "a")]
     pinned = f"{GOOD}@{kube_objects.DIGEST}"
     assert not forecast(
-        [machine("a", images=[held(GOOD)]), machine("b")], offer("sha256:x"), images=(pinned,)
+        [machine("a", images=[held(GOOD)]), machine("b")], resolved_image("sha256:x"), images=(pinned,)
     ).issues
 
 
@@ -222,11 +230,11 @@ def test_disks_that_are_too_small() -> None:
     """What has no room fails; what may have none unpacked is a warning; a node under pressure takes no pod."""
     found = forecast(
         [machine("a", room="99M"), machine("b", room="299M"), machine("c", room="300M"), machine("d")],
-        offer(),
+        resolved_image(),
         maxFailedNodes=1,
     )
     assert told(found) == [("warning", "NoSpace", "", 1, "a"), ("warning", "DiskTight", "", 1, "b")]
-    found = forecast([machine("a", pressure=True), machine("b")], offer())
+    found = forecast([machine("a", pressure=True), machine("b")], resolved_image())
     assert told(found) == [("error", "NoSpace", "", 1, "a")]
     assert "DiskPressure" in found.issues[0].message
 
@@ -241,7 +249,7 @@ def test_disks_as_kubelets_tell_them() -> None:
         "d": None,
     }
     nodes = [machine(name, room="299M") for name in "abcd"]
-    found = forecast(nodes, offer(), disks=disks)
+    found = forecast(nodes, resolved_image(), disks=disks)
     assert told(found) == [
         ("error", "NoSpace", "", 1, "a"),
         ("warning", "DiskUnknown", "", 1, "d"),
@@ -252,13 +260,20 @@ def test_disks_as_kubelets_tell_them() -> None:
 
 def test_disks_with_room() -> None:
     """Where every kubelet tells of enough, nothing is told."""
-    assert not forecast([machine("a", room="299M")], offer(), disks={"a": Disk(900 * MB, 1000 * MB)}).issues
+    assert not forecast(
+        [machine("a", room="299M")], resolved_image(), disks={"a": Disk(900 * MB, 1000 * MB)}
+    ).issues
 
 
 def test_times_that_are_too_short() -> None:
     """At a low bandwidth a node passes nodeTimeout, and the task its timeout."""
     found = forecast(
-        [machine("a"), machine("b")], offer(), pace=Bandwidth(MB), nodeTimeout="1m", timeout="2m", batchSize=1
+        [machine("a"), machine("b")],
+        resolved_image(),
+        bandwidth=Bandwidth(MB),
+        nodeTimeout="1m",
+        timeout="2m",
+        batchSize=1,
     )
     assert told(found) == [("warning", "NodeTimeout", "", 2, "a"), ("warning", "TaskTimeout", "", 0, "")]
     assert found.issues[0].message == "at this bandwidth the node needs longer than nodeTimeout, which is 1m"
@@ -267,24 +282,24 @@ def test_times_that_are_too_short() -> None:
 def test_a_window_that_can_not_be_filled() -> None:
     """It is told where the nodes to do would fill it, and the bytes are known."""
     many = [machine(f"n{number:02}") for number in range(40)]
-    found = forecast(many, offer(), batchSize=40)
+    found = forecast(many, resolved_image(), batchSize=40)
     assert told(found) == [("warning", "Window", "", 0, "")]
     assert "keeps about 20 nodes pulling at once" in found.issues[0].message
-    assert not forecast(many, offer(), batchSize=20).issues
-    assert not forecast(many[:20], offer(), batchSize=40).issues
+    assert not forecast(many, resolved_image(), batchSize=20).issues
+    assert not forecast(many[:20], resolved_image(), batchSize=40).issues
     assert told(forecast(many, SILENT, batchSize=40)) == [("warning", "Unverified", GOOD, 40, "n00")]
 
 
 def test_errors_come_first() -> None:
     """Notes from elsewhere are warnings among the others."""
-    note = Issue("warning", "PullSecret", "it is not there")
+    note = Issue("warning", IssueKind.PULL_SECRET, "it is not there")
     found = forecast([machine("a")], GONE, notes=[note])
     assert told(found) == [("error", "NotFound", GOOD, 1, "a"), ("warning", "PullSecret", "", 0, "")]
 
 
 def test_every_kind_is_explained() -> None:
     """What is no class of failure is in the reference."""
-    assert not {failure.value for failure in FailureReason} & KINDS.keys()
+    assert not {failure.value for failure in FailureReason} & {kind.value for kind in IssueKind}
 
 
 def test_the_document() -> None:

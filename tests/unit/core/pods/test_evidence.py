@@ -10,9 +10,9 @@ from ips_flows.core.plan.plan import GroupPlan, PlannedNode
 from ips_flows.core.pods import evidence
 from ips_flows.core.pods.container_state import ENDED_CANCELLED, ENDED_SETTLED, ENDED_TIMEOUT, ended_note
 from ips_flows.core.pods.evidence import FailureTracker, awaits_pull_event
-from ips_flows.core.pods.pull_errors import classify
+from ips_flows.core.pods.pull_errors import classify, strip_runtime_frames
 from ips_flows.core.results.reasons import FailureReason, Result
-from ips_flows.core.results.results import ImageResult, strip_runtime_frames
+from ips_flows.core.results.results import ImageResult
 from tests.support.kube_objects import (
     DIGEST,
     GOOD,

@@ -372,8 +372,8 @@ def test_a_forbidden_target(
 
 def test_the_api_server_is_no_receiver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the address that the pod knows nor any that EndpointSlice kubernetes tells."""
-    means = DeliveryIO(resolve=lambda host, _port: {"api": ["192.0.2.7"], "six": ["2001:db8::7"]}[host])
-    monkeypatch.setattr(notify, "DELIVERY_IO", means)
+    io = DeliveryIO(resolve=lambda host, _port: {"api": ["192.0.2.7"], "six": ["2001:db8::7"]}[host])
+    monkeypatch.setattr(notify, "DELIVERY_IO", io)
     for name, address in (("kubernetes", "192.0.2.7"), ("kubernetes", "2001:db8::7")):
         slice_ = {
             "metadata": {"name": name},

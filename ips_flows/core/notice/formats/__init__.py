@@ -1,0 +1,19 @@
+"""Webhook formats, one module each. A unit test checks that every `WebhookFormat` has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ips_flows.core.notice.formats.cloudevents import CLOUDEVENTS
+from ips_flows.core.notice.formats.dingtalk import DINGTALK
+from ips_flows.core.notice.formats.format import Format
+from ips_flows.core.notice.formats.json import JSON
+from ips_flows.core.notice.formats.slack import SLACK
+from ips_flows.core.request.types import WebhookFormat
+
+FORMATS: Mapping[WebhookFormat, Format] = {
+    "json": JSON,
+    "cloudevents": CLOUDEVENTS,
+    "slack": SLACK,
+    "dingtalk": DINGTALK,
+}

@@ -1,0 +1,28 @@
+"""The time that a task takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ips_flows.core.forecast.duration import Bandwidth, max_fed_window, task_seconds
+
+
+def test_the_time_of_a_task() -> None:
+    """Nodes roll through the window, or wait at the barrier; the registry's own bandwidth is shared."""
+    pace = Bandwidth(10.0)
+    assert task_seconds(pace, [], 5, "rolling") == 0
+    assert task_seconds(pace, [[90]], 5, "rolling") == 10
+    assert task_seconds(pace, [[90, 90, 90]], 3, "rolling") == pytest.approx(10.2)
+    assert task_seconds(pace, [[90], [90]], 3, "rolling") == 20
+    rolling = task_seconds(pace, [[90, 0, 0, 0]], 2, "rolling")
+    assert rolling == 10
+    assert task_seconds(pace, [[90, 0, 90, 0]], 2, "batch") == 20
+    assert task_seconds(Bandwidth(10.0, 10.0), [[90, 90]], 2, "rolling") == pytest.approx(19.1)
+    assert task_seconds(Bandwidth(10.0, 100.0), [[90]], 2, "rolling") == 10
+
+
+def test_a_large_window_is_bound_by_the_controllers() -> None:
+    """Ten pods a second are made, so small pulls of many nodes take that long."""
+    assert task_seconds(Bandwidth(1e9), [[0] * 1000], 1000, "rolling") == pytest.approx(100.9)
+    assert max_fed_window(3.0) == 30
+    assert max_fed_window(0.01) == 1

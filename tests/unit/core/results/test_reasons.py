@@ -1,0 +1,26 @@
+"""Reasons have a meaning for the documents and words in every language of the page."""
+
+from __future__ import annotations
+
+import pytest
+
+from ips_flows.core.forecast.issues import IssueKind
+from ips_flows.core.results.reasons import DocumentedEnum, FailureReason, SkipReason
+from tests.support.paths import ROOT
+
+
+@pytest.mark.parametrize("words", [FailureReason, SkipReason, IssueKind])
+def test_every_reason_has_a_meaning(words: type[DocumentedEnum]) -> None:
+    """A word and its meaning, each once."""
+    assert all(one.meaning for one in words)
+    assert len({one.meaning for one in words}) == len(list(words)) == len(words.__members__)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_has_words_for_every_reason(language: str) -> None:
+    """A name for each reason, and what to do about each failure."""
+    (file,) = (ROOT / "ips_flows" / "server" / "web").rglob(f"{language}.js")
+    text = file.read_text(encoding="utf-8")
+    keys = [f"reason.{one}" for one in (*FailureReason, *SkipReason)]
+    keys += [f"advice.{one}" for one in FailureReason]
+    assert [key for key in keys if f'"{key}":' not in text] == []
