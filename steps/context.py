@@ -1,4 +1,4 @@
-"""What every step stands on: its arguments, its Workflow, and how it ends."""
+"""Context shared by all steps: arguments, the task's Workflow, log lines and exit codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from ips_flows.core.constants import ANNOTATION_VERDICT, UNTRACKED
-from ips_flows.core.errors import BadRequestError, ConflictError, IpsFlowError
+from ips_flows.core.errors import BadRequestError, IpsFlowError
 from ips_flows.core.escape import escape
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
@@ -22,12 +22,11 @@ from ips_flows.core.notice.notice import Webhook
 from ips_flows.core.request.model import PrewarmRequest, from_canonical, from_form
 from ips_flows.core.task.workflow_status import is_stopped, parameters_of
 from ips_flows.kube.client import Kube, workflows
+from ips_flows.kube.patch import retry_on_conflict
 
 # Everything above 1 makes Argo replace the pod without counting an attempt.
 EXIT_REPLACE_POD = 4
 EXIT_CRASHED = 70
-
-_AMEND_TRIES = 20
 
 
 class ReplacePodError(IpsFlowError):
@@ -55,36 +54,26 @@ class StepContext:
         return workflows(self.namespace, self.task)
 
     def workflow(self) -> Json:
-        """The task's Workflow; LostFootingError when another one has its name by now."""
+        """The task's Workflow; ReplacePodError when another one has its name by now."""
         workflow = self.kube.get(self.path)
         if workflow["metadata"]["uid"] != self.uid:
             raise ReplacePodError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
         return workflow
 
-    def mark(self, annotations: Mapping[str, str]) -> None:
+    def annotate(self, annotations: Mapping[str, str]) -> None:
         """Write annotations on the task's Workflow, and on no other that has its name by now."""
-        self.amend(lambda _workflow: annotations)
+        self.update_annotations(lambda _workflow: annotations)
 
-    def amend(self, change: Callable[[Json], Mapping[str, str] | None]) -> None:
-        """Write the annotations that `change` makes of the task's Workflow as it is; None leaves it."""
-        for last in (*[False] * _AMEND_TRIES, True):
-            workflow = self.workflow()
+    def update_annotations(self, change: Callable[[Json], Mapping[str, str] | None]) -> None:
+        """Write the annotations that `change` makes of the task's Workflow; None leaves it as it is."""
+
+        def patch(workflow: Json) -> Json | None:
             annotations = change(workflow)
             if annotations is None:
-                return
-            version = workflow["metadata"]["resourceVersion"]
-            metadata = {
-                "resourceVersion": version,
-                "annotations": dict(annotations),
-                "managedFields": UNTRACKED,
-            }
-            try:
-                self.kube.patch(self.path, {"metadata": metadata})
-            except ConflictError:  # Argo's controller wrote in between
-                if last:
-                    raise
-            else:
-                return
+                return None
+            return {"metadata": {"annotations": dict(annotations), "managedFields": UNTRACKED}}
+
+        retry_on_conflict(self.kube, self.path, self.workflow, patch)
 
 
 def is_over(workflow: Mapping[str, Any]) -> bool:

@@ -57,7 +57,7 @@ def run(context: StepContext, _arguments: Sequence[str]) -> int:
             summary, ended = plan.summary, _end(context, request, plan)
     except (BadRequestError, NewerFormatError, NotInstalledError, PlanError) as error:
         say_error(error)
-        context.mark({ANNOTATION_ERROR: error.message})
+        context.annotate({ANNOTATION_ERROR: error.message})
         return EXIT_NO_PLAN
     _write_outputs(request, summary, ended=ended)
     report_progress(summary.warm, summary.eligible)
@@ -83,7 +83,7 @@ def _plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
     summary = plan.summary.model_copy(update={"priority": priority})  # the one in force
     webhook = Webhook.of_request(request)  # a task of the form has it in no annotation yet
     told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
-    context.mark({ANNOTATION_PLAN: summary.to_json(), **told})
+    context.annotate({ANNOTATION_PLAN: summary.to_json(), **told})
     return replace(plan, summary=summary)
 
 
@@ -92,7 +92,7 @@ def _end(context: StepContext, request: PrewarmRequest, plan: Plan) -> bool:
     if plan.summary.to_do or Webhook.of_request(request):
         return False
     write_verdict(context, [plan.known])
-    context.mark({ANNOTATION_CLEANED: clock.stamp(clock.now())})
+    context.annotate({ANNOTATION_CLEANED: clock.stamp(clock.now())})
     return True
 
 

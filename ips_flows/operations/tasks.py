@@ -28,7 +28,7 @@ from ips_flows.core.task import queue as turns
 from ips_flows.core.task import task, workflow_status
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube, core, jobs, workflows
-from ips_flows.kube.patch import AMEND_TRIES, retry_on_conflict
+from ips_flows.kube.patch import MAX_TRIES, retry_on_conflict
 
 T = TypeVar("T")
 
@@ -192,7 +192,7 @@ def amend_task(
 ) -> Task:
     """Change a task by the merge patch that `change` makes of its Workflow and of what that says; None leaves it.
 
-    ConflictError says what it was `doing`. See `amended`.
+    ConflictError says what it was `doing`. See `retry_on_conflict`.
     """
     found = retry_on_conflict(
         kube,
@@ -200,7 +200,7 @@ def amend_task(
         lambda: workflow(kube, namespace, name),
         lambda found: change(found, task.read_task(found)),
         missing=not_found(namespace, name),
-        conflict=f"task {name} changed {AMEND_TRIES} times while {doing}",
+        conflict=f"task {name} changed {MAX_TRIES} times while {doing}",
     )
     return task.read_task(found)
 

@@ -32,7 +32,7 @@ class Attempt:
     def read(cls, context: StepContext, wave: str, number: int) -> Self:
         """Read the plan of `wave`, and the index of the attempt, which is written down where there is none.
 
-        Raises LostFootingError when either belongs to another task, NotFoundError when there is no plan.
+        Raises ReplacePodError when either belongs to another task, NotFoundError when there is no plan.
         """
         group = int(wave.removeprefix("wave-")) - 1
         plan_map = _own_map(context, group_name(context.task, context.uid, group))

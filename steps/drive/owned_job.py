@@ -55,7 +55,7 @@ class OwnedJob:
         """Create the attempt's Job, or adopt it: then its epoch is ours, and so are the pods still gated.
 
         Past the deadline none is created, but one that is there is adopted, so that its end is recorded.
-        Raises LostFootingError when the Job is another task's, or another driver takes it at the same time.
+        Raises ReplacePodError when the Job is another task's, or another driver takes it at the same time.
         """
         attempt = self._attempt
         if attempt.seconds_left() <= 0:
@@ -88,7 +88,7 @@ class OwnedJob:
         return True
 
     def verify_holder(self) -> Json:
-        """The Job as it is now; LostFootingError when another driver holds it, NotFoundError when it is gone.
+        """The Job as it is now; ReplacePodError when another driver holds it, NotFoundError when it is gone.
 
         Whoever ends or deletes pods asks this after it has read them.
         """
@@ -153,7 +153,7 @@ class OwnedJob:
     def ungate(self, pods: Sequence[tuple[Json, str]]) -> Iterator[Json]:
         """Ungate pods side by side, each pinned to its node; the pods as they are then, without those that are gone.
 
-        LostFootingError when one was taken over. An error comes after all that were let go.
+        ReplacePodError when one was taken over. An error comes after all that were let go.
         """
         futures = [self._hands.submit(self._patch_gated, pod, ungate_patch(pod, node)) for pod, node in pods]
         wait(futures)

@@ -92,7 +92,7 @@ def _stages(context: StepContext) -> int:
         annotations[ANNOTATION_VERDICT] = verdict.to_json()
     if ANNOTATION_CLEANED not in annotations:
         _clean(context, "plan", "index")
-        context.mark({ANNOTATION_CLEANED: clock.stamp(clock.now())})
+        context.annotate({ANNOTATION_CLEANED: clock.stamp(clock.now())})
     if is_open(annotations, clock.now()):
         notify.send_notice(context)
     return 0

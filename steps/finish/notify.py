@@ -255,7 +255,7 @@ def _record(context: StepContext, made: Notice) -> None:
         there = notice.recorded_notice(objects.annotations(workflow))
         return None if there is not None and there.final else {ANNOTATION_NOTICE: made.to_json()}
 
-    context.amend(mark)
+    context.update_annotations(mark)
 
 
 def _persistently(write: Callable[[], None]) -> None:
