@@ -20,9 +20,11 @@ from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.notice import Webhook
 from ips_flows.core.request.model import PrewarmRequest, from_canonical, from_form
+from ips_flows.core.results.results import Chunk
 from ips_flows.core.task.workflow_status import is_stopped, parameters_of
 from ips_flows.kube.client import Kube, workflows
 from ips_flows.kube.patch import retry_on_conflict
+from ips_flows.operations.results import stored_chunks
 
 # Everything above 1 makes Argo replace the pod without counting an attempt.
 EXIT_REPLACE_POD = 4
@@ -59,6 +61,10 @@ class StepContext:
         if workflow["metadata"]["uid"] != self.uid:
             raise ReplacePodError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
         return workflow
+
+    def stored_chunks(self) -> list[Chunk]:
+        """The results of the task that are stored so far."""
+        return stored_chunks(self.kube, self.namespace, self.uid)
 
     def annotate(self, annotations: Mapping[str, str]) -> None:
         """Write annotations on the task's Workflow, and on no other that has its name by now."""

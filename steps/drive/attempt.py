@@ -14,7 +14,6 @@ from ips_flows.core.plan.plan import GroupPlan, PlannedNode
 from ips_flows.core.pods.pull_job import config_map, index_data, read_index, task_labels
 from ips_flows.kube.client import core
 from steps.context import ReplacePodError, StepContext
-from steps.drive.evidence_reader import stored_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def _still_to_do(context: StepContext, plan: GroupPlan, number: int) -> list[str
     """The nodes of a group that no earlier attempt brought to a good end."""
     done = {
         name
-        for chunk in stored_chunks(context)
+        for chunk in context.stored_chunks()
         if chunk.group == plan.group and chunk.attempt < number
         for name, node in chunk.nodes.items()
         if node.ok

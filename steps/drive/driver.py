@@ -22,7 +22,6 @@ from ips_flows.core.results.verdict import loss_violation
 from ips_flows.core.task.workflow_status import is_stopped
 from steps.context import EXIT_REPLACE_POD, ReplacePodError, StepContext, is_over, say
 from steps.drive.attempt import Attempt
-from steps.drive.evidence_reader import stored_chunks
 from steps.drive.owned_job import OwnedJob
 from steps.drive.pod_cache import PodCache
 from steps.drive.pod_events import PodEvents
@@ -272,7 +271,7 @@ class Driver:
             say(f"{left} of {self._plan.max_retries} retries left")
             return True
         group = self._plan.group
-        chunks = [one for one in stored_chunks(self._context) if FILTER_GROUP < one.group <= group]
+        chunks = [one for one in self._context.stored_chunks() if FILTER_GROUP < one.group <= group]
         waves: dict[int, set[str]] = {}
         for chunk in chunks:
             waves.setdefault(chunk.group, set()).update(chunk.nodes)

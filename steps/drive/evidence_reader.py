@@ -1,4 +1,4 @@
-"""Gathers the evidence for a pod from the API: its events, its node; and the results stored so far."""
+"""Gathers the evidence for a pod from the API: its events and its node."""
 
 from __future__ import annotations
 
@@ -8,27 +8,18 @@ from functools import partial
 from typing import Any
 
 from ips_flows.core import clock
-from ips_flows.core.constants import LABEL_KIND, LABEL_WORKFLOW_UID
 from ips_flows.core.errors import NotFoundError
 from ips_flows.core.k8s.objects import Json, condition
 from ips_flows.core.plan.node import Node, is_ready, read_node
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
 from ips_flows.core.pods.evidence import awaits_pull_event, image_results
-from ips_flows.core.results.results import Chunk, ImageResult
-from ips_flows.core.results.stored_results import decode
+from ips_flows.core.results.results import ImageResult
 from ips_flows.kube.client import core
 from steps.context import StepContext
 from steps.drive.pod_events import PodEvents
 
 _WORD_SECONDS = 3.0  # how long the kubelet's word on an image is awaited after its pod has ended
 _SILENT_SECONDS = 30.0
-
-
-def stored_chunks(context: StepContext) -> list[Chunk]:
-    """The results of a task that are stored so far."""
-    labels = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND}=results"
-    path = core(context.namespace, "configmaps")
-    return [decode(entry["binaryData"]) for entry in context.kube.list(path, labels=labels)]
 
 
 class EvidenceReader:

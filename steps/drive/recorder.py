@@ -13,7 +13,6 @@ from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, fold,
 from ips_flows.core.results.stored_results import split
 from steps.context import report_progress, say
 from steps.drive.attempt import Attempt
-from steps.drive.evidence_reader import stored_chunks
 from steps.drive.owned_job import OwnedJob
 
 _PERSIST_SECONDS = 30.0
@@ -45,7 +44,7 @@ class ResultRecorder:
         """What a previous life recorded is not done again."""
         group, number = self._attempt.plan.group, self._attempt.number
         index = {node.name: place for place, node in enumerate(self._attempt.nodes)}
-        stored = [chunk for chunk in stored_chunks(self._attempt.context) if chunk.group == group]
+        stored = [chunk for chunk in self._attempt.context.stored_chunks() if chunk.group == group]
         for chunk in stored:
             if chunk.attempt == number:
                 self._chunks += 1

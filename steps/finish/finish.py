@@ -34,7 +34,7 @@ from ips_flows.core.results.stored_results import split
 from ips_flows.core.task.workflow_status import is_stopped
 from ips_flows.kube.client import core, jobs
 from steps.context import ReplacePodError, StepContext, say
-from steps.drive.evidence_reader import EvidenceReader, stored_chunks
+from steps.drive.evidence_reader import EvidenceReader
 from steps.finish import notify
 from steps.verdict import write_verdict
 
@@ -128,7 +128,7 @@ class _Gathered:
 def _gather(context: StepContext, workflow: Json) -> _Gathered:
     """All results: those stored, those of pods that nobody recorded, and the nodes never reached."""
     groups = _groups(context)
-    chunks = stored_chunks(context)
+    chunks = context.stored_chunks()
     fresh = _unrecorded(context, groups, chunks, stopped=is_stopped(workflow))
     folded = fold([*chunks, *fresh])
     at = clock.stamp(clock.now())
@@ -145,7 +145,7 @@ def _gather(context: StepContext, workflow: Json) -> _Gathered:
         while not _store(context, next(numbers), piece):
             pass
     waves = [[node.name for node in plan.nodes] for _, plan in sorted(groups.items())]
-    return _Gathered(stored_chunks(context), waves)
+    return _Gathered(context.stored_chunks(), waves)
 
 
 def _store(context: StepContext, number: int, piece: Chunk) -> bool:

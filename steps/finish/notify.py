@@ -52,7 +52,6 @@ from ips_flows.core.task.as_json import task_json
 from ips_flows.kube.client import core
 from ips_flows.webhook.delivery import BUDGET_SECONDS, Delivery, DeliveryIO, Message, deliver, resolve_host
 from steps.context import StepContext, say, webhook_of
-from steps.drive.evidence_reader import stored_chunks
 
 DELIVERY_IO = DeliveryIO()  # how deliveries reach the world
 _RECORD_SECONDS = 120.0
@@ -80,7 +79,7 @@ def send_notice(context: StepContext) -> None:
     if not notice.is_open(annotations, clock.now()) or webhook is None:
         return
     verdict = Verdict.from_json(annotations[ANNOTATION_VERDICT])
-    chunks = stored_chunks(context)
+    chunks = context.stored_chunks()
     seen = task.read_task(workflow, results=fold(chunks), attempts=recorded_attempts(chunks))
     event = Event(
         verdict.event_id,

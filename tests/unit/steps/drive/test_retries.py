@@ -23,7 +23,6 @@ from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.core.task.as_json import task_json
 from ips_flows.operations import tasks
 from steps.drive import recorder
-from steps.drive.evidence_reader import stored_chunks
 from tests.fakes.kubelets import Cluster, Play
 from tests.support.kube_objects import GOOD, OTHER
 from tests.support.step_harness import TASK, Stage
@@ -138,7 +137,7 @@ def test_results_say_when_their_attempt_began(stage: Stage) -> None:
     stage.planned(GOOD, nodes=["n1"])
     with Cluster(stage.server, ["n1"]):
         assert stage.drive() == 0
-    (chunk,) = stored_chunks(stage.context)
+    (chunk,) = stage.context.stored_chunks()
     job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))
     assert chunk.started == job["metadata"]["creationTimestamp"] == progress(stage).started
 
