@@ -16,7 +16,8 @@ from ips_flows.core.pods.container_state import (
     end_reason,
     is_terminal,
 )
-from ips_flows.core.pods.evidence import FailureTracker, shows_image
+from ips_flows.core.pods.evidence import shows_image
+from ips_flows.core.pods.failure_tracker import FailureTracker
 from ips_flows.core.pods.pull_job import completion_index, is_gated
 from ips_flows.core.results.reasons import FailureReason, Result
 from ips_flows.core.results.results import ImageResult
@@ -147,7 +148,7 @@ class PodTracker:
         elif not pod["spec"].get("nodeName"):
             if at - self._memory.ungated_at[index] >= _UNBOUND_SECONDS:
                 self._job.mark_failed(pod, FailureReason.UNSCHEDULABLE, _unschedulable_message(pod))
-        elif self._memory.failures.settled(pod, at, lambda: self._events.for_pod(pod["metadata"]["uid"])):
+        elif self._memory.failures.is_final(pod, at, lambda: self._events.for_pod(pod["metadata"]["uid"])):
             self._job.set_deadline(pod, ENDED_SETTLED)
         elif self._age(index, pod, at) > self._attempt.plan.node_timeout:
             self._job.set_deadline(pod, ENDED_TIMEOUT)

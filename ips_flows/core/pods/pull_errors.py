@@ -1,10 +1,11 @@
-"""What kept an image from a node, by the words of containerd, CRI-O and registries."""
+"""Classifies pull errors by the messages of containerd, CRI-O and registries."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from ips_flows.core.images.reference import Reference
 from ips_flows.core.results.reasons import FailureReason
 
 # Nothing but a change outside the cluster can mend these.
@@ -57,10 +58,16 @@ _CLASSES: Sequence[tuple[FailureReason, re.Pattern[str]]] = [
 
 
 def classify(message: str, *names: str) -> FailureReason:
-    """The class of a pull error, by the texts of containerd, CRI-O and registries.
+    """The class of a pull error.
 
-    `names` are those of images, which have no say in it: an image may be called `forbidden:401`.
+    `names` are the spellings of images; they are left out, since an image may be called `forbidden:401`.
     """
     for name in names:
         message = message.replace(name, "")
     return next((failure for failure, pattern in _CLASSES if pattern.search(message)), FailureReason.UNKNOWN)
+
+
+def error_spellings(reference: Reference) -> tuple[str, ...]:
+    """The spellings of an image in error messages: its references and its URLs in the registry, longest first."""
+    manifest = f"{reference.repository}/manifests/{reference.digest or reference.tag or 'latest'}"
+    return (reference.canonical, reference.text, manifest, f"{reference.registry}/{reference.repository}")

@@ -23,8 +23,7 @@ from ips_flows.core.constants import (
 from ips_flows.core.k8s.objects import Json, owner_reference
 from ips_flows.core.plan.plan import GroupPlan, PlannedImage
 from ips_flows.core.plan.window import job_parallelism
-from ips_flows.core.pods.container_state import ended_note
-from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name
+from ips_flows.core.pods.container_state import WORKER_CONTAINER, container_name, ended_note
 from ips_flows.core.results.results import Chunk
 from ips_flows.core.results.stored_results import encode, pack, unpack
 
