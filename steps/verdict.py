@@ -26,7 +26,11 @@ _PATIENCE_SECONDS = 120.0
 
 
 def write_verdict(
-    context: StepContext, chunks: Sequence[Chunk], waves: Sequence[Collection[str]] = ()
+    context: StepContext,
+    chunks: Sequence[Chunk],
+    waves: Sequence[Collection[str]] = (),
+    *,
+    patience: float = _PATIENCE_SECONDS,
 ) -> Verdict:
     """Judge a task by its results, `waves` being the nodes of each; a verdict that is there already stands.
 
@@ -34,7 +38,7 @@ def write_verdict(
     """
     results = fold(chunks)
     attempts = recorded_attempts(chunks)
-    end = time.monotonic() + _PATIENCE_SECONDS
+    end = time.monotonic() + patience
     while True:
         workflow = context.workflow()
         annotations = objects.annotations(workflow)

@@ -15,7 +15,7 @@ from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.plan.window import WindowState, breaker_open, job_parallelism, parse_window, ungatable
 from ips_flows.core.pods.container_state import ENDED_CANCELLED, ENDED_TIMEOUT, is_terminal
-from ips_flows.core.pods.pull_job import POD_SLACK_SECONDS, completion_index
+from ips_flows.core.pods.pull_job import completion_index
 from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.results import FILTER_GROUP, ImageResult, fold
 from ips_flows.core.results.verdict import loss_violation
@@ -28,9 +28,8 @@ from steps.drive.pod_events import PodEvents
 from steps.drive.pod_tracker import PodTracker, is_pulling
 from steps.drive.recorder import ResultRecorder
 from steps.drive.throttle import Throttle
+from steps.drive.timings import DriverTimings
 
-_IDLE_SECONDS = 2.0  # how long a pass may be awaited when nothing changes
-_PATIENCE_SECONDS = 120.0  # without an answer of the API, then another pod may try
 _TOO_MANY_REQUESTS = 429  # an answer: another pod would fare no better
 
 
@@ -66,19 +65,22 @@ class _Sigterm:
 class Driver:
     """One life of the driver of one attempt: look, decide by the window, let nodes go, wait."""
 
-    def __init__(self, attempt: Attempt, workflow: Mapping[str, Any], sigterm: _Sigterm) -> None:
+    def __init__(
+        self, attempt: Attempt, workflow: Mapping[str, Any], sigterm: _Sigterm, timings: DriverTimings
+    ) -> None:
         self._context = attempt.context
         self._attempt = attempt
         self._plan = attempt.plan
         self._sigterm = sigterm
+        self._timings = timings
         self._window = self._wanted_window(workflow)
         self._barrier: int | None = None
-        self._job = OwnedJob(attempt)
-        self._recorder = ResultRecorder(attempt, self._job)
-        self._pods = PodCache(attempt)
-        self._events = PodEvents(attempt.context, f"{attempt.name}-")
-        self._tracker = PodTracker(attempt, self._job, self._recorder, self._events)
-        self._throttle = Throttle()
+        self._job = OwnedJob(attempt, timings)
+        self._recorder = ResultRecorder(attempt, self._job, timings)
+        self._pods = PodCache(attempt, timings)
+        self._events = PodEvents(attempt.context, f"{attempt.name}-", timings)
+        self._tracker = PodTracker(attempt, self._job, self._recorder, self._events, timings)
+        self._throttle = Throttle(timings)
         self._earlier: list[OwnedJob] = []
         self._earlier_until = 0.0
 
@@ -105,7 +107,7 @@ class Driver:
             except (UnavailableError, GoneError) as error:
                 at = time.monotonic()
                 silent_since = None if error.status == _TOO_MANY_REQUESTS else silent_since or at
-                if silent_since is not None and at - silent_since > _PATIENCE_SECONDS:
+                if silent_since is not None and at - silent_since > self._timings.patience:
                     raise
                 pause = self._throttle.failed(error)
                 say(f"the API does not answer, trying again in {pause:g} s: {error.message}")
@@ -143,8 +145,12 @@ class Driver:
 
     def _fence_earlier(self) -> None:
         """An attempt all of whose drivers were lost may have left pods that pull, and others at the gate."""
-        self._earlier = [job for job in map(OwnedJob, self._attempt.earlier) if job.adopt_if_exists()]
-        self._earlier_until = time.monotonic() + self._plan.node_timeout + POD_SLACK_SECONDS
+        self._earlier = [
+            job
+            for job in (OwnedJob(one, self._timings) for one in self._attempt.earlier)
+            if job.adopt_if_exists()
+        ]
+        self._earlier_until = time.monotonic() + self._plan.node_timeout + self._timings.earlier_slack
 
     def _pulling_earlier(self) -> int:
         """How many pods of earlier attempts still pull: they fill the window for as long as a pod may live."""
@@ -235,7 +241,7 @@ class Driver:
         rest = self._throttle.rest
         with self._sigterm.ends_wait():
             time.sleep(rest)
-            self._pods.wait_for_change(rest if self._tracker.awaited else _IDLE_SECONDS)
+            self._pods.wait_for_change(rest if self._tracker.awaited else self._timings.idle)
 
     def _back_off(self, seconds: float) -> None:
         """Pause before the API is asked again; SIGTERM ends it, and is seen by the loop."""
@@ -286,7 +292,7 @@ class Driver:
         return bool(why)
 
 
-def run(context: StepContext, arguments: Sequence[str]) -> int:
+def run(context: StepContext, arguments: Sequence[str], timings: DriverTimings | None = None) -> int:
     """Drive `wave` in attempt number `attempt`."""
     wave, attempt = arguments
     sigterm = _Sigterm()
@@ -294,4 +300,5 @@ def run(context: StepContext, arguments: Sequence[str]) -> int:
     if is_over(workflow):
         say("the task was stopped")
         return 1
-    return Driver(Attempt.read(context, wave, int(attempt)), workflow, sigterm).run()
+    found = Attempt.read(context, wave, int(attempt))
+    return Driver(found, workflow, sigterm, timings or DriverTimings()).run()

@@ -17,17 +17,16 @@ from ips_flows.core.results.results import ImageResult
 from ips_flows.kube.client import core
 from steps.context import StepContext
 from steps.drive.pod_events import PodEvents
-
-_WORD_SECONDS = 3.0  # how long the kubelet's word on an image is awaited after its pod has ended
-_SILENT_SECONDS = 30.0
+from steps.drive.timings import DriverTimings
 
 
 class EvidenceReader:
     """Judges the pods of one group."""
 
-    def __init__(self, context: StepContext, plan: GroupPlan) -> None:
+    def __init__(self, context: StepContext, plan: GroupPlan, timings: DriverTimings | None = None) -> None:
         self._context = context
         self._plan = plan
+        self._timings = timings or DriverTimings()
         self._ended: dict[str, float] = {}
 
     def results(
@@ -37,7 +36,7 @@ class EvidenceReader:
         uid = pod["metadata"]["uid"]
         events = pod_events.for_pod(uid)
         if awaits_pull_event(self._plan, pod, events):
-            due = self._ended.setdefault(uid, time.monotonic()) + _WORD_SECONDS
+            due = self._ended.setdefault(uid, time.monotonic()) + self._timings.pull_event
             if time.monotonic() < due or not pod_events.relist(due):
                 return None
             events = pod_events.for_pod(uid)
@@ -61,7 +60,7 @@ class EvidenceReader:
         if is_ready(node):
             return ""
         since = _not_ready_since(node)
-        if since is not None and since < _SILENT_SECONDS:
+        if since is not None and since < self._timings.not_ready:
             return ""
         return f"node {name} is not ready: its kubelet is silent"
 

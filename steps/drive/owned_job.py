@@ -33,15 +33,15 @@ from ips_flows.kube.client import PatchKind, jobs
 from steps.context import ReplacePodError, say
 from steps.drive.attempt import Attempt
 from steps.drive.throttle import MAX_CONCURRENT
-
-_NET_SECONDS = 10  # how much longer the Job lives: a net that must not forestall our own end
+from steps.drive.timings import DriverTimings
 
 
 class OwnedJob:
     """The Job of an attempt, as the driver in this pod holds it. `started` is when it was made, RFC 3339."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, timings: DriverTimings) -> None:
         self._attempt = attempt
+        self._timings = timings
         self._kube = attempt.context.kube
         self._path = jobs(attempt.context.namespace, attempt.name)
         self._hands = ThreadPoolExecutor(2 * MAX_CONCURRENT)
@@ -67,7 +67,7 @@ class OwnedJob:
             labels=attempt.job_labels,
             owner=attempt.owner,
             nodes=len(attempt.nodes),
-            seconds_left=int(attempt.seconds_left()) + _NET_SECONDS,
+            seconds_left=int(attempt.seconds_left()) + self._timings.job_slack,
             holder=self._me,
             window=window,
         )

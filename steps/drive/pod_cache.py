@@ -13,10 +13,9 @@ from ips_flows.core.pods.trim import POD, trim
 from ips_flows.kube.list_watch import Event, Informer, ListWatch, Replaced, Updated, WatchError
 from steps.context import ReplacePodError, say
 from steps.drive.attempt import Attempt
+from steps.drive.timings import DriverTimings
 
-_RELIST_SECONDS = 30.0
 _PAGE = 100  # pods at a time, as they may be large before they are lean
-_LIST_SECONDS = 30.0  # how long the first list is awaited
 
 
 class PodCache:
@@ -27,8 +26,9 @@ class PodCache:
     of one resource.
     """
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, timings: DriverTimings) -> None:
         self._attempt = attempt
+        self._timings = timings
         self._informer = Informer(attempt.context.kube)
         self._pods: dict[str, Json] = {}
         self._listed = False
@@ -38,7 +38,7 @@ class PodCache:
         source = ListWatch(
             self._attempt.path("pods"),
             labels=self._attempt.pods,
-            relist_seconds=_RELIST_SECONDS,
+            relist_seconds=self._timings.pods_relist,
             page=_PAGE,
             extract=partial(trim, shape=POD),
             stored=False,
@@ -51,7 +51,7 @@ class PodCache:
 
     def list(self) -> list[Json]:
         """The pods as far as they have been told of; UnavailableError where there is no list of them."""
-        end = time.monotonic() + _LIST_SECONDS
+        end = time.monotonic() + self._timings.pods_first_list
         while self._hear(0.0 if self._listed else end - time.monotonic()):
             pass
         if not self._listed:

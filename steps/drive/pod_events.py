@@ -16,15 +16,16 @@ from ips_flows.core.pods.trim import EVENT, trim
 from ips_flows.kube.client import core
 from ips_flows.kube.list_watch import Informer, ListWatch, Replaced, Updated
 from steps.context import StepContext
+from steps.drive.timings import DriverTimings
 
 _BY_KUBELETS = "involvedObject.kind=Pod,source=kubelet"
-_ASK_SECONDS = 3.0
 
 
 class PodEvents:
     """The events of the pods whose names begin with `prefix`, while it is open."""
 
-    def __init__(self, context: StepContext, prefix: str) -> None:
+    def __init__(self, context: StepContext, prefix: str, timings: DriverTimings) -> None:
+        self._timings = timings
         self._prefix = prefix
         self._path = core(context.namespace, "events")
         self._kube = context.kube
@@ -48,7 +49,7 @@ class PodEvents:
         if self._listed >= after:
             return True
         at = time.monotonic()
-        if at - self._listed < _ASK_SECONDS:
+        if at - self._listed < self._timings.events_relist:
             return False
         for event in filter(None, map(self._own, self._kube.list(self._path, fields=_BY_KUBELETS))):
             self._keep(event)

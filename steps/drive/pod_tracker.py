@@ -26,10 +26,8 @@ from steps.drive.evidence_reader import EvidenceReader
 from steps.drive.owned_job import OwnedJob
 from steps.drive.pod_events import PodEvents
 from steps.drive.recorder import ResultRecorder
+from steps.drive.timings import DriverTimings
 
-_UNBOUND_SECONDS = 60.0
-_NODE_CHECK_SECONDS = 15.0
-_END_SECONDS = 5.0  # how long a kubelet may take to end a pod that was told to
 _HANGS = {
     ENDED_SETTLED: "nothing more could come of it",
     ENDED_TIMEOUT: "the node's time was up, and a pull still hangs",
@@ -50,11 +48,19 @@ class _Memory:
 class PodTracker:
     """Looks at the pods of one attempt, pass by pass."""
 
-    def __init__(self, attempt: Attempt, job: OwnedJob, recorder: ResultRecorder, events: PodEvents) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        job: OwnedJob,
+        recorder: ResultRecorder,
+        events: PodEvents,
+        timings: DriverTimings,
+    ) -> None:
         self._attempt = attempt
         self._job = job
+        self._timings = timings
         self._recorder = recorder
-        self._reader = EvidenceReader(attempt.context, attempt.plan)
+        self._reader = EvidenceReader(attempt.context, attempt.plan, timings)
         self._events = events
         self._memory = _Memory()
         self._awaited: dict[int, Json] = {}  # pods that had ended at the last look and have no result yet
@@ -143,16 +149,16 @@ class PodTracker:
         why = end_reason(pod)
         if why:
             # A kubelet never breaks off a pull: while one hangs, it does not even see the pod's deadline.
-            if at - self._memory.told_to_end.setdefault(index, at) >= _END_SECONDS:
+            if at - self._memory.told_to_end.setdefault(index, at) >= self._timings.pod_end:
                 self._job.mark_failed(pod, "DeadlineExceeded", _HANGS[why])
         elif not pod["spec"].get("nodeName"):
-            if at - self._memory.ungated_at[index] >= _UNBOUND_SECONDS:
+            if at - self._memory.ungated_at[index] >= self._timings.unbound:
                 self._job.mark_failed(pod, FailureReason.UNSCHEDULABLE, _unschedulable_message(pod))
         elif self._memory.failures.is_final(pod, at, lambda: self._events.for_pod(pod["metadata"]["uid"])):
             self._job.set_deadline(pod, ENDED_SETTLED)
         elif self._age(index, pod, at) > self._attempt.plan.node_timeout:
             self._job.set_deadline(pod, ENDED_TIMEOUT)
-        elif at - self._memory.node_checked.setdefault(index, at) >= _NODE_CHECK_SECONDS:
+        elif at - self._memory.node_checked.setdefault(index, at) >= self._timings.node_check:
             self._check_node(index, pod, at)
 
     def _check_node(self, index: int, pod: Json, at: float) -> None:

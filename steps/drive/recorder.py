@@ -14,18 +14,18 @@ from ips_flows.core.results.stored_results import split
 from steps.context import report_progress, say
 from steps.drive.attempt import Attempt
 from steps.drive.owned_job import OwnedJob
+from steps.drive.timings import DriverTimings
 
-_PERSIST_SECONDS = 30.0
-_PROGRESS_SECONDS = 2.0
 _FAILURES_SHOWN = 10
 
 
 class ResultRecorder:
     """What is known of an attempt's nodes, by index. It begins with what a previous life stored."""
 
-    def __init__(self, attempt: Attempt, job: OwnedJob) -> None:
+    def __init__(self, attempt: Attempt, job: OwnedJob, timings: DriverTimings) -> None:
         self._attempt = attempt
         self._job = job
+        self._timings = timings
         self._results: dict[int, NodeResult] = {}
         # Counted as they come in: each pass asks, and there may be thousands of nodes with tens of images.
         self.failed = 0  # nodes that lack an image
@@ -122,12 +122,12 @@ class ResultRecorder:
         return index in self._persisted
 
     def persist_when_due(self) -> None:
-        """Store what is new, at most every 30 s."""
-        if time.monotonic() - self._persisted_at >= _PERSIST_SECONDS:
+        """Store new results, unless that was done a moment ago."""
+        if time.monotonic() - self._persisted_at >= self._timings.persist:
             self.persist()
 
     def persist(self) -> None:
-        """Store what is new."""
+        """Store new results."""
         self._persisted_at = time.monotonic()
         fresh = set(self._results) - self._persisted
         if not fresh:
@@ -147,9 +147,9 @@ class ResultRecorder:
         self._persisted |= fresh
 
     def report(self, *, pulling: int, window: int) -> None:
-        """Tell the Job's annotation and Argo how far it is; at most every 2 s while nodes are left."""
+        """Write the progress to the Job's annotation and to Argo; not in every pass while nodes are left."""
         at = time.monotonic()
-        if at - self._progress_at < _PROGRESS_SECONDS and not self.complete:
+        if at - self._progress_at < self._timings.progress and not self.complete:
             return
         progress = GroupProgress(
             group=self._attempt.plan.group,

@@ -9,17 +9,15 @@ from ips_flows.core.errors import GoneError, UnavailableError
 from ips_flows.kube.client import core, jobs
 from steps.context import StepContext, say
 
-_CLEAN_SECONDS = 30.0
 
-
-def delete_objects(context: StepContext, *kinds: str) -> None:
-    """Delete the task's Jobs, then its ConfigMaps of these kinds.
+def delete_objects(context: StepContext, *kinds: str, seconds: float) -> None:
+    """Delete the task's Jobs, wait for that at most `seconds`, then delete its ConfigMaps of these kinds.
 
     In this order the garbage collector deletes a Job that a late driver still creates: its owner is gone.
     """
     path = jobs(context.namespace)
     labels = f"{LABEL_WORKFLOW_UID}={context.uid}"
-    end = time.monotonic() + _CLEAN_SECONDS
+    end = time.monotonic() + seconds
     while True:
         page = context.kube.get(path, labelSelector=labels)
         if not page["items"]:

@@ -20,39 +20,36 @@ from steps.context import ReplacePodError, StepContext, say
 from steps.finish import notify
 from steps.finish.cleanup import delete_objects
 from steps.finish.gather import complete_results
+from steps.finish.timings import FinishTimings
 from steps.verdict import write_verdict
 
-_DRIVERS_SECONDS = 40.0
-_PATIENCE_SECONDS = 120.0
-_REFUSED_SECONDS = 15.0  # an API server that has just started knows no rights yet
-_RETRY_SECONDS = 2.0
 
-
-def run(context: StepContext, _arguments: Sequence[str]) -> int:
+def run(context: StepContext, _arguments: Sequence[str], timings: FinishTimings | None = None) -> int:
     """Finish the task; try again for a while when the API fails, since Argo does not retry an exit handler."""
+    timings = timings or FinishTimings()
     since: float | None = None
     while True:
         try:
-            return _finish(context)
+            return _finish(context, timings)
         except (UnavailableError, GoneError, ForbiddenError) as error:
             at = time.monotonic()
             since = since or at
-            if at - since > (_REFUSED_SECONDS if isinstance(error, ForbiddenError) else _PATIENCE_SECONDS):
+            if at - since > (timings.refused if isinstance(error, ForbiddenError) else timings.patience):
                 raise
             say(f"the API does not answer, trying again: {error.message}")
-            time.sleep(_RETRY_SECONDS)
+            time.sleep(timings.retry)
 
 
-def _finish(context: StepContext) -> int:
+def _finish(context: StepContext, timings: FinishTimings) -> int:
     """Finish a task. Without its Workflow there is no verdict to write, only a clean-up and a notice."""
     try:
-        return _stages(context)
+        return _stages(context, timings)
     except (NotFoundError, ReplacePodError):
         if not _is_deleted(context):
             raise
     say("the Workflow was deleted: deleting what is left of it")
-    delete_objects(context, "plan", "index", "results")
-    notify.send_notice_of_deleted(context)
+    delete_objects(context, "plan", "index", "results", seconds=timings.cleanup)
+    notify.send_notice_of_deleted(context, timings)
     return 0
 
 
@@ -64,28 +61,28 @@ def _is_deleted(context: StepContext) -> bool:
     return False
 
 
-def _stages(context: StepContext) -> int:
+def _stages(context: StepContext, timings: FinishTimings) -> int:
     """Run the stages that have left no mark yet, so that finish can be run again at any time."""
     workflow = context.workflow()
     annotations = dict(objects.annotations(workflow))
     if ANNOTATION_VERDICT not in annotations:
-        _await_drivers(context)
+        _await_drivers(context, timings.drivers)
         results = complete_results(context, stopped=is_stopped(workflow))
-        verdict = write_verdict(context, results.chunks, results.waves)
+        verdict = write_verdict(context, results.chunks, results.waves, patience=timings.verdict)
         annotations[ANNOTATION_VERDICT] = verdict.to_json()
     if ANNOTATION_CLEANED not in annotations:
-        delete_objects(context, "plan", "index")
+        delete_objects(context, "plan", "index", seconds=timings.cleanup)
         context.annotate({ANNOTATION_CLEANED: clock.stamp(clock.now())})
     if is_open(annotations, clock.now()):
-        notify.send_notice(context)
+        notify.send_notice(context, timings)
     return 0
 
 
-def _await_drivers(context: StepContext) -> None:
+def _await_drivers(context: StepContext, seconds: float) -> None:
     """Wait until the drivers have ended: Argo starts the exit handler while they still handle SIGTERM."""
     path = core(context.namespace, "pods")
     labels = f"workflows.argoproj.io/workflow={context.task},{LABEL_STEP}=drive"
-    end = time.monotonic() + _DRIVERS_SECONDS
+    end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         page = context.kube.get(path, labelSelector=labels)
         if all(is_terminal(pod) for pod in page["items"]):
@@ -97,4 +94,4 @@ def _await_drivers(context: StepContext) -> None:
                     break
         except (GoneError, UnavailableError) as error:
             say(f"watching the drivers: {error.message}")
-    say(f"a driver still runs after {_DRIVERS_SECONDS:.0f} s; going on without it")
+    say(f"a driver still runs after {seconds:.0f} s; going on without it")

@@ -52,10 +52,9 @@ from ips_flows.core.task.as_json import task_json
 from ips_flows.kube.client import core
 from ips_flows.webhook.delivery import BUDGET_SECONDS, Delivery, DeliveryIO, Message, deliver, resolve_host
 from steps.context import StepContext, say, webhook_of
+from steps.finish.timings import FinishTimings
 
 DELIVERY_IO = DeliveryIO()  # how deliveries reach the world
-_RECORD_SECONDS = 120.0
-_RETRY_SECONDS = 2.0
 _DELETED = "the Workflow was deleted before its verdict"
 
 
@@ -71,7 +70,7 @@ class _Address:
     secret: str
 
 
-def send_notice(context: StepContext) -> None:
+def send_notice(context: StepContext, timings: FinishTimings) -> None:
     """Send the notice that the task's verdict owes, unless it is settled already."""
     workflow = context.workflow()
     annotations = objects.annotations(workflow)
@@ -89,10 +88,10 @@ def send_notice(context: StepContext) -> None:
         task_json(seen, clock.now()),
     )
     made = _round(context, webhook, event, notice.recorded_notice(annotations))
-    _persistently(lambda: _record(context, made))
+    _persistently(lambda: _record(context, made), timings)
 
 
-def send_notice_of_deleted(context: StepContext) -> None:
+def send_notice_of_deleted(context: StepContext, timings: FinishTimings) -> None:
     """Send the notice of a task whose Workflow was deleted, if the keeper kept a copy of it that owes one.
 
     What comes of it is an object of its own: changing the copy would take a right to change every ConfigMap.
@@ -123,7 +122,7 @@ def send_notice_of_deleted(context: StepContext) -> None:
         except ConflictError:
             say("another finish has recorded this round")
 
-    _persistently(keep)
+    _persistently(keep, timings)
 
 
 def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Event:
@@ -257,9 +256,9 @@ def _record(context: StepContext, made: Notice) -> None:
     context.update_annotations(mark)
 
 
-def _persistently(write: Callable[[], None]) -> None:
+def _persistently(write: Callable[[], None], timings: FinishTimings) -> None:
     """Write what came of a notice, again where the API server does not answer: else it would be sent again."""
-    end = time.monotonic() + _RECORD_SECONDS
+    end = time.monotonic() + timings.record
     while True:
         try:
             write()
@@ -267,6 +266,6 @@ def _persistently(write: Callable[[], None]) -> None:
             if time.monotonic() > end:
                 raise
             say(f"the API does not answer, trying again: {error.message}")
-            time.sleep(_RETRY_SECONDS)
+            time.sleep(timings.retry)
         else:
             return

@@ -10,7 +10,6 @@ from ips_flows.core.errors import UnavailableError
 from ips_flows.kube import list_watch
 from ips_flows.kube.list_watch import Replaced, Synced, Updated, WatchError
 from steps.context import ReplacePodError
-from steps.drive import pod_cache
 from steps.drive.attempt import Attempt
 from steps.drive.pod_cache import PodCache
 from tests.support.kube_objects import GOOD
@@ -20,7 +19,7 @@ from tests.support.step_harness import Stage
 @pytest.fixture
 def pods(stage: Stage) -> PodCache:
     stage.planned(GOOD, nodes=["n1"])
-    return PodCache(Attempt.read(stage.context, "wave-1", 0))
+    return PodCache(Attempt.read(stage.context, "wave-1", 0), stage.timings)
 
 
 def pod(uid: str, version: int, **fields: Any) -> Any:
@@ -51,9 +50,9 @@ def test_what_is_gone(pods: PodCache) -> None:
     assert versions(pods) == {"c": 3}
 
 
-def test_nothing_is_known_before_the_first_list(pods: PodCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_known_before_the_first_list(stage: Stage, pods: PodCache) -> None:
     """No list is no empty list: a driver must not take its pods for gone."""
-    monkeypatch.setattr(pod_cache, "_LIST_SECONDS", 0.1)
+    stage.set_timings(pods_first_list=0.1)
     with pytest.raises(UnavailableError):
         pods.list()
 

@@ -10,7 +10,9 @@ from ips_flows.kube import list_watch
 from ips_flows.kube.client import Kube
 from steps.context import StepContext
 from steps.drive.pod_events import PodEvents
+from steps.drive.timings import DriverTimings
 from tests.fakes.apiserver import ApiServer
+from tests.support.step_harness import set_timings
 from tests.unit.server.test_metrics import await_that
 
 
@@ -34,7 +36,7 @@ def names(words: PodEvents, pod: str) -> list[str]:
 def test_what_is_heard(server: ApiServer, context: StepContext) -> None:
     """Events of before and of now, of kubelets about the Job's own pods; a changed one counts once."""
     say(server, 1, "job-a0-0-x")
-    with PodEvents(context, "job-a0-") as words:
+    with PodEvents(context, "job-a0-", DriverTimings()) as words:
         await_that(lambda: names(words, "job-a0-0-x") == ["e1"])
         say(server, 2, "job-a0-0-x")
         say(server, 3, "job-a0-0-x", component="default-scheduler")
@@ -50,12 +52,11 @@ def test_what_is_heard(server: ApiServer, context: StepContext) -> None:
         assert names(words, "job-a0-0-x") == []
 
 
-def test_what_a_broken_watch_missed(
-    server: ApiServer, context: StepContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_broken_watch_missed(server: ApiServer, context: StepContext) -> None:
     """It is asked for, by one list for all who ask."""
+    timings = DriverTimings()
     server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
-    with PodEvents(context, "job-") as words:
+    with PodEvents(context, "job-", timings) as words:
         server.await_call("GET .*/events.*watch=true")
         say(server, 1, "job-0")
         say(server, 2, "job-1")
@@ -67,7 +68,7 @@ def test_what_a_broken_watch_missed(
         assert len(lists(server)) == asked + 1
         say(server, 3, "job-0")
         assert not words.relist(time.monotonic())  # a moment later
-        monkeypatch.setattr("steps.drive.pod_events._ASK_SECONDS", 0.0)
+        set_timings(timings, events_relist=0.0)
         assert words.relist(time.monotonic())
         assert names(words, "job-0") == ["e1", "e3"]
 
