@@ -289,7 +289,7 @@ class Driver:
         )
         lost = sum(not node.ok for node in results.values())
         say(why or f"{lost} nodes lost so far, {allowed} allowed")
-        return bool(why)
+        return why is not None
 
 
 def run(context: StepContext, arguments: Sequence[str], timings: DriverTimings | None = None) -> int:

@@ -45,23 +45,23 @@ class EvidenceReader:
         return image_results(self._plan, planned, pod, events, partial(self._node, planned.name))
 
     def results_now(
-        self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str
+        self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str | None
     ) -> tuple[ImageResult, ...]:
         """The results of a pod that is given up, by what can be seen at this moment."""
         node = partial(self._node, planned.name)
         return image_results(self._plan, planned, pod, self._events(pod), node, why=why)
 
-    def silence_reason(self, name: str) -> str:
-        """Why the node's kubelet counts as silent, or an empty text."""
+    def silence_reason(self, name: str) -> str | None:
+        """Why the node's kubelet counts as silent; None if it does not."""
         try:
             node = self._context.kube.get(f"/api/v1/nodes/{name}")
         except NotFoundError:
             return f"node {name} is gone"
         if is_ready(node):
-            return ""
+            return None
         since = _not_ready_since(node)
         if since is not None and since < self._timings.not_ready:
-            return ""
+            return None
         return f"node {name} is not ready: its kubelet is silent"
 
     def _events(self, pod: Mapping[str, Any]) -> list[Json]:

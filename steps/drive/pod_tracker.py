@@ -137,7 +137,7 @@ class PodTracker:
 
     def _record_now(self, index: int, pod: Json) -> None:
         if index not in self._recorder:
-            self._recorder.add(index, self._reader.results_now(self._attempt.nodes[index], pod, why=""))
+            self._recorder.add(index, self._reader.results_now(self._attempt.nodes[index], pod, why=None))
 
     def _record_ended(self, index: int, pod: Json) -> None:
         images = self._reader.results(self._attempt.nodes[index], pod, self._events)

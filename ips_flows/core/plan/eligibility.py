@@ -96,8 +96,8 @@ def is_virtual(node: Node) -> bool:
     )
 
 
-def lacks_image_volumes(node: Node) -> str:
-    """Why image volumes can't be used on a node, or an empty text."""
+def lacks_image_volumes(node: Node) -> str | None:
+    """Why image volumes can't be used on a node; None if they can."""
     kubelet = _version(node.kubelet)
     if kubelet is None or kubelet < _KUBELET_WITH_IMAGE_VOLUMES:
         return f"{node.name} runs kubelet {node.kubelet or 'of unknown version'}, before 1.35"
@@ -107,7 +107,7 @@ def lacks_image_volumes(node: Node) -> str:
     if needed is None or version is None or version < needed:
         known = ", ".join(f"{key} ≥ {a}.{b}" for key, (a, b) in _RUNTIMES_WITH_IMAGE_VOLUMES.items())
         return f"{node.name} runs {node.runtime or 'an unknown runtime'}, not {known}"
-    return ""
+    return None
 
 
 def references(request: PrewarmRequest) -> list[Reference]:

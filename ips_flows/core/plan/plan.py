@@ -93,7 +93,7 @@ def make_plan(
     known: dict[str, NodeResult] = {}
     skipped: Counter[str] = Counter()
     to_do: list[PlannedNode] = []
-    no_volumes = ""
+    no_volumes: str | None = None
     warm = 0
     for node in nodes:
         reason = eligibility.skip(node)
@@ -190,7 +190,7 @@ def _percent(size: str) -> int:
     return int(size.removesuffix("%"))
 
 
-def _mode(request: PrewarmRequest, no_volumes: str, kept: Callable[[], bool]) -> tuple[Mode, str]:
+def _mode(request: PrewarmRequest, no_volumes: str | None, kept: Callable[[], bool]) -> tuple[Mode, str]:
     always = [
         spec.image for number, spec in enumerate(request.images) if request.pull_policy_of(number) == "Always"
     ]

@@ -80,10 +80,10 @@ def ended_note(pod: Mapping[str, Any], why: str) -> str:
     return json.dumps({"why": why, "containers": containers}, separators=(",", ":"))
 
 
-def end_reason(pod: Mapping[str, Any]) -> str:
-    """Why a driver ended a pod, or an empty text."""
+def end_reason(pod: Mapping[str, Any]) -> str | None:
+    """Why a driver ended a pod, one of ENDED_*; None if none did."""
     noted = objects.annotations(pod).get(ANNOTATION_ENDED)
-    return str(json.loads(noted)["why"]) if noted else ""
+    return str(json.loads(noted)["why"]) if noted else None
 
 
 def waiting_message(seen: ContainerState) -> str:

@@ -39,7 +39,7 @@ def image_results(
     events: Iterable[Mapping[str, Any]],
     node: Callable[[], Node | None],
     *,
-    why: str = "",
+    why: str | None = None,
 ) -> tuple[ImageResult, ...]:
     """The results of all images of a pod that has ended. For one that is ended early, `why` is one of ENDED_*.
 
@@ -82,7 +82,7 @@ class _Evidence:
     pull_events: Sequence[PullEvent]
     seen: Mapping[str, ContainerState]
     node: Callable[[], Node | None]
-    why: str
+    why: str | None
 
     def result(self, index: int) -> ImageResult:
         """The first evidence that is found decides."""

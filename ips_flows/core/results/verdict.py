@@ -59,16 +59,16 @@ def decide_verdict(
     """
     summary = summarize(plan, results, seconds) if plan else None
     status: FinalStatus
-    spoilt = _spoilt_by(plan, summary, waves, results, stopped=stopped) if plan and summary else "no plan"
-    if plan is not None and summary is not None and not spoilt:
+    violation = _violation(plan, summary, waves, results, stopped=stopped) if plan and summary else "no plan"
+    if plan is not None and summary is not None and violation is None:
         status, message = "completed", _completed_message(summary, plan.losses_allowed)
     elif stopped:
         status, message = "cancelled", _cancelled_message(summary)
     elif plan is None or summary is None:
         status, message = "failed", error or "the task ended before its plan was made"
     else:
-        borne = summary.completed and summary.failed <= plan.losses_allowed
-        status, message = "failed", _failed_message(summary, spoilt if borne else "")
+        within_limit = summary.completed and summary.failed <= plan.losses_allowed
+        status, message = "failed", _failed_message(summary, violation if within_limit else None)
     return Verdict(
         status=status,
         event_id=f"{uid}-{started_at}-{status}",
@@ -85,15 +85,15 @@ def decide_verdict(
 
 def loss_violation(
     waves: Sequence[Collection[str]], results: Mapping[str, NodeResult], *, allowed: int, deadline: str
-) -> str:
-    """Why the nodes that some waves lost are more than a task may lose; empty when they are not.
+) -> str | None:
+    """Why the nodes that these waves lost fail the task; None if the task may lose them.
 
-    Bearable is what `maxFailedNodes` allows, as long as each wave has a node that holds its images, every node
-    had its turn, and none was lost because the task's own time was up. Driver and verdict ask this alike.
+    It may lose as many as `maxFailedNodes` allows, provided that each wave has a node that holds its images, every
+    node was tried, and none was lost because the task's own time was up. Drivers and verdict share this rule.
     """
     lost = [name for wave in waves for name in wave if name not in results or not results[name].ok]
     if not lost:
-        return ""
+        return None
     if len(lost) > allowed:
         return f"{len(lost)} nodes lost, {allowed} allowed"
     if any(name not in results or results[name].skipped for name in lost):
@@ -103,7 +103,7 @@ def loss_violation(
     for number, wave in enumerate(waves, start=1):
         if wave and not any(name in results and results[name].ok for name in wave):
             return f"no node of wave-{number} has its images"
-    return ""
+    return None
 
 
 def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> dict[str, tuple[str, ...]]:
@@ -116,17 +116,17 @@ def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> di
     return {name: tuple(sorted(digests)) for name, digests in sorted(seen.items()) if len(digests) > 1}
 
 
-def _spoilt_by(
+def _violation(
     plan: PlanSummary,
     summary: Summary,
     waves: Sequence[Collection[str]],
     results: Mapping[str, NodeResult],
     *,
     stopped: bool,
-) -> str:
-    """Why a task is not completed; empty when it is."""
+) -> str | None:
+    """Why a task is not completed; None if it is."""
     if not summary.failed:
-        return ""
+        return None
     if stopped or not summary.completed or summary.failed > plan.losses_allowed:
         return "too many nodes lost"
     known = waves or [[name for name, node in results.items() if not is_left_out(node)]]
@@ -159,7 +159,7 @@ def _cancelled_message(summary: Summary | None) -> str:
     return f"cancelled with every image on {summary.completed} of {summary.eligible} nodes"
 
 
-def _failed_message(summary: Summary, why: str) -> str:
+def _failed_message(summary: Summary, why: str | None) -> str:
     parts = [f"{summary.failed} of {summary.eligible} nodes lack images"]
     real = {name: count for name, count in summary.failures.items() if name != FailureReason.CANCELLED}
     if real:
