@@ -90,7 +90,7 @@ def is_over(workflow: Mapping[str, Any]) -> bool:
 
 def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
     """The request of a Workflow: the argument `request`, else the arguments of Argo's submit form."""
-    values = {name: _as_argo_reads_it(value) for name, value in parameters_of(workflow).items()}
+    values = {name: _argo_text(value) for name, value in parameters_of(workflow).items()}
     document = values.pop("request", "")
     return from_canonical(document) if document.strip() else from_form(values)
 
@@ -103,7 +103,7 @@ def webhook_of(workflow: Json) -> Webhook | None:
         return None
 
 
-def _as_argo_reads_it(value: Any) -> str:
+def _argo_text(value: Any) -> str:
     """The text of a parameter; `kubectl create` lets numbers and booleans pass, 0 and false among them."""
     if value is None:
         return ""

@@ -53,8 +53,8 @@ def run(context: StepContext, _arguments: Sequence[str]) -> int:
         ended = judged and ANNOTATION_CLEANED in annotations
         request = read_request(workflow)
         if summary is None:
-            plan = _plan(context, request, priority_of(workflow))
-            summary, ended = plan.summary, _end(context, request, plan)
+            plan = _make_plan(context, request, priority_of(workflow))
+            summary, ended = plan.summary, _end_if_nothing_to_do(context, request, plan)
     except (BadRequestError, NewerFormatError, NotInstalledError, PlanError) as error:
         say_error(error)
         context.annotate({ANNOTATION_ERROR: error.message})
@@ -64,7 +64,7 @@ def run(context: StepContext, _arguments: Sequence[str]) -> int:
     return 0
 
 
-def _plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
+def _make_plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
     kube = context.kube
     worker = worker_image(kube, context.namespace)
     # What a filter before us wrote and did not live to announce.
@@ -78,8 +78,8 @@ def _plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
         started=clock.now(),
         image_volumes_kept=lambda: keeps_image_volumes(kube, context.namespace, request, worker),
     )
-    _tell(plan)
-    _store(context, plan)
+    _log_plan(plan)
+    _store_plan(context, plan)
     summary = plan.summary.model_copy(update={"priority": priority})  # the one in force
     webhook = Webhook.of_request(request)  # a task of the form has it in no annotation yet
     told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
@@ -87,7 +87,7 @@ def _plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
     return replace(plan, summary=summary)
 
 
-def _end(context: StepContext, request: PrewarmRequest, plan: Plan) -> bool:
+def _end_if_nothing_to_do(context: StepContext, request: PrewarmRequest, plan: Plan) -> bool:
     """End a task that has nothing to do and nobody to tell of it; a pod for `finish` would do no more."""
     if plan.summary.to_do or Webhook.of_request(request):
         return False
@@ -96,7 +96,7 @@ def _end(context: StepContext, request: PrewarmRequest, plan: Plan) -> bool:
     return True
 
 
-def _store(context: StepContext, plan: Plan) -> None:
+def _store_plan(context: StepContext, plan: Plan) -> None:
     task, uid = context.task, context.uid
     path = core(context.namespace, "configmaps")
     for group in plan.groups:
@@ -126,7 +126,7 @@ def _write_outputs(request: PrewarmRequest, summary: PlanSummary, *, ended: bool
         (OUTPUTS / name).write_text(value, encoding="utf-8")
 
 
-def _tell(plan: Plan) -> None:
+def _log_plan(plan: Plan) -> None:
     summary = plan.summary
     say(f"{summary.eligible} eligible nodes: {summary.warm} warm, {summary.to_do} to do")
     for reason, count in summary.skipped.items():

@@ -28,20 +28,20 @@ class Attempt:
     nodes: Sequence[PlannedNode]
 
     @classmethod
-    def read(cls, context: StepContext, wave: str, number: int) -> Self:
+    def read_or_create(cls, context: StepContext, wave: str, number: int) -> Self:
         """Read the plan of `wave`, and the index of the attempt, which is written down where there is none.
 
         Raises ReplacePodError when either belongs to another task, NotFoundError when there is no plan.
         """
         group = int(wave.removeprefix("wave-")) - 1
-        plan_map = _own_map(context, group_name(context.task, context.uid, group))
+        plan_map = _config_map_of_task(context, group_name(context.task, context.uid, group))
         plan = GroupPlan.decode(plan_map["binaryData"])
         name = attempt_name(context.task, context.uid, group, number)
         owned_by = owner_reference(
             "v1", "ConfigMap", plan_map["metadata"]["name"], plan_map["metadata"]["uid"]
         )
         try:
-            index = _own_map(context, name)
+            index = _config_map_of_task(context, name)
         except NotFoundError:
             index = context.kube.create(
                 core(context.namespace, "configmaps"),
@@ -49,7 +49,7 @@ class Attempt:
                     name,
                     labels=task_labels(context.task, context.uid, "index", group, number),
                     owner=owned_by,
-                    binary=index_data(_still_to_do(context, plan, number)),
+                    binary=index_data(_remaining_nodes(context, plan, number)),
                 ),
             )
         planned = {node.name: node for node in plan.nodes}
@@ -67,7 +67,7 @@ class Attempt:
         ]
 
     @property
-    def pods(self) -> str:
+    def pod_selector(self) -> str:
         """The selector of the attempt's pods."""
         return f"batch.kubernetes.io/job-name={self.name},{LABEL_WORKFLOW_UID}={self.context.uid}"
 
@@ -85,7 +85,7 @@ class Attempt:
         return (clock.parse(self.plan.deadline) - clock.now()).total_seconds()
 
 
-def _own_map(context: StepContext, name: str) -> Json:
+def _config_map_of_task(context: StepContext, name: str) -> Json:
     """A ConfigMap of this task: its name holds but the first digits of the task's uid, its label all."""
     found = context.kube.get(core(context.namespace, "configmaps", name))
     if found["metadata"]["labels"].get(LABEL_WORKFLOW_UID) != context.uid:
@@ -93,7 +93,7 @@ def _own_map(context: StepContext, name: str) -> Json:
     return found
 
 
-def _still_to_do(context: StepContext, plan: GroupPlan, number: int) -> list[str]:
+def _remaining_nodes(context: StepContext, plan: GroupPlan, number: int) -> list[str]:
     """The nodes of a group that no earlier attempt brought to a good end."""
     done = {
         name

@@ -73,7 +73,7 @@ class Driver:
         self._plan = attempt.plan
         self._sigterm = sigterm
         self._timings = timings
-        self._window = self._wanted_window(workflow)
+        self._window = self._requested_window(workflow)
         self._barrier: int | None = None
         self._job = OwnedJob(attempt, timings)
         self._recorder = ResultRecorder(attempt, self._job, timings)
@@ -87,19 +87,19 @@ class Driver:
     def run(self) -> int:
         """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
         if not self._recorder.complete:
-            self._fence_earlier()
+            self._adopt_earlier_jobs()
             self._job.create_or_adopt(self._window)
         # Only now: what is listed has the epoch that an adopted Job's pods got.
         with self._events, self._pods:
-            return self._run()
+            return self._loop()
 
-    def _run(self) -> int:
+    def _loop(self) -> int:
         silent_since: float | None = None
         while True:
             try:
                 if self._recorder.complete:
-                    return self._conclude()
-                self._pass()
+                    return self._finish_attempt()
+                self._run_pass()
                 self._throttle.succeeded()
                 silent_since = None
                 if not self._recorder.complete:
@@ -113,37 +113,37 @@ class Driver:
                 say(f"the API does not answer, trying again in {pause:g} s: {error.message}")
                 self._back_off(pause)
             except _StoppedError:
-                return self._stop()
+                return self._handle_sigterm()
             if self._sigterm.came:
-                return self._stop()
+                return self._handle_sigterm()
 
     # -- a pass
 
-    def _pass(self) -> None:
+    def _run_pass(self) -> None:
         """One look and what follows from it."""
         pods = self._pods.list()
         try:
             current = self._job.verify_holder()
         except NotFoundError as error:
-            self._without_job(error)
+            self._handle_missing_job(error)
             return
         if self._attempt.seconds_left() <= 0:
-            self._give_up(self._job.pods())
+            self._end_at_deadline(self._job.pods())
             return
         gated, pulling = self._tracker.sync(pods)
-        self._resize(current, pulling)
+        self._update_window(current, pulling)
         self._tracker.find_lost(pods, current)
-        pulling += self._pulling_earlier()
+        pulling += self._count_earlier_pulls()
         state = self._window_state(gated, pulling)
         if breaker_open(state) and not pulling:
             self._open_breaker()
         else:
             pulling += self._ungate(gated, ungatable(state))
         self._recorder.persist_when_due()
-        self._tidy(pods)
+        self._delete_stored_pods(pods)
         self._recorder.report(pulling=pulling, window=self._window)
 
-    def _fence_earlier(self) -> None:
+    def _adopt_earlier_jobs(self) -> None:
         """An attempt all of whose drivers were lost may have left pods that pull, and others at the gate."""
         self._earlier = [
             job
@@ -152,7 +152,7 @@ class Driver:
         ]
         self._earlier_until = time.monotonic() + self._plan.node_timeout + self._timings.earlier_slack
 
-    def _pulling_earlier(self) -> int:
+    def _count_earlier_pulls(self) -> int:
         """How many pods of earlier attempts still pull: they fill the window for as long as a pod may live."""
         if time.monotonic() > self._earlier_until:
             self._earlier = []
@@ -160,24 +160,24 @@ class Driver:
         self._earlier = [job for job, count in pulling.items() if count]
         return sum(pulling.values())
 
-    def _without_job(self, error: NotFoundError) -> None:
+    def _handle_missing_job(self, error: NotFoundError) -> None:
         if self._attempt.seconds_left() <= 0:
-            self._give_up([])
+            self._end_at_deadline([])
             return
         self._tracker.record_awaited()
         self._recorder.persist()  # the pods that showed it are gone as well
         raise ReplacePodError(f"Job {self._attempt.name} is gone") from error
 
-    def _give_up(self, pods: Sequence[Json]) -> None:
+    def _end_at_deadline(self, pods: Sequence[Json]) -> None:
         """The task's time is up: what is there counts, every node that is left has timed out."""
-        self._tracker.give_up(pods, ENDED_TIMEOUT)
+        self._tracker.record_ungated(pods, ENDED_TIMEOUT)
         timeout = ImageResult(Result.FAILED, FailureReason.TIMEOUT, "the task's time was up")
         for index in self._recorder.left:
             self._recorder.add_untried(index, timeout)
 
-    def _resize(self, current: Mapping[str, Any], pulling: int) -> None:
+    def _update_window(self, current: Mapping[str, Any], pulling: int) -> None:
         """Take in a window that was changed meanwhile. The Job's parallelism only ever rises."""
-        window = self._wanted_window(self._context.kube.get(self._context.path, metadata_only=True))
+        window = self._requested_window(self._context.kube.get(self._context.path, metadata_only=True))
         if window != self._window:
             say(f"window {self._window} → {window}" if window else f"window {self._window} → 0: paused")
             self._window, self._barrier = window, None
@@ -187,7 +187,7 @@ class Driver:
         if pods > current["spec"]["parallelism"]:
             self._job.raise_parallelism(pods)
 
-    def _wanted_window(self, workflow: Mapping[str, Any]) -> int:
+    def _requested_window(self, workflow: Mapping[str, Any]) -> int:
         """The window that the task is to have now; the plan's, where nobody asked for another."""
         if workflow["metadata"]["uid"] != self._context.uid:
             raise ReplacePodError(f"Workflow {self._context.task} was replaced")
@@ -214,11 +214,11 @@ class Driver:
                 break
             some = indexes[first : first + self._throttle.concurrency]
             for pod in self._job.ungate([(gated[index], self._attempt.nodes[index].name) for index in some]):
-                self._pods.put(pod)
+                self._pods.update(pod)
                 started += 1
         return started
 
-    def _tidy(self, pods: Iterable[Json]) -> None:
+    def _delete_stored_pods(self, pods: Iterable[Json]) -> None:
         """Delete pods whose results are stored."""
         stored = (
             pod
@@ -250,27 +250,27 @@ class Driver:
 
     # -- ends
 
-    def _conclude(self) -> int:
+    def _finish_attempt(self) -> int:
         """Something is known of every node: 0 where none lacks an image, or the losses are allowed."""
         self._recorder.persist()
         self._recorder.report(pulling=0, window=self._window)
         failed = self._recorder.failed
         say(f"{self._plan.wave}: {len(self._recorder) - failed} nodes done, {failed} failed")
-        return 1 if failed and self._losses_spoil() else 0
+        return 1 if failed and self._losses_fail_group() else 0
 
-    def _stop(self) -> int:
+    def _handle_sigterm(self) -> int:
         """SIGTERM: the task was stopped, or only this pod is to go."""
         if not is_stopped(self._context.workflow()):
             self._recorder.persist()
             say("this pod is to go: the next driver takes over")
             return EXIT_REPLACE_POD
-        self._tracker.give_up(self._job.pods(), ENDED_CANCELLED)
+        self._tracker.record_ungated(self._job.pods(), ENDED_CANCELLED)
         self._recorder.persist()
         self._job.delete()
         say("the task was stopped")
         return 1
 
-    def _losses_spoil(self) -> bool:
+    def _losses_fail_group(self) -> bool:
         """Whether the group fails with the nodes that it lost; retries are spent before losses are allowed."""
         left = self._plan.max_retries - self._attempt.number
         if left > 0:
@@ -300,5 +300,5 @@ def run(context: StepContext, arguments: Sequence[str], timings: DriverTimings |
     if is_over(workflow):
         say("the task was stopped")
         return 1
-    found = Attempt.read(context, wave, int(attempt))
-    return Driver(found, workflow, sigterm, timings or DriverTimings()).run()
+    driven = Attempt.read_or_create(context, wave, int(attempt))
+    return Driver(driven, workflow, sigterm, timings or DriverTimings()).run()

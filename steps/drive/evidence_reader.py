@@ -29,7 +29,7 @@ class EvidenceReader:
         self._timings = timings or DriverTimings()
         self._ended: dict[str, float] = {}
 
-    def results(
+    def final_results(
         self, planned: PlannedNode, pod: Mapping[str, Any], pod_events: PodEvents
     ) -> tuple[ImageResult, ...] | None:
         """The results of a pod that has ended; None while the kubelet's word on them may still come."""
@@ -42,14 +42,14 @@ class EvidenceReader:
             events = pod_events.for_pod(uid)
         self._ended.pop(uid, None)
         pod_events.forget(uid)
-        return image_results(self._plan, planned, pod, events, partial(self._node, planned.name))
+        return image_results(self._plan, planned, pod, events, partial(self._get_node, planned.name))
 
-    def results_now(
+    def current_results(
         self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str | None
     ) -> tuple[ImageResult, ...]:
         """The results of a pod that is given up, by what can be seen at this moment."""
-        node = partial(self._node, planned.name)
-        return image_results(self._plan, planned, pod, self._events(pod), node, why=why)
+        node = partial(self._get_node, planned.name)
+        return image_results(self._plan, planned, pod, self._list_events(pod), node, why=why)
 
     def silence_reason(self, name: str) -> str | None:
         """Why the node's kubelet counts as silent; None if it does not."""
@@ -64,12 +64,12 @@ class EvidenceReader:
             return None
         return f"node {name} is not ready: its kubelet is silent"
 
-    def _events(self, pod: Mapping[str, Any]) -> list[Json]:
+    def _list_events(self, pod: Mapping[str, Any]) -> list[Json]:
         """What was told of a pod, read at this moment."""
         path = core(self._context.namespace, "events")
         return list(self._context.kube.list(path, fields=f"involvedObject.uid={pod['metadata']['uid']}"))
 
-    def _node(self, name: str) -> Node | None:
+    def _get_node(self, name: str) -> Node | None:
         try:
             return read_node(self._context.kube.get(f"/api/v1/nodes/{name}"))
         except NotFoundError:

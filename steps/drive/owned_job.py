@@ -44,9 +44,9 @@ class OwnedJob:
         self._timings = timings
         self._kube = attempt.context.kube
         self._path = jobs(attempt.context.namespace, attempt.name)
-        self._hands = ThreadPoolExecutor(2 * MAX_CONCURRENT)
+        self._executor = ThreadPoolExecutor(2 * MAX_CONCURRENT)
         self._deletions: list[Future[bool]] = []
-        self._me = os.environ.get("HOSTNAME") or socket.gethostname()
+        self._identity = os.environ.get("HOSTNAME") or socket.gethostname()
         self.started = clock.stamp(clock.now())
 
     # -- taking and keeping it
@@ -68,7 +68,7 @@ class OwnedJob:
             owner=attempt.owner,
             nodes=len(attempt.nodes),
             seconds_left=int(attempt.seconds_left()) + self._timings.job_slack,
-            holder=self._me,
+            holder=self._identity,
             window=window,
         )
         try:
@@ -94,19 +94,19 @@ class OwnedJob:
         """
         current = self._kube.get(self._path)
         holder = current["metadata"]["annotations"].get(ANNOTATION_HOLDER)
-        if holder != self._me:
+        if holder != self._identity:
             raise ReplacePodError(f"Job {self._attempt.name} is driven by {holder} now")
         self.started = current["metadata"].get("creationTimestamp") or self.started
         return current
 
     def _adopt(self) -> None:
-        epoch = self._take_epoch()
+        epoch = self._acquire_epoch()
         say(f"Job {self._attempt.name}: adopted in epoch {epoch}")
         for pod in self.pods():
             if is_gated(pod) and pod_epoch(pod) != epoch:
                 self._patch_gated(pod, epoch_patch(pod, epoch))
 
-    def _take_epoch(self) -> str:
+    def _acquire_epoch(self) -> str:
         """Become the Job's holder in an epoch of our own, unless another driver does at the same time."""
         name = self._attempt.name
         first = ""
@@ -119,7 +119,7 @@ class OwnedJob:
             if now != first:
                 raise ReplacePodError(f"Job {name} was taken over in epoch {now}")
             epoch = str(int(now) + 1)
-            annotations = {ANNOTATION_HOLDER: self._me, ANNOTATION_EPOCH: epoch}
+            annotations = {ANNOTATION_HOLDER: self._identity, ANNOTATION_EPOCH: epoch}
             patch = {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}
             try:
                 self._kube.patch(self._path, {"metadata": patch})
@@ -148,14 +148,16 @@ class OwnedJob:
 
     def pods(self) -> list[Json]:
         """All pods of the Job as they are now."""
-        return list(self._kube.list(self._attempt.path("pods"), labels=self._attempt.pods))
+        return list(self._kube.list(self._attempt.path("pods"), labels=self._attempt.pod_selector))
 
     def ungate(self, pods: Sequence[tuple[Json, str]]) -> Iterator[Json]:
         """Ungate pods side by side, each pinned to its node; the pods as they are then, without those that are gone.
 
         ReplacePodError when one was taken over. An error comes after all that were let go.
         """
-        futures = [self._hands.submit(self._patch_gated, pod, ungate_patch(pod, node)) for pod, node in pods]
+        futures = [
+            self._executor.submit(self._patch_gated, pod, ungate_patch(pod, node)) for pod, node in pods
+        ]
         wait(futures)
         for future in sorted(futures, key=lambda one: one.exception() is not None):
             pod = future.result()
@@ -164,12 +166,12 @@ class OwnedJob:
 
     def set_deadline(self, pod: Mapping[str, Any], why: str) -> None:
         """Tell the kubelet to end a pod, for one of ENDED_*."""
-        self._patch_as_seen(pod, self._pod(pod), deadline_patch(pod, why))
+        self._patch_as_seen(pod, self._pod_path(pod), deadline_patch(pod, why))
 
     def mark_failed(self, pod: Mapping[str, Any], reason: str, message: str) -> None:
         """End a pod that no kubelet will end."""
         self._patch_as_seen(
-            pod, self._pod(pod) + "/status", failed_status_patch(reason, message), kind="strategic"
+            pod, self._pod_path(pod) + "/status", failed_status_patch(reason, message), kind="strategic"
         )
 
     def delete_in_background(self, pods: Iterable[Json], concurrency: int) -> list[Json]:
@@ -184,7 +186,7 @@ class OwnedJob:
             one.result()
         taken = list(islice(pods, max(0, concurrency - len(self._deletions))))
         delete = partial(self._kube.delete, grace_seconds=0)
-        self._deletions += [self._hands.submit(delete, self._pod(pod)) for pod in taken]
+        self._deletions += [self._executor.submit(delete, self._pod_path(pod)) for pod in taken]
         return taken
 
     def _patch_as_seen(
@@ -198,11 +200,11 @@ class OwnedJob:
     def _patch_gated(self, pod: Mapping[str, Any], patch: list[Json]) -> Json | None:
         """Patch a pod that waits at the gate, None when it is gone; one that another driver took over answers 422."""
         try:
-            return self._kube.patch(self._pod(pod), patch, kind="json")
+            return self._kube.patch(self._pod_path(pod), patch, kind="json")
         except NotFoundError:
             return None
         except InvalidError as error:
             raise ReplacePodError(f"Job {self._attempt.name} was taken over: {error.message}") from error
 
-    def _pod(self, pod: Mapping[str, Any]) -> str:
+    def _pod_path(self, pod: Mapping[str, Any]) -> str:
         return self._attempt.path("pods", pod["metadata"]["name"])

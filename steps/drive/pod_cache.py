@@ -37,7 +37,7 @@ class PodCache:
     def __enter__(self) -> Self:
         source = ListWatch(
             self._attempt.path("pods"),
-            labels=self._attempt.pods,
+            labels=self._attempt.pod_selector,
             relist_seconds=self._timings.pods_relist,
             page=_PAGE,
             extract=partial(trim, shape=POD),
@@ -50,23 +50,23 @@ class PodCache:
         self._informer.__exit__()
 
     def list(self) -> list[Json]:
-        """The pods as far as they have been told of; UnavailableError where there is no list of them."""
+        """The pods as far as they have been received of; UnavailableError where there is no list of them."""
         end = time.monotonic() + self._timings.pods_first_list
-        while self._hear(0.0 if self._listed else end - time.monotonic()):
+        while self._receive(0.0 if self._listed else end - time.monotonic()):
             pass
         if not self._listed:
             raise UnavailableError("the pods can't be listed")
         return list(self._pods.values())
 
     def wait_for_change(self, seconds: float) -> None:
-        """Wait until something is told, at most so many seconds."""
-        self._hear(seconds)
+        """Wait until something is received, at most so many seconds."""
+        self._receive(seconds)
 
-    def put(self, pod: Json) -> None:
+    def update(self, pod: Json) -> None:
         """Take in a pod as a patch answered it."""
-        self._keep(trim(pod, POD))
+        self._store_if_newer(trim(pod, POD))
 
-    def _keep(self, pod: Json) -> None:
+    def _store_if_newer(self, pod: Json) -> None:
         known = self._pods.get(pod["metadata"]["uid"])
         if known is None or _version(known) <= _version(pod):
             self._pods[pod["metadata"]["uid"]] = pod
@@ -76,28 +76,28 @@ class PodCache:
         for pod in pods:
             self._pods.pop(pod["metadata"]["uid"], None)
 
-    def _hear(self, seconds: float) -> bool:
+    def _receive(self, seconds: float) -> bool:
         try:
-            told = self._informer.next(seconds)
+            received = self._informer.next(seconds)
         except UnavailableError as error:  # after minutes without a word; nobody follows them any more
             raise ReplacePodError(f"the pods can't be followed: {error.message}") from error
-        if told is None:
+        if received is None:
             return False
-        self._take(told[1])
+        self._apply(received[1])
         return True
 
-    def _take(self, event: Event) -> None:
+    def _apply(self, event: Event) -> None:
         match event:
             case Replaced(items):
                 self._listed = True
                 there = {item["metadata"]["uid"] for item in items}
                 self._pods = {uid: pod for uid, pod in self._pods.items() if uid in there}
                 for item in items:
-                    self._keep(item)
+                    self._store_if_newer(item)
             case Updated(item, gone=True):
                 self._pods.pop(item["metadata"]["uid"], None)
             case Updated(item):
-                self._keep(item)
+                self._store_if_newer(item)
             case WatchError(error):
                 if self._calm:
                     say(f"the watch of the pods broke, following them anew: {error.message}")

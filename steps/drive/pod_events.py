@@ -34,7 +34,9 @@ class PodEvents:
         self._listed = -math.inf
 
     def __enter__(self) -> Self:
-        source = ListWatch(self._path, fields=_BY_KUBELETS, extract=self._own, stored=False, endless=True)
+        source = ListWatch(
+            self._path, fields=_BY_KUBELETS, extract=self._trim_own, stored=False, endless=True
+        )
         self._informer.add({"events": source})
         return self
 
@@ -51,33 +53,33 @@ class PodEvents:
         at = time.monotonic()
         if at - self._listed < self._timings.events_relist:
             return False
-        for event in filter(None, map(self._own, self._kube.list(self._path, fields=_BY_KUBELETS))):
-            self._keep(event)
+        for event in filter(None, map(self._trim_own, self._kube.list(self._path, fields=_BY_KUBELETS))):
+            self._store(event)
         self._listed = at
         return True
 
     def for_pod(self, uid: str) -> list[Json]:
         """The events of a pod so far."""
-        self._hear()
+        self._receive()
         return list(self._by_pod.get(uid, {}).values())
 
     def forget(self, uid: str) -> None:
         """Drop what was said of a pod of which nothing more is asked."""
         self._by_pod.pop(uid, None)
 
-    def _hear(self) -> None:
-        while (told := self._informer.next(0)) is not None:
-            match told[1]:
+    def _receive(self) -> None:
+        while (received := self._informer.next(0)) is not None:
+            match received[1]:
                 case Replaced(items):
                     for item in items:
-                        self._keep(item)
+                        self._store(item)
                 case Updated(item, gone=False):
-                    self._keep(item)
+                    self._store(item)
 
-    def _own(self, event: Json) -> Json | None:
+    def _trim_own(self, event: Json) -> Json | None:
         """What is kept of an event; None where it is of other pods: a namespace has those of an hour."""
         own = event["involvedObject"].get("name", "").startswith(self._prefix)
         return trim(event, EVENT) if own else None
 
-    def _keep(self, event: Json) -> None:
+    def _store(self, event: Json) -> None:
         self._by_pod[event["involvedObject"].get("uid", "")][event["metadata"]["name"]] = event

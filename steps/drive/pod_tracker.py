@@ -42,7 +42,7 @@ class _Memory:
     failures: FailureTracker = field(default_factory=FailureTracker)
     ungated_at: dict[int, float] = field(default_factory=dict)  # index → first seen without its gate
     node_checked: dict[int, float] = field(default_factory=dict)
-    told_to_end: dict[int, float] = field(default_factory=dict)  # index → first seen told so
+    deadline_seen: dict[int, float] = field(default_factory=dict)  # index → first seen told so
 
 
 class PodTracker:
@@ -93,7 +93,7 @@ class PodTracker:
             else:
                 pulling += 1
                 self._memory.ungated_at.setdefault(index, at)
-                self._watch_over(index, pod, at)
+                self._check_pulling(index, pod, at)
         for index in [index for index in gated if index in self._recorder]:
             # Its Job was made anew after its result was stored: it has nothing more to do.
             self._job.mark_failed(gated.pop(index), "Recorded", "this node's result was recorded before")
@@ -127,36 +127,36 @@ class PodTracker:
             message = lost or "its pull pod was deleted by someone else"
             self._recorder.add_for_all_images(index, ImageResult(Result.FAILED, failure, message))
 
-    def give_up(self, pods: Sequence[Json], why: str) -> None:
+    def record_ungated(self, pods: Sequence[Json], why: str) -> None:
         """Record every pod that was let go by what can be seen now; `why` is one of ENDED_*."""
         for pod in pods:
             index = completion_index(pod)
             if index not in self._recorder and not is_gated(pod):
                 node = self._attempt.nodes[index]
-                self._recorder.add(index, self._reader.results_now(node, pod, why=why))
+                self._recorder.add(index, self._reader.current_results(node, pod, why=why))
 
     def _record_now(self, index: int, pod: Json) -> None:
         if index not in self._recorder:
-            self._recorder.add(index, self._reader.results_now(self._attempt.nodes[index], pod, why=None))
+            self._recorder.add(index, self._reader.current_results(self._attempt.nodes[index], pod, why=None))
 
     def _record_ended(self, index: int, pod: Json) -> None:
-        images = self._reader.results(self._attempt.nodes[index], pod, self._events)
+        images = self._reader.final_results(self._attempt.nodes[index], pod, self._events)
         if images is not None:
             self._recorder.add(index, images)
 
-    def _watch_over(self, index: int, pod: Json, at: float) -> None:
+    def _check_pulling(self, index: int, pod: Json, at: float) -> None:
         """End a pod that pulls when nothing more can come of it."""
         why = end_reason(pod)
         if why:
             # A kubelet never breaks off a pull: while one hangs, it does not even see the pod's deadline.
-            if at - self._memory.told_to_end.setdefault(index, at) >= self._timings.pod_end:
+            if at - self._memory.deadline_seen.setdefault(index, at) >= self._timings.pod_end:
                 self._job.mark_failed(pod, "DeadlineExceeded", _HANGS[why])
         elif not pod["spec"].get("nodeName"):
             if at - self._memory.ungated_at[index] >= self._timings.unbound:
                 self._job.mark_failed(pod, FailureReason.UNSCHEDULABLE, _unschedulable_message(pod))
         elif self._memory.failures.is_final(pod, at, lambda: self._events.for_pod(pod["metadata"]["uid"])):
             self._job.set_deadline(pod, ENDED_SETTLED)
-        elif self._age(index, pod, at) > self._attempt.plan.node_timeout:
+        elif self._seconds_on_node(index, pod, at) > self._attempt.plan.node_timeout:
             self._job.set_deadline(pod, ENDED_TIMEOUT)
         elif at - self._memory.node_checked.setdefault(index, at) >= self._timings.node_check:
             self._check_node(index, pod, at)
@@ -168,7 +168,7 @@ class PodTracker:
         if silent:
             self._job.mark_failed(pod, FailureReason.NODE_LOST, silent)
 
-    def _age(self, index: int, pod: Mapping[str, Any], at: float) -> float:
+    def _seconds_on_node(self, index: int, pod: Mapping[str, Any], at: float) -> float:
         """For how long the node has had the pod: by its kubelet, or since it was seen to be let go."""
         started = pod["status"].get("startTime")
         if not started:

@@ -49,7 +49,7 @@ class ResultRecorder:
             if chunk.attempt == number:
                 self._chunks += 1
                 for name, node in chunk.nodes.items():
-                    self._put(index[name], node)
+                    self._set_result(index[name], node)
         earlier = [chunk for chunk in stored if chunk.attempt < number]
         self._before = fold(earlier)
         # A wave that had images somewhere is no typo: its breaker stays shut when it is tried again.
@@ -79,12 +79,12 @@ class ResultRecorder:
 
     def add(self, index: int, images: tuple[ImageResult, ...]) -> None:
         """Record what became of the images of a node, in their order."""
-        self._add(index, NodeResult(images, clock.stamp(clock.now())))
+        self._record(index, NodeResult(images, clock.stamp(clock.now())))
 
     def add_for_all_images(self, index: int, result: ImageResult) -> None:
         """Record the same for every image of a node."""
         images = len(self._attempt.plan.images)
-        self._add(index, same_for_all(images, result, clock.stamp(clock.now())))
+        self._record(index, same_for_all(images, result, clock.stamp(clock.now())))
 
     def add_untried(self, index: int, result: ImageResult) -> None:
         """Record a node that this attempt did not touch: images that an earlier one brought are still there."""
@@ -94,9 +94,9 @@ class ResultRecorder:
         else:
             self.add(index, tuple(image if image.ok else result for image in before.images))
 
-    def _add(self, index: int, result: NodeResult) -> None:
+    def _record(self, index: int, result: NodeResult) -> None:
         node = self._attempt.nodes[index].name
-        self._put(index, result)
+        self._set_result(index, result)
         failures = failure_lines(node, result, [image.image for image in self._attempt.plan.images])
         self._failures = [*self._failures, *failures][-_FAILURES_SHOWN:]
         counts = ", ".join(
@@ -108,7 +108,7 @@ class ResultRecorder:
         for line in failures:
             say(f"{node}: {line.image}: {line.reason}: {line.message}")
 
-    def _put(self, index: int, result: NodeResult) -> None:
+    def _set_result(self, index: int, result: NodeResult) -> None:
         before = self._results.get(index)
         if before is not None:  # two drivers in a row stored it
             self.failed -= not before.ok

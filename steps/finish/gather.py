@@ -103,7 +103,7 @@ def _unrecorded_chunks(
         for pod in pods:
             node = names[completion_index(pod)]
             if node not in recorded and not is_gated(pod):
-                images = reader.results_now(planned[node], pod, why=ENDED_CANCELLED if stopped else None)
+                images = reader.current_results(planned[node], pod, why=ENDED_CANCELLED if stopped else None)
                 nodes[node] = NodeResult(images, clock.stamp(clock.now()))
         if nodes:
             fresh.append(Chunk(group, attempt, nodes, metadata.get("creationTimestamp") or ""))

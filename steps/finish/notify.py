@@ -63,7 +63,7 @@ class UnusableWebhookError(IpsFlowError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Address:
+class _ResolvedWebhook:
     """A webhook with all that its Secret says."""
 
     url: str
@@ -87,8 +87,8 @@ def send_notice(context: StepContext, timings: FinishTimings) -> None:
         verdict.message,
         task_json(seen, clock.now()),
     )
-    made = _round(context, webhook, event, notice.recorded_notice(annotations))
-    _persistently(lambda: _record(context, made), timings)
+    made = _deliver_round(context, webhook, event, notice.recorded_notice(annotations))
+    _retry_while_unavailable(lambda: _record_notice(context, made), timings)
 
 
 def send_notice_of_deleted(context: StepContext, timings: FinishTimings) -> None:
@@ -109,20 +109,20 @@ def send_notice_of_deleted(context: StepContext, timings: FinishTimings) -> None
     webhook = notice.recorded_webhook(annotations)
     if not notice.is_open(annotations, clock.now(), deleted_at) or webhook is None:
         return
-    made = _round(
+    made = _deliver_round(
         context,
         webhook,
         _event_of_deleted(metadata, deleted_at, webhook),
         notice.recorded_notice(annotations),
     )
 
-    def keep() -> None:
+    def record_round() -> None:
         try:
             context.kube.create(path, notice_map(context.uid, made, copy_owner(copy)))
         except ConflictError:
             say("another finish has recorded this round")
 
-    _persistently(keep, timings)
+    _retry_while_unavailable(record_round, timings)
 
 
 def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Event:
@@ -147,17 +147,17 @@ def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Even
     return Event(event_id, notice.event_name(seen.status), at, seen.message, document)
 
 
-def _round(context: StepContext, webhook: Webhook, event: Event, before: Notice | None) -> Notice:
+def _deliver_round(context: StepContext, webhook: Webhook, event: Event, before: Notice | None) -> Notice:
     """One round of tries, and its record."""
     began, first = time.monotonic(), clock.stamp(clock.now())
     target = shown_url(webhook.url) if webhook.url else ""
     try:
-        address = _address_of(context, webhook)
+        address = _resolve_webhook(context, webhook)
         target = shown_url(address.url)
         message = Message(
             address.url, render(event, webhook.format), event.id, webhook.format, address.secret
         )
-        rules = _rules(context)
+        rules = _target_rules(context)
         left = BUDGET_SECONDS - (time.monotonic() - began)
         found = deliver(message, rules, DELIVERY_IO, seconds=left)
     except (UnavailableError, GoneError):
@@ -182,10 +182,10 @@ def _round(context: StepContext, webhook: Webhook, event: Event, before: Notice 
     return made
 
 
-def _address_of(context: StepContext, webhook: Webhook) -> _Address:
+def _resolve_webhook(context: StepContext, webhook: Webhook) -> _ResolvedWebhook:
     """The URL and the key of a webhook. The request's own URL counts before that of its Secret."""
     if not webhook.secret_name:
-        return _Address(webhook.url, "")
+        return _ResolvedWebhook(webhook.url, "")
     name = f"Secret {webhook.secret_name} of namespace {context.namespace}"
     try:
         found = context.kube.get(core(context.namespace, "secrets", webhook.secret_name))
@@ -193,23 +193,25 @@ def _address_of(context: StepContext, webhook: Webhook) -> _Address:
         raise UnusableWebhookError(f"{name} does not exist") from error
     if objects.labels(found).get(LABEL_WEBHOOK) != "true":
         raise UnusableWebhookError(f"{name} is not for webhooks: it lacks the label {LABEL_WEBHOOK}=true")
-    values = {key: _text(name, key, (found.get("data") or {}).get(key) or "") for key in ("url", "secret")}
+    values = {
+        key: _decode_value(name, key, (found.get("data") or {}).get(key) or "") for key in ("url", "secret")
+    }
     url = webhook.url or values["url"]
     if not url:
         raise UnusableWebhookError(f"{name} has no url, and the request has no webhookUrl")
     if not values["url"] and not values["secret"]:
         raise UnusableWebhookError(f"{name} has neither url nor secret")
-    return _Address(url, values["secret"])
+    return _ResolvedWebhook(url, values["secret"])
 
 
-def _text(name: str, key: str, encoded: str) -> str:
+def _decode_value(name: str, key: str, encoded: str) -> str:
     try:
         return base64.b64decode(encoded, validate=True).decode().strip()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise UnusableWebhookError(f"{name}: {key} is not text") from error
 
 
-def _rules(context: StepContext) -> Rules:
+def _target_rules(context: StepContext) -> Rules:
     """What the settings allow, and where the API server is."""
     try:
         settings = context.kube.get(core(context.namespace, "configmaps", CONFIG_MAP)).get("data") or {}
@@ -218,10 +220,10 @@ def _rules(context: StepContext) -> Rules:
     allowed, unknown = parse_networks(str(settings.get(NETWORKS_KEY) or ""))
     if unknown:
         say(f"{NETWORKS_KEY} of ConfigMap {CONFIG_MAP}: no networks, so left out: {', '.join(unknown)}")
-    return Rules(allowed, frozenset(_api_server(context)))
+    return Rules(allowed, frozenset(_api_server_addresses(context)))
 
 
-def _api_server(context: StepContext) -> Iterable[tuple[Address, int]]:
+def _api_server_addresses(context: StepContext) -> Iterable[tuple[Address, int]]:
     """Its Service, which is what a pod connects to, and the endpoints behind it.
 
     Those are the addresses in EndpointSlice `kubernetes` of namespace `default`, which each API server writes
@@ -246,7 +248,7 @@ def _api_server(context: StepContext) -> Iterable[tuple[Address, int]]:
     }
 
 
-def _record(context: StepContext, made: Notice) -> None:
+def _record_notice(context: StepContext, made: Notice) -> None:
     """Write the third mark; one that is settled stays as it is."""
 
     def mark(workflow: Json) -> dict[str, str] | None:
@@ -256,7 +258,7 @@ def _record(context: StepContext, made: Notice) -> None:
     context.update_annotations(mark)
 
 
-def _persistently(write: Callable[[], None], timings: FinishTimings) -> None:
+def _retry_while_unavailable(write: Callable[[], None], timings: FinishTimings) -> None:
     """Write what came of a notice, again where the API server does not answer: else it would be sent again."""
     end = time.monotonic() + timings.record
     while True:

@@ -104,7 +104,7 @@ def _filtered(tape: Tape, footing: StepContext) -> Json:
 def _driven(tape: Tape, footing: StepContext) -> Json:
     """An attempt of the first wave by two drivers, one after the other."""
     told: Json = {}
-    attempt, timings = Attempt.read(footing, "wave-1", 0), DriverTimings()
+    attempt, timings = Attempt.read_or_create(footing, "wave-1", 0), DriverTimings()
     with _as_pod("driver-1"):
         first = OwnedJob(attempt, timings)
     first.create_or_adopt(1)

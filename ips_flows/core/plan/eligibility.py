@@ -33,7 +33,7 @@ class Eligibility:
         self._selector: Selector = parse_selector(request.selector)
         self._tolerations = pod_tolerations(request)
 
-    def skip(self, node: Node) -> SkipReason | None:
+    def skip_reason(self, node: Node) -> SkipReason | None:
         """Why a node is left out, or None when it is eligible."""
         request = self._request
         if self._names and node.name not in self._names:

@@ -96,7 +96,7 @@ def make_plan(
     no_volumes: str | None = None
     warm = 0
     for node in nodes:
-        reason = eligibility.skip(node)
+        reason = eligibility.skip_reason(node)
         if reason is not None:
             skipped[reason.value] += 1
             known[node.name] = same_for_all(len(wanted), ImageResult(Result.SKIPPED, reason.value), at)
@@ -115,7 +115,7 @@ def make_plan(
     eligible = warm + len(to_do)
     if not eligible:
         raise PlanError(_nothing_eligible(skipped))
-    mode, why = _mode(request, no_volumes, image_volumes_kept)
+    mode, why = _choose_mode(request, no_volumes, image_volumes_kept)
     deadline = clock.stamp(started + timedelta(seconds=request.timeout_seconds))
     window = resolve_up(request.batch_size, eligible)
     losses = resolve_down(request.max_failed_nodes, eligible)
@@ -190,7 +190,9 @@ def _percent(size: str) -> int:
     return int(size.removesuffix("%"))
 
 
-def _mode(request: PrewarmRequest, no_volumes: str | None, kept: Callable[[], bool]) -> tuple[Mode, str]:
+def _choose_mode(
+    request: PrewarmRequest, no_volumes: str | None, kept: Callable[[], bool]
+) -> tuple[Mode, str]:
     always = [
         spec.image for number, spec in enumerate(request.images) if request.pull_policy_of(number) == "Always"
     ]

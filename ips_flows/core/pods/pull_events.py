@@ -31,7 +31,7 @@ class PullEvent:
 
     def failed_to_pull(self, reference: Reference) -> bool:
         """Whether this tells that the image could not be pulled."""
-        return self.reason == "Failed" and _names(self.text, reference, "pull image ")
+        return self.reason == "Failed" and _mentions(self.text, reference, "pull image ")
 
 
 def parse_events(events: Iterable[Mapping[str, Any]]) -> list[PullEvent]:
@@ -56,11 +56,12 @@ def parse_events(events: Iterable[Mapping[str, Any]]) -> list[PullEvent]:
 def pulled_event(reference: Reference, pull_events: Sequence[PullEvent]) -> PullEvent | None:
     """The first event that tells of an image that it is on the node, pulled or present; None without one."""
     return next(
-        (one for one in pull_events if one.reason == "Pulled" and _names(one.text, reference, "mage ")), None
+        (one for one in pull_events if one.reason == "Pulled" and _mentions(one.text, reference, "mage ")),
+        None,
     )
 
 
-def _names(text: str, reference: Reference, before: str) -> bool:
+def _mentions(text: str, reference: Reference, before: str) -> bool:
     """Whether a text names the image, as it was written or with the tag that the kubelet adds."""
     return any(
         f'{before}"{name}"' in text

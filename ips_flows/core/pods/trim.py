@@ -61,10 +61,10 @@ EVENT: Shape = {
 
 def trim(item: Json, shape: Shape) -> Json:
     """An object without what is not in the shape."""
-    return {key: _lean(item[key], kept) for key, kept in shape.items() if key in item}
+    return {key: _trim_value(item[key], kept) for key, kept in shape.items() if key in item}
 
 
-def _lean(value: Any, shape: Any) -> Any:
+def _trim_value(value: Any, shape: Any) -> Any:
     if shape is True or value is None:
         return value
     if isinstance(value, list):

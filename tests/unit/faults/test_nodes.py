@@ -134,7 +134,7 @@ def test_a_node_without_space(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> 
     def pass_time() -> None:
         cluster.wait_for(lambda: "n2" in cluster.ended and cluster.told("n1").count("Failed") >= 3)
         assert cluster.pulling() == ["n1"]
-        monkeypatch.setattr(pod_tracker.PodTracker, "_age", lambda *_: math.inf)
+        monkeypatch.setattr(pod_tracker.PodTracker, "_seconds_on_node", lambda *_: math.inf)
 
     with cluster, stage.meanwhile(pass_time):
         assert stage.drive() == 1

@@ -20,7 +20,7 @@ def request(**fields: Any) -> PrewarmRequest:
 
 
 def skip(fields: dict[str, Any], **facts: Any) -> SkipReason | None:
-    return Eligibility(request(**fields)).skip(read_node(node(**facts)))
+    return Eligibility(request(**fields)).skip_reason(read_node(node(**facts)))
 
 
 @pytest.mark.parametrize(
@@ -170,4 +170,4 @@ def test_a_bare_node() -> None:
     """A node that has said nothing yet is read all the same, and is not ready."""
     bare = read_node({"metadata": {"name": "n1"}})
     assert (bare.ready, bare.os, bare.images) == (False, "linux", {})
-    assert Eligibility(request()).skip(bare) is SkipReason.NOT_READY
+    assert Eligibility(request()).skip_reason(bare) is SkipReason.NOT_READY
