@@ -32,7 +32,7 @@ EXIT_CRASHED = 70
 
 
 class ReplacePodError(IpsFlowError):
-    """The step can't go on here, and another pod may: its Job has another driver, or the API does not answer."""
+    """The step can't go on in this pod, but may in another: its Job has another driver, or the API fails."""
 
     exit_code = EXIT_REPLACE_POD
 
@@ -47,7 +47,7 @@ class StepContext:
 
     @property
     def namespace(self) -> str:
-        """Where the task and all that belongs to it lives."""
+        """The namespace of the task and all its objects."""
         return self.kube.namespace
 
     @property
@@ -56,7 +56,7 @@ class StepContext:
         return workflows(self.namespace, self.task)
 
     def workflow(self) -> Json:
-        """The task's Workflow; ReplacePodError when another one has its name by now."""
+        """The task's Workflow; ReplacePodError if another one has its name by now."""
         workflow = self.kube.get(self.path)
         if workflow["metadata"]["uid"] != self.uid:
             raise ReplacePodError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
@@ -83,7 +83,7 @@ class StepContext:
 
 
 def is_over(workflow: Mapping[str, Any]) -> bool:
-    """Whether nothing may be started for the task any more."""
+    """Whether the task is stopped or has a verdict, so that nothing more may be started."""
     annotations = objects.annotations(workflow)
     return is_stopped(workflow) or ANNOTATION_VERDICT in annotations
 
@@ -96,27 +96,27 @@ def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
 
 
 def webhook_of(workflow: Json) -> Webhook | None:
-    """The webhook of a task, by its request; None where nobody is to be told."""
+    """The webhook of a task by its request; None if it has none."""
     try:
         return Webhook.of_request(read_request(workflow))
-    except BadRequestError:  # nobody knows whom it means
+    except BadRequestError:  # then no webhook is known either
         return None
 
 
 def _argo_text(value: Any) -> str:
-    """The text of a parameter; `kubectl create` lets numbers and booleans pass, 0 and false among them."""
+    """The text of a parameter as Argo reads it: `kubectl create` also accepts numbers and booleans."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def say(text: str) -> None:
-    """A line for the step's log: one, whatever the text holds."""
+    """Print one line to the step's log; control characters are escaped."""
     print(escape(text), flush=True)  # noqa: T201  (a step's stdout is its log)
 
 
 def say_error(error: IpsFlowError) -> None:
-    """An error for the step's log; that of a bad request has a line for each problem."""
+    """Print an error to the step's log; that of a bad request has one line per problem."""
     first, *rest = error.message.split("\n")
     say(f"error: {first}")
     for line in rest:
@@ -124,7 +124,7 @@ def say_error(error: IpsFlowError) -> None:
 
 
 def report_progress(done: int, total: int) -> None:
-    """Tell Argo's UI `done/total`, where the controller gave us a file for that."""
+    """Report `done/total` to Argo's UI, if the controller has set a file for it."""
     path = os.environ.get("ARGO_PROGRESS_FILE")
     if path and total:
         Path(path).write_text(f"{done}/{total}", encoding="utf-8")
@@ -148,6 +148,6 @@ def start(step: Callable[[StepContext, Sequence[str]], int], extra: Sequence[str
 
 
 def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    told = "".join(traceback.format_exception(kind, error, trace))
-    print(escape(told, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201  (as above)
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(escape(text, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201  (as above)
     os._exit(EXIT_CRASHED)

@@ -1,4 +1,4 @@
-"""filter: lists the nodes, decides what is to be done on which, and writes the plan."""
+"""filter: lists the nodes, decides which of them to pull on, and writes the plan."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXIT_NO_PLAN = 1
 
 
 def run(context: StepContext, _arguments: Sequence[str]) -> int:
-    """Plan once: a filter that comes after a lost one finds the plan, or begins again."""
+    """Plan once. After a lost filter pod the next one uses the plan that was announced, or plans again."""
     workflow = context.workflow()
     annotations = objects.annotations(workflow)
     try:
@@ -67,7 +67,7 @@ def run(context: StepContext, _arguments: Sequence[str]) -> int:
 def _make_plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
     kube = context.kube
     worker = worker_image(kube, context.namespace)
-    # What a filter before us wrote and did not live to announce.
+    # Written by an earlier filter pod that ended before it announced the plan.
     leftovers = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND} in (plan,results)"
     kube.delete_all(core(context.namespace, "configmaps"), labels=leftovers)
 
@@ -80,15 +80,15 @@ def _make_plan(context: StepContext, request: PrewarmRequest, priority: int) -> 
     )
     _log_plan(plan)
     _store_plan(context, plan)
-    summary = plan.summary.model_copy(update={"priority": priority})  # the one in force
-    webhook = Webhook.of_request(request)  # a task of the form has it in no annotation yet
-    told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
-    context.annotate({ANNOTATION_PLAN: summary.to_json(), **told})
+    summary = plan.summary.model_copy(update={"priority": priority})  # the priority now in force
+    webhook = Webhook.of_request(request)  # a task of Argo's form has no such annotation yet
+    webhook_annotation = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
+    context.annotate({ANNOTATION_PLAN: summary.to_json(), **webhook_annotation})
     return replace(plan, summary=summary)
 
 
 def _end_if_nothing_to_do(context: StepContext, request: PrewarmRequest, plan: Plan) -> bool:
-    """End a task that has nothing to do and nobody to tell of it; a pod for `finish` would do no more."""
+    """End a task without work and without a webhook here, which spares the pod of `finish`."""
     if plan.summary.to_do or Webhook.of_request(request):
         return False
     write_verdict(context, [plan.known])
@@ -113,7 +113,7 @@ def _store_plan(context: StepContext, plan: Plan) -> None:
 
 
 def _write_outputs(request: PrewarmRequest, summary: PlanSummary, *, ended: bool) -> None:
-    """The outputs that the template declares: what to fan out over, the user's retries, and if that was all."""
+    """Write the outputs that the template declares: the waves, the retries, and whether the task has ended."""
     OUTPUTS.mkdir(parents=True, exist_ok=True)
     for name, value in {
         "waves": json.dumps([wave.name for wave in summary.waves]),

@@ -1,4 +1,4 @@
-"""What a driver works: one attempt of one group, its plan, its nodes by index, and the names of its objects."""
+"""One attempt of a group: its plan, its nodes by completion index, and the names of its objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from steps.context import ReplacePodError, StepContext
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Attempt `number` (0, 1, …) of a group. `nodes` are by the index of their pods; `owner` is of all it makes."""
+    """Attempt `number` (0, 1, …) of a group. `nodes` are in the order of their completion indexes.
+
+    `owner` is the owner reference of all objects of the attempt.
+    """
 
     context: StepContext
     plan: GroupPlan
@@ -29,7 +32,7 @@ class Attempt:
 
     @classmethod
     def read_or_create(cls, context: StepContext, wave: str, number: int) -> Self:
-        """Read the plan of `wave`, and the index of the attempt, which is written down where there is none.
+        """Read the plan of `wave` and the index of the attempt, which is created if there is none.
 
         Raises ReplacePodError when either belongs to another task, NotFoundError when there is no plan.
         """
@@ -57,7 +60,7 @@ class Attempt:
 
     @property
     def earlier(self) -> list[Self]:
-        """The attempts of the group before this one, as far as their names and labels go."""
+        """The attempts of the group before this one: names and labels only, without nodes."""
         context, group = self.context, self.plan.group
         return [
             replace(
@@ -86,7 +89,7 @@ class Attempt:
 
 
 def _config_map_of_task(context: StepContext, name: str) -> Json:
-    """A ConfigMap of this task: its name holds but the first digits of the task's uid, its label all."""
+    """A ConfigMap of this task. Its name has only the first digits of the task's uid, so the label is checked."""
     found = context.kube.get(core(context.namespace, "configmaps", name))
     if found["metadata"]["labels"].get(LABEL_WORKFLOW_UID) != context.uid:
         raise ReplacePodError(f"ConfigMap {name} belongs to another task")
@@ -94,7 +97,7 @@ def _config_map_of_task(context: StepContext, name: str) -> Json:
 
 
 def _remaining_nodes(context: StepContext, plan: GroupPlan, number: int) -> list[str]:
-    """The nodes of a group that no earlier attempt brought to a good end."""
+    """The nodes of a group that lack images after the earlier attempts."""
     done = {
         name
         for chunk in context.stored_chunks()

@@ -1,4 +1,4 @@
-"""drive: works one attempt of one group: a gated Indexed Job, let go node by node, judged by evidence."""
+"""drive: runs one attempt of a group. Creates a gated Indexed Job, ungates pods within the window, records results."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _TOO_MANY_REQUESTS = 429  # an answer: another pod would fare no better
 
 
 class _StoppedError(Exception):
-    """SIGTERM came while the driver waited."""
+    """SIGTERM arrived while the driver waited."""
 
 
 class _Sigterm:
-    """Remembers SIGTERM. It ends a wait at once; elsewhere it is seen after the pass."""
+    """Handles SIGTERM: it interrupts a wait; otherwise the driver stops after the current pass."""
 
     def __init__(self) -> None:
         self.came = False
@@ -52,7 +52,7 @@ class _Sigterm:
 
     @contextmanager
     def ends_wait(self) -> Iterator[None]:
-        """Inside, SIGTERM raises _StoppedError; so does one that came before."""
+        """Raise _StoppedError in this block on SIGTERM, also on one that arrived before."""
         self._waiting = True
         try:
             if self.came:
@@ -63,7 +63,7 @@ class _Sigterm:
 
 
 class Driver:
-    """One life of the driver of one attempt: look, decide by the window, let nodes go, wait."""
+    """The driver of one attempt. In each pass it reads the pods, ungates as many as the window allows, and waits."""
 
     def __init__(
         self, attempt: Attempt, workflow: Mapping[str, Any], sigterm: _Sigterm, timings: DriverTimings
@@ -85,11 +85,11 @@ class Driver:
         self._earlier_until = 0.0
 
     def run(self) -> int:
-        """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
+        """Run the attempt to its end; 0 if every node of the group has its images, or its losses are allowed."""
         if not self._recorder.complete:
             self._adopt_earlier_jobs()
             self._job.create_or_adopt(self._window)
-        # Only now: what is listed has the epoch that an adopted Job's pods got.
+        # Listed after the Job is adopted, so that its pods carry the new epoch.
         with self._events, self._pods:
             return self._loop()
 
@@ -120,7 +120,7 @@ class Driver:
     # -- a pass
 
     def _run_pass(self) -> None:
-        """One look and what follows from it."""
+        """Read Job and pods, and act on what they show."""
         pods = self._pods.list()
         try:
             current = self._job.verify_holder()
@@ -144,7 +144,7 @@ class Driver:
         self._recorder.report(pulling=pulling, window=self._window)
 
     def _adopt_earlier_jobs(self) -> None:
-        """An attempt all of whose drivers were lost may have left pods that pull, and others at the gate."""
+        """Adopt the Jobs of earlier attempts whose drivers were lost, so that no other driver ungates their pods."""
         self._earlier = [
             job
             for job in (OwnedJob(one, self._timings) for one in self._attempt.earlier)
@@ -153,7 +153,7 @@ class Driver:
         self._earlier_until = time.monotonic() + self._plan.node_timeout + self._timings.earlier_slack
 
     def _count_earlier_pulls(self) -> int:
-        """How many pods of earlier attempts still pull: they fill the window for as long as a pod may live."""
+        """The number of pods of earlier attempts that still pull. They count for as long as a pod may live."""
         if time.monotonic() > self._earlier_until:
             self._earlier = []
         pulling = {job: sum(is_pulling(pod) for pod in job.pods()) for job in self._earlier}
@@ -165,18 +165,18 @@ class Driver:
             self._end_at_deadline([])
             return
         self._tracker.record_awaited()
-        self._recorder.persist()  # the pods that showed it are gone as well
+        self._recorder.persist()  # the pods are gone as well, and the evidence with them
         raise ReplacePodError(f"Job {self._attempt.name} is gone") from error
 
     def _end_at_deadline(self, pods: Sequence[Json]) -> None:
-        """The task's time is up: what is there counts, every node that is left has timed out."""
+        """Record all nodes at the task's deadline: those without evidence of their images have timed out."""
         self._tracker.record_ungated(pods, ENDED_TIMEOUT)
         timeout = ImageResult(Result.FAILED, FailureReason.TIMEOUT, "the task's time was up")
         for index in self._recorder.left:
             self._recorder.add_untried(index, timeout)
 
     def _update_window(self, current: Mapping[str, Any], pulling: int) -> None:
-        """Take in a window that was changed meanwhile. The Job's parallelism only ever rises."""
+        """Apply a window that was changed meanwhile. The Job's parallelism is only raised, never lowered."""
         window = self._requested_window(self._context.kube.get(self._context.path, metadata_only=True))
         if window != self._window:
             say(f"window {self._window} → {window}" if window else f"window {self._window} → 0: paused")
@@ -188,7 +188,7 @@ class Driver:
             self._job.raise_parallelism(pods)
 
     def _requested_window(self, workflow: Mapping[str, Any]) -> int:
-        """The window that the task is to have now; the plan's, where nobody asked for another."""
+        """The window that the Workflow asks for, else that of the plan."""
         if workflow["metadata"]["uid"] != self._context.uid:
             raise ReplacePodError(f"Workflow {self._context.task} was replaced")
         asked = objects.annotations(workflow).get(ANNOTATION_BATCH_SIZE)
@@ -207,7 +207,7 @@ class Driver:
         )
 
     def _ungate(self, gated: Mapping[int, Json], indexes: Sequence[int]) -> int:
-        """Ungate pods; returns how many there still were."""
+        """Ungate pods; returns how many of them still existed."""
         started = 0
         for first in range(0, len(indexes), self._throttle.concurrency):
             if self._sigterm.came:
@@ -237,21 +237,21 @@ class Driver:
     # -- waits
 
     def _wait(self) -> None:
-        """Until a pod changes, or the next look is due."""
+        """Wait until a pod changes or the next pass is due."""
         rest = self._throttle.rest
         with self._sigterm.ends_wait():
             time.sleep(rest)
             self._pods.wait_for_change(rest if self._tracker.awaited else self._timings.idle)
 
     def _back_off(self, seconds: float) -> None:
-        """Pause before the API is asked again; SIGTERM ends it, and is seen by the loop."""
+        """Pause before the next request; SIGTERM ends the pause, and the loop handles it."""
         with suppress(_StoppedError), self._sigterm.ends_wait():
             time.sleep(seconds)
 
     # -- ends
 
     def _finish_attempt(self) -> int:
-        """Something is known of every node: 0 where none lacks an image, or the losses are allowed."""
+        """End an attempt with a result for every node; 0 if none lacks an image or the losses are allowed."""
         self._recorder.persist()
         self._recorder.report(pulling=0, window=self._window)
         failed = self._recorder.failed
@@ -259,7 +259,7 @@ class Driver:
         return 1 if failed and self._losses_fail_group() else 0
 
     def _handle_sigterm(self) -> int:
-        """SIGTERM: the task was stopped, or only this pod is to go."""
+        """Stop on SIGTERM: the task was stopped, or only this pod is evicted and another driver takes over."""
         if not is_stopped(self._context.workflow()):
             self._recorder.persist()
             say("this pod is to go: the next driver takes over")
@@ -271,7 +271,7 @@ class Driver:
         return 1
 
     def _losses_fail_group(self) -> bool:
-        """Whether the group fails with the nodes that it lost; retries are spent before losses are allowed."""
+        """Whether the lost nodes fail the group. Retries come first: losses are allowed only in the last attempt."""
         left = self._plan.max_retries - self._attempt.number
         if left > 0:
             say(f"{left} of {self._plan.max_retries} retries left")

@@ -21,7 +21,7 @@ from steps.drive.timings import DriverTimings
 
 
 class EvidenceReader:
-    """Judges the pods of one group."""
+    """Reads the evidence for the pods of one group, and derives their results."""
 
     def __init__(self, context: StepContext, plan: GroupPlan, timings: DriverTimings | None = None) -> None:
         self._context = context
@@ -32,7 +32,7 @@ class EvidenceReader:
     def final_results(
         self, planned: PlannedNode, pod: Mapping[str, Any], pod_events: PodEvents
     ) -> tuple[ImageResult, ...] | None:
-        """The results of a pod that has ended; None while the kubelet's word on them may still come."""
+        """The results of a pod that has ended; None while a pull event may still arrive."""
         uid = pod["metadata"]["uid"]
         events = pod_events.for_pod(uid)
         if awaits_pull_event(self._plan, pod, events):
@@ -47,7 +47,7 @@ class EvidenceReader:
     def current_results(
         self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str | None
     ) -> tuple[ImageResult, ...]:
-        """The results of a pod that is given up, by what can be seen at this moment."""
+        """The results of a pod by the evidence there is now, whether or not it has ended."""
         node = partial(self._get_node, planned.name)
         return image_results(self._plan, planned, pod, self._list_events(pod), node, why=why)
 
@@ -65,7 +65,7 @@ class EvidenceReader:
         return f"node {name} is not ready: its kubelet is silent"
 
     def _list_events(self, pod: Mapping[str, Any]) -> list[Json]:
-        """What was told of a pod, read at this moment."""
+        """The events of a pod, read now."""
         path = core(self._context.namespace, "events")
         return list(self._context.kube.list(path, fields=f"involvedObject.uid={pod['metadata']['uid']}"))
 

@@ -1,4 +1,4 @@
-"""The pods of a Job, kept up to date by a watch: a list of them all for each look would cost window × looks."""
+"""The pods of a Job, kept up to date by a watch: a list in each pass would cost window × passes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from steps.context import ReplacePodError, say
 from steps.drive.attempt import Attempt
 from steps.drive.timings import DriverTimings
 
-_PAGE = 100  # pods at a time, as they may be large before they are lean
+_PAGE = 100  # pods at a time, since they are large before they are trimmed
 
 
 class PodCache:
     """The pods of an attempt's Job, while it is open.
 
-    What a watch tells may be older than the answer to a patch of ours, so the newer version of a pod stands: a pod
-    that was let go never counts as gated again. Versions are compared as numbers, as Kubernetes allows for objects
+    A watch event may be older than the response to a patch of ours, so the newer version of a pod wins: an ungated
+    pod never counts as gated again. Versions are compared as numbers, as Kubernetes allows for objects
     of one resource.
     """
 
@@ -50,7 +50,7 @@ class PodCache:
         self._informer.__exit__()
 
     def list(self) -> list[Json]:
-        """The pods as far as they have been received of; UnavailableError where there is no list of them."""
+        """The pods as of the last event received; UnavailableError if they were never listed."""
         end = time.monotonic() + self._timings.pods_first_list
         while self._receive(0.0 if self._listed else end - time.monotonic()):
             pass
@@ -59,11 +59,11 @@ class PodCache:
         return list(self._pods.values())
 
     def wait_for_change(self, seconds: float) -> None:
-        """Wait until something is received, at most so many seconds."""
+        """Wait for an event, at most so many seconds."""
         self._receive(seconds)
 
     def update(self, pod: Json) -> None:
-        """Take in a pod as a patch answered it."""
+        """Store a pod that a patch returned."""
         self._store_if_newer(trim(pod, POD))
 
     def _store_if_newer(self, pod: Json) -> None:
@@ -72,14 +72,14 @@ class PodCache:
             self._pods[pod["metadata"]["uid"]] = pod
 
     def remove(self, pods: Iterable[Json]) -> None:
-        """Take out pods that were deleted."""
+        """Remove pods that were deleted."""
         for pod in pods:
             self._pods.pop(pod["metadata"]["uid"], None)
 
     def _receive(self, seconds: float) -> bool:
         try:
             received = self._informer.next(seconds)
-        except UnavailableError as error:  # after minutes without a word; nobody follows them any more
+        except UnavailableError as error:  # after minutes without an answer; the watch has ended
             raise ReplacePodError(f"the pods can't be followed: {error.message}") from error
         if received is None:
             return False

@@ -1,7 +1,7 @@
-"""What kubelets say of the pods of a Job, heard as they say it.
+"""Events of kubelets on the pods of a Job, by one watch.
 
-A list of one pod's events reads all events of the namespace, and a task with thousands of nodes would do that for
-each of them; one watch does it once.
+To list the events of one pod the API server reads all events of the namespace; a task with thousands of nodes would
+cause that for each of them.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class PodEvents:
         self._informer.__exit__()
 
     def relist(self, after: float) -> bool:
-        """List what was said before a monotonic time, which a broken watch may have missed.
+        """List the events up to a monotonic time, since a broken watch may have missed some.
 
-        One list serves all who ask within some seconds; False while it is not due yet.
+        One list serves all calls within some seconds; False while the next one is not due.
         """
         if self._listed >= after:
             return True
@@ -64,7 +64,7 @@ class PodEvents:
         return list(self._by_pod.get(uid, {}).values())
 
     def forget(self, uid: str) -> None:
-        """Drop what was said of a pod of which nothing more is asked."""
+        """Drop the events of a pod."""
         self._by_pod.pop(uid, None)
 
     def _receive(self) -> None:
@@ -77,7 +77,7 @@ class PodEvents:
                     self._store(item)
 
     def _trim_own(self, event: Json) -> Json | None:
-        """What is kept of an event; None where it is of other pods: a namespace has those of an hour."""
+        """The fields of an event that are kept; None if it is of a pod of another Job."""
         own = event["involvedObject"].get("name", "").startswith(self._prefix)
         return trim(event, EVENT) if own else None
 

@@ -1,4 +1,4 @@
-"""Watches over the pods of an attempt: records those that have ended, ends those of which nothing more can come."""
+"""Tracks the pods of an attempt: records those that have ended, and ends those that can bring no further image."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _HANGS = {
 
 @dataclass(slots=True)
 class _Memory:
-    """What a driver may forget: losing it delays, and falsifies nothing."""
+    """State that a driver keeps in memory only: losing it causes delays, no wrong results."""
 
     failures: FailureTracker = field(default_factory=FailureTracker)
     ungated_at: dict[int, float] = field(default_factory=dict)  # index → first seen without its gate
     node_checked: dict[int, float] = field(default_factory=dict)
-    deadline_seen: dict[int, float] = field(default_factory=dict)  # index → first seen told so
+    deadline_seen: dict[int, float] = field(default_factory=dict)  # index → first seen with its deadline set
 
 
 class PodTracker:
-    """Looks at the pods of one attempt, pass by pass."""
+    """Tracks the pods of one attempt, pass by pass."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class PodTracker:
         self._reader = EvidenceReader(attempt.context, attempt.plan, timings)
         self._events = events
         self._memory = _Memory()
-        self._awaited: dict[int, Json] = {}  # pods that had ended at the last look and have no result yet
+        self._awaited: dict[int, Json] = {}  # pods that had ended in the last pass and have no result yet
 
     @property
     def awaited(self) -> int:
@@ -76,7 +76,7 @@ class PodTracker:
         return sum(shows_image(self._attempt.plan, pod) for pod in self._awaited.values())
 
     def sync(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
-        """Record what has ended, end what must; returns the gated pods by index, and how many pull."""
+        """Record ended pods, end those that must end; returns the gated pods by index, and how many pull."""
         gated: dict[int, Json] = {}
         pulling = 0
         before, self._awaited = self._awaited, {}
@@ -95,20 +95,20 @@ class PodTracker:
                 self._memory.ungated_at.setdefault(index, at)
                 self._check_pulling(index, pod, at)
         for index in [index for index in gated if index in self._recorder]:
-            # Its Job was made anew after its result was stored: it has nothing more to do.
+            # Its Job was recreated after its result was stored.
             self._job.mark_failed(gated.pop(index), "Recorded", "this node's result was recorded before")
         for index in before.keys() - self._awaited.keys():
-            self._record_now(index, before[index])  # someone deleted it meanwhile
+            self._record_now(index, before[index])  # deleted meanwhile, not by us
         return gated, pulling
 
     def record_awaited(self) -> None:
-        """Record the pods that have ended by what can be seen now, since nothing more will be heard of them."""
+        """Record the ended pods by the evidence there is now, since no more will arrive."""
         for index, pod in self._awaited.items():
             self._record_now(index, pod)
         self._awaited = {}
 
     def find_lost(self, pods: Iterable[Json], current: Mapping[str, Any]) -> None:
-        """Record the indexes that the Job has counted although their pods are gone: someone deleted them."""
+        """Record the indexes that the Job has counted although their pods are gone: they were deleted, not by us."""
         status = current.get("status") or {}
         counted = set(_indexes(status.get("failedIndexes") or "")) | set(
             _indexes(status.get("completedIndexes") or "")
@@ -120,7 +120,7 @@ class PodTracker:
         ]
         there = {completion_index(pod) for pod in self._job.pods()} if missing else set()
         for index in missing:
-            if index in there:  # the watch has not told of it yet
+            if index in there:  # the watch has not reported it yet
                 continue
             lost = self._reader.silence_reason(self._attempt.nodes[index].name)
             failure = FailureReason.NODE_LOST if lost else FailureReason.UNKNOWN
@@ -128,7 +128,7 @@ class PodTracker:
             self._recorder.add_for_all_images(index, ImageResult(Result.FAILED, failure, message))
 
     def record_ungated(self, pods: Sequence[Json], why: str) -> None:
-        """Record every pod that was let go by what can be seen now; `why` is one of ENDED_*."""
+        """Record every ungated pod by the evidence there is now; `why` is one of ENDED_*."""
         for pod in pods:
             index = completion_index(pod)
             if index not in self._recorder and not is_gated(pod):
@@ -145,10 +145,10 @@ class PodTracker:
             self._recorder.add(index, images)
 
     def _check_pulling(self, index: int, pod: Json, at: float) -> None:
-        """End a pod that pulls when nothing more can come of it."""
+        """End a pulling pod that can bring no further image, or whose time is up."""
         why = end_reason(pod)
         if why:
-            # A kubelet never breaks off a pull: while one hangs, it does not even see the pod's deadline.
+            # A kubelet never aborts a pull: while one hangs, it does not even notice the pod's deadline.
             if at - self._memory.deadline_seen.setdefault(index, at) >= self._timings.pod_end:
                 self._job.mark_failed(pod, "DeadlineExceeded", _HANGS[why])
         elif not pod["spec"].get("nodeName"):
@@ -162,14 +162,14 @@ class PodTracker:
             self._check_node(index, pod, at)
 
     def _check_node(self, index: int, pod: Json, at: float) -> None:
-        """A silent kubelet will never end its pod, so we do."""
+        """End a pod whose kubelet is silent, since the kubelet never will."""
         self._memory.node_checked[index] = at
         silent = self._reader.silence_reason(pod["spec"]["nodeName"])
         if silent:
             self._job.mark_failed(pod, FailureReason.NODE_LOST, silent)
 
     def _seconds_on_node(self, index: int, pod: Mapping[str, Any], at: float) -> float:
-        """For how long the node has had the pod: by its kubelet, or since it was seen to be let go."""
+        """Seconds since the kubelet started the pod, else since it was first seen ungated."""
         started = pod["status"].get("startTime")
         if not started:
             return at - self._memory.ungated_at[index]
@@ -177,7 +177,7 @@ class PodTracker:
 
 
 def is_pulling(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod was let go and has not ended."""
+    """Whether a pod is ungated and has not ended."""
     return not is_terminal(pod) and not is_gated(pod)
 
 

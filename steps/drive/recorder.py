@@ -1,4 +1,4 @@
-"""The record of an attempt: each node's results, stored as they come in, and the progress that others watch."""
+"""Records the results of an attempt's nodes, stores them in chunks, and reports progress."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _FAILURES_SHOWN = 10
 
 
 class ResultRecorder:
-    """What is known of an attempt's nodes, by index. It begins with what a previous life stored."""
+    """The results of an attempt's nodes, by index. Begins with those that an earlier driver stored."""
 
     def __init__(self, attempt: Attempt, job: OwnedJob, timings: DriverTimings) -> None:
         self._attempt = attempt
         self._job = job
         self._timings = timings
         self._results: dict[int, NodeResult] = {}
-        # Counted as they come in: each pass asks, and there may be thousands of nodes with tens of images.
+        # Counted as they are recorded: each pass reads the counts, and there may be thousands of nodes.
         self.failed = 0  # nodes that lack an image
         self._reached = 0
         self._chunks = 0
@@ -41,7 +41,7 @@ class ResultRecorder:
         self._persisted_at = time.monotonic()
 
     def _read_stored(self) -> None:
-        """What a previous life recorded is not done again."""
+        """Read the results that earlier drivers and attempts stored."""
         group, number = self._attempt.plan.group, self._attempt.number
         index = {node.name: place for place, node in enumerate(self._attempt.nodes)}
         stored = [chunk for chunk in self._attempt.context.stored_chunks() if chunk.group == group]
@@ -52,7 +52,7 @@ class ResultRecorder:
                     self._set_result(index[name], node)
         earlier = [chunk for chunk in stored if chunk.attempt < number]
         self._before = fold(earlier)
-        # A wave that had images somewhere is no typo: its breaker stays shut when it is tried again.
+        # An image that a node of the wave holds is no typo: the breaker stays closed in a retry.
         reached = {name for chunk in earlier for name, node in chunk.nodes.items() if _reached(node)}
         self._reached_before = len(reached)
 
@@ -64,30 +64,30 @@ class ResultRecorder:
 
     @property
     def left(self) -> list[int]:
-        """The indexes of which nothing is recorded yet."""
+        """The indexes without a result."""
         return [index for index in range(len(self._attempt.nodes)) if index not in self._results]
 
     @property
     def complete(self) -> bool:
-        """Whether something is recorded of every node."""
+        """Whether every node has a result."""
         return len(self._results) == len(self._attempt.nodes)
 
     @property
     def reached(self) -> int:
-        """How many nodes hold at least one image, those of earlier attempts among them."""
+        """The number of nodes with at least one image, those of earlier attempts included."""
         return self._reached_before + self._reached
 
     def add(self, index: int, images: tuple[ImageResult, ...]) -> None:
-        """Record what became of the images of a node, in their order."""
+        """Record the results of a node's images, in their order."""
         self._record(index, NodeResult(images, clock.stamp(clock.now())))
 
     def add_for_all_images(self, index: int, result: ImageResult) -> None:
-        """Record the same for every image of a node."""
+        """Record the same result for every image of a node."""
         images = len(self._attempt.plan.images)
         self._record(index, same_for_all(images, result, clock.stamp(clock.now())))
 
     def add_untried(self, index: int, result: ImageResult) -> None:
-        """Record a node that this attempt did not touch: images that an earlier one brought are still there."""
+        """Record a node that this attempt did not try: images that an earlier one pulled are still there."""
         before = self._before.get(self._attempt.nodes[index].name)
         if before is None:
             self.add_for_all_images(index, result)

@@ -1,6 +1,6 @@
-"""The notice: the last stage of finish. Sends what the verdict owes to a webhook, and records what came of it.
+"""The notice, the last stage of finish: sends the verdict to a webhook, and records the outcome.
 
-What a webhook is like changes no verdict and no exit code: it is recorded, and the keeper sees to the rest.
+A webhook that fails changes no verdict and no exit code: the outcome is recorded, and the keeper retries.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from ips_flows.webhook.delivery import BUDGET_SECONDS, Delivery, DeliveryIO, Mes
 from steps.context import StepContext, say, webhook_of
 from steps.finish.timings import FinishTimings
 
-DELIVERY_IO = DeliveryIO()  # how deliveries reach the world
+DELIVERY_IO = DeliveryIO()
 _DELETED = "the Workflow was deleted before its verdict"
 
 
@@ -64,14 +64,14 @@ class UnusableWebhookError(IpsFlowError):
 
 @dataclass(frozen=True, slots=True)
 class _ResolvedWebhook:
-    """A webhook with all that its Secret says."""
+    """The URL of a webhook, and the key that signs its messages."""
 
     url: str
     secret: str
 
 
 def send_notice(context: StepContext, timings: FinishTimings) -> None:
-    """Send the notice that the task's verdict owes, unless it is settled already."""
+    """Send the notice of the task's verdict, unless it is delivered or given up already."""
     workflow = context.workflow()
     annotations = objects.annotations(workflow)
     webhook = webhook_of(workflow) or notice.recorded_webhook(annotations)
@@ -92,9 +92,9 @@ def send_notice(context: StepContext, timings: FinishTimings) -> None:
 
 
 def send_notice_of_deleted(context: StepContext, timings: FinishTimings) -> None:
-    """Send the notice of a task whose Workflow was deleted, if the keeper kept a copy of it that owes one.
+    """Send the notice of a task whose Workflow was deleted, if the keeper's copy of it says that one is due.
 
-    What comes of it is an object of its own: changing the copy would take a right to change every ConfigMap.
+    The outcome is an object of its own: to change the copy would need the right to change every ConfigMap.
     """
     path = core(context.namespace, "configmaps")
     try:
@@ -126,7 +126,7 @@ def send_notice_of_deleted(context: StepContext, timings: FinishTimings) -> None
 
 
 def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Event:
-    """What is told of a task of which the metadata is left: its verdict, else that it was cancelled."""
+    """The event of a task whose metadata is left: its verdict, else that it was cancelled."""
     seen = task.read_task({"metadata": metadata})
     verdict = seen.verdict
     if verdict is None:
@@ -183,7 +183,7 @@ def _deliver_round(context: StepContext, webhook: Webhook, event: Event, before:
 
 
 def _resolve_webhook(context: StepContext, webhook: Webhook) -> _ResolvedWebhook:
-    """The URL and the key of a webhook. The request's own URL counts before that of its Secret."""
+    """The URL and the key of a webhook. The URL in the request wins over that in its Secret."""
     if not webhook.secret_name:
         return _ResolvedWebhook(webhook.url, "")
     name = f"Secret {webhook.secret_name} of namespace {context.namespace}"
@@ -212,7 +212,7 @@ def _decode_value(name: str, key: str, encoded: str) -> str:
 
 
 def _target_rules(context: StepContext) -> Rules:
-    """What the settings allow, and where the API server is."""
+    """The networks that the settings allow, and the addresses of the API server, which are forbidden."""
     try:
         settings = context.kube.get(core(context.namespace, "configmaps", CONFIG_MAP)).get("data") or {}
     except NotFoundError:
@@ -227,7 +227,7 @@ def _api_server_addresses(context: StepContext) -> Iterable[tuple[Address, int]]
     """Its Service, which is what a pod connects to, and the endpoints behind it.
 
     Those are the addresses in EndpointSlice `kubernetes` of namespace `default`, which each API server writes
-    itself. finish may get the EndpointSlices of this one name; nothing less tells of all API servers.
+    itself. finish may get the EndpointSlice of this one name; no narrower right shows all API servers.
     """
     parts = urlsplit(context.kube.host)
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -249,7 +249,7 @@ def _api_server_addresses(context: StepContext) -> Iterable[tuple[Address, int]]
 
 
 def _record_notice(context: StepContext, made: Notice) -> None:
-    """Write the third mark; one that is settled stays as it is."""
+    """Annotate the Workflow with the outcome; a final one stays as it is."""
 
     def mark(workflow: Json) -> dict[str, str] | None:
         there = notice.recorded_notice(objects.annotations(workflow))
@@ -259,7 +259,7 @@ def _record_notice(context: StepContext, made: Notice) -> None:
 
 
 def _retry_while_unavailable(write: Callable[[], None], timings: FinishTimings) -> None:
-    """Write what came of a notice, again where the API server does not answer: else it would be sent again."""
+    """Write the outcome of a notice, and try again while the API server is unavailable: else it would be sent twice."""
     end = time.monotonic() + timings.record
     while True:
         try:

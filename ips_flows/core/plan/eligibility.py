@@ -1,4 +1,4 @@
-"""Nodes as the plan sees them: the few facts that matter, and whether a node is eligible."""
+"""Decides whether a node is eligible for a request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
 class Eligibility:
-    """Whether nodes are eligible for a request: one rule a reason, the first that holds is given."""
+    """The rules by which nodes are skipped, one per reason; the first that applies is given."""
 
     def __init__(self, request: PrewarmRequest) -> None:
         self._request = request
@@ -34,7 +34,7 @@ class Eligibility:
         self._tolerations = pod_tolerations(request)
 
     def skip_reason(self, node: Node) -> SkipReason | None:
-        """Why a node is left out, or None when it is eligible."""
+        """Why a node is skipped; None if it is eligible."""
         request = self._request
         if self._names and node.name not in self._names:
             return SkipReason.NOT_SELECTED

@@ -30,14 +30,14 @@ class PlannedImage(Record):
 
 
 class PlannedNode(Record):
-    """A node to do. `present` are the indexes of the images that it listed when the plan was made."""
+    """A node to pull on. `present` are the indexes of the images that it listed when the plan was made."""
 
     name: str
     present: tuple[int, ...] = ()
 
 
 class GroupPlan(StoredRecord):
-    """One group: everything a driver has to know. Times are seconds, `deadline` is RFC 3339 UTC."""
+    """The plan of one group, as a driver reads it. Times are seconds, `deadline` is RFC 3339 UTC."""
 
     group: int
     wave: str
@@ -82,7 +82,7 @@ def make_plan(
     started: datetime,
     image_volumes_kept: Callable[[], bool],
 ) -> Plan:
-    """Decide what is to be done on which nodes.
+    """Decide which nodes are skipped, which are warm, and which are to pull.
 
     `image_volumes_kept` asks the API server whether it stores image volumes; it is called only when every
     eligible node supports them. Raises PlanError when no node is eligible.
