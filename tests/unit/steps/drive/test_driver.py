@@ -201,7 +201,7 @@ def test_a_pod_that_is_placed_just_before_it_is_given_up(
     assert results_of(stage, "n1") == [(Result.PULLED, "")]
 
 
-def test_events_are_heard_once_for_all_pods(stage: Stage) -> None:
+def test_events_are_read_once_for_all_pods(stage: Stage) -> None:
     """A list of one pod's events reads those of the whole namespace: there is one list, and a watch."""
     nodes = [f"n{number}" for number in range(8)]
     stage.planned(GOOD, nodes=nodes)
@@ -259,7 +259,7 @@ def test_a_node_takes_too_long(stage: Stage) -> None:
 
 
 def test_a_kubelet_that_hangs_in_a_pull(stage: Stage) -> None:
-    """A kubelet never breaks off a pull; a pod that was told to end and does not is ended by us, as timed out."""
+    """A kubelet never aborts a pull; a pod that does not end after its deadline is ended by us, as timed out."""
     stage.set_timings(pod_end=0.0)
     stage.planned(GOOD, nodes=["n1"], node_timeout=0)
     with Cluster(stage.server, ["n1"], {GOOD: Play.NEVER}) as cluster:
@@ -345,7 +345,7 @@ def test_a_stopped_task_starts_nothing(stage: Stage) -> None:
 
 
 def test_another_workflow_of_the_same_name(stage: Stage) -> None:
-    """A driver whose Workflow was replaced has lost its footing."""
+    """A driver whose Workflow was replaced is replaced by another pod."""
     stage.planned(GOOD, nodes=["n1"])
     stage.server.remove("workflows", TASK)
     stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})
@@ -607,7 +607,7 @@ def test_an_api_server_that_fails_at_the_very_end(stage: Stage, refused: str) ->
 
 
 def test_sigterm_while_the_api_server_fails(stage: Stage) -> None:
-    """A driver that is told to go while it waits for the API goes as it would at any other time."""
+    """SIGTERM while a driver waits for the API ends it as at any other time."""
     stage.planned(GOOD, nodes=["n1"])
     stage.set_timings(first_pause=5.0)
 

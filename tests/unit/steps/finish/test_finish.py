@@ -79,7 +79,7 @@ def put_job(stage: Stage, plan: GroupPlan, *, attempt: int = 0) -> None:
     stage.server.put("jobs", body)
 
 
-def let_go(cluster: Cluster, *nodes: str) -> None:
+def ungate(cluster: Cluster, *nodes: str) -> None:
     """Ungate the pods of the first nodes, as a driver does."""
 
     def gated() -> list[Any]:
@@ -193,7 +193,7 @@ def test_pods_that_nobody_recorded(stage: Stage) -> None:
     put_job(stage, plan)
     stage.workflow({"spec": {"shutdown": "Stop"}})
     with Cluster(stage.server, ["n1", "n2", "n3"], on={("n2", GOOD): Play.NEVER}) as cluster:
-        let_go(cluster, "n1", "n2")
+        ungate(cluster, "n1", "n2")
         cluster.wait_for(lambda: "n1" in cluster.ended and cluster.pulling() == ["n2"])
         assert stage.finish() == 0
         cluster.wait_for(lambda: not cluster.objects("pods"))
@@ -432,7 +432,7 @@ def test_the_role_grants_what_finish_does_and_no_more(stage: Stage) -> None:
     stage.workflow({"spec": {"arguments": {"parameters": parameters}}})
     stage.server.put("secrets", kube_objects.webhook_secret("none", url="http://127.0.0.1:1/"))
     with Cluster(stage.server, ["n1", "n2"]) as cluster:
-        let_go(cluster, "n1")
+        ungate(cluster, "n1")
         cluster.wait_for(lambda: "n1" in cluster.ended)
         with stage.meanwhile(lambda: end_driver(stage)):
             assert stage.finish() == 0
