@@ -1,4 +1,4 @@
-"""What every step stands on: its arguments, its Workflow, and how it ends."""
+"""Context shared by all steps: arguments, the task's Workflow, log lines and exit codes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from ips_flows.core.constants import ANNOTATION_VERDICT, UNTRACKED
-from ips_flows.core.errors import BadRequestError, ConflictError, IpsFlowError
+from ips_flows.core.errors import BadRequestError, IpsFlowError
 from ips_flows.core.escape import escape
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.notice import Webhook
 from ips_flows.core.request.model import PrewarmRequest, from_canonical, from_form
+from ips_flows.core.results.results import Chunk
 from ips_flows.core.task.workflow_status import is_stopped, parameters_of
 from ips_flows.kube.client import Kube, workflows
+from ips_flows.kube.patch import retry_on_conflict
+from ips_flows.operations.results import stored_chunks
 
 # Everything above 1 makes Argo replace the pod without counting an attempt.
 EXIT_REPLACE_POD = 4
 EXIT_CRASHED = 70
 
-_AMEND_TRIES = 20
-
 
 class ReplacePodError(IpsFlowError):
-    """The step can't go on here, and another pod may: its Job has another driver, or the API does not answer."""
+    """The step can't go on in this pod, but may in another: its Job has another driver, or the API fails."""
 
     exit_code = EXIT_REPLACE_POD
 
@@ -46,7 +47,7 @@ class StepContext:
 
     @property
     def namespace(self) -> str:
-        """Where the task and all that belongs to it lives."""
+        """The namespace of the task and all its objects."""
         return self.kube.namespace
 
     @property
@@ -55,73 +56,67 @@ class StepContext:
         return workflows(self.namespace, self.task)
 
     def workflow(self) -> Json:
-        """The task's Workflow; LostFootingError when another one has its name by now."""
+        """The task's Workflow; ReplacePodError if another one has its name by now."""
         workflow = self.kube.get(self.path)
         if workflow["metadata"]["uid"] != self.uid:
             raise ReplacePodError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
         return workflow
 
-    def mark(self, annotations: Mapping[str, str]) -> None:
-        """Write annotations on the task's Workflow, and on no other that has its name by now."""
-        self.amend(lambda _workflow: annotations)
+    def stored_chunks(self) -> list[Chunk]:
+        """The results of the task that are stored so far."""
+        return stored_chunks(self.kube, self.namespace, self.uid)
 
-    def amend(self, change: Callable[[Json], Mapping[str, str] | None]) -> None:
-        """Write the annotations that `change` makes of the task's Workflow as it is; None leaves it."""
-        for last in (*[False] * _AMEND_TRIES, True):
-            workflow = self.workflow()
+    def annotate(self, annotations: Mapping[str, str]) -> None:
+        """Write annotations on the task's Workflow, and on no other that has its name by now."""
+        self.update_annotations(lambda _workflow: annotations)
+
+    def update_annotations(self, change: Callable[[Json], Mapping[str, str] | None]) -> None:
+        """Write the annotations that `change` makes of the task's Workflow; None leaves it as it is."""
+
+        def patch(workflow: Json) -> Json | None:
             annotations = change(workflow)
             if annotations is None:
-                return
-            version = workflow["metadata"]["resourceVersion"]
-            metadata = {
-                "resourceVersion": version,
-                "annotations": dict(annotations),
-                "managedFields": UNTRACKED,
-            }
-            try:
-                self.kube.patch(self.path, {"metadata": metadata})
-            except ConflictError:  # Argo's controller wrote in between
-                if last:
-                    raise
-            else:
-                return
+                return None
+            return {"metadata": {"annotations": dict(annotations), "managedFields": UNTRACKED}}
+
+        retry_on_conflict(self.kube, self.path, self.workflow, patch)
 
 
 def is_over(workflow: Mapping[str, Any]) -> bool:
-    """Whether nothing may be started for the task any more."""
+    """Whether the task is stopped or has a verdict, so that nothing more may be started."""
     annotations = objects.annotations(workflow)
     return is_stopped(workflow) or ANNOTATION_VERDICT in annotations
 
 
 def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
     """The request of a Workflow: the argument `request`, else the arguments of Argo's submit form."""
-    values = {name: _as_argo_reads_it(value) for name, value in parameters_of(workflow).items()}
+    values = {name: _argo_text(value) for name, value in parameters_of(workflow).items()}
     document = values.pop("request", "")
     return from_canonical(document) if document.strip() else from_form(values)
 
 
 def webhook_of(workflow: Json) -> Webhook | None:
-    """The webhook of a task, by its request; None where nobody is to be told."""
+    """The webhook of a task by its request; None if it has none."""
     try:
         return Webhook.of_request(read_request(workflow))
-    except BadRequestError:  # nobody knows whom it means
+    except BadRequestError:  # then no webhook is known either
         return None
 
 
-def _as_argo_reads_it(value: Any) -> str:
-    """The text of a parameter; `kubectl create` lets numbers and booleans pass, 0 and false among them."""
+def _argo_text(value: Any) -> str:
+    """The text of a parameter as Argo reads it: `kubectl create` also accepts numbers and booleans."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def say(text: str) -> None:
-    """A line for the step's log: one, whatever the text holds."""
+    """Print one line to the step's log; control characters are escaped."""
     print(escape(text), flush=True)  # noqa: T201  (a step's stdout is its log)
 
 
 def say_error(error: IpsFlowError) -> None:
-    """An error for the step's log; that of a bad request has a line for each problem."""
+    """Print an error to the step's log; that of a bad request has one line per problem."""
     first, *rest = error.message.split("\n")
     say(f"error: {first}")
     for line in rest:
@@ -129,7 +124,7 @@ def say_error(error: IpsFlowError) -> None:
 
 
 def report_progress(done: int, total: int) -> None:
-    """Tell Argo's UI `done/total`, where the controller gave us a file for that."""
+    """Report `done/total` to Argo's UI, if the controller has set a file for it."""
     path = os.environ.get("ARGO_PROGRESS_FILE")
     if path and total:
         Path(path).write_text(f"{done}/{total}", encoding="utf-8")
@@ -153,6 +148,6 @@ def start(step: Callable[[StepContext, Sequence[str]], int], extra: Sequence[str
 
 
 def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    told = "".join(traceback.format_exception(kind, error, trace))
-    print(escape(told, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201  (as above)
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(escape(text, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201  (as above)
     os._exit(EXIT_CRASHED)

@@ -1,4 +1,4 @@
-"""filter: lists the nodes, decides what is to be done on which, and writes the plan."""
+"""filter: lists the nodes, decides which of them to pull on, and writes the plan."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXIT_NO_PLAN = 1
 
 
 def run(context: StepContext, _arguments: Sequence[str]) -> int:
-    """Plan once: a filter that comes after a lost one finds the plan, or begins again."""
+    """Plan once. After a lost filter pod the next one uses the plan that was announced, or plans again."""
     workflow = context.workflow()
     annotations = objects.annotations(workflow)
     try:
@@ -53,21 +53,21 @@ def run(context: StepContext, _arguments: Sequence[str]) -> int:
         ended = judged and ANNOTATION_CLEANED in annotations
         request = read_request(workflow)
         if summary is None:
-            plan = _plan(context, request, priority_of(workflow))
-            summary, ended = plan.summary, _end(context, request, plan)
+            plan = _make_plan(context, request, priority_of(workflow))
+            summary, ended = plan.summary, _end_if_nothing_to_do(context, request, plan)
     except (BadRequestError, NewerFormatError, NotInstalledError, PlanError) as error:
         say_error(error)
-        context.mark({ANNOTATION_ERROR: error.message})
+        context.annotate({ANNOTATION_ERROR: error.message})
         return EXIT_NO_PLAN
     _write_outputs(request, summary, ended=ended)
     report_progress(summary.warm, summary.eligible)
     return 0
 
 
-def _plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
+def _make_plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
     kube = context.kube
     worker = worker_image(kube, context.namespace)
-    # What a filter before us wrote and did not live to announce.
+    # Written by an earlier filter pod that ended before it announced the plan.
     leftovers = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND} in (plan,results)"
     kube.delete_all(core(context.namespace, "configmaps"), labels=leftovers)
 
@@ -78,25 +78,25 @@ def _plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
         started=clock.now(),
         image_volumes_kept=lambda: keeps_image_volumes(kube, context.namespace, request, worker),
     )
-    _tell(plan)
-    _store(context, plan)
-    summary = plan.summary.model_copy(update={"priority": priority})  # the one in force
-    webhook = Webhook.of_request(request)  # a task of the form has it in no annotation yet
-    told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
-    context.mark({ANNOTATION_PLAN: summary.to_json(), **told})
+    _log_plan(plan)
+    _store_plan(context, plan)
+    summary = plan.summary.model_copy(update={"priority": priority})  # the priority now in force
+    webhook = Webhook.of_request(request)  # a task of Argo's form has no such annotation yet
+    webhook_annotation = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
+    context.annotate({ANNOTATION_PLAN: summary.to_json(), **webhook_annotation})
     return replace(plan, summary=summary)
 
 
-def _end(context: StepContext, request: PrewarmRequest, plan: Plan) -> bool:
-    """End a task that has nothing to do and nobody to tell of it; a pod for `finish` would do no more."""
+def _end_if_nothing_to_do(context: StepContext, request: PrewarmRequest, plan: Plan) -> bool:
+    """End a task without work and without a webhook here, which spares the pod of `finish`."""
     if plan.summary.to_do or Webhook.of_request(request):
         return False
     write_verdict(context, [plan.known])
-    context.mark({ANNOTATION_CLEANED: clock.stamp(clock.now())})
+    context.annotate({ANNOTATION_CLEANED: clock.stamp(clock.now())})
     return True
 
 
-def _store(context: StepContext, plan: Plan) -> None:
+def _store_plan(context: StepContext, plan: Plan) -> None:
     task, uid = context.task, context.uid
     path = core(context.namespace, "configmaps")
     for group in plan.groups:
@@ -113,7 +113,7 @@ def _store(context: StepContext, plan: Plan) -> None:
 
 
 def _write_outputs(request: PrewarmRequest, summary: PlanSummary, *, ended: bool) -> None:
-    """The outputs that the template declares: what to fan out over, the user's retries, and if that was all."""
+    """Write the outputs that the template declares: the waves, the retries, and whether the task has ended."""
     OUTPUTS.mkdir(parents=True, exist_ok=True)
     for name, value in {
         "waves": json.dumps([wave.name for wave in summary.waves]),
@@ -126,7 +126,7 @@ def _write_outputs(request: PrewarmRequest, summary: PlanSummary, *, ended: bool
         (OUTPUTS / name).write_text(value, encoding="utf-8")
 
 
-def _tell(plan: Plan) -> None:
+def _log_plan(plan: Plan) -> None:
     summary = plan.summary
     say(f"{summary.eligible} eligible nodes: {summary.warm} warm, {summary.to_do} to do")
     for reason, count in summary.skipped.items():

@@ -1,4 +1,4 @@
-"""The verdict of a task: written once, by the step that comes first to it."""
+"""Writes the verdict of a task, once."""
 
 from __future__ import annotations
 
@@ -26,15 +26,20 @@ _PATIENCE_SECONDS = 120.0
 
 
 def write_verdict(
-    context: StepContext, chunks: Sequence[Chunk], waves: Sequence[Collection[str]] = ()
+    context: StepContext,
+    chunks: Sequence[Chunk],
+    waves: Sequence[Collection[str]] = (),
+    *,
+    patience: float = _PATIENCE_SECONDS,
 ) -> Verdict:
-    """Judge a task by its results, `waves` being the nodes of each; a verdict that is there already stands.
+    """Decide the verdict of a task and write it; an existing verdict is returned as it is.
 
-    The patch carries the resourceVersion at which there was none.
+    `waves` are the nodes of each wave. `patience` is for how many seconds conflicts are retried: the patch carries
+    the resourceVersion at which there was no verdict.
     """
     results = fold(chunks)
     attempts = recorded_attempts(chunks)
-    end = time.monotonic() + _PATIENCE_SECONDS
+    end = time.monotonic() + patience
     while True:
         workflow = context.workflow()
         annotations = objects.annotations(workflow)
@@ -57,17 +62,17 @@ def write_verdict(
             retries=retry_history(plan, attempts, ended=True),
             notify=webhook is not None,
         )
-        # The webhook too: whoever deletes the task before its notice leaves no more of it than the metadata.
-        told = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
+        # The webhook too: of a task that is deleted before its notice, only the metadata is left.
+        webhook_annotation = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
         metadata = {
             "resourceVersion": workflow["metadata"]["resourceVersion"],
-            "annotations": {ANNOTATION_VERDICT: verdict.to_json(), **told},
+            "annotations": {ANNOTATION_VERDICT: verdict.to_json(), **webhook_annotation},
             "labels": {LABEL_VERDICT: verdict.status},
         }
         try:
             context.kube.patch(context.path, {"metadata": metadata})
         except ConflictError:
-            # Argo's controller wrote in between; look again.
+            # Argo's controller wrote in between.
             if time.monotonic() > end:
                 raise
             continue

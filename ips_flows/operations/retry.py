@@ -19,11 +19,11 @@ from ips_flows.core.errors import (
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.request.limits import MAX_NAME_LENGTH
-from ips_flows.core.results import results
 from ips_flows.core.results.verdict import is_left_out
 from ips_flows.core.task import task
 from ips_flows.kube.client import Kube, core
 from ips_flows.operations import tasks
+from ips_flows.operations.results import results_to_show
 from ips_flows.operations.submit import Submission, submit_request
 
 
@@ -80,7 +80,7 @@ def _lost(kube: Kube, namespace: str, uid: str) -> list[str]:
     """The nodes that lack images: those that failed, and those never reached, even where nobody recorded that."""
     from ips_flows.core.plan.plan import GroupPlan  # noqa: PLC0415  (pydantic)
 
-    recorded = results.fold(tasks.stored_chunks(kube, namespace, uid))
+    recorded = results_to_show(kube, namespace, uid)
     plans = kube.list(
         core(namespace, "configmaps"), labels=f"{LABEL_WORKFLOW_UID}={uid},{LABEL_KIND}=plan", page=20
     )

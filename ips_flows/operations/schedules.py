@@ -13,7 +13,7 @@ from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task import schedule, task
 from ips_flows.core.task.schedule import Schedule, ScheduleHistory, Timing
 from ips_flows.kube.client import Kube, workflows
-from ips_flows.kube.patch import AMEND_TRIES, retry_on_conflict
+from ips_flows.kube.patch import MAX_TRIES, retry_on_conflict
 from ips_flows.operations import tasks
 from ips_flows.operations.submit import Submission, check_installed
 
@@ -153,7 +153,7 @@ def _amend(kube: Kube, namespace: str, name: str, change: Callable[[Json], Json 
         lambda: _find(kube, namespace, name),
         change,
         missing=_not_found(namespace, name),
-        conflict=f"schedule {name} changed {AMEND_TRIES} times meanwhile",
+        conflict=f"schedule {name} changed {MAX_TRIES} times meanwhile",
     )
 
 

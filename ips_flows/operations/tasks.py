@@ -23,12 +23,13 @@ from ips_flows.core.errors import (
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.results import attempts, results
-from ips_flows.core.results.stored_results import NOT_OURS, decode
+from ips_flows.core.results.stored_results import NOT_OURS
 from ips_flows.core.task import queue as turns
 from ips_flows.core.task import task, workflow_status
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube, core, jobs, workflows
-from ips_flows.kube.patch import AMEND_TRIES, retry_on_conflict
+from ips_flows.kube.patch import MAX_TRIES, retry_on_conflict
+from ips_flows.operations.results import chunks_to_show, results_to_show
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ def get(kube: Kube, namespace: str, name: str) -> Task:
         # Whole, since metadata does not tell the priority in force.
         queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}")
         position = turns.queue_positions([found, *_others(queue, name)]).get((namespace, name))
-    chunks = stored_chunks(kube, namespace, found["metadata"]["uid"])
+    chunks = chunks_to_show(kube, namespace, found["metadata"]["uid"])
     return task.read_task(
         found,
         jobs=list(kube.list(jobs(namespace), labels=uid, metadata_only=True)),
@@ -109,20 +110,7 @@ def get(kube: Kube, namespace: str, name: str) -> Task:
 def with_results(kube: Kube, seen: Task) -> Task:
     """A task with what is recorded of each node, and with all that failed rather than the latest."""
     found = workflow(kube, seen.namespace, seen.name)
-    return task.read_task(found, results=stored_results(kube, seen.namespace, seen.uid))
-
-
-def stored_results(kube: Kube, namespace: str, uid: str) -> dict[str, results.NodeResult]:
-    """What is recorded of each node of a task."""
-    return results.fold(stored_chunks(kube, namespace, uid))
-
-
-def stored_chunks(kube: Kube, namespace: str, uid: str) -> list[results.Chunk]:
-    """The results of a task as they were stored."""
-    maps = kube.list(
-        core(namespace, "configmaps"), labels=f"{LABEL_WORKFLOW_UID}={uid},{LABEL_KIND}=results", page=20
-    )
-    return [decode(one["binaryData"]) for one in maps if one.get("binaryData")]
+    return task.read_task(found, results=results_to_show(kube, seen.namespace, seen.uid))
 
 
 def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = False) -> list[Task]:
@@ -149,7 +137,7 @@ def with_failures(kube: Kube, seen: Task) -> Task:
     if summary is None or not summary.failures:
         return seen
     try:
-        recorded = stored_results(kube, seen.namespace, seen.uid)
+        recorded = results_to_show(kube, seen.namespace, seen.uid)
     except NewerFormatError as error:  # one such task must not hide the others
         return replace(seen, message=error.message)
     except NOT_OURS as error:  # someone else's hand
@@ -192,7 +180,7 @@ def amend_task(
 ) -> Task:
     """Change a task by the merge patch that `change` makes of its Workflow and of what that says; None leaves it.
 
-    ConflictError says what it was `doing`. See `amended`.
+    ConflictError says what it was `doing`. See `retry_on_conflict`.
     """
     found = retry_on_conflict(
         kube,
@@ -200,7 +188,7 @@ def amend_task(
         lambda: workflow(kube, namespace, name),
         lambda found: change(found, task.read_task(found)),
         missing=not_found(namespace, name),
-        conflict=f"task {name} changed {AMEND_TRIES} times while {doing}",
+        conflict=f"task {name} changed {MAX_TRIES} times while {doing}",
     )
     return task.read_task(found)
 

@@ -1,4 +1,4 @@
-"""What a driver works: one attempt of one group, its plan, its nodes by index, and the names of its objects."""
+"""One attempt of a group: its plan, its nodes by completion index, and the names of its objects."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from ips_flows.core.plan.plan import GroupPlan, PlannedNode
 from ips_flows.core.pods.pull_job import config_map, index_data, read_index, task_labels
 from ips_flows.kube.client import core
 from steps.context import ReplacePodError, StepContext
-from steps.drive.evidence_reader import stored_chunks
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Attempt `number` (0, 1, …) of a group. `nodes` are by the index of their pods; `owner` is of all it makes."""
+    """Attempt `number` (0, 1, …) of a group. `nodes` are in the order of their completion indexes.
+
+    `owner` is the owner reference of all objects of the attempt.
+    """
 
     context: StepContext
     plan: GroupPlan
@@ -29,20 +31,20 @@ class Attempt:
     nodes: Sequence[PlannedNode]
 
     @classmethod
-    def read(cls, context: StepContext, wave: str, number: int) -> Self:
-        """Read the plan of `wave`, and the index of the attempt, which is written down where there is none.
+    def read_or_create(cls, context: StepContext, wave: str, number: int) -> Self:
+        """Read the plan of `wave` and the index of the attempt, which is created if there is none.
 
-        Raises LostFootingError when either belongs to another task, NotFoundError when there is no plan.
+        Raises ReplacePodError when either belongs to another task, NotFoundError when there is no plan.
         """
         group = int(wave.removeprefix("wave-")) - 1
-        plan_map = _own_map(context, group_name(context.task, context.uid, group))
+        plan_map = _config_map_of_task(context, group_name(context.task, context.uid, group))
         plan = GroupPlan.decode(plan_map["binaryData"])
         name = attempt_name(context.task, context.uid, group, number)
         owned_by = owner_reference(
             "v1", "ConfigMap", plan_map["metadata"]["name"], plan_map["metadata"]["uid"]
         )
         try:
-            index = _own_map(context, name)
+            index = _config_map_of_task(context, name)
         except NotFoundError:
             index = context.kube.create(
                 core(context.namespace, "configmaps"),
@@ -50,7 +52,7 @@ class Attempt:
                     name,
                     labels=task_labels(context.task, context.uid, "index", group, number),
                     owner=owned_by,
-                    binary=index_data(_still_to_do(context, plan, number)),
+                    binary=index_data(_remaining_nodes(context, plan, number)),
                 ),
             )
         planned = {node.name: node for node in plan.nodes}
@@ -58,7 +60,7 @@ class Attempt:
 
     @property
     def earlier(self) -> list[Self]:
-        """The attempts of the group before this one, as far as their names and labels go."""
+        """The attempts of the group before this one: names and labels only, without nodes."""
         context, group = self.context, self.plan.group
         return [
             replace(
@@ -68,7 +70,7 @@ class Attempt:
         ]
 
     @property
-    def pods(self) -> str:
+    def pod_selector(self) -> str:
         """The selector of the attempt's pods."""
         return f"batch.kubernetes.io/job-name={self.name},{LABEL_WORKFLOW_UID}={self.context.uid}"
 
@@ -86,19 +88,19 @@ class Attempt:
         return (clock.parse(self.plan.deadline) - clock.now()).total_seconds()
 
 
-def _own_map(context: StepContext, name: str) -> Json:
-    """A ConfigMap of this task: its name holds but the first digits of the task's uid, its label all."""
+def _config_map_of_task(context: StepContext, name: str) -> Json:
+    """A ConfigMap of this task. Its name has only the first digits of the task's uid, so the label is checked."""
     found = context.kube.get(core(context.namespace, "configmaps", name))
     if found["metadata"]["labels"].get(LABEL_WORKFLOW_UID) != context.uid:
         raise ReplacePodError(f"ConfigMap {name} belongs to another task")
     return found
 
 
-def _still_to_do(context: StepContext, plan: GroupPlan, number: int) -> list[str]:
-    """The nodes of a group that no earlier attempt brought to a good end."""
+def _remaining_nodes(context: StepContext, plan: GroupPlan, number: int) -> list[str]:
+    """The nodes of a group that lack images after the earlier attempts."""
     done = {
         name
-        for chunk in stored_chunks(context)
+        for chunk in context.stored_chunks()
         if chunk.group == plan.group and chunk.attempt < number
         for name, node in chunk.nodes.items()
         if node.ok

@@ -1,4 +1,4 @@
-"""drive: works one attempt of one group: a gated Indexed Job, let go node by node, judged by evidence."""
+"""drive: runs one attempt of a group. Creates a gated Indexed Job, ungates pods within the window, records results."""
 
 from __future__ import annotations
 
@@ -15,32 +15,30 @@ from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.plan.window import WindowState, breaker_open, job_parallelism, parse_window, ungatable
 from ips_flows.core.pods.container_state import ENDED_CANCELLED, ENDED_TIMEOUT, is_terminal
-from ips_flows.core.pods.pull_job import POD_SLACK_SECONDS, completion_index
+from ips_flows.core.pods.pull_job import completion_index
 from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.results import FILTER_GROUP, ImageResult, fold
 from ips_flows.core.results.verdict import loss_violation
 from ips_flows.core.task.workflow_status import is_stopped
 from steps.context import EXIT_REPLACE_POD, ReplacePodError, StepContext, is_over, say
 from steps.drive.attempt import Attempt
-from steps.drive.evidence_reader import stored_chunks
 from steps.drive.owned_job import OwnedJob
 from steps.drive.pod_cache import PodCache
 from steps.drive.pod_events import PodEvents
 from steps.drive.pod_tracker import PodTracker, is_pulling
 from steps.drive.recorder import ResultRecorder
 from steps.drive.throttle import Throttle
+from steps.drive.timings import DriverTimings
 
-_IDLE_SECONDS = 2.0  # how long a pass may be awaited when nothing changes
-_PATIENCE_SECONDS = 120.0  # without an answer of the API, then another pod may try
 _TOO_MANY_REQUESTS = 429  # an answer: another pod would fare no better
 
 
 class _StoppedError(Exception):
-    """SIGTERM came while the driver waited."""
+    """SIGTERM arrived while the driver waited."""
 
 
 class _Sigterm:
-    """Remembers SIGTERM. It ends a wait at once; elsewhere it is seen after the pass."""
+    """Handles SIGTERM: it interrupts a wait; otherwise the driver stops after the current pass."""
 
     def __init__(self) -> None:
         self.came = False
@@ -54,7 +52,7 @@ class _Sigterm:
 
     @contextmanager
     def ends_wait(self) -> Iterator[None]:
-        """Inside, SIGTERM raises _StoppedError; so does one that came before."""
+        """Raise _StoppedError in this block on SIGTERM, also on one that arrived before."""
         self._waiting = True
         try:
             if self.came:
@@ -65,40 +63,43 @@ class _Sigterm:
 
 
 class Driver:
-    """One life of the driver of one attempt: look, decide by the window, let nodes go, wait."""
+    """The driver of one attempt. In each pass it reads the pods, ungates as many as the window allows, and waits."""
 
-    def __init__(self, attempt: Attempt, workflow: Mapping[str, Any], sigterm: _Sigterm) -> None:
+    def __init__(
+        self, attempt: Attempt, workflow: Mapping[str, Any], sigterm: _Sigterm, timings: DriverTimings
+    ) -> None:
         self._context = attempt.context
         self._attempt = attempt
         self._plan = attempt.plan
         self._sigterm = sigterm
-        self._window = self._wanted_window(workflow)
+        self._timings = timings
+        self._window = self._requested_window(workflow)
         self._barrier: int | None = None
-        self._job = OwnedJob(attempt)
-        self._recorder = ResultRecorder(attempt, self._job)
-        self._pods = PodCache(attempt)
-        self._events = PodEvents(attempt.context, f"{attempt.name}-")
-        self._tracker = PodTracker(attempt, self._job, self._recorder, self._events)
-        self._throttle = Throttle()
+        self._job = OwnedJob(attempt, timings)
+        self._recorder = ResultRecorder(attempt, self._job, timings)
+        self._pods = PodCache(attempt, timings)
+        self._events = PodEvents(attempt.context, f"{attempt.name}-", timings)
+        self._tracker = PodTracker(attempt, self._job, self._recorder, self._events, timings)
+        self._throttle = Throttle(timings)
         self._earlier: list[OwnedJob] = []
         self._earlier_until = 0.0
 
     def run(self) -> int:
-        """Work the attempt to its end: 0 when no node of the group fails any more, or its losses are allowed."""
+        """Run the attempt to its end; 0 if every node of the group has its images, or its losses are allowed."""
         if not self._recorder.complete:
-            self._fence_earlier()
+            self._adopt_earlier_jobs()
             self._job.create_or_adopt(self._window)
-        # Only now: what is listed has the epoch that an adopted Job's pods got.
+        # Listed after the Job is adopted, so that its pods carry the new epoch.
         with self._events, self._pods:
-            return self._run()
+            return self._loop()
 
-    def _run(self) -> int:
+    def _loop(self) -> int:
         silent_since: float | None = None
         while True:
             try:
                 if self._recorder.complete:
-                    return self._conclude()
-                self._pass()
+                    return self._finish_attempt()
+                self._run_pass()
                 self._throttle.succeeded()
                 silent_since = None
                 if not self._recorder.complete:
@@ -106,73 +107,77 @@ class Driver:
             except (UnavailableError, GoneError) as error:
                 at = time.monotonic()
                 silent_since = None if error.status == _TOO_MANY_REQUESTS else silent_since or at
-                if silent_since is not None and at - silent_since > _PATIENCE_SECONDS:
+                if silent_since is not None and at - silent_since > self._timings.patience:
                     raise
                 pause = self._throttle.failed(error)
                 say(f"the API does not answer, trying again in {pause:g} s: {error.message}")
                 self._back_off(pause)
             except _StoppedError:
-                return self._stop()
+                return self._handle_sigterm()
             if self._sigterm.came:
-                return self._stop()
+                return self._handle_sigterm()
 
     # -- a pass
 
-    def _pass(self) -> None:
-        """One look and what follows from it."""
+    def _run_pass(self) -> None:
+        """Read Job and pods, and act on what they show."""
         pods = self._pods.list()
         try:
             current = self._job.verify_holder()
         except NotFoundError as error:
-            self._without_job(error)
+            self._handle_missing_job(error)
             return
         if self._attempt.seconds_left() <= 0:
-            self._give_up(self._job.pods())
+            self._end_at_deadline(self._job.pods())
             return
         gated, pulling = self._tracker.sync(pods)
-        self._resize(current, pulling)
+        self._update_window(current, pulling)
         self._tracker.find_lost(pods, current)
-        pulling += self._pulling_earlier()
+        pulling += self._count_earlier_pulls()
         state = self._window_state(gated, pulling)
         if breaker_open(state) and not pulling:
             self._open_breaker()
         else:
             pulling += self._ungate(gated, ungatable(state))
         self._recorder.persist_when_due()
-        self._tidy(pods)
+        self._delete_stored_pods(pods)
         self._recorder.report(pulling=pulling, window=self._window)
 
-    def _fence_earlier(self) -> None:
-        """An attempt all of whose drivers were lost may have left pods that pull, and others at the gate."""
-        self._earlier = [job for job in map(OwnedJob, self._attempt.earlier) if job.adopt_if_exists()]
-        self._earlier_until = time.monotonic() + self._plan.node_timeout + POD_SLACK_SECONDS
+    def _adopt_earlier_jobs(self) -> None:
+        """Adopt the Jobs of earlier attempts whose drivers were lost, so that no other driver ungates their pods."""
+        self._earlier = [
+            job
+            for job in (OwnedJob(one, self._timings) for one in self._attempt.earlier)
+            if job.adopt_if_exists()
+        ]
+        self._earlier_until = time.monotonic() + self._plan.node_timeout + self._timings.earlier_slack
 
-    def _pulling_earlier(self) -> int:
-        """How many pods of earlier attempts still pull: they fill the window for as long as a pod may live."""
+    def _count_earlier_pulls(self) -> int:
+        """The number of pods of earlier attempts that still pull. They count for as long as a pod may live."""
         if time.monotonic() > self._earlier_until:
             self._earlier = []
         pulling = {job: sum(is_pulling(pod) for pod in job.pods()) for job in self._earlier}
         self._earlier = [job for job, count in pulling.items() if count]
         return sum(pulling.values())
 
-    def _without_job(self, error: NotFoundError) -> None:
+    def _handle_missing_job(self, error: NotFoundError) -> None:
         if self._attempt.seconds_left() <= 0:
-            self._give_up([])
+            self._end_at_deadline([])
             return
         self._tracker.record_awaited()
-        self._recorder.persist()  # the pods that showed it are gone as well
+        self._recorder.persist()  # the pods are gone as well, and the evidence with them
         raise ReplacePodError(f"Job {self._attempt.name} is gone") from error
 
-    def _give_up(self, pods: Sequence[Json]) -> None:
-        """The task's time is up: what is there counts, every node that is left has timed out."""
-        self._tracker.give_up(pods, ENDED_TIMEOUT)
+    def _end_at_deadline(self, pods: Sequence[Json]) -> None:
+        """Record all nodes at the task's deadline: those without evidence of their images have timed out."""
+        self._tracker.record_ungated(pods, ENDED_TIMEOUT)
         timeout = ImageResult(Result.FAILED, FailureReason.TIMEOUT, "the task's time was up")
         for index in self._recorder.left:
             self._recorder.add_untried(index, timeout)
 
-    def _resize(self, current: Mapping[str, Any], pulling: int) -> None:
-        """Take in a window that was changed meanwhile. The Job's parallelism only ever rises."""
-        window = self._wanted_window(self._context.kube.get(self._context.path, metadata_only=True))
+    def _update_window(self, current: Mapping[str, Any], pulling: int) -> None:
+        """Apply a window that was changed meanwhile. The Job's parallelism is only raised, never lowered."""
+        window = self._requested_window(self._context.kube.get(self._context.path, metadata_only=True))
         if window != self._window:
             say(f"window {self._window} → {window}" if window else f"window {self._window} → 0: paused")
             self._window, self._barrier = window, None
@@ -182,8 +187,8 @@ class Driver:
         if pods > current["spec"]["parallelism"]:
             self._job.raise_parallelism(pods)
 
-    def _wanted_window(self, workflow: Mapping[str, Any]) -> int:
-        """The window that the task is to have now; the plan's, where nobody asked for another."""
+    def _requested_window(self, workflow: Mapping[str, Any]) -> int:
+        """The window that the Workflow asks for, else that of the plan."""
         if workflow["metadata"]["uid"] != self._context.uid:
             raise ReplacePodError(f"Workflow {self._context.task} was replaced")
         asked = objects.annotations(workflow).get(ANNOTATION_BATCH_SIZE)
@@ -202,18 +207,18 @@ class Driver:
         )
 
     def _ungate(self, gated: Mapping[int, Json], indexes: Sequence[int]) -> int:
-        """Ungate pods; returns how many there still were."""
+        """Ungate pods; returns how many of them still existed."""
         started = 0
         for first in range(0, len(indexes), self._throttle.concurrency):
             if self._sigterm.came:
                 break
             some = indexes[first : first + self._throttle.concurrency]
             for pod in self._job.ungate([(gated[index], self._attempt.nodes[index].name) for index in some]):
-                self._pods.put(pod)
+                self._pods.update(pod)
                 started += 1
         return started
 
-    def _tidy(self, pods: Iterable[Json]) -> None:
+    def _delete_stored_pods(self, pods: Iterable[Json]) -> None:
         """Delete pods whose results are stored."""
         stored = (
             pod
@@ -232,47 +237,47 @@ class Driver:
     # -- waits
 
     def _wait(self) -> None:
-        """Until a pod changes, or the next look is due."""
+        """Wait until a pod changes or the next pass is due."""
         rest = self._throttle.rest
         with self._sigterm.ends_wait():
             time.sleep(rest)
-            self._pods.wait_for_change(rest if self._tracker.awaited else _IDLE_SECONDS)
+            self._pods.wait_for_change(rest if self._tracker.awaited else self._timings.idle)
 
     def _back_off(self, seconds: float) -> None:
-        """Pause before the API is asked again; SIGTERM ends it, and is seen by the loop."""
+        """Pause before the next request; SIGTERM ends the pause, and the loop handles it."""
         with suppress(_StoppedError), self._sigterm.ends_wait():
             time.sleep(seconds)
 
     # -- ends
 
-    def _conclude(self) -> int:
-        """Something is known of every node: 0 where none lacks an image, or the losses are allowed."""
+    def _finish_attempt(self) -> int:
+        """End an attempt with a result for every node; 0 if none lacks an image or the losses are allowed."""
         self._recorder.persist()
         self._recorder.report(pulling=0, window=self._window)
         failed = self._recorder.failed
         say(f"{self._plan.wave}: {len(self._recorder) - failed} nodes done, {failed} failed")
-        return 1 if failed and self._losses_spoil() else 0
+        return 1 if failed and self._losses_fail_group() else 0
 
-    def _stop(self) -> int:
-        """SIGTERM: the task was stopped, or only this pod is to go."""
+    def _handle_sigterm(self) -> int:
+        """Stop on SIGTERM: the task was stopped, or only this pod is evicted and another driver takes over."""
         if not is_stopped(self._context.workflow()):
             self._recorder.persist()
             say("this pod is to go: the next driver takes over")
             return EXIT_REPLACE_POD
-        self._tracker.give_up(self._job.pods(), ENDED_CANCELLED)
+        self._tracker.record_ungated(self._job.pods(), ENDED_CANCELLED)
         self._recorder.persist()
         self._job.delete()
         say("the task was stopped")
         return 1
 
-    def _losses_spoil(self) -> bool:
-        """Whether the group fails with the nodes that it lost; retries are spent before losses are allowed."""
+    def _losses_fail_group(self) -> bool:
+        """Whether the lost nodes fail the group. Retries come first: losses are allowed only in the last attempt."""
         left = self._plan.max_retries - self._attempt.number
         if left > 0:
             say(f"{left} of {self._plan.max_retries} retries left")
             return True
         group = self._plan.group
-        chunks = [one for one in stored_chunks(self._context) if FILTER_GROUP < one.group <= group]
+        chunks = [one for one in self._context.stored_chunks() if FILTER_GROUP < one.group <= group]
         waves: dict[int, set[str]] = {}
         for chunk in chunks:
             waves.setdefault(chunk.group, set()).update(chunk.nodes)
@@ -284,10 +289,10 @@ class Driver:
         )
         lost = sum(not node.ok for node in results.values())
         say(why or f"{lost} nodes lost so far, {allowed} allowed")
-        return bool(why)
+        return why is not None
 
 
-def run(context: StepContext, arguments: Sequence[str]) -> int:
+def run(context: StepContext, arguments: Sequence[str], timings: DriverTimings | None = None) -> int:
     """Drive `wave` in attempt number `attempt`."""
     wave, attempt = arguments
     sigterm = _Sigterm()
@@ -295,4 +300,5 @@ def run(context: StepContext, arguments: Sequence[str]) -> int:
     if is_over(workflow):
         say("the task was stopped")
         return 1
-    return Driver(Attempt.read(context, wave, int(attempt)), workflow, sigterm).run()
+    driven = Attempt.read_or_create(context, wave, int(attempt))
+    return Driver(driven, workflow, sigterm, timings or DriverTimings()).run()

@@ -1,4 +1,4 @@
-"""Gathers the evidence for a pod from the API: its events, its node; and the results stored so far."""
+"""Gathers the evidence for a pod from the API: its events and its node."""
 
 from __future__ import annotations
 
@@ -8,78 +8,68 @@ from functools import partial
 from typing import Any
 
 from ips_flows.core import clock
-from ips_flows.core.constants import LABEL_KIND, LABEL_WORKFLOW_UID
 from ips_flows.core.errors import NotFoundError
 from ips_flows.core.k8s.objects import Json, condition
 from ips_flows.core.plan.node import Node, is_ready, read_node
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
 from ips_flows.core.pods.evidence import awaits_pull_event, image_results
-from ips_flows.core.results.results import Chunk, ImageResult
-from ips_flows.core.results.stored_results import decode
+from ips_flows.core.results.results import ImageResult
 from ips_flows.kube.client import core
 from steps.context import StepContext
 from steps.drive.pod_events import PodEvents
-
-_WORD_SECONDS = 3.0  # how long the kubelet's word on an image is awaited after its pod has ended
-_SILENT_SECONDS = 30.0
-
-
-def stored_chunks(context: StepContext) -> list[Chunk]:
-    """The results of a task that are stored so far."""
-    labels = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND}=results"
-    path = core(context.namespace, "configmaps")
-    return [decode(entry["binaryData"]) for entry in context.kube.list(path, labels=labels)]
+from steps.drive.timings import DriverTimings
 
 
 class EvidenceReader:
-    """Judges the pods of one group."""
+    """Reads the evidence for the pods of one group, and derives their results."""
 
-    def __init__(self, context: StepContext, plan: GroupPlan) -> None:
+    def __init__(self, context: StepContext, plan: GroupPlan, timings: DriverTimings | None = None) -> None:
         self._context = context
         self._plan = plan
+        self._timings = timings or DriverTimings()
         self._ended: dict[str, float] = {}
 
-    def results(
+    def final_results(
         self, planned: PlannedNode, pod: Mapping[str, Any], pod_events: PodEvents
     ) -> tuple[ImageResult, ...] | None:
-        """The results of a pod that has ended; None while the kubelet's word on them may still come."""
+        """The results of a pod that has ended; None while a pull event may still arrive."""
         uid = pod["metadata"]["uid"]
         events = pod_events.for_pod(uid)
         if awaits_pull_event(self._plan, pod, events):
-            due = self._ended.setdefault(uid, time.monotonic()) + _WORD_SECONDS
+            due = self._ended.setdefault(uid, time.monotonic()) + self._timings.pull_event
             if time.monotonic() < due or not pod_events.relist(due):
                 return None
             events = pod_events.for_pod(uid)
         self._ended.pop(uid, None)
         pod_events.forget(uid)
-        return image_results(self._plan, planned, pod, events, partial(self._node, planned.name))
+        return image_results(self._plan, planned, pod, events, partial(self._get_node, planned.name))
 
-    def results_now(
-        self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str
+    def current_results(
+        self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str | None
     ) -> tuple[ImageResult, ...]:
-        """The results of a pod that is given up, by what can be seen at this moment."""
-        node = partial(self._node, planned.name)
-        return image_results(self._plan, planned, pod, self._events(pod), node, why=why)
+        """The results of a pod by the evidence there is now, whether or not it has ended."""
+        node = partial(self._get_node, planned.name)
+        return image_results(self._plan, planned, pod, self._list_events(pod), node, why=why)
 
-    def silence_reason(self, name: str) -> str:
-        """Why the node's kubelet counts as silent, or an empty text."""
+    def silence_reason(self, name: str) -> str | None:
+        """Why the node's kubelet counts as silent; None if it does not."""
         try:
             node = self._context.kube.get(f"/api/v1/nodes/{name}")
         except NotFoundError:
             return f"node {name} is gone"
         if is_ready(node):
-            return ""
+            return None
         since = _not_ready_since(node)
-        if since is not None and since < _SILENT_SECONDS:
-            return ""
+        if since is not None and since < self._timings.not_ready:
+            return None
         return f"node {name} is not ready: its kubelet is silent"
 
-    def _events(self, pod: Mapping[str, Any]) -> list[Json]:
-        """What was told of a pod, read at this moment."""
+    def _list_events(self, pod: Mapping[str, Any]) -> list[Json]:
+        """The events of a pod, read now."""
         path = core(self._context.namespace, "events")
         return list(self._context.kube.list(path, fields=f"involvedObject.uid={pod['metadata']['uid']}"))
 
-    def _node(self, name: str) -> Node | None:
+    def _get_node(self, name: str) -> Node | None:
         try:
             return read_node(self._context.kube.get(f"/api/v1/nodes/{name}"))
         except NotFoundError:

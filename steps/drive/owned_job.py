@@ -1,4 +1,4 @@
-"""The Job of an attempt and its pods: made or adopted, held by one driver at a time, and written by no other."""
+"""The Job of an attempt and its pods: created or adopted, and written by the one driver that holds it."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ from ips_flows.kube.client import PatchKind, jobs
 from steps.context import ReplacePodError, say
 from steps.drive.attempt import Attempt
 from steps.drive.throttle import MAX_CONCURRENT
-
-_NET_SECONDS = 10  # how much longer the Job lives: a net that must not forestall our own end
+from steps.drive.timings import DriverTimings
 
 
 class OwnedJob:
-    """The Job of an attempt, as the driver in this pod holds it. `started` is when it was made, RFC 3339."""
+    """The Job of an attempt, held by the driver in this pod. `started` is its creation time, RFC 3339."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, timings: DriverTimings) -> None:
         self._attempt = attempt
+        self._timings = timings
         self._kube = attempt.context.kube
         self._path = jobs(attempt.context.namespace, attempt.name)
-        self._hands = ThreadPoolExecutor(2 * MAX_CONCURRENT)
+        self._executor = ThreadPoolExecutor(2 * MAX_CONCURRENT)
         self._deletions: list[Future[bool]] = []
-        self._me = os.environ.get("HOSTNAME") or socket.gethostname()
+        self._identity = os.environ.get("HOSTNAME") or socket.gethostname()
         self.started = clock.stamp(clock.now())
 
-    # -- taking and keeping it
+    # -- holding it
 
     def create_or_adopt(self, window: int) -> None:
-        """Create the attempt's Job, or adopt it: then its epoch is ours, and so are the pods still gated.
+        """Create the attempt's Job, or adopt it together with its gated pods.
 
         Past the deadline none is created, but one that is there is adopted, so that its end is recorded.
-        Raises LostFootingError when the Job is another task's, or another driver takes it at the same time.
+        Raises ReplacePodError when the Job is another task's, or another driver takes it at the same time.
         """
         attempt = self._attempt
         if attempt.seconds_left() <= 0:
@@ -67,8 +67,8 @@ class OwnedJob:
             labels=attempt.job_labels,
             owner=attempt.owner,
             nodes=len(attempt.nodes),
-            seconds_left=int(attempt.seconds_left()) + _NET_SECONDS,
-            holder=self._me,
+            seconds_left=int(attempt.seconds_left()) + self._timings.job_slack,
+            holder=self._identity,
             window=window,
         )
         try:
@@ -80,7 +80,7 @@ class OwnedJob:
             say(f"Job {attempt.name}: {len(attempt.nodes)} nodes, at most {window} at once")
 
     def adopt_if_exists(self) -> bool:
-        """Adopt the Job if it is there, so that no other driver lets its pods go; False where there is none."""
+        """Adopt the Job if it exists, so that no other driver ungates its pods; False if it does not."""
         try:
             self._adopt()
         except NotFoundError:
@@ -88,26 +88,26 @@ class OwnedJob:
         return True
 
     def verify_holder(self) -> Json:
-        """The Job as it is now; LostFootingError when another driver holds it, NotFoundError when it is gone.
+        """The Job as it is now; ReplacePodError if another driver holds it, NotFoundError if it is gone.
 
-        Whoever ends or deletes pods asks this after it has read them.
+        Call it after reading pods and before ending or deleting any.
         """
         current = self._kube.get(self._path)
         holder = current["metadata"]["annotations"].get(ANNOTATION_HOLDER)
-        if holder != self._me:
+        if holder != self._identity:
             raise ReplacePodError(f"Job {self._attempt.name} is driven by {holder} now")
         self.started = current["metadata"].get("creationTimestamp") or self.started
         return current
 
     def _adopt(self) -> None:
-        epoch = self._take_epoch()
+        epoch = self._acquire_epoch()
         say(f"Job {self._attempt.name}: adopted in epoch {epoch}")
         for pod in self.pods():
             if is_gated(pod) and pod_epoch(pod) != epoch:
                 self._patch_gated(pod, epoch_patch(pod, epoch))
 
-    def _take_epoch(self) -> str:
-        """Become the Job's holder in an epoch of our own, unless another driver does at the same time."""
+    def _acquire_epoch(self) -> str:
+        """Become the Job's holder in a new epoch, unless another driver does at the same time."""
         name = self._attempt.name
         first = ""
         while True:
@@ -119,7 +119,7 @@ class OwnedJob:
             if now != first:
                 raise ReplacePodError(f"Job {name} was taken over in epoch {now}")
             epoch = str(int(now) + 1)
-            annotations = {ANNOTATION_HOLDER: self._me, ANNOTATION_EPOCH: epoch}
+            annotations = {ANNOTATION_HOLDER: self._identity, ANNOTATION_EPOCH: epoch}
             patch = {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}
             try:
                 self._kube.patch(self._path, {"metadata": patch})
@@ -130,11 +130,11 @@ class OwnedJob:
     # -- the Job
 
     def raise_parallelism(self, pods: int) -> None:
-        """Let the Job have so many pods. Lowering it would make the Job controller kill pods that pull."""
+        """Raise the Job's parallelism. Lowering it would make the Job controller kill pods that pull."""
         self._kube.patch(self._path, {"spec": {"parallelism": pods}})
 
     def write_progress(self, progress: str) -> None:
-        """Write the annotation that others watch."""
+        """Write the progress annotation."""
         try:
             self._kube.patch(self._path, {"metadata": {"annotations": {ANNOTATION_PROGRESS: progress}}})
         except NotFoundError:
@@ -148,14 +148,16 @@ class OwnedJob:
 
     def pods(self) -> list[Json]:
         """All pods of the Job as they are now."""
-        return list(self._kube.list(self._attempt.path("pods"), labels=self._attempt.pods))
+        return list(self._kube.list(self._attempt.path("pods"), labels=self._attempt.pod_selector))
 
     def ungate(self, pods: Sequence[tuple[Json, str]]) -> Iterator[Json]:
-        """Ungate pods side by side, each pinned to its node; the pods as they are then, without those that are gone.
+        """Ungate pods in parallel, each pinned to its node; yields the patched pods, without those that are gone.
 
-        LostFootingError when one was taken over. An error comes after all that were let go.
+        Raises ReplacePodError if another driver took one over. Errors are raised after all ungated pods.
         """
-        futures = [self._hands.submit(self._patch_gated, pod, ungate_patch(pod, node)) for pod, node in pods]
+        futures = [
+            self._executor.submit(self._patch_gated, pod, ungate_patch(pod, node)) for pod, node in pods
+        ]
         wait(futures)
         for future in sorted(futures, key=lambda one: one.exception() is not None):
             pod = future.result()
@@ -163,20 +165,20 @@ class OwnedJob:
                 yield pod
 
     def set_deadline(self, pod: Mapping[str, Any], why: str) -> None:
-        """Tell the kubelet to end a pod, for one of ENDED_*."""
-        self._patch_as_seen(pod, self._pod(pod), deadline_patch(pod, why))
+        """Make the kubelet end a pod; `why` is one of ENDED_*."""
+        self._patch_as_seen(pod, self._pod_path(pod), deadline_patch(pod, why))
 
     def mark_failed(self, pod: Mapping[str, Any], reason: str, message: str) -> None:
-        """End a pod that no kubelet will end."""
+        """Set a pod's status to Failed, where no kubelet would end it."""
         self._patch_as_seen(
-            pod, self._pod(pod) + "/status", failed_status_patch(reason, message), kind="strategic"
+            pod, self._pod_path(pod) + "/status", failed_status_patch(reason, message), kind="strategic"
         )
 
     def delete_in_background(self, pods: Iterable[Json], concurrency: int) -> list[Json]:
-        """Begin to delete the first of some pods that have ended, while the caller goes on; which were taken.
+        """Delete pods that have ended in the background; returns those whose deletion was begun.
 
-        No more than `at_once` are under way, those of earlier calls among them. The error of one is raised at a
-        later call. There is no grace: with it kubelets would have to delete them a second time.
+        At most `concurrency` deletions run, those of earlier calls included. An error is raised by a later call.
+        There is no grace period: with one kubelets would have to delete the pods a second time.
         """
         done = [one for one in self._deletions if one.done()]
         self._deletions = [one for one in self._deletions if not one.done()]
@@ -184,25 +186,25 @@ class OwnedJob:
             one.result()
         taken = list(islice(pods, max(0, concurrency - len(self._deletions))))
         delete = partial(self._kube.delete, grace_seconds=0)
-        self._deletions += [self._hands.submit(delete, self._pod(pod)) for pod in taken]
+        self._deletions += [self._executor.submit(delete, self._pod_path(pod)) for pod in taken]
         return taken
 
     def _patch_as_seen(
         self, pod: Mapping[str, Any], path: str, patch: Json, *, kind: PatchKind = "merge"
     ) -> None:
-        """Patch a pod as it was read; one that has changed since, or is gone, is for the next look."""
+        """Patch a pod at the version that was read; one that has changed or is gone is left to the next pass."""
         metadata = {**patch.get("metadata", {}), "resourceVersion": pod["metadata"]["resourceVersion"]}
         with suppress(NotFoundError, ConflictError):
             self._kube.patch(path, {**patch, "metadata": metadata}, kind=kind)
 
     def _patch_gated(self, pod: Mapping[str, Any], patch: list[Json]) -> Json | None:
-        """Patch a pod that waits at the gate, None when it is gone; one that another driver took over answers 422."""
+        """Patch a gated pod; None if it is gone. The patch of a pod that another driver took over fails with 422."""
         try:
-            return self._kube.patch(self._pod(pod), patch, kind="json")
+            return self._kube.patch(self._pod_path(pod), patch, kind="json")
         except NotFoundError:
             return None
         except InvalidError as error:
             raise ReplacePodError(f"Job {self._attempt.name} was taken over: {error.message}") from error
 
-    def _pod(self, pod: Mapping[str, Any]) -> str:
+    def _pod_path(self, pod: Mapping[str, Any]) -> str:
         return self._attempt.path("pods", pod["metadata"]["name"])

@@ -1,4 +1,4 @@
-"""The pods of a Job, kept up to date by a watch: a list of them all for each look would cost window × looks."""
+"""The pods of a Job, kept up to date by a watch: a list in each pass would cost window × passes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ips_flows.core.pods.trim import POD, trim
 from ips_flows.kube.list_watch import Event, Informer, ListWatch, Replaced, Updated, WatchError
 from steps.context import ReplacePodError, say
 from steps.drive.attempt import Attempt
+from steps.drive.timings import DriverTimings
 
-_RELIST_SECONDS = 30.0
-_PAGE = 100  # pods at a time, as they may be large before they are lean
-_LIST_SECONDS = 30.0  # how long the first list is awaited
+_PAGE = 100  # pods at a time, since they are large before they are trimmed
 
 
 class PodCache:
     """The pods of an attempt's Job, while it is open.
 
-    What a watch tells may be older than the answer to a patch of ours, so the newer version of a pod stands: a pod
-    that was let go never counts as gated again. Versions are compared as numbers, as Kubernetes allows for objects
+    A watch event may be older than the response to a patch of ours, so the newer version of a pod wins: an ungated
+    pod never counts as gated again. Versions are compared as numbers, as Kubernetes allows for objects
     of one resource.
     """
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, timings: DriverTimings) -> None:
         self._attempt = attempt
+        self._timings = timings
         self._informer = Informer(attempt.context.kube)
         self._pods: dict[str, Json] = {}
         self._listed = False
@@ -37,8 +37,8 @@ class PodCache:
     def __enter__(self) -> Self:
         source = ListWatch(
             self._attempt.path("pods"),
-            labels=self._attempt.pods,
-            relist_seconds=_RELIST_SECONDS,
+            labels=self._attempt.pod_selector,
+            relist_seconds=self._timings.pods_relist,
             page=_PAGE,
             extract=partial(trim, shape=POD),
             stored=False,
@@ -50,54 +50,54 @@ class PodCache:
         self._informer.__exit__()
 
     def list(self) -> list[Json]:
-        """The pods as far as they have been told of; UnavailableError where there is no list of them."""
-        end = time.monotonic() + _LIST_SECONDS
-        while self._hear(0.0 if self._listed else end - time.monotonic()):
+        """The pods as of the last event received; UnavailableError if they were never listed."""
+        end = time.monotonic() + self._timings.pods_first_list
+        while self._receive(0.0 if self._listed else end - time.monotonic()):
             pass
         if not self._listed:
             raise UnavailableError("the pods can't be listed")
         return list(self._pods.values())
 
     def wait_for_change(self, seconds: float) -> None:
-        """Wait until something is told, at most so many seconds."""
-        self._hear(seconds)
+        """Wait for an event, at most so many seconds."""
+        self._receive(seconds)
 
-    def put(self, pod: Json) -> None:
-        """Take in a pod as a patch answered it."""
-        self._keep(trim(pod, POD))
+    def update(self, pod: Json) -> None:
+        """Store a pod that a patch returned."""
+        self._store_if_newer(trim(pod, POD))
 
-    def _keep(self, pod: Json) -> None:
+    def _store_if_newer(self, pod: Json) -> None:
         known = self._pods.get(pod["metadata"]["uid"])
         if known is None or _version(known) <= _version(pod):
             self._pods[pod["metadata"]["uid"]] = pod
 
     def remove(self, pods: Iterable[Json]) -> None:
-        """Take out pods that were deleted."""
+        """Remove pods that were deleted."""
         for pod in pods:
             self._pods.pop(pod["metadata"]["uid"], None)
 
-    def _hear(self, seconds: float) -> bool:
+    def _receive(self, seconds: float) -> bool:
         try:
-            told = self._informer.next(seconds)
-        except UnavailableError as error:  # after minutes without a word; nobody follows them any more
+            received = self._informer.next(seconds)
+        except UnavailableError as error:  # after minutes without an answer; the watch has ended
             raise ReplacePodError(f"the pods can't be followed: {error.message}") from error
-        if told is None:
+        if received is None:
             return False
-        self._take(told[1])
+        self._apply(received[1])
         return True
 
-    def _take(self, event: Event) -> None:
+    def _apply(self, event: Event) -> None:
         match event:
             case Replaced(items):
                 self._listed = True
                 there = {item["metadata"]["uid"] for item in items}
                 self._pods = {uid: pod for uid, pod in self._pods.items() if uid in there}
                 for item in items:
-                    self._keep(item)
+                    self._store_if_newer(item)
             case Updated(item, gone=True):
                 self._pods.pop(item["metadata"]["uid"], None)
             case Updated(item):
-                self._keep(item)
+                self._store_if_newer(item)
             case WatchError(error):
                 if self._calm:
                     say(f"the watch of the pods broke, following them anew: {error.message}")

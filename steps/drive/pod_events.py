@@ -1,7 +1,7 @@
-"""What kubelets say of the pods of a Job, heard as they say it.
+"""Events of kubelets on the pods of a Job, by one watch.
 
-A list of one pod's events reads all events of the namespace, and a task with thousands of nodes would do that for
-each of them; one watch does it once.
+To list the events of one pod the API server reads all events of the namespace; a task with thousands of nodes would
+cause that for each of them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from ips_flows.core.pods.trim import EVENT, trim
 from ips_flows.kube.client import core
 from ips_flows.kube.list_watch import Informer, ListWatch, Replaced, Updated
 from steps.context import StepContext
+from steps.drive.timings import DriverTimings
 
 _BY_KUBELETS = "involvedObject.kind=Pod,source=kubelet"
-_ASK_SECONDS = 3.0
 
 
 class PodEvents:
     """The events of the pods whose names begin with `prefix`, while it is open."""
 
-    def __init__(self, context: StepContext, prefix: str) -> None:
+    def __init__(self, context: StepContext, prefix: str, timings: DriverTimings) -> None:
+        self._timings = timings
         self._prefix = prefix
         self._path = core(context.namespace, "events")
         self._kube = context.kube
@@ -33,7 +34,9 @@ class PodEvents:
         self._listed = -math.inf
 
     def __enter__(self) -> Self:
-        source = ListWatch(self._path, fields=_BY_KUBELETS, extract=self._own, stored=False, endless=True)
+        source = ListWatch(
+            self._path, fields=_BY_KUBELETS, extract=self._trim_own, stored=False, endless=True
+        )
         self._informer.add({"events": source})
         return self
 
@@ -41,42 +44,42 @@ class PodEvents:
         self._informer.__exit__()
 
     def relist(self, after: float) -> bool:
-        """List what was said before a monotonic time, which a broken watch may have missed.
+        """List the events up to a monotonic time, since a broken watch may have missed some.
 
-        One list serves all who ask within some seconds; False while it is not due yet.
+        One list serves all calls within some seconds; False while the next one is not due.
         """
         if self._listed >= after:
             return True
         at = time.monotonic()
-        if at - self._listed < _ASK_SECONDS:
+        if at - self._listed < self._timings.events_relist:
             return False
-        for event in filter(None, map(self._own, self._kube.list(self._path, fields=_BY_KUBELETS))):
-            self._keep(event)
+        for event in filter(None, map(self._trim_own, self._kube.list(self._path, fields=_BY_KUBELETS))):
+            self._store(event)
         self._listed = at
         return True
 
     def for_pod(self, uid: str) -> list[Json]:
         """The events of a pod so far."""
-        self._hear()
+        self._receive()
         return list(self._by_pod.get(uid, {}).values())
 
     def forget(self, uid: str) -> None:
-        """Drop what was said of a pod of which nothing more is asked."""
+        """Drop the events of a pod."""
         self._by_pod.pop(uid, None)
 
-    def _hear(self) -> None:
-        while (told := self._informer.next(0)) is not None:
-            match told[1]:
+    def _receive(self) -> None:
+        while (received := self._informer.next(0)) is not None:
+            match received[1]:
                 case Replaced(items):
                     for item in items:
-                        self._keep(item)
+                        self._store(item)
                 case Updated(item, gone=False):
-                    self._keep(item)
+                    self._store(item)
 
-    def _own(self, event: Json) -> Json | None:
-        """What is kept of an event; None where it is of other pods: a namespace has those of an hour."""
+    def _trim_own(self, event: Json) -> Json | None:
+        """The fields of an event that are kept; None if it is of a pod of another Job."""
         own = event["involvedObject"].get("name", "").startswith(self._prefix)
         return trim(event, EVENT) if own else None
 
-    def _keep(self, event: Json) -> None:
+    def _store(self, event: Json) -> None:
         self._by_pod[event["involvedObject"].get("uid", "")][event["metadata"]["name"]] = event

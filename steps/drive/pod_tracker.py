@@ -1,4 +1,4 @@
-"""Watches over the pods of an attempt: records those that have ended, ends those of which nothing more can come."""
+"""Tracks the pods of an attempt: records those that have ended, and ends those that can bring no further image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ips_flows.core.pods.container_state import (
     end_reason,
     is_terminal,
 )
-from ips_flows.core.pods.evidence import FailureTracker, shows_image
+from ips_flows.core.pods.evidence import shows_image
+from ips_flows.core.pods.failure_tracker import FailureTracker
 from ips_flows.core.pods.pull_job import completion_index, is_gated
 from ips_flows.core.results.reasons import FailureReason, Result
 from ips_flows.core.results.results import ImageResult
@@ -25,10 +26,8 @@ from steps.drive.evidence_reader import EvidenceReader
 from steps.drive.owned_job import OwnedJob
 from steps.drive.pod_events import PodEvents
 from steps.drive.recorder import ResultRecorder
+from steps.drive.timings import DriverTimings
 
-_UNBOUND_SECONDS = 60.0
-_NODE_CHECK_SECONDS = 15.0
-_END_SECONDS = 5.0  # how long a kubelet may take to end a pod that was told to
 _HANGS = {
     ENDED_SETTLED: "nothing more could come of it",
     ENDED_TIMEOUT: "the node's time was up, and a pull still hangs",
@@ -38,25 +37,33 @@ _HANGS = {
 
 @dataclass(slots=True)
 class _Memory:
-    """What a driver may forget: losing it delays, and falsifies nothing."""
+    """State that a driver keeps in memory only: losing it causes delays, no wrong results."""
 
     failures: FailureTracker = field(default_factory=FailureTracker)
     ungated_at: dict[int, float] = field(default_factory=dict)  # index → first seen without its gate
     node_checked: dict[int, float] = field(default_factory=dict)
-    told_to_end: dict[int, float] = field(default_factory=dict)  # index → first seen told so
+    deadline_seen: dict[int, float] = field(default_factory=dict)  # index → first seen with its deadline set
 
 
 class PodTracker:
-    """Looks at the pods of one attempt, pass by pass."""
+    """Tracks the pods of one attempt, pass by pass."""
 
-    def __init__(self, attempt: Attempt, job: OwnedJob, recorder: ResultRecorder, events: PodEvents) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        job: OwnedJob,
+        recorder: ResultRecorder,
+        events: PodEvents,
+        timings: DriverTimings,
+    ) -> None:
         self._attempt = attempt
         self._job = job
+        self._timings = timings
         self._recorder = recorder
-        self._reader = EvidenceReader(attempt.context, attempt.plan)
+        self._reader = EvidenceReader(attempt.context, attempt.plan, timings)
         self._events = events
         self._memory = _Memory()
-        self._awaited: dict[int, Json] = {}  # pods that had ended at the last look and have no result yet
+        self._awaited: dict[int, Json] = {}  # pods that had ended in the last pass and have no result yet
 
     @property
     def awaited(self) -> int:
@@ -69,7 +76,7 @@ class PodTracker:
         return sum(shows_image(self._attempt.plan, pod) for pod in self._awaited.values())
 
     def sync(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
-        """Record what has ended, end what must; returns the gated pods by index, and how many pull."""
+        """Record ended pods, end those that must end; returns the gated pods by index, and how many pull."""
         gated: dict[int, Json] = {}
         pulling = 0
         before, self._awaited = self._awaited, {}
@@ -86,22 +93,22 @@ class PodTracker:
             else:
                 pulling += 1
                 self._memory.ungated_at.setdefault(index, at)
-                self._watch_over(index, pod, at)
+                self._check_pulling(index, pod, at)
         for index in [index for index in gated if index in self._recorder]:
-            # Its Job was made anew after its result was stored: it has nothing more to do.
+            # Its Job was recreated after its result was stored.
             self._job.mark_failed(gated.pop(index), "Recorded", "this node's result was recorded before")
         for index in before.keys() - self._awaited.keys():
-            self._record_now(index, before[index])  # someone deleted it meanwhile
+            self._record_now(index, before[index])  # deleted meanwhile, not by us
         return gated, pulling
 
     def record_awaited(self) -> None:
-        """Record the pods that have ended by what can be seen now, since nothing more will be heard of them."""
+        """Record the ended pods by the evidence there is now, since no more will arrive."""
         for index, pod in self._awaited.items():
             self._record_now(index, pod)
         self._awaited = {}
 
     def find_lost(self, pods: Iterable[Json], current: Mapping[str, Any]) -> None:
-        """Record the indexes that the Job has counted although their pods are gone: someone deleted them."""
+        """Record the indexes that the Job has counted although their pods are gone: they were deleted, not by us."""
         status = current.get("status") or {}
         counted = set(_indexes(status.get("failedIndexes") or "")) | set(
             _indexes(status.get("completedIndexes") or "")
@@ -113,56 +120,56 @@ class PodTracker:
         ]
         there = {completion_index(pod) for pod in self._job.pods()} if missing else set()
         for index in missing:
-            if index in there:  # the watch has not told of it yet
+            if index in there:  # the watch has not reported it yet
                 continue
             lost = self._reader.silence_reason(self._attempt.nodes[index].name)
             failure = FailureReason.NODE_LOST if lost else FailureReason.UNKNOWN
             message = lost or "its pull pod was deleted by someone else"
             self._recorder.add_for_all_images(index, ImageResult(Result.FAILED, failure, message))
 
-    def give_up(self, pods: Sequence[Json], why: str) -> None:
-        """Record every pod that was let go by what can be seen now; `why` is one of ENDED_*."""
+    def record_ungated(self, pods: Sequence[Json], why: str) -> None:
+        """Record every ungated pod by the evidence there is now; `why` is one of ENDED_*."""
         for pod in pods:
             index = completion_index(pod)
             if index not in self._recorder and not is_gated(pod):
                 node = self._attempt.nodes[index]
-                self._recorder.add(index, self._reader.results_now(node, pod, why=why))
+                self._recorder.add(index, self._reader.current_results(node, pod, why=why))
 
     def _record_now(self, index: int, pod: Json) -> None:
         if index not in self._recorder:
-            self._recorder.add(index, self._reader.results_now(self._attempt.nodes[index], pod, why=""))
+            self._recorder.add(index, self._reader.current_results(self._attempt.nodes[index], pod, why=None))
 
     def _record_ended(self, index: int, pod: Json) -> None:
-        images = self._reader.results(self._attempt.nodes[index], pod, self._events)
+        images = self._reader.final_results(self._attempt.nodes[index], pod, self._events)
         if images is not None:
             self._recorder.add(index, images)
 
-    def _watch_over(self, index: int, pod: Json, at: float) -> None:
-        """End a pod that pulls when nothing more can come of it."""
+    def _check_pulling(self, index: int, pod: Json, at: float) -> None:
+        """End a pulling pod that can bring no further image, or whose time is up."""
         why = end_reason(pod)
         if why:
-            # A kubelet never breaks off a pull: while one hangs, it does not even see the pod's deadline.
-            if at - self._memory.told_to_end.setdefault(index, at) >= _END_SECONDS:
+            # A kubelet never aborts a pull: while one hangs, it does not even notice the pod's deadline.
+            if at - self._memory.deadline_seen.setdefault(index, at) >= self._timings.pod_end:
                 self._job.mark_failed(pod, "DeadlineExceeded", _HANGS[why])
         elif not pod["spec"].get("nodeName"):
-            if at - self._memory.ungated_at[index] >= _UNBOUND_SECONDS:
+            if at - self._memory.ungated_at[index] >= self._timings.unbound:
                 self._job.mark_failed(pod, FailureReason.UNSCHEDULABLE, _unschedulable_message(pod))
-        elif self._memory.failures.settled(pod, at, lambda: self._events.for_pod(pod["metadata"]["uid"])):
+        elif self._memory.failures.is_final(pod, at, lambda: self._events.for_pod(pod["metadata"]["uid"])):
             self._job.set_deadline(pod, ENDED_SETTLED)
-        elif self._age(index, pod, at) > self._attempt.plan.node_timeout:
+        elif self._seconds_on_node(index, pod, at) > self._attempt.plan.node_timeout:
             self._job.set_deadline(pod, ENDED_TIMEOUT)
-        elif at - self._memory.node_checked.setdefault(index, at) >= _NODE_CHECK_SECONDS:
+        elif at - self._memory.node_checked.setdefault(index, at) >= self._timings.node_check:
             self._check_node(index, pod, at)
 
     def _check_node(self, index: int, pod: Json, at: float) -> None:
-        """A silent kubelet will never end its pod, so we do."""
+        """End a pod whose kubelet is silent, since the kubelet never will."""
         self._memory.node_checked[index] = at
         silent = self._reader.silence_reason(pod["spec"]["nodeName"])
         if silent:
             self._job.mark_failed(pod, FailureReason.NODE_LOST, silent)
 
-    def _age(self, index: int, pod: Mapping[str, Any], at: float) -> float:
-        """For how long the node has had the pod: by its kubelet, or since it was seen to be let go."""
+    def _seconds_on_node(self, index: int, pod: Mapping[str, Any], at: float) -> float:
+        """Seconds since the kubelet started the pod, else since it was first seen ungated."""
         started = pod["status"].get("startTime")
         if not started:
             return at - self._memory.ungated_at[index]
@@ -170,7 +177,7 @@ class PodTracker:
 
 
 def is_pulling(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod was let go and has not ended."""
+    """Whether a pod is ungated and has not ended."""
     return not is_terminal(pod) and not is_gated(pod)
 
 

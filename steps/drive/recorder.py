@@ -1,4 +1,4 @@
-"""The record of an attempt: each node's results, stored as they come in, and the progress that others watch."""
+"""Records the results of an attempt's nodes, stores them in chunks, and reports progress."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from ips_flows.core.results.results import Chunk, ImageResult, NodeResult, fold,
 from ips_flows.core.results.stored_results import split
 from steps.context import report_progress, say
 from steps.drive.attempt import Attempt
-from steps.drive.evidence_reader import stored_chunks
 from steps.drive.owned_job import OwnedJob
+from steps.drive.timings import DriverTimings
 
-_PERSIST_SECONDS = 30.0
-_PROGRESS_SECONDS = 2.0
 _FAILURES_SHOWN = 10
 
 
 class ResultRecorder:
-    """What is known of an attempt's nodes, by index. It begins with what a previous life stored."""
+    """The results of an attempt's nodes, by index. Begins with those that an earlier driver stored."""
 
-    def __init__(self, attempt: Attempt, job: OwnedJob) -> None:
+    def __init__(self, attempt: Attempt, job: OwnedJob, timings: DriverTimings) -> None:
         self._attempt = attempt
         self._job = job
+        self._timings = timings
         self._results: dict[int, NodeResult] = {}
-        # Counted as they come in: each pass asks, and there may be thousands of nodes with tens of images.
+        # Counted as they are recorded: each pass reads the counts, and there may be thousands of nodes.
         self.failed = 0  # nodes that lack an image
         self._reached = 0
         self._chunks = 0
@@ -42,18 +41,18 @@ class ResultRecorder:
         self._persisted_at = time.monotonic()
 
     def _read_stored(self) -> None:
-        """What a previous life recorded is not done again."""
+        """Read the results that earlier drivers and attempts stored."""
         group, number = self._attempt.plan.group, self._attempt.number
         index = {node.name: place for place, node in enumerate(self._attempt.nodes)}
-        stored = [chunk for chunk in stored_chunks(self._attempt.context) if chunk.group == group]
+        stored = [chunk for chunk in self._attempt.context.stored_chunks() if chunk.group == group]
         for chunk in stored:
             if chunk.attempt == number:
                 self._chunks += 1
                 for name, node in chunk.nodes.items():
-                    self._put(index[name], node)
+                    self._set_result(index[name], node)
         earlier = [chunk for chunk in stored if chunk.attempt < number]
         self._before = fold(earlier)
-        # A wave that had images somewhere is no typo: its breaker stays shut when it is tried again.
+        # An image that a node of the wave holds is no typo: the breaker stays closed in a retry.
         reached = {name for chunk in earlier for name, node in chunk.nodes.items() if _reached(node)}
         self._reached_before = len(reached)
 
@@ -65,39 +64,39 @@ class ResultRecorder:
 
     @property
     def left(self) -> list[int]:
-        """The indexes of which nothing is recorded yet."""
+        """The indexes without a result."""
         return [index for index in range(len(self._attempt.nodes)) if index not in self._results]
 
     @property
     def complete(self) -> bool:
-        """Whether something is recorded of every node."""
+        """Whether every node has a result."""
         return len(self._results) == len(self._attempt.nodes)
 
     @property
     def reached(self) -> int:
-        """How many nodes hold at least one image, those of earlier attempts among them."""
+        """The number of nodes with at least one image, those of earlier attempts included."""
         return self._reached_before + self._reached
 
     def add(self, index: int, images: tuple[ImageResult, ...]) -> None:
-        """Record what became of the images of a node, in their order."""
-        self._add(index, NodeResult(images, clock.stamp(clock.now())))
+        """Record the results of a node's images, in their order."""
+        self._record(index, NodeResult(images, clock.stamp(clock.now())))
 
     def add_for_all_images(self, index: int, result: ImageResult) -> None:
-        """Record the same for every image of a node."""
+        """Record the same result for every image of a node."""
         images = len(self._attempt.plan.images)
-        self._add(index, same_for_all(images, result, clock.stamp(clock.now())))
+        self._record(index, same_for_all(images, result, clock.stamp(clock.now())))
 
     def add_untried(self, index: int, result: ImageResult) -> None:
-        """Record a node that this attempt did not touch: images that an earlier one brought are still there."""
+        """Record a node that this attempt did not try: images that an earlier one pulled are still there."""
         before = self._before.get(self._attempt.nodes[index].name)
         if before is None:
             self.add_for_all_images(index, result)
         else:
             self.add(index, tuple(image if image.ok else result for image in before.images))
 
-    def _add(self, index: int, result: NodeResult) -> None:
+    def _record(self, index: int, result: NodeResult) -> None:
         node = self._attempt.nodes[index].name
-        self._put(index, result)
+        self._set_result(index, result)
         failures = failure_lines(node, result, [image.image for image in self._attempt.plan.images])
         self._failures = [*self._failures, *failures][-_FAILURES_SHOWN:]
         counts = ", ".join(
@@ -109,7 +108,7 @@ class ResultRecorder:
         for line in failures:
             say(f"{node}: {line.image}: {line.reason}: {line.message}")
 
-    def _put(self, index: int, result: NodeResult) -> None:
+    def _set_result(self, index: int, result: NodeResult) -> None:
         before = self._results.get(index)
         if before is not None:  # two drivers in a row stored it
             self.failed -= not before.ok
@@ -123,12 +122,12 @@ class ResultRecorder:
         return index in self._persisted
 
     def persist_when_due(self) -> None:
-        """Store what is new, at most every 30 s."""
-        if time.monotonic() - self._persisted_at >= _PERSIST_SECONDS:
+        """Store new results, unless that was done a moment ago."""
+        if time.monotonic() - self._persisted_at >= self._timings.persist:
             self.persist()
 
     def persist(self) -> None:
-        """Store what is new."""
+        """Store new results."""
         self._persisted_at = time.monotonic()
         fresh = set(self._results) - self._persisted
         if not fresh:
@@ -148,9 +147,9 @@ class ResultRecorder:
         self._persisted |= fresh
 
     def report(self, *, pulling: int, window: int) -> None:
-        """Tell the Job's annotation and Argo how far it is; at most every 2 s while nodes are left."""
+        """Write the progress to the Job's annotation and to Argo; not in every pass while nodes are left."""
         at = time.monotonic()
-        if at - self._progress_at < _PROGRESS_SECONDS and not self.complete:
+        if at - self._progress_at < self._timings.progress and not self.complete:
             return
         progress = GroupProgress(
             group=self._attempt.plan.group,

@@ -1,38 +1,35 @@
-"""How fast a driver asks the API server: one that refuses or fails is asked less, and by and by more again."""
+"""Adapts how fast a driver sends requests: backs off on API errors and recovers gradually."""
 
 from __future__ import annotations
 
 from ips_flows.core.errors import ApiError
+from steps.drive.timings import DriverTimings
 
-# How many requests are under way at most: a server that answers slowly is asked slowly.
-MAX_CONCURRENT = 8
-_REST = 0.05  # a burst of changes is one pass
-_LONGEST_REST = 2.0
-_FIRST_PAUSE = 1.0
-_LONGEST_PAUSE = 16.0
+MAX_CONCURRENT = 8  # requests
 
 
 class Throttle:
-    """`at_once` requests side by side, `rest` seconds between two passes.
+    """Limits of a driver: `concurrency` requests in parallel, `rest` seconds between two passes.
 
-    Trouble halves the one and doubles the other; each pass that went well gives a little back.
+    An API error halves the one and doubles the other; each successful pass restores a little of both.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timings: DriverTimings) -> None:
+        self._timings = timings
         self.concurrency = MAX_CONCURRENT
-        self.rest = _REST
-        self._pause = _FIRST_PAUSE
+        self.rest = timings.rest
+        self._pause = timings.first_pause
 
     def succeeded(self) -> None:
-        """A whole pass had its answers."""
+        """Recover a little after a pass without an API error."""
         self.concurrency = min(MAX_CONCURRENT, self.concurrency + 1)
-        self.rest = max(_REST, 0.9 * self.rest)
-        self._pause = _FIRST_PAUSE
+        self.rest = max(self._timings.rest, 0.9 * self.rest)
+        self._pause = self._timings.first_pause
 
     def failed(self, error: ApiError) -> float:
-        """A request failed: for how many seconds nothing is to be asked; longer each time, or what the server says."""
+        """Slow down after an API error; returns the seconds to pause, at least what the server asks for."""
         self.concurrency = max(1, self.concurrency // 2)
-        self.rest = min(_LONGEST_REST, 2 * self.rest)
+        self.rest = min(self._timings.longest_rest, 2 * self.rest)
         pause = self._pause
-        self._pause = min(_LONGEST_PAUSE, 2 * pause)
+        self._pause = min(self._timings.longest_pause, 2 * pause)
         return max(pause, error.retry_after)

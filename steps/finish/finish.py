@@ -1,75 +1,55 @@
-"""finish: the exit handler. Folds what is known, writes the verdict once, cleans up, and tells whoever wants to know.
+"""finish, the exit handler: waits for the drivers, writes the verdict once, cleans up, sends the notice.
 
-Its stages are: await the drivers, fold, verdict, clean, notice. The last three leave a mark each.
+Verdict, clean-up and notice each leave a mark on the Workflow, so that each is done once.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Sequence
 
 from ips_flows.core import clock
-from ips_flows.core.constants import (
-    ANNOTATION_CLEANED,
-    ANNOTATION_VERDICT,
-    LABEL_ATTEMPT,
-    LABEL_GROUP,
-    LABEL_KIND,
-    LABEL_STEP,
-    LABEL_WORKFLOW_UID,
-    base_name,
-)
-from ips_flows.core.errors import ConflictError, ForbiddenError, GoneError, NotFoundError, UnavailableError
+from ips_flows.core.constants import ANNOTATION_CLEANED, ANNOTATION_VERDICT, LABEL_STEP
+from ips_flows.core.errors import ForbiddenError, GoneError, NotFoundError, UnavailableError
 from ips_flows.core.k8s import objects
-from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice.notice import is_open
-from ips_flows.core.plan.plan import GroupPlan
-from ips_flows.core.pods.container_state import ENDED_CANCELLED, is_terminal
-from ips_flows.core.pods.pull_job import completion_index, is_gated, read_index, results_map
-from ips_flows.core.results.reasons import Result, SkipReason
-from ips_flows.core.results.results import FINISH_GROUP, Chunk, ImageResult, NodeResult, fold, same_for_all
-from ips_flows.core.results.stored_results import split
+from ips_flows.core.pods.container_state import is_terminal
 from ips_flows.core.task.workflow_status import is_stopped
-from ips_flows.kube.client import core, jobs
+from ips_flows.kube.client import core
 from steps.context import ReplacePodError, StepContext, say
-from steps.drive.evidence_reader import EvidenceReader, stored_chunks
 from steps.finish import notify
+from steps.finish.cleanup import delete_objects
+from steps.finish.gather import complete_results
+from steps.finish.timings import FinishTimings
 from steps.verdict import write_verdict
 
-_DRIVERS_SECONDS = 40.0
-_CLEAN_SECONDS = 30.0
-_PATIENCE_SECONDS = 120.0
-_REFUSED_SECONDS = 15.0  # an API server that has just started knows no rights yet
-_RETRY_SECONDS = 2.0
 
-
-def run(context: StepContext, _arguments: Sequence[str]) -> int:
-    """Argo does not retry an exit handler, so an API that does not answer, or refuses, is asked again for a while."""
+def run(context: StepContext, _arguments: Sequence[str], timings: FinishTimings | None = None) -> int:
+    """Finish the task; try again for a while when the API fails, since Argo does not retry an exit handler."""
+    timings = timings or FinishTimings()
     since: float | None = None
     while True:
         try:
-            return _finish(context)
+            return _finish(context, timings)
         except (UnavailableError, GoneError, ForbiddenError) as error:
             at = time.monotonic()
             since = since or at
-            if at - since > (_REFUSED_SECONDS if isinstance(error, ForbiddenError) else _PATIENCE_SECONDS):
+            if at - since > (timings.refused if isinstance(error, ForbiddenError) else timings.patience):
                 raise
             say(f"the API does not answer, trying again: {error.message}")
-            time.sleep(_RETRY_SECONDS)
+            time.sleep(timings.retry)
 
 
-def _finish(context: StepContext) -> int:
-    """Finish a task; of one whose Workflow was deleted there is nothing to judge, only to clean up and to tell."""
+def _finish(context: StepContext, timings: FinishTimings) -> int:
+    """Finish a task. Without its Workflow there is no verdict to write, only a clean-up and a notice."""
     try:
-        return _stages(context)
+        return _stages(context, timings)
     except (NotFoundError, ReplacePodError):
         if not _is_deleted(context):
             raise
     say("the Workflow was deleted: deleting what is left of it")
-    _clean(context, "plan", "index", "results")
-    notify.send_notice_of_deleted(context)
+    delete_objects(context, "plan", "index", "results", seconds=timings.cleanup)
+    notify.send_notice_of_deleted(context, timings)
     return 0
 
 
@@ -81,28 +61,28 @@ def _is_deleted(context: StepContext) -> bool:
     return False
 
 
-def _stages(context: StepContext) -> int:
-    """Every stage leaves a mark, and one that has its mark is skipped: it can be run again at any time."""
+def _stages(context: StepContext, timings: FinishTimings) -> int:
+    """Run the stages that have left no mark yet, so that finish can be run again at any time."""
     workflow = context.workflow()
     annotations = dict(objects.annotations(workflow))
     if ANNOTATION_VERDICT not in annotations:
-        _await_drivers(context)
-        gathered = _gather(context, workflow)
-        verdict = write_verdict(context, gathered.chunks, gathered.waves)
+        _await_drivers(context, timings.drivers)
+        results = complete_results(context, stopped=is_stopped(workflow))
+        verdict = write_verdict(context, results.chunks, results.waves, patience=timings.verdict)
         annotations[ANNOTATION_VERDICT] = verdict.to_json()
     if ANNOTATION_CLEANED not in annotations:
-        _clean(context, "plan", "index")
-        context.mark({ANNOTATION_CLEANED: clock.stamp(clock.now())})
+        delete_objects(context, "plan", "index", seconds=timings.cleanup)
+        context.annotate({ANNOTATION_CLEANED: clock.stamp(clock.now())})
     if is_open(annotations, clock.now()):
-        notify.send_notice(context)
+        notify.send_notice(context, timings)
     return 0
 
 
-def _await_drivers(context: StepContext) -> None:
-    """Argo starts the exit handler while a stopped driver still handles its SIGTERM."""
+def _await_drivers(context: StepContext, seconds: float) -> None:
+    """Wait until the drivers have ended: Argo starts the exit handler while they still handle SIGTERM."""
     path = core(context.namespace, "pods")
     labels = f"workflows.argoproj.io/workflow={context.task},{LABEL_STEP}=drive"
-    end = time.monotonic() + _DRIVERS_SECONDS
+    end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         page = context.kube.get(path, labelSelector=labels)
         if all(is_terminal(pod) for pod in page["items"]):
@@ -114,119 +94,4 @@ def _await_drivers(context: StepContext) -> None:
                     break
         except (GoneError, UnavailableError) as error:
             say(f"watching the drivers: {error.message}")
-    say(f"a driver still runs after {_DRIVERS_SECONDS:.0f} s; going on without it")
-
-
-@dataclass(frozen=True, slots=True)
-class _Gathered:
-    """All that is known of a task's nodes, and which of them each wave has."""
-
-    chunks: Sequence[Chunk]
-    waves: Sequence[Collection[str]]
-
-
-def _gather(context: StepContext, workflow: Json) -> _Gathered:
-    """All results: those stored, those of pods that nobody recorded, and the nodes never reached."""
-    groups = _groups(context)
-    chunks = stored_chunks(context)
-    fresh = _unrecorded(context, groups, chunks, stopped=is_stopped(workflow))
-    folded = fold([*chunks, *fresh])
-    at = clock.stamp(clock.now())
-    missing = {
-        node.name: same_for_all(len(plan.images), ImageResult(Result.SKIPPED, SkipReason.NOT_REACHED), at)
-        for plan in groups.values()
-        for node in plan.nodes
-        if node.name not in folded
-    }
-    if missing:
-        fresh.append(Chunk(FINISH_GROUP, 0, missing))
-    numbers = count()
-    for piece in (piece for chunk in fresh for piece in split(chunk)):
-        while not _store(context, next(numbers), piece):
-            pass
-    waves = [[node.name for node in plan.nodes] for _, plan in sorted(groups.items())]
-    return _Gathered(stored_chunks(context), waves)
-
-
-def _store(context: StepContext, number: int, piece: Chunk) -> bool:
-    """Store results under a number; False when a finish before us used it."""
-    name = f"{base_name(context.task, context.uid)}-finish-r{number}"
-    path = core(context.namespace, "configmaps")
-    try:
-        context.kube.create(path, results_map(name, context.task, context.uid, piece))
-    except ConflictError:
-        return False
-    return True
-
-
-def _groups(context: StepContext) -> dict[int, GroupPlan]:
-    labels = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND}=plan"
-    plans = (
-        GroupPlan.decode(entry["binaryData"])
-        for entry in context.kube.list(core(context.namespace, "configmaps"), labels=labels)
-    )
-    return {plan.group: plan for plan in plans}
-
-
-def _unrecorded(
-    context: StepContext, groups: Mapping[int, GroupPlan], chunks: Sequence[Chunk], *, stopped: bool
-) -> list[Chunk]:
-    """The results of pods that were let go and that no driver recorded."""
-    fresh: list[Chunk] = []
-    labels = f"{LABEL_WORKFLOW_UID}={context.uid}"
-    for found in context.kube.list(jobs(context.namespace), labels=labels, metadata_only=True):
-        metadata = found["metadata"]
-        group, attempt = int(metadata["labels"][LABEL_GROUP]), int(metadata["labels"][LABEL_ATTEMPT])
-        if group not in groups:
-            continue
-        plan = groups[group]
-        planned = {node.name: node for node in plan.nodes}
-        names = read_index(context.kube.get(core(context.namespace, "configmaps", metadata["name"])))
-        recorded = {
-            name
-            for chunk in chunks
-            if (chunk.group, chunk.attempt) == (group, attempt)
-            for name in chunk.nodes
-        }
-        reader = EvidenceReader(context, plan)
-        nodes: dict[str, NodeResult] = {}
-        pods = context.kube.list(
-            core(context.namespace, "pods"),
-            labels=f"batch.kubernetes.io/job-name={metadata['name']},{labels}",
-        )
-        for pod in pods:
-            node = names[completion_index(pod)]
-            if node not in recorded and not is_gated(pod):
-                images = reader.results_now(planned[node], pod, why=ENDED_CANCELLED if stopped else "")
-                nodes[node] = NodeResult(images, clock.stamp(clock.now()))
-        if nodes:
-            fresh.append(Chunk(group, attempt, nodes, metadata.get("creationTimestamp") or ""))
-    return fresh
-
-
-def _clean(context: StepContext, *kinds: str) -> None:
-    """Delete the Jobs, then these ConfigMaps, so that a straggler's late Job is collected as an orphan."""
-    path = jobs(context.namespace)
-    labels = f"{LABEL_WORKFLOW_UID}={context.uid}"
-    end = time.monotonic() + _CLEAN_SECONDS
-    while True:
-        page = context.kube.get(path, labelSelector=labels)
-        if not page["items"]:
-            break
-        for item in page["items"]:
-            if not item["metadata"].get("deletionTimestamp"):
-                context.kube.delete(jobs(context.namespace, item["metadata"]["name"]))
-        left = end - time.monotonic()
-        if left <= 0:
-            say("some Jobs are still being deleted")
-            break
-        try:
-            version = page["metadata"]["resourceVersion"]
-            for event in context.kube.watch(path, resource_version=version, seconds=left, labels=labels):
-                if event["type"] == "DELETED":
-                    break
-        except (GoneError, UnavailableError) as error:
-            say(f"watching the Jobs: {error.message}")
-    context.kube.delete_all(
-        core(context.namespace, "configmaps"), labels=f"{labels},{LABEL_KIND} in ({','.join(kinds)})"
-    )
+    say(f"a driver still runs after {seconds:.0f} s; going on without it")

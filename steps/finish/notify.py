@@ -1,6 +1,6 @@
-"""The notice: the last stage of finish. Sends what the verdict owes to a webhook, and records what came of it.
+"""The notice, the last stage of finish: sends the verdict to a webhook, and records the outcome.
 
-What a webhook is like changes no verdict and no exit code: it is recorded, and the keeper sees to the rest.
+A webhook that fails changes no verdict and no exit code: the outcome is recorded, and the keeper retries.
 """
 
 from __future__ import annotations
@@ -53,11 +53,9 @@ from ips_flows.core.task.as_json import task_json
 from ips_flows.kube.client import core
 from ips_flows.webhook.delivery import BUDGET_SECONDS, Delivery, DeliveryIO, Message, deliver, resolve_host
 from steps.context import StepContext, say, webhook_of
-from steps.drive.evidence_reader import stored_chunks
+from steps.finish.timings import FinishTimings
 
-DELIVERY_IO = DeliveryIO()  # how deliveries reach the world
-_RECORD_SECONDS = 120.0
-_RETRY_SECONDS = 2.0
+DELIVERY_IO = DeliveryIO()
 _DELETED = "the Workflow was deleted before its verdict"
 
 
@@ -66,22 +64,22 @@ class UnusableWebhookError(IpsFlowError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Address:
-    """A webhook with all that its Secret says."""
+class _ResolvedWebhook:
+    """The URL of a webhook, and the key that signs its messages."""
 
     url: str
     secret: str
 
 
-def send_notice(context: StepContext) -> None:
-    """Send the notice that the task's verdict owes, unless it is settled already."""
+def send_notice(context: StepContext, timings: FinishTimings) -> None:
+    """Send the notice of the task's verdict, unless it is delivered or given up already."""
     workflow = context.workflow()
     annotations = objects.annotations(workflow)
     webhook = webhook_of(workflow) or notice.recorded_webhook(annotations)
     if not notice.is_open(annotations, clock.now()) or webhook is None:
         return
     verdict = Verdict.from_json(annotations[ANNOTATION_VERDICT])
-    chunks = stored_chunks(context)
+    chunks = context.stored_chunks()
     seen = task.read_task(workflow, results=fold(chunks), attempts=recorded_attempts(chunks))
     event = Event(
         verdict.event_id,
@@ -90,14 +88,14 @@ def send_notice(context: StepContext) -> None:
         verdict.message,
         task_json(seen, clock.now()),
     )
-    made = _round(context, webhook, event, notice.recorded_notice(annotations))
-    _persistently(lambda: _record(context, made))
+    made = _deliver_round(context, webhook, event, notice.recorded_notice(annotations))
+    _retry_while_unavailable(lambda: _record_notice(context, made), timings)
 
 
-def send_notice_of_deleted(context: StepContext) -> None:
-    """Send the notice of a task whose Workflow was deleted, if the keeper kept a copy of it that owes one.
+def send_notice_of_deleted(context: StepContext, timings: FinishTimings) -> None:
+    """Send the notice of a task whose Workflow was deleted, if the keeper's copy of it says that one is due.
 
-    What comes of it is an object of its own: changing the copy would take a right to change every ConfigMap.
+    The outcome is an object of its own: to change the copy would need the right to change every ConfigMap.
     """
     path = core(context.namespace, "configmaps")
     try:
@@ -112,24 +110,24 @@ def send_notice_of_deleted(context: StepContext) -> None:
     webhook = notice.recorded_webhook(annotations)
     if not notice.is_open(annotations, clock.now(), deleted_at) or webhook is None:
         return
-    made = _round(
+    made = _deliver_round(
         context,
         webhook,
         _event_of_deleted(metadata, deleted_at, webhook),
         notice.recorded_notice(annotations),
     )
 
-    def keep() -> None:
+    def record_round() -> None:
         try:
             context.kube.create(path, notice_map(context.uid, made, copy_owner(copy)))
         except ConflictError:
             say("another finish has recorded this round")
 
-    _persistently(keep)
+    _retry_while_unavailable(record_round, timings)
 
 
 def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Event:
-    """What is told of a task of which the metadata is left: its verdict, else that it was cancelled."""
+    """The event of a task whose metadata is left: its verdict, else that it was cancelled."""
     seen = task.read_task({"metadata": metadata})
     verdict = seen.verdict
     if verdict is None:
@@ -150,16 +148,16 @@ def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Even
     return Event(event_id, notice.event_name(seen.status), at, seen.message, document)
 
 
-def _round(context: StepContext, webhook: Webhook, event: Event, before: Notice | None) -> Notice:
+def _deliver_round(context: StepContext, webhook: Webhook, event: Event, before: Notice | None) -> Notice:
     """One round of tries, and its record."""
     began, first = time.monotonic(), clock.stamp(clock.now())
     target = shown_url(webhook.url) if webhook.url else ""
     try:
-        address = _address_of(context, webhook)
+        address = _resolve_webhook(context, webhook)
         target = shown_url(address.url)
         payload = FORMATS[webhook.format].render(event)
         message = Message(address.url, payload, event.id, webhook.format, address.secret)
-        rules = _rules(context)
+        rules = _target_rules(context)
         left = BUDGET_SECONDS - (time.monotonic() - began)
         found = deliver(message, rules, DELIVERY_IO, seconds=left)
     except (UnavailableError, GoneError):
@@ -184,10 +182,10 @@ def _round(context: StepContext, webhook: Webhook, event: Event, before: Notice 
     return made
 
 
-def _address_of(context: StepContext, webhook: Webhook) -> _Address:
-    """The URL and the key of a webhook. The request's own URL counts before that of its Secret."""
+def _resolve_webhook(context: StepContext, webhook: Webhook) -> _ResolvedWebhook:
+    """The URL and the key of a webhook. The URL in the request wins over that in its Secret."""
     if not webhook.secret_name:
-        return _Address(webhook.url, "")
+        return _ResolvedWebhook(webhook.url, "")
     name = f"Secret {webhook.secret_name} of namespace {context.namespace}"
     try:
         found = context.kube.get(core(context.namespace, "secrets", webhook.secret_name))
@@ -195,24 +193,26 @@ def _address_of(context: StepContext, webhook: Webhook) -> _Address:
         raise UnusableWebhookError(f"{name} does not exist") from error
     if objects.labels(found).get(LABEL_WEBHOOK) != "true":
         raise UnusableWebhookError(f"{name} is not for webhooks: it lacks the label {LABEL_WEBHOOK}=true")
-    values = {key: _text(name, key, (found.get("data") or {}).get(key) or "") for key in ("url", "secret")}
+    values = {
+        key: _decode_value(name, key, (found.get("data") or {}).get(key) or "") for key in ("url", "secret")
+    }
     url = webhook.url or values["url"]
     if not url:
         raise UnusableWebhookError(f"{name} has no url, and the request has no webhookUrl")
     if not values["url"] and not values["secret"]:
         raise UnusableWebhookError(f"{name} has neither url nor secret")
-    return _Address(url, values["secret"])
+    return _ResolvedWebhook(url, values["secret"])
 
 
-def _text(name: str, key: str, encoded: str) -> str:
+def _decode_value(name: str, key: str, encoded: str) -> str:
     try:
         return base64.b64decode(encoded, validate=True).decode().strip()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise UnusableWebhookError(f"{name}: {key} is not text") from error
 
 
-def _rules(context: StepContext) -> Rules:
-    """What the settings allow, and where the API server is."""
+def _target_rules(context: StepContext) -> Rules:
+    """The networks that the settings allow, and the addresses of the API server, which are forbidden."""
     try:
         settings = context.kube.get(core(context.namespace, "configmaps", CONFIG_MAP)).get("data") or {}
     except NotFoundError:
@@ -220,14 +220,14 @@ def _rules(context: StepContext) -> Rules:
     allowed, unknown = parse_networks(str(settings.get(NETWORKS_KEY) or ""))
     if unknown:
         say(f"{NETWORKS_KEY} of ConfigMap {CONFIG_MAP}: no networks, so left out: {', '.join(unknown)}")
-    return Rules(allowed, frozenset(_api_server(context)))
+    return Rules(allowed, frozenset(_api_server_addresses(context)))
 
 
-def _api_server(context: StepContext) -> Iterable[tuple[Address, int]]:
+def _api_server_addresses(context: StepContext) -> Iterable[tuple[Address, int]]:
     """Its Service, which is what a pod connects to, and the endpoints behind it.
 
     Those are the addresses in EndpointSlice `kubernetes` of namespace `default`, which each API server writes
-    itself. finish may get the EndpointSlices of this one name; nothing less tells of all API servers.
+    itself. finish may get the EndpointSlice of this one name; no narrower right shows all API servers.
     """
     parts = urlsplit(context.kube.host)
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -248,19 +248,19 @@ def _api_server(context: StepContext) -> Iterable[tuple[Address, int]]:
     }
 
 
-def _record(context: StepContext, made: Notice) -> None:
-    """Write the third mark; one that is settled stays as it is."""
+def _record_notice(context: StepContext, made: Notice) -> None:
+    """Annotate the Workflow with the outcome; a final one stays as it is."""
 
     def mark(workflow: Json) -> dict[str, str] | None:
         there = notice.recorded_notice(objects.annotations(workflow))
         return None if there is not None and there.final else {ANNOTATION_NOTICE: made.to_json()}
 
-    context.amend(mark)
+    context.update_annotations(mark)
 
 
-def _persistently(write: Callable[[], None]) -> None:
-    """Write what came of a notice, again where the API server does not answer: else it would be sent again."""
-    end = time.monotonic() + _RECORD_SECONDS
+def _retry_while_unavailable(write: Callable[[], None], timings: FinishTimings) -> None:
+    """Write the outcome of a notice, and try again while the API server is unavailable: else it would be sent twice."""
+    end = time.monotonic() + timings.record
     while True:
         try:
             write()
@@ -268,6 +268,6 @@ def _persistently(write: Callable[[], None]) -> None:
             if time.monotonic() > end:
                 raise
             say(f"the API does not answer, trying again: {error.message}")
-            time.sleep(_RETRY_SECONDS)
+            time.sleep(timings.retry)
         else:
             return

@@ -20,6 +20,7 @@ from ips_flows.operations.scale import scale_task
 from ips_flows.operations.submit import submit_request
 from steps.context import StepContext
 from steps.finish import notify
+from steps.finish.timings import FinishTimings
 from tests.contracts.examples import (
     NAMESPACE,
     NOW,
@@ -52,7 +53,7 @@ def _notice_by_secret() -> Json:
     workflow["spec"]["arguments"]["parameters"] = [{"name": "request", "value": request}]
     tape.put(workflows(NAMESPACE, TASK), workflow)
     with hooked() as posted, mock.patch.object(notify, "DELIVERY_IO", posted.io):
-        notify.send_notice(StepContext(tape.kube(), TASK, UID))
+        notify.send_notice(StepContext(tape.kube(), TASK, UID), FinishTimings())
     return {"notice to the URL of a Secret": {**tape.calls(), "posts": posts(posted)}}
 
 

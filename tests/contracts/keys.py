@@ -6,7 +6,7 @@ from typing import Any
 
 from ips_flows.core import constants as names
 from ips_flows.core.discover.finder import IGNORE, IGNORE_IMAGES
-from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name
+from ips_flows.core.pods.container_state import WORKER_CONTAINER, container_name
 from ips_flows.core.reconcile import finish_job
 from ips_flows.core.reconcile.decide import ANNOTATION_TRY
 from ips_flows.core.task.workflow_status import LABEL_PHASE

@@ -23,6 +23,7 @@ from steps.context import StepContext
 from steps.drive.attempt import Attempt
 from steps.drive.owned_job import OwnedJob
 from steps.drive.recorder import ResultRecorder
+from steps.drive.timings import DriverTimings
 from steps.finish import finish, notify
 from tests.contracts.examples import (
     FAILED,
@@ -103,15 +104,15 @@ def _filtered(tape: Tape, footing: StepContext) -> Json:
 def _driven(tape: Tape, footing: StepContext) -> Json:
     """An attempt of the first wave by two drivers, one after the other."""
     told: Json = {}
-    attempt = Attempt.read(footing, "wave-1", 0)
+    attempt, timings = Attempt.read_or_create(footing, "wave-1", 0), DriverTimings()
     with _as_pod("driver-1"):
-        first = OwnedJob(attempt)
+        first = OwnedJob(attempt, timings)
     first.create_or_adopt(1)
     told["drive: begin"] = tape.calls()
     for index in range(len(attempt.nodes)):
         _pod(tape, attempt, index)
     with _as_pod("driver-2"):
-        job = OwnedJob(attempt)
+        job = OwnedJob(attempt, timings)
     job.create_or_adopt(1)
     told["drive: take over"] = tape.calls()
     pods = job.pods()
@@ -121,7 +122,7 @@ def _driven(tape: Tape, footing: StepContext) -> Json:
     job.mark_failed(pods[1], "Unschedulable", "no room")
     job.raise_parallelism(2)
     told["drive: end pods"] = tape.calls()
-    record = ResultRecorder(attempt, job)
+    record = ResultRecorder(attempt, job, timings)
     for index, node in enumerate(attempt.nodes):
         record.add(index, _ended(node.present))
     record.persist()

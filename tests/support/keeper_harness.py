@@ -56,7 +56,7 @@ def run_jobs(stage: Stage) -> list[str]:
         (container,) = job["spec"]["template"]["spec"]["containers"]
         images.append(container["image"])
         task, uid = container["args"]
-        assert finish.run(StepContext(stage.kube, task, uid), ()) == 0
+        assert finish.run(StepContext(stage.kube, task, uid), (), stage.finish_timings) == 0
         ended = {"type": "Complete", "status": "True", "lastTransitionTime": clock.stamp(clock.now())}
         stage.server.change("jobs", job["metadata"]["name"], {"status": {"conditions": [ended]}})
     return images

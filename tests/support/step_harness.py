@@ -27,8 +27,9 @@ from ips_flows.kube.client import Kube
 from steps import filter  # noqa: A004  (the step's name)
 from steps.context import StepContext
 from steps.drive import driver as drive
-from steps.drive import evidence_reader, throttle
+from steps.drive.timings import DriverTimings
 from steps.finish import finish
+from steps.finish.timings import FinishTimings
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.kubelets import Cluster
 from tests.support import kube_objects
@@ -56,11 +57,12 @@ class Stage:
         self.context = StepContext(self.kube, TASK, self.uid)
         self.outputs = folder / "outputs"
         monkeypatch.setattr(filter, "OUTPUTS", self.outputs)
-        monkeypatch.setattr(throttle, "_REST", 0.01)
-        monkeypatch.setattr(drive, "_IDLE_SECONDS", 0.05)
-        monkeypatch.setattr(throttle, "_FIRST_PAUSE", 0.05)
-        monkeypatch.setattr(evidence_reader, "_WORD_SECONDS", 0.2)
-        monkeypatch.setattr(finish, "_RETRY_SECONDS", 0.05)
+        self.timings = DriverTimings(rest=0.01, idle=0.05, first_pause=0.05, pull_event=0.2)
+        self.finish_timings = FinishTimings(retry=0.05)
+
+    def set_timings(self, **seconds: float) -> None:
+        """Change the timings of drivers in this process, even while one runs."""
+        set_timings(self.timings, **seconds)
 
     def workflow(self, patch: Json | None = None) -> Json:
         """The Workflow, changed first by a merge patch where one is given."""
@@ -119,7 +121,7 @@ class Stage:
     def drive(self, attempt: int = 0, *, me: str = "driver-1", wave: str = "wave-1") -> int:
         """Run a driver here, and return its exit code."""
         self.monkeypatch.setenv("HOSTNAME", me)
-        return drive.run(self.context, (wave, str(attempt)))
+        return drive.run(self.context, (wave, str(attempt)), self.timings)
 
     @contextlib.contextmanager
     def driver(self, me: str, attempt: int = 0) -> Iterator[subprocess.Popen[str]]:
@@ -172,7 +174,7 @@ class Stage:
 
     def finish(self) -> int:
         """Run finish here, and return its exit code."""
-        return finish.run(self.context, ())
+        return finish.run(self.context, (), self.finish_timings)
 
     def results(self) -> Mapping[str, NodeResult]:
         """What is recorded of each node; read past the API, so that it counts for no step."""
@@ -181,6 +183,13 @@ class Stage:
         return fold(
             decode(item["binaryData"]) for item in stored if item["metadata"].get("labels") == results
         )
+
+
+def set_timings(timings: DriverTimings | FinishTimings, **seconds: float) -> None:
+    """Change timings in place, so that a step that runs already sees the change."""
+    for name, value in seconds.items():
+        getattr(timings, name)  # raises where there is no such timing
+        object.__setattr__(timings, name, value)
 
 
 def terminate() -> None:

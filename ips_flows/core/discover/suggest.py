@@ -114,7 +114,7 @@ def suggestion_json(one: Suggestion) -> dict[str, Any]:
 def _eligible(placement: Placement, nodes: Sequence[Node]) -> set[int]:
     request = parse_request(json.dumps({"images": ["a"], **placement.fields()}))
     rule = Eligibility(request)
-    return {index for index, node in enumerate(nodes) if rule.skip(node) is None}
+    return {index for index, node in enumerate(nodes) if rule.skip_reason(node) is None}
 
 
 def _rate(pulls: Iterable[Pulls]) -> float:

@@ -1,4 +1,4 @@
-"""Nodes as the plan sees them: the few facts that matter, and whether a node is eligible."""
+"""Decides whether a node is eligible for a request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
 class Eligibility:
-    """Whether nodes are eligible for a request: one rule a reason, the first that holds is given."""
+    """The rules by which nodes are skipped, one per reason; the first that applies is given."""
 
     def __init__(self, request: PrewarmRequest) -> None:
         self._request = request
@@ -33,8 +33,8 @@ class Eligibility:
         self._selector: Selector = parse_selector(request.selector)
         self._tolerations = pod_tolerations(request)
 
-    def skip(self, node: Node) -> SkipReason | None:
-        """Why a node is left out, or None when it is eligible."""
+    def skip_reason(self, node: Node) -> SkipReason | None:
+        """Why a node is skipped; None if it is eligible."""
         request = self._request
         if self._names and node.name not in self._names:
             return SkipReason.NOT_SELECTED
@@ -96,8 +96,8 @@ def is_virtual(node: Node) -> bool:
     )
 
 
-def lacks_image_volumes(node: Node) -> str:
-    """Why image volumes can't be used on a node, or an empty text."""
+def lacks_image_volumes(node: Node) -> str | None:
+    """Why image volumes can't be used on a node; None if they can."""
     kubelet = _version(node.kubelet)
     if kubelet is None or kubelet < _KUBELET_WITH_IMAGE_VOLUMES:
         return f"{node.name} runs kubelet {node.kubelet or 'of unknown version'}, before 1.35"
@@ -107,7 +107,7 @@ def lacks_image_volumes(node: Node) -> str:
     if needed is None or version is None or version < needed:
         known = ", ".join(f"{key} ≥ {a}.{b}" for key, (a, b) in _RUNTIMES_WITH_IMAGE_VOLUMES.items())
         return f"{node.name} runs {node.runtime or 'an unknown runtime'}, not {known}"
-    return ""
+    return None
 
 
 def references(request: PrewarmRequest) -> list[Reference]:

@@ -1,4 +1,4 @@
-"""A node as the plan sees it: the few facts that matter."""
+"""The fields of a Node object that plan and results depend on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ips_flows.core.k8s.objects import true_condition
 
 @dataclass(frozen=True, slots=True)
 class NodeImage:
-    """An image that a node says it holds. `digest` is that of its manifest or index, where known."""
+    """An image in a node's list. `digest` is that of its manifest or index, where known."""
 
     digest: str | None
     bytes: int
@@ -20,7 +20,7 @@ class NodeImage:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node's facts. `images` maps every name that the node lists to what it is."""
+    """A node. `images` maps every name in its image list to the image."""
 
     name: str
     labels: Mapping[str, str]
@@ -33,7 +33,7 @@ class Node:
     images: Mapping[str, NodeImage]
 
     def image(self, reference: Reference) -> NodeImage | None:
-        """What the node says of an image, by any of its names."""
+        """The image in the node's list, by any of its names."""
         return next((self.images[name] for name in reference.names() if name in self.images), None)
 
 

@@ -68,7 +68,7 @@ def read_sets(data: Mapping[str, str]) -> ImageSets:
 
 
 def label_changes(node: Json, sets: ImageSets) -> dict[str, str | None]:
-    """What is to be changed of a node's labels: new values, and None for those that are true no longer.
+    """The changes to a node's labels: new values, and None for those to remove.
 
     `node` is a Node object, of which name, labels and the list of images are read.
     """

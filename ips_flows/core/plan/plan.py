@@ -31,14 +31,14 @@ class PlannedImage(Record):
 
 
 class PlannedNode(Record):
-    """A node to do. `present` are the indexes of the images that it listed when the plan was made."""
+    """A node to pull on. `present` are the indexes of the images that it listed when the plan was made."""
 
     name: str
     present: tuple[int, ...] = ()
 
 
 class GroupPlan(StoredRecord):
-    """One group: everything a driver has to know. Times are seconds, `deadline` is RFC 3339 UTC."""
+    """The plan of one group, as a driver reads it. Times are seconds, `deadline` is RFC 3339 UTC."""
 
     group: int
     wave: str
@@ -83,7 +83,7 @@ def make_plan(
     started: datetime,
     image_volumes_kept: Callable[[], bool],
 ) -> Plan:
-    """Decide what is to be done on which nodes.
+    """Decide which nodes are skipped, which are warm, and which are to pull.
 
     `image_volumes_kept` asks the API server whether it stores image volumes; it is called only when every
     eligible node supports them. Raises PlanError when no node is eligible.
@@ -94,10 +94,10 @@ def make_plan(
     known: dict[str, NodeResult] = {}
     skipped: Counter[str] = Counter()
     to_do: list[PlannedNode] = []
-    no_volumes = ""
+    no_volumes: str | None = None
     warm = 0
     for node in nodes:
-        reason = eligibility.skip(node)
+        reason = eligibility.skip_reason(node)
         if reason is not None:
             skipped[reason.value] += 1
             known[node.name] = same_for_all(len(wanted), ImageResult(Result.SKIPPED, reason.value), at)
@@ -116,7 +116,7 @@ def make_plan(
     eligible = warm + len(to_do)
     if not eligible:
         raise PlanError(_nothing_eligible(skipped))
-    mode, why = _mode(request, no_volumes, image_volumes_kept)
+    mode, why = _choose_mode(request, no_volumes, image_volumes_kept)
     deadline = clock.stamp(started + timedelta(seconds=request.timeout_seconds))
     window = resolve_up(request.batch_size, eligible)
     losses = resolve_down(request.max_failed_nodes, eligible)
@@ -191,7 +191,9 @@ def _percent(size: str) -> int:
     return int(size.removesuffix("%"))
 
 
-def _mode(request: PrewarmRequest, no_volumes: str, kept: Callable[[], bool]) -> tuple[Mode, str]:
+def _choose_mode(
+    request: PrewarmRequest, no_volumes: str | None, kept: Callable[[], bool]
+) -> tuple[Mode, str]:
     always = [
         spec.image for number, spec in enumerate(request.images) if request.pull_policy_of(number) == "Always"
     ]

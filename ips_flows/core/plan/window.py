@@ -1,4 +1,4 @@
-"""The window: which nodes may start to pull now. Ungating pods is the only control point, so this is all of it."""
+"""The window: which nodes may start to pull now. Ungating pods is the only control point."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SIZE = re.compile(r"[0-9]{1,3}|1000|[1-9][0-9]?%|100%")
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
-    """Where an attempt stands.
+    """The state of an attempt that the window depends on.
 
-    `pulling` counts pods that were let go and have not ended, those told to end included.
-    `gated` are the indexes whose pods wait at the gate. `ended` counts nodes with a result, `reached` those
+    `pulling` counts ungated pods that have not ended, those whose deadline was set included.
+    `gated` are the indexes whose pods are gated. `ended` counts nodes with a result, `reached` those
     of them that hold at least one image of the task. `barrier` is for batches with a strict barrier between
     them: how many nodes had started when the present window came into force; None: nodes roll. `awaited` counts
     pods that have ended and have no result yet.
@@ -40,7 +40,7 @@ def ungatable(state: WindowState) -> Sequence[int]:
     if breaker_open(state):
         return ()
     if state.reached == 0:
-        # The first window is a probe: until one node holds an image, not a node more than it is let go.
+        # The first window is a probe: until one node holds an image, no node beyond it is ungated.
         free = state.window - state.pulling - state.awaited - state.ended
     else:
         free = state.window - state.pulling
@@ -59,9 +59,9 @@ def _left_of_batch(state: WindowState, barrier: int) -> int:
 
 
 def parse_window(text: str, eligible: int) -> int | None:
-    """The window that someone asked for while the task runs: a number, a percentage, 0 for a pause.
+    """The window in an annotation: a number, a percentage, or 0 for a pause.
 
-    None where the text is none of these: it may have been written by hand.
+    None if the text is none of these: it may have been written by hand.
     """
     if not _SIZE.fullmatch(text):
         return None

@@ -1,10 +1,11 @@
-"""Pull errors of containerd, CRI-O and registries, classified by their texts."""
+"""Classifies pull errors by the messages of containerd, CRI-O and registries."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from ips_flows.core.images.reference import Reference
 from ips_flows.core.results.reasons import FailureReason
 
 # Only a change outside the cluster can fix these.
@@ -61,9 +62,9 @@ _FRAMES = re.compile(
 
 
 def classify(message: str, *names: str) -> FailureReason:
-    """The class of a pull error, by the texts of containerd, CRI-O and registries.
+    """The class of a pull error.
 
-    `names` are those of images, which have no say in it: an image may be called `forbidden:401`.
+    `names` are the spellings of images; they are left out, since an image may be called `forbidden:401`.
     """
     for name in names:
         message = message.replace(name, "")
@@ -76,3 +77,9 @@ def strip_runtime_frames(message: str) -> str:
     `… desc = failed to pull and unpack image "X": failed to resolve reference "X": X: not found` → `X: not found`.
     """
     return _FRAMES.sub("", message) or message
+
+
+def error_spellings(reference: Reference) -> tuple[str, ...]:
+    """The spellings of an image in error messages: its references and its URLs in the registry, longest first."""
+    manifest = f"{reference.repository}/manifests/{reference.digest or reference.tag or 'latest'}"
+    return (reference.canonical, reference.text, manifest, f"{reference.registry}/{reference.repository}")

@@ -1,4 +1,4 @@
-"""What a kubelet tells of its pulls, in the events of a pod.
+"""Reads the events that kubelets write on their pulls.
 
 Source of the texts is the kubelet's image manager:
 `Successfully pulled image "X" in 70ms (…). Image size: 4196390 bytes.`
@@ -30,8 +30,8 @@ class PullEvent:
     size: int | None
 
     def failed_to_pull(self, reference: Reference) -> bool:
-        """Whether this tells that the image could not be pulled."""
-        return self.reason == "Failed" and _names(self.text, reference, "pull image ")
+        """Whether this event reports that the image could not be pulled."""
+        return self.reason == "Failed" and _mentions(self.text, reference, "pull image ")
 
 
 def parse_events(events: Iterable[Mapping[str, Any]]) -> list[PullEvent]:
@@ -54,13 +54,14 @@ def parse_events(events: Iterable[Mapping[str, Any]]) -> list[PullEvent]:
 
 
 def pulled_event(reference: Reference, pull_events: Sequence[PullEvent]) -> PullEvent | None:
-    """The first event that tells of an image that it is on the node, pulled or present; None without one."""
+    """The first event that shows an image on the node, pulled or present; None without one."""
     return next(
-        (one for one in pull_events if one.reason == "Pulled" and _names(one.text, reference, "mage ")), None
+        (one for one in pull_events if one.reason == "Pulled" and _mentions(one.text, reference, "mage ")),
+        None,
     )
 
 
-def _names(text: str, reference: Reference, before: str) -> bool:
+def _mentions(text: str, reference: Reference, before: str) -> bool:
     """Whether a text names the image, as it was written or with the tag that the kubelet adds."""
     return any(
         f'{before}"{name}"' in text

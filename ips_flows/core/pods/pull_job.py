@@ -23,8 +23,7 @@ from ips_flows.core.constants import (
 from ips_flows.core.k8s.objects import Json, owner_reference
 from ips_flows.core.plan.plan import GroupPlan, PlannedImage
 from ips_flows.core.plan.window import job_parallelism
-from ips_flows.core.pods.container_state import ended_note
-from ips_flows.core.pods.evidence import WORKER_CONTAINER, container_name
+from ips_flows.core.pods.container_state import WORKER_CONTAINER, container_name, ended_note
 from ips_flows.core.results.results import Chunk
 from ips_flows.core.results.stored_results import encode, pack, unpack
 
@@ -38,7 +37,7 @@ _CONTAINER_SECURITY: Json = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-# Service meshes and autoscalers look at pods; ours are short and may go at any time.
+# For service meshes and autoscalers: pull pods are short and may be evicted at any time.
 _POD_ANNOTATIONS = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "true",
     "sidecar.istio.io/inject": "false",
@@ -60,7 +59,7 @@ def task_labels(task: str, uid: str, kind: str, group: int | None = None, attemp
 
 
 def workflow_owner(task: str, uid: str) -> Json:
-    """The owner reference of all that belongs to a task as a whole."""
+    """The owner reference of objects that belong to a task as a whole."""
     return owner_reference("argoproj.io/v1alpha1", "Workflow", task, uid)
 
 
@@ -142,7 +141,7 @@ def pull_pod(plan: GroupPlan) -> Json:
         "enableServiceLinks": False,
         "priorityClassName": PRIORITY_CLASS,
         "activeDeadlineSeconds": plan.node_timeout + POD_SLACK_SECONDS,
-        # A kubelet never breaks off a pull, so a pod that pulls would stay Terminating until its registry answers.
+        # A kubelet never aborts a pull, so a pod that pulls would stay Terminating until its registry answers.
         "terminationGracePeriodSeconds": 0,
         "tolerations": list(plan.tolerations),
         "securityContext": {
@@ -202,17 +201,17 @@ def completion_index(pod: Mapping[str, Any]) -> int:
 
 
 def is_gated(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod still waits at our gate."""
+    """Whether a pod still has our scheduling gate."""
     return any(gate["name"] == SCHEDULING_GATE for gate in pod["spec"].get("schedulingGates") or ())
 
 
 def pod_epoch(pod: Mapping[str, Any]) -> str:
-    """The epoch that a pod carries, as read."""
+    """The epoch in a pod's annotation."""
     return str(pod["metadata"]["annotations"][ANNOTATION_EPOCH])
 
 
 def ungate_patch(pod: Mapping[str, Any], node: str) -> list[Json]:
-    """The JSON patch that lets a pod go to its node. It fails with 422 when another driver took the pod over."""
+    """The JSON patch that ungates a pod and pins it to its node. It fails with 422 if another driver took it over."""
     pinned = {
         "requiredDuringSchedulingIgnoredDuringExecution": {
             "nodeSelectorTerms": [
@@ -230,7 +229,7 @@ def ungate_patch(pod: Mapping[str, Any], node: str) -> list[Json]:
 
 
 def epoch_patch(pod: Mapping[str, Any], epoch: str) -> list[Json]:
-    """The JSON patch by which a new driver makes a gated pod its own."""
+    """The JSON patch by which a new driver takes over a gated pod."""
     return [
         {"op": "test", "path": _EPOCH_POINTER, "value": pod_epoch(pod)},
         {"op": "replace", "path": _EPOCH_POINTER, "value": epoch},
@@ -238,7 +237,7 @@ def epoch_patch(pod: Mapping[str, Any], epoch: str) -> list[Json]:
 
 
 def deadline_patch(pod: Mapping[str, Any], why: str) -> Json:
-    """The merge patch that makes the kubelet end a pod within seconds, with what was seen of it before."""
+    """The merge patch that makes the kubelet end a pod within seconds; it notes the container states before."""
     return {
         "metadata": {"annotations": {ANNOTATION_ENDED: ended_note(pod, why)}},
         "spec": {"activeDeadlineSeconds": 1},
@@ -246,14 +245,14 @@ def deadline_patch(pod: Mapping[str, Any], why: str) -> Json:
 
 
 def failed_status_patch(reason: str, message: str) -> Json:
-    """The merge patch on `pods/status` that ends a pod which no kubelet will end."""
+    """The merge patch on `pods/status` that marks a pod Failed, where no kubelet would end it."""
     return {"status": {"phase": "Failed", "reason": reason, "message": message}}
 
 
 def index_data(nodes: Sequence[str]) -> dict[str, str]:
-    """The `binaryData` that says which index goes to which node; written down before the Job exists.
+    """The `binaryData` that maps completion indexes to nodes; stored before the Job is created.
 
-    Packed: the plain names of some 20,000 nodes would not fit into a ConfigMap.
+    Packed, since the plain names of some 20,000 nodes do not fit into a ConfigMap.
     """
     return pack(_INDEX_KEY, {"nodes": list(nodes)})
 

@@ -1,4 +1,4 @@
-"""What a driver keeps of an object: it holds hundreds of pods with tens of containers each, and reads little of them."""
+"""Trims pods and events to the fields that a driver reads: it holds hundreds of pods with tens of containers each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ips_flows.core.constants import ANNOTATION_ENDED, ANNOTATION_EPOCH
 from ips_flows.core.k8s.objects import Json
 
-# What is kept, by the shape of the object; a list's entries all have the shape that stands for it, True is all.
+# The fields to keep, in the object's own shape. True keeps all below; a list's shape applies to each entry.
 Shape = Mapping[str, Any]
 
 _CONTAINER: Shape = {"name": True, "image": True}
@@ -60,11 +60,11 @@ EVENT: Shape = {
 
 
 def trim(item: Json, shape: Shape) -> Json:
-    """An object without what is not in the shape."""
-    return {key: _lean(item[key], kept) for key, kept in shape.items() if key in item}
+    """A copy of an object with the fields of the shape only."""
+    return {key: _trim_value(item[key], kept) for key, kept in shape.items() if key in item}
 
 
-def _lean(value: Any, shape: Any) -> Any:
+def _trim_value(value: Any, shape: Any) -> Any:
     if shape is True or value is None:
         return value
     if isinstance(value, list):

@@ -85,15 +85,15 @@ def decide_verdict(
 
 def loss_violation(
     waves: Sequence[Collection[str]], results: Mapping[str, NodeResult], *, allowed: int, deadline: str
-) -> str:
-    """Why the nodes that some waves lost are more than a task may lose; empty when they are not.
+) -> str | None:
+    """Why the nodes that these waves lost fail the task; None if the task may lose them.
 
-    Bearable is what `maxFailedNodes` allows, as long as each wave has a node that holds its images, every node
-    had its turn, and none was lost because the task's own time was up. Driver and verdict ask this alike.
+    It may lose as many as `maxFailedNodes` allows, provided that each wave has a node that holds its images, every
+    node was tried, and none was lost because the task's own time was up. Drivers and verdict share this rule.
     """
     lost = [name for wave in waves for name in wave if name not in results or not results[name].ok]
     if not lost:
-        return ""
+        return None
     if len(lost) > allowed:
         return f"{len(lost)} nodes lost, {allowed} allowed"
     if any(name not in results or results[name].skipped for name in lost):
@@ -103,7 +103,7 @@ def loss_violation(
     for number, wave in enumerate(waves, start=1):
         if wave and not any(name in results and results[name].ok for name in wave):
             return f"no node of wave-{number} has its images"
-    return ""
+    return None
 
 
 def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> dict[str, tuple[str, ...]]:
@@ -135,7 +135,7 @@ def _violation(
     if stopped or not summary.completed or summary.failed > plan.losses_allowed:
         return "too many nodes lost"
     known = waves or [[name for name, node in results.items() if not is_left_out(node)]]
-    return loss_violation(known, results, allowed=plan.losses_allowed, deadline=plan.deadline) or None
+    return loss_violation(known, results, allowed=plan.losses_allowed, deadline=plan.deadline)
 
 
 def _tried(node: NodeResult) -> bool:

@@ -81,7 +81,7 @@ class Jobs:
         elif self.old:
             condition = "Complete"
         else:
-            assert finish.run(StepContext(self.stage.kube, task, uid), ()) == 0
+            assert finish.run(StepContext(self.stage.kube, task, uid), (), self.stage.finish_timings) == 0
             condition = "Complete"
         conditions = [{"type": condition, "status": "True", "lastTransitionTime": clock.stamp(clock.now())}]
         self.stage.server.change("jobs", job["metadata"]["name"], {"status": {"conditions": conditions}})

@@ -15,11 +15,10 @@ from ips_flows.core.reconcile import decide
 from ips_flows.core.reconcile.finish_job import copy_name
 from ips_flows.kube.lease import Lease
 from steps.context import ReplacePodError
-from steps.finish import finish
 from tests.fakes.kubelets import Cluster, Play
 from tests.support import keeper_harness
 from tests.support.kube_objects import GOOD
-from tests.support.step_harness import TASK, Stage
+from tests.support.step_harness import TASK, Stage, set_timings
 
 NODES = ["n1", "n2"]
 MARKS = (ANNOTATION_VERDICT, ANNOTATION_CLEANED)
@@ -62,10 +61,10 @@ def assert_kept(stage: Stage) -> None:
     ],
 )
 def test_finish_is_lost_in_each_stage(
-    driven: Stage, monkeypatch: pytest.MonkeyPatch, call: str, resource: str, verb: str, judged: bool
+    driven: Stage, call: str, resource: str, verb: str, judged: bool
 ) -> None:
     """The keeper completes what is missing; a verdict that was there already stays the only one."""
-    monkeypatch.setattr(finish, "_REFUSED_SECONDS", 0.0)
+    set_timings(driven.finish_timings, refused=0.0)
     driven.server.forbid(call, verb, resource)
     with pytest.raises(ForbiddenError, match=f"me may not {verb} {resource}"):
         driven.finish()
@@ -114,7 +113,7 @@ def test_the_keeper_is_killed_too(driven: Stage) -> None:
 def test_a_workflow_deleted_while_it_runs(
     whole: Stage, monkeypatch: pytest.MonkeyPatch, propagation: str
 ) -> None:
-    """No Job, pull pod, plan or copy stays, also where the deletion orphaned them; the driver has lost its footing."""
+    """No Job, pull pod, plan or copy stays, also where the deletion orphaned them; the driver is replaced."""
     monkeypatch.setattr(decide, "COLLECTION_SECONDS", 0.0)
     whole.announced(GOOD, nodes=NODES)
     keeper_harness.argo_ends(whole, "Running")

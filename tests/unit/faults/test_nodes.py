@@ -21,9 +21,9 @@ PULLED = ImageResult(Result.PULLED, seconds=0.07, bytes=4196390)
 
 
 @pytest.fixture(autouse=True)
-def _attentive(monkeypatch: pytest.MonkeyPatch) -> None:
+def _attentive(stage: Stage) -> None:
     """A driver that looks after its nodes in every pass."""
-    monkeypatch.setattr(pod_tracker, "_NODE_CHECK_SECONDS", 0.0)
+    stage.set_timings(node_check=0.0)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_node_without_space(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> 
     def pass_time() -> None:
         cluster.wait_for(lambda: "n2" in cluster.ended and cluster.told("n1").count("Failed") >= 3)
         assert cluster.pulling() == ["n1"]
-        monkeypatch.setattr(pod_tracker.PodTracker, "_age", lambda *_: math.inf)
+        monkeypatch.setattr(pod_tracker.PodTracker, "_seconds_on_node", lambda *_: math.inf)
 
     with cluster, stage.meanwhile(pass_time):
         assert stage.drive() == 1
@@ -145,7 +145,7 @@ def test_a_node_without_space(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> 
     assert stage.results()["n2"].images == (PULLED,)
 
 
-def test_a_node_without_room(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_without_room(stage: Stage) -> None:
     """A node whose CPU is all requested fails as Unschedulable, in the scheduler's words; the other one is warmed."""
     stage.planned(GOOD, nodes=NODES)
     cluster = Cluster(stage.server, NODES)
@@ -156,7 +156,7 @@ def test_a_node_without_room(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> N
         cluster.wait_for(
             lambda: len(cluster.objects("pods")) == 2 and all(map(judged, cluster.objects("pods")))
         )
-        monkeypatch.setattr(pod_tracker, "_UNBOUND_SECONDS", 0.0)
+        stage.set_timings(unbound=0.0)
 
     def judged(pod: Any) -> bool:
         return bool(pod["spec"].get("nodeName") or pod["status"].get("conditions"))

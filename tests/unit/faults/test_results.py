@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -17,7 +18,7 @@ from steps.finish import finish
 from tests.fakes.argo import Argo
 from tests.fakes.kubelets import Cluster, Play
 from tests.support.kube_objects import GOOD
-from tests.support.step_harness import TASK, Stage
+from tests.support.step_harness import TASK, Stage, set_timings
 
 REFUSALS = {
     "quota": 'configmaps "x" is forbidden: exceeded quota: full, requested: count/configmaps=1, used: '
@@ -47,7 +48,6 @@ def as_pod(whole: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., objec
 def test_results_that_cannot_be_written(
     whole: Stage,
     as_pod: Callable[..., object],
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     how: str,
 ) -> None:
@@ -55,7 +55,7 @@ def test_results_that_cannot_be_written(
 
     Neither exit code is 1: what could not be written is no failed attempt.
     """
-    monkeypatch.setattr(finish, "_REFUSED_SECONDS", 0.0)
+    set_timings(whole.finish_timings, refused=0.0)
     nodes = ["n1", "n2"]
     whole.announced(GOOD, nodes=nodes)
     said = {"quota": "exceeded quota: full", "rights": "may not create configmaps in namespace warm"}[how]
@@ -72,7 +72,7 @@ def test_results_that_cannot_be_written(
         assert last.startswith("error: ")
         assert said in last
         assert as_pod(driver.run, wave="wave-1", attempt="0") == 4  # its successor
-        assert as_pod(finish.run) == 4
+        assert as_pod(partial(finish.run, timings=whole.finish_timings)) == 4
         *_, last = capsys.readouterr().out.splitlines()
         assert last.startswith("error: ")
         assert said in last

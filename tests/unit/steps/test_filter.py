@@ -24,7 +24,6 @@ from ips_flows.core.results.records import PlanSummary, Verdict
 from ips_flows.kube.client import Kube
 from steps import filter as step
 from steps.context import ReplacePodError, read_request
-from steps.finish import finish
 from tests.fakes.apiserver import running
 from tests.support.kube_objects import GOOD, OTHER, WORKER, held, node
 from tests.support.rbac import EXECUTOR, granted, needed
@@ -141,12 +140,12 @@ def test_all_warm_is_an_end(stage: Stage, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.endswith(f"completed: {verdict.message}\n")
     # As finish would have judged it.
     before = stage.annotations()
-    assert finish.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert stage.annotations() == before
     metadata = {"annotations": {ANNOTATION_VERDICT: None, ANNOTATION_CLEANED: None}}
     stage.workflow({"metadata": metadata})
     calls = len(stage.server.calls)
-    assert finish.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     del stage.server.calls[calls:]  # its rights are others
     again = Verdict.from_json(stage.annotations()[ANNOTATION_VERDICT])
     assert again.model_copy(update={"at": verdict.at, "summary": verdict.summary}) == verdict

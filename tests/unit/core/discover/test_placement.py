@@ -96,7 +96,7 @@ def request(placement: Placement) -> PrewarmRequest:
 
 
 def eligible(placement: Placement, at: Node) -> bool:
-    return Eligibility(request(placement)).skip(at) is None
+    return Eligibility(request(placement)).skip_reason(at) is None
 
 
 def fits(spec: Mapping[str, Any], at: Node) -> bool:

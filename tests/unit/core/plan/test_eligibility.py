@@ -20,7 +20,7 @@ def request(**fields: Any) -> PrewarmRequest:
 
 
 def skip(fields: dict[str, Any], **facts: Any) -> SkipReason | None:
-    return Eligibility(request(**fields)).skip(read_node(node(**facts)))
+    return Eligibility(request(**fields)).skip_reason(read_node(node(**facts)))
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_tolerations_of_the_pods() -> None:
 @pytest.mark.parametrize(
     ("kubelet", "runtime", "why"),
     [
-        ("v1.36.3", "containerd://2.3.7", ""),
-        ("v1.35.0", "containerd://2.1.0", ""),
-        ("v1.35.0-eks-1", "cri-o://1.31.0", ""),
+        ("v1.36.3", "containerd://2.3.7", None),
+        ("v1.35.0", "containerd://2.1.0", None),
+        ("v1.35.0-eks-1", "cri-o://1.31.0", None),
         ("v1.34.9", "containerd://2.3.7", "n1 runs kubelet v1.34.9, before 1.35"),
         ("", "containerd://2.3.7", "n1 runs kubelet of unknown version, before 1.35"),
         ("v1.36.3", "containerd://2.0.5", "n1 runs containerd://2.0.5, not containerd ≥ 2.1, cri-o ≥ 1.31"),
@@ -145,7 +145,7 @@ def test_tolerations_of_the_pods() -> None:
         ("v1.36.3", "", "n1 runs an unknown runtime, not containerd ≥ 2.1, cri-o ≥ 1.31"),
     ],
 )
-def test_which_nodes_mount_image_volumes(kubelet: str, runtime: str, why: str) -> None:
+def test_which_nodes_mount_image_volumes(kubelet: str, runtime: str, why: str | None) -> None:
     """Kubelet and runtime must both know image volumes; else it is said which does not."""
     assert lacks_image_volumes(read_node(node(kubelet=kubelet, runtime=runtime))) == why
 
@@ -170,4 +170,4 @@ def test_a_bare_node() -> None:
     """A node that has said nothing yet is read all the same, and is not ready."""
     bare = read_node({"metadata": {"name": "n1"}})
     assert (bare.ready, bare.os, bare.images) == (False, "linux", {})
-    assert Eligibility(request()).skip(bare) is SkipReason.NOT_READY
+    assert Eligibility(request()).skip_reason(bare) is SkipReason.NOT_READY

@@ -9,7 +9,7 @@ from ips_flows.core.plan.node import Node, read_node
 from ips_flows.core.plan.plan import GroupPlan, PlannedNode
 from ips_flows.core.pods import evidence
 from ips_flows.core.pods.container_state import ENDED_CANCELLED, ENDED_SETTLED, ENDED_TIMEOUT, ended_note
-from ips_flows.core.pods.evidence import FailureTracker, awaits_pull_event
+from ips_flows.core.pods.evidence import awaits_pull_event
 from ips_flows.core.pods.pull_errors import classify, strip_runtime_frames
 from ips_flows.core.results.reasons import FailureReason, Result
 from ips_flows.core.results.results import ImageResult
@@ -275,63 +275,3 @@ def test_an_images_name_is_not_its_error() -> None:
 def test_the_essence_of_an_error_are_the_registrys_words(text: str, essential: str) -> None:
     """What kubelet and containerd put around an error is left out, unless nothing else would be left."""
     assert strip_runtime_frames(text) == essential
-
-
-class TestSightings:
-    """When nothing more can come of a pod."""
-
-    def test_a_permanent_error_must_be_seen_twice(self) -> None:
-        """The second `ErrImagePull` settles a pod, the back-off between them does not."""
-        plan = group_plan(GOOD, OTHER)
-        seen = FailureTracker()
-        states = ["ErrImagePull", "ImagePullBackOff", "ErrImagePull"]
-        outcome = [
-            seen.settled(
-                pod(plan, [done("image-0"), waiting("image-1", state, NOT_FOUND)]), float(second), list
-            )
-            for second, state in enumerate(states)
-        ]
-        assert outcome == [False, False, True]
-
-    def test_a_missed_sight_only_costs_time(self) -> None:
-        """A driver that never sees the second `ErrImagePull` settles after it must have happened."""
-        plan = group_plan(OTHER)
-        seen = FailureTracker()
-        stuck = pod(plan, [waiting("image-0", "ImagePullBackOff", NOT_FOUND)])
-        assert [seen.settled(stuck, at, list) for at in (0.0, 24.0, 25.0)] == [False, False, True]
-
-    def test_events_tell_of_a_try_that_was_missed(self) -> None:
-        """Two failed pulls in the events settle a pod as soon as the back-off has passed, one does not."""
-        plan = group_plan(OTHER)
-        seen = FailureTracker()
-        stuck = pod(plan, [waiting("image-0", "ImagePullBackOff", NOT_FOUND)])
-
-        def told(count: int) -> list[dict[str, Any]]:
-            return [event("Failed", f'Failed to pull image "{OTHER}": not found', count=count)]
-
-        assert not seen.settled(stuck, 0.0, lambda: told(2))
-        assert not seen.settled(stuck, 11.0, lambda: told(1))
-        assert seen.settled(stuck, 13.0, lambda: told(2))
-
-    def test_passing_errors_are_left_to_the_kubelet(self) -> None:
-        """A registry that is down may come back."""
-        plan = group_plan(OTHER)
-        seen = FailureTracker()
-        down = pod(plan, [waiting("image-0", "ErrImagePull", "connection refused")])
-        assert not any(seen.settled(down, at, list) for at in (0.0, 30.0, 300.0))
-
-    def test_a_pod_waits_for_its_slowest_image(self) -> None:
-        """As long as one image may still come, the pod goes on."""
-        plan = group_plan(GOOD, OTHER)
-        seen = FailureTracker()
-        mixed = pod(
-            plan, [waiting("image-0", "ContainerCreating"), waiting("image-1", "ErrImagePull", NOT_FOUND)]
-        )
-        assert not any(seen.settled(mixed, at, list) for at in (0.0, 30.0, 60.0))
-
-    def test_an_image_that_cannot_run_is_there(self) -> None:
-        """A container that can't be created needs no second look: its image was pulled."""
-        plan = group_plan(GOOD, mode="container")
-        seen = FailureTracker()
-        scratch = pod(plan, [waiting("image-0", "CreateContainerError", "exec")], init=[done("worker")])
-        assert seen.settled(scratch, 0.0, list)

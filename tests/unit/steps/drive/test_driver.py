@@ -28,8 +28,6 @@ from ips_flows.core.results.records import GroupProgress
 from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.kube.client import Kube
 from steps.context import ReplacePodError
-from steps.drive import driver, pod_tracker, recorder
-from steps.drive import throttle as pace
 from steps.drive.attempt import Attempt
 from steps.drive.evidence_reader import EvidenceReader
 from tests.fakes.kubelets import Cluster, Play
@@ -173,7 +171,7 @@ def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
         return item
 
     stage.server.admit = strip
-    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 0.0)  # no word will come
+    stage.set_timings(pull_event=0.0)  # no word will come
     stage.planned(GOOD, nodes=["n1"])
     with Cluster(stage.server, ["n1"]) as cluster:
         assert stage.drive() == 1
@@ -185,7 +183,7 @@ def test_a_pod_that_is_placed_just_before_it_is_given_up(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a driver decided of a pod counts only for the pod as it was: a node that pulls by now is no lost one."""
-    monkeypatch.setattr(pod_tracker, "_UNBOUND_SECONDS", 0.0)
+    stage.set_timings(unbound=0.0)
     stage.planned(GOOD, nodes=["n1"])
     patch = Kube.patch
 
@@ -203,7 +201,7 @@ def test_a_pod_that_is_placed_just_before_it_is_given_up(
     assert results_of(stage, "n1") == [(Result.PULLED, "")]
 
 
-def test_events_are_heard_once_for_all_pods(stage: Stage) -> None:
+def test_events_are_read_once_for_all_pods(stage: Stage) -> None:
     """A list of one pod's events reads those of the whole namespace: there is one list, and a watch."""
     nodes = [f"n{number}" for number in range(8)]
     stage.planned(GOOD, nodes=nodes)
@@ -218,15 +216,15 @@ def test_events_that_can_not_be_watched(stage: Stage) -> None:
     """What was not heard is asked for, pod by pod: no figure is lost."""
     stage.planned(GOOD, nodes=["n1", "n2"])
     stage.server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
-    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 0.5)
+    stage.set_timings(pull_event=0.5)
     with Cluster(stage.server, ["n1", "n2"]):
         assert stage.drive() == 0
     assert {stage.results()[node].images for node in ("n1", "n2")} == {(PULLED,)}
 
 
-def test_a_silent_kubelet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_kubelet(stage: Stage) -> None:
     """A pod on a node that was lost is ended by us, and the node counts as lost."""
-    monkeypatch.setattr(pod_tracker, "_NODE_CHECK_SECONDS", 0.0)
+    stage.set_timings(node_check=0.0)
     stage.planned(GOOD, nodes=["n1", "n2"])
     with Cluster(stage.server, ["n1", "n2"]) as cluster:
         cluster.node_lost("n1")
@@ -245,9 +243,9 @@ def test_a_node_that_has_just_become_unready_is_given_time(stage: Stage) -> None
     reader = EvidenceReader(stage.context, plan)
     cluster = Cluster(stage.server, ["n1"])
     cluster.node_lost("n1", since=clock.stamp(clock.now()))
-    assert reader.silence_reason("n1") == ""
+    assert reader.silence_reason("n1") is None
     cluster.node_lost("n1")
-    assert "silent" in reader.silence_reason("n1")
+    assert reader.silence_reason("n1") == "node n1 is not ready: its kubelet is silent"
     assert reader.silence_reason("n9") == "node n9 is gone"
 
 
@@ -260,9 +258,9 @@ def test_a_node_takes_too_long(stage: Stage) -> None:
     assert results_of(stage, "n1") == [(Result.PRESENT, ""), (Result.FAILED, FailureReason.TIMEOUT)]
 
 
-def test_a_kubelet_that_hangs_in_a_pull(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kubelet never breaks off a pull; a pod that was told to end and does not is ended by us, as timed out."""
-    monkeypatch.setattr(pod_tracker, "_END_SECONDS", 0.0)
+def test_a_kubelet_that_hangs_in_a_pull(stage: Stage) -> None:
+    """A kubelet never aborts a pull; a pod that does not end after its deadline is ended by us, as timed out."""
+    stage.set_timings(pod_end=0.0)
     stage.planned(GOOD, nodes=["n1"], node_timeout=0)
     with Cluster(stage.server, ["n1"], {GOOD: Play.NEVER}) as cluster:
         cluster.hanging.add("n1")
@@ -347,7 +345,7 @@ def test_a_stopped_task_starts_nothing(stage: Stage) -> None:
 
 
 def test_another_workflow_of_the_same_name(stage: Stage) -> None:
-    """A driver whose Workflow was replaced has lost its footing."""
+    """A driver whose Workflow was replaced is replaced by another pod."""
     stage.planned(GOOD, nodes=["n1"])
     stage.server.remove("workflows", TASK)
     stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})
@@ -481,7 +479,7 @@ def test_a_pod_that_is_deleted_before_its_word(stage: Stage) -> None:
     nodes = ["n1", "n2"]
     stage.planned(GOOD, nodes=nodes, window=2)
     hold_back_first_event(stage)
-    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 60.0)
+    stage.set_timings(pull_event=60.0)
 
     def delete() -> None:
         cluster.wait_for(lambda: sorted(cluster.ended) == nodes)
@@ -555,7 +553,7 @@ def test_an_api_server_that_refuses_for_longer(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     """One that says that it has too much to do is waited for; one that says nothing else is left to another pod."""
-    monkeypatch.setattr(driver, "_PATIENCE_SECONDS", 0.1)
+    stage.set_timings(patience=0.1)
     monkeypatch.setattr("tests.fakes.apiserver.RETRY_AFTER", 0)
     stage.planned(GOOD, nodes=["n1"])
 
@@ -609,9 +607,9 @@ def test_an_api_server_that_fails_at_the_very_end(stage: Stage, refused: str) ->
 
 
 def test_sigterm_while_the_api_server_fails(stage: Stage) -> None:
-    """A driver that is told to go while it waits for the API goes as it would at any other time."""
+    """SIGTERM while a driver waits for the API ends it as at any other time."""
     stage.planned(GOOD, nodes=["n1"])
-    stage.monkeypatch.setattr(pace, "_FIRST_PAUSE", 5.0)
+    stage.set_timings(first_pause=5.0)
 
     def fail() -> None:
         cluster.wait_for(cluster.pulling)
@@ -623,9 +621,9 @@ def test_sigterm_while_the_api_server_fails(stage: Stage) -> None:
         assert stage.drive() == 4
 
 
-def test_persisted_pods_are_deleted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_persisted_pods_are_deleted(stage: Stage) -> None:
     """Pods whose results are stored go at once, so that finished pods never pile up."""
-    monkeypatch.setattr(recorder, "_PERSIST_SECONDS", 0.0)
+    stage.set_timings(persist=0.0)
     nodes = [f"n{number}" for number in range(6)]
     stage.planned(GOOD, nodes=nodes, window=1)
     with Cluster(stage.server, nodes) as cluster:
@@ -673,7 +671,7 @@ def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
         cluster.wait_for(lambda: "n1" in cluster.ended)
         send()
 
-    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 60.0)
+    stage.set_timings(pull_event=60.0)
     with Cluster(stage.server, ["n1"]) as cluster, stage.meanwhile(send_late):
         assert stage.drive() == 0
     assert stage.results()["n1"].images == (PULLED,)
@@ -688,7 +686,7 @@ def test_a_node_that_shows_its_image_opens_the_way(stage: Stage) -> None:
         cluster.wait_for(lambda: "n2" in cluster.ended)
         send()
 
-    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 60.0)
+    stage.set_timings(pull_event=60.0)
     with Cluster(stage.server, ["n1", "n2"]) as cluster, stage.meanwhile(send_late):
         assert stage.drive() == 0
     assert {stage.results()[node].images for node in ("n1", "n2")} == {(PULLED,)}
@@ -715,18 +713,16 @@ def test_an_api_error_is_no_failed_attempt(stage: Stage) -> None:
     assert len(said.splitlines()) == 1
 
 
-def test_the_role_grants_what_a_driver_does_and_no_more(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_role_grants_what_a_driver_does_and_no_more(stage: Stage) -> None:
     """Over all paths – results stored, pods deleted, ended and failed, a stop – every right is used."""
-    monkeypatch.setattr(recorder, "_PERSIST_SECONDS", 0.0)
+    stage.set_timings(persist=0.0)
     nodes = ["n1", "n2", "n3", "n4"]
     stage.planned(GOOD, nodes=nodes, window=3)
     stage.server.put("nodes", {"metadata": {"name": "n3"}}, namespace="")
 
     def stop() -> None:
         cluster.wait_for(lambda: {"n1", "n2"} <= set(cluster.ended) and cluster.bound() == ["n4"])
-        monkeypatch.setattr(pod_tracker, "_UNBOUND_SECONDS", 0.0)
+        stage.set_timings(unbound=0.0)
         cluster.wait_for(lambda: "n3" in cluster.ended)
         stage.workflow({"spec": {"shutdown": "Stop"}})
         terminate()

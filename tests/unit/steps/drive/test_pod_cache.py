@@ -10,7 +10,6 @@ from ips_flows.core.errors import UnavailableError
 from ips_flows.kube import list_watch
 from ips_flows.kube.list_watch import Replaced, Synced, Updated, WatchError
 from steps.context import ReplacePodError
-from steps.drive import pod_cache
 from steps.drive.attempt import Attempt
 from steps.drive.pod_cache import PodCache
 from tests.support.kube_objects import GOOD
@@ -20,7 +19,7 @@ from tests.support.step_harness import Stage
 @pytest.fixture
 def pods(stage: Stage) -> PodCache:
     stage.planned(GOOD, nodes=["n1"])
-    return PodCache(Attempt.read(stage.context, "wave-1", 0))
+    return PodCache(Attempt.read_or_create(stage.context, "wave-1", 0), stage.timings)
 
 
 def pod(uid: str, version: int, **fields: Any) -> Any:
@@ -33,27 +32,27 @@ def versions(pods: PodCache) -> dict[str, int]:
 
 def test_the_newer_version_stands(pods: PodCache) -> None:
     """A watch, and a list, may tell of a pod what is older than the answer to a patch of ours."""
-    pods._take(Replaced((pod("a", 98), pod("b", 99))))
-    pods.put(pod("a", 103))
+    pods._apply(Replaced((pod("a", 98), pod("b", 99))))
+    pods.update(pod("a", 103))
     for event in (Updated(pod("a", 101)), Replaced((pod("a", 102), pod("b", 99))), Updated(pod("b", 100))):
-        pods._take(event)
+        pods._apply(event)
         assert versions(pods)["a"] == 103
-    pods._take(Updated(pod("a", 1000)))
+    pods._apply(Updated(pod("a", 1000)))
     assert versions(pods) == {"a": 1000, "b": 100}
 
 
 def test_what_is_gone(pods: PodCache) -> None:
     """By the watch or, where that missed it, by the next list."""
-    pods._take(Replaced((pod("a", 1), pod("b", 2), pod("c", 3))))
-    pods._take(Updated(pod("a", 4), gone=True))
+    pods._apply(Replaced((pod("a", 1), pod("b", 2), pod("c", 3))))
+    pods._apply(Updated(pod("a", 4), gone=True))
     assert versions(pods) == {"b": 2, "c": 3}
-    pods._take(Replaced((pod("c", 3),)))
+    pods._apply(Replaced((pod("c", 3),)))
     assert versions(pods) == {"c": 3}
 
 
-def test_nothing_is_known_before_the_first_list(pods: PodCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_known_before_the_first_list(stage: Stage, pods: PodCache) -> None:
     """No list is no empty list: a driver must not take its pods for gone."""
-    monkeypatch.setattr(pod_cache, "_LIST_SECONDS", 0.1)
+    stage.set_timings(pods_first_list=0.1)
     with pytest.raises(UnavailableError):
         pods.list()
 
@@ -61,10 +60,10 @@ def test_nothing_is_known_before_the_first_list(pods: PodCache, monkeypatch: pyt
 def test_trouble_is_told_once(pods: PodCache, capsys: pytest.CaptureFixture[str]) -> None:
     """A line for each time that the watch broke, however long it stays so."""
     for event in (WatchError(UnavailableError("away")), WatchError(UnavailableError("away")), Synced()):
-        pods._take(event)
+        pods._apply(event)
     told = "the watch of the pods broke, following them anew: away\n"
     assert capsys.readouterr().out == told
-    pods._take(WatchError(UnavailableError("away")))
+    pods._apply(WatchError(UnavailableError("away")))
     assert capsys.readouterr().out == told
 
 
@@ -81,7 +80,7 @@ def test_pods_that_nobody_follows_any_more(
 
 def test_it_follows(stage: Stage, pods: PodCache) -> None:
     """What the API server tells comes in by itself, without what no driver reads."""
-    labels = dict(term.split("=") for term in pods._attempt.pods.split(","))
+    labels = dict(term.split("=") for term in pods._attempt.pod_selector.split(","))
     stage.server.put("pods", {"metadata": {"name": "p", "labels": labels}})
     stage.server.put("pods", {"metadata": {"name": "other"}})
     with pods:
@@ -92,7 +91,7 @@ def test_it_follows(stage: Stage, pods: PodCache) -> None:
         (seen,) = pods.list()
         assert seen["status"]["phase"] == "Running"
         assert "labels" not in seen["metadata"]
-        pods.put({**stage.server.change("pods", "p", {"spec": {"hostname": "p"}}), "kind": "Pod"})
+        pods.update({**stage.server.change("pods", "p", {"spec": {"hostname": "p"}}), "kind": "Pod"})
         (seen,) = pods.list()
         assert seen.keys() == {"metadata", "spec", "status"}
         assert seen["spec"] == {}

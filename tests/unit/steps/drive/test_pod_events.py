@@ -1,4 +1,4 @@
-"""What a driver hears of kubelets."""
+"""Events of kubelets, as a driver keeps them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from ips_flows.kube import list_watch
 from ips_flows.kube.client import Kube
 from steps.context import StepContext
 from steps.drive.pod_events import PodEvents
+from steps.drive.timings import DriverTimings
 from tests.fakes.apiserver import ApiServer
+from tests.support.step_harness import set_timings
 from tests.unit.server.test_metrics import await_that
 
 
@@ -27,49 +29,48 @@ def context(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> StepContext:
     return StepContext(kube, "t", "u")
 
 
-def names(words: PodEvents, pod: str) -> list[str]:
-    return [event["metadata"]["name"] for event in words.for_pod(f"uid-of-{pod}")]
+def names(pod_events: PodEvents, pod: str) -> list[str]:
+    return [event["metadata"]["name"] for event in pod_events.for_pod(f"uid-of-{pod}")]
 
 
-def test_what_is_heard(server: ApiServer, context: StepContext) -> None:
+def test_events_of_own_pods_are_kept(server: ApiServer, context: StepContext) -> None:
     """Events of before and of now, of kubelets about the Job's own pods; a changed one counts once."""
     say(server, 1, "job-a0-0-x")
-    with PodEvents(context, "job-a0-") as words:
-        await_that(lambda: names(words, "job-a0-0-x") == ["e1"])
+    with PodEvents(context, "job-a0-", DriverTimings()) as pod_events:
+        await_that(lambda: names(pod_events, "job-a0-0-x") == ["e1"])
         say(server, 2, "job-a0-0-x")
         say(server, 3, "job-a0-0-x", component="default-scheduler")
         say(server, 4, "job-a0-0-x", kind="Node")
         say(server, 5, "job-a01-0-x")
         server.change("events", "e2", {"count": 5})
         say(server, 6, "job-a0-1-x")
-        await_that(lambda: names(words, "job-a0-1-x") == ["e6"])
-        assert names(words, "job-a0-0-x") == ["e1", "e2"]
-        assert [one["count"] for one in words.for_pod("uid-of-job-a0-0-x")] == [1, 5]
-        assert names(words, "job-a01-0-x") == []
-        words.forget("uid-of-job-a0-0-x")
-        assert names(words, "job-a0-0-x") == []
+        await_that(lambda: names(pod_events, "job-a0-1-x") == ["e6"])
+        assert names(pod_events, "job-a0-0-x") == ["e1", "e2"]
+        assert [one["count"] for one in pod_events.for_pod("uid-of-job-a0-0-x")] == [1, 5]
+        assert names(pod_events, "job-a01-0-x") == []
+        pod_events.forget("uid-of-job-a0-0-x")
+        assert names(pod_events, "job-a0-0-x") == []
 
 
-def test_what_a_broken_watch_missed(
-    server: ApiServer, context: StepContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_broken_watch_missed(server: ApiServer, context: StepContext) -> None:
     """It is asked for, by one list for all who ask."""
+    timings = DriverTimings()
     server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
-    with PodEvents(context, "job-") as words:
+    with PodEvents(context, "job-", timings) as pod_events:
         server.await_call("GET .*/events.*watch=true")
         say(server, 1, "job-0")
         say(server, 2, "job-1")
         asked = len(lists(server))
-        assert words.relist(time.monotonic())
-        assert names(words, "job-0") == ["e1"]
-        assert words.relist(0.0)
-        assert names(words, "job-1") == ["e2"]
+        assert pod_events.relist(time.monotonic())
+        assert names(pod_events, "job-0") == ["e1"]
+        assert pod_events.relist(0.0)
+        assert names(pod_events, "job-1") == ["e2"]
         assert len(lists(server)) == asked + 1
         say(server, 3, "job-0")
-        assert not words.relist(time.monotonic())  # a moment later
-        monkeypatch.setattr("steps.drive.pod_events._ASK_SECONDS", 0.0)
-        assert words.relist(time.monotonic())
-        assert names(words, "job-0") == ["e1", "e3"]
+        assert not pod_events.relist(time.monotonic())  # a moment later
+        set_timings(timings, events_relist=0.0)
+        assert pod_events.relist(time.monotonic())
+        assert names(pod_events, "job-0") == ["e1", "e3"]
 
 
 def lists(server: ApiServer) -> list[str]:

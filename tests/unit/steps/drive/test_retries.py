@@ -22,8 +22,6 @@ from ips_flows.core.results.records import GroupProgress
 from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.core.task.as_json import task_json
 from ips_flows.operations import tasks
-from steps.drive import recorder
-from steps.drive.evidence_reader import stored_chunks
 from tests.fakes.kubelets import Cluster, Play
 from tests.support.kube_objects import GOOD, OTHER
 from tests.support.step_harness import TASK, Stage
@@ -138,7 +136,7 @@ def test_results_say_when_their_attempt_began(stage: Stage) -> None:
     stage.planned(GOOD, nodes=["n1"])
     with Cluster(stage.server, ["n1"]):
         assert stage.drive() == 0
-    (chunk,) = stored_chunks(stage.context)
+    (chunk,) = stage.context.stored_chunks()
     job = stage.server.get("jobs", attempt_name(TASK, stage.uid, 0, 0))
     assert chunk.started == job["metadata"]["creationTimestamp"] == progress(stage).started
 
@@ -247,7 +245,7 @@ def test_a_pod_that_an_attempt_left_behind_is_not_awaited_for_ever(stage: Stage)
         cluster.silent.add("n0")
         cluster.release()
         stage.recorded("r0", Chunk(0, 0, {"n0": PULLED}))
-        stage.monkeypatch.setattr("steps.drive.driver.POD_SLACK_SECONDS", -600)
+        stage.set_timings(earlier_slack=-600)
         assert stage.drive(1) == 0
 
 
@@ -291,7 +289,7 @@ def test_a_node_whose_events_are_late_still_belongs_to_its_batch(stage: Stage) -
         assert pulling == ["n1"]
 
     stage.monkeypatch.setattr(stage.server, "put", lose)
-    stage.monkeypatch.setattr("steps.drive.evidence_reader._WORD_SECONDS", 1.0)
+    stage.set_timings(pull_event=1.0)
     with Cluster(stage.server, nodes, on={("n1", GOOD): Play.SLOW}) as cluster, stage.meanwhile(look):
         assert stage.drive() == 0
     assert set(cluster.ended) == set(nodes)
@@ -324,7 +322,7 @@ def test_scale_and_pause(stage: Stage) -> None:
         assert cluster.pulling() == nodes[1:5]
         cluster.release()
 
-    stage.monkeypatch.setattr(recorder, "_PROGRESS_SECONDS", 0.0)
+    stage.set_timings(progress=0.0)
     with Cluster(stage.server, nodes, {GOOD: Play.SLOW}) as cluster, stage.meanwhile(look):
         assert stage.drive() == 0
     assert set(cluster.ended) == set(nodes)

@@ -24,13 +24,12 @@ from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import Verdict
 from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.kube.client import Kube
-from steps.finish import finish as step
 from tests.fakes.apiserver import running
 from tests.fakes.kubelets import Cluster, Play
 from tests.support import kube_objects
 from tests.support.kube_objects import GOOD
 from tests.support.rbac import EXECUTOR, granted, needed
-from tests.support.step_harness import TASK, Stage
+from tests.support.step_harness import TASK, Stage, set_timings
 
 AT = "2026-01-01T00:00:00Z"
 PULLED = NodeResult((ImageResult(Result.PULLED, seconds=1.0, bytes=5),), AT)
@@ -80,7 +79,7 @@ def put_job(stage: Stage, plan: GroupPlan, *, attempt: int = 0) -> None:
     stage.server.put("jobs", body)
 
 
-def let_go(cluster: Cluster, *nodes: str) -> None:
+def ungate(cluster: Cluster, *nodes: str) -> None:
     """Ungate the pods of the first nodes, as a driver does."""
 
     def gated() -> list[Any]:
@@ -111,7 +110,7 @@ def test_a_completed_task(stage: Stage) -> None:
     """The verdict is on the Workflow as annotation and label; its event id names the run and the status."""
     announced(stage, "n1", "n2")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED, "n2": PULLED}))
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     verdict = verdict_of(stage)
     assert (verdict.status, verdict.message) == ("completed", "every image is on 2 of 2 nodes")
     assert verdict.summary
@@ -125,10 +124,10 @@ def test_the_second_run_changes_nothing(stage: Stage) -> None:
     """Every stage that has its mark is skipped."""
     announced(stage, "n1")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     before, calls = stage.workflow(), len(stage.server.calls)
     stage.workflow()
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert stage.workflow() == before
     assert [call.split()[0] for call in stage.server.calls[calls:]] == ["GET"]
 
@@ -137,11 +136,11 @@ def test_a_life_that_ended_after_the_verdict_is_finished(stage: Stage) -> None:
     """A second finish writes no second verdict, and cleans up what the first left."""
     announced(stage, "n1")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     written = stage.annotations()[ANNOTATION_VERDICT]
     stage.workflow({"metadata": {"annotations": {ANNOTATION_CLEANED: None}}})
     stage.planned(GOOD, nodes=["n1"])
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert stage.annotations()[ANNOTATION_VERDICT] == written
     assert kinds(stage) == ["results"]
 
@@ -159,7 +158,7 @@ def test_the_verdict_agrees_with_the_drivers(stage: Stage, second_wave: NodeResu
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED, "n2": MISSING}, AT))
     stage.recorded("r1", Chunk(0, 1, {"n2": MISSING}, AT))
     stage.recorded("r2", Chunk(1, 0, {"n3": second_wave}, AT))
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     verdict = verdict_of(stage)
     assert verdict.status == status
     told = [(one.wave, one.attempt, one.failed, one.next_delay) for one in verdict.retries]
@@ -171,7 +170,7 @@ def test_nodes_never_reached_count_as_failed(stage: Stage) -> None:
     """What no driver touched is recorded as not reached; with one image missing the task has failed."""
     announced(stage, "n1", "n2", "n3")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED, "n2": MISSING}))
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     verdict = verdict_of(stage)
     assert verdict.status == "failed"
     assert verdict.message == "2 of 3 nodes lack images; NotFound ×1; 1 never reached"
@@ -184,7 +183,7 @@ def test_a_later_attempt_counts(stage: Stage) -> None:
     announced(stage, "n1")
     stage.recorded("r1", Chunk(0, 1, {"n1": PULLED}))
     stage.recorded("r0", Chunk(0, 0, {"n1": MISSING}))
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert verdict_of(stage).status == "completed"
 
 
@@ -194,9 +193,9 @@ def test_pods_that_nobody_recorded(stage: Stage) -> None:
     put_job(stage, plan)
     stage.workflow({"spec": {"shutdown": "Stop"}})
     with Cluster(stage.server, ["n1", "n2", "n3"], on={("n2", GOOD): Play.NEVER}) as cluster:
-        let_go(cluster, "n1", "n2")
+        ungate(cluster, "n1", "n2")
         cluster.wait_for(lambda: "n1" in cluster.ended and cluster.pulling() == ["n2"])
-        assert step.run(stage.context, ()) == 0
+        assert stage.finish() == 0
         cluster.wait_for(lambda: not cluster.objects("pods"))
     results = {name: node.images[0] for name, node in stage.results().items()}
     assert results["n1"] == ImageResult(Result.PULLED, seconds=0.07, bytes=4196390)
@@ -211,7 +210,7 @@ def test_what_a_lost_finish_stored_is_kept(stage: Stage) -> None:
     plan = announced(stage, "n1", "n2")
     name = f"{attempt_name(TASK, stage.uid, plan.group, 0).rpartition('-g')[0]}-finish-r0"
     stage.recorded(name, Chunk(0, 0, {"n1": PULLED}))
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert stage.results()["n1"] == PULLED
     assert stage.results()["n2"].images[0].reason == SkipReason.NOT_REACHED
 
@@ -219,7 +218,7 @@ def test_what_a_lost_finish_stored_is_kept(stage: Stage) -> None:
 def test_no_plan_was_made(stage: Stage) -> None:
     """Without a plan the verdict says what filter said; a stopped task was cancelled."""
     stage.workflow({"metadata": {"annotations": {ANNOTATION_ERROR: "no eligible node: none"}}})
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert (verdict_of(stage).status, verdict_of(stage).message) == ("failed", "no eligible node: none")
     assert verdict_of(stage).summary is None
 
@@ -227,7 +226,7 @@ def test_no_plan_was_made(stage: Stage) -> None:
 def test_a_task_stopped_before_its_plan(stage: Stage) -> None:
     """It is cancelled, not failed."""
     stage.workflow({"spec": {"shutdown": "Terminate"}})
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert verdict_of(stage).status == "cancelled"
 
 
@@ -244,7 +243,7 @@ def test_a_conflict_is_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch
         return patch(self, path, body, **options)
 
     monkeypatch.setattr(Kube, "patch", after_a_write)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert verdict_of(stage).status == "cancelled"
 
 
@@ -262,7 +261,7 @@ def test_a_verdict_written_by_someone_else_stands(stage: Stage, monkeypatch: pyt
         return patch(self, path, body, **options)
 
     monkeypatch.setattr(Kube, "patch", after_another)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert verdict_of(stage) == other
 
 
@@ -271,7 +270,7 @@ def test_jobs_go_before_plans_and_results_stay(stage: Stage) -> None:
     plan = announced(stage, "n1")
     put_job(stage, plan)
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     deletions = [call.partition("?")[0] for call in stage.server.calls if call.startswith("DELETE")]
     name = attempt_name(TASK, stage.uid, 0, 0)
     assert deletions == [
@@ -288,7 +287,7 @@ def test_the_jobs_of_other_tasks_stay(stage: Stage) -> None:
     labels = {"ips-flow.io/workflow-uid": "other", "ips-flow.io/kind": "plan"}
     stage.server.put("jobs", {"metadata": {"name": "other", "labels": labels}})
     stage.server.put("configmaps", {"metadata": {"name": "other", "labels": labels}})
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert stage.server.get("jobs", "other")
     assert stage.server.get("configmaps", "other")
 
@@ -304,7 +303,7 @@ def test_a_deleted_workflow_leaves_nothing(stage: Stage, again: bool) -> None:
         stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})
         mine = {"metadata": {"name": "mine", "labels": {"ips-flow.io/workflow-uid": "new"}}}
         stage.server.put("jobs", mine)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert kinds(stage) == []
     assert [key[2] for key in stage.server.store.objects if key[0] == "jobs"] == (["mine"] if again else [])
     if again:
@@ -322,7 +321,7 @@ def test_a_workflow_deleted_in_the_middle(stage: Stage, monkeypatch: pytest.Monk
         return patch(self, path, body, **options)
 
     monkeypatch.setattr(Kube, "patch", after_a_deletion)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert kinds(stage) == []
 
 
@@ -341,7 +340,7 @@ def test_a_workflow_replaced_while_its_jobs_go(stage: Stage) -> None:
             stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})
 
     stage.monkeypatch.setattr(Kube, "delete_all", replaced_then)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert not stage.annotations()
 
 
@@ -358,7 +357,7 @@ def test_a_mark_is_written_although_argo_writes_too(stage: Stage) -> None:
         return patch(self, path, body, **options)
 
     stage.monkeypatch.setattr(Kube, "patch", after_a_write)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert late
     assert ANNOTATION_CLEANED in stage.annotations()
 
@@ -386,18 +385,18 @@ def test_a_driver_that_still_records_is_awaited(stage: Stage) -> None:
     driver_pod(stage, "Running")
 
     with stage.meanwhile(lambda: end_driver(stage, recorded={"n1": PULLED})):
-        assert step.run(stage.context, ()) == 0
+        assert stage.finish() == 0
     assert verdict_of(stage).status == "completed"
 
 
 def test_a_driver_that_hangs_is_not_awaited_for_ever(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """After a while finish goes on without it, and says so."""
-    monkeypatch.setattr(step, "_DRIVERS_SECONDS", 0.3)
+    set_timings(stage.finish_timings, drivers=0.3)
     announced(stage, "n1")
     driver_pod(stage, "Running")
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert "a driver still runs" in capsys.readouterr().out
     assert verdict_of(stage).status == "failed"
 
@@ -409,20 +408,19 @@ def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None
     put_job(stage, plan)
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
     stage.server.fail("DELETE .*/jobs|GET .*/configmaps", status, times=3)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert verdict_of(stage).status == "completed"
     assert kinds(stage) == ["results"]
 
 
-def test_an_api_server_that_never_comes_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_server_that_never_comes_back(stage: Stage) -> None:
     """Patience ends."""
-    for name in ("_PATIENCE_SECONDS", "_REFUSED_SECONDS"):
-        monkeypatch.setattr(step, name, 0.0)
+    set_timings(stage.finish_timings, patience=0.0, refused=0.0)
     for status, error in ((503, UnavailableError), (403, ForbiddenError)):
         stage.server.faults.clear()
         stage.server.fail(".", status)
         with pytest.raises(error):
-            step.run(stage.context, ())
+            stage.finish()
 
 
 def test_the_role_grants_what_finish_does_and_no_more(stage: Stage) -> None:
@@ -434,9 +432,9 @@ def test_the_role_grants_what_finish_does_and_no_more(stage: Stage) -> None:
     stage.workflow({"spec": {"arguments": {"parameters": parameters}}})
     stage.server.put("secrets", kube_objects.webhook_secret("none", url="http://127.0.0.1:1/"))
     with Cluster(stage.server, ["n1", "n2"]) as cluster:
-        let_go(cluster, "n1")
+        ungate(cluster, "n1")
         cluster.wait_for(lambda: "n1" in cluster.ended)
         with stage.meanwhile(lambda: end_driver(stage)):
-            assert step.run(stage.context, ()) == 0
+            assert stage.finish() == 0
     unused = granted("ips-flow-finish") - needed(stage.server.calls) - EXECUTOR
     assert unused == {("", "nodes", "list")}  # the steps share one ClusterRole; filter is the one that lists

@@ -28,14 +28,13 @@ from ips_flows.core.results.records import Verdict
 from ips_flows.core.results.results import Chunk, ImageResult, NodeResult
 from ips_flows.kube.client import Kube
 from ips_flows.webhook.delivery import DeliveryIO
-from steps.finish import finish as step
 from steps.finish import notify
 from tests.fakes.apiserver import running
 from tests.fakes.webhook_receiver import Receiver, Reply, receiving
 from tests.support import kube_objects
 from tests.support.kube_objects import GOOD
 from tests.support.rbac import granted, needed
-from tests.support.step_harness import TASK, Stage
+from tests.support.step_harness import TASK, Stage, set_timings
 
 AT = "2026-01-01T00:00:00Z"
 PULLED = NodeResult((ImageResult(Result.PULLED, seconds=1.0, bytes=5),), AT)
@@ -51,7 +50,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     with running() as server:
         one = Stage(server, tmp_path, monkeypatch)
         monkeypatch.setattr(notify, "DELIVERY_IO", DeliveryIO(sleep=lambda _seconds: None, try_seconds=5))
-        monkeypatch.setattr(notify, "_RETRY_SECONDS", 0.01)
+        set_timings(one.finish_timings, retry=0.01)
         server.change("configmaps", "ips-config", {"data": {"webhook-allowed-networks": "127.0.0.0/8"}})
         yield one
         assert needed(server.calls) <= granted("ips-flow-finish")
@@ -95,7 +94,7 @@ def test_each_end_is_told(
     """One message, after verdict and cleaning, with the task as it is; the record says what came of it."""
     asks(stage, result=result, webhookUrl=receiver.url)
     stage.workflow({"spec": {"shutdown": shutdown}})
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     (one,) = receiver.received
     said = one.json()
     assert (said["event"], one.id) == (f"task.{status}", verdict(stage).event_id)
@@ -115,7 +114,7 @@ def test_each_format_is_sent(stage: Stage, receiver: Receiver, form: str) -> Non
     """With the id in the headers whatever the body is."""
     receiver.otherwise = Reply(200, body=b'{"errcode":0}')
     asks(stage, webhookUrl=receiver.url, webhookFormat=form)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert receiver.ids == [verdict(stage).event_id]
     assert recorded(stage).outcome == "delivered"
 
@@ -123,7 +122,7 @@ def test_each_format_is_sent(stage: Stage, receiver: Receiver, form: str) -> Non
 def test_a_task_without_a_webhook_costs_no_call_more(stage: Stage) -> None:
     """It owes nothing: no third mark, and nothing read for one."""
     asks(stage)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert not verdict(stage).notify
     assert not {ANNOTATION_NOTICE, ANNOTATION_WEBHOOK} & stage.annotations().keys()
     last = stage.server.calls[-1]
@@ -137,7 +136,7 @@ def test_a_verdict_of_an_older_program_owes_nothing(stage: Stage, receiver: Rece
     old = Verdict(status="failed", event_id="other", at=AT, started_at=AT, message="", summary=None)
     text = old.model_dump_json(by_alias=True, exclude={"notify"})
     stage.workflow({"metadata": {"annotations": {ANNOTATION_VERDICT: text}}})
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert receiver.received == []
     assert ANNOTATION_NOTICE not in stage.annotations()
 
@@ -147,9 +146,9 @@ def test_a_settled_notice_is_not_sent_again(stage: Stage, receiver: Receiver, ou
     """The third mark is one like the others."""
     receiver.otherwise = Reply(outcome)
     asks(stage, webhookUrl=receiver.url)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     calls = len(stage.server.calls)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert len(receiver.received) == 1
     assert [call.split()[0] for call in stage.server.calls[calls:]] == ["GET"]
 
@@ -158,11 +157,11 @@ def test_an_undelivered_one_is_sent_again_with_the_same_id(stage: Stage, receive
     """What the receiver does changes neither verdict nor exit code; the record counts on."""
     receiver.otherwise = Reply(500)
     asks(stage, webhookUrl=receiver.url)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     first, written = recorded(stage), stage.annotations()[ANNOTATION_VERDICT]
     assert (first.outcome, first.status, first.reason, first.tries) == ("undelivered", 500, "HTTP 500", 4)
     receiver.otherwise = Reply(200)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     second = recorded(stage)
     assert (second.outcome, second.tries, second.rounds, second.first) == ("delivered", 5, 2, first.first)
     assert set(receiver.ids) == {verdict(stage).event_id}
@@ -177,7 +176,7 @@ def test_after_a_day_it_is_given_up(stage: Stage, receiver: Receiver) -> None:
         status="failed", event_id="other", at=at, started_at=AT, message="", summary=None, notify=True
     )
     stage.workflow({"metadata": {"annotations": {ANNOTATION_VERDICT: old.to_json()}}})
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert receiver.received == []
 
 
@@ -193,7 +192,7 @@ def run_and_be_killed_before(stage: Stage, mark: str) -> None:
     with pytest.MonkeyPatch.context() as inner:
         inner.setattr(Kube, "patch", killed)
         with pytest.raises(KilledError):
-            step.run(stage.context, ())
+            stage.finish()
 
 
 def test_killed_between_send_and_record(stage: Stage, receiver: Receiver) -> None:
@@ -201,7 +200,7 @@ def test_killed_between_send_and_record(stage: Stage, receiver: Receiver) -> Non
     asks(stage, webhookUrl=receiver.url)
     run_and_be_killed_before(stage, ANNOTATION_NOTICE)
     assert ANNOTATION_NOTICE not in stage.annotations()
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert receiver.ids == [verdict(stage).event_id] * 2
     assert recorded(stage).tries == 1
 
@@ -212,7 +211,7 @@ def test_killed_before_an_earlier_mark(stage: Stage, receiver: Receiver, mark: s
     asks(stage, webhookUrl=receiver.url)
     run_and_be_killed_before(stage, mark)
     assert receiver.received == []
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert receiver.ids == [verdict(stage).event_id]
 
 
@@ -227,7 +226,7 @@ def test_an_api_server_that_fails_as_it_is_recorded(stage: Stage, receiver: Rece
         return take(one)
 
     receiver.take = then_fail  # type: ignore[method-assign]
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert len(receiver.received) == 1
     assert recorded(stage).outcome == "delivered"
 
@@ -249,7 +248,7 @@ def test_argo_writes_meanwhile(stage: Stage, receiver: Receiver, monkeypatch: py
         return patch(self, path, body, **options)
 
     monkeypatch.setattr(Kube, "patch", after_another)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert recorded(stage).outcome == "delivered"
 
 
@@ -265,7 +264,7 @@ def test_conflicts_without_end(stage: Stage, receiver: Receiver, monkeypatch: py
 
     monkeypatch.setattr(Kube, "patch", conflict)
     with pytest.raises(ConflictError):
-        step.run(stage.context, ())
+        stage.finish()
     assert len(receiver.received) == 1
 
 
@@ -274,7 +273,7 @@ def test_the_secret_has_url_and_key(stage: Stage, receiver: Receiver) -> None:
     key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     stage.server.put("secrets", kube_objects.webhook_secret("hook", url=f"{receiver.url}\n", secret=key))
     asks(stage, webhookSecretName="hook")
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     (one,) = receiver.received
     Verifier(key).verify(one.body, dict(one.headers))
     assert recorded(stage).outcome == "delivered"
@@ -286,7 +285,7 @@ def test_the_requests_url_with_the_secrets_key(stage: Stage, receiver: Receiver)
     hook = kube_objects.webhook_secret("hook", url="http://127.0.0.1:1/", secret="plain")  # noqa: S106
     stage.server.put("secrets", hook)
     asks(stage, webhookUrl=receiver.url, webhookSecretName="hook")
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert receiver.received[0].headers["webhook-signature"].startswith("v1,")
 
 
@@ -328,7 +327,7 @@ def test_a_secret_that_can_not_be_used(stage: Stage, secret: Any, reason: str) -
     if secret:
         stage.server.put("secrets", secret)
     asks(stage, webhookSecretName="hook")
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     made = recorded(stage)
     assert (made.outcome, made.reason, made.tries, made.rounds) == ("undelivered", reason, 0, 1)
     assert verdict(stage).status == "completed"
@@ -338,7 +337,7 @@ def test_a_secret_without_anything_of_use(stage: Stage, receiver: Receiver) -> N
     """Who names a Secret wants a signature: nothing is sent unsigned because its key is misspelt."""
     stage.server.put("secrets", kube_objects.webhook_secret("hook", sercet="k"))
     asks(stage, webhookUrl=receiver.url, webhookSecretName="hook")
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert recorded(stage).reason == f"{NAMED} has neither url nor secret"
     assert receiver.received == []
 
@@ -349,7 +348,7 @@ def test_a_missing_right(stage: Stage, receiver: Receiver, what: str) -> None:
     stage.server.put("secrets", kube_objects.webhook_secret("hook", url=receiver.url))
     stage.server.forbid(what, "get", what)
     asks(stage, webhookSecretName="hook")
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert recorded(stage).outcome == "undelivered"
     assert recorded(stage).reason == f"me may not get {what} in namespace warm"
     assert receiver.received == []
@@ -362,7 +361,7 @@ def test_a_forbidden_target(
     """Loopback is refused unless it is allowed by a network that is one; refused is final."""
     stage.server.change("configmaps", "ips-config", {"data": {"webhook-allowed-networks": setting}})
     asks(stage, webhookUrl=receiver.url)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert receiver.received == []
     made = recorded(stage)
     why = f"http://127.0.0.1:{receiver.port} is loopback, and not in webhook-allowed-networks"
@@ -384,7 +383,7 @@ def test_the_api_server_is_no_receiver(stage: Stage, monkeypatch: pytest.MonkeyP
         url = f"https://{'six' if ':' in address else 'api'}:6443/api"
         asks(stage, webhookUrl=url)
         stage.workflow({"metadata": {"annotations": {ANNOTATION_NOTICE: None}}})
-        assert step.run(stage.context, ()) == 0
+        assert stage.finish() == 0
         assert recorded(stage).outcome == "refused"
         assert f"has the address {address}, which is the API server" in recorded(stage).reason
 
@@ -395,7 +394,7 @@ def test_nothing_secret_is_logged(
     """Scheme and host, whatever happens."""
     receiver.otherwise = Reply(302, {"Location": receiver.url})
     asks(stage, webhookUrl=receiver.url)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     said = capsys.readouterr().out + stage.annotations()[ANNOTATION_NOTICE]
     assert "t0ps3cret" not in said
     assert f"undelivered to http://127.0.0.1:{receiver.port} after 1 try: HTTP 302" in said
@@ -406,7 +405,7 @@ def test_a_task_of_the_form(stage: Stage, receiver: Receiver) -> None:
     asks(stage)
     parameters = [{"name": "images", "value": GOOD}, {"name": "webhook-url", "value": receiver.url}]
     stage.workflow({"spec": {"arguments": {"parameters": parameters}}})
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert receiver.ids == [verdict(stage).event_id]
     assert Webhook.from_json(stage.annotations()[ANNOTATION_WEBHOOK]).url == receiver.url
 
@@ -415,7 +414,7 @@ def test_a_request_that_nobody_understands(stage: Stage, receiver: Receiver) -> 
     """Nobody knows whom it wants told."""
     parameters = [{"name": "images", "value": "Bad"}, {"name": "webhook-url", "value": receiver.url}]
     stage.workflow({"spec": {"arguments": {"parameters": parameters}}})
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert (verdict(stage).status, verdict(stage).notify) == ("failed", False)
     assert receiver.received == []
 
@@ -441,7 +440,7 @@ def test_a_deleted_task(stage: Stage, receiver: Receiver) -> None:
     """It was cancelled; the id follows from uid and age, so that it is the same whoever tells it."""
     asks(stage)
     made = deleted(stage, **{ANNOTATION_WEBHOOK: Webhook(url=receiver.url).to_json()})
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     (one,) = receiver.received
     said = one.json()
     assert (one.id, said["event"]) == (f"{stage.uid}-{made}-cancelled", "task.cancelled")
@@ -450,7 +449,7 @@ def test_a_deleted_task(stage: Stage, receiver: Receiver) -> None:
     assert said["task"]["webhookUrl"] == receiver.url
     (record,) = notices(stage)
     assert (record.id, record.outcome, record.rounds) == (one.id, "delivered", 1)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert len(receiver.received) == 1
 
 
@@ -458,12 +457,12 @@ def test_a_task_deleted_with_its_notice_owed(stage: Stage, receiver: Receiver) -
     """What the verdict said is told, under the verdict's id; a second round counts on."""
     asks(stage, webhookUrl=receiver.url)
     receiver.otherwise = Reply(500)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     event_id = verdict(stage).event_id
     deleted(stage)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     receiver.otherwise = Reply(200)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert set(receiver.ids) == {event_id}
     assert receiver.received[-1].json()["event"] == "task.completed"
     assert [(one.outcome, one.rounds, one.tries) for one in notices(stage)] == [
@@ -480,7 +479,7 @@ def test_a_deleted_task_that_owes_nothing_here(stage: Stage, receiver: Receiver,
         deleted(stage)
     else:
         stage.server.remove("workflows", TASK)
-    assert step.run(stage.context, ()) == 0
+    assert stage.finish() == 0
     assert (receiver.received, notices(stage)) == ([], [])
 
 
@@ -498,7 +497,7 @@ def test_killed_between_send_and_record_of_a_deleted_task(stage: Stage, receiver
     with pytest.MonkeyPatch.context() as inner:
         inner.setattr(Kube, "create", killed)
         with pytest.raises(KilledError):
-            step.run(stage.context, ())
-    assert step.run(stage.context, ()) == 0
+            stage.finish()
+    assert stage.finish() == 0
     assert len(receiver.received) == 2
     assert len(set(receiver.ids)) == 1
