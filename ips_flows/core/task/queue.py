@@ -45,11 +45,11 @@ class Queue:
         return max(0, (self.limit or 0) - len(self.running))
 
 
-def read_queue(workflows: Iterable[Json], settings: Mapping[str, Any]) -> Queue:
-    """The queue, from the Workflows of a namespace and the data of its ConfigMap `ips-config`."""
+def read_queue(workflows: Iterable[Json], limit: int | None) -> Queue:
+    """The queue, from the Workflows of a namespace and how many of its tasks may run at once."""
     known = list(workflows)
     return Queue(
-        limit=task_limit(settings),
+        limit=limit,
         running=tuple(sorted(one["metadata"]["name"] for one in known if phase_of(one) == "Running")),
         entries=tuple(
             QueueEntry(

@@ -13,7 +13,7 @@ from ips_flows.core.task import queue as turns
 from ips_flows.core.task.queue import Queue, QueueEntry
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-SETTINGS = {"max-concurrent-tasks": "3"}
+LIMIT = 3
 
 
 def workflow(
@@ -46,7 +46,7 @@ def test_the_queue_goes_by_priority_then_age() -> None:
         workflow("running", 10, "10:00:00", phase="Running"),
         workflow("ended", 10, "10:00:00", phase="Succeeded"),
     ]
-    queue = turns.read_queue(known, SETTINGS)
+    queue = turns.read_queue(known, LIMIT)
     assert names(queue) == ["urgent", "seen-by-nobody-yet", "old", "new", "none"]
     assert queue.running == ("running",)
     assert queue.entries[0] == QueueEntry(1, "urgent", 9, "2026-01-31T11:50:00Z")
@@ -69,7 +69,7 @@ def test_twenty_tasks_of_mixed_priorities_start_in_order_each_once() -> None:
     dice.shuffle(known)
     by_name = {one["metadata"]["name"]: one for one in known}
     started = []
-    while (queue := turns.read_queue(known, SETTINGS)).entries:
+    while (queue := turns.read_queue(known, LIMIT)).entries:
         if queue.free:
             assert turns.waits_for(queue, queue.entries[0]) == "nothing: Argo starts it now"
             started.append(queue.entries[0].task)
@@ -112,7 +112,7 @@ def test_what_a_task_waits_for(limit: int | None, running: str, position: int, w
 def test_the_table_and_the_json() -> None:
     """People and programs get place, priority, time waited and what is waited for."""
     known = [workflow("a", phase="Running"), workflow("b", 5), workflow("c", 9, "11:50:00")]
-    queue = turns.read_queue(known, {"max-concurrent-tasks": "1"})
+    queue = turns.read_queue(known, 1)
     assert queue_table(queue, NOW).splitlines() == [
         "POSITION   NAME   PRIORITY   WAITING   WAITS FOR",
         "1          c      9          10m       a",
