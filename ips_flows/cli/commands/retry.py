@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from ips_flows.cli.options.common import Target, example, target_options
-from ips_flows.cli.session.submit_and_follow import FollowOptions, Submit, follow_options, submit_and_follow
+from ips_flows.cli.options.submit import FollowOptions, follow_options
+from ips_flows.cli.session.submit_and_follow import Submit, submit_and_follow
 from ips_flows.cli.session.targets import connected_target
 from ips_flows.cli.shell_completion import task_names
 

@@ -14,8 +14,9 @@ from click.core import ParameterSource
 from ips_flows.cli.options.common import Target, example, targets_options
 from ips_flows.cli.options.registry import forecast_options, insecure_option
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
+from ips_flows.cli.options.submit import FollowOptions, follow_options
 from ips_flows.cli.output.console import failure, put, say
-from ips_flows.cli.session.submit_and_follow import FollowOptions, Submit, follow_options, submit_and_follow
+from ips_flows.cli.session.submit_and_follow import Submit, submit_and_follow
 from ips_flows.cli.session.targets import ConnectedTarget, connected_targets
 from ips_flows.core.errors import IpsFlowError, PlanError, UsageError
 

@@ -10,8 +10,9 @@ import click
 
 from ips_flows.cli.options.common import DurationType, Target, example, output_option, target_options
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
+from ips_flows.cli.options.submit import FollowOptions, follow_options
 from ips_flows.cli.output.console import put, say
-from ips_flows.cli.session.submit_and_follow import FollowOptions, Submit, follow_options, submit_and_follow
+from ips_flows.cli.session.submit_and_follow import Submit, submit_and_follow
 from ips_flows.cli.session.targets import connected_target
 
 if TYPE_CHECKING:

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import click
 
-from ips_flows.cli.options.common import Target, example, output_option, target_options, timeout_option
-from ips_flows.cli.session.ci import junit_option, write_junit
+from ips_flows.cli.options.common import (
+    Target,
+    example,
+    junit_option,
+    output_option,
+    target_options,
+    timeout_option,
+)
+from ips_flows.cli.session.ci import write_junit
 from ips_flows.cli.session.targets import connected_target
 from ips_flows.cli.shell_completion import task_names
 

@@ -1,18 +1,14 @@
-"""What the verbs that submit share: their options, telling of the task that was submitted, and following it."""
+"""Submits tasks, says what was submitted, and follows all of them to their ends."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from ips_flows.cli.options.common import output_option, timeout_option
+from ips_flows.cli.options.submit import FollowOptions
 from ips_flows.cli.output.console import failure, put, say
-from ips_flows.cli.session.ci import SignalGuard, junit_option, signal_guard, write_junit
+from ips_flows.cli.session.ci import SignalGuard, signal_guard, write_junit
 from ips_flows.cli.session.targets import ConnectedTarget
 from ips_flows.core.errors import IpsFlowError, NotFoundError, TaskEndedError, WaitTimeoutError
 
@@ -22,68 +18,8 @@ if TYPE_CHECKING:
     from ips_flows.core.task.junit import JUnitSuite
     from ips_flows.operations.submit import Submission
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _REPLACED = 143  # as by SIGTERM: Argo starts another pod
 _LAST_WORDS_SECONDS = 20.0  # for the verdict of a task that we cancelled: whoever ended us waits 30 s
-
-
-@dataclass(frozen=True, slots=True)
-class FollowOptions:
-    """What a verb does with the task that it submitted. `timeout` is in seconds."""
-
-    detach: bool
-    timeout: float | None
-    output: str
-    junit: Path | None
-    cancel_on_exit: bool
-    cancel_with: str = ""  # only if this Workflow was stopped
-
-    @property
-    def cancels(self) -> bool:
-        """Whether an end of the command may be the end of its tasks."""
-        return self.cancel_on_exit or bool(self.cancel_with)
-
-
-def follow_options(command: F) -> F:
-    """How a submitted task is followed: the command gets it as `follow`."""
-
-    @click.option("--detach", is_flag=True, help="Submit only; do not follow.")
-    @click.option(
-        "--cancel-on-exit",
-        is_flag=True,
-        help="Ctrl-C or SIGTERM cancels the task  [exit code 3].",
-    )
-    @click.option(
-        "--cancel-with",
-        metavar="WORKFLOW",
-        default="",
-        help="The same, if this Argo Workflow was stopped or deleted; else the task goes on  [exit code 143].",
-    )
-    @junit_option
-    @timeout_option("Stop following after this long; the task goes on  [exit code 124].")
-    @output_option()
-    @functools.wraps(command)
-    def wrapped(
-        *args: Any,
-        detach: bool,
-        cancel_on_exit: bool,
-        cancel_with: str,
-        junit: Path | None,
-        timeout: float | None,
-        output: str,
-        **options: Any,
-    ) -> Any:
-        if detach and (junit or cancel_on_exit or cancel_with):
-            given = "--junit" if junit else "--cancel-on-exit" if cancel_on_exit else "--cancel-with"
-            raise click.UsageError(f"--detach leaves the task to itself, so {given} has nothing to do")
-        return command(
-            *args,
-            follow=FollowOptions(detach, timeout, output, junit, cancel_on_exit, cancel_with),
-            **options,
-        )
-
-    return wrapped  # type: ignore[return-value]
 
 
 class Submit(NamedTuple):
