@@ -136,10 +136,10 @@ class Keeper:
     def _work(self, informer: Informer) -> None:
         look_at = 0.0
         while not self._stop.is_set():
-            told = informer.next(self._intervals.tick)
+            got = informer.next(self._intervals.tick)
             self._beat = time.monotonic()
-            if told:
-                event = told[1]
+            if got:
+                event = got[1]
                 if isinstance(event, WatchError):
                     warning("the API server does not answer", error=event.error.message)
                     continue

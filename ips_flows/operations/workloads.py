@@ -73,9 +73,9 @@ def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequen
                 raise
             continue
         except ForbiddenError as error:
-            place = SourceLocation(namespace=namespace, kind=kind.name or kind.plural)
+            location = SourceLocation(namespace=namespace, kind=kind.name or kind.plural)
             text = f"not read, since {error.message}"
-            finder.add_note(Note(place, text, missing=True))
+            finder.add_note(Note(location, text, missing=True))
             continue
         for one in taken:
             finder.add(one)

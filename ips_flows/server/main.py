@@ -1,4 +1,4 @@
-"""Runs keeper, mirror and HTTP server together until SIGTERM or SIGINT, then lets all end what they have begun."""
+"""Runs keeper, task cache and HTTP server together until SIGTERM or SIGINT, then lets all end what they have begun."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RequestCounter(Protocol):
 
 @dataclass(slots=True)
 class ServerHealth:
-    """What probes are told: of keeper, mirror, and of an end that was asked for."""
+    """What probes are told: of keeper, task cache, and of an end that was asked for."""
 
     keeper: Worker
     task_cache: TaskCache
@@ -129,8 +129,8 @@ def serve(
     jsonlog.start()
     keeper = Keeper(kube, namespace, _identity(), intervals=pace)
     metrics = Metrics(kube, namespace, keeper)
-    mirror = TaskCache(kube, namespace, (metrics,), intervals=intervals)
-    state, streams = ServerHealth(keeper, mirror), TaskStreams(mirror)
+    task_cache = TaskCache(kube, namespace, (metrics,), intervals=intervals)
+    state, streams = ServerHealth(keeper, task_cache), TaskStreams(task_cache)
     config = uvicorn.Config(
         application(
             kube,
@@ -156,13 +156,13 @@ def serve(
     try:
         keeper.start()
         metrics.start()
-        mirror.start()
+        task_cache.start()
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         address = listener.getsockname()
         jsonlog.info("listening", host=address[0], port=address[1], namespace=namespace)
         server.run(sockets=[listener])
     finally:
-        mirror.stop()
+        task_cache.stop()
         metrics.stop()
         keeper.stop()
         listener.close()

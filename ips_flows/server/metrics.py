@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them: a registry of this server's own, fed by the mirror, the routes and the keeper."""
+"""The figures as Prometheus reads them: a registry of this server's own, fed by the task cache, the routes and the keeper."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class KeeperStatus(Protocol):
 
 
 class Metrics:
-    """The metrics of one server: `take` what the mirror hears, `request` what was answered, `exposition` for a scrape.
+    """The metrics of one server: `handle` what the task cache hears, `request` what was answered, `exposition` for a scrape.
 
     Between `start` and `stop` a thread reads each new ConfigMap of results once, for the durations of pulls and
     batches.
@@ -66,15 +66,15 @@ class Metrics:
         self,
         kube: Kube,
         namespace: str,
-        upkeep: KeeperStatus | None = None,
+        keeper: KeeperStatus | None = None,
         *,
         pauses: tuple[float, ...] = _PAUSES,
         monotonic: Callable[[], float] = time.monotonic,
         process: bool = True,
     ) -> None:
-        self._kube, self._namespace, self._upkeep = kube, namespace, upkeep
+        self._kube, self._namespace, self._keeper = kube, namespace, keeper
         self._pauses, self._monotonic = pauses, monotonic
-        self._counting, self._lock = EventCounter(), threading.Lock()
+        self._counter, self._lock = EventCounter(), threading.Lock()
         self._heard = dict.fromkeys(COLLECTIONS, monotonic())
         self._troubled = dict.fromkeys(COLLECTIONS, False)
         self._listed: set[str] = set()
@@ -83,9 +83,9 @@ class Metrics:
         self._instruments = {
             figure.name: _instrument(figure, self._registry)
             for figure in figures.FIGURES
-            if figure not in _AT_SCRAPE
+            if figure not in _SCRAPED_FAMILIES
         }
-        self._registry.register(_AtScrape(self._now))
+        self._registry.register(_ScrapeCollector(self._values_at_scrape))
         if process:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
@@ -111,7 +111,7 @@ class Metrics:
         self._unread.put(None)
         self._reader.join(10)
 
-    def take(self, collection: str, event: Event) -> None:
+    def handle(self, collection: str, event: Event) -> None:
         """Take in what was heard of a collection; others than ours are nothing to us."""
         if collection not in self._heard:
             return
@@ -125,12 +125,12 @@ class Metrics:
         with self._lock:
             if isinstance(event, Replaced):
                 self._listed.add(collection)
-                told = self._counting.listed(collection, event.items)
+                told = self._counter.listed(collection, event.items)
                 told.append(Sample(figures.LISTS, (collection,)))
             elif isinstance(event, Updated):
-                told = self._counting.changed(collection, event.item, gone=event.gone)
-            unread = self._counting.unread()
-        self._tell(told)
+                told = self._counter.changed(collection, event.item, gone=event.gone)
+            unread = self._counter.unread()
+        self._record(told)
         for one in unread:
             self._unread.put(one)
 
@@ -142,14 +142,14 @@ class Metrics:
             route if known else figures.OTHER,
             str(code),
         )
-        self._tell([Sample(figures.API_REQUESTS, labels), Sample(figures.API_SECONDS, labels, seconds)])
+        self._record([Sample(figures.API_REQUESTS, labels), Sample(figures.API_SECONDS, labels, seconds)])
 
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
         """Content type and text of all figures, as OpenMetrics where the `Accept` header asks for that."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self._registry)
 
-    def _tell(self, told: Iterable[Sample]) -> None:
+    def _record(self, told: Iterable[Sample]) -> None:
         for one in told:
             instrument = self._instruments[one.family.name]
             child = instrument.labels(*one.labels) if one.labels else instrument
@@ -158,18 +158,18 @@ class Metrics:
             else:
                 child.observe(one.value)
 
-    def _now(self) -> Iterator[tuple[MetricFamily, tuple[str, ...], float]]:
+    def _values_at_scrape(self) -> Iterator[tuple[MetricFamily, tuple[str, ...], float]]:
         """What is asked for when it is scraped."""
         with self._lock:
-            active, pending = self._counting.active, self._counting.pending
+            active, pending = self._counter.active, self._counter.pending
         yield figures.ACTIVE, (), active
         yield figures.PENDING, (), pending
         for collection in COLLECTIONS:
             whole = collection in self._listed and not self._troubled[collection]
             yield figures.IN_STEP, (collection,), whole
             yield figures.SILENCE, (collection,), max(0.0, self._monotonic() - self._heard[collection])
-        yield figures.LEASE, (), self._upkeep.holds_lease if self._upkeep else False
-        yield figures.FINISH_JOBS, (), self._upkeep.finish_jobs if self._upkeep else 0
+        yield figures.LEASE, (), self._keeper.holds_lease if self._keeper else False
+        yield figures.FINISH_JOBS, (), self._keeper.finish_jobs if self._keeper else 0
         yield figures.BUILD, figures.BUILD.labels["version"], 1
 
     # -- results
@@ -179,7 +179,7 @@ class Metrics:
             try:
                 chunk = self._fetch(one)
                 with self._lock:
-                    told = self._counting.read(one, chunk) if chunk else []
+                    told = self._counter.read(one, chunk) if chunk else []
             except (ApiError, NewerFormatError) as error:
                 outcome, told = "failed", []
                 warning("stored results can't be read for the metrics", name=one.name, error=error.message)
@@ -188,7 +188,7 @@ class Metrics:
                 warning("stored results can't be read for the metrics", name=one.name, error=repr(error))
             else:
                 outcome = "read" if chunk else "gone"
-            self._tell([*told, Sample(figures.READS, (outcome,))])
+            self._record([*told, Sample(figures.READS, (outcome,))])
 
     def _fetch(self, one: UnreadResults) -> Chunk | None:
         """Stored results; None where they are gone. An API server that does not answer is asked a few times."""
@@ -209,7 +209,7 @@ class Metrics:
         return None
 
 
-_AT_SCRAPE = (
+_SCRAPED_FAMILIES = (
     figures.ACTIVE,
     figures.PENDING,
     figures.IN_STEP,
@@ -220,7 +220,7 @@ _AT_SCRAPE = (
 )
 
 
-class _AtScrape(Collector):
+class _ScrapeCollector(Collector):
     """Figures that are asked for when they are read."""
 
     def __init__(self, now: Callable[[], Iterable[tuple[MetricFamily, tuple[str, ...], float]]]) -> None:
@@ -228,11 +228,11 @@ class _AtScrape(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Their names, so that the registry takes no other one of the same name."""
-        return [_family(figure) for figure in _AT_SCRAPE]
+        return [_family(figure) for figure in _SCRAPED_FAMILIES]
 
     def collect(self) -> Iterable[Metric]:
         """Their values."""
-        families = {figure.name: _family(figure) for figure in _AT_SCRAPE}
+        families = {figure.name: _family(figure) for figure in _SCRAPED_FAMILIES}
         for figure, labels, value in self._now():
             families[figure.name].add_metric(labels, float(value))
         return families.values()

@@ -26,7 +26,7 @@ def get_command(
 
     kube, namespace = target.connect()
     if not watch:
-        found = tasks.get(kube, namespace, name)
+        found = tasks.get_task(kube, namespace, name)
         out.put_task(found, output)
         if exit_code:
             context.exit(following.exit_code(found) if found.ended else following.TIMED_OUT)

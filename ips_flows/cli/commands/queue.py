@@ -29,8 +29,8 @@ def queue_command(*, target: Target, output: str) -> None:
         put_document(turns.queue_json(queue, now), output)
         return
     if output == "name":
-        for turn in queue.entries:
-            put(turn.task)
+        for entry in queue.entries:
+            put(entry.task)
         return
     if queue.entries:
         put(queue_table(queue, now))

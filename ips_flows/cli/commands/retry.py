@@ -23,6 +23,6 @@ def retry_command(context: click.Context, /, *, target: Target, name: str, follo
     """
     from ips_flows.operations.retry import retry_task  # noqa: PLC0415
 
-    place = connected_target(target)
-    order = Submit(place, lambda: retry_task(place.kube, place.namespace, name))
-    context.exit(submit_and_follow([order], follow))
+    connected = connected_target(target)
+    submit = Submit(connected, lambda: retry_task(connected.kube, connected.namespace, name))
+    context.exit(submit_and_follow([submit], follow))

@@ -46,19 +46,19 @@ def wait_command(
     from ips_flows.core.task.junit import JUnitSuite  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
 
-    place = connected_target(target)
+    connected = connected_target(target)
     deadline = None if timeout is None else time.monotonic() + timeout
     codes = set()
     suites: list[JUnitSuite] = []
     for name in names:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
-            ended = follow.follow_one(place.kube, place.namespace, name, timeout=left)
+            ended = follow.follow_one(connected.kube, connected.namespace, name, timeout=left)
         except follow.StoppedFollowing as stopped:
-            follow.goes_on(stopped.code, place, [name], timeout)
+            follow.goes_on(stopped.code, connected, [name], timeout)
             write_junit(junit, suites)
             context.exit(stopped.code)
-        ended = tasks.with_results(place.kube, ended)
+        ended = tasks.with_results(connected.kube, ended)
         suites.append(JUnitSuite(name, ended))
         out.put_end(ended, output)
         codes.add(follow.exit_code(ended))

@@ -82,7 +82,7 @@ def test_a_collection_that_nobody_mirrors(server: ApiServer, kube: Kube) -> None
         told = merge.next(30)
         assert told is not None
         assert told[0] == "maps"
-        assert merge.mirrors == {}
+        assert merge.stores == {}
 
 
 @pytest.mark.parametrize("fault", [(403, "Forbidden"), (500, "InternalError"), (404, "NotFound"), (0, "")])

@@ -77,7 +77,7 @@ def moved(metrics: Metrics) -> list[str]:
 
 def tell(metrics: Metrics, *told: tuple[str, Event]) -> None:
     for collection, event in told:
-        metrics.take(collection, event)
+        metrics.handle(collection, event)
 
 
 def first_lists(**lists: Any) -> Iterator[tuple[str, Event]]:
@@ -237,7 +237,7 @@ def test_how_the_mirror_is(kube: Kube) -> None:
 def test_what_the_keeper_does(kube: Kube) -> None:
     """Whether it acts, and how many finish Jobs it started; a server without one has neither."""
     hands = Hands()
-    metrics = made(kube, upkeep=hands)
+    metrics = made(kube, keeper=hands)
     hands.finish_jobs, hands.holds_lease = 3, True
     assert moved(metrics) == ["ips_keeper_holds_lease 1.0", "ips_keeper_finish_jobs_total 3.0"]
     assert moved(made(kube)) == []
@@ -247,8 +247,8 @@ def test_a_keeper_tells_what_it_did(whole: Stage) -> None:
     """It counts the finish Jobs that it started; who waits for the Lease has none and does not act."""
     keeper_harness.argo_ends(whole, finished_at="2026-01-01T00:00:00Z")
     first, second = keeper_harness.keeper(whole), keeper_harness.keeper(whole, "keeper-2")
-    keeper_harness.look(whole, first)
-    keeper_harness.look(whole, second)
+    keeper_harness.run_round(whole, first)
+    keeper_harness.run_round(whole, second)
     assert [(one.holds_lease, one.finish_jobs) for one in (first, second)] == [(True, 1), (False, 0)]
 
 
@@ -366,7 +366,7 @@ def follow(kube: Kube, metrics: Metrics, until: Any) -> None:
         for _ in range(1500):
             told = merge.next(0.05)
             if told:
-                metrics.take(*told)
+                metrics.handle(*told)
             if until():
                 return
     raise AssertionError(text(metrics))

@@ -45,14 +45,14 @@ class Witness:
     def __init__(self) -> None:
         self.told: list[tuple[str, Event]] = []
 
-    def take(self, collection: str, event: Event) -> None:
+    def handle(self, collection: str, event: Event) -> None:
         """Remember an event."""
         self.told.append((collection, event))
 
 
 @contextmanager
-def mirroring(kube: Kube, *observers: Witness, intervals: CacheIntervals = QUICK) -> Iterator[TaskCache]:
-    mirror = TaskCache(kube, "warm", observers, intervals=intervals)
+def mirroring(kube: Kube, *handlers: Witness, intervals: CacheIntervals = QUICK) -> Iterator[TaskCache]:
+    mirror = TaskCache(kube, "warm", handlers, intervals=intervals)
     mirror.start()
     try:
         yield mirror
@@ -103,7 +103,7 @@ def test_a_server_that_starts_knows_all(server: ApiServer, kube: Kube) -> None:
         rows = {row.name: row.body() for row in mirror.snapshot.rows}
     assert len(rows) == 3
     for name, body in rows.items():
-        assert json.loads(body) == task_json(tasks.get(kube, "warm", name), clock.now(), brief=True)
+        assert json.loads(body) == task_json(tasks.get_task(kube, "warm", name), clock.now(), brief=True)
 
 
 def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> None:
@@ -154,7 +154,7 @@ def test_many_deletions_are_seen_by_one_list(server: ApiServer, kube: Kube) -> N
         server.remove("workflows", f"t{number:02d}")
     roster.replace("live", [])
     server.calls.clear()
-    mirror._look_after_leaving()
+    mirror._check_leaving()
     asked = [call.partition("?")[0].rpartition("/")[2] for call in server.calls]
     assert sorted(asked) == ["t28", "t29", "workflows"]
     view = roster.snapshot()

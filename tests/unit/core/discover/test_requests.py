@@ -166,8 +166,8 @@ def use(
     secrets: tuple[str, ...] = (),
     name: str = "d",
 ) -> ImageUse:
-    place = SourceLocation("f", 3, "", "Deployment", name, "container c")
-    return ImageUse(parse_reference(image), policy, pods, place, placements or (Placement(),), secrets)
+    location = SourceLocation("f", 3, "", "Deployment", name, "container c")
+    return ImageUse(parse_reference(image), policy, pods, location, placements or (Placement(),), secrets)
 
 
 def test_a_request_as_text() -> None:

@@ -32,7 +32,7 @@ def workflow(
 
 
 def names(queue: Queue) -> list[str]:
-    return [turn.task for turn in queue.entries]
+    return [entry.task for entry in queue.entries]
 
 
 def test_the_queue_goes_by_priority_then_age() -> None:
