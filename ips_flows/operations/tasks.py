@@ -1,4 +1,4 @@
-"""What can be done with tasks: submit, read, list, cancel, delete."""
+"""Reads, lists and changes tasks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.results import attempts, results
 from ips_flows.core.results.stored_results import NOT_OURS, decode
-from ips_flows.core.task import queue as turns
 from ips_flows.core.task import task, workflow_status
+from ips_flows.core.task.queue import queue_positions
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube, core, jobs, workflows
 from ips_flows.kube.patch import AMEND_TRIES, retry_on_conflict
@@ -88,14 +88,14 @@ def not_found(namespace: str, name: str) -> NotFoundError:
 
 
 def get_task(kube: Kube, namespace: str, name: str) -> Task:
-    """One task with its progress, its results and, while it waits, its place in the queue."""
+    """One task with its progress, its results and, while it waits, its position in the queue."""
     found = workflow(kube, namespace, name)
     uid = f"{LABEL_WORKFLOW_UID}={found['metadata']['uid']}"
     position = None
     if task.status_of(found) == "pending":
         # Whole, since metadata does not tell the priority in force.
         queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}")
-        position = turns.queue_positions([found, *_without(queue, name)]).get((namespace, name))
+        position = queue_positions([found, *_without(queue, name)]).get((namespace, name))
     chunks = stored_chunks(kube, namespace, found["metadata"]["uid"])
     return task.read_task(
         found,
@@ -170,7 +170,7 @@ def sort_tasks(
 ) -> list[Task]:
     """Tasks of Workflows without (`live`) and with a verdict, newest first, each once."""
     merged = {one["metadata"]["uid"]: one for one in [*live, *done]}
-    positions = turns.queue_positions(merged.values())
+    positions = queue_positions(merged.values())
     tasks = [
         task.read_task(
             one,
@@ -192,7 +192,7 @@ def amend_task(
 ) -> Task:
     """Change a task by the merge patch that `change` makes of its Workflow and of what that says; None leaves it.
 
-    ConflictError says what it was `doing`. See `amended`.
+    ConflictError says what it was `doing`. See `retry_on_conflict`.
     """
     found = retry_on_conflict(
         kube,

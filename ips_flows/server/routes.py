@@ -25,8 +25,8 @@ from ips_flows.operations import tasks
 from ips_flows.operations.cancel import cancel_task
 from ips_flows.operations.retry import retry_task
 from ips_flows.operations.submit import Submission, submit_request
-from ips_flows.server import body as bodies
 from ips_flows.server.auth import Authorizer, Verb
+from ips_flows.server.body import SOURCE, decode_body, read_body
 from ips_flows.server.middleware import USER
 from ips_flows.server.sse import TaskStreams
 from ips_flows.server.task_cache import TaskCache
@@ -82,12 +82,10 @@ class TaskRoutes:
     async def submit(self, request: Request) -> Response:
         """Make a task of a request."""
         await self._authorize(request, "create")
-        data = await bodies.read_body(request.headers, request.stream())
+        data = await read_body(request.headers, request.stream())
 
         def make() -> Submission:
-            return submit_request(
-                self._kube, self._namespace, parse_json(bodies.decode_body(data), bodies.SOURCE)
-            )
+            return submit_request(self._kube, self._namespace, parse_json(decode_body(data), SOURCE))
 
         return await self._submitted(make)
 

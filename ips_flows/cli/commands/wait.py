@@ -41,7 +41,7 @@ def wait_command(
 
     The exit code is that of `run`; of several tasks, 1 if one failed, else 3 if one was cancelled.
     """
-    from ips_flows.cli.output import documents as out  # noqa: PLC0415
+    from ips_flows.cli.output import documents  # noqa: PLC0415
     from ips_flows.cli.session import follow  # noqa: PLC0415
     from ips_flows.core.task.junit import JUnitSuite  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
@@ -60,7 +60,7 @@ def wait_command(
             context.exit(stopped.code)
         ended = tasks.with_results(connected.kube, ended)
         suites.append(JUnitSuite(name, ended))
-        out.put_end(ended, output)
+        documents.put_end(ended, output)
         codes.add(follow.exit_code(ended))
     write_junit(junit, suites)
     context.exit(next((code for code in (1, 3) if code in codes), 0))

@@ -63,7 +63,7 @@ def _submit_all(submits: Sequence[Submit]) -> list[Outcome]:
 
 def _say_detached(outcomes: Sequence[Outcome], options: FollowOptions) -> int:
     """Say what was submitted, and how it can be followed; the exit code."""
-    from ips_flows.cli.output import documents as out  # noqa: PLC0415
+    from ips_flows.cli.output import documents  # noqa: PLC0415
     from ips_flows.cli.session.outcome import code_of  # noqa: PLC0415
 
     for outcome in outcomes:
@@ -75,7 +75,7 @@ def _say_detached(outcomes: Sequence[Outcome], options: FollowOptions) -> int:
             put(f"{connected.mark}task {task.name} {became}")
         else:
             _begin_document(outcomes, options)
-            out.put_task(task, options.output, context=connected.context)
+            documents.put_task(task, options.output, context=connected.context)
         say(f"follow it:  ips-flow wait {task.name} {connected.flags}")
     return code_of(outcomes)
 
@@ -129,7 +129,7 @@ def _follow_all(outcomes: Sequence[Outcome], options: FollowOptions, end: Signal
 
 def _say_end(outcome: Outcome, options: FollowOptions, outcomes: Sequence[Outcome]) -> None:
     """Say how a task ended, with what is recorded of its nodes; nothing of one that goes on."""
-    from ips_flows.cli.output import documents as out  # noqa: PLC0415
+    from ips_flows.cli.output import documents  # noqa: PLC0415
     from ips_flows.core.task.task import Task  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
 
@@ -144,7 +144,7 @@ def _say_end(outcome: Outcome, options: FollowOptions, outcomes: Sequence[Outcom
             failure(connected.mark + error.message, error.hint)
         case Task() as ended:
             _begin_document(outcomes, options)
-            out.put_end(ended, options.output, mark=connected.mark, context=connected.context)
+            documents.put_end(ended, options.output, mark=connected.mark, context=connected.context)
             if outcome.submission and not outcome.submission.created and ended.status != "completed":
                 say("This was the task of an earlier run; try its nodes again:")
                 say(f"  ips-flow retry {ended.name} {connected.flags}")

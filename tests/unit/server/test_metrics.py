@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain_met
 
 from ips_flows.core.constants import LABEL_KIND, LABEL_TASK, LABEL_VERDICT
 from ips_flows.core.errors import UnavailableError
-from ips_flows.core.metrics import families as figures
+from ips_flows.core.metrics import families
 from ips_flows.core.metrics.families import FIGURES
 from ips_flows.core.pods.pull_job import results_map
 from ips_flows.core.rest.task_store import COLLECTIONS, DONE, JOBS, LIVE, RESULTS
@@ -97,29 +97,29 @@ def await_that(condition: Any) -> None:
 
 def test_every_series_is_there_from_the_start(kube: Kube) -> None:
     """Each value of each label, and each bucket: 0, so that the first increase is seen."""
-    families = {family.name: family for family in plain_metrics(text(made(kube)))}
-    for figure in FIGURES:
-        family = families[figure.name.removesuffix("_total")]
-        assert (family.type, family.documentation) == (figure.kind, figure.help)
+    exposed = {found.name: found for found in plain_metrics(text(made(kube)))}
+    for family in FIGURES:
+        found = exposed[family.name.removesuffix("_total")]
+        assert (found.type, found.documentation) == (family.kind, family.help)
         values = [
             {name: one for name, one in sample.labels.items() if name != "le"}
-            for sample in family.samples
+            for sample in found.samples
             if not sample.name.endswith(("_sum", "_count"))
         ]
-        if figure.labels and all(figure.labels.values()):
+        if family.labels and all(family.labels.values()):
             expected = [
-                dict(zip(figure.labels, one, strict=True))
-                for one in itertools.product(*figure.labels.values())
+                dict(zip(family.labels, one, strict=True))
+                for one in itertools.product(*family.labels.values())
             ]
-            assert len(values) == len(expected) * (len(figure.buckets) + 1 if figure.buckets else 1)
+            assert len(values) == len(expected) * (len(family.buckets) + 1 if family.buckets else 1)
             assert all(one in values for one in expected)
-        if figure.kind == "histogram":
-            buckets = {sample.labels["le"] for sample in family.samples if "le" in sample.labels}
-            assert buckets == {*(str(bound) for bound in figure.buckets), "+Inf"}
-        if figure not in (figures.SILENCE, figures.BUILD):
-            assert {sample.value for sample in family.samples} == {0}
-    assert {name for name in families if name.startswith("ips_")} == {
-        figure.name.removesuffix("_total") for figure in FIGURES
+        if family.kind == "histogram":
+            buckets = {sample.labels["le"] for sample in found.samples if "le" in sample.labels}
+            assert buckets == {*(str(bound) for bound in family.buckets), "+Inf"}
+        if family not in (families.SILENCE, families.BUILD):
+            assert {sample.value for sample in found.samples} == {0}
+    assert {name for name in exposed if name.startswith("ips_")} == {
+        family.name.removesuffix("_total") for family in FIGURES
     }
 
 
@@ -129,7 +129,7 @@ def test_a_counter_reads_like_this(kube: Kube) -> None:
     tell(metrics, *first_lists(), (JOBS, Updated(job("j", "a"))))
     lines = [line for line in text(metrics).splitlines() if "ips_job_creation" in line]
     assert lines == [
-        f"# HELP ips_job_creation_total {figures.JOBS_MADE.help}",
+        f"# HELP ips_job_creation_total {families.JOBS_MADE.help}",
         "# TYPE ips_job_creation_total counter",
         'ips_job_creation_total{status="success"} 1.0',
         'ips_job_creation_total{status="failure"} 0.0',
@@ -274,8 +274,8 @@ def test_open_metrics_where_it_is_asked_for(kube: Kube) -> None:
     metrics = made(kube)
     content_type, body = metrics.exposition(OPEN_METRICS)
     assert content_type.startswith("application/openmetrics-text")
-    families = open_metrics(body.decode())  # type: ignore[no-untyped-call]
-    assert {one.name for one in families} == {figure.name.removesuffix("_total") for figure in FIGURES}
+    exposed = open_metrics(body.decode())  # type: ignore[no-untyped-call]
+    assert {one.name for one in exposed} == {family.name.removesuffix("_total") for family in FIGURES}
     assert metrics.exposition("text/html")[0].startswith("text/plain")
 
 

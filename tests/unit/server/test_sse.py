@@ -13,7 +13,7 @@ from ips_flows.core.request.model import merge_overrides
 from ips_flows.core.rest.task_store import Snapshot
 from ips_flows.kube.client import Kube
 from ips_flows.operations.submit import submit_request
-from ips_flows.server import sse as module
+from ips_flows.server import sse
 from ips_flows.server.auth import NoAuthorizer
 from ips_flows.server.sse import TaskStreams
 from tests.fakes.apiserver import ApiServer
@@ -182,7 +182,7 @@ def test_a_slow_reader_gets_the_latest_state_only() -> None:
 
 def test_a_task_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mirror may not know it yet; another one of its name is another one."""
-    monkeypatch.setattr(module, "APPEAR_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "APPEAR_SECONDS", 0.05)
 
     async def read(*rows: Any) -> list[bytes]:
         scene = Scene()
@@ -200,7 +200,7 @@ def test_a_task_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_end_without_a_verdict_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a keeper there may never be one."""
-    monkeypatch.setattr(module, "VERDICT_SECONDS", 0.0)
+    monkeypatch.setattr(sse, "VERDICT_SECONDS", 0.0)
 
     async def read() -> list[bytes]:
         scene = Scene()
@@ -214,4 +214,4 @@ def test_an_end_without_a_verdict_is_not_waited_for_for_ever(monkeypatch: pytest
 
 def test_events_are_parsed_as_they_are_written() -> None:
     """The tests' own reader, against the writer."""
-    assert list(parsed(module.encode_event("task", b"{}").splitlines(keepends=True))) == [("task", {})]
+    assert list(parsed(sse.encode_event("task", b"{}").splitlines(keepends=True))) == [("task", {})]
