@@ -95,12 +95,12 @@ class Keeper:
         """Whether it acts, and no other one."""
         return self.lease.held
 
-    def not_ready(self) -> str:
-        """Why it is not in step with the API server; '' when it is."""
+    def not_ready(self) -> str | None:
+        """Why it is not in step with the API server; None when it is."""
         if not self._index.listed:
             return "the Workflows were not listed yet"
         silent = time.monotonic() - self._heard
-        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else ""
+        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
 
     def _keep_lease(self) -> None:
         held = False
@@ -276,7 +276,7 @@ class Keeper:
         self.finish_jobs += 1
         info("started a finish Job", task=name, uid=uid, number=decision.number)
 
-    def _template_image(self) -> str:
+    def _template_image(self) -> str | None:
         template = self._kube.get(workflows(self._namespace, TEMPLATE_PREWARM, "workflowtemplates"))
         return finish_job.finish_image(template.get("spec"))
 

@@ -29,12 +29,12 @@ class Health(Protocol):
         """Whether it goes on; if not, the process is to be started anew."""
         ...
 
-    def not_ready(self) -> str:
-        """Why it is not in step with the API server; '' when it is."""
+    def not_ready(self) -> str | None:
+        """Why it is not in step with the API server; None when it is."""
         ...
 
-    def degraded(self) -> str:
-        """What does not go as it should although it is in step; '' when all does."""
+    def degraded(self) -> str | None:
+        """What does not go as it should although it is in step; None when all does."""
         ...
 
 

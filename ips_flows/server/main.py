@@ -41,8 +41,8 @@ class Worker(Protocol):
         """Whether it goes on."""
         ...
 
-    def not_ready(self) -> str:
-        """Why it is not in step with the API server; '' when it is."""
+    def not_ready(self) -> str | None:
+        """Why it is not in step with the API server; None when it is."""
         ...
 
 
@@ -74,13 +74,13 @@ class ServerHealth:
         """Whether all goes on."""
         return self.keeper.alive() and self.task_cache.alive()
 
-    def not_ready(self) -> str:
-        """Why no request should come here; '' when it should."""
+    def not_ready(self) -> str | None:
+        """Why no request should come here; None when it should."""
         if self.draining:
             return "the server ends"
         return self.keeper.not_ready() or self.task_cache.not_ready()
 
-    def degraded(self) -> str:
+    def degraded(self) -> str | None:
         """What does not go as it should."""
         return self.task_cache.degraded()
 

@@ -97,8 +97,8 @@ class TaskCache:
         """Whether the thread runs and its loop goes on."""
         return self._thread.is_alive() and time.monotonic() - self._beat < self._intervals.stuck
 
-    def not_ready(self) -> str:
-        """Why what it shows is not what the API server knows; '' when it is."""
+    def not_ready(self) -> str | None:
+        """Why what it shows is not what the API server knows; None when it is."""
         missing = [name for name in COLLECTIONS if name not in self._listed]
         if missing:
             why = next((f" ({self._broken[name]})" for name in missing if name in self._broken), "")
@@ -106,11 +106,12 @@ class TaskCache:
         if not self._synced:
             return "the tasks were not all read yet"
         silent = time.monotonic() - min(self._heard.values())
-        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else ""
+        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
 
-    def degraded(self) -> str:
-        """What is listed now and then instead of watched, and why; '' when all is watched."""
-        return "; ".join(f"{name} can't be watched: {why}" for name, why in sorted(self._broken.items()))
+    def degraded(self) -> str | None:
+        """What is listed now and then instead of watched, and why; None when all is watched."""
+        broken = sorted(self._broken.items())
+        return "; ".join(f"{name} can't be watched: {why}" for name, why in broken) or None
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:

@@ -39,9 +39,8 @@ class _Keeper:
         """It is."""
         return True
 
-    def not_ready(self) -> str:
+    def not_ready(self) -> None:
         """It is."""
-        return ""
 
 
 @dataclass

@@ -32,9 +32,8 @@ class Well:
         """It is."""
         return True
 
-    def not_ready(self) -> str:
+    def not_ready(self) -> None:
         """It is."""
-        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class ObjectImages:
     uses: tuple[ImageUse, ...] = ()
     notes: tuple[Note, ...] = ()
     template_refs: tuple[TemplateRef, ...] = ()
-    left_out: str = ""
+    left_out: str | None = None
     secrets: tuple[str, ...] | None = None  # of a ServiceAccount
     ignored: int = 0  # images
     names: frozenset[str] = frozenset()  # every image, ignored ones too
@@ -79,7 +79,7 @@ class Findings:
 class _Named:
     """What an object that owns others has named, and why it was left out, if it was."""
 
-    left_out: str
+    left_out: str | None
     images: frozenset[str]
     placements: frozenset[tuple[Placement, ...]]
 
@@ -147,7 +147,7 @@ class Finder:
         owners: dict[Owner, _Named] = {}
         for one in _by_level(self._extracts):
             known = owners.get(one.owner) if one.owner else None
-            reason = one.left_out or (known.left_out if known else "")
+            reason = one.left_out or (known.left_out if known else None)
             placements = frozenset(use.placements for use in one.uses)
             owners[one.itself] = _Named(reason, one.names, placements)
             if reason:
@@ -307,13 +307,13 @@ def _secrets(entries: Any) -> Iterator[str]:
             yield name
 
 
-def _left_out(content: Mapping[str, Any], *, owned: bool) -> str:
-    """Why an object does not count; an empty text if it does."""
+def _left_out(content: Mapping[str, Any], *, owned: bool) -> str | None:
+    """Why an object does not count; None if it does."""
     if _is_ours(content) or _is_ours(mapping(mapping(content.get("spec")).get("template"))):
         return OURS
     if _is_over(content, owned=owned):
         return ENDED
-    return IGNORED if _ignores(annotations_of(content)) else ""
+    return IGNORED if _ignores(annotations_of(content)) else None
 
 
 def _is_ours(one: Mapping[str, Any]) -> bool:

@@ -285,7 +285,7 @@ def test_without_the_lease_nothing_is_done(
     end(stage)
     one = keep()
     until(server, lambda: sum("workflows" in call for call in server.calls) > 3)
-    assert (one.not_ready(), one.alive()) == ("", True)
+    assert (one.not_ready(), one.alive()) == (None, True)
     assert {call.split()[0] for call in server.calls} == {"GET"}
 
 
