@@ -55,7 +55,7 @@ from ips_flows.core.results.attempts import CAP_SECONDS
 from ips_flows.core.version import __version__
 
 _FILTER_OUTPUTS = ("waves", "retries", "delay", "factor", "timeout")
-# Argo replaces a step pod that was lost or lost its footing: exit codes above 1 are ours for that.
+# Argo replaces a step pod that was lost or asks to be replaced: our exit codes above 1 ask for that.
 _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 1"
 # A filter that found every image in place has ended the task; one that was lost has said nothing.
 _NOT_ENDED = "{{=workflow.outputs?.parameters?.ended ?? 'no'}} != yes"

@@ -2,7 +2,7 @@
 
 What `finish` could not bring about may be a notice that nobody took: then it is run again, too. Two threads: one
 keeps the Lease, one follows the Workflows and acts while the Lease is held. What is to be done is decided in
-`upkeep`; whatever is done twice, by a second keeper or after a restart, has the same effect as once.
+`core.reconcile.decide`; whatever is done twice, by a second keeper or after a restart, has the same effect as once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KeeperIntervals:
     """How often the keeper does what, in seconds."""
 
     tick: float = 1.0  # the shortest pause between two looks; how soon it ends when asked
-    look: float = 5.0  # between two rounds of upkeep
+    look: float = 5.0  # between two rounds
     pods: float = 30.0  # between two looks for stuck pods
     relist: float = 30.0  # between two lists of the Workflows
     lease: float = 5.0  # between two renewals of the Lease
@@ -153,7 +153,7 @@ class Keeper:
                 look_at = time.monotonic() + self._intervals.look
 
     def round(self) -> None:
-        """One round of upkeep, if we may; what fails is told, and tried again in the next one."""
+        """One round, if we may; what fails is told, and tried again in the next one."""
         self._forget()
         if not self.lease.held:
             return

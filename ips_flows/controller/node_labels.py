@@ -47,7 +47,7 @@ def label_nodes(kube: Kube, namespace: str, stop: threading.Event) -> None:
 
 
 def _sets(informer: Informer) -> ImageSets:
-    """The sets as the mirror has them; none where there is no ConfigMap."""
+    """The sets as the store has them; none where there is no ConfigMap."""
     (found, *_) = [*informer.stores["sets"].objects.values(), {}]
     return read_sets(found.get("data") or {})
 

@@ -58,7 +58,7 @@ _OF_CLUSTER = (_Kind(_ARGO, "clusterworkflowtemplates", "ClusterWorkflowTemplate
 def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequence[str] = ()) -> None:
     """Take in the workloads of a namespace (of all, when it is empty), with custom kinds that make pods.
 
-    `custom` names further kinds as `plural.group`. A kind that may not be listed becomes a remark.
+    `custom` names further kinds as `plural.group`. A kind that may not be listed becomes a note.
     """
     if namespace:
         check_namespace(kube, namespace)

@@ -126,7 +126,7 @@ class Repository:
         self._session.close()
 
     def manifest(self, reference: str) -> Fetched:
-        """The manifest of a tag or digest. Raises RefusedError."""
+        """The manifest of a tag or digest. Raises ResolveError."""
         pinned = ":" in reference
         known = self._cache.get(f"{self._base}@{reference}") if pinned else None
         if known is not None:
@@ -142,7 +142,7 @@ class Repository:
         return self._cache.put(f"{self._base}@{digest}", fetched)
 
     def blob(self, blob: Descriptor) -> bytes:
-        """A small blob. Raises RefusedError."""
+        """A small blob. Raises ResolveError."""
         body = self._get(f"/blobs/{blob.digest}", "*/*").body
         if _digest(body, blob.digest.partition(":")[0]) != blob.digest:
             raise ResolveError(

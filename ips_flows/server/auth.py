@@ -32,7 +32,7 @@ _HOW = "Send a token of the cluster: `Authorization: Bearer $(kubectl create tok
 
 
 class Authorizer(Protocol):
-    """Decides on requests; raises RefusedError. `kind` is what `--auth` calls it."""
+    """Decides on requests; raises HttpError. `kind` is what `--auth` calls it."""
 
     kind: Literal["kubernetes", "none"]
 
@@ -55,7 +55,7 @@ class AccessDecision:
 
 
 class DecisionCache:
-    """Judgements for a short while, at most so many; the least used one goes first."""
+    """Decisions for a short while, at most so many; the least used one goes first."""
 
     def __init__(self, most: int = MOST_REMEMBERED, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most

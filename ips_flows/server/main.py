@@ -121,15 +121,15 @@ def serve(
     authorizer: Authorizer,
     argo_url: str = "",
     linger: float = 0.0,
-    pace: KeeperIntervals | None = None,
-    intervals: CacheIntervals | None = None,
+    keeper_intervals: KeeperIntervals | None = None,
+    cache_intervals: CacheIntervals | None = None,
 ) -> None:
     """Serve until asked to end. Raises IpsFlowError if the address can't be listened on; nothing runs then."""
     listener = _listen(host, port)
     jsonlog.start()
-    keeper = Keeper(kube, namespace, _identity(), intervals=pace)
+    keeper = Keeper(kube, namespace, _identity(), intervals=keeper_intervals)
     metrics = Metrics(kube, namespace, keeper)
-    task_cache = TaskCache(kube, namespace, (metrics,), intervals=intervals)
+    task_cache = TaskCache(kube, namespace, (metrics,), intervals=cache_intervals)
     state, streams = ServerHealth(keeper, task_cache), TaskStreams(task_cache)
     config = uvicorn.Config(
         application(

@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them: a registry of this server's own, fed by the task cache, the routes and the keeper."""
+"""The metrics as Prometheus reads them: a registry of this server's own, fed by the task cache, the routes and the keeper."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Metrics:
         self._record([Sample(families.API_REQUESTS, labels), Sample(families.API_SECONDS, labels, seconds)])
 
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
-        """Content type and text of all figures, as OpenMetrics where the `Accept` header asks for that."""
+        """Content type and text of all metrics, as OpenMetrics where the `Accept` header asks for that."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self._registry)
 

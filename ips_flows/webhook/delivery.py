@@ -165,7 +165,7 @@ def _resolve(io: DeliveryIO, host: str, port: int) -> Iterable[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Connection:
-    """One parcel on its way to one target."""
+    """One message on its way to one target."""
 
     parcel: Message
     key: bytes | None

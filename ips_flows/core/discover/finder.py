@@ -253,7 +253,7 @@ def _of_shape(shape: PodSpec, spec: Mapping[str, Any], uses: list[ImageUse], not
 
 
 def _images(spec: Mapping[str, Any], location: SourceLocation) -> Iterator[tuple[SourceLocation, Any, Any]]:
-    """Place, image and pull policy of each container and each image volume."""
+    """Location, image and pull policy of each container and each image volume."""
 
     def at(one: Mapping[str, Any], kind: str) -> SourceLocation:
         part = f"{kind} {one['name']}" if one.get("name") else kind

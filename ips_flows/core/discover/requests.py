@@ -138,7 +138,7 @@ def pods_text(image: UsedImage) -> str:
 
 
 def findings_json(found: Findings) -> dict[str, Any]:
-    """What `-o json` prints: images, placements and remarks. An image names its placements by their index."""
+    """What `-o json` prints: images, placements and notes. An image names its placements by their index."""
     images = images_of(found.uses)
     numbers: dict[Placement, int] = {}
     for image in images:

@@ -42,7 +42,7 @@ class ResolveError(Exception):
 
 
 class Fetcher(Protocol):
-    """One repository of a registry. Both methods raise RefusedError."""
+    """One repository of a registry. Both methods raise ResolveError."""
 
     def manifest(self, reference: str) -> Fetched:
         """The manifest of a tag or digest."""
@@ -82,7 +82,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """Why nothing is known of an image, or why there is none. See RefusedError."""
+    """Why nothing is known of an image, or why there is none. See ResolveError."""
 
     failure: FailureReason
     message: str

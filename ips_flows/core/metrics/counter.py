@@ -1,4 +1,4 @@
-"""What happened, told once: from the lists and changes of the followed collections to figures.
+"""What happened, told once: from the lists and changes of the followed collections to samples.
 
 The first list of a collection is history and counts nothing. After it each end, start, Job and notice counts once
 per uid, whichever collection tells it first, however often it is told, and also where it happened while a watch
@@ -49,7 +49,7 @@ _TASKS = frozenset({LIVE, DONE})
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A figure moves: a counter by `value`, a histogram takes it in."""
+    """A metric changes: a counter by `value`, a histogram takes it in."""
 
     family: MetricFamily
     labels: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ class _Seen:
 
 
 class EventCounter:
-    """The state behind the figures: a few words for each object that is there, and nothing of those that went."""
+    """The state behind the metrics: a few words for each object that is there, and nothing of those that went."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, _Task] = {}

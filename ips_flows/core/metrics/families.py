@@ -1,6 +1,6 @@
-"""What the server measures: each figure with its help text, its labels and every value that they can take.
+"""What the server measures: each metric with its help text, its labels and every value that they can take.
 
-Labels are bounded: no node, no image, no task is one. Every series of a figure exists from the start, as 0.
+Labels are bounded: no node, no image, no task is one. Every series of a metric exists from the start, as 0.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Event:
     """The end of a task. `name` is `task.completed`, `task.failed` or `task.cancelled`.
 
     `id` is the same in every notice of it, `timestamp` (RFC 3339 UTC) is that of the end, `task` the task as
-    `taskjson.to_json` makes it, whole.
+    `as_json.task_json` makes it, whole.
     """
 
     id: str

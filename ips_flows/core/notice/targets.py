@@ -90,7 +90,7 @@ def endpoint(host: str, port: int) -> tuple[Address, int]:
 def allowed_target(url: str, rules: Rules, resolve: Resolver) -> AllowedTarget:
     """Resolve a URL's host, once, and judge every address of it.
 
-    Raises RefusedError where one of them may not be connected to, OSError where the host has none.
+    Raises ForbiddenTargetError where one of them may not be connected to, OSError where the host has none.
     """
     parts = urlsplit(url)
     name = parts.hostname or ""

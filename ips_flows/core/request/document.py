@@ -61,7 +61,7 @@ class TextPosition:
 class Document:
     """The values of a text, where each stands, and what is wrong with the text itself.
 
-    `spoilt` are the paths whose values could not be read, so nothing more can be said about them.
+    `muted` are the paths whose values could not be read, so nothing more can be said about them.
     """
 
     data: Any = None

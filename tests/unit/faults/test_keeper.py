@@ -114,7 +114,7 @@ def test_the_keeper_is_killed_too(driven: Stage) -> None:
 def test_a_workflow_deleted_while_it_runs(
     whole: Stage, monkeypatch: pytest.MonkeyPatch, propagation: str
 ) -> None:
-    """No Job, pull pod, plan or copy stays, also where the deletion orphaned them; the driver has lost its footing."""
+    """No Job, pull pod, plan or copy stays, also where the deletion orphaned them; the driver asks to be replaced."""
     monkeypatch.setattr(decide, "COLLECTION_SECONDS", 0.0)
     whole.announced(GOOD, nodes=NODES)
     keeper_harness.argo_ends(whole, "Running")

@@ -134,6 +134,6 @@ def test_a_version_that_is_too_old_is_no_trouble(
 
 def test_recovery_changes_no_mirror(server: ApiServer) -> None:  # noqa: ARG001
     """It says nothing of objects."""
-    mirror = list_watch.Store()
-    assert not mirror.apply(Synced())
-    assert not mirror.synced
+    store = list_watch.Store()
+    assert not store.apply(Synced())
+    assert not store.synced

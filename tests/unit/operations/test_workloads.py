@@ -114,7 +114,7 @@ def test_a_cluster_without_a_usual_kind(server: ApiServer, kube: Kube) -> None:
 
 
 def test_a_missing_right_is_told(server: ApiServer, kube: Kube) -> None:
-    """What may not be listed is a remark: an image may be missing because of it."""
+    """What may not be listed is a note: an image may be missing because of it."""
     server.forbid("GET .*/cronjobs", "list", "cronjobs", "batch")
     put(server, "deployments", "x", "a:1")
     found = read(kube)

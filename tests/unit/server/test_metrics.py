@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them: objects in, text out."""
+"""The metrics as Prometheus reads them: objects in, text out."""
 
 from __future__ import annotations
 
@@ -354,7 +354,7 @@ def test_results_that_cannot_be_read_are_told(server: ApiServer, kube: Kube) -> 
 
 
 def follow(kube: Kube, metrics: Metrics, until: Any) -> None:
-    """Follow the collections of a server as the mirror does, until something holds."""
+    """Follow the collections of a server as the task cache does, until something holds."""
     is_task = f"{LABEL_TASK}=true"
     sources = {
         LIVE: ListWatch(workflows("warm"), labels=f"{is_task},!{LABEL_VERDICT}"),

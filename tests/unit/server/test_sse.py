@@ -112,20 +112,20 @@ def test_a_server_that_ends_ends_its_streams(rest: Rest, kube: Kube) -> None:
 
 
 class Scene:
-    """A mirror whose view is set, and told of."""
+    """A task cache whose snapshot is set, and announced."""
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
         self.listeners: list[Any] = []
 
     def show(self, *rows: Any) -> None:
-        """Another view."""
+        """Set another snapshot."""
         self.snapshot = Snapshot(rows, {row.name: row for row in rows})
         for listener in self.listeners:
             listener()
 
     def listening(self, listener: Any) -> Any:
-        """Tell of each view."""
+        """Announce each snapshot."""
         self.listeners.append(listener)
         return Leave(self, listener)
 
@@ -143,8 +143,8 @@ class Leave:
         self.scene.listeners.remove(self.listener)
 
 
-class Told:
-    """A row that says what it is told to."""
+class FixedRow:
+    """A row with a given body."""
 
     name = "a"
 
@@ -162,13 +162,13 @@ def test_a_slow_reader_gets_the_latest_state_only() -> None:
 
     async def read() -> list[bytes]:
         scene = Scene()
-        scene.show(Told(b'{"at":0}'))
+        scene.show(FixedRow(b'{"at":0}'))
         stream = TaskStreams(scene).follow("a", "u", b'{"at":0}')  # type: ignore[arg-type]
         seen = [await anext(stream)]
         for number in range(1, 10_000):
-            scene.show(Told(b'{"at":%d}' % number))
+            scene.show(FixedRow(b'{"at":%d}' % number))
         await asyncio.sleep(0)
-        scene.show(Told(b'{"at":10000}', ended=True, final=True))
+        scene.show(FixedRow(b'{"at":10000}', ended=True, final=True))
         seen += [one async for one in stream]
         assert scene.listeners == []
         return seen
@@ -181,7 +181,7 @@ def test_a_slow_reader_gets_the_latest_state_only() -> None:
 
 
 def test_a_task_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mirror may not know it yet; another one of its name is another one."""
+    """The task cache may not know it yet; another one of its name is another one."""
     monkeypatch.setattr(sse, "APPEAR_SECONDS", 0.05)
 
     async def read(*rows: Any) -> list[bytes]:
@@ -193,8 +193,8 @@ def test_a_task_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
 
     first, gone = b"event: task\ndata: {}\n\n", b"event: deleted\ndata: {}\n\n"
     end = b'event: end\ndata: {"status":"completed"}\n\n'
-    assert asyncio.run(read(Told(b"{}", ended=True, final=True))) == [first, end]
-    assert asyncio.run(read(Told(b"{}", uid="another"))) == [first, gone]
+    assert asyncio.run(read(FixedRow(b"{}", ended=True, final=True))) == [first, end]
+    assert asyncio.run(read(FixedRow(b"{}", uid="another"))) == [first, gone]
     assert asyncio.run(read()) == [first, gone]
 
 
@@ -204,7 +204,7 @@ def test_an_end_without_a_verdict_is_not_waited_for_for_ever(monkeypatch: pytest
 
     async def read() -> list[bytes]:
         scene = Scene()
-        scene.show(Told(b"{}", ended=True))
+        scene.show(FixedRow(b"{}", ended=True))
         streams = TaskStreams(scene, heartbeat=0.01)  # type: ignore[arg-type]
         return [one async for one in streams.follow("a", "u", b"{}")]
 

@@ -9,7 +9,7 @@ from ips_flows.core.discover.manifests import Located, line_of, read_manifests
 
 
 def names(text: str) -> list[tuple[object, int]]:
-    """`a` of each object and its line; of a remark its text."""
+    """`a` of each object and its line; of a note its text."""
     found = read_manifests(text, "f")
     return [(one.text if isinstance(one, Note) else one.content.get("a"), one.location.line) for one in found]
 
