@@ -2,7 +2,7 @@
 
 What `finish` could not bring about may be a notice that nobody took: then it is run again, too. Two threads: one
 keeps the Lease, one follows the Workflows and acts while the Lease is held. What is to be done is decided in
-`upkeep`; whatever is done twice, by a second keeper or after a restart, has the same effect as once.
+`core.reconcile.decide`; whatever is done twice, by a second keeper or after a restart, has the same effect as once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KeeperIntervals:
     """How often the keeper does what, in seconds."""
 
     tick: float = 1.0  # the shortest pause between two looks; how soon it ends when asked
-    look: float = 5.0  # between two rounds of upkeep
+    look: float = 5.0  # between two rounds
     pods: float = 30.0  # between two looks for stuck pods
     relist: float = 30.0  # between two lists of the Workflows
     lease: float = 5.0  # between two renewals of the Lease
@@ -95,12 +95,12 @@ class Keeper:
         """Whether it acts, and no other one."""
         return self.lease.held
 
-    def not_ready(self) -> str:
-        """Why it is not in step with the API server; '' when it is."""
+    def not_ready(self) -> str | None:
+        """Why it is not in step with the API server; None when it is."""
         if not self._index.listed:
             return "the Workflows were not listed yet"
         silent = time.monotonic() - self._heard
-        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else ""
+        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
 
     def _keep_lease(self) -> None:
         held = False
@@ -136,10 +136,10 @@ class Keeper:
     def _work(self, informer: Informer) -> None:
         look_at = 0.0
         while not self._stop.is_set():
-            told = informer.next(self._intervals.tick)
+            got = informer.next(self._intervals.tick)
             self._beat = time.monotonic()
-            if told:
-                event = told[1]
+            if got:
+                event = got[1]
                 if isinstance(event, WatchError):
                     warning("the API server does not answer", error=event.error.message)
                     continue
@@ -153,7 +153,7 @@ class Keeper:
                 look_at = time.monotonic() + self._intervals.look
 
     def round(self) -> None:
-        """One round of upkeep, if we may; what fails is told, and tried again in the next one."""
+        """One round, if we may; what fails is told, and tried again in the next one."""
         self._forget()
         if not self.lease.held:
             return
@@ -276,7 +276,7 @@ class Keeper:
         self.finish_jobs += 1
         info("started a finish Job", task=name, uid=uid, number=decision.number)
 
-    def _template_image(self) -> str:
+    def _template_image(self) -> str | None:
         template = self._kube.get(workflows(self._namespace, TEMPLATE_PREWARM, "workflowtemplates"))
         return finish_job.finish_image(template.get("spec"))
 

@@ -34,10 +34,10 @@ def label_nodes(kube: Kube, namespace: str, stop: threading.Event) -> None:
     with Informer(kube) as informer:
         informer.add(sources)
         while not stop.is_set():
-            if not informer.mirrors["sets"].synced:
-                told = informer.next(_TICK_SECONDS)
-                if told is not None:
-                    _told_of_trouble(*told)
+            if not informer.stores["sets"].synced:
+                got = informer.next(_TICK_SECONDS)
+                if got is not None:
+                    _told_of_trouble(*got)
                 continue
             found = _sets(informer)
             for name, problem in found.problems.items():
@@ -47,8 +47,8 @@ def label_nodes(kube: Kube, namespace: str, stop: threading.Event) -> None:
 
 
 def _sets(informer: Informer) -> ImageSets:
-    """The sets as the mirror has them; none where there is no ConfigMap."""
-    (found, *_) = [*informer.mirrors["sets"].objects.values(), {}]
+    """The sets as the store has them; none where there is no ConfigMap."""
+    (found, *_) = [*informer.stores["sets"].objects.values(), {}]
     return read_sets(found.get("data") or {})
 
 
@@ -65,9 +65,9 @@ def _follow_nodes(kube: Kube, settings: Informer, sets: ImageSets, stop: threadi
     with Informer(kube) as informer:
         informer.add({"nodes": nodes})
         while not stop.is_set():
-            told = informer.next(_TICK_SECONDS)
-            if told is not None and not _told_of_trouble(*told):
-                for node in _nodes(told[1]):
+            got = informer.next(_TICK_SECONDS)
+            if got is not None and not _told_of_trouble(*got):
+                for node in _nodes(got[1]):
                     _label(kube, node, sets)
             changed = settings.next(0)
             if changed is not None and not _told_of_trouble(*changed) and _sets(settings) != sets:

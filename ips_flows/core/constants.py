@@ -15,11 +15,11 @@ UNTRACKED: tuple[dict[str, str]] = ({},)
 LABEL_TASK = PREFIX + "task"  # "true" on every Workflow that is a task
 LABEL_VERDICT = PREFIX + "verdict"  # the final status, for selectors
 ANNOTATION_REQUEST_HASH = PREFIX + "request-hash"
-ANNOTATION_PLAN = PREFIX + "plan"  # report.PlanSummary as JSON, written by filter
+ANNOTATION_PLAN = PREFIX + "plan"  # records.PlanSummary as JSON, written by filter
 ANNOTATION_ERROR = PREFIX + "error"  # why no plan could be made, written by filter
 ANNOTATION_VERDICT = (
     PREFIX + "verdict"
-)  # report.Verdict as JSON, written by finish, or by a filter with nothing to do
+)  # records.Verdict as JSON, written by finish, or by a filter with nothing to do
 ANNOTATION_CLEANED = PREFIX + "cleaned"  # when nothing was left of the task's Jobs and plans
 ANNOTATION_NOTICE = PREFIX + "notice"  # notice.Notice as JSON: what became of the webhook, written by finish
 ANNOTATION_WEBHOOK = PREFIX + "webhook"  # notice.Webhook as JSON, for whoever sees no more than the metadata
@@ -47,7 +47,7 @@ LABEL_GROUP = PREFIX + "group"  # 0, 1, …
 LABEL_ATTEMPT = PREFIX + "attempt"  # 0, 1, …
 ANNOTATION_EPOCH = PREFIX + "epoch"  # on Jobs and pods: the driver that may ungate
 ANNOTATION_HOLDER = PREFIX + "holder"  # on Jobs: pod name of the driver that works it
-ANNOTATION_PROGRESS = PREFIX + "progress"  # on Jobs: report.GroupProgress as JSON
+ANNOTATION_PROGRESS = PREFIX + "progress"  # on Jobs: records.GroupProgress as JSON
 ANNOTATION_ENDED = PREFIX + "ended"  # on pods: what was seen before the driver ended it, as JSON
 SCHEDULING_GATE = PREFIX + "window"
 

@@ -267,7 +267,7 @@ class Kube:
         content_type: str = "application/json",
     ) -> Json:
         response = self._send(method, path, query, body=body, accept=accept, content_type=content_type)
-        data = _read(response, f"{method} {path}")
+        data = _read_body(response, f"{method} {path}")
         parsed: Json = json.loads(data) if data else {}
         return parsed
 
@@ -301,7 +301,7 @@ class Kube:
             raise _unreachable(self.host, error) from error
         if 200 <= response.status <= 299:
             return response
-        text = _read(response, f"{method} {path}")
+        text = _read_body(response, f"{method} {path}")
         try:
             status: Json = json.loads(text)
         except ValueError:
@@ -314,7 +314,7 @@ class Kube:
 _MANAGED: dict[str, str | int | None] = {"fieldManager": FIELD_MANAGER}
 
 
-def _read(response: Any, what: str) -> bytes:
+def _read_body(response: Any, what: str) -> bytes:
     from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
     try:

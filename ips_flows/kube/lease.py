@@ -28,15 +28,15 @@ def lease_path(namespace: str, name: str = NAME) -> str:
     return f"{root}/{name}" if name else root
 
 
-def holder_of(lease: Json) -> str:
-    """Who holds a Lease by its own word; '' when it was given back."""
-    return str((lease.get("spec") or {}).get("holderIdentity") or "")
+def holder_of(lease: Json) -> str | None:
+    """The holder that a Lease names; None when it was given back."""
+    return (lease.get("spec") or {}).get("holderIdentity") or None
 
 
 def seconds_since_renewal(lease: Json, now: datetime) -> float | None:
     """For how many seconds the holder of a Lease has not renewed it, by its clock and ours; None without a holder."""
     renewed = str((lease.get("spec") or {}).get("renewTime") or "")
-    if not holder_of(lease) or not renewed:
+    if holder_of(lease) is None or not renewed:
         return None
     return (now - clock.parse(renewed)).total_seconds()
 
@@ -71,7 +71,7 @@ class Lease:
         self._namespace = namespace
         self._monotonic = monotonic
         self._until = 0.0
-        self._seen: tuple[str, str] = ("", "")  # the resourceVersion and the holder last read
+        self._seen: tuple[str, str | None] = ("", None)  # the resourceVersion and the holder last read
         self._seen_at = 0.0
         self._lock = threading.Lock()
 
@@ -122,7 +122,7 @@ class Lease:
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
         lasts = float((found.get("spec") or {}).get("leaseDurationSeconds") or self.seconds)
-        if holder not in ("", self.identity) and now - self._seen_at <= lasts:
+        if holder not in (None, self.identity) and now - self._seen_at <= lasts:
             return False
         self._write(found, holder=self.identity)
         return True

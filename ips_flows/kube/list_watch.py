@@ -1,7 +1,7 @@
 """Collections that are followed for as long as anyone wants: list, then watch, again and again.
 
-Each generator does one job: `changes` never ends and mends a broken watch; `merge` runs several of them
-side by side and hands over what comes first.
+`reflect` never ends and mends a broken watch; an `Informer` runs several of them side by side and hands over what
+comes first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ListWatch:
     labels: str = ""
     fields: str = ""
     metadata_only: bool = False
-    keep_gone: bool = False  # a mirror of it remembers objects after they were deleted
+    keep_gone: bool = False  # its store remembers objects after they were deleted
     relist_seconds: float | None = None  # list it again that often, whatever the watch says
     page: int = 500
     # What is kept and handed on of each object; None leaves it out.
@@ -81,27 +81,27 @@ def reflect(
     pauses; after `patience` seconds without an answer its error is raised, any other error at once, unless the
     source is endless.
     """
-    course = _Course()
+    progress = _Progress()
     pause, silent_since = FIRST_PAUSE, 0.0
     while not stop.is_set():
-        course.heard = False
+        progress.heard = False
         try:
-            for event in _round(kube, source, course):
+            for event in _round(kube, source, progress):
                 silent_since = 0.0
                 yield event
                 if stop.is_set():
                     return
             silent_since = 0.0
         except GoneError:
-            course.version = ""
+            progress.version = ""
         except ApiError as error:
             silent_since = silent_since or time.monotonic()
             if not _is_bearable(source, error, time.monotonic() - silent_since, patience):
                 raise
-            course.troubled = True
+            progress.troubled = True
             pause = max(pause, error.retry_after)
             yield WatchError(error)
-        if course.heard:
+        if progress.heard:
             pause = FIRST_PAUSE
         else:  # a server that ends every watch at once is not to be flooded
             stop.wait(pause)
@@ -109,7 +109,7 @@ def reflect(
 
 
 @dataclass(slots=True)
-class _Course:
+class _Progress:
     """How far a collection has been followed."""
 
     version: str = ""
@@ -118,23 +118,23 @@ class _Course:
     heard: bool = False  # whether the latest watch had something to say
 
 
-def _round(kube: Kube, source: ListWatch, course: _Course) -> Iterator[Event]:
+def _round(kube: Kube, source: ListWatch, progress: _Progress) -> Iterator[Event]:
     """One list, where that is due, and one watch."""
-    if not course.version or time.monotonic() >= course.relist_at:
-        course.version, items = _list(kube, source)
-        course.relist_at = time.monotonic() + (source.relist_seconds or math.inf)
+    if not progress.version or time.monotonic() >= progress.relist_at:
+        progress.version, items = _list(kube, source)
+        progress.relist_at = time.monotonic() + (source.relist_seconds or math.inf)
         yield Replaced(items)
     began = time.monotonic()
-    longest = PROBE_SECONDS if course.troubled else WATCH_SECONDS
-    for event in _watched(kube, source, course.version, min(longest, max(1.0, course.relist_at - began))):
-        if course.troubled:
-            course.troubled = False
+    longest = PROBE_SECONDS if progress.troubled else WATCH_SECONDS
+    for event in _watched(kube, source, progress.version, min(longest, max(1.0, progress.relist_at - began))):
+        if progress.troubled:
+            progress.troubled = False
             yield Synced()
         if event is None:
-            course.heard = course.heard or time.monotonic() - began > 1
+            progress.heard = progress.heard or time.monotonic() - began > 1
             return
-        course.heard = True
-        course.version = event["object"]["metadata"]["resourceVersion"]
+        progress.heard = True
+        progress.version = event["object"]["metadata"]["resourceVersion"]
         if event["type"] != "BOOKMARK":
             for item in _extracted(source, [event["object"]]):
                 yield Updated(item, gone=event["type"] == "DELETED")
@@ -192,7 +192,7 @@ class Informer:
         self._kube = kube
         self._stop = threading.Event()
         self._queue: queue.SimpleQueue[tuple[str, Event | Exception]] = queue.SimpleQueue()
-        self.mirrors: dict[str, Store] = {}
+        self.stores: dict[str, Store] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -204,11 +204,11 @@ class Informer:
         """Follow more collections, each under a name."""
         for name, source in sources.items():
             if source.stored:
-                self.mirrors[name] = Store(keep_gone=source.keep_gone)
+                self.stores[name] = Store(keep_gone=source.keep_gone)
             threading.Thread(target=self._run, args=(name, source), name=f"watch-{name}", daemon=True).start()
 
     def next(self, seconds: float | None = None) -> tuple[str, Event] | None:
-        """The next event and its collection's name, its mirror up to date; None after so many seconds.
+        """The next event and its collection's name, its store up to date; None after so many seconds.
 
         An error of any collection is raised here.
         """
@@ -218,8 +218,8 @@ class Informer:
             return None
         if isinstance(event, Exception):
             raise event
-        if name in self.mirrors:
-            self.mirrors[name].apply(event)
+        if name in self.stores:
+            self.stores[name].apply(event)
         return name, event
 
     def _run(self, name: str, source: ListWatch) -> None:

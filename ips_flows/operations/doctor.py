@@ -25,12 +25,12 @@ from ips_flows.core.notice.targets import parse_networks
 from ips_flows.core.plan.eligibility import lacks_image_volumes
 from ips_flows.core.plan.node import read_node
 from ips_flows.core.pods.pull_job import keeps_image_volume, probe_job
-from ips_flows.core.task.queue import task_limit
 from ips_flows.core.version import __version__
 from ips_flows.kube.client import Kube, core, jobs, workflows
 from ips_flows.kube.lease import SILENT_SECONDS, holder_of, lease_path, seconds_since_renewal
 from ips_flows.operations.install.install import knows_policies
 from ips_flows.operations.install.manifests import PRIORITY, SERVER, SERVER_NAME, load_manifests, object_path
+from ips_flows.operations.settings import read_settings
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -194,21 +194,21 @@ def _template(kube: Kube, namespace: str) -> Finding:
 def _settings(kube: Kube, namespace: str) -> Finding:
     hint = f"ips-flow install -n {namespace} --max-concurrent-tasks 3 --worker-image IMAGE"
     try:
-        data = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+        settings = read_settings(kube, namespace)
     except NotFoundError:
         return Finding("fail", "settings", f"ConfigMap {CONFIG_MAP} is missing", hint)
-    limit = task_limit(data)
+    limit = settings.task_limit
     if limit is None:
-        got = f"is {data[LIMIT_KEY]!r}" if LIMIT_KEY in data else "is missing"
+        got = settings.task_limit_found
         return Finding("fail", "settings", f"{LIMIT_KEY} of {CONFIG_MAP} {got}, not a number from 1", hint)
-    if not data.get("worker-image"):
+    if settings.worker_image is None:
         return Finding("fail", "settings", f"worker-image of {CONFIG_MAP} is missing", hint)
-    unknown = parse_networks(str(data.get(NETWORKS_KEY) or ""))[1]
+    unknown = parse_networks(settings.webhook_networks)[1]
     if unknown:
         message = f"{NETWORKS_KEY} of {CONFIG_MAP}: {unknown[0]!r} is no network, so it allows nothing"
         hint = f"kubectl -n {namespace} edit configmap {CONFIG_MAP}: networks such as 10.0.0.0/8, with commas between"
         return Finding("warn", "settings", message, hint)
-    return Finding("ok", "settings", f"{limit} tasks at once, worker image {data['worker-image']}")
+    return Finding("ok", "settings", f"{limit} tasks at once, worker image {settings.worker_image}")
 
 
 def _priority_policy(kube: Kube, namespace: str) -> Finding:

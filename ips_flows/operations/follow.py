@@ -39,13 +39,15 @@ def follow(
     API server that can't be reached for a while.
     """
     first = tasks.workflow(kube, namespace, name)
-    with Informer(kube) as merge:
-        merge.add(_sources(namespace, name, first["metadata"]["uid"]))
+    with Informer(kube) as informer:
+        informer.add(_sources(namespace, name, first["metadata"]["uid"]))
         last: Task | None = None
         last_word_by = 0.0
         calm = True
         while True:
-            got = merge.next(_shorter(tick, last_word_by - time.monotonic() if last_word_by else None))
+            got = informer.next(
+                _shorter_wait(tick, last_word_by - time.monotonic() if last_word_by else None)
+            )
             if got is not None and isinstance(got[1], WatchError):
                 if calm:
                     narrate(f"{got[1].error.message}; trying again")
@@ -57,10 +59,10 @@ def follow(
                 yield None
                 continue
             calm = True
-            seen = _seen(merge, namespace, name, first["metadata"]["uid"])
+            seen = _task_in_stores(informer, namespace, name, first["metadata"]["uid"])
             if seen is None:
                 continue
-            patience = _patience(seen, grace)
+            patience = _grace_left(seen, grace)
             if patience and not overdue:
                 last_word_by = last_word_by or time.monotonic() + patience
                 continue
@@ -85,29 +87,29 @@ def _sources(namespace: str, name: str, uid: str) -> dict[str, ListWatch]:
     }
 
 
-def _seen(merge: Informer, namespace: str, name: str, uid: str) -> Task | None:
-    """The task as the mirrors have it; None while they are not filled."""
-    mirrors = merge.mirrors
-    if not all(mirror.synced for mirror in mirrors.values()):
+def _task_in_stores(informer: Informer, namespace: str, name: str, uid: str) -> Task | None:
+    """The task as the stores have it; None while they are not filled."""
+    stores = informer.stores
+    if not all(store.synced for store in stores.values()):
         return None
-    current = mirrors["workflow"].objects.get(f"{namespace}/{name}")
+    current = stores["workflow"].objects.get(f"{namespace}/{name}")
     if current is None or current["metadata"]["uid"] != uid:
         raise tasks.not_found(namespace, name)
     position = None
     if task.status_of(current) == "pending":
-        if "queue" not in mirrors:  # only who waits looks at the others
-            merge.add({"queue": ListWatch(workflows(namespace), labels=_QUEUE)})
+        if "queue" not in stores:  # only who waits looks at the others
+            informer.add({"queue": ListWatch(workflows(namespace), labels=_QUEUE)})
             return None
-        others = [one for one in mirrors["queue"].objects.values() if one["metadata"]["name"] != name]
+        others = [one for one in stores["queue"].objects.values() if one["metadata"]["name"] != name]
         position = queue.queue_positions([current, *others]).get((namespace, name))
-    return task.read_task(current, jobs=list(mirrors["jobs"].objects.values()), queue_position=position)
+    return task.read_task(current, jobs=list(stores["jobs"].objects.values()), queue_position=position)
 
 
-def _shorter(one: float | None, other: float | None) -> float | None:
+def _shorter_wait(one: float | None, other: float | None) -> float | None:
     return min((seconds for seconds in (one, other) if seconds is not None), default=None)
 
 
-def _patience(seen: Task, grace: float) -> float:
+def _grace_left(seen: Task, grace: float) -> float:
     """How long an ended task may still have something to say.
 
     The verdict, unless it was stopped in the way that runs no exit handler; then the Jobs' last progress, which
@@ -117,8 +119,8 @@ def _patience(seen: Task, grace: float) -> float:
         return 0.0
     if seen.verdict is None:
         return 0.0 if seen.shutdown == TERMINATE else grace
-    told = seen.progress.warm + sum(wave.done for wave in seen.waves)
-    return 0.0 if not seen.waves or told == seen.progress.completed else PROGRESS_GRACE
+    counted = seen.progress.warm + sum(wave.done for wave in seen.waves)
+    return 0.0 if not seen.waves or counted == seen.progress.completed else PROGRESS_GRACE
 
 
 def wait_for_end(
@@ -142,8 +144,8 @@ def watch_tasks(
 ) -> Generator[list[Task], None, None]:
     """The tasks of a namespace (of all, when it is empty), newest first; then, for ever, those that changed."""
     selector = f"{tasks.IS_TASK},{labels}" if labels else tasks.IS_TASK
-    with Informer(kube) as merge, tasks.argo_errors(namespace):
-        merge.add(
+    with Informer(kube) as informer, tasks.argo_errors(namespace):
+        informer.add(
             {
                 "workflows": ListWatch(workflows(namespace), labels=selector),
                 "jobs": ListWatch(jobs(namespace), labels=tasks.OUR_JOBS, metadata_only=True),
@@ -151,16 +153,16 @@ def watch_tasks(
         )
         known: dict[str, Task] = {}
         while True:
-            got = merge.next()
+            got = informer.next()
             if got is not None and isinstance(got[1], WatchError):
                 narrate(f"{got[1].error.message}; trying again")
                 continue
-            if not all(mirror.synced for mirror in merge.mirrors.values()):
+            if not all(store.synced for store in informer.stores.values()):
                 continue
             seen = tasks.sort_tasks(
-                merge.mirrors["workflows"].objects.values(),
+                informer.stores["workflows"].objects.values(),
                 (),
-                tasks.by_workflow(merge.mirrors["jobs"].objects.values()),
+                tasks.by_workflow(informer.stores["jobs"].objects.values()),
             )
             changed = [one for one in seen if known.get(one.uid) != one]
             if changed:

@@ -29,8 +29,8 @@ class LogLine:
 
 def stored_lines(kube: Kube, namespace: str, name: str) -> Iterator[LogLine]:
     """What the step pods that still exist wrote, in the order in which they were made."""
-    pods = kube.list(core(namespace, "pods"), labels=_of(name))
-    for pod in sorted(pods, key=_age):
+    pods = kube.list(core(namespace, "pods"), labels=_task_selector(name))
+    for pod in sorted(pods, key=_creation_order):
         if _has_started(pod):
             yield from _lines(kube, pod, follow=False)
 
@@ -41,35 +41,41 @@ def follow_lines(kube: Kube, namespace: str, name: str, narrate: Callable[[str],
     Steps run one after another, so they are read one after another.
     """
     read: set[str] = set()
-    with Informer(kube) as merge:
-        merge.add(
+    with Informer(kube) as informer:
+        informer.add(
             {
-                "pods": ListWatch(core(namespace, "pods"), labels=_of(name)),
+                "pods": ListWatch(core(namespace, "pods"), labels=_task_selector(name)),
                 "workflow": ListWatch(workflows(namespace), fields=f"metadata.name={name}"),
             }
         )
-        pods, mine = merge.mirrors["pods"], merge.mirrors["workflow"]
+        pods, mine = informer.stores["pods"], informer.stores["workflow"]
         while True:
-            got = merge.next()
+            got = informer.next()
             if got is not None and isinstance(got[1], WatchError):
                 narrate(f"{got[1].error.message}; trying again")
             if not (pods.synced and mine.synced):
                 continue
             ended = all(workflow_status.is_finished(one) for one in mine.objects.values())
             # The last pod's own news may come after those of the Workflow.
-            there = kube.list(core(namespace, "pods"), labels=_of(name)) if ended else pods.objects.values()
-            for pod in sorted(there, key=_age):
+            there = (
+                kube.list(core(namespace, "pods"), labels=_task_selector(name))
+                if ended
+                else pods.objects.values()
+            )
+            for pod in sorted(there, key=_creation_order):
                 uid = pod["metadata"]["uid"]
                 if uid not in read and _has_started(pod):
                     read.add(uid)
-                    yield from _resumed(kube, pod, narrate)
+                    yield from _lines_to_end(kube, pod, narrate)
             if ended:
                 return
 
 
 def has_step_pods(kube: Kube, namespace: str, name: str) -> bool:
     """Whether any step pod of a task still exists."""
-    return any(True for _ in kube.list(core(namespace, "pods"), labels=_of(name), metadata_only=True))
+    return any(
+        True for _ in kube.list(core(namespace, "pods"), labels=_task_selector(name), metadata_only=True)
+    )
 
 
 def step_of(pod: Json) -> str:
@@ -77,11 +83,11 @@ def step_of(pod: Json) -> str:
     return str(pod["metadata"]["labels"].get(LABEL_STEP) or pod["metadata"]["name"])
 
 
-def _of(name: str) -> str:
+def _task_selector(name: str) -> str:
     return f"{LABEL_OF_WORKFLOW}={name}"
 
 
-def _age(pod: Json) -> tuple[str, str]:
+def _creation_order(pod: Json) -> tuple[str, str]:
     return pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"]
 
 
@@ -93,7 +99,7 @@ def _has_started(pod: Json) -> bool:
     )
 
 
-def _resumed(kube: Kube, pod: Json, narrate: Callable[[str], None]) -> Iterator[LogLine]:
+def _lines_to_end(kube: Kube, pod: Json, narrate: Callable[[str], None]) -> Iterator[LogLine]:
     """The lines of a pod to its end; a stream that breaks is opened again once, after what was read."""
     count = 0
     try:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 
-from ips_flows.core.constants import ANNOTATION_COLUMNS, CONFIG_MAP
+from ips_flows.core.constants import ANNOTATION_COLUMNS
 from ips_flows.core.errors import NotFoundError, TaskEndedError, TaskStartedError
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task import queue
 from ips_flows.core.task.task import Task
-from ips_flows.kube.client import Kube, core, workflows
+from ips_flows.kube.client import Kube, workflows
 from ips_flows.operations import tasks
+from ips_flows.operations.settings import read_settings
 
 _NOT_OVER = "workflows.argoproj.io/completed!=true"
 
@@ -23,10 +24,10 @@ def get_queue(kube: Kube, namespace: str) -> queue.Queue:
     if not known:
         tasks.check_namespace(kube, namespace)
     try:
-        settings = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+        limit = read_settings(kube, namespace).task_limit
     except NotFoundError:
-        settings = {}
-    return queue.read_queue(known, settings)
+        limit = None
+    return queue.read_queue(known, limit)
 
 
 def reprioritize(kube: Kube, namespace: str, name: str, priority: int) -> Task:

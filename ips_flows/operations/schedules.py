@@ -24,7 +24,7 @@ _KIND = "cronworkflows"
 _IS_SCHEDULE = f"{LABEL_SCHEDULE}=true"
 
 
-def create(
+def create_schedule(
     kube: Kube, namespace: str, name: str, request: PrewarmRequest, timing: Timing, *, replace: bool = False
 ) -> tuple[Schedule, str]:
     """Make a schedule; also what became of it: created, unchanged or replaced.
@@ -41,15 +41,15 @@ def create(
         )
     check_installed(kube, namespace)
     manifest = cron_workflow(request, timing, name=name, namespace=namespace)
-    manifest["metadata"]["annotations"][ANNOTATION_LATELY] = _begins(timing).to_json()
+    manifest["metadata"]["annotations"][ANNOTATION_LATELY] = _first_history(timing).to_json()
     try:
-        return _read(kube, kube.create(workflows(namespace, kind=_KIND), manifest)), "created"
+        return _schedule_with_runs(kube, kube.create(workflows(namespace, kind=_KIND), manifest)), "created"
     except ConflictError as error:
         if error.reason != "AlreadyExists":
             raise
-    found = _find(kube, namespace, name)
+    found = _get_cron_workflow(kube, namespace, name)
     if {**found["spec"], "suspend": None} == {**manifest["spec"], "suspend": None}:
-        return _read(kube, found), "unchanged"
+        return _schedule_with_runs(kube, found), "unchanged"
     if not replace:
         raise NameTakenError(
             f"schedule {name} in namespace {namespace} exists, with another request or another time",
@@ -64,12 +64,12 @@ def create(
             "spec": {**gone, **manifest["spec"]},
         }
 
-    return _read(kube, _amend(kube, namespace, name, renew)), "replaced"
+    return _schedule_with_runs(kube, _amend_schedule(kube, namespace, name, renew)), "replaced"
 
 
-def get(kube: Kube, namespace: str, name: str) -> Schedule:
+def get_schedule(kube: Kube, namespace: str, name: str) -> Schedule:
     """One schedule with its runs."""
-    return _read(kube, _find(kube, namespace, name))
+    return _schedule_with_runs(kube, _get_cron_workflow(kube, namespace, name))
 
 
 def list_schedules(kube: Kube, namespace: str) -> list[Schedule]:
@@ -78,7 +78,7 @@ def list_schedules(kube: Kube, namespace: str) -> list[Schedule]:
         found = tasks.list_all(kube, workflows(namespace, kind=_KIND), _IS_SCHEDULE)
     if not found and namespace:
         tasks.check_namespace(kube, namespace)
-    made = _made(kube, namespace) if found else []
+    made = _list_runs(kube, namespace) if found else []
     now = clock.now()
     return sorted(
         (schedule.read_schedule(one, made, now) for one in found),
@@ -86,20 +86,20 @@ def list_schedules(kube: Kube, namespace: str) -> list[Schedule]:
     )
 
 
-def suspend(kube: Kube, namespace: str, name: str) -> Schedule:
+def suspend_schedule(kube: Kube, namespace: str, name: str) -> Schedule:
     """Make no task any more until it is resumed; one that is under way goes on."""
     return _set_suspended(kube, namespace, name, suspended=True)
 
 
-def resume(kube: Kube, namespace: str, name: str) -> Schedule:
+def resume_schedule(kube: Kube, namespace: str, name: str) -> Schedule:
     """Make tasks again."""
     return _set_suspended(kube, namespace, name, suspended=False)
 
 
-def run(kube: Kube, namespace: str, name: str) -> Submission:
+def run_schedule(kube: Kube, namespace: str, name: str) -> Submission:
     """Make a task of a schedule now, suspended or not, whatever its overlap."""
     check_installed(kube, namespace)
-    found = _find(kube, namespace, name)
+    found = _get_cron_workflow(kube, namespace, name)
     meta = found["spec"].get("workflowMetadata") or {}
     owner = {
         "apiVersion": found["apiVersion"],
@@ -123,9 +123,9 @@ def run(kube: Kube, namespace: str, name: str) -> Submission:
     return Submission(task.read_task(kube.create(workflows(namespace), manifest)), created=True)
 
 
-def delete(kube: Kube, namespace: str, name: str) -> None:
+def delete_schedule(kube: Kube, namespace: str, name: str) -> None:
     """Delete a schedule. Its tasks stay, one that is under way goes on."""
-    found = _find(kube, namespace, name)
+    found = _get_cron_workflow(kube, namespace, name)
     path = workflows(namespace, name, _KIND)
     if not kube.delete(path, propagation="Orphan", uid=found["metadata"]["uid"]):
         raise _not_found(namespace, name)
@@ -142,29 +142,29 @@ def _set_suspended(kube: Kube, namespace: str, name: str, *, suspended: bool) ->
             "spec": {"suspend": suspended},
         }
 
-    return _read(kube, _amend(kube, namespace, name, change))
+    return _schedule_with_runs(kube, _amend_schedule(kube, namespace, name, change))
 
 
-def _amend(kube: Kube, namespace: str, name: str, change: Callable[[Json], Json | None]) -> Json:
+def _amend_schedule(kube: Kube, namespace: str, name: str, change: Callable[[Json], Json | None]) -> Json:
     """Change a CronWorkflow as it was read, again where someone else was faster; None leaves it as it is."""
     return retry_on_conflict(
         kube,
         workflows(namespace, name, _KIND),
-        lambda: _find(kube, namespace, name),
+        lambda: _get_cron_workflow(kube, namespace, name),
         change,
         missing=_not_found(namespace, name),
         conflict=f"schedule {name} changed {MAX_TRIES} times meanwhile",
     )
 
 
-def _find(kube: Kube, namespace: str, name: str) -> Json:
+def _get_cron_workflow(kube: Kube, namespace: str, name: str) -> Json:
     foreign = NotFoundError(
         f"CronWorkflow {name} in namespace {namespace} is no schedule of IPS Flow",
         hint=f"`ips-flow schedule list -n {namespace}` shows the schedules.",
         status=404,
     )
     path, missing = workflows(namespace, name, _KIND), _not_found(namespace, name)
-    return tasks.find(kube, namespace, path, label=LABEL_SCHEDULE, missing=missing, foreign=foreign)
+    return tasks.get_labelled(kube, namespace, path, label=LABEL_SCHEDULE, missing=missing, foreign=foreign)
 
 
 def _not_found(namespace: str, name: str) -> NotFoundError:
@@ -176,17 +176,17 @@ def _not_found(namespace: str, name: str) -> NotFoundError:
     )
 
 
-def _read(kube: Kube, found: Json) -> Schedule:
+def _schedule_with_runs(kube: Kube, found: Json) -> Schedule:
     namespace = found["metadata"]["namespace"]
-    return schedule.read_schedule(found, _made(kube, namespace, found["metadata"]["name"]), clock.now())
+    return schedule.read_schedule(found, _list_runs(kube, namespace, found["metadata"]["name"]), clock.now())
 
 
-def _made(kube: Kube, namespace: str, name: str = "") -> list[Json]:
+def _list_runs(kube: Kube, namespace: str, name: str = "") -> list[Json]:
     """The metadata of the tasks that schedules made."""
     label = f"{LABEL_CRON_WORKFLOW}={name}" if name else LABEL_CRON_WORKFLOW
     return tasks.list_all(kube, workflows(namespace), f"{tasks.IS_TASK},{label}", metadata_only=True)
 
 
-def _begins(timing: Timing) -> ScheduleHistory:
+def _first_history(timing: Timing) -> ScheduleHistory:
     begun = ScheduleHistory(since=clock.stamp(clock.now()))
     return begun.suspended(clock.now()) if timing.suspended else begun

@@ -23,10 +23,10 @@ from ips_flows.core.errors import (
 )
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
-from ips_flows.core.task import queue as turns
 from ips_flows.core.task import task
 from ips_flows.core.task.task import Task
-from ips_flows.kube.client import Kube, core, workflows
+from ips_flows.kube.client import Kube, workflows
+from ips_flows.operations.settings import read_settings
 from ips_flows.operations.tasks import argo_errors, check_namespace
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def check_installed(kube: Kube, namespace: str) -> None:
     except ForbiddenError:
         return
     try:
-        settings = kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+        settings = read_settings(kube, namespace)
     except NotFoundError as error:
         raise NotInstalledError(
             f"ConfigMap {CONFIG_MAP} is missing in namespace {namespace}, so no task can start",
@@ -95,10 +95,10 @@ def check_installed(kube: Kube, namespace: str) -> None:
         ) from error
     except ForbiddenError:
         return
-    if turns.task_limit(settings) is None:
-        got = f"is {settings[LIMIT_KEY]!r}" if LIMIT_KEY in settings else "is missing"
+    if settings.task_limit is None:
         raise NotInstalledError(
-            f"{LIMIT_KEY} in ConfigMap {CONFIG_MAP} of namespace {namespace} {got}, expected a number from 1",
+            f"{LIMIT_KEY} in ConfigMap {CONFIG_MAP} of namespace {namespace} {settings.task_limit_found}, "
+            "expected a number from 1",
             hint=f"kubectl -n {namespace} patch configmap {CONFIG_MAP} --type merge "
             f"""-p '{{"data":{{"{LIMIT_KEY}":"3"}}}}'""",
         )

@@ -1,4 +1,4 @@
-"""What can be done with tasks: submit, read, list, cancel, delete."""
+"""Reads, lists and changes tasks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.results import attempts, results
 from ips_flows.core.results.stored_results import NOT_OURS
-from ips_flows.core.task import queue as turns
 from ips_flows.core.task import task, workflow_status
+from ips_flows.core.task.queue import queue_positions
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube, core, jobs, workflows
 from ips_flows.kube.patch import MAX_TRIES, retry_on_conflict
@@ -60,10 +60,10 @@ def workflow(kube: Kube, namespace: str, name: str) -> Json:
         status=404,
     )
     path, missing = workflows(namespace, name), not_found(namespace, name)
-    return find(kube, namespace, path, label=LABEL_TASK, missing=missing, foreign=foreign)
+    return get_labelled(kube, namespace, path, label=LABEL_TASK, missing=missing, foreign=foreign)
 
 
-def find(
+def get_labelled(
     kube: Kube, namespace: str, path: str, *, label: str, missing: NotFoundError, foreign: NotFoundError
 ) -> Json:
     """An object of Argo's that carries our label; `missing` is raised if there is none, `foreign` if it is no such."""
@@ -88,15 +88,15 @@ def not_found(namespace: str, name: str) -> NotFoundError:
     )
 
 
-def get(kube: Kube, namespace: str, name: str) -> Task:
-    """One task with its progress, its results and, while it waits, its place in the queue."""
+def get_task(kube: Kube, namespace: str, name: str) -> Task:
+    """One task with its progress, its results and, while it waits, its position in the queue."""
     found = workflow(kube, namespace, name)
     uid = f"{LABEL_WORKFLOW_UID}={found['metadata']['uid']}"
     position = None
     if task.status_of(found) == "pending":
         # Whole, since metadata does not tell the priority in force.
         queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}")
-        position = turns.queue_positions([found, *_others(queue, name)]).get((namespace, name))
+        position = queue_positions([found, *_without(queue, name)]).get((namespace, name))
     chunks = chunks_to_show(kube, namespace, found["metadata"]["uid"])
     return task.read_task(
         found,
@@ -158,12 +158,12 @@ def sort_tasks(
 ) -> list[Task]:
     """Tasks of Workflows without (`live`) and with a verdict, newest first, each once."""
     merged = {one["metadata"]["uid"]: one for one in [*live, *done]}
-    places = turns.queue_positions(merged.values())
+    positions = queue_positions(merged.values())
     tasks = [
         task.read_task(
             one,
             jobs=jobs_by_uid.get(uid, ()),
-            queue_position=places.get((one["metadata"].get("namespace", ""), one["metadata"]["name"])),
+            queue_position=positions.get((one["metadata"].get("namespace", ""), one["metadata"]["name"])),
         )
         for uid, one in merged.items()
     ]
@@ -227,5 +227,5 @@ def list_again_if_expired(read: Callable[[], Iterable[T]]) -> list[T]:
         return list(read())
 
 
-def _others(workflow_metadata: Iterable[Json], name: str) -> Iterator[Json]:
+def _without(workflow_metadata: Iterable[Json], name: str) -> Iterator[Json]:
     return (one for one in workflow_metadata if one["metadata"]["name"] != name)

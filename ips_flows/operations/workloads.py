@@ -58,7 +58,7 @@ _OF_CLUSTER = (_Kind(_ARGO, "clusterworkflowtemplates", "ClusterWorkflowTemplate
 def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequence[str] = ()) -> None:
     """Take in the workloads of a namespace (of all, when it is empty), with custom kinds that make pods.
 
-    `custom` names further kinds as `plural.group`. A kind that may not be listed becomes a remark.
+    `custom` names further kinds as `plural.group`. A kind that may not be listed becomes a note.
     """
     if namespace:
         check_namespace(kube, namespace)
@@ -73,9 +73,9 @@ def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequen
                 raise
             continue
         except ForbiddenError as error:
-            place = SourceLocation(namespace=namespace, kind=kind.name or kind.plural)
+            location = SourceLocation(namespace=namespace, kind=kind.name or kind.plural)
             text = f"not read, since {error.message}"
-            finder.add_note(Note(place, text, missing=True))
+            finder.add_note(Note(location, text, missing=True))
             continue
         for one in taken:
             finder.add(one)

@@ -29,12 +29,12 @@ class Health(Protocol):
         """Whether it goes on; if not, the process is to be started anew."""
         ...
 
-    def not_ready(self) -> str:
-        """Why it is not in step with the API server; '' when it is."""
+    def not_ready(self) -> str | None:
+        """Why it is not in step with the API server; None when it is."""
         ...
 
-    def degraded(self) -> str:
-        """What does not go as it should although it is in step; '' when all does."""
+    def degraded(self) -> str | None:
+        """What does not go as it should although it is in step; None when all does."""
         ...
 
 
@@ -46,11 +46,11 @@ class Router(Protocol):
         ...
 
 
-def create_app(condition: Health, *parts: Router, exposition: Exposition | None = None) -> FastAPI:
+def create_app(state: Health, *parts: Router, exposition: Exposition | None = None) -> FastAPI:
     """The application. `exposition` makes what /metrics answers."""
     app = FastAPI(title="IPS Flow", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.router.redirect_slashes = False
-    _add_health(app, condition)
+    _add_health(app, state)
     if exposition:
         _add_metrics(app, exposition)
     for part in parts:
@@ -61,18 +61,18 @@ def create_app(condition: Health, *parts: Router, exposition: Exposition | None 
     return app
 
 
-def _add_health(app: FastAPI, condition: Health) -> None:
+def _add_health(app: FastAPI, state: Health) -> None:
     @app.get("/health")
     @app.get("/healthz")
     async def health() -> JSONResponse:
         """200 while the work goes on, else 503."""
-        alive = condition.alive()
+        alive = state.alive()
         return JSONResponse({"status": "ok" if alive else "stuck"}, 200 if alive else 503)
 
     @app.get("/readyz")
     async def ready() -> JSONResponse:
         """200 while in step with the API server, else 503 and why."""
-        why, short = condition.not_ready(), condition.degraded()
+        why, short = state.not_ready(), state.degraded()
         if why:
             return JSONResponse({"status": "not ready", "reason": why}, 503)
         return JSONResponse({"status": "degraded", "reason": short} if short else {"status": "ok"})

@@ -32,7 +32,7 @@ _HOW = "Send a token of the cluster: `Authorization: Bearer $(kubectl create tok
 
 
 class Authorizer(Protocol):
-    """Decides on requests; raises RefusedError. `kind` is what `--auth` calls it."""
+    """Decides on requests; raises HttpError. `kind` is what `--auth` calls it."""
 
     kind: Literal["kubernetes", "none"]
 
@@ -55,7 +55,7 @@ class AccessDecision:
 
 
 class DecisionCache:
-    """Judgements for a short while, at most so many; the least used one goes first."""
+    """Decisions for a short while, at most so many; the least used one goes first."""
 
     def __init__(self, most: int = MOST_REMEMBERED, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -76,10 +76,10 @@ class DecisionCache:
         self._kept.move_to_end(key)
         return found[1]
 
-    def put(self, key: tuple[bytes, str], judgement: AccessDecision) -> None:
+    def put(self, key: tuple[bytes, str], decision: AccessDecision) -> None:
         """Remember a decision."""
-        seconds = REFUSED_SECONDS if judgement.status else GOOD_SECONDS
-        self._kept[key] = (self._clock() + seconds, judgement)
+        seconds = REFUSED_SECONDS if decision.status else GOOD_SECONDS
+        self._kept[key] = (self._clock() + seconds, decision)
         self._kept.move_to_end(key)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
@@ -93,7 +93,7 @@ class KubernetesAuthorizer:
     def __init__(self, kube: Kube, namespace: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
         self._namespace = namespace
-        self._remembered = DecisionCache(clock=clock)
+        self._decisions = DecisionCache(clock=clock)
         self._asking: dict[tuple[bytes, str], asyncio.Future[AccessDecision]] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="auth")
 
@@ -104,22 +104,22 @@ class KubernetesAuthorizer:
         """The user behind the token, if RBAC allows the verb."""
         token = _bearer(headers)
         key = (hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest(), verb)
-        judgement = self._remembered.get(key)
-        if judgement is None:
+        decision = self._decisions.get(key)
+        if decision is None:
             asking = self._asking.get(key)
             if asking is None:  # of those who ask at the same time one does
                 asking = asyncio.ensure_future(self._ask(token, key, verb))
                 self._asking[key] = asking
-            judgement = await asyncio.shield(asking)
-        if judgement.status:
-            headers_back = _CHALLENGE if judgement.status == 401 else {}
-            hint = _HOW if judgement.status == 401 else ""
-            raise HttpError(judgement.status, judgement.message, hint, headers=headers_back)
-        return judgement.user
+            decision = await asyncio.shield(asking)
+        if decision.status:
+            headers_back = _CHALLENGE if decision.status == 401 else {}
+            hint = _HOW if decision.status == 401 else ""
+            raise HttpError(decision.status, decision.message, hint, headers=headers_back)
+        return decision.user
 
     async def _ask(self, token: str, key: tuple[bytes, str], verb: Verb) -> AccessDecision:
         try:
-            judgement = await asyncio.get_running_loop().run_in_executor(self._pool, self._judge, token, verb)
+            decision = await asyncio.get_running_loop().run_in_executor(self._pool, self._review, token, verb)
         except ForbiddenError:  # that we may not ask is told as it is
             raise
         except ApiError as error:
@@ -128,10 +128,10 @@ class KubernetesAuthorizer:
             ) from error
         finally:
             del self._asking[key]
-        self._remembered.put(key, judgement)
-        return judgement
+        self._decisions.put(key, decision)
+        return decision
 
-    def _judge(self, token: str, verb: Verb) -> AccessDecision:
+    def _review(self, token: str, verb: Verb) -> AccessDecision:
         review = self._kube.create(
             _TOKEN_REVIEWS,
             {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}},

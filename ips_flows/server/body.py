@@ -15,7 +15,7 @@ _STILL_READ = (
 
 
 async def read_body(headers: Mapping[str, str], chunks: AsyncIterable[bytes]) -> bytes:
-    """The body, however it is sent. Raises RefusedError where it is too large."""
+    """The body, however it is sent. Raises HttpError where it is too large."""
     kind = headers.get("content-encoding", "identity")
     if kind != "identity":
         raise HttpError(415, f"content encoding {kind[:100]!r}; allowed: none")

@@ -1,4 +1,4 @@
-"""Runs keeper, mirror and HTTP server together until SIGTERM or SIGINT, then lets all end what they have begun."""
+"""Runs keeper, task cache and HTTP server together until SIGTERM or SIGINT, then lets all end what they have begun."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Worker(Protocol):
         """Whether it goes on."""
         ...
 
-    def not_ready(self) -> str:
-        """Why it is not in step with the API server; '' when it is."""
+    def not_ready(self) -> str | None:
+        """Why it is not in step with the API server; None when it is."""
         ...
 
 
@@ -64,7 +64,7 @@ class RequestCounter(Protocol):
 
 @dataclass(slots=True)
 class ServerHealth:
-    """What probes are told: of keeper, mirror, and of an end that was asked for."""
+    """What probes are told: of keeper, task cache, and of an end that was asked for."""
 
     keeper: Worker
     task_cache: TaskCache
@@ -74,13 +74,13 @@ class ServerHealth:
         """Whether all goes on."""
         return self.keeper.alive() and self.task_cache.alive()
 
-    def not_ready(self) -> str:
-        """Why no request should come here; '' when it should."""
+    def not_ready(self) -> str | None:
+        """Why no request should come here; None when it should."""
         if self.draining:
             return "the server ends"
         return self.keeper.not_ready() or self.task_cache.not_ready()
 
-    def degraded(self) -> str:
+    def degraded(self) -> str | None:
         """What does not go as it should."""
         return self.task_cache.degraded()
 
@@ -121,16 +121,16 @@ def serve(
     authorizer: Authorizer,
     argo_url: str = "",
     linger: float = 0.0,
-    pace: KeeperIntervals | None = None,
-    intervals: CacheIntervals | None = None,
+    keeper_intervals: KeeperIntervals | None = None,
+    cache_intervals: CacheIntervals | None = None,
 ) -> None:
     """Serve until asked to end. Raises IpsFlowError if the address can't be listened on; nothing runs then."""
     listener = _listen(host, port)
     jsonlog.start()
-    keeper = Keeper(kube, namespace, _identity(), intervals=pace)
+    keeper = Keeper(kube, namespace, _identity(), intervals=keeper_intervals)
     metrics = Metrics(kube, namespace, keeper)
-    mirror = TaskCache(kube, namespace, (metrics,), intervals=intervals)
-    state, streams = ServerHealth(keeper, mirror), TaskStreams(mirror)
+    task_cache = TaskCache(kube, namespace, (metrics,), intervals=cache_intervals)
+    state, streams = ServerHealth(keeper, task_cache), TaskStreams(task_cache)
     config = uvicorn.Config(
         application(
             kube,
@@ -156,13 +156,13 @@ def serve(
     try:
         keeper.start()
         metrics.start()
-        mirror.start()
+        task_cache.start()
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         address = listener.getsockname()
         jsonlog.info("listening", host=address[0], port=address[1], namespace=namespace)
         server.run(sockets=[listener])
     finally:
-        mirror.stop()
+        task_cache.stop()
         metrics.stop()
         keeper.stop()
         listener.close()

@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them: a registry of this server's own, fed by the mirror, the routes and the keeper."""
+"""The metrics as Prometheus reads them: a registry of this server's own, fed by the task cache, the routes and the keeper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from ips_flows.core.errors import ApiError, NewerFormatError, UnavailableError
-from ips_flows.core.metrics import families as figures
+from ips_flows.core.metrics import families
 from ips_flows.core.metrics.counter import EventCounter, Sample, UnreadResults
 from ips_flows.core.metrics.families import MetricFamily
 from ips_flows.core.rest.task_store import COLLECTIONS
@@ -56,7 +56,7 @@ class KeeperStatus(Protocol):
 
 
 class Metrics:
-    """The metrics of one server: `take` what the mirror hears, `request` what was answered, `exposition` for a scrape.
+    """The metrics of one server: `handle` what the task cache hears, `request` what was answered, `exposition` for a scrape.
 
     Between `start` and `stop` a thread reads each new ConfigMap of results once, for the durations of pulls and
     batches.
@@ -66,26 +66,26 @@ class Metrics:
         self,
         kube: Kube,
         namespace: str,
-        upkeep: KeeperStatus | None = None,
+        keeper: KeeperStatus | None = None,
         *,
         pauses: tuple[float, ...] = _PAUSES,
         monotonic: Callable[[], float] = time.monotonic,
         process: bool = True,
     ) -> None:
-        self._kube, self._namespace, self._upkeep = kube, namespace, upkeep
+        self._kube, self._namespace, self._keeper = kube, namespace, keeper
         self._pauses, self._monotonic = pauses, monotonic
-        self._counting, self._lock = EventCounter(), threading.Lock()
+        self._counter, self._lock = EventCounter(), threading.Lock()
         self._heard = dict.fromkeys(COLLECTIONS, monotonic())
         self._troubled = dict.fromkeys(COLLECTIONS, False)
         self._listed: set[str] = set()
         self._routes: set[tuple[str, str]] = set()
         self._registry = CollectorRegistry()
         self._instruments = {
-            figure.name: _instrument(figure, self._registry)
-            for figure in figures.FAMILIES
-            if figure not in _AT_SCRAPE
+            family.name: _instrument(family, self._registry)
+            for family in families.FAMILIES
+            if family not in _SCRAPED_FAMILIES
         }
-        self._registry.register(_AtScrape(self._now))
+        self._registry.register(_ScrapeCollector(self._values_at_scrape))
         if process:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
@@ -98,8 +98,8 @@ class Metrics:
         """Name answers that the server can give: their series exist from now on. Other routes count as `other`."""
         for method, route, code in routes:
             self._routes.add((method, route))
-            for figure in (figures.API_REQUESTS, figures.API_SECONDS):
-                self._instruments[figure.name].labels(method, route, str(code))
+            for family in (families.API_REQUESTS, families.API_SECONDS):
+                self._instruments[family.name].labels(method, route, str(code))
 
     def start(self) -> None:
         """Begin to read results."""
@@ -111,11 +111,11 @@ class Metrics:
         self._unread.put(None)
         self._reader.join(10)
 
-    def take(self, collection: str, event: Event) -> None:
+    def handle(self, collection: str, event: Event) -> None:
         """Take in what was heard of a collection; others than ours are nothing to us."""
         if collection not in self._heard:
             return
-        told: list[Sample] = []
+        samples: list[Sample] = []
         self._troubled[collection] = isinstance(event, WatchError) or (
             # A list does not mend a broken watch; a change, or the word that it is watched again, does.
             isinstance(event, Replaced) and self._troubled[collection]
@@ -125,12 +125,12 @@ class Metrics:
         with self._lock:
             if isinstance(event, Replaced):
                 self._listed.add(collection)
-                told = self._counting.listed(collection, event.items)
-                told.append(Sample(figures.LISTS, (collection,)))
+                samples = self._counter.listed(collection, event.items)
+                samples.append(Sample(families.LISTS, (collection,)))
             elif isinstance(event, Updated):
-                told = self._counting.changed(collection, event.item, gone=event.gone)
-            unread = self._counting.unread()
-        self._tell(told)
+                samples = self._counter.changed(collection, event.item, gone=event.gone)
+            unread = self._counter.unread()
+        self._record(samples)
         for one in unread:
             self._unread.put(one)
 
@@ -138,19 +138,19 @@ class Metrics:
         """Count an answer. `route` is the template, such as `/api/v1/tasks/{id}`."""
         known = (method, route) in self._routes
         labels = (
-            method if method in figures.METHODS else figures.OTHER,
-            route if known else figures.OTHER,
+            method if method in families.METHODS else families.OTHER,
+            route if known else families.OTHER,
             str(code),
         )
-        self._tell([Sample(figures.API_REQUESTS, labels), Sample(figures.API_SECONDS, labels, seconds)])
+        self._record([Sample(families.API_REQUESTS, labels), Sample(families.API_SECONDS, labels, seconds)])
 
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
-        """Content type and text of all figures, as OpenMetrics where the `Accept` header asks for that."""
+        """Content type and text of all metrics, as OpenMetrics where the `Accept` header asks for that."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self._registry)
 
-    def _tell(self, told: Iterable[Sample]) -> None:
-        for one in told:
+    def _record(self, samples: Iterable[Sample]) -> None:
+        for one in samples:
             instrument = self._instruments[one.family.name]
             child = instrument.labels(*one.labels) if one.labels else instrument
             if isinstance(child, Counter):
@@ -158,19 +158,19 @@ class Metrics:
             else:
                 child.observe(one.value)
 
-    def _now(self) -> Iterator[tuple[MetricFamily, tuple[str, ...], float]]:
+    def _values_at_scrape(self) -> Iterator[tuple[MetricFamily, tuple[str, ...], float]]:
         """What is asked for when it is scraped."""
         with self._lock:
-            active, pending = self._counting.active, self._counting.pending
-        yield figures.ACTIVE, (), active
-        yield figures.PENDING, (), pending
+            active, pending = self._counter.active, self._counter.pending
+        yield families.ACTIVE, (), active
+        yield families.PENDING, (), pending
         for collection in COLLECTIONS:
             whole = collection in self._listed and not self._troubled[collection]
-            yield figures.IN_STEP, (collection,), whole
-            yield figures.SILENCE, (collection,), max(0.0, self._monotonic() - self._heard[collection])
-        yield figures.LEASE, (), self._upkeep.holds_lease if self._upkeep else False
-        yield figures.FINISH_JOBS, (), self._upkeep.finish_jobs if self._upkeep else 0
-        yield figures.BUILD, figures.BUILD.labels["version"], 1
+            yield families.IN_STEP, (collection,), whole
+            yield families.SILENCE, (collection,), max(0.0, self._monotonic() - self._heard[collection])
+        yield families.LEASE, (), self._keeper.holds_lease if self._keeper else False
+        yield families.FINISH_JOBS, (), self._keeper.finish_jobs if self._keeper else 0
+        yield families.BUILD, families.BUILD.labels["version"], 1
 
     # -- results
 
@@ -179,16 +179,16 @@ class Metrics:
             try:
                 chunk = self._fetch(one)
                 with self._lock:
-                    told = self._counting.read(one, chunk) if chunk else []
+                    samples = self._counter.read(one, chunk) if chunk else []
             except (ApiError, NewerFormatError) as error:
-                outcome, told = "failed", []
+                outcome, samples = "failed", []
                 warning("stored results can't be read for the metrics", name=one.name, error=error.message)
             except stored_results.NOT_OURS as error:
-                outcome, told = "failed", []
+                outcome, samples = "failed", []
                 warning("stored results can't be read for the metrics", name=one.name, error=repr(error))
             else:
                 outcome = "read" if chunk else "gone"
-            self._tell([*told, Sample(figures.READS, (outcome,))])
+            self._record([*samples, Sample(families.READS, (outcome,))])
 
     def _fetch(self, one: UnreadResults) -> Chunk | None:
         """Stored results; None where they are gone. An API server that does not answer is asked a few times."""
@@ -209,18 +209,18 @@ class Metrics:
         return None
 
 
-_AT_SCRAPE = (
-    figures.ACTIVE,
-    figures.PENDING,
-    figures.IN_STEP,
-    figures.SILENCE,
-    figures.LEASE,
-    figures.FINISH_JOBS,
-    figures.BUILD,
+_SCRAPED_FAMILIES = (
+    families.ACTIVE,
+    families.PENDING,
+    families.IN_STEP,
+    families.SILENCE,
+    families.LEASE,
+    families.FINISH_JOBS,
+    families.BUILD,
 )
 
 
-class _AtScrape(Collector):
+class _ScrapeCollector(Collector):
     """Figures that are asked for when they are read."""
 
     def __init__(self, now: Callable[[], Iterable[tuple[MetricFamily, tuple[str, ...], float]]]) -> None:
@@ -228,30 +228,30 @@ class _AtScrape(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Their names, so that the registry takes no other one of the same name."""
-        return [_family(figure) for figure in _AT_SCRAPE]
+        return [_family(family) for family in _SCRAPED_FAMILIES]
 
     def collect(self) -> Iterable[Metric]:
         """Their values."""
-        families = {figure.name: _family(figure) for figure in _AT_SCRAPE}
-        for figure, labels, value in self._now():
-            families[figure.name].add_metric(labels, float(value))
-        return families.values()
+        collected = {family.name: _family(family) for family in _SCRAPED_FAMILIES}
+        for family, labels, value in self._now():
+            collected[family.name].add_metric(labels, float(value))
+        return collected.values()
 
 
-def _family(figure: MetricFamily) -> CounterMetricFamily | GaugeMetricFamily:
-    kind = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
-    return kind(figure.name, figure.help, labels=tuple(figure.labels))
+def _family(family: MetricFamily) -> CounterMetricFamily | GaugeMetricFamily:
+    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    return kind(family.name, family.help, labels=tuple(family.labels))
 
 
-def _instrument(figure: MetricFamily, registry: CollectorRegistry) -> Counter | Histogram:
+def _instrument(family: MetricFamily, registry: CollectorRegistry) -> Counter | Histogram:
     """A counter or histogram with every series that is known beforehand."""
-    labels = tuple(figure.labels)
+    labels = tuple(family.labels)
     made: Counter | Histogram
-    if figure.kind == "counter":
-        made = Counter(figure.name, figure.help, labels, registry=registry)
+    if family.kind == "counter":
+        made = Counter(family.name, family.help, labels, registry=registry)
     else:
-        made = Histogram(figure.name, figure.help, labels, registry=registry, buckets=figure.buckets)
+        made = Histogram(family.name, family.help, labels, registry=registry, buckets=family.buckets)
     if labels:
-        for values in itertools.product(*figure.labels.values()):
+        for values in itertools.product(*family.labels.values()):
             made.labels(*values)
     return made

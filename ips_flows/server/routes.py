@@ -25,8 +25,8 @@ from ips_flows.operations import tasks
 from ips_flows.operations.cancel import cancel_task
 from ips_flows.operations.retry import retry_task
 from ips_flows.operations.submit import Submission, submit_request
-from ips_flows.server import body as bodies
 from ips_flows.server.auth import Authorizer, Verb
+from ips_flows.server.body import SOURCE, decode_body, read_body
 from ips_flows.server.middleware import USER
 from ips_flows.server.sse import TaskStreams
 from ips_flows.server.task_cache import TaskCache
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class TaskRoutes:
-    """The handlers. Whatever may wait runs in a thread; the list comes from the mirror."""
+    """The handlers. Whatever may wait runs in a thread; the list comes from the task cache."""
 
     def __init__(
         self, kube: Kube, namespace: str, task_cache: TaskCache, streams: TaskStreams, authorizer: Authorizer
@@ -58,9 +58,9 @@ class TaskRoutes:
         """Serve all routes."""
         one = ROOT + "/{task_id}"
         for path, method, handler in (
-            (ROOT, "GET", self.list),
+            (ROOT, "GET", self.list_tasks),
             (ROOT, "POST", self.submit),
-            (one, "GET", self.get),
+            (one, "GET", self.get_task),
             (one, "DELETE", self.cancel),
             (one + "/retry", "POST", self.retry),
             (one + "/events", "GET", self.events),
@@ -68,9 +68,9 @@ class TaskRoutes:
             code = 201 if method == "POST" else 200  # the usual answer, which metrics count from the start
             app.add_api_route(path, handler, methods=[method], status_code=code, response_model=None)
 
-    async def list(self, request: Request) -> Response:
+    async def list_tasks(self, request: Request) -> Response:
         """A page of the tasks, newest first."""
-        await self._admit(request, "list")
+        await self._authorize(request, "list")
         query = request.scope["query_string"]
         why = self._task_cache.not_ready()
         if why:
@@ -81,41 +81,39 @@ class TaskRoutes:
 
     async def submit(self, request: Request) -> Response:
         """Make a task of a request."""
-        await self._admit(request, "create")
-        data = await bodies.read_body(request.headers, request.stream())
+        await self._authorize(request, "create")
+        data = await read_body(request.headers, request.stream())
 
         def make() -> Submission:
-            return submit_request(
-                self._kube, self._namespace, parse_json(bodies.decode_body(data), bodies.SOURCE)
-            )
+            return submit_request(self._kube, self._namespace, parse_json(decode_body(data), SOURCE))
 
         return await self._submitted(make)
 
-    async def get(self, request: Request, task_id: str) -> Response:
+    async def get_task(self, request: Request, task_id: str) -> Response:
         """One task, read anew, with what became of each image on each node."""
-        await self._admit(request, "get", task_id)
-        return await self._answer(lambda: tasks.get(self._kube, self._namespace, task_id))
+        await self._authorize(request, "get", task_id)
+        return await self._answer(lambda: tasks.get_task(self._kube, self._namespace, task_id))
 
     async def cancel(self, request: Request, task_id: str) -> Response:
         """Ask a task to stop."""
-        await self._admit(request, "delete", task_id)
+        await self._authorize(request, "delete", task_id)
         response = await self._answer(lambda: cancel_task(self._kube, self._namespace, task_id))
         await self._streams.shown(lambda snapshot: _is_cancelled(snapshot, task_id))
         return response
 
     async def retry(self, request: Request, task_id: str) -> Response:
         """Try an ended task again on the nodes that it lost."""
-        await self._admit(request, "create", task_id)
+        await self._authorize(request, "create", task_id)
         return await self._submitted(lambda: retry_task(self._kube, self._namespace, task_id))
 
     async def events(self, request: Request, task_id: str) -> Response:
         """A task's state, now and after each change, until it has ended."""
-        await self._admit(request, "get", task_id)
+        await self._authorize(request, "get", task_id)
         row = self._task_cache.snapshot.by_name.get(task_id)
         if row is not None:
             uid, first = row.uid, row.body()
-        else:  # it is gone, or so new that the mirror does not know it yet
-            seen = await self._do(lambda: tasks.get(self._kube, self._namespace, task_id))
+        else:  # it is gone, or so new that the task cache does not know it yet
+            seen = await self._in_pool(lambda: tasks.get_task(self._kube, self._namespace, task_id))
             uid, first = seen.uid, encode_json(task_json(seen, clock.now(), brief=True))
         return StreamingResponse(
             self._streams.follow(task_id, uid, first),
@@ -123,14 +121,14 @@ class TaskRoutes:
             headers={**_FRESH, "X-Accel-Buffering": "no"},
         )
 
-    async def _admit(self, request: Request, verb: Verb, task_id: str | None = None) -> None:
+    async def _authorize(self, request: Request, verb: Verb, task_id: str | None = None) -> None:
         request.scope[USER] = await self._authorizer.authorize(request.headers, verb)
         # The id becomes part of a path of the Kubernetes API, where `..` and `?` have a meaning.
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
             raise NotFoundError(f"there is no task {escape(task_id[:253])}: that is no name of a Workflow")
 
     async def _answer(self, work: Callable[[], Task]) -> Response:
-        body = await self._do(lambda: _document(work()))
+        body = await self._in_pool(lambda: _document(work()))
         return Response(body, media_type=_JSON, headers=_FRESH)
 
     async def _submitted(self, make: Callable[[], Submission]) -> Response:
@@ -138,7 +136,7 @@ class TaskRoutes:
             made = make()
             return made, _document(made.task)
 
-        made, body = await self._do(work)
+        made, body = await self._in_pool(work)
         name, uid = made.task.name, made.task.uid
         await self._streams.shown(
             lambda snapshot: name in snapshot.by_name and snapshot.by_name[name].uid == uid
@@ -146,7 +144,7 @@ class TaskRoutes:
         headers = {**_FRESH, "Location": f"{ROOT}/{name}"}
         return Response(body, 201 if made.created else 200, media_type=_JSON, headers=headers)
 
-    async def _do(self, work: Callable[[], T]) -> T:
+    async def _in_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 

@@ -14,8 +14,8 @@ HEARTBEAT_SECONDS = 15.0
 VERDICT_SECONDS = (
     300.0  # how long an ended task's verdict is waited for: without a keeper there may never be one
 )
-SHOWN_SECONDS = 2.0  # how long an answer waits for the mirror
-APPEAR_SECONDS = 10.0  # how long a task that is there may be missing in the mirror
+SHOWN_SECONDS = 2.0  # how long an answer waits for the task cache
+APPEAR_SECONDS = 10.0  # how long a task that is there may be missing in the task cache
 
 
 class TaskStreams:

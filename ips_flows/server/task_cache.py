@@ -1,4 +1,4 @@
-"""The mirror: what the API server knows of tasks, kept in memory by list-then-watch.
+"""The task cache: the tasks as the API server has them, kept in memory by list-then-watch.
 
 It keeps extracted fields. Whatever it can't watch it lists every 30 s until it can watch again.
 """
@@ -30,16 +30,16 @@ _AT_ONCE = 1000  # events that are taken in before the tasks are looked at
 
 
 class EventHandler(Protocol):
-    """Whoever wants each event as the mirror gets it, in the mirror's thread."""
+    """Takes each event as the task cache gets it, in its thread."""
 
-    def take(self, collection: str, event: Event) -> None:
+    def handle(self, collection: str, event: Event) -> None:
         """An event of "live", "done", "jobs" or "results"; its objects lack what only fills memory."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CacheIntervals:
-    """How often the mirror does what, in seconds."""
+    """How often the task cache does what, in seconds."""
 
     tick: float = 0.5  # how soon it ends when asked, and tries again what could not be read
     relist: float = 30.0
@@ -48,19 +48,19 @@ class CacheIntervals:
 
 
 class TaskCache:
-    """The tasks of one namespace. `start` it, read its `view`, `stop` it."""
+    """The tasks of one namespace. `start` it, read its `snapshot`, `stop` it."""
 
     def __init__(
         self,
         kube: Kube,
         namespace: str,
-        observers: Sequence[EventHandler] = (),
+        handlers: Sequence[EventHandler] = (),
         *,
         intervals: CacheIntervals | None = None,
     ) -> None:
         self._kube = kube
         self._namespace = namespace
-        self._observers = observers
+        self._handlers = handlers
         self._intervals = intervals or CacheIntervals()
         self._store = TaskStore()
         self._snapshot = Snapshot()
@@ -72,7 +72,7 @@ class TaskCache:
         self._guard = threading.Lock()
         self._stop = threading.Event()
         self._beat = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="task-cache", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -97,8 +97,8 @@ class TaskCache:
         """Whether the thread runs and its loop goes on."""
         return self._thread.is_alive() and time.monotonic() - self._beat < self._intervals.stuck
 
-    def not_ready(self) -> str:
-        """Why what it shows is not what the API server knows; '' when it is."""
+    def not_ready(self) -> str | None:
+        """Why what it shows is not what the API server knows; None when it is."""
         missing = [name for name in COLLECTIONS if name not in self._listed]
         if missing:
             why = next((f" ({self._broken[name]})" for name in missing if name in self._broken), "")
@@ -106,15 +106,16 @@ class TaskCache:
         if not self._synced:
             return "the tasks were not all read yet"
         silent = time.monotonic() - min(self._heard.values())
-        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else ""
+        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
 
-    def degraded(self) -> str:
-        """What is listed now and then instead of watched, and why; '' when all is watched."""
-        return "; ".join(f"{name} can't be watched: {why}" for name, why in sorted(self._broken.items()))
+    def degraded(self) -> str | None:
+        """What is listed now and then instead of watched, and why; None when all is watched."""
+        broken = sorted(self._broken.items())
+        return "; ".join(f"{name} can't be watched: {why}" for name, why in broken) or None
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Have a function called, in the mirror's thread, each time the view has changed."""
+        """Have a function called, in the thread of this cache, each time the snapshot has changed."""
         with self._guard:
             self._listeners.add(listener)
         try:
@@ -124,20 +125,20 @@ class TaskCache:
                 self._listeners.discard(listener)
 
     def _run(self) -> None:
-        with Informer(self._kube) as merge:
-            merge.add(self._sources())
+        with Informer(self._kube) as informer:
+            informer.add(self._sources())
             while not self._stop.is_set():
                 for number in range(_AT_ONCE):
-                    told = merge.next(0 if number else self._intervals.tick)
-                    if told is None:
+                    got = informer.next(0 if number else self._intervals.tick)
+                    if got is None:
                         break
-                    self._take(*told)
+                    self._handle(*got)
                 self._beat = time.monotonic()
                 try:
-                    self._read_up()
+                    self._fetch_missing()
                 except ApiError as error:  # tried again at the next tick
                     warning("what is missing of some tasks can't be read", error=error.message)
-                self._show()
+                self._publish()
 
     def _sources(self) -> dict[str, ListWatch]:
         tasks = workflows(self._namespace)
@@ -151,9 +152,9 @@ class TaskCache:
             RESULTS: scant(config_maps, f"{LABEL_KIND}=results"),
         }
 
-    def _take(self, name: str, event: Event) -> None:
-        for observer in self._observers:
-            observer.take(name, event)
+    def _handle(self, name: str, event: Event) -> None:
+        for handler in self._handlers:
+            handler.handle(name, event)
         if isinstance(event, WatchError):
             if name not in self._broken:
                 warning("a collection can't be watched", collection=name, error=event.error.message)
@@ -169,15 +170,15 @@ class TaskCache:
         elif isinstance(event, Updated):
             self._store.change(name, event.item, gone=event.gone)
 
-    def _read_up(self) -> None:
+    def _fetch_missing(self) -> None:
         """Read what the events do not tell."""
-        self._look_after_leaving()
-        self._learn_requests()
+        self._check_leaving()
+        self._fetch_details()
         for seen in self._store.without_failures():
             self._beat = time.monotonic()
-            self._explain(seen)
+            self._fetch_failures(seen)
 
-    def _look_after_leaving(self) -> None:
+    def _check_leaving(self) -> None:
         leaving = dict(self._store.leaving)
         if len(leaving) > _FEW:
             there = {
@@ -188,9 +189,9 @@ class TaskCache:
                 self._store.forget(uid)
         for uid, name in leaving.items():
             if uid in self._store.leaving:
-                self._look_at(uid, name)
+                self._refetch(uid, name)
 
-    def _look_at(self, uid: str, name: str) -> None:
+    def _refetch(self, uid: str, name: str) -> None:
         self._beat = time.monotonic()
         try:
             found = self._kube.get(workflows(self._namespace, name))
@@ -202,7 +203,7 @@ class TaskCache:
         else:
             self._store.forget(uid)
 
-    def _learn_requests(self) -> None:
+    def _fetch_details(self) -> None:
         unknown = self._store.without_details()
         if len(unknown) > _FEW:
             ended = f"{IS_TASK},{LABEL_VERDICT}"
@@ -210,21 +211,21 @@ class TaskCache:
                 self._beat = time.monotonic()
                 self._store.add_details(whole)
         for uid, name in self._store.without_details().items():
-            self._look_at(uid, name)
+            self._refetch(uid, name)
 
-    def _explain(self, seen: Task) -> None:
-        told = with_failures(self._kube, seen)
-        self._store.add_failures(seen, told.failures[:BRIEF_FAILURES], told.message)
+    def _fetch_failures(self, seen: Task) -> None:
+        whole = with_failures(self._kube, seen)
+        self._store.add_failures(seen, whole.failures[:BRIEF_FAILURES], whole.message)
 
-    def _show(self) -> None:
+    def _publish(self) -> None:
         if not {LIVE, DONE, JOBS} <= self._listed:
             return
-        view = self._store.snapshot()
-        if view is not None:
-            self._snapshot = view
+        snapshot = self._store.snapshot()
+        if snapshot is not None:
+            self._snapshot = snapshot
         if not self._synced and not self._store.incoming:
             self._synced = True
-        if view is not None:
+        if snapshot is not None:
             with self._guard:
                 listeners = tuple(self._listeners)
             for listener in listeners:

@@ -51,6 +51,7 @@ from ips_flows.core.results.results import fold
 from ips_flows.core.task import task
 from ips_flows.core.task.as_json import task_json
 from ips_flows.kube.client import core
+from ips_flows.operations.settings import Settings, read_settings
 from ips_flows.webhook.delivery import BUDGET_SECONDS, Delivery, DeliveryIO, Message, deliver, resolve_host
 from steps.context import StepContext, say, webhook_of
 from steps.finish.timings import FinishTimings
@@ -214,10 +215,10 @@ def _decode_value(name: str, key: str, encoded: str) -> str:
 def _target_rules(context: StepContext) -> Rules:
     """The networks that the settings allow, and the addresses of the API server, which are forbidden."""
     try:
-        settings = context.kube.get(core(context.namespace, "configmaps", CONFIG_MAP)).get("data") or {}
+        settings = read_settings(context.kube, context.namespace)
     except NotFoundError:
-        settings = {}
-    allowed, unknown = parse_networks(str(settings.get(NETWORKS_KEY) or ""))
+        settings = Settings({})
+    allowed, unknown = parse_networks(settings.webhook_networks)
     if unknown:
         say(f"{NETWORKS_KEY} of ConfigMap {CONFIG_MAP}: no networks, so left out: {', '.join(unknown)}")
     return Rules(allowed, frozenset(_api_server_addresses(context)))

@@ -78,7 +78,7 @@ def test_all_words_are_there(new_tab: NewTab) -> None:
     tab.open()
     words = {
         short: tab.page.evaluate(
-            """async (short) => Object.fromEntries(Object.entries((await import(`/web/words/${short}.js`)).default)
+            """async (short) => Object.fromEntries(Object.entries((await import(`/web/locales/${short}.js`)).default)
                 .map(([key, text]) => [key, typeof text]))""",
             short,
         )

@@ -125,7 +125,7 @@ class Cluster:
 
     def task(self, name: str) -> Any:
         """The task as `get -o json` prints it, without a program started each time that a test looks."""
-        return as_json.task_json(tasks.get(self.kube, self.namespace, name), clock.now())
+        return as_json.task_json(tasks.get_task(self.kube, self.namespace, name), clock.now())
 
     def submit(self, text: str) -> None:
         """Submit a request and leave it to itself."""

@@ -58,7 +58,7 @@ def contexts(
 
 def task_in(cluster: Cluster, namespace: str, name: str) -> Any:
     """A task of any namespace, as `get -o json` prints it."""
-    return as_json.task_json(tasks.get(cluster.kube, namespace, name), clock.now())
+    return as_json.task_json(tasks.get_task(cluster.kube, namespace, name), clock.now())
 
 
 def test_a_task_in_each_of_two_clusters(cluster: Cluster, name: str, contexts: dict[str, str]) -> None:

@@ -28,7 +28,7 @@ def test_a_keeper_runs(cluster: Cluster) -> None:
     """The local cluster has one, which holds the Lease and is ready."""
 
     def held() -> bool:
-        holder = holder_of(cluster.kube.get(lease_path(cluster.namespace)))
+        holder = holder_of(cluster.kube.get(lease_path(cluster.namespace))) or ""
         return any(holder.startswith(pod) for pod in keeper_pods(cluster))
 
     cluster.await_that(held, 30, lambda: f"none of {keeper_pods(cluster)} holds the Lease")
@@ -91,7 +91,7 @@ def test_the_keeper_is_killed_too(cluster: Cluster, name: str) -> None:
     cluster.kube.delete(core(cluster.namespace, "pods", first), grace_seconds=0)
     await_marks(cluster, name)
     assert audit(cluster, name)["status"] == "completed"
-    assert not holder_of(cluster.kube.get(lease_path(cluster.namespace))).startswith(first)
+    assert not (holder_of(cluster.kube.get(lease_path(cluster.namespace))) or "").startswith(first)
     job = cluster.kube.get(jobs(cluster.namespace, job_name(uid)))
     assert job["metadata"]["annotations"]["ips-flow.io/try"] == "1"
 

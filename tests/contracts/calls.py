@@ -77,7 +77,7 @@ def _changes() -> Json:
         "retry": (failed, lambda tape: retry_task(tape.kube(), NAMESPACE, TASK)),
         "delete": (
             failed,
-            lambda tape: delete_task(tape.kube(), NAMESPACE, tasks.get(tape.kube(), NAMESPACE, TASK)),
+            lambda tape: delete_task(tape.kube(), NAMESPACE, tasks.get_task(tape.kube(), NAMESPACE, TASK)),
         ),
         "list": (runs, lambda tape: tasks.list_tasks(tape.kube(), NAMESPACE)),
         "queue": (waits, lambda tape: queue.get_queue(tape.kube(), NAMESPACE)),
@@ -97,14 +97,14 @@ def _schedules() -> Json:
     tape, told = installed(), {}
     timing = Timing("30 2 * * *", "Europe/Berlin", "replace", 900, 5)
     deeds: dict[str, Callable[[], object]] = {
-        "schedule create": lambda: schedules.create(
+        "schedule create": lambda: schedules.create_schedule(
             tape.kube(), NAMESPACE, "daily", small_request(priority=7), timing
         ),
-        "schedule suspend": lambda: schedules.suspend(tape.kube(), NAMESPACE, "daily"),
-        "schedule resume": lambda: schedules.resume(tape.kube(), NAMESPACE, "daily"),
-        "schedule run": lambda: schedules.run(tape.kube(), NAMESPACE, "daily"),
+        "schedule suspend": lambda: schedules.suspend_schedule(tape.kube(), NAMESPACE, "daily"),
+        "schedule resume": lambda: schedules.resume_schedule(tape.kube(), NAMESPACE, "daily"),
+        "schedule run": lambda: schedules.run_schedule(tape.kube(), NAMESPACE, "daily"),
         "schedule list": lambda: schedules.list_schedules(tape.kube(), NAMESPACE),
-        "schedule delete": lambda: schedules.delete(tape.kube(), NAMESPACE, "daily"),
+        "schedule delete": lambda: schedules.delete_schedule(tape.kube(), NAMESPACE, "daily"),
     }
     with mock.patch("time.time", return_value=NOW.timestamp()):
         for name, act in deeds.items():

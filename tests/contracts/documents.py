@@ -134,7 +134,7 @@ def _of_tasks() -> Json:
 def _of_schedules() -> Json:
     tape = installed()
     timing = Timing("30 2 * * *", "Europe/Berlin", "replace", 900, 5)
-    schedules.create(tape.kube(), NAMESPACE, "daily", small_request(priority=7), timing)
+    schedules.create_schedule(tape.kube(), NAMESPACE, "daily", small_request(priority=7), timing)
     tape.put(
         workflows(NAMESPACE, "daily-1769823000"),
         {

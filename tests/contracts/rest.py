@@ -153,10 +153,10 @@ def _show_lists(one: Served) -> None:
     """Let the server's lists show the tasks that there are."""
     tasks = [trim_workflow(thing) for path, thing in one.tape.objects.items() if "/workflows/" in path]
     for name in COLLECTIONS:
-        one.mirror._take(name, Replaced(tuple(tasks) if name == LIVE else ()))
+        one.task_cache._handle(name, Replaced(tuple(tasks) if name == LIVE else ()))
     for _ in range(2):
-        one.mirror._read_up()
-        one.mirror._show()
+        one.task_cache._fetch_missing()
+        one.task_cache._publish()
 
 
 async def _events() -> Json:

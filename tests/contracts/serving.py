@@ -39,9 +39,8 @@ class _Keeper:
         """It is."""
         return True
 
-    def not_ready(self) -> str:
+    def not_ready(self) -> None:
         """It is."""
-        return ""
 
 
 @dataclass
@@ -66,7 +65,7 @@ class Served:
     app: Any
     metrics: Metrics
     counted: list[tuple[str, str, int]]
-    mirror: TaskCache
+    task_cache: TaskCache
 
     def call(
         self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -119,20 +118,20 @@ def served(*, auth: bool = False) -> Served:
     tape = installed()
     kube = tape.kube()
     metrics = _Counting(kube, NAMESPACE, process=False)
-    mirror = TaskCache(kube, NAMESPACE, ())
-    updates = TaskStreams(mirror)
-    updates.close()  # no answer waits until the lists show what it did
+    task_cache = TaskCache(kube, NAMESPACE, ())
+    streams = TaskStreams(task_cache)
+    streams.close()  # no answer waits until the lists show what it did
     gate: Authorizer = KubernetesAuthorizer(kube, NAMESPACE) if auth else NoAuthorizer(())
     app = application(
         kube,
         NAMESPACE,
-        state=ServerHealth(_Keeper(), mirror),
-        streams=updates,
+        state=ServerHealth(_Keeper(), task_cache),
+        streams=streams,
         authorizer=gate,
         metrics=metrics,
         argo_url="https://argo.example.com",
     )
-    return Served(tape, app, metrics, metrics.expected, mirror)
+    return Served(tape, app, metrics, metrics.expected, task_cache)
 
 
 @contextlib.contextmanager

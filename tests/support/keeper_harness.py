@@ -32,7 +32,7 @@ def keeper(stage: Stage, name: str = "keeper-1") -> Keeper:
     return Keeper(stage.kube, "warm", name)
 
 
-def look(stage: Stage, one: Keeper) -> None:
+def run_round(stage: Stage, one: Keeper) -> None:
     """What a keeper does when it has just listed the tasks, if it has the Lease or gets it."""
     one.lease.hold()
     listed = stage.kube.list(workflows("warm"), labels=f"{LABEL_TASK}=true", metadata_only=True)

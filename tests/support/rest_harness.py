@@ -32,9 +32,8 @@ class Well:
         """It is."""
         return True
 
-    def not_ready(self) -> str:
+    def not_ready(self) -> None:
         """It is."""
-        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,15 @@ class Rest:
     """The server that runs, and what a client of it does."""
 
     def __init__(
-        self, server: ApiServer, kube: Kube, mirror: TaskCache, state: ServerHealth, streams: TaskStreams
+        self, server: ApiServer, kube: Kube, task_cache: TaskCache, state: ServerHealth, streams: TaskStreams
     ) -> None:
-        self.server, self.kube, self.mirror, self.state, self.streams = server, kube, mirror, state, streams
+        self.server, self.kube, self.task_cache, self.state, self.streams = (
+            server,
+            kube,
+            task_cache,
+            state,
+            streams,
+        )
         self.port = 0
 
     def call(
@@ -93,7 +98,7 @@ class Rest:
         """The list, as soon as it is as wanted."""
         end = time.monotonic() + 30
         changed = threading.Event()
-        with self.mirror.listening(changed.set):
+        with self.task_cache.listening(changed.set):
             while True:
                 found = self.get(f"/api/v1/tasks{query}")
                 if found.status == 200 and holds(found.json):
@@ -129,7 +134,7 @@ def parsed(lines: Any) -> Iterator[tuple[str, Any]]:
 
 
 class Counting(EventHandler, RequestCounter, Protocol):
-    """Who counts what the mirror sees and what is served."""
+    """Counts what the task cache sees and what is served."""
 
 
 @contextlib.contextmanager
@@ -144,8 +149,8 @@ def serving(
 ) -> Iterator[Rest]:
     """Serve a namespace; the list is there when this begins, if the API server is."""
     server.users[TOKEN] = {"username": "bob", "groups": ["team"]}
-    mirror = TaskCache(kube, "warm", [metrics] if metrics else [], intervals=intervals)
-    state, streams = ServerHealth(Well(), mirror), TaskStreams(mirror, heartbeat=heartbeat)
+    task_cache = TaskCache(kube, "warm", [metrics] if metrics else [], intervals=intervals)
+    state, streams = ServerHealth(Well(), task_cache), TaskStreams(task_cache, heartbeat=heartbeat)
     app = application(
         kube,
         "warm",
@@ -160,9 +165,9 @@ def serving(
     )
     web = uvicorn.Server(config)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, daemon=True)
-    rest = Rest(server, kube, mirror, state, streams)
+    rest = Rest(server, kube, task_cache, state, streams)
     rest.port = listener.getsockname()[1]
-    mirror.start()
+    task_cache.start()
     thread.start()
     try:
         yield rest
@@ -170,6 +175,6 @@ def serving(
         streams.close()
         web.should_exit = True
         thread.join(30)
-        mirror.stop()
+        task_cache.stop()
         listener.close()
         assert not thread.is_alive()

@@ -1,4 +1,4 @@
-"""Objects as the mirror hears of them, for the tests of the metrics."""
+"""Objects as the task cache hears of them, for the tests of the metrics."""
 
 from __future__ import annotations
 

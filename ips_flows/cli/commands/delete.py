@@ -58,7 +58,7 @@ def delete_command(
 def _await_record(kube: Kube, namespace: str, found: Task, timeout: float | None) -> None:
     """Wait until the end of a task is recorded, having cancelled one that has not ended.
 
-    Raises following.Left after `timeout` seconds, and at Ctrl-C. One whose last step was lost has its verdict from a
+    Raises StoppedFollowing after `timeout` seconds, and at Ctrl-C. One whose last step was lost has its verdict from a
     keeper; where none is there, or none comes, what is known is deleted as it is.
     """
     from ips_flows.cli.output.lines import Lines, Silence  # noqa: PLC0415

@@ -20,24 +20,25 @@ def get_command(
     context: click.Context, /, *, target: Target, name: str, output: str, watch: bool, exit_code: bool
 ) -> None:
     """Show a task and what became of each image on each node."""
-    from ips_flows.cli.output import documents as out  # noqa: PLC0415
-    from ips_flows.cli.session import follow as following  # noqa: PLC0415
+    from ips_flows.cli.output import documents  # noqa: PLC0415
+    from ips_flows.cli.session.follow import TIMED_OUT  # noqa: PLC0415
+    from ips_flows.cli.session.follow import exit_code as code_of  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
 
     kube, namespace = target.connect()
     if not watch:
-        found = tasks.get(kube, namespace, name)
-        out.put_task(found, output)
+        found = tasks.get_task(kube, namespace, name)
+        documents.put_task(found, output)
         if exit_code:
-            context.exit(following.exit_code(found) if found.ended else following.TIMED_OUT)
+            context.exit(code_of(found) if found.ended else TIMED_OUT)
         return
     from ips_flows.operations.follow import follow  # noqa: PLC0415
 
-    printer = out.TaskChanges(output)
+    printer = documents.TaskChanges(output)
     last = None
     for seen in follow(kube, namespace, name, narrate=say):
         if seen is not None:
-            printer.put([seen])
+            printer.print_tasks([seen])
             last = seen
     if exit_code and last:
-        context.exit(following.exit_code(last))
+        context.exit(code_of(last))

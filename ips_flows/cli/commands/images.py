@@ -98,7 +98,7 @@ def images_command(
     elif split is not None:
         _write(found, split)
     else:
-        _put(found, output)
+        _put_findings(found, output)
     context.exit(int(any(note.missing for note in found.notes)))
 
 
@@ -117,7 +117,7 @@ def _narrate(found: Findings) -> None:
         say(f"{len(told) - _REMARKS_SHOWN} more remarks: -o json shows all")
 
 
-def _put(found: Findings, output: str) -> None:
+def _put_findings(found: Findings, output: str) -> None:
     from ips_flows.cli.output.console import columns, put  # noqa: PLC0415
     from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
     from ips_flows.cli.output.image_tables import image_table  # noqa: PLC0415

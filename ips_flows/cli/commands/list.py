@@ -50,4 +50,4 @@ def _watch(kube: Kube, scope: str, *, selector: str, status: tuple[str, ...], ou
 
     printer = TaskChanges(output, namespaces=not scope)
     for changed in watch_tasks(kube, scope, labels=selector, narrate=say):
-        printer.put([one for one in changed if not status or one.status in status])
+        printer.print_tasks([one for one in changed if not status or one.status in status])

@@ -19,18 +19,18 @@ def queue_command(*, target: Target, output: str) -> None:
     from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
     from ips_flows.cli.output.tables import queue_table  # noqa: PLC0415
     from ips_flows.core import clock  # noqa: PLC0415
-    from ips_flows.core.task import queue as turns  # noqa: PLC0415
+    from ips_flows.core.task.queue import queue_json  # noqa: PLC0415
     from ips_flows.operations.queue import get_queue  # noqa: PLC0415
 
     kube, namespace = target.connect()
     queue = get_queue(kube, namespace)
     now = clock.now()
     if output in ("json", "yaml"):
-        put_document(turns.queue_json(queue, now), output)
+        put_document(queue_json(queue, now), output)
         return
     if output == "name":
-        for turn in queue.entries:
-            put(turn.task)
+        for entry in queue.entries:
+            put(entry.task)
         return
     if queue.entries:
         put(queue_table(queue, now))

@@ -23,6 +23,6 @@ def reprioritize_command(*, target: Target, name: str, priority: int) -> None:
 
     kube, namespace = target.connect()
     reprioritize(kube, namespace, name, priority)
-    places = {turn.task: turn.position for turn in get_queue(kube, namespace).entries}
-    place = f", number {places[name]} in the queue" if name in places else ""
-    put(f"task {name} has priority {priority}{place}")
+    positions = {entry.task: entry.position for entry in get_queue(kube, namespace).entries}
+    position = f", number {positions[name]} in the queue" if name in positions else ""
+    put(f"task {name} has priority {priority}{position}")

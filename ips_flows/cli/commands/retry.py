@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from ips_flows.cli.options.common import Target, example, target_options
-from ips_flows.cli.session.submit_and_follow import FollowOptions, Submit, follow_options, submit_and_follow
+from ips_flows.cli.options.submit import FollowOptions, follow_options
+from ips_flows.cli.session.submit_and_follow import Submit, submit_and_follow
 from ips_flows.cli.session.targets import connected_target
 from ips_flows.cli.shell_completion import task_names
 
@@ -22,6 +23,6 @@ def retry_command(context: click.Context, /, *, target: Target, name: str, follo
     """
     from ips_flows.operations.retry import retry_task  # noqa: PLC0415
 
-    place = connected_target(target)
-    order = Submit(place, lambda: retry_task(place.kube, place.namespace, name))
-    context.exit(submit_and_follow([order], follow))
+    connected = connected_target(target)
+    submit = Submit(connected, lambda: retry_task(connected.kube, connected.namespace, name))
+    context.exit(submit_and_follow([submit], follow))

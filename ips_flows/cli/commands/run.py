@@ -14,8 +14,9 @@ from click.core import ParameterSource
 from ips_flows.cli.options.common import Target, example, targets_options
 from ips_flows.cli.options.registry import forecast_options, insecure_option
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
+from ips_flows.cli.options.submit import FollowOptions, follow_options
 from ips_flows.cli.output.console import failure, put, say
-from ips_flows.cli.session.submit_and_follow import FollowOptions, Submit, follow_options, submit_and_follow
+from ips_flows.cli.session.submit_and_follow import Submit, submit_and_follow
 from ips_flows.cli.session.targets import ConnectedTarget, connected_targets
 from ips_flows.core.errors import IpsFlowError, PlanError, UsageError
 
@@ -102,10 +103,10 @@ def run_command(
             raise click.UsageError("--name and --name-from both name the task: give one of them")
         overrides["name"] = _named_after(name_from)
     requests = _requests(context, file, inline, manifests, overrides)
-    places = connected_targets(targets)
-    if len(places) > 1:
+    connected_to = connected_targets(targets)
+    if len(connected_to) > 1:
         requests = [_named(one) for one in requests]
-    wanted = dict.fromkeys(places, requests)
+    wanted = dict.fromkeys(connected_to, requests)
     if plan or pin:
         wanted = _looked_at(context, wanted, insecure_registry, plan=plan, pin=pin)
     if dry_run:
@@ -114,12 +115,12 @@ def run_command(
 
     from ips_flows.operations.submit import submit_request  # noqa: PLC0415
 
-    orders = [
-        Submit(place, partial(submit_request, place.kube, place.namespace, one))
-        for place, ones in wanted.items()
+    submits = [
+        Submit(connected, partial(submit_request, connected.kube, connected.namespace, one))
+        for connected, ones in wanted.items()
         for one in ones
     ]
-    context.exit(submit_and_follow(orders, follow))
+    context.exit(submit_and_follow(submits, follow))
 
 
 def _requests(
@@ -180,19 +181,21 @@ def _looked_at(
 
     looked_at: dict[ConnectedTarget, list[PrewarmRequest]] = {}
     codes = []
-    for place, requests in wanted.items():
-        forecaster = Forecaster(place.kube, place.namespace, forecast_options(insecure))
+    for connected, requests in wanted.items():
+        forecaster = Forecaster(connected.kube, connected.namespace, forecast_options(insecure))
         try:
-            looked_at[place] = [_look(forecaster, one, place.mark, plan=plan, pin=pin) for one in requests]
+            looked_at[connected] = [
+                _checked_request(forecaster, one, connected.mark, plan=plan, pin=pin) for one in requests
+            ]
         except IpsFlowError as error:
-            failure(place.mark + error.message, error.hint)
+            failure(connected.mark + error.message, error.hint)
             codes.append(error.exit_code)
     if codes:
         context.exit(codes[0])
     return looked_at
 
 
-def _look(
+def _checked_request(
     forecaster: Forecaster, request: PrewarmRequest, mark: str, *, plan: bool, pin: bool
 ) -> PrewarmRequest:
     """The request to submit. Raises PlanError where a task would fail, or a tag has no digest."""
@@ -220,9 +223,9 @@ def _print_workflows(wanted: Mapping[ConnectedTarget, Sequence[PrewarmRequest]])
     from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
     from ips_flows.operations.submit import generated_name  # noqa: PLC0415
 
-    printed = [(place, request) for place, requests in wanted.items() for request in requests]
-    for place, request in printed:
+    printed = [(connected, request) for connected, requests in wanted.items() for request in requests]
+    for connected, request in printed:
         if len(printed) > 1:
-            put(f"---  # {place.mark}".rstrip(" #"))
+            put(f"---  # {connected.mark}".rstrip(" #"))
         name = request.name or generated_name()
-        put_document(task_workflow(request, name=name, namespace=place.namespace), "yaml")
+        put_document(task_workflow(request, name=name, namespace=connected.namespace), "yaml")

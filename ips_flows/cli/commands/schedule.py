@@ -10,8 +10,9 @@ import click
 
 from ips_flows.cli.options.common import DurationType, Target, example, output_option, target_options
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
+from ips_flows.cli.options.submit import FollowOptions, follow_options
 from ips_flows.cli.output.console import put, say
-from ips_flows.cli.session.submit_and_follow import FollowOptions, Submit, follow_options, submit_and_follow
+from ips_flows.cli.session.submit_and_follow import Submit, submit_and_follow
 from ips_flows.cli.session.targets import connected_target
 
 if TYPE_CHECKING:
@@ -108,12 +109,12 @@ def create_command(
         suspended=suspended,
     )
     kube, namespace = target.connect()
-    made, became = schedules.create(kube, namespace, schedule, request, timing, replace=replace)
+    made, became = schedules.create_schedule(kube, namespace, schedule, request, timing, replace=replace)
     if output == "table":
         put(f"schedule {made.name} {became}")
         say(f"its next task is due {_next(made)}" if made.next_run else "it is suspended")
     else:
-        _put(made, output)
+        _put_schedules(made, output)
 
 
 @schedule_command.command("list", epilog=example("ips-flow schedule list -A"))
@@ -155,9 +156,9 @@ def history_command(*, target: Target, name: str, output: str) -> None:
     from ips_flows.operations import schedules  # noqa: PLC0415
 
     kube, namespace = target.connect()
-    found = schedules.get(kube, namespace, name)
+    found = schedules.get_schedule(kube, namespace, name)
     if output in ("json", "yaml"):
-        _put(found, output)
+        _put_schedules(found, output)
     elif output == "name":
         for one in found.runs:
             if one.task:
@@ -179,9 +180,9 @@ def run_command(context: click.Context, /, *, target: Target, name: str, follow:
     """Make a task of a schedule now and follow it to its end."""
     from ips_flows.operations import schedules  # noqa: PLC0415
 
-    place = connected_target(target)
-    order = Submit(place, lambda: schedules.run(place.kube, place.namespace, name))
-    context.exit(submit_and_follow([order], follow))
+    connected = connected_target(target)
+    submit = Submit(connected, lambda: schedules.run_schedule(connected.kube, connected.namespace, name))
+    context.exit(submit_and_follow([submit], follow))
 
 
 @schedule_command.command("suspend", epilog=example("ips-flow schedule suspend nightly"))
@@ -193,7 +194,7 @@ def suspend_command(context: click.Context, /, *, target: Target, names: tuple[s
     from ips_flows.operations import schedules  # noqa: PLC0415
 
     def act(kube: Kube, namespace: str, name: str) -> str:
-        schedules.suspend(kube, namespace, name)
+        schedules.suspend_schedule(kube, namespace, name)
         return "suspended"
 
     _each(context, target, names, act)
@@ -208,7 +209,7 @@ def resume_command(context: click.Context, /, *, target: Target, names: tuple[st
     from ips_flows.operations import schedules  # noqa: PLC0415
 
     def act(kube: Kube, namespace: str, name: str) -> str:
-        return f"resumed; its next task is due {_next(schedules.resume(kube, namespace, name))}"
+        return f"resumed; its next task is due {_next(schedules.resume_schedule(kube, namespace, name))}"
 
     _each(context, target, names, act)
 
@@ -222,7 +223,7 @@ def delete_command(context: click.Context, /, *, target: Target, names: tuple[st
     from ips_flows.operations import schedules  # noqa: PLC0415
 
     def act(kube: Kube, namespace: str, name: str) -> str:
-        schedules.delete(kube, namespace, name)
+        schedules.delete_schedule(kube, namespace, name)
         return "deleted"
 
     _each(context, target, names, act)
@@ -241,7 +242,7 @@ def _each(
     context.exit(for_each(names, lambda name: put(f"schedule {name} {act(kube, namespace, name)}"), left=""))
 
 
-def _put(found: Any, output: str) -> None:
+def _put_schedules(found: Any, output: str) -> None:
     from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
     from ips_flows.core.task import schedule  # noqa: PLC0415
 

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import click
 
-from ips_flows.cli.options.common import Target, example, output_option, target_options, timeout_option
-from ips_flows.cli.session.ci import junit_option, write_junit
+from ips_flows.cli.options.common import (
+    Target,
+    example,
+    junit_option,
+    output_option,
+    target_options,
+    timeout_option,
+)
+from ips_flows.cli.session.ci import write_junit
 from ips_flows.cli.session.targets import connected_target
 from ips_flows.cli.shell_completion import task_names
 
@@ -34,26 +41,26 @@ def wait_command(
 
     The exit code is that of `run`; of several tasks, 1 if one failed, else 3 if one was cancelled.
     """
-    from ips_flows.cli.output import documents as out  # noqa: PLC0415
+    from ips_flows.cli.output import documents  # noqa: PLC0415
     from ips_flows.cli.session import follow  # noqa: PLC0415
     from ips_flows.core.task.junit import JUnitSuite  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
 
-    place = connected_target(target)
+    connected = connected_target(target)
     deadline = None if timeout is None else time.monotonic() + timeout
     codes = set()
     suites: list[JUnitSuite] = []
     for name in names:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
-            ended = follow.follow_one(place.kube, place.namespace, name, timeout=left)
+            ended = follow.follow_one(connected.kube, connected.namespace, name, timeout=left)
         except follow.StoppedFollowing as stopped:
-            follow.goes_on(stopped.code, place, [name], timeout)
+            follow.goes_on(stopped.code, connected, [name], timeout)
             write_junit(junit, suites)
             context.exit(stopped.code)
-        ended = tasks.with_results(place.kube, ended)
+        ended = tasks.with_results(connected.kube, ended)
         suites.append(JUnitSuite(name, ended))
-        out.put_end(ended, output)
+        documents.put_end(ended, output)
         codes.add(follow.exit_code(ended))
     write_junit(junit, suites)
     context.exit(next((code for code in (1, 3) if code in codes), 0))

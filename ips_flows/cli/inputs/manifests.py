@@ -31,7 +31,7 @@ def read_sources(sources: Sequence[str], finder: Finder) -> None:
                 if isinstance(found, Note):
                     finder.add_note(found)
                 else:
-                    finder.read(found.content, found.place)
+                    finder.add_object(found.content, found.location)
 
 
 def _texts(source: str) -> Iterator[tuple[str, str]]:

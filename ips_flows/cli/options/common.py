@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -134,3 +135,13 @@ def timeout_option(help_text: str) -> Callable[[F], F]:
 def example(*lines: str) -> str:
     """The end of a help page: commands that can be pasted."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def junit_option(command: F) -> F:
+    """`--junit`: the command gets a path or None."""
+    return click.option(
+        "--junit",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write a JUnit report: a test case a node and image.",
+    )(command)

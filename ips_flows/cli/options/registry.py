@@ -71,7 +71,7 @@ def forecast_options(
     check_disk: bool = False,
 ) -> ForecastOptions:
     """What the flags ask for."""
-    from ips_flows.core.forecast.duration import Bandwidth  # noqa: PLC0415  (pydantic and requests, behind survey)
+    from ips_flows.core.forecast.duration import Bandwidth  # noqa: PLC0415  (pydantic and requests, behind Forecaster)
     from ips_flows.operations.forecast import ForecastOptions  # noqa: PLC0415
 
     node = bandwidth if bandwidth is not None else BandwidthType().convert(DEFAULT_BANDWIDTH, None, None)

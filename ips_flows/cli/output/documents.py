@@ -51,7 +51,7 @@ class TaskChanges:
         self._namespaces = namespaces
         self._widths: list[int] = []
 
-    def put(self, tasks: Sequence[Task]) -> None:
+    def print_tasks(self, tasks: Sequence[Task]) -> None:
         """Print what is new."""
         now = clock.now()
         if self._output == "yaml":

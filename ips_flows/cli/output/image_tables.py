@@ -46,6 +46,6 @@ def _nodes(image: UsedImage) -> str:
 
 
 def _users(image: UsedImage, *, limit: int | None) -> str:
-    users = list(dict.fromkeys(one.place.object_name for one in image.uses))
+    users = list(dict.fromkeys(one.location.object_name for one in image.uses))
     more = f" and {len(users) - limit} more" if limit is not None and len(users) > limit else ""
     return ", ".join(users[:limit]) + more

@@ -24,9 +24,9 @@ def changed_lines(before: Task | None, now: Task) -> list[str]:
         shown_status(now),
         now.queue_position,
     ):
-        place = f", number {now.queue_position} in the queue" if now.queue_position else ""
+        position = f", number {now.queue_position} in the queue" if now.queue_position else ""
         if not now.ended:
-            lines.append(f"{shown_status(now)}{place}")
+            lines.append(f"{shown_status(now)}{position}")
     if now.plan and (before is None or before.plan is None):
         lines.append(plan_line(now))
     elif before and before.window != now.window and not now.ended:

@@ -168,13 +168,13 @@ def queue_table(queue: Queue, now: datetime) -> str:
     """Waiting tasks, the next to start first."""
     rows = [
         [
-            str(turn.position),
-            turn.task,
-            str(turn.priority),
-            human_duration(waiting_seconds(turn, now)),
-            waits_for(queue, turn),
+            str(entry.position),
+            entry.task,
+            str(entry.priority),
+            human_duration(waiting_seconds(entry, now)),
+            waits_for(queue, entry),
         ]
-        for turn in queue.entries
+        for entry in queue.entries
     ]
     return table(["POSITION", "NAME", "PRIORITY", "WAITING", "WAITS FOR"], rows)
 

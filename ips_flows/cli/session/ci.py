@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import click
+from typing import TYPE_CHECKING
 
 from ips_flows.core.errors import UsageError
 
 if TYPE_CHECKING:
     from ips_flows.core.task.junit import JUnitSuite
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _ERASE = "\x1b[0K"
 
@@ -46,16 +42,6 @@ def log_group(title: str, environment: Mapping[str, str] = os.environ) -> LogGro
             f"{_ERASE}section_end:{at}:{section}\r{_ERASE}",
         )
     return None
-
-
-def junit_option(command: F) -> F:
-    """`--junit`: the command gets a path or None."""
-    return click.option(
-        "--junit",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Write a JUnit report: a test case a node and image.",
-    )(command)
 
 
 def write_junit(file: Path | None, suites: Iterable[JUnitSuite]) -> None:

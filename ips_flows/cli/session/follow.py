@@ -101,7 +101,7 @@ def follow_all(
                 word = followers.next(_TICK_SECONDS)
                 if word is None:
                     shown.tick()
-                elif end := _show(shown, *word):
+                elif end := _show_update(shown, *word):
                     ends[word[0]] = end
                     if isinstance(end, IpsFlowError) and len(ends) < len(tasks):
                         # Whoever called tells it, but that may be long after.
@@ -115,7 +115,7 @@ def follow_all(
     return Ends(tuple(ends.get(at) for at in range(len(tasks))), code)
 
 
-def _show(view: Display, at: int, word: Task | str | IpsFlowError) -> Task | IpsFlowError | None:
+def _show_update(view: Display, at: int, word: Task | str | IpsFlowError) -> Task | IpsFlowError | None:
     """Show what is new of a task; its end, where that is it."""
     if isinstance(word, str):
         view.note(word, at)
@@ -191,7 +191,7 @@ def follow_one(
 ) -> Task:
     """Show one task until it has ended, in `view` or the usual one.
 
-    Raises Left where it goes on, and the error because of which it can't be followed.
+    Raises StoppedFollowing where it goes on, and the error because of which it can't be followed.
     """
     got = follow_all(
         [Followed(kube, namespace, name)], view or display(f"task {name}"), timeout=timeout, grace=grace
@@ -204,15 +204,15 @@ def follow_one(
     return end
 
 
-def goes_on(code: int, place: ConnectedTarget, names: Sequence[str], timeout: float | None) -> None:
-    """Say that tasks of one place go on, and what can be done with them."""
+def goes_on(code: int, target: ConnectedTarget, names: Sequence[str], timeout: float | None) -> None:
+    """Say that tasks of one target go on, and what can be done with them."""
     why = "interrupted" if code == INTERRUPTED else f"not at its end after {timeout:g} s"
     first, *others = names
-    say(f"{place.mark}{why}: task {first} goes on")
-    say(f"  follow it:  ips-flow wait {first} {place.flags}")
-    say(f"  cancel it:  ips-flow cancel {first} {place.flags}")
+    say(f"{target.mark}{why}: task {first} goes on")
+    say(f"  follow it:  ips-flow wait {first} {target.flags}")
+    say(f"  cancel it:  ips-flow cancel {first} {target.flags}")
     if others:
-        say(f"  and the others:  ips-flow wait {' '.join(others)} {place.flags}")
+        say(f"  and the others:  ips-flow wait {' '.join(others)} {target.flags}")
 
 
 def exit_code(task: Task) -> int:

@@ -1,18 +1,14 @@
-"""What the verbs that submit share: their options, telling of the task that was submitted, and following it."""
+"""Submits tasks, says what was submitted, and follows all of them to their ends."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from ips_flows.cli.options.common import output_option, timeout_option
+from ips_flows.cli.options.submit import FollowOptions
 from ips_flows.cli.output.console import failure, put, say
-from ips_flows.cli.session.ci import SignalGuard, junit_option, signal_guard, write_junit
+from ips_flows.cli.session.ci import SignalGuard, signal_guard, write_junit
 from ips_flows.cli.session.targets import ConnectedTarget
 from ips_flows.core.errors import IpsFlowError, NotFoundError, TaskEndedError, WaitTimeoutError
 
@@ -22,68 +18,8 @@ if TYPE_CHECKING:
     from ips_flows.core.task.junit import JUnitSuite
     from ips_flows.operations.submit import Submission
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _REPLACED = 143  # as by SIGTERM: Argo starts another pod
 _LAST_WORDS_SECONDS = 20.0  # for the verdict of a task that we cancelled: whoever ended us waits 30 s
-
-
-@dataclass(frozen=True, slots=True)
-class FollowOptions:
-    """What a verb does with the task that it submitted. `timeout` is in seconds."""
-
-    detach: bool
-    timeout: float | None
-    output: str
-    junit: Path | None
-    cancel_on_exit: bool
-    cancel_with: str = ""  # only if this Workflow was stopped
-
-    @property
-    def cancels(self) -> bool:
-        """Whether an end of the command may be the end of its tasks."""
-        return self.cancel_on_exit or bool(self.cancel_with)
-
-
-def follow_options(command: F) -> F:
-    """How a submitted task is followed: the command gets it as `follow`."""
-
-    @click.option("--detach", is_flag=True, help="Submit only; do not follow.")
-    @click.option(
-        "--cancel-on-exit",
-        is_flag=True,
-        help="Ctrl-C or SIGTERM cancels the task  [exit code 3].",
-    )
-    @click.option(
-        "--cancel-with",
-        metavar="WORKFLOW",
-        default="",
-        help="The same, if this Argo Workflow was stopped or deleted; else the task goes on  [exit code 143].",
-    )
-    @junit_option
-    @timeout_option("Stop following after this long; the task goes on  [exit code 124].")
-    @output_option()
-    @functools.wraps(command)
-    def wrapped(
-        *args: Any,
-        detach: bool,
-        cancel_on_exit: bool,
-        cancel_with: str,
-        junit: Path | None,
-        timeout: float | None,
-        output: str,
-        **options: Any,
-    ) -> Any:
-        if detach and (junit or cancel_on_exit or cancel_with):
-            given = "--junit" if junit else "--cancel-on-exit" if cancel_on_exit else "--cancel-with"
-            raise click.UsageError(f"--detach leaves the task to itself, so {given} has nothing to do")
-        return command(
-            *args,
-            follow=FollowOptions(detach, timeout, output, junit, cancel_on_exit, cancel_with),
-            **options,
-        )
-
-    return wrapped  # type: ignore[return-value]
 
 
 class Submit(NamedTuple):
@@ -93,70 +29,72 @@ class Submit(NamedTuple):
     submit: Callable[[], Submission]
 
 
-def submit_and_follow(orders: Sequence[Submit], options: FollowOptions) -> int:
+def submit_and_follow(submits: Sequence[Submit], options: FollowOptions) -> int:
     """Submit tasks, then follow all of them to their ends, unless they are left alone; the exit code.
 
     What can't be submitted or followed is told, and keeps no other cluster from it. Of several tasks the code is 1 if
     one failed, else that of an error, else 3 if one was cancelled.
     """
     with signal_guard(wanted=options.cancels) as end:
-        outcomes = _submitted(orders)
-        return _left_alone(outcomes, options) if options.detach else _followed(outcomes, options, end)
+        outcomes = _submit_all(submits)
+        return (
+            _say_detached(outcomes, options) if options.detach else _follow_submitted(outcomes, options, end)
+        )
 
 
-def _submitted(orders: Sequence[Submit]) -> list[Outcome]:
-    """Submit tasks; where one can't be, the others of that place are not tried."""
+def _submit_all(submits: Sequence[Submit]) -> list[Outcome]:
+    """Submit tasks; where one can't be, the others of that target are not tried."""
     from ips_flows.cli.session.outcome import Outcome  # noqa: PLC0415
 
     outcomes: list[Outcome] = []
-    for place, submit in orders:
-        if any(outcome.target == place and outcome.submission is None for outcome in outcomes):
+    for connected, submit in submits:
+        if any(outcome.target == connected and outcome.submission is None for outcome in outcomes):
             continue
         try:
             submission = submit()
         except IpsFlowError as error:
-            failure(place.mark + error.message, error.hint)
-            outcomes.append(Outcome(place, None, error))
+            failure(connected.mark + error.message, error.hint)
+            outcomes.append(Outcome(connected, None, error))
         else:
-            _say_submitted(submission, place)
-            outcomes.append(Outcome(place, submission))
+            _say_submitted(submission, connected)
+            outcomes.append(Outcome(connected, submission))
     return outcomes
 
 
-def _left_alone(outcomes: Sequence[Outcome], options: FollowOptions) -> int:
+def _say_detached(outcomes: Sequence[Outcome], options: FollowOptions) -> int:
     """Say what was submitted, and how it can be followed; the exit code."""
-    from ips_flows.cli.output import documents as out  # noqa: PLC0415
+    from ips_flows.cli.output import documents  # noqa: PLC0415
     from ips_flows.cli.session.outcome import code_of  # noqa: PLC0415
 
     for outcome in outcomes:
         if outcome.submission is None:
             continue
-        task, place = outcome.submission.task, outcome.target
+        task, connected = outcome.submission.task, outcome.target
         if options.output == "table":
             became = "submitted" if outcome.submission.created else "unchanged"
-            put(f"{place.mark}task {task.name} {became}")
+            put(f"{connected.mark}task {task.name} {became}")
         else:
-            _set_apart(outcomes, options)
-            out.put_task(task, options.output, context=place.context)
-        say(f"follow it:  ips-flow wait {task.name} {place.flags}")
+            _begin_document(outcomes, options)
+            documents.put_task(task, options.output, context=connected.context)
+        say(f"follow it:  ips-flow wait {task.name} {connected.flags}")
     return code_of(outcomes)
 
 
-def _followed(outcomes: Sequence[Outcome], options: FollowOptions, end: SignalGuard) -> int:
+def _follow_submitted(outcomes: Sequence[Outcome], options: FollowOptions, end: SignalGuard) -> int:
     """Follow what was submitted, and tell how it ended; the exit code."""
     from ips_flows.cli.session.outcome import code_of, verdict_line  # noqa: PLC0415
 
     code = 0
     under_way = [outcome for outcome in outcomes if outcome.submission]
     if under_way:
-        code = _follow(under_way, options, end)
-        write_junit(options.junit, _suites(outcomes))
+        code = _follow_all(under_way, options, end)
+        write_junit(options.junit, _junit_suites(outcomes))
     if any(outcome.target.context for outcome in outcomes):
         (put if options.output in ("table", "wide") else say)(verdict_line(outcomes))
     return code or code_of(outcomes)
 
 
-def _follow(outcomes: Sequence[Outcome], options: FollowOptions, end: SignalGuard) -> int:
+def _follow_all(outcomes: Sequence[Outcome], options: FollowOptions, end: SignalGuard) -> int:
     """Follow tasks together, and cancel those that are left where that is wanted; the code of who leaves them, or 0."""
     from ips_flows.cli.session import follow  # noqa: PLC0415
 
@@ -170,13 +108,13 @@ def _follow(outcomes: Sequence[Outcome], options: FollowOptions, end: SignalGuar
     if code == follow.INTERRUPTED and options.cancels:
         code = (
             _REPLACED
-            if not options.cancel_on_exit and _goes_on(outcomes[0].target, options.cancel_with)
+            if not options.cancel_on_exit and _workflow_goes_on(outcomes[0].target, options.cancel_with)
             else 0
         )
         if not code:
-            _cancel([outcome for outcome in outcomes if outcome.end is None])
+            _cancel_all([outcome for outcome in outcomes if outcome.end is None])
     for outcome in outcomes:
-        _tell(outcome, options, outcomes)
+        _say_end(outcome, options, outcomes)
     if code == _REPLACED:
         say(f"Workflow {options.cancel_with} goes on, so does the task: whoever is next finds it again")
     elif code:
@@ -184,41 +122,41 @@ def _follow(outcomes: Sequence[Outcome], options: FollowOptions, end: SignalGuar
         for outcome in outcomes:
             if outcome.end is None:
                 left.setdefault(outcome.target, []).append(outcome.name)
-        for place, names in left.items():
-            follow.goes_on(code, place, names, options.timeout)
+        for connected, names in left.items():
+            follow.goes_on(code, connected, names, options.timeout)
     return code
 
 
-def _tell(outcome: Outcome, options: FollowOptions, outcomes: Sequence[Outcome]) -> None:
+def _say_end(outcome: Outcome, options: FollowOptions, outcomes: Sequence[Outcome]) -> None:
     """Say how a task ended, with what is recorded of its nodes; nothing of one that goes on."""
-    from ips_flows.cli.output import documents as out  # noqa: PLC0415
+    from ips_flows.cli.output import documents  # noqa: PLC0415
     from ips_flows.core.task.task import Task  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
 
-    place = outcome.target
+    connected = outcome.target
     if isinstance(outcome.end, Task):
         try:
-            outcome.end = tasks.with_results(place.kube, outcome.end)
+            outcome.end = tasks.with_results(connected.kube, outcome.end)
         except IpsFlowError as unread:
             outcome.end = unread
     match outcome.end:
         case IpsFlowError() as error:
-            failure(place.mark + error.message, error.hint)
+            failure(connected.mark + error.message, error.hint)
         case Task() as ended:
-            _set_apart(outcomes, options)
-            out.put_end(ended, options.output, mark=place.mark, context=place.context)
+            _begin_document(outcomes, options)
+            documents.put_end(ended, options.output, mark=connected.mark, context=connected.context)
             if outcome.submission and not outcome.submission.created and ended.status != "completed":
                 say("This was the task of an earlier run; try its nodes again:")
-                say(f"  ips-flow retry {ended.name} {place.flags}")
+                say(f"  ips-flow retry {ended.name} {connected.flags}")
 
 
-def _set_apart(outcomes: Sequence[Outcome], options: FollowOptions) -> None:
+def _begin_document(outcomes: Sequence[Outcome], options: FollowOptions) -> None:
     """Begin a document of several."""
     if options.output == "yaml" and len(outcomes) > 1:
         put("---")
 
 
-def _cancel(outcomes: Sequence[Outcome]) -> None:
+def _cancel_all(outcomes: Sequence[Outcome]) -> None:
     """Cancel tasks because we are to end, and take in their ends as far as they come before ours."""
     from ips_flows.cli.output.lines import Lines  # noqa: PLC0415
     from ips_flows.cli.session import follow  # noqa: PLC0415
@@ -258,13 +196,13 @@ def _cancelled(outcome: Outcome, narrate: Callable[[str], None]) -> None:
     outcome.cancelled = True
 
 
-def _goes_on(place: ConnectedTarget, workflow: str) -> bool:
+def _workflow_goes_on(connected: ConnectedTarget, workflow: str) -> bool:
     """Whether a Workflow was neither stopped nor deleted, so that only this pod of it is to go."""
     from ips_flows.core.task.workflow_status import is_stopped  # noqa: PLC0415
     from ips_flows.kube.client import workflows  # noqa: PLC0415
 
     try:
-        found = place.kube.get(workflows(place.namespace, workflow))
+        found = connected.kube.get(workflows(connected.namespace, workflow))
     except NotFoundError:
         return False
     return not is_stopped(found) and "deletionTimestamp" not in found["metadata"]
@@ -280,7 +218,7 @@ def _marks(outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.target.mark for outcome in outcomes]
 
 
-def _suites(outcomes: Sequence[Outcome]) -> list[JUnitSuite]:
+def _junit_suites(outcomes: Sequence[Outcome]) -> list[JUnitSuite]:
     """What a report tells of tasks whose end is known, or will never be."""
     from ips_flows.core.task.junit import JUnitSuite  # noqa: PLC0415
 
@@ -291,11 +229,11 @@ def _suites(outcomes: Sequence[Outcome]) -> list[JUnitSuite]:
     ]
 
 
-def _say_submitted(submission: Submission, place: ConnectedTarget) -> None:
+def _say_submitted(submission: Submission, connected: ConnectedTarget) -> None:
     name = submission.task.name
     if submission.created:
-        say(f"{place.mark}task {name} submitted in namespace {place.namespace}")
+        say(f"{connected.mark}task {name} submitted in namespace {connected.namespace}")
     else:
         say(
-            f"{place.mark}task {name} with the same request is in namespace {place.namespace} already: unchanged"
+            f"{connected.mark}task {name} with the same request is in namespace {connected.namespace} already: unchanged"
         )

@@ -25,7 +25,7 @@ class ConnectedTarget:
 
     @property
     def mark(self) -> str:
-        """What lines about this place begin with."""
+        """The beginning of lines about this target."""
         return f"[{escape(self.context)}] " if self.context else ""
 
     @property
@@ -35,27 +35,27 @@ class ConnectedTarget:
 
 
 def connected_target(target: Target) -> ConnectedTarget:
-    """The only place of a command. Raises as Target.connect does."""
+    """The only target of a command, connected. Raises as Target.connect does."""
     kube, namespace = target.connect()
     return ConnectedTarget(kube, target, namespace)
 
 
 def connected_targets(targets: Sequence[Target]) -> list[ConnectedTarget]:
-    """All places of a command, in the order given; several targets have a context each.
+    """All targets of a command, connected, in the order given; several targets have a context each.
 
     Raises as Target.connect does, and UsageError where two of them are one: the task would be one too.
     """
     if len(targets) == 1:
         return [connected_target(targets[0])]
-    places: dict[tuple[str, str], ConnectedTarget] = {}
+    connected: dict[tuple[str, str], ConnectedTarget] = {}
     for target in targets:
         kube, namespace = target.connect()
         here = ConnectedTarget(kube, target, namespace, context=target.context or "")
-        other = places.setdefault((kube.host.rstrip("/"), namespace), here)
+        other = connected.setdefault((kube.host.rstrip("/"), namespace), here)
         if other is not here:
             raise UsageError(
                 f"contexts {other.context} and {here.context} lead to the same place, namespace {namespace} of"
                 f" {kube.host}: a task there would be one, not two",
                 hint="Leave one of them out.",
             )
-    return list(places.values())
+    return list(connected.values())

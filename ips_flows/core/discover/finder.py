@@ -59,7 +59,7 @@ class ObjectImages:
     uses: tuple[ImageUse, ...] = ()
     notes: tuple[Note, ...] = ()
     template_refs: tuple[TemplateRef, ...] = ()
-    left_out: str = ""
+    left_out: str | None = None
     secrets: tuple[str, ...] | None = None  # of a ServiceAccount
     ignored: int = 0  # images
     names: frozenset[str] = frozenset()  # every image, ignored ones too
@@ -67,7 +67,7 @@ class ObjectImages:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that was found: uses in the order of the objects, remarks, and how much was left out, by reason."""
+    """All that was found: uses in the order of the objects, notes, and how much was left out, by reason."""
 
     uses: tuple[ImageUse, ...]
     notes: tuple[Note, ...]
@@ -79,35 +79,35 @@ class Findings:
 class _Named:
     """What an object that owns others has named, and why it was left out, if it was."""
 
-    left_out: str
+    left_out: str | None
     images: frozenset[str]
     placements: frozenset[tuple[Placement, ...]]
 
 
-def read_object(content: Mapping[str, Any], place: SourceLocation) -> ObjectImages:
+def read_object(content: Mapping[str, Any], location: SourceLocation) -> ObjectImages:
     """What an object says. Reads nothing but the object."""
-    place = named(content, place)
-    itself = Owner(place.namespace, place.kind, place.name)
-    if place.kind == "ServiceAccount":
+    location = named(content, location)
+    itself = Owner(location.namespace, location.kind, location.name)
+    if location.kind == "ServiceAccount":
         return ObjectImages(itself, secrets=tuple(_secrets(content.get("imagePullSecrets"))))
-    owner = _owner(content, place.namespace)
+    owner = _owner(content, location.namespace)
     left_out = _left_out(content, owned=owner is not None)
     if left_out:
         return ObjectImages(itself, owner, left_out=left_out)
-    if not place.kind and not mapping(content.get("spec")):
+    if not location.kind and not mapping(content.get("spec")):
         text = "no Kubernetes object: it has no kind"
-        return ObjectImages(itself, notes=(Note(place, text, missing=True),))
+        return ObjectImages(itself, notes=(Note(location, text, missing=True),))
     uses: list[ImageUse] = []
     notes: list[Note] = []
     template_refs: list[TemplateRef] = []
     ignored: list[str] = []
-    for part in pod_specs(content, place):
+    for part in pod_specs(content, location):
         if isinstance(part, Note):
             notes.append(part)
         elif isinstance(part, TemplateRef):
             template_refs.append(part)
         elif any(_ignores(one) for one in part.annotations):
-            ignored += (_identity(image) for _, image, _ in _images(part.spec, place) if image)
+            ignored += (_identity(image) for _, image, _ in _images(part.spec, location) if image)
         else:
             ignored += _of_shape(part, _movable(part.spec, content, owner), uses, notes)
     names = frozenset((*ignored, *(use.reference.identity for use in uses)))
@@ -123,9 +123,9 @@ class Finder:
         self._extracts: list[ObjectImages] = []
         self._remarks: list[Note] = []
 
-    def read(self, content: Mapping[str, Any], place: SourceLocation) -> None:
+    def add_object(self, content: Mapping[str, Any], location: SourceLocation) -> None:
         """Take an object in."""
-        self.add(read_object(content, place))
+        self.add(read_object(content, location))
 
     def add(self, one: ObjectImages) -> None:
         """Take in what an object said."""
@@ -147,7 +147,7 @@ class Finder:
         owners: dict[Owner, _Named] = {}
         for one in _by_level(self._extracts):
             known = owners.get(one.owner) if one.owner else None
-            reason = one.left_out or (known.left_out if known else "")
+            reason = one.left_out or (known.left_out if known else None)
             placements = frozenset(use.placements for use in one.uses)
             owners[one.itself] = _Named(reason, one.names, placements)
             if reason:
@@ -181,18 +181,18 @@ def _of_owner(use: ImageUse, of: ObjectImages, known: _Named | None) -> ImageUse
     """A use by one of the pods of an owner as a use by the owner."""
     if of.owner is None or of.itself.kind != "Pod":
         return use
-    place = replace(use.place, kind=of.owner.kind, name=of.owner.name)
+    location = replace(use.location, kind=of.owner.kind, name=of.owner.name)
     placements = use.placements
     if known and len(known.placements) == 1:  # not the pod's own, which its controller may have changed
         (placements,) = known.placements
-    return replace(use, place=place, placements=placements)
+    return replace(use, location=location, placements=placements)
 
 
 def _summed(uses: Iterable[ImageUse]) -> Iterator[ImageUse]:
     """Uses with those that differ in nothing but the pod made one."""
     same: dict[tuple[object, ...], list[ImageUse]] = {}
     for use in uses:
-        key = (use.image, use.policy, use.place, use.placements, use.secrets, use.again)
+        key = (use.image, use.policy, use.location, use.placements, use.secrets, use.again)
         same.setdefault(key, []).append(use)
     for first, *others in same.values():
         yield replace(first, pods=_sum([first.pods, *(one.pods for one in others)])) if others else first
@@ -209,7 +209,7 @@ def _with_secrets(use: ImageUse, accounts: Mapping[Owner, tuple[str, ...]]) -> I
     """A use with the pull Secrets of its ServiceAccount, which count where the pod has none itself."""
     if use.secrets:
         return use
-    account = Owner(use.place.namespace, "ServiceAccount", use.account or "default")
+    account = Owner(use.location.namespace, "ServiceAccount", use.account or "default")
     secrets = accounts.get(account)
     return replace(use, secrets=secrets) if secrets else use
 
@@ -220,21 +220,21 @@ def _unread(objects: Iterable[ObjectImages]) -> Iterator[Note]:
         for template_ref in one.template_refs:
             if (template_ref.kind, template_ref.name) not in there:
                 text = f"it uses {template_ref.kind} {template_ref.name}, which was not among what was read"
-                yield Note(template_ref.place, text)
+                yield Note(template_ref.location, text)
 
 
 def _of_shape(shape: PodSpec, spec: Mapping[str, Any], uses: list[ImageUse], notes: list[Note]) -> list[str]:
     """Note the images of a pod spec; those that are ignored."""
     placements, said = placements_of(spec)
-    notes += (Note(shape.place, text) for text in said)
+    notes += (Note(shape.location, text) for text in said)
     if spec.get("runtimeClassName"):
         text = f"runtimeClassName {spec['runtimeClassName']} may narrow the nodes further; it is not read"
-        notes.append(Note(shape.place, text))
+        notes.append(Note(shape.location, text))
     secrets = tuple(_secrets(spec.get("imagePullSecrets")))
     account = str(spec.get("serviceAccountName") or "")
     globs = [glob for one in shape.annotations for glob in _globs(one)]
     ignored, seen = [], set[str]()
-    for place, image, policy in _images(spec, shape.place):
+    for location, image, policy in _images(spec, shape.location):
         reference = _parsed(image) if isinstance(image, str) else None
         if globs and isinstance(image, str) and _matches(image, reference, globs):
             ignored.append(_identity(image))
@@ -242,20 +242,24 @@ def _of_shape(shape: PodSpec, spec: Mapping[str, Any], uses: list[ImageUse], not
             if placements:
                 how, again = _policy(policy, reference), reference.identity in seen
                 seen.add(reference.identity)
-                uses.append(ImageUse(reference, how, shape.pods, place, placements, secrets, account, again))
+                uses.append(
+                    ImageUse(reference, how, shape.pods, location, placements, secrets, account, again)
+                )
         elif image:
-            notes.append(Note(place, _unusable(image, reference), missing=True))
+            notes.append(Note(location, _unusable(image, reference), missing=True))
         else:
-            notes.append(Note(place, "it has no image"))
+            notes.append(Note(location, "it has no image"))
     return ignored
 
 
-def _images(spec: Mapping[str, Any], place: SourceLocation) -> Iterator[tuple[SourceLocation, Any, Any]]:
-    """Place, image and pull policy of each container and each image volume."""
+def _images(spec: Mapping[str, Any], location: SourceLocation) -> Iterator[tuple[SourceLocation, Any, Any]]:
+    """Location, image and pull policy of each container and each image volume."""
 
     def at(one: Mapping[str, Any], kind: str) -> SourceLocation:
         part = f"{kind} {one['name']}" if one.get("name") else kind
-        return place.part_at(f"{place.part}, {part}" if place.part else part, line_of(one, place.line))
+        return location.part_at(
+            f"{location.part}, {part}" if location.part else part, line_of(one, location.line)
+        )
 
     for key, kind in CONTAINERS.items():
         for one in mappings(spec.get(key)):
@@ -303,13 +307,13 @@ def _secrets(entries: Any) -> Iterator[str]:
             yield name
 
 
-def _left_out(content: Mapping[str, Any], *, owned: bool) -> str:
-    """Why an object does not count; an empty text if it does."""
+def _left_out(content: Mapping[str, Any], *, owned: bool) -> str | None:
+    """Why an object does not count; None if it does."""
     if _is_ours(content) or _is_ours(mapping(mapping(content.get("spec")).get("template"))):
         return OURS
     if _is_over(content, owned=owned):
         return ENDED
-    return IGNORED if _ignores(annotations_of(content)) else ""
+    return IGNORED if _ignores(annotations_of(content)) else None
 
 
 def _is_ours(one: Mapping[str, Any]) -> bool:

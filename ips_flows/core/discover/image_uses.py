@@ -1,4 +1,4 @@
-"""What is found in objects: uses of images, each with its place, and remarks on what could not be taken."""
+"""What is found in objects: uses of images, each with its location, and notes on what could not be taken."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ImageUse:
     reference: Reference
     policy: str
     pods: Pods
-    place: SourceLocation
+    location: SourceLocation
     placements: tuple[Placement, ...]
     secrets: tuple[str, ...] = ()
     account: str = ""
@@ -71,10 +71,10 @@ class ImageUse:
 class Note:
     """Something that could not be taken as it stands. `missing`: an image may be missing because of it."""
 
-    place: SourceLocation
+    location: SourceLocation
     text: str
     missing: bool = False
 
     def __str__(self) -> str:
-        where = str(self.place)
+        where = str(self.location)
         return f"{where}: {self.text}" if where else self.text

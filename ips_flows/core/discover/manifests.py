@@ -27,7 +27,7 @@ class Located(dict[Any, Any]):
     line = 0
 
     @classmethod
-    def of(cls, content: Mapping[str, Any], line: int) -> Located:
+    def at_line(cls, content: Mapping[str, Any], line: int) -> Located:
         """A mapping that was put together, and the line of what it was made of."""
         made = cls(content)
         made.line = line
@@ -38,7 +38,7 @@ class ManifestObject(NamedTuple):
     """A document of a stream, or an item of a list in it."""
 
     content: Mapping[str, Any]
-    place: SourceLocation
+    location: SourceLocation
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -65,7 +65,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _located)
 
 
 def read_manifests(text: str, source: str, *, line: int = 0) -> Iterator[ManifestObject | Note]:
-    """The objects of a text; the items of lists one by one. What is no object, or no text, is a remark.
+    """The objects of a text; the items of lists one by one. What is no object, or no text, is a note.
 
     `line` is where all of it stands, if it is a value in another text.
     """
@@ -129,7 +129,7 @@ def _yaml_objects(chunk: str, source: str, line: int, *, one_line: bool) -> Iter
         yield from _objects(document, SourceLocation(source, line_of(document, line + lines)))
 
 
-def _objects(value: Any, place: SourceLocation) -> Iterator[ManifestObject | Note]:
+def _objects(value: Any, location: SourceLocation) -> Iterator[ManifestObject | Note]:
     """A document as objects: a list of them, and an object of a list kind, are taken apart, each once."""
     waiting, taken = [value], set()
     while waiting:
@@ -137,7 +137,7 @@ def _objects(value: Any, place: SourceLocation) -> Iterator[ManifestObject | Not
         if id(one) in taken:  # by an alias, perhaps of what holds it
             continue
         taken.add(id(one))
-        at = SourceLocation(place.source, line_of(one, place.line))
+        at = SourceLocation(location.source, line_of(one, location.line))
         if isinstance(one, list):
             waiting += reversed(one)
         elif not isinstance(one, Mapping):

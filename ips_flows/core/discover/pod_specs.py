@@ -33,7 +33,7 @@ _PLACING = ("image", "nodeSelector", "affinity", "tolerations", "nodeName")
 class PodSpec:
     """Pods that are all alike: their spec, the annotations that are about them, and how many there are."""
 
-    place: SourceLocation
+    location: SourceLocation
     spec: ObjectMap
     annotations: tuple[ObjectMap, ...]
     pods: Pods
@@ -43,7 +43,7 @@ class PodSpec:
 class TemplateRef:
     """An object refers to templates of another one: (kind, name)."""
 
-    place: SourceLocation
+    location: SourceLocation
     kind: str
     name: str
 
@@ -51,12 +51,12 @@ class TemplateRef:
 Part = PodSpec | Note | TemplateRef
 
 
-def pod_specs(content: ObjectMap, place: SourceLocation) -> Iterator[Part]:
-    """The pods that an object makes, with remarks on what may make pods as well. `place` is its own."""
+def pod_specs(content: ObjectMap, location: SourceLocation) -> Iterator[Part]:
+    """The pods that an object makes, with notes on what may make pods as well. `location` is its own."""
     try:
-        yield from _Walk().of_object(content, place)
+        yield from _Walk().of_object(content, location)
     except _TooMuchError as error:
-        yield Note(place, f"not read to its end: {error}", missing=True)
+        yield Note(location, f"not read to its end: {error}", missing=True)
 
 
 def annotations_of(value: Any) -> ObjectMap:
@@ -74,16 +74,16 @@ def mappings(value: Any) -> list[ObjectMap]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
-def named(content: ObjectMap, place: SourceLocation) -> SourceLocation:
-    """A place with the kind and name of an object."""
+def named(content: ObjectMap, location: SourceLocation) -> SourceLocation:
+    """A location with the kind and name of an object."""
     metadata = mapping(content.get("metadata"))
     return SourceLocation(
-        place.source,
-        line_of(content, place.line),
-        _text(metadata.get("namespace")) or place.namespace,
+        location.source,
+        line_of(content, location.line),
+        _text(metadata.get("namespace")) or location.namespace,
         _text(content.get("kind")),
         _text(metadata.get("name")) or _text(metadata.get("generateName")),
-        place.part,
+        location.part,
     )
 
 
@@ -97,21 +97,23 @@ class _Walk:
     def __init__(self) -> None:
         self._visited = 0
 
-    def of_object(self, content: ObjectMap, place: SourceLocation, depth: int = 0) -> Iterator[Part]:
-        place = named(content, place)
+    def of_object(self, content: ObjectMap, location: SourceLocation, depth: int = 0) -> Iterator[Part]:
+        location = named(content, location)
         version = _text(content.get("apiVersion"))
         group = version.rpartition("/")[0]
-        if group == "argoproj.io" and place.kind in _WORKFLOWS:
-            yield from self._workflow(content, place, depth)
+        if group == "argoproj.io" and location.kind in _WORKFLOWS:
+            yield from self._workflow(content, location, depth)
             return
-        if "." in group and place.kind in _OF_CHARTS:
-            yield Note(place, "its images are known only when it is rendered; give what it renders instead")
+        if "." in group and location.kind in _OF_CHARTS:
+            yield Note(
+                location, "its images are known only when it is rendered; give what it renders instead"
+            )
         custom = not version or ("." in group and not group.endswith(".k8s.io"))
         rest = {key: value for key, value in content.items() if key not in ("metadata", "status")}
-        yield from self._inside(rest, place, _Chain(custom, (content,)), depth)
+        yield from self._inside(rest, location, _Chain(custom, (content,)), depth)
 
     def _inside(
-        self, value: ObjectMap | list[Any], place: SourceLocation, chain: _Chain, depth: int
+        self, value: ObjectMap | list[Any], location: SourceLocation, chain: _Chain, depth: int
     ) -> Iterator[Part]:
         self._visited += 1
         if self._visited > _MOST_VALUES or depth > _DEEPEST:
@@ -119,16 +121,16 @@ class _Walk:
             raise _TooMuchError(f"it has more than {most}")
         if isinstance(value, list):
             for item in value:
-                yield from self._one(item, place, chain, depth + 1)
+                yield from self._one(item, location, chain, depth + 1)
             return
-        yield from _left_open(value, place)
+        yield from _left_open(value, location)
         within = value
         if _is_pod_spec(value):
             yield PodSpec(
-                place.part_at(place.part, line_of(value, place.line)),
+                location.part_at(location.part, line_of(value, location.line)),
                 value,
                 (annotations_of(chain.holders[0]), annotations_of(chain.holders[-1])),
-                chain.pods(place.kind, value),
+                chain.pods(location.kind, value),
             )
             if not chain.custom:
                 return
@@ -136,34 +138,36 @@ class _Walk:
         image = within.get("image")
         if chain.custom and isinstance(image, str) and image:
             yield Note(
-                replace(place, line=line_of(value, place.line)),
+                replace(location, line=line_of(value, location.line)),
                 f"image {shown(image)} stands outside of a pod template, so it is not taken;"
                 " if pods run it, name it with --image",
             )
         below = chain.below(value)
         for item in within.values():
-            yield from self._one(item, place, below, depth + 1)
+            yield from self._one(item, location, below, depth + 1)
 
-    def _one(self, value: Any, place: SourceLocation, chain: _Chain, depth: int) -> Iterator[Part]:
+    def _one(self, value: Any, location: SourceLocation, chain: _Chain, depth: int) -> Iterator[Part]:
         if _is_object(value):
-            yield from self.of_object(value, place, depth)
+            yield from self.of_object(value, location, depth)
         elif isinstance(value, Mapping | list):
-            yield from self._inside(value, place, chain, depth)
+            yield from self._inside(value, location, chain, depth)
 
-    def _workflow(self, content: ObjectMap, place: SourceLocation, depth: int) -> Iterator[Part]:
+    def _workflow(self, content: ObjectMap, location: SourceLocation, depth: int) -> Iterator[Part]:
         spec = mapping(content.get("spec"))
-        spec = mapping(spec.get("workflowSpec")) if place.kind == "CronWorkflow" else spec
-        yield from _left_open(spec, place)
+        spec = mapping(spec.get("workflowSpec")) if location.kind == "CronWorkflow" else spec
+        yield from _left_open(spec, location)
         if "workflowTemplateRef" in spec:
-            yield from _referral(spec["workflowTemplateRef"], place)
-        yield from _patched(spec, place)
+            yield from _template_ref(spec["workflowTemplateRef"], location)
+        yield from _patched(spec, location)
         about = (annotations_of(content), annotations_of({"metadata": spec.get("podMetadata")}))
         defaults = mapping(spec.get("templateDefaults"))
         for template in self._templates(mappings(spec.get("templates")), depth):
             name = _text(template.get("name"))
-            at = replace(place, part=f"template {name}" if name else "", line=line_of(template, place.line))
+            at = replace(
+                location, part=f"template {name}" if name else "", line=line_of(template, location.line)
+            )
             if isinstance(template.get("templateRef"), Mapping):
-                yield from _referral(template["templateRef"], at)
+                yield from _template_ref(template["templateRef"], at)
                 continue
             yield from _left_open(template, at)
             yield from _patched(template, at)
@@ -188,23 +192,25 @@ class _Walk:
                 if isinstance(step.get("inline"), Mapping):
                     inline = {"name": step.get("name"), **step["inline"]}
                     line = line_of(step["inline"], 0)
-                    yield from self._templates([Located.of(inline, line)], depth + 1)
+                    yield from self._templates([Located.at_line(inline, line)], depth + 1)
                 elif isinstance(step.get("templateRef"), Mapping):
                     yield {"templateRef": step["templateRef"]}
 
-    def _embedded(self, manifest: str, place: SourceLocation, depth: int) -> Iterator[Part]:
+    def _embedded(self, manifest: str, location: SourceLocation, depth: int) -> Iterator[Part]:
         """The pods of objects that a step creates."""
-        objects = list(read_manifests(manifest, place.source, line=place.line))
+        objects = list(read_manifests(manifest, location.source, line=location.line))
         if "{{" in manifest and any(isinstance(one, Note) for one in objects):
             # Argo fills in text, which need not be YAML before.
-            objects = list(read_manifests(_FILLED_IN.sub(_as_text, manifest), place.source, line=place.line))
+            objects = list(
+                read_manifests(_FILLED_IN.sub(_as_text, manifest), location.source, line=location.line)
+            )
         for found in objects:
             if isinstance(found, Note):
                 text = "it is filled in later" if "{{" in manifest else found.text
                 if "image" in manifest or "{{" in manifest:
-                    yield Note(place, f"its manifest can't be read: {text}", missing=True)
+                    yield Note(location, f"its manifest can't be read: {text}", missing=True)
             else:
-                yield from self.of_object(found.content, replace(place, part=""), depth + 1)
+                yield from self.of_object(found.content, replace(location, part=""), depth + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,14 +246,14 @@ def _is_pod_spec(value: ObjectMap) -> bool:
     return any("image" in one or "name" in one for key in CONTAINERS for one in mappings(value.get(key)))
 
 
-def _left_open(value: ObjectMap, place: SourceLocation) -> Iterator[Note]:
+def _left_open(value: ObjectMap, location: SourceLocation) -> Iterator[Note]:
     """What should hold pods, or say where they land, and is yet to be filled in as a whole."""
     for keys, missing in ((_HOLDING, True), (_PLACING[1:], False)):
         for key in keys:
             found = value.get(key)
             texts = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str)]
             if any("{{" in text for text in texts):
-                at = place.part_at(place.part, line_of(value, place.line))
+                at = location.part_at(location.part, line_of(value, location.line))
                 yield Note(at, f"{key} is a template that has not been filled in", missing=missing)
 
 
@@ -265,7 +271,7 @@ def _as_pod_spec(
 ) -> dict[str, Any]:
     """An Argo template as a pod's spec; an empty one if it runs no pod of its own."""
     containers: list[ObjectMap] = [
-        Located.of(
+        Located.at_line(
             {"name": "main", **mapping(defaults.get(kind)), **template[kind]}, line_of(template[kind], 0)
         )
         for kind in ("container", "script")
@@ -289,11 +295,11 @@ def _as_pod_spec(
     }
 
 
-def _referral(value: Any, place: SourceLocation) -> Iterator[TemplateRef]:
+def _template_ref(value: Any, location: SourceLocation) -> Iterator[TemplateRef]:
     name = _text(mapping(value).get("name"))
     if name:
         cluster = mapping(value).get("clusterScope") is True
-        yield TemplateRef(place, "ClusterWorkflowTemplate" if cluster else "WorkflowTemplate", name)
+        yield TemplateRef(location, "ClusterWorkflowTemplate" if cluster else "WorkflowTemplate", name)
 
 
 def _as_text(match: re.Match[str]) -> str:
@@ -301,10 +307,10 @@ def _as_text(match: re.Match[str]) -> str:
     return "_{{" + _NOT_PLAIN.sub(" ", match[1]) + "}}_"
 
 
-def _patched(value: ObjectMap, place: SourceLocation) -> Iterator[Note]:
+def _patched(value: ObjectMap, location: SourceLocation) -> Iterator[Note]:
     patch = value.get("podSpecPatch")
     if isinstance(patch, str) and any(word in patch for word in _PLACING):
-        yield Note(place, "podSpecPatch is not read: it may change images and nodes")
+        yield Note(location, "podSpecPatch is not read: it may change images and nodes")
 
 
 def _number(value: Any) -> int | None:

@@ -121,7 +121,9 @@ def everywhere(uses: Iterable[ImageUse]) -> RequestDraft | None:
     images = images_of(uses)
     if not images:
         return None
-    return RequestDraft(joined(place for image in images for place in image.placements), tuple(images))
+    return RequestDraft(
+        joined(placement for image in images for placement in image.placements), tuple(images)
+    )
 
 
 def request_text(draft: RequestDraft, notes: Sequence[str] = ()) -> str:
@@ -136,7 +138,7 @@ def pods_text(image: UsedImage) -> str:
 
 
 def findings_json(found: Findings) -> dict[str, Any]:
-    """What `-o json` prints: images, placements and remarks. An image names its placements by their index."""
+    """What `-o json` prints: images, placements and notes. An image names its placements by their index."""
     images = images_of(found.uses)
     numbers: dict[Placement, int] = {}
     for image in images:
@@ -158,7 +160,7 @@ def findings_json(found: Findings) -> dict[str, Any]:
         ],
         "placements": [one.fields() for one in numbers],
         "remarks": [
-            {**_place_json(one.place), "message": one.text, "imageMissing": one.missing}
+            {**_location_json(one.location), "message": one.text, "imageMissing": one.missing}
             for one in found.notes
         ],
         "objects": found.objects,
@@ -166,14 +168,14 @@ def findings_json(found: Findings) -> dict[str, Any]:
     }
 
 
-def _place_json(place: SourceLocation) -> dict[str, Any]:
-    """A place, without what is not known of it."""
-    return {name: value for name, value in asdict(place).items() if value}
+def _location_json(location: SourceLocation) -> dict[str, Any]:
+    """A location, without what is not known of it."""
+    return {name: value for name, value in asdict(location).items() if value}
 
 
 def _use_json(use: ImageUse, numbers: Mapping[Placement, int]) -> dict[str, Any]:
     return {
-        **_place_json(use.place),
+        **_location_json(use.location),
         "image": use.image,
         "pods": use.pods,
         "pullPolicy": use.policy,
@@ -240,7 +242,7 @@ def _field(name: str, value: Any) -> Iterator[str]:
 def _comments(image: UsedImage) -> Iterator[str]:
     for use in image.uses[:_MOST_USES]:
         never = "pull policy Never" if use.policy == "Never" else ""
-        yield "; ".join(part for part in (str(use.place), _counted(use.pods), never) if part)
+        yield "; ".join(part for part in (str(use.location), _counted(use.pods), never) if part)
     if len(image.uses) > _MOST_USES:
         yield f"and {len(image.uses) - _MOST_USES} more"
 

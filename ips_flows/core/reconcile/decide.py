@@ -1,6 +1,6 @@
 """What the keeper has to do, decided from values: what was seen of a task, its finish Job, and the time.
 
-Nothing here is remembered from one decision to the next but in `Ledger`, which a new list fills again.
+Nothing here is remembered from one decision to the next but in `TaskIndex`, which a new list fills again.
 """
 
 from __future__ import annotations

@@ -47,14 +47,14 @@ def copy_name(uid: str) -> str:
     return f"ips-deleted-{uid}"
 
 
-def finish_image(*specs: Mapping[str, Any] | None) -> str:
-    """The image of the step `finish` in the first of these specs of Workflows or templates that has one, or ''."""
+def finish_image(*specs: Mapping[str, Any] | None) -> str | None:
+    """The image of the step `finish` in the first of these specs of Workflows or templates that has one."""
     for spec in specs:
         for template in (spec or {}).get("templates") or ():
             container = template.get("container") or {}
             if container.get("command") == _COMMAND and container.get("image"):
                 return str(container["image"])
-    return ""
+    return None
 
 
 def finish_job(task: str, uid: str, *, image: str, number: int, owner: Json) -> Json:

@@ -13,23 +13,23 @@ from ips_flows.core.task.workflow_status import STATUSES
 DEFAULT_LIMIT, LARGEST_LIMIT = 10, 100
 _LARGEST_OFFSET = 1_000_000_000
 LONGEST_SEARCH = 1000
-_MOST_KEPT = 200  # pages of one view
+_MOST_KEPT = 200  # pages of one snapshot
 
 
 class TaskPages:
-    """Pages of the latest view, kept as bytes until the view changes."""
+    """Pages of the latest snapshot, kept as bytes until the snapshot changes."""
 
     def __init__(self) -> None:
         self._view: Snapshot | None = None
         self._pages: dict[bytes, bytes] = {}
 
-    def page(self, view: Snapshot, query: bytes) -> bytes:
-        """The JSON of the page that a query string asks for. Raises RefusedError."""
-        if view is not self._view:
-            self._view, self._pages = view, {}
+    def page(self, snapshot: Snapshot, query: bytes) -> bytes:
+        """The JSON of the page that a query string asks for. Raises HttpError."""
+        if snapshot is not self._view:
+            self._view, self._pages = snapshot, {}
         found = self._pages.get(query)
         if found is None:
-            found = _page(view, *parse_query(query))
+            found = _page(snapshot, *parse_query(query))
             if len(self._pages) < _MOST_KEPT:
                 self._pages[query] = found
         return found
@@ -72,7 +72,7 @@ def _number(
     return number
 
 
-def _page(view: Snapshot, status: str, search: str, limit: int, offset: int) -> bytes:
-    rows: Sequence[Any] = view.found(status, search)
+def _page(snapshot: Snapshot, status: str, search: str, limit: int, offset: int) -> bytes:
+    rows: Sequence[Any] = snapshot.found(status, search)
     bodies = b",".join(row.body() for row in rows[offset : offset + limit])
     return b'{"tasks":[%s],"total":%d,"limit":%d,"offset":%d}' % (bodies, len(rows), limit, offset)

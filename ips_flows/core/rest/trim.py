@@ -29,7 +29,7 @@ def trim_metadata(item: Json) -> Json:
 
 
 def trim_workflow(workflow: Json) -> Json:
-    """A task's Workflow as `task.read` needs it to show the task in a list."""
+    """A task's Workflow as `read_task` needs it to show the task in a list."""
     return {"metadata": trim_metadata(workflow)["metadata"], **trim_details(workflow)}
 
 

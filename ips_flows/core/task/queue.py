@@ -45,33 +45,33 @@ class Queue:
         return max(0, (self.limit or 0) - len(self.running))
 
 
-def read_queue(workflows: Iterable[Json], settings: Mapping[str, Any]) -> Queue:
-    """The queue, from the Workflows of a namespace and the data of its ConfigMap `ips-config`."""
+def read_queue(workflows: Iterable[Json], limit: int | None) -> Queue:
+    """The queue, from the Workflows of a namespace and how many of its tasks may run at once."""
     known = list(workflows)
     return Queue(
-        limit=task_limit(settings),
+        limit=limit,
         running=tuple(sorted(one["metadata"]["name"] for one in known if phase_of(one) == "Running")),
         entries=tuple(
             QueueEntry(
-                place,
+                position,
                 one["metadata"]["name"],
                 priority_of(one),
                 one["metadata"].get("creationTimestamp") or "",
             )
-            for place, one in enumerate(_in_order(known), start=1)
+            for position, one in enumerate(_waiting_in_order(known), start=1)
         ),
     )
 
 
 def queue_positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
-    """The place of each waiting task in the queue of its namespace, from 1, by namespace and name."""
+    """The position of each waiting task in the queue of its namespace, from 1, by namespace and name."""
     by_namespace: dict[str, list[Json]] = {}
     for workflow in workflows:
         by_namespace.setdefault(workflow["metadata"].get("namespace", ""), []).append(workflow)
     return {
-        (namespace, workflow["metadata"]["name"]): place
+        (namespace, workflow["metadata"]["name"]): position
         for namespace, known in by_namespace.items()
-        for place, workflow in enumerate(_in_order(known), start=1)
+        for position, workflow in enumerate(_waiting_in_order(known), start=1)
     }
 
 
@@ -81,11 +81,11 @@ def task_limit(settings: Mapping[str, Any]) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and int(text) else None
 
 
-def waits_for(queue: Queue, turn: QueueEntry) -> str:
+def waits_for(queue: Queue, entry: QueueEntry) -> str:
     """What a task waits for, in words."""
     if queue.limit is None:
         return f"a usable {LIMIT_KEY}"
-    ahead = turn.position - 1
+    ahead = entry.position - 1
     if ahead < queue.free:
         return "nothing: Argo starts it now"
     names = ", ".join(queue.running[:_NAMES_SHOWN])
@@ -102,23 +102,23 @@ def queue_json(queue: Queue, now: datetime) -> Json:
         "running": list(queue.running),
         "tasks": [
             {
-                "position": turn.position,
-                "taskId": turn.task,
-                "priority": turn.priority,
-                "createdAt": turn.since or None,
-                "waitingSeconds": waiting_seconds(turn, now),
-                "waitsFor": [] if turn.position <= queue.free else list(queue.running),
-                "ahead": turn.position - 1,
+                "position": entry.position,
+                "taskId": entry.task,
+                "priority": entry.priority,
+                "createdAt": entry.since or None,
+                "waitingSeconds": waiting_seconds(entry, now),
+                "waitsFor": [] if entry.position <= queue.free else list(queue.running),
+                "ahead": entry.position - 1,
             }
-            for turn in queue.entries
+            for entry in queue.entries
         ],
         "total": len(queue.entries),
     }
 
 
-def waiting_seconds(turn: QueueEntry, now: datetime) -> int:
+def waiting_seconds(entry: QueueEntry, now: datetime) -> int:
     """How long a task has waited."""
-    return max(0, int((now - clock.parse(turn.since)).total_seconds())) if turn.since else 0
+    return max(0, int((now - clock.parse(entry.since)).total_seconds())) if entry.since else 0
 
 
 def list_annotations(*, images: int, priority: int, batch_size: int | str) -> dict[str, str]:
@@ -130,7 +130,7 @@ def list_annotations(*, images: int, priority: int, batch_size: int | str) -> di
     }
 
 
-def _in_order(workflows: Iterable[Json]) -> list[Json]:
+def _waiting_in_order(workflows: Iterable[Json]) -> list[Json]:
     """Those that wait, the next to start first."""
     waiting = [one for one in workflows if status_of(one) == "pending"]
     return sorted(

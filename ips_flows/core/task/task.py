@@ -46,6 +46,7 @@ from ips_flows.core.task.workflow_status import (
     advice_on,
     finished_at,
     is_finished,
+    is_stopped,
     message_of,
     parameters_of,
     phase_of,
@@ -82,7 +83,7 @@ class Task:
     failures: tuple[FailureLine, ...] = ()
     results: Mapping[str, NodeResult] | None = None
     message: str = ""
-    shutdown: str = ""
+    shutdown: str | None = None
     queue_position: int | None = None
     retry_count: int = 0
     attempts: tuple[AttemptSummary, ...] = ()  # of waves that were tried again, or are to be
@@ -106,7 +107,7 @@ class Task:
     @property
     def cancelling(self) -> bool:
         """Whether it was asked to stop and has not ended yet."""
-        return bool(self.shutdown) and not self.ended
+        return self.shutdown is not None and not self.ended
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -140,7 +141,7 @@ def status_of(workflow: Json) -> Status:
     said = objects.labels(workflow).get(LABEL_VERDICT)
     if said in _FINAL:  # a verdict that this program can't read
         return _FINAL[said]
-    return "cancelled" if shutdown_of(workflow) else status_by_phase(workflow)
+    return "cancelled" if is_stopped(workflow) else status_by_phase(workflow)
 
 
 def priority_of(workflow: Json) -> int:

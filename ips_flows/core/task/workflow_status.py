@@ -59,14 +59,15 @@ def is_finished(workflow: Mapping[str, Any]) -> bool:
     return phase_of(workflow) in _FINISHED_PHASES
 
 
-def shutdown_of(workflow: Mapping[str, Any]) -> str:
-    """`Stop` or `Terminate` where somebody asked for the Workflow's end; else an empty text."""
-    return str((workflow.get("spec") or {}).get("shutdown") or "")
+def shutdown_of(workflow: Mapping[str, Any]) -> str | None:
+    """`Stop` or `Terminate` where somebody asked for the Workflow's end."""
+    word = (workflow.get("spec") or {}).get("shutdown")
+    return str(word) if word else None
 
 
 def is_stopped(workflow: Mapping[str, Any]) -> bool:
     """Whether somebody asked the Workflow to stop."""
-    return bool(shutdown_of(workflow))
+    return shutdown_of(workflow) is not None
 
 
 def started_at(workflow: Mapping[str, Any]) -> str:
@@ -84,10 +85,10 @@ def message_of(workflow: Mapping[str, Any]) -> str:
     return str(_status(workflow).get("message") or "")
 
 
-def advice_on(message: str) -> str:
-    """What a person can do about a message of Argo; empty where nothing is known."""
+def advice_on(message: str) -> str | None:
+    """Advice on a message of Argo, where there is some."""
     lowered = message.lower()
-    return next((text for mark, text in _ADVICE if mark in lowered), "")
+    return next((text for mark, text in _ADVICE if mark in lowered), None)
 
 
 def parameters_of(workflow: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,13 +75,13 @@ def install(
     rest, whether it is asked for or not.
     """
     require_argo(kube)
-    _take_namespace(kube, namespace, create=create_namespace, say=say)
+    _ensure_namespace(kube, namespace, create=create_namespace, say=say)
     components = []
     if priority_policy and knows_policies(kube):
         components.append(PRIORITY)
     elif priority_policy:
         say("priority policy left out: this cluster has no MutatingAdmissionPolicy (Kubernetes 1.36 has)")
-    if server or _get(kube, object_path("Deployment", namespace, SERVER_NAME)):
+    if server or _get_or_none(kube, object_path("Deployment", namespace, SERVER_NAME)):
         components.append(SERVER)
     for wanted in load_manifests(
         namespace,
@@ -92,14 +92,16 @@ def install(
     ):
         kind, name = wanted["kind"], wanted["metadata"]["name"]
         path = object_path(kind, namespace, name)
-        before = _get(kube, path)
+        before = _get_or_none(kube, path)
         if kind == "ConfigMap" and name == CONFIG_MAP and before:
             after = _update_settings(kube, path, before, wanted, settings)
         else:
             if kind == "ClusterRoleBinding" and before:
-                wanted["subjects"] = _united(before.get("subjects") or [], wanted["subjects"], namespace)
-            after = _applied(kube, path, wanted)
-        say(f"{kind.lower()}/{name} {_change(before, after)}")
+                wanted["subjects"] = _merge_subjects(
+                    before.get("subjects") or [], wanted["subjects"], namespace
+                )
+            after = _apply(kube, path, wanted)
+        say(f"{kind.lower()}/{name} {_describe_change(before, after)}")
 
 
 def knows_policies(kube: Kube) -> bool:
@@ -147,9 +149,9 @@ def uninstall(kube: Kube, namespace: str, *, cancel: bool, say: Say, timeout: fl
         say(f"lease/{LEASE} deleted")
 
 
-def _take_namespace(kube: Kube, namespace: str, *, create: bool, say: Say) -> None:
+def _ensure_namespace(kube: Kube, namespace: str, *, create: bool, say: Say) -> None:
     path = f"/api/v1/namespaces/{namespace}"
-    if _get(kube, path):
+    if _get_or_none(kube, path):
         return
     if not create:
         raise NotInstalledError(
@@ -171,7 +173,7 @@ def _update_settings(kube: Kube, path: str, before: Json, wanted: Json, given: M
     return kube.patch(path, {"data": changed}) if changed else before
 
 
-def _united(before: list[Json], wanted: list[Json], namespace: str) -> list[Json]:
+def _merge_subjects(before: list[Json], wanted: list[Json], namespace: str) -> list[Json]:
     """The subjects of all namespaces in which we are installed; those that are there keep their order."""
     kept = [subject for subject in before if subject in wanted or subject.get("namespace") != namespace]
     return [*kept, *(subject for subject in wanted if subject not in kept)]
@@ -184,7 +186,7 @@ def _used_elsewhere(kube: Kube, namespace: str) -> dict[str, list[Json]]:
         for item in load_manifests(namespace, components=COMPONENTS)
         if item["kind"] == "ClusterRoleBinding"
     ]
-    found = {name: _get(kube, object_path("ClusterRoleBinding", namespace, name)) for name in names}
+    found = {name: _get_or_none(kube, object_path("ClusterRoleBinding", namespace, name)) for name in names}
     return {
         name: [
             subject
@@ -228,7 +230,7 @@ def _cancel_all(kube: Kube, namespace: str, names: list[str], *, say: Say, timeo
             continue
 
 
-def _applied(kube: Kube, path: str, wanted: Json) -> Json:
+def _apply(kube: Kube, path: str, wanted: Json) -> Json:
     try:
         return kube.patch(path, wanted, kind="apply", force=True)
     except ForbiddenError as error:
@@ -237,14 +239,14 @@ def _applied(kube: Kube, path: str, wanted: Json) -> Json:
         raise
 
 
-def _get(kube: Kube, path: str) -> Json | None:
+def _get_or_none(kube: Kube, path: str) -> Json | None:
     try:
         return kube.get(path)
     except NotFoundError:
         return None
 
 
-def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
+def _describe_change(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
     if before is None:
         return "created"
     same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]

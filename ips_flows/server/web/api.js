@@ -1,7 +1,7 @@
 /** The server's API. Every failure is an ApiError with a sentence for people. */
 
 import { t } from "./i18n.js";
-import { keepToken, token } from "./memory.js";
+import { keepToken, token } from "./storage.js";
 
 const BASE = "/api/v1/tasks";
 const REFUSED = new EventTarget();

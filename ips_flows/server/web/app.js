@@ -1,14 +1,14 @@
 /** The frame of the page: its routes, the header, the language, and asking for a token. */
 
 import { ApiError, config, onUnauthorized } from "./api.js";
-import { fill, h, mark, say } from "./dom.js";
+import { problem } from "./components.js";
 import { detail } from "./detail.js";
+import { fill, h, mark, say } from "./dom.js";
 import { form } from "./form.js";
 import { choose, lang, locale, t } from "./i18n.js";
 import { list } from "./list.js";
-import { keepToken, token } from "./memory.js";
 import { signIn } from "./signin.js";
-import { problem } from "./parts.js";
+import { keepToken, token } from "./storage.js";
 
 const main = document.getElementById("main");
 const page = { view: null, name: "", config: null, wanted: null };

@@ -1,11 +1,6 @@
 /** One task: live state, the grid, what failed and why, what was tried, and what can be done about it. */
 
 import { ApiError, cancel, retry, task as whole } from "./api.js";
-import { fill, h, mark, say } from "./dom.js";
-import { clock } from "./format.js";
-import { grid } from "./grid.js";
-import { t } from "./i18n.js";
-import { drift, facts, failures, notice, retries, skipped, timeline, waves } from "./panels.js";
 import {
   bar,
   confirm,
@@ -17,10 +12,15 @@ import {
   section,
   status,
   taskLink,
-} from "./parts.js";
+} from "./components.js";
+import { drift, facts, failures, notice, retries, skipped, timeline, waves } from "./detail_sections.js";
+import { fill, h, mark, say } from "./dom.js";
+import { clock } from "./format.js";
+import { grid } from "./grid.js";
+import { t } from "./i18n.js";
 import { isOver } from "./results.js";
+import { statusTiles } from "./status_tiles.js";
 import { follow } from "./stream.js";
-import { tiles } from "./tiles.js";
 
 const WHOLE_SECONDS = 3; // results are stored at most every 30 s; asking for them costs more than the stream does
 
@@ -98,7 +98,7 @@ export function detail(main, id, config) {
     message.classList.toggle("bad", task.status === "failed");
     bar(progress, task);
     say(told, progressText(task));
-    tiles(figures, task);
+    statusTiles(figures, task);
     cells.update(task);
     fill(slots.waves, waves(task));
     explain();
@@ -268,7 +268,7 @@ export function detail(main, id, config) {
     },
   });
   refresh();
-  const tick = window.setInterval(() => task && !document.hidden && tiles(figures, task), 5000);
+  const tick = window.setInterval(() => task && !document.hidden && statusTiles(figures, task), 5000);
   return {
     stop() {
       stopped = true;

@@ -1,9 +1,9 @@
 /** Submits a request. What is wrong with it the server says, and it is shown at the field. */
 
 import { ApiError, create } from "./api.js";
+import { notify, taskLink } from "./components.js";
 import { h, mark, say } from "./dom.js";
 import { has, t } from "./i18n.js";
-import { notify, taskLink } from "./parts.js";
 import { fieldOf, problemsOf, requestOf } from "./request.js";
 import { SECTIONS } from "./request_fields.js";
 

@@ -1,10 +1,10 @@
 /** The node × image grid: a row a node, a column an image. Only rows in sight exist, so thousands stay smooth. */
 
+import { pullingNodes } from "./components.js";
 import { fresh, h, keyed, mark, say } from "./dom.js";
 import { bytes, number, seconds, shortDigest, shortImage } from "./format.js";
 import { known, t } from "./i18n.js";
-import { mosaic } from "./mosaic.js";
-import { pullingNodes } from "./parts.js";
+import { nodeHeatmap } from "./node_heatmap.js";
 import { countsOf, isOver, kindOf, nodesOf } from "./results.js";
 
 const ROW = 34; // pixels; the style sheet has the same
@@ -24,7 +24,7 @@ export function grid() {
   const drawn = new WeakMap(); // what each row shows, and where
   const id = fresh("grid");
 
-  const tiles = mosaic(choose);
+  const heatmap = nodeHeatmap(choose);
   const filters = h("div", { class: "filters", role: "group", "aria-label": t("grid.filters") });
   const search = h("input", {
     type: "search",
@@ -56,7 +56,7 @@ export function grid() {
   const nothing = h("p", { class: "empty", hidden: true });
   const told = h("p", { class: "inspector", id: `${id}-said`, role: "status" }, t("grid.hint"));
   const tools = h("div", { class: "tools" }, filters, search);
-  const element = h("div", { class: "grid" }, tiles.element, tools, table, nothing, told);
+  const element = h("div", { class: "grid" }, heatmap.element, tools, table, nothing, told);
   const resized = new ResizeObserver(draw);
   resized.observe(table);
 
@@ -68,8 +68,8 @@ export function grid() {
     images = task.images;
     why = t(isOver(task) ? "grid.never" : task.status === "pending" ? "grid.pending" : "grid.none");
     const touched = nodes.filter((one) => !one.leftOut);
-    tiles.update(touched, restOf(task, touched));
-    tiles.element.hidden = task.progress.totalNodes < GLANCE;
+    heatmap.update(touched, restOf(task, touched));
+    heatmap.element.hidden = task.progress.totalNodes < GLANCE;
     table.style.setProperty("--images", images.length);
     table.classList.toggle("many", images.length > 8);
     mark(table, "aria-colcount", images.length + 1);
@@ -241,7 +241,7 @@ export function grid() {
     update,
     stop() {
       resized.disconnect();
-      tiles.stop();
+      heatmap.stop();
     },
   };
 }

@@ -1,8 +1,8 @@
 /** The words of the page, in the language that the browser asks for or the user has chosen. */
 
-import { keepLanguage, language } from "./memory.js";
-import en from "./words/en.js";
-import zh from "./words/zh.js";
+import en from "./locales/en.js";
+import zh from "./locales/zh.js";
+import { keepLanguage, language } from "./storage.js";
 
 const WORDS = { en, zh };
 const LOCALES = { en: "en", zh: "zh-CN" };

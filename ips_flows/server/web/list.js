@@ -1,10 +1,10 @@
 /** All tasks: live bars, filtered by status, searched, in pages. The hash holds what is chosen. */
 
 import { ApiError, tasks } from "./api.js";
+import { bar, emptyBar, loading, problem, progressText, status, taskLink, when } from "./components.js";
 import { fill, h, keyed, mark, say } from "./dom.js";
 import { between, clock, duration, number, shortImage } from "./format.js";
 import { t } from "./i18n.js";
-import { bar, emptyBar, loading, problem, progressText, status, taskLink, when } from "./parts.js";
 import { poll } from "./poll.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];

@@ -2,7 +2,7 @@
 
 import { fresh, h } from "./dom.js";
 import { t } from "./i18n.js";
-import { keepToken } from "./memory.js";
+import { keepToken } from "./storage.js";
 
 /** `asked` is `{again, message}`: whether a token was refused, and in which words. */
 export function signIn(main, config, asked, entered) {

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from ips_flows.controller import keeper as module
 from ips_flows.controller.keeper import Keeper, KeeperIntervals
 from ips_flows.core import clock
 from ips_flows.core.constants import (
@@ -286,7 +285,7 @@ def test_without_the_lease_nothing_is_done(
     end(stage)
     one = keep()
     until(server, lambda: sum("workflows" in call for call in server.calls) > 3)
-    assert (one.not_ready(), one.alive()) == ("", True)
+    assert (one.not_ready(), one.alive()) == (None, True)
     assert {call.split()[0] for call in server.calls} == {"GET"}
 
 
@@ -597,7 +596,7 @@ def test_a_keeper_that_comes_late_starts_few_jobs(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many old tasks without a verdict do not become as many Jobs at once."""
-    monkeypatch.setattr(module, "_MOST_JOBS", 2)
+    monkeypatch.setattr("ips_flows.controller.keeper._MOST_JOBS", 2)
     end(stage)
     workflow = stage.workflow()
     for number in range(5):
@@ -612,7 +611,7 @@ def test_a_job_that_the_cluster_refuses_keeps_no_other_task_waiting(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An admission policy may refuse the old image of some tasks for ever: those after them are finished."""
-    monkeypatch.setattr(module, "_MOST_JOBS", 1)
+    monkeypatch.setattr("ips_flows.controller.keeper._MOST_JOBS", 1)
     planned(stage)
     end(stage)
     workflow = stage.workflow()

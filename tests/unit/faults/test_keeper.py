@@ -72,7 +72,7 @@ def test_finish_is_lost_in_each_stage(
     before = marks(driven)
     assert set(before) == ({ANNOTATION_VERDICT} if judged else set())
     keeper_harness.argo_ends(driven, finished_at=long_ago())
-    keeper_harness.look(driven, keeper_harness.keeper(driven))
+    keeper_harness.run_round(driven, keeper_harness.keeper(driven))
     assert keeper_harness.run_jobs(driven) == [keeper_harness.OWN]
     assert before.items() <= marks(driven).items()
     assert_kept(driven)
@@ -82,12 +82,12 @@ def test_finish_is_killed_as_it_begins(driven: Stage) -> None:
     """A finish that is lost before it has done anything is done again by the keeper's, when Argo had its minute."""
     keeper = keeper_harness.keeper(driven)
     keeper_harness.argo_ends(driven, "Succeeded")
-    keeper_harness.look(driven, keeper)
+    keeper_harness.run_round(driven, keeper)
     assert keeper_harness.finish_jobs(driven) == []
     keeper_harness.argo_ends(driven, "Succeeded", finished_at=long_ago())
-    keeper_harness.look(driven, keeper)
+    keeper_harness.run_round(driven, keeper)
     assert keeper_harness.run_jobs(driven) == [keeper_harness.OWN]
-    keeper_harness.look(driven, keeper)
+    keeper_harness.run_round(driven, keeper)
     assert_kept(driven)
 
 
@@ -97,15 +97,15 @@ def test_the_keeper_is_killed_too(driven: Stage) -> None:
     first, second = keeper_harness.keeper(driven, "keeper-1"), keeper_harness.keeper(driven, "keeper-2")
     second.lease = Lease(driven.kube, "warm", "keeper-2", seconds=15, monotonic=lambda: passed[0])
     keeper_harness.argo_ends(driven, finished_at=long_ago())
-    keeper_harness.look(driven, first)
+    keeper_harness.run_round(driven, first)
     assert len(keeper_harness.finish_jobs(driven)) == 1  # and then it is gone
-    keeper_harness.look(driven, second)
+    keeper_harness.run_round(driven, second)
     assert not second.lease.held
     passed[0] = 16.0
-    keeper_harness.look(driven, second)
+    keeper_harness.run_round(driven, second)
     assert second.lease.held
     assert keeper_harness.run_jobs(driven) == [keeper_harness.OWN]
-    keeper_harness.look(driven, second)
+    keeper_harness.run_round(driven, second)
     assert_kept(driven)
 
 
@@ -118,7 +118,7 @@ def test_a_workflow_deleted_while_it_runs(
     whole.announced(GOOD, nodes=NODES)
     keeper_harness.argo_ends(whole, "Running")
     keeper = keeper_harness.keeper(whole)
-    keeper_harness.look(whole, keeper)
+    keeper_harness.run_round(whole, keeper)
 
     def delete() -> None:
         cluster.wait_for(lambda: sorted(cluster.pulling()) == NODES)
@@ -134,10 +134,10 @@ def test_a_workflow_deleted_while_it_runs(
             cluster.wait_for(lambda: keeper_harness.left(whole) == [])
         else:
             assert set(keeper_harness.left(whole)) == {"plan", "index", "pull"}
-        keeper_harness.look(whole, keeper)
+        keeper_harness.run_round(whole, keeper)
         assert keeper_harness.run_jobs(whole) == (
             [] if propagation == "Background" else [keeper_harness.INSTALLED]
         )
-        keeper_harness.look(whole, keeper)
+        keeper_harness.run_round(whole, keeper)
         cluster.wait_for(lambda: keeper_harness.left(whole) == [])
     assert ("configmaps", "warm", copy_name(whole.uid)) not in whole.server.store.objects

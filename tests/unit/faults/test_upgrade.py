@@ -51,7 +51,7 @@ def test_a_running_task_ends_with_what_it_began_with(
     assert images(server.get("workflowtemplates", TEMPLATE_PREWARM)["spec"]) == {NEW}
 
     keeper_harness.argo_ends(stage, began_with=began, finished_at="2026-01-01T00:00:00Z")
-    keeper_harness.look(stage, Keeper(stage.kube, "warm", "keeper-1"))
+    keeper_harness.run_round(stage, Keeper(stage.kube, "warm", "keeper-1"))
     assert keeper_harness.run_jobs(stage) == [OLD]
     assert run(["run", "--image", "busybox:1", "--name", "fresh", "--detach"]) == 0
     assert server.get("workflows", "fresh")["spec"]["workflowTemplateRef"] == {"name": TEMPLATE_PREWARM}

@@ -82,7 +82,7 @@ def test_a_collection_that_nobody_mirrors(server: ApiServer, kube: Kube) -> None
         told = merge.next(30)
         assert told is not None
         assert told[0] == "maps"
-        assert merge.mirrors == {}
+        assert merge.stores == {}
 
 
 @pytest.mark.parametrize("fault", [(403, "Forbidden"), (500, "InternalError"), (404, "NotFound"), (0, "")])
@@ -134,6 +134,6 @@ def test_a_version_that_is_too_old_is_no_trouble(
 
 def test_recovery_changes_no_mirror(server: ApiServer) -> None:  # noqa: ARG001
     """It says nothing of objects."""
-    mirror = list_watch.Store()
-    assert not mirror.apply(Synced())
-    assert not mirror.synced
+    store = list_watch.Store()
+    assert not store.apply(Synced())
+    assert not store.synced

@@ -61,7 +61,7 @@ def test_argos_own_stop_and_terminate(whole: Stage, how: str, when: str) -> None
             assert whole.drive() == 1
             whole.workflow({"spec": {"shutdown": how}})
         keeper_harness.argo_ends(whole)
-        keeper_harness.look(whole, keeper)
+        keeper_harness.run_round(whole, keeper)
         # Its own exit handler has a minute, if there is one.
         assert keeper_harness.run_jobs(whole) == ([] if how == "Stop" else [keeper_harness.OWN])
         if how == "Stop":

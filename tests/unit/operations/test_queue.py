@@ -36,7 +36,10 @@ def test_reprioritize_moves_a_task(server: ApiServer, kube: Kube) -> None:
     assert order(kube) == ["a", "b"]
     assert reprioritize(kube, "warm", "b", 10).priority == 10
     assert order(kube) == ["b", "a"]
-    assert (tasks.get(kube, "warm", "b").priority, tasks.get(kube, "warm", "b").queue_position) == (10, 1)
+    assert (tasks.get_task(kube, "warm", "b").priority, tasks.get_task(kube, "warm", "b").queue_position) == (
+        10,
+        1,
+    )
     assert {one.name: one.queue_position for one in tasks.list_tasks(kube, "warm")} == {"a": 2, "b": 1}
     annotations = server.get("workflows", "b")["metadata"]["annotations"]
     assert annotations["workflows.argoproj.io/description"] == "priority 10, 10 nodes at once"

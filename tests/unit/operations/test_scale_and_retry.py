@@ -131,7 +131,7 @@ def test_a_new_window_is_an_annotation(server: ApiServer, kube: Kube) -> None:
     argo.planned(waves={"wave-1": 50})
     assert scale_task(kube, "warm", "a", "10%").window == 5
     assert server.get("workflows", "a")["metadata"]["annotations"]["ips-flow.io/batch-size"] == "10%"
-    assert task_json(tasks.get(kube, "warm", "a"), clock.now())["window"] == 5
+    assert task_json(tasks.get_task(kube, "warm", "a"), clock.now())["window"] == 5
     assert scale_task(kube, "warm", "a", "0").window == 0
 
 
@@ -179,7 +179,7 @@ def test_the_history_is_shown_while_it_waits_and_at_the_end(server: ApiServer, k
     server.change("workflows", "a", {"metadata": {"annotations": {"ips-flow.io/plan": plan.to_json()}}})
     lost = NodeResult(failed().images, now)
     argo.results({"n1": NodeResult(pulled().images, now), "n2": lost})
-    document = task_json(tasks.get(kube, "warm", "a"), clock.now())
+    document = task_json(tasks.get_task(kube, "warm", "a"), clock.now())
     assert document["retryHistory"] == [
         {
             "wave": "wave-1",

@@ -252,8 +252,8 @@ def test_a_run_by_hand_is_the_task_that_argo_would_make(server: ApiServer, kube:
     request = merge_overrides(
         None, "flags", {"images": ["busybox:1"], "priority": 9, "labels": {"team": "x"}}
     )
-    schedules.create(kube, "warm", "nightly", request, schedule.Timing("@daily"))
-    submission = schedules.run(kube, "warm", "nightly")
+    schedules.create_schedule(kube, "warm", "nightly", request, schedule.Timing("@daily"))
+    submission = schedules.run_schedule(kube, "warm", "nightly")
     workflow = server.get("workflows", submission.task.name)
     assert task.is_task(workflow)
     assert workflow["metadata"]["labels"][LABEL_CRON_WORKFLOW] == "nightly"
@@ -261,7 +261,7 @@ def test_a_run_by_hand_is_the_task_that_argo_would_make(server: ApiServer, kube:
     (owner,) = workflow["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"]) == ("CronWorkflow", "nightly")
     assert (submission.task.priority, submission.task.images) == (9, ("busybox:1",))
-    found = schedules.get(kube, "warm", "nightly")
+    found = schedules.get_schedule(kube, "warm", "nightly")
     assert (found.active, [one.due for one in found.runs]) == ([submission.task.name], [None])
 
 
@@ -269,7 +269,7 @@ def test_a_run_by_hand_is_the_task_that_argo_would_make(server: ApiServer, kube:
 def test_tasks_outlive_their_schedule(server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kubernetes is told to delete the schedule alone, though its tasks are its own."""
     request = merge_overrides(None, "flags", {"images": ["busybox:1"]})
-    schedules.create(kube, "warm", "nightly", request, schedule.Timing("@daily"))
+    schedules.create_schedule(kube, "warm", "nightly", request, schedule.Timing("@daily"))
     asked: dict[str, Any] = {}
     delete = kube.delete
 
@@ -278,7 +278,7 @@ def test_tasks_outlive_their_schedule(server: ApiServer, kube: Kube, monkeypatch
         return delete(path, **options)
 
     monkeypatch.setattr(kube, "delete", remember)
-    schedules.delete(kube, "warm", "nightly")
+    schedules.delete_schedule(kube, "warm", "nightly")
     assert asked["propagation"] == "Orphan"
     assert not [key for key in server.store.objects if key[0] == "cronworkflows"]
 
@@ -290,7 +290,7 @@ def test_the_list_and_the_history(kube: Kube, capsys: pytest.CaptureFixture[str]
     assert (code, err) == (0, "no schedules in namespace warm\n")
     flow(capsys, *CREATE)
     assert "was not due yet" in flow(capsys, "schedule", "history", "nightly")[2]
-    name = schedules.run(kube, "warm", "nightly").task.name
+    name = schedules.run_schedule(kube, "warm", "nightly").task.name
     header, row = flow(capsys, "schedule", "list", "-A", "-o", "wide")[1].splitlines()
     assert header.split()[:3] == ["NAMESPACE", "NAME", "CRON"]
     assert row.split()[:2] == ["warm", "nightly"]

@@ -41,7 +41,7 @@ def test_everything_that_runs(server: ApiServer, kube: Kube) -> None:
         server.put(plural, item)
     server.page_limit = 2
     found = read(kube)
-    assert sorted((use.image, use.pods) for use in found.uses if use.place.kind != "Pod") == [
+    assert sorted((use.image, use.pods) for use in found.uses if use.location.kind != "Pod") == [
         ("apache/spark:4.0.1", 1),
         ("busybox:1.37", 1),
         ("registry.example.com/logs:1", "each node"),
@@ -51,7 +51,7 @@ def test_everything_that_runs(server: ApiServer, kube: Kube) -> None:
         ("registry.example.com/web:2", 2),
     ]
     assert found.left_out == {"ended": 2, "ignored by annotation": 3, "of IPS Flow itself": 1}
-    assert {use.place.source for use in found.uses} == {""}
+    assert {use.location.source for use in found.uses} == {""}
 
 
 def test_each_kind_is_read(server: ApiServer, kube: Kube) -> None:
@@ -92,7 +92,7 @@ def test_each_kind_is_read(server: ApiServer, kube: Kube) -> None:
         "workflowtemplates:1",
     ]
     assert {use.secrets for use in found.uses} == {("ours",)}
-    assert {use.place.namespace for use in found.uses} == {"warm"}
+    assert {use.location.namespace for use in found.uses} == {"warm"}
     everything = read(kube, "")
     assert len(everything.uses) == len(found.uses) + 7
     assert any("clusterworkflowtemplates" in call for call in server.calls)
@@ -114,7 +114,7 @@ def test_a_cluster_without_a_usual_kind(server: ApiServer, kube: Kube) -> None:
 
 
 def test_a_missing_right_is_told(server: ApiServer, kube: Kube) -> None:
-    """What may not be listed is a remark: an image may be missing because of it."""
+    """What may not be listed is a note: an image may be missing because of it."""
     server.forbid("GET .*/cronjobs", "list", "cronjobs", "batch")
     put(server, "deployments", "x", "a:1")
     found = read(kube)
@@ -151,7 +151,9 @@ def test_custom_kinds(server: ApiServer, kube: Kube) -> None:
         },
     )
     found = read(kube, "warm", "things.example.com")
-    assert [(use.image, str(use.place)) for use in found.uses] == [("thing:1", "Thing/warm/t, container c")]
+    assert [(use.image, str(use.location)) for use in found.uses] == [
+        ("thing:1", "Thing/warm/t, container c")
+    ]
     assert "GET /apis/example.com/v2/namespaces/warm/things?limit=500" in server.calls
     for text, said in (
         ("things", "kind 'things': expected plural.group"),
@@ -220,7 +222,7 @@ def test_custom_kinds_that_make_pods(server: ApiServer, kube: Kube, schema: Any,
     template = {"spec": {"containers": [{"name": "c", "image": "thing:1"}]}}
     thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}}
     server.put("things", {**thing, "spec": {"template": template}})
-    assert [(use.image, str(use.place)) for use in read(kube).uses] == (
+    assert [(use.image, str(use.location)) for use in read(kube).uses] == (
         [("thing:1", "Thing/warm/t, container c")] if makes else []
     )
     asked = [call for call in server.calls if "/example.com/" in call or "/argoproj.io/" in call]

@@ -187,8 +187,8 @@ def test_memory_is_bounded_and_holds_no_token(server: ApiServer, kube: Kube) -> 
     server.users["s3cret"] = {"username": "bob"}
     authorizer = KubernetesAuthorizer(kube, "warm")
     admitted(authorizer, "s3cret")
-    assert len(authorizer._remembered) == 1
-    assert "s3cret" not in repr(authorizer._remembered._kept)
+    assert len(authorizer._decisions) == 1
+    assert "s3cret" not in repr(authorizer._decisions._kept)
 
 
 def test_a_token_goes_to_the_cluster_only(rest: Rest, server: ApiServer) -> None:

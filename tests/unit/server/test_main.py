@@ -168,11 +168,11 @@ def test_what_is_stuck_is_not_alive() -> None:
         def alive(self) -> bool:
             return False
 
-        def not_ready(self) -> str:
-            return ""
+        def not_ready(self) -> None:
+            return None
 
-        def degraded(self) -> str:
-            return ""
+        def degraded(self) -> None:
+            return None
 
     app = create_app(Stuck())
     assert [status_of(app, path) for path in ("/health", "/healthz", "/readyz")] == [503, 503, 200]

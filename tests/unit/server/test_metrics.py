@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them: objects in, text out."""
+"""The metrics as Prometheus reads them: objects in, text out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain_met
 
 from ips_flows.core.constants import LABEL_KIND, LABEL_TASK, LABEL_VERDICT
 from ips_flows.core.errors import UnavailableError
-from ips_flows.core.metrics import families as figures
+from ips_flows.core.metrics import families
 from ips_flows.core.metrics.families import FAMILIES
 from ips_flows.core.pods.pull_job import results_map
 from ips_flows.core.rest.task_store import COLLECTIONS, DONE, JOBS, LIVE, RESULTS
@@ -77,7 +77,7 @@ def moved(metrics: Metrics) -> list[str]:
 
 def tell(metrics: Metrics, *told: tuple[str, Event]) -> None:
     for collection, event in told:
-        metrics.take(collection, event)
+        metrics.handle(collection, event)
 
 
 def first_lists(**lists: Any) -> Iterator[tuple[str, Event]]:
@@ -97,29 +97,29 @@ def await_that(condition: Any) -> None:
 
 def test_every_series_is_there_from_the_start(kube: Kube) -> None:
     """Each value of each label, and each bucket: 0, so that the first increase is seen."""
-    families = {family.name: family for family in plain_metrics(text(made(kube)))}
-    for metric in FAMILIES:
-        family = families[metric.name.removesuffix("_total")]
-        assert (family.type, family.documentation) == (metric.kind, metric.help)
+    exposed = {found.name: found for found in plain_metrics(text(made(kube)))}
+    for family in FAMILIES:
+        found = exposed[family.name.removesuffix("_total")]
+        assert (found.type, found.documentation) == (family.kind, family.help)
         values = [
             {name: one for name, one in sample.labels.items() if name != "le"}
-            for sample in family.samples
+            for sample in found.samples
             if not sample.name.endswith(("_sum", "_count"))
         ]
-        if metric.labels and all(metric.labels.values()):
+        if family.labels and all(family.labels.values()):
             expected = [
-                dict(zip(metric.labels, one, strict=True))
-                for one in itertools.product(*metric.labels.values())
+                dict(zip(family.labels, one, strict=True))
+                for one in itertools.product(*family.labels.values())
             ]
-            assert len(values) == len(expected) * (len(metric.buckets) + 1 if metric.buckets else 1)
+            assert len(values) == len(expected) * (len(family.buckets) + 1 if family.buckets else 1)
             assert all(one in values for one in expected)
-        if metric.kind == "histogram":
-            buckets = {sample.labels["le"] for sample in family.samples if "le" in sample.labels}
-            assert buckets == {*(str(bound) for bound in metric.buckets), "+Inf"}
-        if metric not in (figures.SILENCE, figures.BUILD):
-            assert {sample.value for sample in family.samples} == {0}
-    assert {name for name in families if name.startswith("ips_")} == {
-        metric.name.removesuffix("_total") for metric in FAMILIES
+        if family.kind == "histogram":
+            buckets = {sample.labels["le"] for sample in found.samples if "le" in sample.labels}
+            assert buckets == {*(str(bound) for bound in family.buckets), "+Inf"}
+        if family not in (families.SILENCE, families.BUILD):
+            assert {sample.value for sample in found.samples} == {0}
+    assert {name for name in exposed if name.startswith("ips_")} == {
+        family.name.removesuffix("_total") for family in FAMILIES
     }
 
 
@@ -129,7 +129,7 @@ def test_a_counter_reads_like_this(kube: Kube) -> None:
     tell(metrics, *first_lists(), (JOBS, Updated(job("j", "a"))))
     lines = [line for line in text(metrics).splitlines() if "ips_job_creation" in line]
     assert lines == [
-        f"# HELP ips_job_creation_total {figures.JOBS_MADE.help}",
+        f"# HELP ips_job_creation_total {families.JOBS_MADE.help}",
         "# TYPE ips_job_creation_total counter",
         'ips_job_creation_total{status="success"} 1.0',
         'ips_job_creation_total{status="failure"} 0.0',
@@ -237,7 +237,7 @@ def test_how_the_mirror_is(kube: Kube) -> None:
 def test_what_the_keeper_does(kube: Kube) -> None:
     """Whether it acts, and how many finish Jobs it started; a server without one has neither."""
     hands = Hands()
-    metrics = made(kube, upkeep=hands)
+    metrics = made(kube, keeper=hands)
     hands.finish_jobs, hands.holds_lease = 3, True
     assert moved(metrics) == ["ips_keeper_holds_lease 1.0", "ips_keeper_finish_jobs_total 3.0"]
     assert moved(made(kube)) == []
@@ -247,8 +247,8 @@ def test_a_keeper_tells_what_it_did(whole: Stage) -> None:
     """It counts the finish Jobs that it started; who waits for the Lease has none and does not act."""
     keeper_harness.argo_ends(whole, finished_at="2026-01-01T00:00:00Z")
     first, second = keeper_harness.keeper(whole), keeper_harness.keeper(whole, "keeper-2")
-    keeper_harness.look(whole, first)
-    keeper_harness.look(whole, second)
+    keeper_harness.run_round(whole, first)
+    keeper_harness.run_round(whole, second)
     assert [(one.holds_lease, one.finish_jobs) for one in (first, second)] == [(True, 1), (False, 0)]
 
 
@@ -274,8 +274,8 @@ def test_open_metrics_where_it_is_asked_for(kube: Kube) -> None:
     metrics = made(kube)
     content_type, body = metrics.exposition(OPEN_METRICS)
     assert content_type.startswith("application/openmetrics-text")
-    families = open_metrics(body.decode())  # type: ignore[no-untyped-call]
-    assert {one.name for one in families} == {metric.name.removesuffix("_total") for metric in FAMILIES}
+    exposed = open_metrics(body.decode())  # type: ignore[no-untyped-call]
+    assert {one.name for one in exposed} == {family.name.removesuffix("_total") for family in FAMILIES}
     assert metrics.exposition("text/html")[0].startswith("text/plain")
 
 
@@ -354,7 +354,7 @@ def test_results_that_cannot_be_read_are_told(server: ApiServer, kube: Kube) -> 
 
 
 def follow(kube: Kube, metrics: Metrics, until: Any) -> None:
-    """Follow the collections of a server as the mirror does, until something holds."""
+    """Follow the collections of a server as the task cache does, until something holds."""
     is_task = f"{LABEL_TASK}=true"
     sources = {
         LIVE: ListWatch(workflows("warm"), labels=f"{is_task},!{LABEL_VERDICT}"),
@@ -366,7 +366,7 @@ def follow(kube: Kube, metrics: Metrics, until: Any) -> None:
         for _ in range(1500):
             told = merge.next(0.05)
             if told:
-                metrics.take(*told)
+                metrics.handle(*told)
             if until():
                 return
     raise AssertionError(text(metrics))

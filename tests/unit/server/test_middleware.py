@@ -114,7 +114,7 @@ def test_what_nobody_thought_of(
     def broken(*_: object) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr("ips_flows.server.routes.tasks.get", broken)
+    monkeypatch.setattr("ips_flows.server.routes.tasks.get_task", broken)
     with serving(server, kube) as rest:
         found = rest.get(f"{ROOT}/a")
     assert found.status == 500
@@ -159,7 +159,7 @@ class Counter:
         self.requests: list[tuple[str, str, int]] = []
         self.expected: set[tuple[str, str]] = set()
 
-    def take(self, collection: str, event: Event) -> None:
+    def handle(self, collection: str, event: Event) -> None:
         """Remember where it came from."""
         assert event
         self.collections.add(collection)

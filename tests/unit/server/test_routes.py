@@ -86,7 +86,7 @@ def test_a_task_reads_as_on_the_command_line(rest: Rest, server: ApiServer, kube
     ended(server, "a", good=False)
     found = rest.get(f"{ROOT}/a")
     assert found.status == 200
-    assert found.json == task_json(tasks.get(kube, "warm", "a"), clock.now())
+    assert found.json == task_json(tasks.get_task(kube, "warm", "a"), clock.now())
     assert found.json["nodeStatuses"]["n2"]["busybox:1"]["reason"] == "NotFound"
     schemas.Task.model_validate_json(found.body)
 
@@ -118,7 +118,7 @@ def test_a_list_has_what_the_request_said(rest: Rest, server: ApiServer, kube: K
     submit(kube, "a", webhookUrl="https://hooks.example.com/x", maxRetries=3, batchSize="20%")
     ended(server, "a", good=False)
     (row,) = rest.await_list(lambda one: one["total"] == 1, "?status=failed")["tasks"]
-    wanted = task_json(tasks.get(kube, "warm", "a"), clock.now(), brief=True)
+    wanted = task_json(tasks.get_task(kube, "warm", "a"), clock.now(), brief=True)
     assert row == wanted
     assert (row["maxRetries"], row["batchSize"], row["webhookUrl"]) == (
         3,

@@ -56,7 +56,7 @@ def started(kube: Kube, *ended: str) -> Metrics:
     """A server that has just listed what there is."""
     metrics = Metrics(kube, "warm")
     for collection in COLLECTIONS:
-        metrics.take(collection, Replaced(tuple(done(uid) for uid in ended) if collection == DONE else ()))
+        metrics.handle(collection, Replaced(tuple(done(uid) for uid in ended) if collection == DONE else ()))
     return metrics
 
 
@@ -68,7 +68,7 @@ def test_a_real_prometheus_sees_each_end_once(kube: Kube, tmp_path: Path) -> Non
         accepted: ClassVar[set[str]] = set()
 
     def ends(uid: str) -> None:
-        Ours.metrics.take(DONE, Updated(done(uid, "failed", summary=counts())))
+        Ours.metrics.handle(DONE, Updated(done(uid, "failed", summary=counts())))
 
     with (
         served(Ours) as address,

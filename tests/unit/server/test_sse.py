@@ -13,7 +13,7 @@ from ips_flows.core.request.model import merge_overrides
 from ips_flows.core.rest.task_store import Snapshot
 from ips_flows.kube.client import Kube
 from ips_flows.operations.submit import submit_request
-from ips_flows.server import sse as module
+from ips_flows.server import sse
 from ips_flows.server.auth import NoAuthorizer
 from ips_flows.server.sse import TaskStreams
 from tests.fakes.apiserver import ApiServer
@@ -112,20 +112,20 @@ def test_a_server_that_ends_ends_its_streams(rest: Rest, kube: Kube) -> None:
 
 
 class Scene:
-    """A mirror whose view is set, and told of."""
+    """A task cache whose snapshot is set, and announced."""
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
         self.listeners: list[Any] = []
 
     def show(self, *rows: Any) -> None:
-        """Another view."""
+        """Set another snapshot."""
         self.snapshot = Snapshot(rows, {row.name: row for row in rows})
         for listener in self.listeners:
             listener()
 
     def listening(self, listener: Any) -> Any:
-        """Tell of each view."""
+        """Announce each snapshot."""
         self.listeners.append(listener)
         return Leave(self, listener)
 
@@ -143,8 +143,8 @@ class Leave:
         self.scene.listeners.remove(self.listener)
 
 
-class Told:
-    """A row that says what it is told to."""
+class FixedRow:
+    """A row with a given body."""
 
     name = "a"
 
@@ -162,13 +162,13 @@ def test_a_slow_reader_gets_the_latest_state_only() -> None:
 
     async def read() -> list[bytes]:
         scene = Scene()
-        scene.show(Told(b'{"at":0}'))
+        scene.show(FixedRow(b'{"at":0}'))
         stream = TaskStreams(scene).follow("a", "u", b'{"at":0}')  # type: ignore[arg-type]
         seen = [await anext(stream)]
         for number in range(1, 10_000):
-            scene.show(Told(b'{"at":%d}' % number))
+            scene.show(FixedRow(b'{"at":%d}' % number))
         await asyncio.sleep(0)
-        scene.show(Told(b'{"at":10000}', ended=True, final=True))
+        scene.show(FixedRow(b'{"at":10000}', ended=True, final=True))
         seen += [one async for one in stream]
         assert scene.listeners == []
         return seen
@@ -181,8 +181,8 @@ def test_a_slow_reader_gets_the_latest_state_only() -> None:
 
 
 def test_a_task_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mirror may not know it yet; another one of its name is another one."""
-    monkeypatch.setattr(module, "APPEAR_SECONDS", 0.05)
+    """The task cache may not know it yet; another one of its name is another one."""
+    monkeypatch.setattr(sse, "APPEAR_SECONDS", 0.05)
 
     async def read(*rows: Any) -> list[bytes]:
         scene = Scene()
@@ -193,18 +193,18 @@ def test_a_task_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
 
     first, gone = b"event: task\ndata: {}\n\n", b"event: deleted\ndata: {}\n\n"
     end = b'event: end\ndata: {"status":"completed"}\n\n'
-    assert asyncio.run(read(Told(b"{}", ended=True, final=True))) == [first, end]
-    assert asyncio.run(read(Told(b"{}", uid="another"))) == [first, gone]
+    assert asyncio.run(read(FixedRow(b"{}", ended=True, final=True))) == [first, end]
+    assert asyncio.run(read(FixedRow(b"{}", uid="another"))) == [first, gone]
     assert asyncio.run(read()) == [first, gone]
 
 
 def test_an_end_without_a_verdict_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a keeper there may never be one."""
-    monkeypatch.setattr(module, "VERDICT_SECONDS", 0.0)
+    monkeypatch.setattr(sse, "VERDICT_SECONDS", 0.0)
 
     async def read() -> list[bytes]:
         scene = Scene()
-        scene.show(Told(b"{}", ended=True))
+        scene.show(FixedRow(b"{}", ended=True))
         streams = TaskStreams(scene, heartbeat=0.01)  # type: ignore[arg-type]
         return [one async for one in streams.follow("a", "u", b"{}")]
 
@@ -214,4 +214,4 @@ def test_an_end_without_a_verdict_is_not_waited_for_for_ever(monkeypatch: pytest
 
 def test_events_are_parsed_as_they_are_written() -> None:
     """The tests' own reader, against the writer."""
-    assert list(parsed(module.encode_event("task", b"{}").splitlines(keepends=True))) == [("task", {})]
+    assert list(parsed(sse.encode_event("task", b"{}").splitlines(keepends=True))) == [("task", {})]

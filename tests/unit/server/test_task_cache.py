@@ -1,4 +1,4 @@
-"""The mirror against an API server: what it reads, what it keeps, and what it says of itself."""
+"""The task cache against an API server: what it reads, what it keeps, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Witness:
-    """Writes down what the mirror gets."""
+    """Writes down what the task cache gets."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Event]] = []
 
-    def take(self, collection: str, event: Event) -> None:
+    def handle(self, collection: str, event: Event) -> None:
         """Remember an event."""
         self.told.append((collection, event))
 
 
 @contextmanager
-def mirroring(kube: Kube, *observers: Witness, intervals: CacheIntervals = QUICK) -> Iterator[TaskCache]:
-    mirror = TaskCache(kube, "warm", observers, intervals=intervals)
-    mirror.start()
+def caching(kube: Kube, *handlers: Witness, intervals: CacheIntervals = QUICK) -> Iterator[TaskCache]:
+    task_cache = TaskCache(kube, "warm", handlers, intervals=intervals)
+    task_cache.start()
     try:
-        yield mirror
+        yield task_cache
     finally:
-        mirror.stop()
-        assert not mirror.alive()
+        task_cache.stop()
+        assert not task_cache.alive()
 
 
-def until(mirror: TaskCache, holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait for something that the mirror brings about."""
+def until(task_cache: TaskCache, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait for something that the task cache brings about."""
     end = time.monotonic() + seconds
     changed = threading.Event()
-    with mirror.listening(changed.set):
+    with task_cache.listening(changed.set):
         while not holds():
-            assert time.monotonic() < end, (mirror.not_ready(), mirror.degraded())
+            assert time.monotonic() < end, (task_cache.not_ready(), task_cache.degraded())
             changed.wait(0.02)
             changed.clear()
 
@@ -98,12 +98,12 @@ def test_a_server_that_starts_knows_all(server: ApiServer, kube: Kube) -> None:
     submit(kube, "waits")
     ended(server, "bad", good=False)
     Argo(server, "runs").phase("Running")
-    with mirroring(kube) as mirror:
-        until(mirror, lambda: not mirror.not_ready())
-        rows = {row.name: row.body() for row in mirror.snapshot.rows}
+    with caching(kube) as task_cache:
+        until(task_cache, lambda: not task_cache.not_ready())
+        rows = {row.name: row.body() for row in task_cache.snapshot.rows}
     assert len(rows) == 3
     for name, body in rows.items():
-        assert json.loads(body) == task_json(tasks.get(kube, "warm", name), clock.now(), brief=True)
+        assert json.loads(body) == task_json(tasks.get_task(kube, "warm", name), clock.now(), brief=True)
 
 
 def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> None:
@@ -112,8 +112,8 @@ def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> Non
         submit(kube, f"t{number:02d}")
         ended(server, f"t{number:02d}", good=number > 0)
     server.calls.clear()
-    with mirroring(kube) as mirror:
-        until(mirror, lambda: len(mirror.snapshot.rows) == 25)
+    with caching(kube) as task_cache:
+        until(task_cache, lambda: len(task_cache.snapshot.rows) == 25)
         relisted = len(server.calls)
         end = time.monotonic() + 30
         while sum("ips-flow.io%2Fverdict" in call for call in server.calls[relisted:]) < 6:
@@ -129,15 +129,15 @@ def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> Non
 def test_tasks_come_and_go(server: ApiServer, kube: Kube) -> None:
     """What is submitted, ends or is deleted is so in the view, and none is missing in between."""
     seen: list[dict[str, str]] = []
-    with mirroring(kube, intervals=CacheIntervals(tick=0.02)) as mirror:
-        until(mirror, lambda: not mirror.not_ready())
-        with mirror.listening(lambda: seen.append(statuses(mirror.snapshot))):
+    with caching(kube, intervals=CacheIntervals(tick=0.02)) as task_cache:
+        until(task_cache, lambda: not task_cache.not_ready())
+        with task_cache.listening(lambda: seen.append(statuses(task_cache.snapshot))):
             submit(kube, "a")
-            until(mirror, lambda: statuses(mirror.snapshot) == {"a": "pending"})
+            until(task_cache, lambda: statuses(task_cache.snapshot) == {"a": "pending"})
             ended(server, "a")
-            until(mirror, lambda: statuses(mirror.snapshot) == {"a": "completed"})
+            until(task_cache, lambda: statuses(task_cache.snapshot) == {"a": "completed"})
             server.remove("workflows", "a")
-            until(mirror, lambda: statuses(mirror.snapshot) == {})
+            until(task_cache, lambda: statuses(task_cache.snapshot) == {})
     order = [one.get("a", "gone") for one in seen]
     assert order[-1] == "gone"
     assert "gone" not in order[:-1]
@@ -147,14 +147,14 @@ def test_many_deletions_are_seen_by_one_list(server: ApiServer, kube: Kube) -> N
     """Not by a look at each; only what is there all the same is looked at."""
     for number in range(30):
         submit(kube, f"t{number:02d}")
-    mirror = TaskCache(kube, "warm")
-    roster = mirror._store
+    task_cache = TaskCache(kube, "warm")
+    roster = task_cache._store
     roster.replace("live", [trim_workflow(one) for one in kube.list(workflows("warm"))])
     for number in range(28):
         server.remove("workflows", f"t{number:02d}")
     roster.replace("live", [])
     server.calls.clear()
-    mirror._look_after_leaving()
+    task_cache._check_leaving()
     asked = [call.partition("?")[0].rpartition("/")[2] for call in server.calls]
     assert sorted(asked) == ["t28", "t29", "workflows"]
     view = roster.snapshot()
@@ -167,16 +167,16 @@ def test_observers_get_every_event(server: ApiServer, kube: Kube) -> None:
     submit(kube, "a")
     server.change("workflows", "a", {"metadata": {"managedFields": [{"manager": "x"}]}})
     reader = Witness()
-    with mirroring(kube, reader, intervals=CacheIntervals(tick=0.02)) as mirror:
-        until(mirror, lambda: not mirror.not_ready())
+    with caching(kube, reader, intervals=CacheIntervals(tick=0.02)) as task_cache:
+        until(task_cache, lambda: not task_cache.not_ready())
         ended(server, "a")
-        until(mirror, lambda: statuses(mirror.snapshot) == {"a": "completed"})
+        until(task_cache, lambda: statuses(task_cache.snapshot) == {"a": "completed"})
 
         def all_told() -> bool:
             kinds = {(name, type(event).__name__) for name, event in reader.told}
             return {(name, "Updated") for name in ("live", "done", "results")} <= kinds
 
-        until(mirror, all_told)
+        until(task_cache, all_told)
     assert {name for name, event in reader.told if isinstance(event, Replaced)} == {
         "live",
         "done",
@@ -201,32 +201,32 @@ def test_observers_get_every_event(server: ApiServer, kube: Kube) -> None:
 def test_a_watch_that_breaks(server: ApiServer, kube: Kube, pattern: str, name: str) -> None:
     """It is listed instead, told as degraded, and not as unready; when the watch is back it says so."""
     server.fail(pattern, 403, "Forbidden", "no watch")
-    with mirroring(kube) as mirror:
-        until(mirror, lambda: name in mirror.broken and not mirror.not_ready())
-        assert set(mirror.broken) == {name}
-        assert mirror.degraded() == f"{name} can't be watched: no watch"
+    with caching(kube) as task_cache:
+        until(task_cache, lambda: name in task_cache.broken and not task_cache.not_ready())
+        assert set(task_cache.broken) == {name}
+        assert task_cache.degraded() == f"{name} can't be watched: no watch"
         submit(kube, "a")
-        until(mirror, lambda: statuses(mirror.snapshot) == {"a": "pending"})
+        until(task_cache, lambda: statuses(task_cache.snapshot) == {"a": "pending"})
         server.faults.clear()
-        until(mirror, lambda: not mirror.broken)
-        assert mirror.degraded() == ""
+        until(task_cache, lambda: not task_cache.broken)
+        assert task_cache.degraded() is None
 
 
 def test_an_api_server_that_is_away(server: ApiServer, kube: Kube) -> None:
     """What was known stays; after a while without a word it is unready, and with the first word it is back."""
     submit(kube, "a")
-    with mirroring(kube, intervals=CacheIntervals(tick=0.02, relist=0.2, stale=1.5)) as mirror:
-        until(mirror, lambda: not mirror.not_ready())
+    with caching(kube, intervals=CacheIntervals(tick=0.02, relist=0.2, stale=1.5)) as task_cache:
+        until(task_cache, lambda: not task_cache.not_ready())
         server.fail(".", 0)
         with server.store.changed:
             server.store.oldest = server.store.version + 1  # what is open breaks off, too
             server.store.changed.notify_all()
-        until(mirror, lambda: "no word from the API server" in mirror.not_ready())
-        assert statuses(mirror.snapshot) == {"a": "pending"}
-        assert mirror.alive()
+        until(task_cache, lambda: "no word from the API server" in (task_cache.not_ready() or ""))
+        assert statuses(task_cache.snapshot) == {"a": "pending"}
+        assert task_cache.alive()
         server.faults.clear()
         server.store.oldest = 0
-        until(mirror, lambda: not mirror.not_ready() and not mirror.degraded())
+        until(task_cache, lambda: not task_cache.not_ready() and not task_cache.degraded())
 
 
 def test_what_can_not_be_read_is_not_shown_wrong(server: ApiServer, kube: Kube) -> None:
@@ -234,13 +234,13 @@ def test_what_can_not_be_read_is_not_shown_wrong(server: ApiServer, kube: Kube) 
     submit(kube, "a", maxRetries=4)
     ended(server, "a")
     server.fail("GET .*/workflows/a$", 500, "InternalError", "etcd is away")
-    with mirroring(kube) as mirror:
+    with caching(kube) as task_cache:
         server.await_call("GET .*/workflows/a$")
-        assert mirror.not_ready()
-        assert statuses(mirror.snapshot) == {}
+        assert task_cache.not_ready()
+        assert statuses(task_cache.snapshot) == {}
         server.faults.clear()
-        until(mirror, lambda: not mirror.not_ready())
-        assert b'"maxRetries":4' in mirror.snapshot.by_name["a"].body()
+        until(task_cache, lambda: not task_cache.not_ready())
+        assert b'"maxRetries":4' in task_cache.snapshot.by_name["a"].body()
 
 
 @pytest.mark.parametrize(
@@ -259,17 +259,17 @@ def test_a_request_that_someone_made_by_hand(server: ApiServer, kube: Kube, text
     submit(kube, "odd")
     parameters = [{"name": "request", "value": text}]
     server.change("workflows", "odd", {"spec": {"arguments": {"parameters": parameters}}})
-    with mirroring(kube) as mirror:
-        until(mirror, lambda: not mirror.not_ready())
-        assert {row.name: json.loads(row.body())["status"] for row in mirror.snapshot.rows} == {
+    with caching(kube) as task_cache:
+        until(task_cache, lambda: not task_cache.not_ready())
+        assert {row.name: json.loads(row.body())["status"] for row in task_cache.snapshot.rows} == {
             "good": "pending",
             "odd": "pending",
         }
         ended(server, "odd", good=False)
-        until(mirror, lambda: statuses(mirror.snapshot) == {"good": "pending", "odd": "failed"})
-        assert json.loads(mirror.snapshot.by_name["odd"].body())["status"] == "failed"
+        until(task_cache, lambda: statuses(task_cache.snapshot) == {"good": "pending", "odd": "failed"})
+        assert json.loads(task_cache.snapshot.by_name["odd"].body())["status"] == "failed"
         submit(kube, "later")
-        until(mirror, lambda: "later" in statuses(mirror.snapshot))
+        until(task_cache, lambda: "later" in statuses(task_cache.snapshot))
 
 
 @pytest.mark.parametrize(
@@ -287,20 +287,20 @@ def test_results_that_are_none(server: ApiServer, kube: Kube, data: dict[str, An
     submit(kube, "a")
     ended(server, "a", good=False)
     server.change("configmaps", "a-results-0", {"binaryData": {"results.json.gz": None, **data}})
-    with mirroring(kube) as mirror:
-        until(mirror, lambda: not mirror.not_ready())
-        document = json.loads(mirror.snapshot.by_name["a"].body())
+    with caching(kube) as task_cache:
+        until(task_cache, lambda: not task_cache.not_ready())
+        document = json.loads(task_cache.snapshot.by_name["a"].body())
         assert document["status"] == "failed"
         assert document["message"].startswith("its stored results can't be read: ")
         submit(kube, "later")
-        until(mirror, lambda: "later" in statuses(mirror.snapshot))
+        until(task_cache, lambda: "later" in statuses(task_cache.snapshot))
 
 
 def test_its_rights_are_enough(server: ApiServer, kube: Kube) -> None:
-    """The ServiceAccount of the server may do all that the mirror does."""
+    """The ServiceAccount of the server may do all that the task cache does."""
     submit(kube, "a")
     ended(server, "a", good=False)
     server.calls.clear()
-    with mirroring(kube) as mirror:
-        until(mirror, lambda: not mirror.not_ready())
+    with caching(kube) as task_cache:
+        until(task_cache, lambda: not task_cache.not_ready())
     assert needed(server.calls) <= granted("ips-flow-server")

@@ -161,7 +161,7 @@ def test_an_image_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_many_remarks_are_cut(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """More remarks than a person reads are counted."""
+    """More notes than a person reads are counted."""
     (folder / "many.yaml").write_text("".join(f"--- a{n}\n" for n in range(25)), encoding="utf-8")
     assert run(["images", "many.yaml", "-o", "name"]) == 1
     lines = capsys.readouterr().err.splitlines()

@@ -23,7 +23,7 @@ from ips_flows.core.forecast.issues import Issue, IssueKind
 from ips_flows.core.plan.plan import GroupPlan
 from ips_flows.core.results.records import PlanSummary
 from ips_flows.registry.parallel import map_bounded
-from steps import filter as step
+from steps.filter import run as run_filter
 from tests.fakes import token_registry as fake
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.silent_server import Tarpit
@@ -478,7 +478,7 @@ def test_plan_says_what_filter_does(world: World, flow: Shell, whole: Stage, tmp
     world.server.calls.clear()  # what follows is filter's, by its own rights
     request = [{"name": "request", "value": json.dumps(fields)}]
     whole.workflow({"spec": {"arguments": {"parameters": request}}})
-    assert step.run(whole.context, ()) == 0
+    assert run_filter(whole.context, ()) == 0
     summary = PlanSummary.from_json(whole.annotations()["ips-flow.io/plan"])
     assert (document["totalNodes"], document["warmNodes"], document["toDoNodes"]) == (
         summary.eligible,

@@ -17,8 +17,8 @@ from ips_flows.core.constants import ANNOTATION_ERROR
 from ips_flows.core.errors import BadRequestError
 from ips_flows.core.request.model import parse_request
 from ips_flows.kube.client import Kube
-from steps import filter as step
 from steps.context import StepContext
+from steps.filter import run as run_filter
 from tests.fakes.apiserver import ApiServer, running
 from tests.support.bad_requests import DOCUMENTS, FLAGS, FORMS
 from tests.support.kube_objects import WORKER, node
@@ -85,7 +85,7 @@ def filtered(server: ApiServer, kube: Kube, parameters: Mapping[str, object]) ->
         "workflows", {"metadata": {"name": "bad"}, "spec": {"arguments": {"parameters": entries}}}
     )
     before = len(server.calls)
-    assert step.run(StepContext(kube, "bad", workflow["metadata"]["uid"]), ()) == 1
+    assert run_filter(StepContext(kube, "bad", workflow["metadata"]["uid"]), ()) == 1
     # The second look makes sure that it is still that Workflow which is marked.
     assert [call.split()[0] for call in server.calls[before:]] == ["GET", "GET", "PATCH"]
     annotations = server.get("workflows", "bad")["metadata"]["annotations"]

@@ -17,7 +17,6 @@ import yaml
 
 from ips_flows.cli.main import run
 from ips_flows.cli.session import follow
-from ips_flows.cli.session import submit_and_follow as submitted_verbs
 from tests.fakes.apiserver import ApiServer, Fault, running
 from tests.fakes.argo import Argo, completes, fails, on_submit
 from tests.unit.cli.commands.test_images import AGENT, CHART
@@ -363,7 +362,7 @@ def test_a_cluster_that_does_not_answer_a_cancel(
 
     usual, first = follow.Followers.next, [KeyboardInterrupt()]
     monkeypatch.setattr(follow.Followers, "next", next_one)
-    monkeypatch.setattr(submitted_verbs, "_LAST_WORDS_SECONDS", 2.0)
+    monkeypatch.setattr("ips_flows.cli.session.submit_and_follow._LAST_WORDS_SECONDS", 2.0)
     east.faults.append(Fault(silent, 0, {}, 1))
     threading.Thread(target=stops, daemon=True).start()
     assert run([*RUN, "--cancel-on-exit"]) == 1

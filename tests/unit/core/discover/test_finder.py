@@ -29,7 +29,7 @@ def read(text: str, source: str) -> Findings:
         if isinstance(one, Note):
             finder.add_note(one)
         else:
-            finder.read(one.content, one.place)
+            finder.add_object(one.content, one.location)
     return finder.findings()
 
 
@@ -51,7 +51,7 @@ def rows(found: Findings) -> list[tuple[Any, ...]]:
             use.policy,
             " or ".join(map(str, use.placements)),
             ",".join(use.secrets),
-            str(use.place),
+            str(use.location),
         )
         for use in found.uses
     ]
@@ -490,7 +490,7 @@ def test_a_workflow_with_little_in_it() -> None:
         - {name: c, container: {image: "a:1"}, volumes: [{name: v, emptyDir: {}}]}
     """
     found = read_indented(text)
-    assert [str(use.place) for use in found.uses] == ["Workflow/w, template c, container main (x:14)"]
+    assert [str(use.location) for use in found.uses] == ["Workflow/w, template c, container main (x:14)"]
     assert [str(one) for one in found.notes] == [
         "Workflow/w (x:2): podSpecPatch is not read: it may change images and nodes",
         "Workflow/w, template open (x:11): tolerations is a template that has not been filled in",
@@ -625,7 +625,7 @@ def test_an_ignored_template() -> None:
         spec: {containers: [{name: a, image: "a:1"}, {name: b, image: "{{ b }}"}]}
     """
     found = read_indented(text)
-    assert [str(use.place) for use in found.uses] == ["Deployment/e, container a (x:16)"]
+    assert [str(use.location) for use in found.uses] == ["Deployment/e, container a (x:16)"]
     assert (found.notes, found.left_out) == ((), {"ignored by annotation": 3})
 
 

@@ -9,9 +9,9 @@ from ips_flows.core.discover.manifests import Located, line_of, read_manifests
 
 
 def names(text: str) -> list[tuple[object, int]]:
-    """`a` of each object and its line; of a remark its text."""
+    """`a` of each object and its line; of a note its text."""
     found = read_manifests(text, "f")
-    return [(one.text if isinstance(one, Note) else one.content.get("a"), one.place.line) for one in found]
+    return [(one.text if isinstance(one, Note) else one.content.get("a"), one.location.line) for one in found]
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_deep_nesting_is_told() -> None:
 def test_a_text_inside_another_one() -> None:
     """All of a manifest that is a value stands where the value does."""
     found = list(read_manifests("\n\na: 1\n---\na: 2\n---\n{\n", "f", line=7))
-    assert [one.place.line for one in found] == [7, 7, 7]
+    assert [one.location.line for one in found] == [7, 7, 7]
     (only,) = read_manifests('{"a": 1}', "f", line=7)
-    assert only.place.line == 7
+    assert only.location.line == 7
 
 
 def test_lines_of_mappings() -> None:
@@ -79,4 +79,4 @@ def test_lines_of_mappings() -> None:
         2,
         3,
     ]
-    assert [line_of(Located.of({}, 4), 9), line_of(Located(), 9), line_of({}, 9)] == [4, 9, 9]
+    assert [line_of(Located.at_line({}, 4), 9), line_of(Located(), 9), line_of({}, 9)] == [4, 9, 9]

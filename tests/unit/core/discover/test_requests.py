@@ -88,7 +88,7 @@ def images_in(value: Any) -> list[str]:
 
 @given(st.lists(objects, min_size=1, max_size=3))
 def test_nothing_is_lost(several: list[dict[str, Any]]) -> None:
-    """Every image is a valid reference in the result, or a remark tells of it, or its pods land nowhere."""
+    """Every image is a valid reference in the result, or a note tells of it, or its pods land nowhere."""
     for one in several:
         found = read(json.dumps(one), "f")
         taken = {use.image for use in found.uses}
@@ -166,8 +166,8 @@ def use(
     secrets: tuple[str, ...] = (),
     name: str = "d",
 ) -> ImageUse:
-    place = SourceLocation("f", 3, "", "Deployment", name, "container c")
-    return ImageUse(parse_reference(image), policy, pods, place, placements or (Placement(),), secrets)
+    location = SourceLocation("f", 3, "", "Deployment", name, "container c")
+    return ImageUse(parse_reference(image), policy, pods, location, placements or (Placement(),), secrets)
 
 
 def test_a_request_as_text() -> None:
@@ -269,7 +269,7 @@ def test_pods_are_counted_once() -> None:
 
 
 def test_findings_as_json() -> None:
-    """Images name their placements by index; remarks say whether an image is missing."""
+    """Images name their placements by index; notes say whether an image is missing."""
     text = json.dumps(
         {
             "apiVersion": "v1",

@@ -359,4 +359,4 @@ def test_the_image_is_that_of_the_tasks_own_template() -> None:
     other = {"container": {"command": ["python", "-m", "steps.drive"], "image": "flow:2"}}
     assert finish_job.finish_image({"templates": [{"steps": []}, other, step]}) == "flow:1"
     assert finish_job.finish_image({"templates": [other]}, None, {"templates": [step]}) == "flow:1"
-    assert finish_job.finish_image(None, {}) == ""
+    assert finish_job.finish_image(None, {}) is None

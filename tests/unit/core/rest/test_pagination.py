@@ -22,9 +22,9 @@ def workflow(name: str, *images: str, phase: str = "Pending") -> dict[str, Any]:
     }
 
 
-def view() -> Snapshot:
-    roster = TaskStore()
-    roster.replace(
+def snapshot() -> Snapshot:
+    store = TaskStore()
+    store.replace(
         LIVE,
         [
             workflow("alpha", "registry.example.com/Team/app:1"),
@@ -32,14 +32,14 @@ def view() -> Snapshot:
             workflow("redis-all", "busybox:2"),
         ],
     )
-    roster.replace(JOBS, [])
-    made = roster.snapshot()
+    store.replace(JOBS, [])
+    made = store.snapshot()
     assert made
     return made
 
 
 def found(**query: str) -> list[str]:
-    page = json.loads(TaskPages().page(view(), urlencode(query).encode()))
+    page = json.loads(TaskPages().page(snapshot(), urlencode(query).encode()))
     assert page["total"] == len(page["tasks"])
     return [task["taskId"] for task in page["tasks"]]
 

@@ -91,12 +91,14 @@ def test_pages_are_kept_until_the_view_changes(monkeypatch: pytest.MonkeyPatch) 
     """The same question is answered once; another view anew; and not more is kept than fits."""
     monkeypatch.setattr("ips_flows.core.rest.pagination._MOST_KEPT", 1)
     rows: Any = (Row("a"), Row("b", "failed"))
-    listing, view = TaskPages(), Snapshot(rows)
+    listing, snapshot = TaskPages(), Snapshot(rows)
     whole = b'{"tasks":["a","b"],"total":2,"limit":10,"offset":0}'
-    assert [listing.page(view, b""), listing.page(view, b"")] == [whole, whole]
+    assert [listing.page(snapshot, b""), listing.page(snapshot, b"")] == [whole, whole]
     assert rows[0].made == 1
-    assert listing.page(view, b"status=failed&limit=1") == b'{"tasks":["b"],"total":1,"limit":1,"offset":0}'
-    assert listing.page(view, b"offset=1") == b'{"tasks":["b"],"total":2,"limit":10,"offset":1}'
+    assert (
+        listing.page(snapshot, b"status=failed&limit=1") == b'{"tasks":["b"],"total":1,"limit":1,"offset":0}'
+    )
+    assert listing.page(snapshot, b"offset=1") == b'{"tasks":["b"],"total":2,"limit":10,"offset":1}'
     assert len(listing._pages) == 1
     assert listing.page(Snapshot(), b"") == b'{"tasks":[],"total":0,"limit":10,"offset":0}'
 

@@ -94,18 +94,18 @@ def job(name: str, *, done: int = 0, pulling: int = 0) -> Json:
     }
 
 
-def shown(roster: TaskStore) -> Snapshot:
-    view = roster.snapshot()
-    assert view is not None
-    return view
+def shown(store: TaskStore) -> Snapshot:
+    snapshot = store.snapshot()
+    assert snapshot is not None
+    return snapshot
 
 
-def statuses(view: Snapshot) -> dict[str, str]:
-    return {row.name: row.status for row in view.rows}
+def statuses(snapshot: Snapshot) -> dict[str, str]:
+    return {row.name: row.status for row in snapshot.rows}
 
 
-def body(view: Snapshot, name: str) -> Json:
-    document: Json = json.loads(view.by_name[name].body())
+def body(snapshot: Snapshot, name: str) -> Json:
+    document: Json = json.loads(snapshot.by_name[name].body())
     return document
 
 
@@ -122,8 +122,8 @@ def test_what_is_kept_does_not_grow_with_the_task() -> None:
 
 def test_newest_first_and_then_by_name() -> None:
     """As the command line has it."""
-    roster = TaskStore()
-    roster.replace(
+    store = TaskStore()
+    store.replace(
         LIVE,
         [
             live("b"),
@@ -132,159 +132,159 @@ def test_newest_first_and_then_by_name() -> None:
             live("old", created="2025-01-01T00:00:00Z"),
         ],
     )
-    assert [row.name for row in shown(roster).rows] == ["new", "a", "b", "old"]
+    assert [row.name for row in shown(store).rows] == ["new", "a", "b", "old"]
 
 
 def test_nothing_new_is_no_view() -> None:
     """A list that says what was known makes no work for readers."""
-    roster = TaskStore()
-    roster.replace(DONE, [])
-    assert roster.snapshot() is not None
-    assert roster.snapshot() is None
-    roster.replace(LIVE, [live("a")])
-    roster.replace(DONE, [done("b")])
-    roster.add_details(workflow("b"))
-    assert roster.snapshot() is not None
-    roster.replace(DONE, [done("b")])
-    roster.replace(RESULTS, [{"metadata": {"name": "x"}}])
-    roster.change(RESULTS, {"metadata": {"name": "x"}})
-    assert roster.snapshot() is None
+    store = TaskStore()
+    store.replace(DONE, [])
+    assert store.snapshot() is not None
+    assert store.snapshot() is None
+    store.replace(LIVE, [live("a")])
+    store.replace(DONE, [done("b")])
+    store.add_details(workflow("b"))
+    assert store.snapshot() is not None
+    store.replace(DONE, [done("b")])
+    store.replace(RESULTS, [{"metadata": {"name": "x"}}])
+    store.change(RESULTS, {"metadata": {"name": "x"}})
+    assert store.snapshot() is None
 
 
 @pytest.mark.parametrize("first", ["live goes", "done comes"])
 def test_a_task_that_ends_is_there_all_the_time(first: str) -> None:
     """Whichever collection is faster: until the other tells, it is shown as it was."""
-    roster = TaskStore()
-    roster.replace(LIVE, [live("a", phase="Running")])
-    assert statuses(shown(roster)) == {"a": "running"}
+    store = TaskStore()
+    store.replace(LIVE, [live("a", phase="Running")])
+    assert statuses(shown(store)) == {"a": "running"}
     if first == "live goes":
-        roster.change(LIVE, live("a", phase="Running"), gone=True)
-        assert roster.leaving == {"uid-a": "a"}
-        assert roster.snapshot() is None
-        roster.change(DONE, done("a"))
+        store.change(LIVE, live("a", phase="Running"), gone=True)
+        assert store.leaving == {"uid-a": "a"}
+        assert store.snapshot() is None
+        store.change(DONE, done("a"))
     else:
-        roster.change(DONE, done("a"))
-        roster.change(LIVE, live("a", phase="Running"))  # late
-        roster.change(LIVE, live("a", phase="Running"), gone=True)
-    assert statuses(shown(roster)) == {"a": "completed"}
-    assert roster.leaving == {}
-    assert roster.incoming == {}
+        store.change(DONE, done("a"))
+        store.change(LIVE, live("a", phase="Running"))  # late
+        store.change(LIVE, live("a", phase="Running"), gone=True)
+    assert statuses(shown(store)) == {"a": "completed"}
+    assert store.leaving == {}
+    assert store.incoming == {}
 
 
 def test_the_request_is_remembered_beyond_the_end() -> None:
     """The metadata of an ended task has not what was asked; who saw it live knows it, and so its later changes."""
-    roster = TaskStore()
-    roster.replace(LIVE, [live("a", phase="Running")])
-    roster.change(DONE, done("a"))
-    assert body(shown(roster), "a")["maxRetries"] == 3
-    roster.change(DONE, done("a", version="3"))
-    found = body(shown(roster), "a")
+    store = TaskStore()
+    store.replace(LIVE, [live("a", phase="Running")])
+    store.change(DONE, done("a"))
+    assert body(shown(store), "a")["maxRetries"] == 3
+    store.change(DONE, done("a", version="3"))
+    found = body(shown(store), "a")
     assert (found["maxRetries"], found["webhookUrl"]) == (3, "https://hooks.example.com")
 
 
 def test_a_task_that_was_never_seen_live_is_read_first() -> None:
     """It is not shown with defaults that may be wrong."""
-    roster = TaskStore()
-    roster.replace(DONE, [done("a")])
-    assert roster.without_failures() == []
-    assert roster.without_details() == {"uid-a": "a"}
-    assert shown(roster).rows == ()
-    roster.add_details(workflow("b"))  # of no interest
-    roster.add_details(workflow("a"))
-    assert roster.without_details() == {}
-    assert body(shown(roster), "a")["maxRetries"] == 3
+    store = TaskStore()
+    store.replace(DONE, [done("a")])
+    assert store.without_failures() == []
+    assert store.without_details() == {"uid-a": "a"}
+    assert shown(store).rows == ()
+    store.add_details(workflow("b"))  # of no interest
+    store.add_details(workflow("a"))
+    assert store.without_details() == {}
+    assert body(shown(store), "a")["maxRetries"] == 3
 
 
 def test_failures_are_read_once_for_each_verdict() -> None:
     """Only a task that lost something needs its results; until then it is shown as it was."""
-    roster = TaskStore()
-    roster.replace(LIVE, [live("good", phase="Running"), live("bad", phase="Running")])
-    roster.snapshot()
-    roster.replace(DONE, [done("good"), done("bad", good=False)])
-    roster.change(DONE, done("stranger"))  # of whom not even the request is known
-    (seen,) = roster.without_failures()
+    store = TaskStore()
+    store.replace(LIVE, [live("good", phase="Running"), live("bad", phase="Running")])
+    store.snapshot()
+    store.replace(DONE, [done("good"), done("bad", good=False)])
+    store.change(DONE, done("stranger"))  # of whom not even the request is known
+    (seen,) = store.without_failures()
     assert seen.name == "bad"
-    assert statuses(shown(roster)) == {"good": "completed", "bad": "running"}
+    assert statuses(shown(store)) == {"good": "completed", "bad": "running"}
     line = FailureLine(
         node="n2", image="busybox:1", reason="NotFound", message="no", at="2026-01-01T00:00:00Z"
     )
-    roster.add_failures(seen, [line])
-    assert [one["nodeName"] for one in body(shown(roster), "bad")["failedNodeDetails"]] == ["n2"]
-    roster.change(DONE, done("bad", good=False, version="3"))
-    assert roster.without_failures() == []
-    assert len(body(shown(roster), "bad")["failedNodeDetails"]) == 1
+    store.add_failures(seen, [line])
+    assert [one["nodeName"] for one in body(shown(store), "bad")["failedNodeDetails"]] == ["n2"]
+    store.change(DONE, done("bad", good=False, version="3"))
+    assert store.without_failures() == []
+    assert len(body(shown(store), "bad")["failedNodeDetails"]) == 1
 
 
 def test_results_that_can_not_be_read_are_said_to_be() -> None:
     """The row's message tells, instead of none."""
-    roster = TaskStore()
-    roster.replace(LIVE, [live("a")])
-    roster.replace(DONE, [done("a", good=False)])
-    roster.add_failures(roster.without_failures()[0], (), "written by a newer version")
-    assert body(shown(roster), "a")["message"] == "written by a newer version"
+    store = TaskStore()
+    store.replace(LIVE, [live("a")])
+    store.replace(DONE, [done("a", good=False)])
+    store.add_failures(store.without_failures()[0], (), "written by a newer version")
+    assert body(shown(store), "a")["message"] == "written by a newer version"
 
 
 def test_nothing_is_dropped_unlooked() -> None:
     """What a list lacks is still shown, until someone has looked: it may be in the other collection by now."""
-    roster = TaskStore()
-    roster.replace(LIVE, [live("a"), live("b")])
-    roster.replace(DONE, [done("c"), done("d")])
+    store = TaskStore()
+    store.replace(LIVE, [live("a"), live("b")])
+    store.replace(DONE, [done("c"), done("d")])
     for name in ("c", "d"):
-        roster.add_details(workflow(name))
-    assert len(shown(roster).rows) == 4
-    roster.replace(LIVE, [live("b")])
-    roster.replace(DONE, [done("d")])
-    assert roster.leaving == {"uid-a": "a", "uid-c": "c"}
-    roster.forget("uid-a")
-    roster.keep({**workflow("c"), "metadata": done("c")["metadata"]})
-    assert statuses(shown(roster)) == {"b": "pending", "c": "completed", "d": "completed"}
-    assert roster.leaving == {}
-    roster.change(DONE, done("d"), gone=True)
-    roster.forget("uid-d")
-    assert set(statuses(shown(roster))) == {"b", "c"}
+        store.add_details(workflow(name))
+    assert len(shown(store).rows) == 4
+    store.replace(LIVE, [live("b")])
+    store.replace(DONE, [done("d")])
+    assert store.leaving == {"uid-a": "a", "uid-c": "c"}
+    store.forget("uid-a")
+    store.keep({**workflow("c"), "metadata": done("c")["metadata"]})
+    assert statuses(shown(store)) == {"b": "pending", "c": "completed", "d": "completed"}
+    assert store.leaving == {}
+    store.change(DONE, done("d"), gone=True)
+    store.forget("uid-d")
+    assert set(statuses(shown(store))) == {"b", "c"}
 
 
 def test_a_task_that_lives_after_all() -> None:
     """Someone took its verdict away, to let it run once more."""
-    roster = TaskStore()
-    roster.replace(DONE, [done("a")])
-    roster.add_details(workflow("a"))
-    roster.change(DONE, done("a"), gone=True)
-    roster.keep(workflow("a", phase="Running"))
-    assert statuses(shown(roster)) == {"a": "running"}
+    store = TaskStore()
+    store.replace(DONE, [done("a")])
+    store.add_details(workflow("a"))
+    store.change(DONE, done("a"), gone=True)
+    store.keep(workflow("a", phase="Running"))
+    assert statuses(shown(store)) == {"a": "running"}
 
 
 def test_what_was_never_there_does_not_leave() -> None:
     """A collection that loses what nobody knew makes nobody look."""
-    roster = TaskStore()
-    roster.change(DONE, done("a"), gone=True)
-    roster.change(LIVE, live("b"), gone=True)
-    roster.replace(DONE, [done("c")])
-    roster.replace(DONE, [])
-    assert roster.leaving == {"uid-c": "c"}  # known, though not shown yet
+    store = TaskStore()
+    store.change(DONE, done("a"), gone=True)
+    store.change(LIVE, live("b"), gone=True)
+    store.replace(DONE, [done("c")])
+    store.replace(DONE, [])
+    assert store.leaving == {"uid-c": "c"}  # known, though not shown yet
 
 
 def test_a_name_that_is_used_again() -> None:
     """The new task is the one of that name, and the old one goes its way."""
-    roster = TaskStore()
-    roster.replace(LIVE, [live("a")])
-    roster.snapshot()
+    store = TaskStore()
+    store.replace(LIVE, [live("a")])
+    store.snapshot()
     again = live("a", created="2026-01-02T00:00:00Z")
     again["metadata"]["uid"] = "uid-again"
-    roster.replace(LIVE, [again])
-    assert shown(roster).by_name["a"].uid == "uid-again"
-    roster.forget("uid-a")
-    assert [row.uid for row in shown(roster).rows] == ["uid-again"]
+    store.replace(LIVE, [again])
+    assert shown(store).by_name["a"].uid == "uid-again"
+    store.forget("uid-a")
+    assert [row.uid for row in shown(store).rows] == ["uid-again"]
 
 
 def test_places_in_the_queue() -> None:
     """Priority first, then age; a row changes when its place does, and else stays the same object."""
-    roster = TaskStore()
-    roster.replace(LIVE, [live("low", priority=1), live("mid"), live("high", priority=9)])
-    before = shown(roster)
+    store = TaskStore()
+    store.replace(LIVE, [live("low", priority=1), live("mid"), live("high", priority=9)])
+    before = shown(store)
     assert [body(before, name)["queuePosition"] for name in ("high", "mid", "low")] == [1, 2, 3]
-    roster.change(LIVE, live("mid", phase="Running"))
-    after = shown(roster)
+    store.change(LIVE, live("mid", phase="Running"))
+    after = shown(store)
     assert [body(after, name)["queuePosition"] for name in ("high", "mid", "low")] == [1, None, 2]
     assert after.by_name["high"] is before.by_name["high"]
     assert after.by_name["low"] is not before.by_name["low"]
@@ -292,41 +292,41 @@ def test_places_in_the_queue() -> None:
 
 def test_jobs_tell_of_progress_until_the_end() -> None:
     """What they said last counts when they are deleted; a list of them takes nothing back; the end is the verdict's."""
-    roster = TaskStore()
+    store = TaskStore()
     plan = kube_objects.summary(eligible=2)
     running = live("a", phase="Running")
     running["metadata"]["annotations"][ANNOTATION_PLAN] = plan.to_json()
-    roster.replace(JOBS, [job("a", pulling=2)])
-    roster.replace(LIVE, [running])
-    assert body(shown(roster), "a")["waves"][0]["pullingNodes"] == 2
-    roster.change(JOBS, job("a", pulling=2))
-    assert roster.snapshot() is None
-    roster.change(JOBS, job("a", done=1, pulling=1))
-    assert body(shown(roster), "a")["waves"][0]["completedNodes"] == 1
-    roster.change(JOBS, job("a", done=1, pulling=1), gone=True)
-    roster.replace(JOBS, [])
-    roster.change(LIVE, running)
-    assert body(shown(roster), "a")["waves"][0]["completedNodes"] == 1
-    roster.change(DONE, done("a"))
-    assert roster._jobs == {}
-    roster.change(JOBS, job("stranger"))
-    roster.change(JOBS, job("stranger"), gone=True)
-    assert roster._jobs == {}
+    store.replace(JOBS, [job("a", pulling=2)])
+    store.replace(LIVE, [running])
+    assert body(shown(store), "a")["waves"][0]["pullingNodes"] == 2
+    store.change(JOBS, job("a", pulling=2))
+    assert store.snapshot() is None
+    store.change(JOBS, job("a", done=1, pulling=1))
+    assert body(shown(store), "a")["waves"][0]["completedNodes"] == 1
+    store.change(JOBS, job("a", done=1, pulling=1), gone=True)
+    store.replace(JOBS, [])
+    store.change(LIVE, running)
+    assert body(shown(store), "a")["waves"][0]["completedNodes"] == 1
+    store.change(DONE, done("a"))
+    assert store._jobs == {}
+    store.change(JOBS, job("stranger"))
+    store.change(JOBS, job("stranger"), gone=True)
+    assert store._jobs == {}
 
 
 def test_a_job_without_word_yet() -> None:
     """It is new: there is no progress in it."""
-    roster = TaskStore()
-    roster.replace(LIVE, [live("a", phase="Running")])
-    roster.change(JOBS, {"metadata": {"name": "a-g0-a0", "labels": {LABEL_WORKFLOW_UID: "uid-a"}}})
-    assert body(shown(roster), "a")["waves"] == []
+    store = TaskStore()
+    store.replace(LIVE, [live("a", phase="Running")])
+    store.change(JOBS, {"metadata": {"name": "a-g0-a0", "labels": {LABEL_WORKFLOW_UID: "uid-a"}}})
+    assert body(shown(store), "a")["waves"] == []
 
 
 def test_statuses_narrow_a_view() -> None:
     """One status, or all."""
-    roster = TaskStore()
-    roster.replace(LIVE, [live("a"), live("b", phase="Running")])
-    view = shown(roster)
-    assert [row.name for row in view.of_status("running")] == ["b"]
-    assert view.of_status("") is view.rows
-    assert (view.by_name["a"].ended, view.by_name["a"].final) == (False, False)
+    store = TaskStore()
+    store.replace(LIVE, [live("a"), live("b", phase="Running")])
+    snapshot = shown(store)
+    assert [row.name for row in snapshot.of_status("running")] == ["b"]
+    assert snapshot.of_status("") is snapshot.rows
+    assert (snapshot.by_name["a"].ended, snapshot.by_name["a"].final) == (False, False)

@@ -50,7 +50,7 @@ def read(*suites: JUnitSuite) -> ET.Element:
 
 
 def test_a_case_a_node_and_image() -> None:
-    """With its seconds, its reason and its message; what a terminal or a parser trips over is made legible."""
+    """With its seconds, its reason and its message; what a terminal or a parser trips over is escaped."""
     nodes = {
         "n2": NodeResult((PULLED, FAILED), AT),
         "n1": NodeResult((PULLED, ImageResult(Result.PRESENT)), AT),

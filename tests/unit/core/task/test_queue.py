@@ -9,11 +9,18 @@ from typing import Any
 import pytest
 
 from ips_flows.cli.output.tables import queue_table
-from ips_flows.core.task import queue as turns
-from ips_flows.core.task.queue import Queue, QueueEntry
+from ips_flows.core.task.queue import (
+    Queue,
+    QueueEntry,
+    queue_json,
+    queue_positions,
+    read_queue,
+    task_limit,
+    waits_for,
+)
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-SETTINGS = {"max-concurrent-tasks": "3"}
+LIMIT = 3
 
 
 def workflow(
@@ -32,7 +39,7 @@ def workflow(
 
 
 def names(queue: Queue) -> list[str]:
-    return [turn.task for turn in queue.entries]
+    return [entry.task for entry in queue.entries]
 
 
 def test_the_queue_goes_by_priority_then_age() -> None:
@@ -46,7 +53,7 @@ def test_the_queue_goes_by_priority_then_age() -> None:
         workflow("running", 10, "10:00:00", phase="Running"),
         workflow("ended", 10, "10:00:00", phase="Succeeded"),
     ]
-    queue = turns.read_queue(known, SETTINGS)
+    queue = read_queue(known, LIMIT)
     assert names(queue) == ["urgent", "seen-by-nobody-yet", "old", "new", "none"]
     assert queue.running == ("running",)
     assert queue.entries[0] == QueueEntry(1, "urgent", 9, "2026-01-31T11:50:00Z")
@@ -55,7 +62,7 @@ def test_the_queue_goes_by_priority_then_age() -> None:
 def test_each_namespace_has_its_own_queue() -> None:
     """A place is one among the tasks of the same namespace."""
     known = [workflow("a", 5), workflow("b", 9), workflow("c", 1, namespace="cold")]
-    assert turns.queue_positions(known) == {("warm", "b"): 1, ("warm", "a"): 2, ("cold", "c"): 1}
+    assert queue_positions(known) == {("warm", "b"): 1, ("warm", "a"): 2, ("cold", "c"): 1}
 
 
 def test_twenty_tasks_of_mixed_priorities_start_in_order_each_once() -> None:
@@ -69,9 +76,9 @@ def test_twenty_tasks_of_mixed_priorities_start_in_order_each_once() -> None:
     dice.shuffle(known)
     by_name = {one["metadata"]["name"]: one for one in known}
     started = []
-    while (queue := turns.read_queue(known, SETTINGS)).entries:
+    while (queue := read_queue(known, LIMIT)).entries:
         if queue.free:
-            assert turns.waits_for(queue, queue.entries[0]) == "nothing: Argo starts it now"
+            assert waits_for(queue, queue.entries[0]) == "nothing: Argo starts it now"
             started.append(queue.entries[0].task)
             by_name[started[-1]]["status"]["phase"] = "Running"
         else:
@@ -86,8 +93,8 @@ def test_twenty_tasks_of_mixed_priorities_start_in_order_each_once() -> None:
 )
 def test_only_what_argo_reads_as_a_number_is_a_limit(text: str, limit: int | None) -> None:
     """Argo reads plain decimal digits; with 0 no task would ever start."""
-    assert turns.task_limit({"max-concurrent-tasks": text}) == limit
-    assert turns.task_limit({}) is None
+    assert task_limit({"max-concurrent-tasks": text}) == limit
+    assert task_limit({}) is None
 
 
 @pytest.mark.parametrize(
@@ -106,19 +113,19 @@ def test_only_what_argo_reads_as_a_number_is_a_limit(text: str, limit: int | Non
 def test_what_a_task_waits_for(limit: int | None, running: str, position: int, words: str) -> None:
     """It names the tasks that run while all slots are taken, how many go before, or what is wrong with the limit."""
     queue = Queue(limit, tuple(running), ())
-    assert turns.waits_for(queue, QueueEntry(position, "x", 5, "")) == words
+    assert waits_for(queue, QueueEntry(position, "x", 5, "")) == words
 
 
 def test_the_table_and_the_json() -> None:
     """People and programs get place, priority, time waited and what is waited for."""
     known = [workflow("a", phase="Running"), workflow("b", 5), workflow("c", 9, "11:50:00")]
-    queue = turns.read_queue(known, {"max-concurrent-tasks": "1"})
+    queue = read_queue(known, 1)
     assert queue_table(queue, NOW).splitlines() == [
         "POSITION   NAME   PRIORITY   WAITING   WAITS FOR",
         "1          c      9          10m       a",
         "2          b      5          60s       a, and 1 before it",
     ]
-    assert turns.queue_json(queue, NOW) == {
+    assert queue_json(queue, NOW) == {
         "limit": 1,
         "running": ["a"],
         "tasks": [

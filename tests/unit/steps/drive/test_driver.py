@@ -345,7 +345,7 @@ def test_a_stopped_task_starts_nothing(stage: Stage) -> None:
 
 
 def test_another_workflow_of_the_same_name(stage: Stage) -> None:
-    """A driver whose Workflow was replaced is replaced by another pod."""
+    """A driver whose Workflow was replaced exits with the code that asks for another pod."""
     stage.planned(GOOD, nodes=["n1"])
     stage.server.remove("workflows", TASK)
     stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})

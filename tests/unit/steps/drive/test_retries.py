@@ -157,7 +157,7 @@ def assert_delays(stage: Stage, expected: list[int], **asked: Any) -> None:
     nodes = ["n1", "n2"]
 
     def told() -> Any:
-        return task_json(tasks.get(stage.kube, "warm", TASK), clock.now())
+        return task_json(tasks.get_task(stage.kube, "warm", TASK), clock.now())
 
     with Cluster(stage.server, nodes, {GOOD: Play.MISSING}):
         stage.asks(images=[GOOD], maxRetries=len(expected), timeout="7d", **asked)

@@ -130,10 +130,10 @@ export default {
   "grid.never": "No node was touched.",
   "grid.took": ({ time, size }) => `${time}, ${size}`,
 
-  "mosaic.label": ({ all }) =>
+  "heatmap.label": ({ all }) =>
     `All nodes at a glance: ${all}. The arrow keys go through them, Enter shows one in the table.`,
-  "mosaic.node": ({ node, result, good, all }) => `${node}: ${result}, ${good} of ${all} images there`,
-  "mosaic.nameless": ({ result }) => `A node of which no result is written yet: ${result}`,
+  "heatmap.node": ({ node, result, good, all }) => `${node}: ${result}, ${good} of ${all} images there`,
+  "heatmap.nameless": ({ result }) => `A node of which no result is written yet: ${result}`,
 
   "result.pulled": "pulled",
   "result.present": "present",

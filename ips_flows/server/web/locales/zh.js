@@ -126,9 +126,9 @@ export default {
   "grid.never": "没有对任何节点进行操作。",
   "grid.took": ({ time, size }) => `${time}，${size}`,
 
-  "mosaic.label": ({ all }) => `节点总览：${all}。用方向键浏览，按回车在表格中查看。`,
-  "mosaic.node": ({ node, result, good, all }) => `${node}：${result}，${all} 个镜像中有 ${good} 个就绪`,
-  "mosaic.nameless": ({ result }) => `尚未写入结果的节点：${result}`,
+  "heatmap.label": ({ all }) => `节点总览：${all}。用方向键浏览，按回车在表格中查看。`,
+  "heatmap.node": ({ node, result, good, all }) => `${node}：${result}，${all} 个镜像中有 ${good} 个就绪`,
+  "heatmap.nameless": ({ result }) => `尚未写入结果的节点：${result}`,
 
   "result.pulled": "已拉取",
   "result.present": "已存在",

@@ -10,7 +10,7 @@ const HIGH = 360;
 const KINDS = ["failed", "skipped", "pulled", "present", "pulling", "waiting", "done"];
 
 /** The tiles; `onChoose(node)` is told of the one that was clicked, or entered with the keyboard. */
-export function mosaic(onChoose) {
+export function nodeHeatmap(onChoose) {
   const canvas = h("canvas", {
     class: "tiles",
     role: "img",
@@ -24,7 +24,7 @@ export function mosaic(onChoose) {
   });
   const tip = h("div", { class: "tip", role: "status", hidden: true });
   const legend = h("ul", { class: "legend" });
-  const element = h("div", { class: "mosaic" }, h("div", { class: "frame" }, canvas, tip), legend);
+  const element = h("div", { class: "heatmap" }, h("div", { class: "frame" }, canvas, tip), legend);
   let tiles = [];
   let at = -1;
   let shape = { columns: 1, size: 16, pitch: 18 };
@@ -53,7 +53,7 @@ export function mosaic(onChoose) {
       told.map(({ kind, word, count }) => h("li", { class: kind }, h("i", {}), `${word} `, h("b", {}, count))),
     );
     const all = told.map(({ word, count }) => `${word} ${count}`).join(t("comma"));
-    mark(canvas, "aria-label", t("mosaic.label", { all }));
+    mark(canvas, "aria-label", t("heatmap.label", { all }));
     draw();
   }
 
@@ -110,7 +110,7 @@ export function mosaic(onChoose) {
     if (index < 0 || index >= tiles.length) return;
     at = index;
     const { kind, node } = tiles[index];
-    say(tip, node ? described(node) : t("mosaic.nameless", { result: t(`result.${kind}`) }));
+    say(tip, node ? described(node) : t("heatmap.nameless", { result: t(`result.${kind}`) }));
     tip.hidden = false;
     const [x, y] = place(index);
     const left = Math.max(0, Math.min(x, element.clientWidth - tip.offsetWidth));
@@ -175,5 +175,5 @@ function described({ node, cells, worst }) {
   const good = cells.length - bad.length;
   const word = t(`result.${kindOf(worst)}`);
   const said = why ? `${word} (${why})` : word;
-  return t("mosaic.node", { node, result: said, good: number(good), all: number(cells.length) });
+  return t("heatmap.node", { node, result: said, good: number(good), all: number(cells.length) });
 }

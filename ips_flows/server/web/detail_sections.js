@@ -1,9 +1,9 @@
 /** The parts of a task's view that only tell: each makes its section, or nothing where there is nothing to tell. */
 
+import { section } from "./components.js";
 import { h } from "./dom.js";
 import { between, clock, duration, moment, number } from "./format.js";
 import { has, known, t } from "./i18n.js";
-import { section } from "./parts.js";
 import { failuresOf, isOver } from "./results.js";
 
 const MOST_NODES = 50; // names in one line

@@ -1,12 +1,12 @@
 /** The figures of a task that are looked at first. */
 
+import { pullingNodes } from "./components.js";
 import { h, keyed, say } from "./dom.js";
 import { ago, between, bytes, duration, number } from "./format.js";
 import { t } from "./i18n.js";
-import { pullingNodes } from "./parts.js";
 
 /** Fill a description list with the figures that are known. */
-export function tiles(element, task) {
+export function statusTiles(element, task) {
   const { totalNodes, completedNodes, failedNodes, currentBatch, totalBatches, percentage } = task.progress;
   const running = task.status === "running";
   const shown = [
