@@ -1,9 +1,10 @@
-"""The generated parts of README.md: `python -m tests.docs` writes them anew, a unit test compares them."""
+"""The generated parts of all README.md: `python -m tests.docs` writes them anew, a unit test compares them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,10 +15,11 @@ from ips_flows.core.forecast.issues import KINDS
 from ips_flows.core.metrics.families import FAILURES, FIGURES, PRIORITIES
 from ips_flows.core.request import model
 from ips_flows.core.results.reasons import FailureReason, SkipReason
-from tests.support.paths import README, ROOT
+from tests.support.paths import ROOT, readmes
 
 _RULES = ROOT / "deploy" / "components" / "monitoring" / "prometheusrule-ips-flow.yaml"
 _PART = "<!-- {mark} {name} -->"
+_WHOLE_PART = re.compile(r"<!-- begin (?P<name>\w+) -->.*?<!-- end (?P=name) -->", re.DOTALL)
 
 _FAILURES = {
     FailureReason.NOT_FOUND: "the registry has no such image or tag",
@@ -62,14 +64,30 @@ def parts() -> dict[str, str]:
 
 
 def renewed(readme: str) -> str:
-    """The README with its generated parts as they must be."""
-    for name, text in parts().items():
+    """The text of a README with the generated parts that it has as they must be."""
+    texts = parts()
+
+    def part(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in texts:
+            raise LookupError(f"there is no generated part {name}")
         begin, end = (_PART.format(mark=mark, name=name) for mark in ("begin", "end"))
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if not pattern.search(readme):
-            raise LookupError(f"README.md has no part {name}")
-        readme = pattern.sub(lambda _, whole=f"{begin}\n{text}\n{end}": whole, readme)  # type: ignore[misc]
-    return readme
+        return f"{begin}\n{texts[name]}\n{end}"
+
+    return _WHOLE_PART.sub(part, readme)
+
+
+def places() -> Iterator[tuple[str, Path]]:
+    """Each generated part with the README in which it stands."""
+    for path in readmes():
+        for match in _WHOLE_PART.finditer(path.read_text(encoding="utf-8")):
+            yield match["name"], path
+
+
+def write() -> None:
+    """Write the generated parts of all READMEs anew."""
+    for path in readmes():
+        path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _verbs() -> str:
@@ -112,7 +130,7 @@ def _metrics() -> str:
 
 def _label(name: str, values: Sequence[str]) -> str:
     if values == FAILURES:
-        return f"`{name}`: a [failure class](#results)"
+        return f"`{name}`: a [failure class](../core/results/README.md)"
     if values == PRIORITIES:
         return f"`{name}`: 0 to 10"
     return f"`{name}`" + (f": {', '.join(values)}" if len(values) > 1 else "")
@@ -150,4 +168,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    write()
