@@ -7,8 +7,10 @@ import pytest
 
 from ips_flows.cli.main import VERBS
 from tests.docs import parts, places, renewed
-from tests.support.paths import ROOT, readmes
+from tests.support.markdown import outside_code
+from tests.support.paths import README, ROOT, readmes
 
+WIDTH = 120
 NAMES = [str(path.relative_to(ROOT)) for path in readmes()]
 
 
@@ -36,3 +38,12 @@ def test_every_verb_of_a_transcript_exists(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     used = set(re.findall(r"(?:^|[\s`$(])ips-flow ([a-z]+)", text))
     assert used <= set(VERBS), used - set(VERBS)
+
+
+def test_the_front_door_is_narrow() -> None:
+    """No line of the top README is longer than a terminal is wide, but tables, transcripts and links."""
+    lines = outside_code(README.read_text(encoding="utf-8")).splitlines()
+    long = [
+        line for line in lines if len(line) > WIDTH and not re.match(r"\||\S*\[[^]]*\]\([^)]*\)\S*$", line)
+    ]
+    assert not long
