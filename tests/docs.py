@@ -1,8 +1,12 @@
-"""The generated parts of all README.md: `python -m tests.docs` writes them anew, a unit test compares them."""
+"""The generated parts of all README.md: `python -m tests.docs` writes them anew, a unit test compares them.
+
+`python -m tests.docs --phrases` lists where prose holds a phrase that there is a plainer one for.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from ips_flows.core.forecast.issues import KINDS
 from ips_flows.core.metrics.families import FAILURES, FIGURES, PRIORITIES
 from ips_flows.core.request import model
 from ips_flows.core.results.reasons import FailureReason, SkipReason
+from tests.support import phrases
 from tests.support.paths import ROOT, readmes
 
 _RULES = ROOT / "deploy" / "components" / "monitoring" / "prometheusrule-ips-flow.yaml"
@@ -168,4 +173,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    write()
+    if "--phrases" in sys.argv[1:]:
+        print(*phrases.report(), sep="\n")  # noqa: T201  (the report)
+    else:
+        write()
