@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import ips_flows
-from ips_flows import PrewarmRequest, submit, wait
+from ips_flows import IpsFlowError, PrewarmRequest, submit, wait
 from ips_flows.core.errors import BadRequestError, NameTakenError, NotFoundError, WaitTimeoutError
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import completes, on_submit
@@ -59,6 +59,8 @@ def test_what_is_refused(server: ApiServer) -> None:
     with pytest.raises(BadRequestError, match=r"\{\{"):
         submit(request(labels={}).model_copy(update={"webhook_url": "http://x/{{workflow.name}}"}))
     with pytest.raises(NotFoundError):
+        wait("nothing")
+    with pytest.raises(IpsFlowError, match="nothing"):
         wait("nothing")
     assert not [key for key in server.store.objects if key[0] == "workflows"]
     with pytest.raises(AttributeError, match="has no attribute 'warm'"):
