@@ -64,3 +64,14 @@ def test_every_file_of_the_checkout_exists(name: str) -> None:
     codes = re.findall(rf"(?<=[\s`(\[])(?:\./)?((?:{FOLDERS})/[\w./*<>-]*[\w*])", text_of(name))
     for path in codes:
         assert list(ROOT.glob(re.sub(r"<\w+>", "*", path))), path
+
+
+def test_the_table_of_the_package_names_what_exists() -> None:
+    """Where a change goes: each path leads somewhere, from the package or from the top of the checkout."""
+    text = text_of("ips_flows/README.md")
+    rows = text[text.index("| change |") : text.index("## Python")]
+    paths = re.findall(r"`([\w<>*/.-]+(?:\.\w+|/))`", rows)
+    assert len(paths) > 40
+    for path in paths:
+        place = re.sub(r"<\w+>", "*", path)
+        assert [*ROOT.glob(place), *ROOT.glob(f"ips_flows/{place}")], path
