@@ -1,6 +1,7 @@
 """IPS Flow warms container images on Kubernetes nodes with Argo Workflows, and proves it per node and image.
 
 As a library: `PrewarmRequest` is what is asked for, `submit` makes a task of it, `wait` awaits its end; see `api`.
+What can't be done raises an `IpsFlowError`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from ips_flows.core.version import __version__
 
 if TYPE_CHECKING:
     from ips_flows.api import submit, wait
+    from ips_flows.core.errors import IpsFlowError
     from ips_flows.core.request.model import PrewarmRequest
 
-__all__ = ["PrewarmRequest", "__version__", "submit", "wait"]
+__all__ = ["IpsFlowError", "PrewarmRequest", "__version__", "submit", "wait"]
 
 _HOMES = {
+    "IpsFlowError": "ips_flows.core.errors",
     "PrewarmRequest": "ips_flows.core.request.model",
     "submit": "ips_flows.api",
     "wait": "ips_flows.api",

@@ -1,9 +1,14 @@
-"""The generated parts of README.md: `python -m tests.docs` writes them anew, a unit test compares them."""
+"""The generated parts of all README.md: `python -m tests.docs` writes them anew, a unit test compares them.
+
+`python -m tests.docs --phrases` lists where prose holds a phrase that there is a plainer one for.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,10 +19,12 @@ from ips_flows.core.forecast.issues import IssueKind
 from ips_flows.core.metrics.families import FAILURES, FAMILIES, PRIORITIES
 from ips_flows.core.request import model
 from ips_flows.core.results.reasons import DocumentedEnum, FailureReason, SkipReason
-from tests.support.paths import README, ROOT
+from tests.support import phrases
+from tests.support.paths import ROOT, readmes
 
 _RULES = ROOT / "deploy" / "components" / "monitoring" / "prometheusrule-ips-flow.yaml"
 _PART = "<!-- {mark} {name} -->"
+_WHOLE_PART = re.compile(r"<!-- begin (?P<name>\w+) -->.*?<!-- end (?P=name) -->", re.DOTALL)
 
 
 def parts() -> dict[str, str]:
@@ -25,7 +32,6 @@ def parts() -> dict[str, str]:
     return {
         "verbs": _verbs(),
         "serve": _options("serve"),
-        "fields": _fields(),
         "failures": _meanings("class", FailureReason),
         "concerns": _meanings("warning", IssueKind),
         "metrics": _metrics(),
@@ -35,14 +41,30 @@ def parts() -> dict[str, str]:
 
 
 def renewed(readme: str) -> str:
-    """The README with its generated parts as they must be."""
-    for name, text in parts().items():
+    """The text of a README with the generated parts that it has as they must be."""
+    texts = parts()
+
+    def part(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in texts:
+            raise LookupError(f"there is no generated part {name}")
         begin, end = (_PART.format(mark=mark, name=name) for mark in ("begin", "end"))
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if not pattern.search(readme):
-            raise LookupError(f"README.md has no part {name}")
-        readme = pattern.sub(lambda _, whole=f"{begin}\n{text}\n{end}": whole, readme)  # type: ignore[misc]
-    return readme
+        return f"{begin}\n{texts[name]}\n{end}"
+
+    return _WHOLE_PART.sub(part, readme)
+
+
+def places() -> Iterator[tuple[str, Path]]:
+    """Each generated part with the README in which it stands."""
+    for path in readmes():
+        for match in _WHOLE_PART.finditer(path.read_text(encoding="utf-8")):
+            yield match["name"], path
+
+
+def write() -> None:
+    """Write the generated parts of all READMEs anew."""
+    for path in readmes():
+        path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _verbs() -> str:
@@ -64,12 +86,6 @@ def _options(verb: str) -> str:
     )
 
 
-def _fields() -> str:
-    fields = model.json_schema()["properties"].items()
-    rows = [(f"`{name}`", default_cell(name, field), field["description"]) for name, field in fields]
-    return table(("field", "default", "allowed"), rows)
-
-
 def _meanings(head: str, words: type[DocumentedEnum]) -> str:
     return table((head, "meaning"), [(f"`{one}`", one.meaning) for one in words])
 
@@ -89,7 +105,7 @@ def _metrics() -> str:
 
 def _label(name: str, values: Sequence[str]) -> str:
     if values == FAILURES:
-        return f"`{name}`: a [failure class](#results)"
+        return f"`{name}`: a [failure class](../core/results/README.md)"
     if values == PRIORITIES:
         return f"`{name}`: 0 to 10"
     return f"`{name}`" + (f": {', '.join(values)}" if len(values) > 1 else "")
@@ -125,7 +141,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    from tests import request_fields  # it uses `table`
+    if "--phrases" in sys.argv[1:]:
+        print(*phrases.report(), sep="\n")  # noqa: T201  (the report)
+    else:
+        from tests import request_fields  # it uses `table`
 
-    request_fields.write()
-    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+        request_fields.write()
+        write()

@@ -9,3 +9,9 @@ DEPLOY = ROOT / "deploy"
 EXAMPLES = DEPLOY / "examples"
 MANIFESTS = ROOT / "tests" / "support" / "manifests"  # objects in which images are looked for
 README = ROOT / "README.md"
+
+
+def readmes() -> list[Path]:
+    """Every README.md of the checkout."""
+    folders = ("deploy", "ips_flows", "steps", "templates", "tests")
+    return [README, *sorted(path for folder in folders for path in (ROOT / folder).rglob("README.md"))]

@@ -1,4 +1,4 @@
-"""IPS Flow as a library: its example in the README, and what it refuses."""
+"""IPS Flow as a library: its example in the package's README, and what it refuses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 import pytest
 
 import ips_flows
-from ips_flows import PrewarmRequest, submit, wait
+from ips_flows import IpsFlowError, PrewarmRequest, submit, wait
 from ips_flows.core.errors import BadRequestError, NameTakenError, NotFoundError, WaitTimeoutError
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import completes, on_submit
-from tests.support.paths import README
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("shell")
 
@@ -24,7 +24,8 @@ def request(**fields: object) -> PrewarmRequest:
 
 def test_the_example_runs(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Word by word as it stands in the README, but for the namespace."""
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    readme = (ROOT / "ips_flows" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     on_submit(server, completes)
     exec(compile(example.replace('"ips-flow"', '"warm"'), "README.md", "exec"), {})  # noqa: S102  (our own README)
     assert capsys.readouterr().out == "completed every image is on 1 of 1 nodes\n"
@@ -58,6 +59,8 @@ def test_what_is_refused(server: ApiServer) -> None:
     with pytest.raises(BadRequestError, match=r"\{\{"):
         submit(request(labels={}).model_copy(update={"webhook_url": "http://x/{{workflow.name}}"}))
     with pytest.raises(NotFoundError):
+        wait("nothing")
+    with pytest.raises(IpsFlowError, match="nothing"):
         wait("nothing")
     assert not [key for key in server.store.objects if key[0] == "workflows"]
     with pytest.raises(AttributeError, match="has no attribute 'warm'"):

@@ -17,7 +17,7 @@ from ips_flows.argo.submit import submit_template
 from ips_flows.cli.main import cli
 from ips_flows.core.request.model import parse_request
 from ips_flows.operations.install.manifests import load_manifests
-from tests.support.paths import EXAMPLES
+from tests.support.paths import EXAMPLES, ROOT
 
 _CHART = re.compile(r"\{\{-?.*?-?\}\}")
 
@@ -134,7 +134,7 @@ def test_the_sensor_fills_the_parameters_that_its_workflow_has() -> None:
 
 def test_the_readme_names_them_all() -> None:
     """None is hidden."""
-    readme = (EXAMPLES.parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "ips_flows" / "cli" / "README.md").read_text(encoding="utf-8")
     for file in EXAMPLES.iterdir():
         assert f"deploy/examples/{file.name}" in readme
 

@@ -15,7 +15,7 @@ import yaml
 
 from ips_flows.core.results.reasons import FailureCategory, FailureReason
 from ips_flows.operations.install.manifests import COMPONENTS, SERVER_NAME
-from tests.support.paths import README, ROOT
+from tests.support.paths import DEPLOY, ROOT
 from tests.support.promql import complaints
 
 FOLDER = ROOT / "deploy" / "components" / "monitoring"
@@ -412,7 +412,8 @@ def test_the_component_lists_every_file() -> None:
 
 def test_the_readmes_scrape_config_is_one(tmp_path: Path) -> None:
     """Prometheus takes it, but for how targets are found: Debian's was built without Kubernetes in it."""
-    (text,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", readme, re.DOTALL)
     config = yaml.safe_load(text)
     (job,) = config["scrape_configs"]
     assert job["job_name"] == SERVER_NAME

@@ -1,20 +1,49 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+
+import pytest
 
 from ips_flows.cli.main import VERBS
-from tests.docs import renewed
-from tests.support.paths import README
+from tests.docs import parts, places, renewed
+from tests.support.markdown import outside_code
+from tests.support.paths import README, ROOT, readmes
+
+WIDTH = 120
+NAMES = [str(path.relative_to(ROOT)) for path in readmes()]
 
 
-def test_the_reference_is_what_the_code_says() -> None:
-    """The generated parts of the README are up to date (`python -m tests.docs` writes them)."""
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reference_is_what_the_code_says(name: str) -> None:
+    """The generated parts of each README are up to date (`python -m tests.docs` writes them)."""
+    text = (ROOT / name).read_text(encoding="utf-8")
     assert renewed(text) == text
 
 
-def test_every_verb_of_a_transcript_exists() -> None:
-    """The README uses no verb that the command does not have."""
-    text = README.read_text(encoding="utf-8")
+def test_each_generated_part_stands_in_one_readme() -> None:
+    """None is lost, and none is told twice."""
+    assert Counter(name for name, _ in places()) == Counter(list(parts()))
+
+
+def test_an_unknown_part_is_refused() -> None:
+    """A mark without a table behind it is a slip of the pen."""
+    with pytest.raises(LookupError, match="no generated part colours"):
+        renewed("<!-- begin colours -->\nred\n<!-- end colours -->")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_verb_of_a_transcript_exists(name: str) -> None:
+    """A README uses no verb that the command does not have."""
+    text = (ROOT / name).read_text(encoding="utf-8")
     used = set(re.findall(r"(?:^|[\s`$(])ips-flow ([a-z]+)", text))
     assert used <= set(VERBS), used - set(VERBS)
+
+
+def test_the_front_door_is_narrow() -> None:
+    """No line of the top README is longer than a terminal is wide, but tables, transcripts and links."""
+    lines = outside_code(README.read_text(encoding="utf-8")).splitlines()
+    long = [
+        line for line in lines if len(line) > WIDTH and not re.match(r"\||\S*\[[^]]*\]\([^)]*\)\S*$", line)
+    ]
+    assert not long

@@ -1,4 +1,4 @@
-"""The README's words on the REST API, tried."""
+"""The words of the server's README on the REST API, tried."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from ips_flows.core.rest.openapi import document
 from ips_flows.kube.client import Kube
 from tests.fakes.apiserver import ApiServer
-from tests.support.paths import README
+from tests.support.paths import ROOT
 from tests.support.rest_harness import TOKEN, Rest, serving
 
 
@@ -23,8 +23,8 @@ def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
 
 
 def section() -> str:
-    text = README.read_text(encoding="utf-8")
-    return text[text.index("### REST API") : text.index("### Webhooks")]
+    text = (ROOT / "ips_flows" / "server" / "README.md").read_text(encoding="utf-8")
+    return text[text.index("## REST API") : text.index("## The page")]
 
 
 def transcript() -> list[tuple[str, str]]:

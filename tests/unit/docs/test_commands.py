@@ -1,0 +1,77 @@
+"""What a reader may type or look up exists: verbs with their flags, programs, modules, files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import click
+import pytest
+
+from ips_flows.cli.main import Verbs, cli
+from tests.support.paths import ROOT, readmes
+
+NAMES = [str(path.relative_to(ROOT)) for path in readmes()]
+FOLDERS = "deploy|ips_flows|steps|templates|tests"
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each use of `ips-flow`: in a line of a code block, or in a code span."""
+    for code in (
+        *re.findall(r"^ *(?:- run: |\$ )(.*)$", text, re.MULTILINE),
+        *re.findall(r"`([^`\n]+)`", text),
+    ):
+        for command in re.split(r"[|;&]", code):
+            if match := re.search(r"(?:^|\$\(|\s)ips-flow ([a-z].*)", command):
+                yield match[1].split()
+
+
+def flags(words: list[str]) -> set[str]:
+    """The flags that a verb, or a verb's own verb, takes."""
+    assert isinstance(cli, Verbs)
+    context = click.Context(cli)
+    command = cli.get_command(context, words[0])
+    if isinstance(command, click.Group) and len(words) > 1:
+        command = command.get_command(context, words[1].rstrip(",")) or command
+    assert command, words
+    taken = [one for option in command.params for one in (*option.opts, *option.secondary_opts)]
+    return {*taken, "--help", "-h"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_flag_of_a_command_exists(name: str) -> None:
+    """A README gives no verb a flag that it does not take."""
+    for words in commands(text_of(name)):
+        given = {word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-zA-Z]", word)}
+        assert given <= flags(words), words
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_module_that_is_run_exists(name: str) -> None:
+    """`python -m` leads to a module."""
+    for module in re.findall(r"python -m ([\w.]+\w)", text_of(name)):
+        assert find_spec(module), module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_of_the_checkout_exists(name: str) -> None:
+    """A path from the top of the checkout, in code, is a file or a folder there; `*` and `<step>` stand for any."""
+    codes = re.findall(rf"(?<=[\s`(\[])(?:\./)?((?:{FOLDERS})/[\w./*<>-]*[\w*])", text_of(name))
+    for path in codes:
+        assert list(ROOT.glob(re.sub(r"<\w+>", "*", path))), path
+
+
+def test_the_table_of_the_package_names_what_exists() -> None:
+    """Where a change goes: each path leads somewhere, from the package or from the top of the checkout."""
+    text = text_of("ips_flows/README.md")
+    rows = text[text.index("| change |") : text.index("## Python")]
+    paths = re.findall(r"`([\w<>*/.-]+(?:\.\w+|/))`", rows)
+    assert len(paths) > 40
+    for path in paths:
+        place = re.sub(r"<\w+>", "*", path)
+        assert [*ROOT.glob(place), *ROOT.glob(f"ips_flows/{place}")], path

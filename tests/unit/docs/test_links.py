@@ -1,0 +1,61 @@
+"""Every relative link of every README leads somewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.markdown import anchors, links
+from tests.support.paths import README, ROOT, readmes
+
+NAMES = [str(path.relative_to(ROOT)) for path in readmes()]
+
+
+def broken(path: Path) -> list[str]:
+    """The relative links of a file whose file, or whose heading in it, does not exist."""
+    text = path.read_text(encoding="utf-8")
+    return [link for link in links(text) if "://" not in link and not _leads(path, link)]
+
+
+def _leads(path: Path, link: str) -> bool:
+    file, _, anchor = link.partition("#")
+    target = (path.parent / file).resolve() if file else path
+    if not target.exists():
+        return False
+    return not anchor or (target.suffix == ".md" and anchor in anchors(target.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_link_leads_somewhere(name: str) -> None:
+    """File and heading exist."""
+    assert not broken(ROOT / name)
+
+
+def test_every_readme_is_found_from_the_top() -> None:
+    """Links lead from the top README to each other one, if by several steps."""
+    seen: set[Path] = set()
+    ahead = [README]
+    while ahead:
+        path = ahead.pop()
+        seen.add(path)
+        files = [
+            link.partition("#")[0] for link in links(path.read_text(encoding="utf-8")) if "://" not in link
+        ]
+        targets = {(path.parent / file).resolve() for file in files if file.endswith(".md")}
+        ahead += targets - seen
+    assert set(readmes()) <= seen
+
+
+def test_what_is_broken_is_told(tmp_path: Path) -> None:
+    """A file, a heading, and a heading of this very text; code holds no link."""
+    (tmp_path / "there.md").write_text(
+        "# One, `two` & three\n\n## One\n\n## One\n\n```\n# none\n```\n", encoding="utf-8"
+    )
+    path = tmp_path / "README.md"
+    path.write_text(
+        "# Here\n[a](there.md) [b](there.md#one-two--three) [c](#here) [d](there.md#one-1) [e](https://x.example/#y)\n"
+        "[f](gone.md) [g](there.md#none) [h](#there) `[i](code.md)`\n```\n[j](code.md)\n```\n",
+        encoding="utf-8",
+    )
+    assert broken(path) == ["gone.md", "there.md#none", "#there"]
