@@ -40,7 +40,7 @@ class KeeperIntervals:
     """How often the keeper does what, in seconds."""
 
     tick: float = 1.0  # the shortest pause between two looks; how soon it ends when asked
-    look: float = 5.0  # between two rounds
+    round: float = 5.0  # between two rounds
     pods: float = 30.0  # between two looks for stuck pods
     relist: float = 30.0  # between two lists of the Workflows
     lease: float = 5.0  # between two renewals of the Lease
@@ -127,14 +127,14 @@ class Keeper:
             try:
                 with Informer(self._kube) as informer:
                     informer.add({"workflows": source})
-                    self._work(informer)
+                    self._handle_events(informer)
             except ApiError as error:
                 self._beat = time.monotonic()
                 warning("the Workflows can't be followed; beginning anew", error=error.message)
-                self._stop.wait(self._intervals.look)
+                self._stop.wait(self._intervals.round)
 
-    def _work(self, informer: Informer) -> None:
-        look_at = 0.0
+    def _handle_events(self, informer: Informer) -> None:
+        round_at = 0.0
         while not self._stop.is_set():
             got = informer.next(self._intervals.tick)
             self._beat = time.monotonic()
@@ -148,9 +148,9 @@ class Keeper:
                     self._index.replace(event.items)
                 elif isinstance(event, Updated):
                     self._index.change(event.item, gone=event.gone)
-            if self._index.listed and time.monotonic() >= look_at:
+            if self._index.listed and time.monotonic() >= round_at:
                 self.round()
-                look_at = time.monotonic() + self._intervals.look
+                round_at = time.monotonic() + self._intervals.round
 
     def round(self) -> None:
         """One round, if we may; what fails is told, and tried again in the next one."""
@@ -200,7 +200,7 @@ class Keeper:
                 return
             stored = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec")
             owner = finish_job.task_owner(workflow["metadata"])
-            if self._carry_out(decision, job, metadata, owner, stored or workflow["spec"]):
+            if self._start_job(decision, job, metadata, owner, stored or workflow["spec"]):
                 room -= starts
 
     def _tidy_deleted(self) -> None:
@@ -238,14 +238,14 @@ class Keeper:
                 )
                 info("nothing is left of a deleted task", task=metadata["name"], uid=uid)
             else:
-                self._carry_out(decision, job, metadata, finish_job.copy_owner(copy), None)
+                self._start_job(decision, job, metadata, finish_job.copy_owner(copy), None)
 
-    def _carry_out(
+    def _start_job(
         self, decision: Decision, job: Json | None, metadata: Json, owner: Json, spec: Json | None
     ) -> bool:
         """Start or replace the finish Job of a task; False where the cluster refuses that, which is only told."""
         try:
-            self._replace(decision, job, metadata, owner, spec)
+            self._create_job(decision, job, metadata, owner, spec)
         except UnavailableError:
             raise
         except ApiError as error:  # one task must not keep those that come after it waiting
@@ -253,7 +253,7 @@ class Keeper:
             return False
         return True
 
-    def _replace(
+    def _create_job(
         self, decision: Decision, job: Json | None, metadata: Json, owner: Json, spec: Json | None
     ) -> None:
         if not self.lease.held:

@@ -37,16 +37,16 @@ def label_nodes(kube: Kube, namespace: str, stop: threading.Event) -> None:
             if not informer.stores["sets"].synced:
                 got = informer.next(_TICK_SECONDS)
                 if got is not None:
-                    _told_of_trouble(*got)
+                    _warn_of_error(*got)
                 continue
-            found = _sets(informer)
+            found = _stored_sets(informer)
             for name, problem in found.problems.items():
                 warning(f"a set can't be read, its labels stay as they are: {problem}", set=name)
             info("sets of images", sets={one.name: one.digest for one in found.sets})
             _follow_nodes(kube, informer, found, stop)
 
 
-def _sets(informer: Informer) -> ImageSets:
+def _stored_sets(informer: Informer) -> ImageSets:
     """The sets as the store has them; none where there is no ConfigMap."""
     (found, *_) = [*informer.stores["sets"].objects.values(), {}]
     return read_sets(found.get("data") or {})
@@ -66,15 +66,15 @@ def _follow_nodes(kube: Kube, settings: Informer, sets: ImageSets, stop: threadi
         informer.add({"nodes": nodes})
         while not stop.is_set():
             got = informer.next(_TICK_SECONDS)
-            if got is not None and not _told_of_trouble(*got):
-                for node in _nodes(got[1]):
-                    _label(kube, node, sets)
+            if got is not None and not _warn_of_error(*got):
+                for node in _nodes_of(got[1]):
+                    _patch_labels(kube, node, sets)
             changed = settings.next(0)
-            if changed is not None and not _told_of_trouble(*changed) and _sets(settings) != sets:
+            if changed is not None and not _warn_of_error(*changed) and _stored_sets(settings) != sets:
                 return
 
 
-def _nodes(event: Event) -> tuple[Json, ...]:
+def _nodes_of(event: Event) -> tuple[Json, ...]:
     match event:
         case Replaced(items):
             return items
@@ -84,7 +84,7 @@ def _nodes(event: Event) -> tuple[Json, ...]:
             return ()
 
 
-def _label(kube: Kube, node: Json, sets: ImageSets) -> None:
+def _patch_labels(kube: Kube, node: Json, sets: ImageSets) -> None:
     """Change the labels of a node as it was read; one that has changed since comes again."""
     changes = label_changes(node, sets)
     if not changes:
@@ -101,7 +101,7 @@ def _label(kube: Kube, node: Json, sets: ImageSets) -> None:
     info("labelled", node=metadata["name"], labels=changes)
 
 
-def _told_of_trouble(name: str, event: Event) -> bool:
+def _warn_of_error(name: str, event: Event) -> bool:
     """Whether an event is about the watch rather than what is watched; trouble is told of."""
     if isinstance(event, WatchError):
         warning(f"{name} can't be watched: {event.error.message}")

@@ -45,14 +45,14 @@ def retry_task(kube: Kube, namespace: str, name: str) -> Submission:
         )
     overrides: Json = {}
     if seen.plan is not None:
-        overrides["nodes"] = _lost(kube, namespace, uid)
+        overrides["nodes"] = _failed_nodes(kube, namespace, uid)
         if not overrides["nodes"]:
             raise NothingToRetryError(
                 f"task {name} in namespace {namespace} lost no node: {seen.message or seen.status}"
             )
     first = objects.annotations(found).get(ANNOTATION_RETRY_OF) or name
     text = json.dumps({field: value for field, value in seen.request.items() if value is not None})
-    for number in count(_number(first, name) + 1):
+    for number in count(_retry_number(first, name) + 1):
         overrides["name"] = retry_name(first, number)
         request = merge_overrides(text, f"the request of {name}", overrides)
         try:
@@ -70,13 +70,13 @@ def retry_name(first: str, number: int) -> str:
     return first[: MAX_NAME_LENGTH - len(suffix)].rstrip("-.") + suffix
 
 
-def _number(first: str, name: str) -> int:
+def _retry_number(first: str, name: str) -> int:
     """Which retry of the first task a task is; 0 for the first one itself."""
     match = re.search(r"-r(\d{1,9})$", name)
     return int(match[1]) if match and name != first else 0
 
 
-def _lost(kube: Kube, namespace: str, uid: str) -> list[str]:
+def _failed_nodes(kube: Kube, namespace: str, uid: str) -> list[str]:
     """The nodes that lack images: those that failed, and those never reached, even where nobody recorded that."""
     from ips_flows.core.plan.plan import GroupPlan  # noqa: PLC0415  (pydantic)
 

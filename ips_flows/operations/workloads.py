@@ -62,12 +62,12 @@ def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequen
     """
     if namespace:
         check_namespace(kube, namespace)
-    kinds = [*_KINDS, *(() if namespace else _OF_CLUSTER), *(_custom(kube, one) for one in custom)]
+    kinds = [*_KINDS, *(() if namespace else _OF_CLUSTER), *(_custom_kind(kube, one) for one in custom)]
     known = {kind.resource for kind in kinds}
-    kinds += (kind for kind in _customs(kube, namespace, finder) if kind.resource not in known)
+    kinds += (kind for kind in _custom_kinds(kube, namespace, finder) if kind.resource not in known)
     for kind in kinds:
         try:
-            taken = list_again_if_expired(lambda one=kind: _extracts(kube, one, namespace))  # type: ignore[misc]
+            taken = list_again_if_expired(lambda one=kind: _read_objects(kube, one, namespace))  # type: ignore[misc]
         except NotFoundError:
             if not kind.optional:
                 raise
@@ -99,19 +99,19 @@ def read_nodes(kube: Kube) -> tuple[list[Node], int]:
     return [node for node, _ in found], sum(full for _, full in found)
 
 
-def _extracts(kube: Kube, kind: _Kind, namespace: str) -> Iterator[ObjectImages]:
+def _read_objects(kube: Kube, kind: _Kind, namespace: str) -> Iterator[ObjectImages]:
     """What the objects of a kind say: of a page no more is kept."""
     for item in kube.list(collection(kind.root, namespace, kind.plural), fields=kind.fields):
-        yield read_object(_whole(item, kind), SourceLocation(namespace=namespace))
+        yield read_object(_with_kind(item, kind), SourceLocation(namespace=namespace))
 
 
-def _whole(item: Json, kind: _Kind) -> Json:
+def _with_kind(item: Json, kind: _Kind) -> Json:
     """An item of a list of a built-in kind with what such items lack."""
     version = kind.root.removeprefix("/apis/").removeprefix("/api/")
     return {"apiVersion": version, "kind": kind.name, **item} if kind.name else item
 
 
-def _customs(kube: Kube, namespace: str, finder: Finder) -> list[_Kind]:
+def _custom_kinds(kube: Kube, namespace: str, finder: Finder) -> list[_Kind]:
     """The custom kinds that make pods, by their schemas."""
     try:
         found = list_again_if_expired(lambda: custom_kinds(kube.list(_DEFINITIONS, page=_FEW)))
@@ -126,7 +126,7 @@ def _customs(kube: Kube, namespace: str, finder: Finder) -> list[_Kind]:
     ]
 
 
-def _custom(kube: Kube, text: str) -> _Kind:
+def _custom_kind(kube: Kube, text: str) -> _Kind:
     """The kind that `plural.group` means, in the version that the cluster prefers."""
     plural, _, group = text.partition(".")
     if not plural or not group:

@@ -98,7 +98,7 @@ class TaskRoutes:
         """Ask a task to stop."""
         await self._authorize(request, "delete", task_id)
         response = await self._answer(lambda: cancel_task(self._kube, self._namespace, task_id))
-        await self._streams.shown(lambda snapshot: _is_cancelled(snapshot, task_id))
+        await self._streams.wait_until_shown(lambda snapshot: _is_cancelled(snapshot, task_id))
         return response
 
     async def retry(self, request: Request, task_id: str) -> Response:
@@ -138,7 +138,7 @@ class TaskRoutes:
 
         made, body = await self._in_pool(work)
         name, uid = made.task.name, made.task.uid
-        await self._streams.shown(
+        await self._streams.wait_until_shown(
             lambda snapshot: name in snapshot.by_name and snapshot.by_name[name].uid == uid
         )
         headers = {**_FRESH, "Location": f"{ROOT}/{name}"}

@@ -33,8 +33,10 @@ class TaskStreams:
         for wake in tuple(self._wakers):
             wake()
 
-    async def shown(self, holds: Callable[[Snapshot], bool], seconds: float = SHOWN_SECONDS) -> None:
-        """Until lists show what was just done, so that whoever did it finds it there; not for ever."""
+    async def wait_until_shown(
+        self, holds: Callable[[Snapshot], bool], seconds: float = SHOWN_SECONDS
+    ) -> None:
+        """Wait until lists show what was just done, so that whoever did it finds it there; not for ever."""
         end = time.monotonic() + seconds
         with self._waking() as changed:
             while not (self._closing or holds(self._task_cache.snapshot)) and time.monotonic() < end:

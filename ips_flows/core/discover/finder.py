@@ -109,7 +109,7 @@ def read_object(content: Mapping[str, Any], location: SourceLocation) -> ObjectI
         elif any(_ignores(one) for one in part.annotations):
             ignored += (_identity(image) for _, image, _ in _images(part.spec, location) if image)
         else:
-            ignored += _of_shape(part, _movable(part.spec, content, owner), uses, notes)
+            ignored += _read_pod_spec(part, _movable(part.spec, content, owner), uses, notes)
     names = frozenset((*ignored, *(use.reference.identity for use in uses)))
     return ObjectImages(
         itself, owner, tuple(uses), tuple(notes), tuple(template_refs), ignored=len(ignored), names=names
@@ -120,7 +120,7 @@ class Finder:
     """Takes objects in, in any order, and says what is in all of them."""
 
     def __init__(self) -> None:
-        self._extracts: list[ObjectImages] = []
+        self._objects: list[ObjectImages] = []
         self._remarks: list[Note] = []
 
     def add_object(self, content: Mapping[str, Any], location: SourceLocation) -> None:
@@ -129,7 +129,7 @@ class Finder:
 
     def add(self, one: ObjectImages) -> None:
         """Take in what an object said."""
-        self._extracts.append(one)
+        self._objects.append(one)
 
     def add_note(self, note: Note) -> None:
         """Take in that something could not be read."""
@@ -145,7 +145,7 @@ class Finder:
         notes: list[Note] = []
         left_out: Counter[str] = Counter()
         owners: dict[Owner, _Named] = {}
-        for one in _by_level(self._extracts):
+        for one in _by_level(self._objects):
             known = owners.get(one.owner) if one.owner else None
             reason = one.left_out or (known.left_out if known else None)
             placements = frozenset(use.placements for use in one.uses)
@@ -156,10 +156,10 @@ class Finder:
             left_out[IGNORED] += one.ignored
             named_already = known.images if known else frozenset()
             fresh = [use for use in one.uses if use.reference.identity not in named_already]
-            uses += (_of_owner(use, one, known) for use in fresh)
+            uses += (_with_owner_facts(use, one, known) for use in fresh)
             notes += one.notes
-        accounts = {one.itself: one.secrets for one in self._extracts if one.secrets is not None}
-        objects = [one for one in self._extracts if one.secrets is None]
+        accounts = {one.itself: one.secrets for one in self._objects if one.secrets is not None}
+        objects = [one for one in self._objects if one.secrets is None]
         return Findings(
             tuple(_summed(_with_secrets(use, accounts) for use in uses)),
             tuple(dict.fromkeys([*self._remarks, *notes, *_unread(objects)])),
@@ -177,11 +177,11 @@ def _by_level(extracts: Iterable[ObjectImages]) -> Iterator[ObjectImages]:
     return chain(*levels)
 
 
-def _of_owner(use: ImageUse, of: ObjectImages, known: _Named | None) -> ImageUse:
+def _with_owner_facts(use: ImageUse, extracted: ObjectImages, known: _Named | None) -> ImageUse:
     """A use by one of the pods of an owner as a use by the owner."""
-    if of.owner is None or of.itself.kind != "Pod":
+    if extracted.owner is None or extracted.itself.kind != "Pod":
         return use
-    location = replace(use.location, kind=of.owner.kind, name=of.owner.name)
+    location = replace(use.location, kind=extracted.owner.kind, name=extracted.owner.name)
     placements = use.placements
     if known and len(known.placements) == 1:  # not the pod's own, which its controller may have changed
         (placements,) = known.placements
@@ -223,18 +223,20 @@ def _unread(objects: Iterable[ObjectImages]) -> Iterator[Note]:
                 yield Note(template_ref.location, text)
 
 
-def _of_shape(shape: PodSpec, spec: Mapping[str, Any], uses: list[ImageUse], notes: list[Note]) -> list[str]:
+def _read_pod_spec(
+    pod_spec: PodSpec, spec: Mapping[str, Any], uses: list[ImageUse], notes: list[Note]
+) -> list[str]:
     """Note the images of a pod spec; those that are ignored."""
     placements, said = placements_of(spec)
-    notes += (Note(shape.location, text) for text in said)
+    notes += (Note(pod_spec.location, text) for text in said)
     if spec.get("runtimeClassName"):
         text = f"runtimeClassName {spec['runtimeClassName']} may narrow the nodes further; it is not read"
-        notes.append(Note(shape.location, text))
+        notes.append(Note(pod_spec.location, text))
     secrets = tuple(_secrets(spec.get("imagePullSecrets")))
     account = str(spec.get("serviceAccountName") or "")
-    globs = [glob for one in shape.annotations for glob in _globs(one)]
+    globs = [glob for one in pod_spec.annotations for glob in _globs(one)]
     ignored, seen = [], set[str]()
-    for location, image, policy in _images(spec, shape.location):
+    for location, image, policy in _images(spec, pod_spec.location):
         reference = _parsed(image) if isinstance(image, str) else None
         if globs and isinstance(image, str) and _matches(image, reference, globs):
             ignored.append(_identity(image))
@@ -243,7 +245,7 @@ def _of_shape(shape: PodSpec, spec: Mapping[str, Any], uses: list[ImageUse], not
                 how, again = _policy(policy, reference), reference.identity in seen
                 seen.add(reference.identity)
                 uses.append(
-                    ImageUse(reference, how, shape.pods, location, placements, secrets, account, again)
+                    ImageUse(reference, how, pod_spec.pods, location, placements, secrets, account, again)
                 )
         elif image:
             notes.append(Note(location, _unusable(image, reference), missing=True))

@@ -44,7 +44,7 @@ from tests.support.step_harness import TASK, Stage
 
 AT = "2026-01-01T00:00:00Z"
 PULLED = NodeResult((ImageResult(Result.PULLED, seconds=1.0, bytes=5),), AT)
-QUICK = KeeperIntervals(tick=0.01, look=0.02, pods=0.02, relist=0.5, lease=0.1, stale=5.0, stuck=5.0)
+QUICK = KeeperIntervals(tick=0.01, round=0.02, pods=0.02, relist=0.5, lease=0.1, stale=5.0, stuck=5.0)
 
 
 class Jobs:
