@@ -26,7 +26,7 @@ from ips_flows.core.results.stored_results import decode
 from ips_flows.kube.client import Kube
 from steps import filter  # noqa: A004  (the step's name)
 from steps.context import StepContext
-from steps.drive import driver as drive
+from steps.drive import driver
 from steps.drive.timings import DriverTimings
 from steps.finish import finish
 from steps.finish.timings import FinishTimings
@@ -121,7 +121,7 @@ class Stage:
     def drive(self, attempt: int = 0, *, me: str = "driver-1", wave: str = "wave-1") -> int:
         """Run a driver here, and return its exit code."""
         self.monkeypatch.setenv("HOSTNAME", me)
-        return drive.run(self.context, (wave, str(attempt)), self.timings)
+        return driver.run(self.context, (wave, str(attempt)), self.timings)
 
     @contextlib.contextmanager
     def driver(self, me: str, attempt: int = 0) -> Iterator[subprocess.Popen[str]]:

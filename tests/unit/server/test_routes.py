@@ -171,11 +171,13 @@ def test_a_running_task_shows_its_progress(rest: Rest, server: ApiServer, kube: 
     submit(kube, "a")
     argo = planned(server)
     argo.progress(done=1, pulling=1)
-    rest.await_list(lambda one: [wave["pullingNodes"] for wave in one["tasks"][0]["waves"]] == [1])
+    rest.await_list(
+        lambda one: [wave["pullingNodes"] for row in one["tasks"] for wave in row["waves"]] == [1]
+    )
     nodes = {"n1": pulled(), "n2": pulled()}
     argo.results(nodes)
     argo.verdict(nodes)
-    (row,) = rest.await_list(lambda one: one["tasks"][0]["status"] == "completed")["tasks"]
+    (row,) = rest.await_list(lambda one: [row["status"] for row in one["tasks"]] == ["completed"])["tasks"]
     assert row["progress"]["completedNodes"] == 2
 
 
