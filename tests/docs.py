@@ -17,6 +17,7 @@ import yaml
 from ips_flows.cli.main import VERBS, Verbs, cli
 from ips_flows.core.forecast.issues import IssueKind
 from ips_flows.core.metrics.families import FAILURES, FAMILIES, PRIORITIES
+from ips_flows.core.notice.formats import FORMATS
 from ips_flows.core.request import model
 from ips_flows.core.results.reasons import DocumentedEnum, FailureReason, SkipReason
 from tests.support import phrases
@@ -37,6 +38,9 @@ def parts() -> dict[str, str]:
         "metrics": _metrics(),
         "alerts": _alerts(),
         "skips": _meanings("reason", SkipReason),
+        "formats": table(
+            ("`webhookFormat`", "body"), [(f"`{name}`", one.meaning) for name, one in FORMATS.items()]
+        ),
     }
 
 

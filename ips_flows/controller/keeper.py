@@ -26,6 +26,7 @@ from ips_flows.core.k8s.objects import Json
 from ips_flows.core.reconcile import decide, finish_job
 from ips_flows.core.reconcile.decide import Action, Decision, TaskIndex
 from ips_flows.core.reconcile.finish_job import KIND_DELETED, KIND_FINISH, KIND_NOTICE, copy_name, job_name
+from ips_flows.core.task.workflow_status import stored_spec
 from ips_flows.jsonlog import info, warning
 from ips_flows.kube.client import Kube, core, jobs, workflows
 from ips_flows.kube.lease import Lease
@@ -198,9 +199,8 @@ class Keeper:
             starts = decision.do in (Action.START, Action.REPLACE)
             if starts and room <= 0:
                 return
-            stored = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec")
             owner = finish_job.task_owner(workflow["metadata"])
-            if self._start_job(decision, job, metadata, owner, stored or workflow["spec"]):
+            if self._start_job(decision, job, metadata, owner, stored_spec(workflow)):
                 room -= starts
 
     def _tidy_deleted(self) -> None:

@@ -36,7 +36,7 @@ from ips_flows.core.notice.targets import (
     allowed_target,
     shown_url,
 )
-from ips_flows.core.request.types import WebhookFormat
+from ips_flows.core.request.choices import WebhookFormat
 from ips_flows.core.version import __version__
 
 BUDGET_SECONDS = 45.0  # for a whole delivery: the task that waits for it may hold a slot of the queue

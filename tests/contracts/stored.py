@@ -23,9 +23,9 @@ from ips_flows.core.pods.pull_job import (
     workflow_owner,
 )
 from ips_flows.core.reconcile import finish_job
+from ips_flows.core.request.choices import RetryStrategy, WebhookFormat
 from ips_flows.core.request.fields import flag_of
 from ips_flows.core.request.model import canonical_json, from_form, request_hash
-from ips_flows.core.request.types import RetryStrategy, WebhookFormat
 from ips_flows.core.results import results
 from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import FinalStatus, Mode

@@ -15,7 +15,7 @@ from ips_flows.core.notice.event import Event, truncate_task
 from ips_flows.core.notice.formats import FORMATS as BY_NAME
 from ips_flows.core.notice.notice import Outcome, deletion_id, event_name
 from ips_flows.core.notice.targets import Rules
-from ips_flows.core.request.types import WebhookFormat
+from ips_flows.core.request.choices import WebhookFormat
 from ips_flows.core.results.records import FinalStatus
 from ips_flows.core.task.as_json import task_json
 from ips_flows.webhook.delivery import Message, deliver

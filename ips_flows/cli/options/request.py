@@ -57,7 +57,10 @@ def request_options(command: F) -> F:
 def overrides_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that flags set, by their names in a request, as they were typed."""
     fields = {field.flag.name.removeprefix("--").replace("-", "_"): field.name for field in FIELDS}
-    return {fields[flag]: value for flag, value in flags.items() if value is not None and value != ()}
+    named = {
+        fields[flag]: value for flag, value in flags.items()
+    }  # KeyError for a flag of no field, given or not
+    return {name: value for name, value in named.items() if value is not None and value != ()}
 
 
 def read_text(

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ips_flows.core.request.types import RolloutOrder
+from ips_flows.core.request.choices import RolloutOrder
 
 # The Job controller spends two writes on a pod, and a stock one makes 20 a second.
 PODS_A_SECOND = 10

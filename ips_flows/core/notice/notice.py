@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_VERDICT, ANNOTATION_WEBHOOK
 from ips_flows.core.errors import NewerFormatError
-from ips_flows.core.request.types import WebhookFormat
+from ips_flows.core.request.choices import WebhookFormat
 from ips_flows.core.results.records import Record, StoredRecord
 
 if TYPE_CHECKING:

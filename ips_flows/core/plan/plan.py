@@ -13,8 +13,8 @@ from ips_flows.core import clock
 from ips_flows.core.errors import PlanError
 from ips_flows.core.plan.eligibility import Eligibility, lacks_image_volumes, pod_tolerations, references
 from ips_flows.core.plan.node import Node
+from ips_flows.core.request.choices import RolloutOrder
 from ips_flows.core.request.model import PrewarmRequest
-from ips_flows.core.request.types import RolloutOrder
 from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.records import Mode, PlanSummary, Record, StoredRecord, WaveSummary
 from ips_flows.core.results.results import FILTER_GROUP, Chunk, ImageResult, NodeResult, same_for_all

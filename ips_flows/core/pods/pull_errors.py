@@ -17,7 +17,7 @@ PERMANENT = (
 )
 
 # The first pattern that is found decides, so the special ones stand before the general ones.
-_CLASSES: Sequence[tuple[FailureReason, re.Pattern[str]]] = [
+PATTERNS: Sequence[tuple[FailureReason, re.Pattern[str]]] = [
     (failure, re.compile(pattern, re.IGNORECASE))
     for failure, pattern in (
         (FailureReason.NO_SPACE, r"no space left on device|disk quota exceeded"),
@@ -68,7 +68,7 @@ def classify(message: str, *names: str) -> FailureReason:
     """
     for name in names:
         message = message.replace(name, "")
-    return next((failure for failure, pattern in _CLASSES if pattern.search(message)), FailureReason.UNKNOWN)
+    return next((failure for failure, pattern in PATTERNS if pattern.search(message)), FailureReason.UNKNOWN)
 
 
 def strip_runtime_frames(message: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ips_flows.core.request.choices import PullPolicy, WebhookFormat, either, words
 from ips_flows.core.request.limits import (
     BATCH_SIZE,
     IMAGES,
@@ -129,7 +130,7 @@ images: # {IMAGES}, by tag or digest
         section="what",
         syntax="text",
         meaning="`Always` asks the registry again, also for an image that the node has: for tags that move.",
-        flag=Flag(17, "--pull-policy", "IfNotPresent or Always.", "NAME"),
+        flag=Flag(17, "--pull-policy", f"{either(PullPolicy)}.", "NAME"),
         form=FormParameter(9, "pull-policy", "IfNotPresent, or Always to check moving tags again"),
         example="pullPolicy: IfNotPresent # Always re-checks tags that move\n",
     ),
@@ -347,9 +348,9 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
         section="notice",
         syntax="text",
         meaning="Format of the message that the webhook receives.",
-        flag=Flag(15, "--webhook-format", "json, cloudevents, slack or dingtalk.", "NAME"),
-        form=FormParameter(19, "webhook-format", "json, cloudevents, slack or dingtalk"),
-        example="# webhookFormat: json # or cloudevents, slack, dingtalk\n",
+        flag=Flag(15, "--webhook-format", f"{either(WebhookFormat)}.", "NAME"),
+        form=FormParameter(19, "webhook-format", either(WebhookFormat)),
+        example=f"# webhookFormat: {words(WebhookFormat)[0]} # or {', '.join(words(WebhookFormat)[1:])}\n",
     ),
     RequestField(
         name="labels",

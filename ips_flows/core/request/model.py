@@ -24,6 +24,7 @@ from pydantic.alias_generators import to_camel
 from ips_flows.core.errors import FieldProblem
 from ips_flows.core.k8s.names import is_label_key
 from ips_flows.core.request import text_values, types
+from ips_flows.core.request.choices import PullPolicy, RetryStrategy, RolloutOrder, WebhookFormat, either
 from ips_flows.core.request.document import Document, TextPosition, read_document
 from ips_flows.core.request.fields import FORM_NAMES, flag_of
 from ips_flows.core.request.limits import (
@@ -43,15 +44,7 @@ from ips_flows.core.request.limits import (
     RETRY_DELAY,
     TASK_TIMEOUT,
 )
-from ips_flows.core.request.types import (
-    FieldError,
-    PullPolicy,
-    RetryStrategy,
-    RolloutOrder,
-    WebhookFormat,
-    seconds_of,
-    shown,
-)
+from ips_flows.core.request.types import FieldError, seconds_of, shown
 from ips_flows.core.request.validation import (
     RequestErrors,
     check_duplicates,
@@ -79,7 +72,7 @@ class ImageSpec(_Model):
     )
 
     image: types.Image = Field(description='an image reference such as "registry.example.com/team/app:1.2"')
-    pull_policy: PullPolicy | None = Field(None, description="IfNotPresent or Always")
+    pull_policy: PullPolicy | None = Field(None, description=either(PullPolicy))
 
     @model_validator(mode="before")
     @classmethod
@@ -148,19 +141,19 @@ class PrewarmRequest(_Model):
     max_retries: Annotated[types.Whole, Field(ge=RETRIES.low, le=RETRIES.high)] = Field(
         0, description=f"a number from {RETRIES}"
     )
-    retry_strategy: RetryStrategy = Field("linear", description="linear or exponential")
+    retry_strategy: RetryStrategy = Field("linear", description=either(RetryStrategy))
     retry_delay: Annotated[types.Whole, Field(ge=RETRY_DELAY.low, le=RETRY_DELAY.high)] = Field(
         30, description=f"a number of seconds from {RETRY_DELAY}"
     )
     webhook_url: types.WebAddress = Field("", description="an http or https URL")
     webhook_secret_name: types.SecretName = Field("", description="the name of a Secret")
-    webhook_format: WebhookFormat = Field("json", description="json, cloudevents, slack or dingtalk")
+    webhook_format: WebhookFormat = Field("json", description=either(WebhookFormat))
     pull_secrets: types.SecretNames = Field(
         (), description=f"a list of at most {MAX_SECRETS} names of Secrets"
     )
-    pull_policy: PullPolicy = Field("IfNotPresent", description="IfNotPresent or Always")
+    pull_policy: PullPolicy = Field("IfNotPresent", description=either(PullPolicy))
     waves: types.Waves = Field((), description=f"a list of at most {MAX_WAVES} cumulative sizes")
-    order: RolloutOrder = Field("rolling", description="rolling or batch")
+    order: RolloutOrder = Field("rolling", description=either(RolloutOrder))
     max_failed_nodes: types.AllowedLosses = Field(
         0, description='a number from 0, or a percentage such as "5%"'
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -24,11 +24,6 @@ from ips_flows.core.request.limits import (
     NODE_TIMEOUT,
     TASK_TIMEOUT,
 )
-
-PullPolicy = Literal["IfNotPresent", "Always"]
-RolloutOrder = Literal["rolling", "batch"]
-RetryStrategy = Literal["linear", "exponential"]
-WebhookFormat = Literal["json", "cloudevents", "slack", "dingtalk"]
 
 _RESERVED = ("kubernetes.io", "k8s.io", "argoproj.io", "ips-flow.io")
 _LONGEST_SHOWN = 120  # characters of a value in a message: an image with its digest fits

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import models_json_schema
 
-from ips_flows.core.request.types import RetryStrategy
+from ips_flows.core.request.choices import RetryStrategy
 from ips_flows.core.results.records import Mode
 from ips_flows.core.task.workflow_status import Status
 

@@ -6,7 +6,7 @@ import json
 
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task.task import request_of
-from ips_flows.core.task.workflow_status import lost_drivers, nodes_of
+from ips_flows.core.task.workflow_status import trimmed
 
 # A request may name ten thousand nodes, and a Workflow holds its whole course: neither is shown.
 _ASKED = (
@@ -19,8 +19,6 @@ _ASKED = (
     "retryDelay",
     "webhookUrl",
 )
-_SPEC = ("priority", "shutdown")
-_STATUS = ("phase", "startedAt", "finishedAt", "message")
 
 
 def trim_metadata(item: Json) -> Json:
@@ -37,14 +35,4 @@ def trim_details(workflow: Json) -> Json:
     """What the metadata of a Workflow does not tell: its `spec` and `status`, as far as a task is made of them."""
     request = request_of(workflow)
     asked = json.dumps({key: request[key] for key in _ASKED if key in request}, separators=(",", ":"))
-    spec, status = workflow.get("spec") or {}, workflow.get("status") or {}
-    return {
-        "spec": {
-            **{key: spec[key] for key in _SPEC if key in spec},
-            "arguments": {"parameters": [{"name": "request", "value": asked}]},
-        },
-        "status": {
-            **{key: status[key] for key in _STATUS if key in status},
-            "nodes": lost_drivers(nodes_of(workflow)),
-        },
-    }
+    return trimmed(workflow, asked)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ips_flows.core import clock
+from ips_flows.core.request.choices import RetryStrategy
 from ips_flows.core.request.limits import LONGEST_RETRY_DELAY
-from ips_flows.core.request.types import RetryStrategy
 from ips_flows.core.results.records import AttemptSummary, GroupProgress, PlanSummary
 from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk, NodeResult
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
 from ips_flows.core import stored_format
-from ips_flows.core.request.types import RetryStrategy
+from ips_flows.core.request.choices import RetryStrategy
 from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.results import NodeResult
 

@@ -50,6 +50,7 @@ from ips_flows.core.task.workflow_status import (
     message_of,
     parameters_of,
     phase_of,
+    priority_of_spec,
     shutdown_of,
     started_at,
     status_by_phase,
@@ -146,8 +147,9 @@ def status_of(workflow: Json) -> Status:
 
 def priority_of(workflow: Json) -> int:
     """The priority that Argo queues by; of metadata alone, the one it was planned or submitted with."""
-    if "spec" in workflow:
-        return int(workflow["spec"].get("priority") or 0)
+    queued_by = priority_of_spec(workflow)
+    if queued_by is not None:
+        return queued_by
     plan = _record(PlanSummary, workflow, ANNOTATION_PLAN)
     return plan.priority if plan else int(request_of(workflow).get("priority") or DEFAULT_PRIORITY)
 

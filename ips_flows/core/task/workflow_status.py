@@ -15,6 +15,9 @@ LABEL_PHASE = "workflows.argoproj.io/phase"  # set by Argo as soon as it has see
 TERMINATE = "Terminate"  # ends a Workflow without its exit handler
 STOP = "Stop"  # runs the exit handler
 
+# What is read below, beside arguments and nodes: a server keeps no more of a Workflow.
+_SPEC_KEYS = ("priority", "shutdown")
+_STATUS_KEYS = ("phase", "startedAt", "finishedAt", "message")
 _BY_PHASE: dict[str, Status] = {
     "": "pending",
     "Pending": "pending",
@@ -100,6 +103,32 @@ def parameters_of(workflow: Mapping[str, Any]) -> dict[str, Any]:
 def nodes_of(workflow: Mapping[str, Any]) -> Mapping[str, Json]:
     """Argo's nodes by id."""
     return _status(workflow).get("nodes") or {}
+
+
+def stored_spec(workflow: Mapping[str, Any]) -> Json:
+    """The spec with the templates that Argo runs: those stored when it started the Workflow, else its own spec."""
+    spec: Json = _status(workflow).get("storedWorkflowTemplateSpec") or workflow["spec"]
+    return spec
+
+
+def trimmed(workflow: Mapping[str, Any], request: str) -> Json:
+    """The spec and the status as far as this module reads them, with `request` as the only argument."""
+    spec, status = workflow.get("spec") or {}, _status(workflow)
+    return {
+        "spec": {
+            **{key: spec[key] for key in _SPEC_KEYS if key in spec},
+            "arguments": {"parameters": [{"name": "request", "value": request}]},
+        },
+        "status": {
+            **{key: status[key] for key in _STATUS_KEYS if key in status},
+            "nodes": lost_drivers(nodes_of(workflow)),
+        },
+    }
+
+
+def priority_of_spec(workflow: Mapping[str, Any]) -> int | None:
+    """The priority by which Argo queues; 0 where none is set, None for metadata alone."""
+    return int(workflow["spec"].get("priority") or 0) if "spec" in workflow else None
 
 
 def lost_drivers(nodes: Mapping[str, Json]) -> dict[str, Json]:

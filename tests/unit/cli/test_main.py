@@ -114,6 +114,9 @@ def test_every_field_of_the_request_has_its_flag(capsys: pytest.CaptureFixture[s
         "task_timeout": "x",
     }
     assert set(overrides_of(given)) == set(fields.values())
+    # An option that a verb forgot to take, also where it is not given.
+    with pytest.raises(KeyError, match="since"):
+        overrides_of({"since": None})
 
 
 def test_a_reader_that_has_enough_is_no_error(server: ApiServer) -> None:

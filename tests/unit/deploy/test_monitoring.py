@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ips_flows.core.metrics.families import FAMILIES
 from ips_flows.core.results.reasons import FailureCategory, FailureReason
 from ips_flows.operations.install.manifests import COMPONENTS, SERVER_NAME
 from tests.support.paths import DEPLOY, ROOT
@@ -314,6 +315,12 @@ def test_an_alert_says_what_is_wrong_and_what_to_do(rule: Any) -> None:
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     assert all(rule["annotations"].values())
     assert complaints(rule["expr"]) == []
+
+
+@pytest.mark.parametrize("name", sorted(one.name for one in FAMILIES))
+def test_every_metric_is_on_the_dashboard(name: str) -> None:
+    """Some panel asks for it."""
+    assert any(re.search(rf"\b{name}(_bucket|_sum|_count)?\b", query) for query in dashboard_queries())
 
 
 @pytest.mark.parametrize("query", sorted(set(dashboard_queries())))

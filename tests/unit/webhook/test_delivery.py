@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from ips_flows.core import clock
 from ips_flows.core.notice.formats.format import Payload
 from ips_flows.core.notice.targets import Rules, parse_networks
-from ips_flows.core.request.types import WebhookFormat
+from ips_flows.core.request.choices import WebhookFormat
 from ips_flows.webhook.delivery import Delivery, DeliveryIO, Message, deliver
 from tests.fakes.webhook_receiver import Receiver, Reply, certificate, receiving
 

@@ -9,7 +9,7 @@ from ips_flows.core.notice.formats.dingtalk import DINGTALK
 from ips_flows.core.notice.formats.format import Format
 from ips_flows.core.notice.formats.json import JSON
 from ips_flows.core.notice.formats.slack import SLACK
-from ips_flows.core.request.types import WebhookFormat
+from ips_flows.core.request.choices import WebhookFormat
 
 FORMATS: Mapping[WebhookFormat, Format] = {
     "json": JSON,

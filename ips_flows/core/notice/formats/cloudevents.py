@@ -25,4 +25,7 @@ def _render(event: Event) -> Payload:
     return json_payload(envelope, "application/cloudevents+json; charset=UTF-8")
 
 
-CLOUDEVENTS = Format(_render)
+CLOUDEVENTS = Format(
+    "CloudEvents 1.0, structured: type `io.ips-flow.task.failed`, source `/namespaces/NAMESPACE/workflows/TASK`, the above as `data`",
+    _render,
+)

@@ -45,4 +45,6 @@ def _escaped(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
 
 
-DINGTALK = Format(_render, _sign, _rejection)
+DINGTALK = Format(
+    "the same as Markdown for a custom robot; its answer must have `errcode` 0", _render, _sign, _rejection
+)

@@ -47,9 +47,11 @@ def accept_2xx(_status: int, _body: bytes) -> None:
 class Format:
     """One webhook format.
 
-    `rejection` returns why a 2xx answer (status, body) is still a refusal; None if the receiver took the message.
+    `meaning` is for the documents. `rejection` returns why a 2xx answer (status, body) is still a refusal; None if the
+    receiver took the message.
     """
 
+    meaning: str
     render: Callable[[Event], Payload]
     sign: Signer = standard_webhooks
     rejection: Callable[[int, bytes], str | None] = accept_2xx

@@ -21,4 +21,4 @@ def _render(event: Event) -> Payload:
     return json_payload(document(event))
 
 
-JSON = Format(_render)
+JSON = Format("the above", _render)

@@ -29,4 +29,4 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-SLACK = Format(_render)
+SLACK = Format("a message for an incoming webhook: task, message, the first ten failures", _render)

@@ -11,7 +11,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from cloudevents.core.formats.json import JSONFormat
 
 from ips_flows.core.notice.formats import FORMATS
-from ips_flows.core.request.types import WebhookFormat
+from ips_flows.core.request.choices import WebhookFormat
 from tests.support.webhook_events import event, task
 
 NASTY = "<!channel> <https://evil|click> *bold* _it_ [x](http://evil) `code`\n# head & co :fire:"

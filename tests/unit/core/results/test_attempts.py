@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ips_flows.core import clock
-from ips_flows.core.request.types import RetryStrategy
+from ips_flows.core.request.choices import RetryStrategy
 from ips_flows.core.results.attempts import (
     PendingRetry,
     pending_retry,
