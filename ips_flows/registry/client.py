@@ -38,11 +38,12 @@ _MAX_BYTES = 4 * 1024 * 1024  # of a manifest or config, as registries and runti
 _CHUNK_BYTES = 64 * 1024
 _TIMEOUT = (5.0, 15.0)  # to connect, and for each piece
 _PAUSES = (0.5, 1.0, 2.0)  # before another try
+# HTTP status → class of the failure, and whether a node that asks with these credentials gets the same answer.
 _BY_STATUS = {
-    401: FailureReason.UNAUTHORIZED,
-    403: FailureReason.UNAUTHORIZED,
-    404: FailureReason.NOT_FOUND,
-    429: FailureReason.RATE_LIMITED,
+    401: (FailureReason.UNAUTHORIZED, True),
+    403: (FailureReason.UNAUTHORIZED, True),
+    404: (FailureReason.NOT_FOUND, True),
+    429: (FailureReason.RATE_LIMITED, False),
 }
 
 
@@ -166,14 +167,13 @@ class Repository:
             self._authorization = _Authorization("")
 
     def _error(self, response: _RegistryResponse) -> ResolveError:
-        failure = _BY_STATUS.get(response.status)
-        if failure is None:
-            failure = FailureReason.REGISTRY_UNAVAILABLE if response.status >= 500 else FailureReason.UNKNOWN
+        other = FailureReason.REGISTRY_UNAVAILABLE if response.status >= 500 else FailureReason.UNKNOWN
+        failure, certain = _BY_STATUS.get(response.status, (other, False))
         text = _error_text(response)
         credential = self._credentials[0]
         if failure is FailureReason.UNAUTHORIZED:
             text += f" (asked as {credential.user})" if credential else " (asked without credentials)"
-        return ResolveError(failure, text, certain=response.status in (401, 403, 404))
+        return ResolveError(failure, text, certain=certain)
 
     def _authorize(self, response: _RegistryResponse) -> bool:
         """Answer the registry's challenge; False if the current credentials are not accepted."""

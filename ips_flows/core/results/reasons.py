@@ -88,3 +88,7 @@ class SkipReason(DocumentedEnum):
         "a whole first window brought no image to any node, so the rest was left alone",
     )
     NOT_REACHED = "NotReached", "the task ended before this node's turn"
+
+
+# Reasons of the plan; the others are of nodes whose turn never came. The page has the same in `results.js`.
+PLANNED_SKIPS = frozenset(SkipReason) - {SkipReason.BREAKER_OPEN, SkipReason.NOT_REACHED}

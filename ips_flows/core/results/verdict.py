@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from ips_flows.core import clock
-from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
+from ips_flows.core.results.reasons import PLANNED_SKIPS, FailureReason, Result
 from ips_flows.core.results.records import AttemptSummary, FinalStatus, PlanSummary, Summary, Verdict
 from ips_flows.core.results.results import ImageResult, NodeResult
-
-_PLANNED_SKIPS = frozenset(SkipReason) - {SkipReason.BREAKER_OPEN, SkipReason.NOT_REACHED}
 
 
 def summarize(plan: PlanSummary, results: Mapping[str, NodeResult], seconds: float) -> Summary:
@@ -118,7 +116,7 @@ def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> di
 
 def is_left_out(node: NodeResult) -> bool:
     """Whether the plan left a node out. A node that was never reached is not left out."""
-    return node.skipped and node.images[0].reason in _PLANNED_SKIPS
+    return node.skipped and node.images[0].reason in PLANNED_SKIPS
 
 
 def _violation(

@@ -16,8 +16,10 @@ TERMINATE = "Terminate"  # ends a Workflow without its exit handler
 STOP = "Stop"  # runs the exit handler
 
 # What is read below, beside arguments and nodes: a server keeps no more of a Workflow.
-_SPEC_KEYS = ("priority", "shutdown")
-_STATUS_KEYS = ("phase", "startedAt", "finishedAt", "message")
+_PRIORITY, _SHUTDOWN = "priority", "shutdown"
+_PHASE, _STARTED_AT, _FINISHED_AT, _MESSAGE = "phase", "startedAt", "finishedAt", "message"
+_SPEC_KEYS = (_PRIORITY, _SHUTDOWN)
+_STATUS_KEYS = (_PHASE, _STARTED_AT, _FINISHED_AT, _MESSAGE)
 _BY_PHASE: dict[str, Status] = {
     "": "pending",
     "Pending": "pending",
@@ -48,7 +50,7 @@ _ADVICE = (
 def phase_of(workflow: Mapping[str, Any]) -> str:
     """Argo's phase; for metadata alone, what Argo's label says."""
     if "status" in workflow or "spec" in workflow:
-        return str(_status(workflow).get("phase") or "")
+        return str(_status(workflow).get(_PHASE) or "")
     return str(objects.labels(workflow).get(LABEL_PHASE) or "")
 
 
@@ -64,7 +66,7 @@ def is_finished(workflow: Mapping[str, Any]) -> bool:
 
 def shutdown_of(workflow: Mapping[str, Any]) -> str | None:
     """`Stop` or `Terminate` where somebody asked for the Workflow's end."""
-    word = (workflow.get("spec") or {}).get("shutdown")
+    word = (workflow.get("spec") or {}).get(_SHUTDOWN)
     return str(word) if word else None
 
 
@@ -75,17 +77,17 @@ def is_stopped(workflow: Mapping[str, Any]) -> bool:
 
 def started_at(workflow: Mapping[str, Any]) -> str:
     """When Argo started the Workflow, RFC 3339 UTC; empty while it has not."""
-    return str(_status(workflow).get("startedAt") or "")
+    return str(_status(workflow).get(_STARTED_AT) or "")
 
 
 def finished_at(workflow: Mapping[str, Any]) -> str:
     """When the Workflow ended, RFC 3339 UTC; empty while it has not."""
-    return str(_status(workflow).get("finishedAt") or "")
+    return str(_status(workflow).get(_FINISHED_AT) or "")
 
 
 def message_of(workflow: Mapping[str, Any]) -> str:
     """Argo's message about the Workflow."""
-    return str(_status(workflow).get("message") or "")
+    return str(_status(workflow).get(_MESSAGE) or "")
 
 
 def advice_on(message: str) -> str | None:
@@ -128,7 +130,7 @@ def trimmed(workflow: Mapping[str, Any], request: str) -> Json:
 
 def priority_of_spec(workflow: Mapping[str, Any]) -> int | None:
     """The priority by which Argo queues; 0 where none is set, None for metadata alone."""
-    return int(workflow["spec"].get("priority") or 0) if "spec" in workflow else None
+    return int(workflow["spec"].get(_PRIORITY) or 0) if "spec" in workflow else None
 
 
 def lost_drivers(nodes: Mapping[str, Json]) -> dict[str, Json]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ips_flows.core.forecast.issues import IssueKind
-from ips_flows.core.results.reasons import DocumentedEnum, FailureReason, SkipReason
+from ips_flows.core.results.reasons import PLANNED_SKIPS, DocumentedEnum, FailureReason, SkipReason
 from tests.support.paths import ROOT
 
 
@@ -24,3 +26,11 @@ def test_the_page_has_words_for_every_reason(language: str) -> None:
     keys = [f"reason.{one}" for one in (*FailureReason, *SkipReason)]
     keys += [f"advice.{one}" for one in FailureReason]
     assert [key for key in keys if f'"{key}":' not in text] == []
+
+
+def test_the_page_knows_the_reasons_of_the_plan() -> None:
+    """It tells nodes that the plan left out from those whose turn never came."""
+    text = (ROOT / "ips_flows" / "server" / "web" / "results.js").read_text(encoding="utf-8")
+    found = re.search(r"LEFT_OUT = new Set\(\[(.*?)\]\)", text, re.DOTALL)
+    assert found
+    assert set(re.findall(r'"(\w+)"', found[1])) == PLANNED_SKIPS
