@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ips_flows.core.constants import LABEL_TASK
 from ips_flows.core.errors import NotFoundError
+from ips_flows.core.k8s import objects
 from ips_flows.kube.client import workflows
 from ips_flows.operations.install.manifests import SERVER, load_manifests
 from tests.cluster.conftest import LOCAL, Cluster, interrupt
@@ -142,7 +144,7 @@ def test_components_go_with_the_base(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def _submit_form(cluster: Cluster, name: str, **arguments: str) -> None:
-    """Create a Workflow from the template, as the Argo UI's form does."""
+    """Create a Workflow from the template, as the Argo UI's form does; Argo labels it when it first sees it."""
     parameters = [{"name": key, "value": value} for key, value in arguments.items()]
     cluster.kube.create(
         workflows(cluster.namespace),
@@ -152,6 +154,9 @@ def _submit_form(cluster: Cluster, name: str, **arguments: str) -> None:
             "metadata": {"name": name},
             "spec": {"workflowTemplateRef": {"name": "ips-prewarm"}, "arguments": {"parameters": parameters}},
         },
+    )
+    cluster.await_that(
+        lambda: LABEL_TASK in objects.labels(cluster.workflow(name)), 60, lambda: f"Argo has not seen {name}"
     )
 
 
