@@ -16,7 +16,12 @@ from tests.support.paths import EXAMPLES, ROOT
 _REQUEST = ROOT / "ips_flows" / "core" / "request"
 _SOURCE = "ips_flows/core/request/fields.py"
 _GENERATED = f"Generated from {_SOURCE} by `python -m tests.docs`; do not edit."
-_PAGE_KINDS = {"names": "lines", "boolean": "flag"}  # the others are called as in the table
+_PAGE_KINDS = {
+    "duration": "text",
+    "url": "text",
+    "names": "lines",
+    "boolean": "flag",
+}  # the others are called as in the table
 _PLACEHOLDERS = ("size", "number", "text")  # kinds of controls that show the default while they are empty
 
 

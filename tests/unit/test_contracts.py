@@ -3,10 +3,14 @@ from __future__ import annotations
 import base64
 import difflib
 import gzip
+import json
 
 import pytest
 
 from ips_flows.core.constants import ANNOTATION_ERROR
+from ips_flows.core.request.fields import BY_NAME
+from ips_flows.core.request.model import parse_json
+from tests.contracts.examples import FULL_REQUEST
 from tests.contracts.record import FILES, FOLDER, generated, rendered
 from tests.contracts.wording import unfolded, without_text
 
@@ -79,3 +83,10 @@ def test_json_in_strings_is_unfolded() -> None:
         "y": "[no JSON",
         "p.json.gz": {"gzipped json": {"a": [1]}},
     }
+
+
+def test_the_example_of_a_request_has_every_field() -> None:
+    """Else the record would lack what is new."""
+    assert set(FULL_REQUEST) == set(BY_NAME)
+    bare = json.loads(parse_json('{"images": ["a"]}', "bare").model_dump_json(by_alias=True))
+    assert [name for name, value in FULL_REQUEST.items() if value == bare[name]] == []

@@ -55,6 +55,10 @@ class Sample:
     labels: tuple[str, ...] = ()
     value: float = 1.0
 
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.family.labels) or self.value < 0:
+            raise ValueError(f"{self.family.name}: got labels {self.labels} and value {self.value}")
+
 
 @dataclass(frozen=True, slots=True)
 class UnreadResults:

@@ -1,7 +1,8 @@
 """The table of request fields: ONE record a field, from which flags, the Argo UI's form, the page and documents come.
 
 A new field needs a record here, its type and default in `model.PrewarmRequest`, and its texts in the page's
-dictionaries. `python -m tests.docs` then writes the page's list of fields, the example and the README.
+dictionaries. `python -m tests.docs` then writes the page's list of fields, the example and the README, `ips-flow render`
+the form, `python -m tests.contracts` the record.
 The table has the order of the page. Flags and the form have their own orders, which users know: their `position`.
 No third-party import: a help page needs this module.
 """
@@ -24,9 +25,11 @@ from ips_flows.core.request.limits import (
 )
 
 # How a text becomes the value of a field, in flags, in the Argo UI's form and on the page:
-# text: as it is · number: a whole number · size: a number or a percentage · boolean: true or false
+# text: as it is · duration, url: as it is, and never a number · number: a whole number · size: a number or a percentage · boolean: true or false
 # lines: one item a line · names, sizes: items with commas between · pairs: key=value · tolerations: as kubectl's taints
-Syntax = Literal["text", "number", "size", "boolean", "lines", "names", "sizes", "pairs", "tolerations"]
+Syntax = Literal[
+    "text", "duration", "url", "number", "size", "boolean", "lines", "names", "sizes", "pairs", "tolerations"
+]
 _LONGEST_DELAY = f"{LONGEST_RETRY_DELAY // 60}m"
 _SEVERAL: frozenset[Syntax] = frozenset({"lines", "names", "sizes", "pairs", "tolerations"})
 
@@ -305,7 +308,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
     RequestField(
         name="nodeTimeout",
         section="trouble",
-        syntax="text",
+        syntax="duration",
         meaning="Time for one node in one attempt.",
         flag=Flag(21, "--node-timeout", "The time a node has for an attempt.", "DURATION"),
         form=FormParameter(20, "node-timeout", "How long one node may take"),
@@ -314,7 +317,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
     RequestField(
         name="timeout",
         section="trouble",
-        syntax="text",
+        syntax="duration",
         meaning="Time for the whole task.",
         flag=Flag(22, "--task-timeout", "The time the task has (field `timeout`).", "DURATION"),
         form=FormParameter(21, "task-timeout", "How long the whole task may take"),
@@ -323,7 +326,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
     RequestField(
         name="webhookUrl",
         section="notice",
-        syntax="text",
+        syntax="url",
         meaning="URL that receives the result by POST. Everyone who can read the task can read it.",
         flag=Flag(13, "--webhook-url", "Who is told of the end.", "URL"),
         form=FormParameter(17, "webhook-url", "Who is told of the end: an http or https URL"),

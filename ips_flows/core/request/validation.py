@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from ips_flows.core.errors import BadRequestError, FieldProblem
 from ips_flows.core.request.document import Document, Path, TextPosition, field_path
+from ips_flows.core.request.fields import FIELDS
 from ips_flows.core.request.types import FieldError, duplicates, image_identity, shown
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -24,7 +25,8 @@ _IDENTITIES: dict[str, Callable[[str], str]] = {
     "excludeNodes": str,
     "pullSecrets": str,
 }
-_NEVER_NUMBERS = ("nodeTimeout", "timeout", "webhookUrl")  # a number in quotes is wrong there too
+# A number in quotes is wrong there too.
+_NEVER_NUMBERS = tuple(field.name for field in FIELDS if field.syntax in ("duration", "url"))
 _STAND_INS: dict[str, str] = {"nodeTimeout": "timeout"}  # the default of the first can exceed the second
 
 
