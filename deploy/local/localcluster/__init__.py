@@ -1,4 +1,4 @@
-"""A real Kubernetes cluster with Argo as plain processes of this machine.
+"""A real Kubernetes cluster with Argo, run as plain processes on this machine.
 
-Everything here uses the standard library only, so that ``deploy/local/up`` starts on a fresh machine.
+The package uses the standard library only, so that ``deploy/local/up`` starts on a fresh machine.
 """

@@ -1,4 +1,4 @@
-"""`python3 -m localcluster COMMAND …`: the same commands, for tests."""
+"""`python3 -m localcluster COMMAND …`: entry point of the commands for tests."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Argo's workflow controller, out of the cluster."""
+"""Argo's workflow controller, as a process outside the cluster."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CONTROLLER = "argo-controller"
 
 
 def daemon(*, stock_limits: bool) -> processes.Daemon:
-    """Return the controller. Out of a cluster it has no lease to hold, hence no leader election.
+    """Return the controller. Outside a cluster it has no Lease, so leader election is disabled.
 
-    Between two looks at a Workflow it waits 2 s, so that short tasks are not made of waiting; 10 s with stock limits.
+    It processes a Workflow every 2 s, so that short tasks do not mostly wait; every 10 s with stock limits.
     """
     limits = {} if stock_limits else {"DEFAULT_REQUEUE_TIME": "2s"}
     argv = [
@@ -36,7 +36,7 @@ def _objects() -> str:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": "workflow-controller-configmap", "namespace": NAMESPACE},
-            # Only so that metrics can be read without the certificate that it would make for itself.
+            # Serve metrics over HTTP; otherwise the controller creates its own certificate.
             "data": {"metricsConfig": "secure: false\n"},
         },
     ]
@@ -44,7 +44,7 @@ def _objects() -> str:
 
 
 def ensure(*, stock_limits: bool) -> None:
-    """Install the CRDs and start the controller, unless that is done."""
+    """Install the CRDs and start the controller, unless both are done."""
     with step("Argo") as current:
         installed = "--ignore-not-found", "-o", "name"
         missing = not kubectl(
@@ -53,10 +53,10 @@ def ensure(*, stock_limits: bool) -> None:
         if missing:
             crds = upstream.module_directory("argo", upstream.ARGO) / "manifests" / "base" / "crds" / "full"
             files = [f"--filename={path}" for path in sorted(crds.glob("argoproj.io_*.yaml"))]
-            # Server-side, since the full schemas do not fit into the annotation of a client-side apply.
+            # Server-side, because the full schemas do not fit into the annotation of a client-side apply.
             kubectl("apply", "--server-side", "--force-conflicts", "--validate=false", *files)
             kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
-            apply(_objects())  # last, since it marks the whole as done
+            apply(_objects())  # last, because the ConfigMap marks the installation as complete
         controller = daemon(stock_limits=stock_limits)
         started = processes.ensure(controller)
         await_condition(
@@ -67,4 +67,4 @@ def ensure(*, stock_limits: bool) -> None:
             abandon=lambda: processes.death(CONTROLLER),
         )
         if not (missing or started):
-            current.says("runs")
+            current.says("already running")

@@ -1,8 +1,8 @@
-"""Control groups: where a node's pods live, and how every process of the cluster is found again.
+"""Control groups: they hold the pods of a node, and identify every process of the cluster.
 
-All of it is below ``/ips-flow`` in every hierarchy. Daemons join only ``pids``, which accounts for
-nothing that would change how they run but is inherited by whatever they start (shims, helpers): so a
-process that was started just before a crash, and never recorded, is still known to be ours.
+All groups are below ``/ips-flow`` in every hierarchy. Daemons join only the hierarchy ``pids``. It does not change
+how they run, and their child processes (shims, helpers) inherit it. So a process that was started just before a
+crash, and never recorded, can still be identified as ours.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = "ips-flow"
 
 
 def hierarchies() -> list[Path]:
-    """Return the mount points of all cgroup hierarchies, version 1 and hybrid, or the single one of version 2."""
+    """Return the mount points of all cgroup hierarchies: several in version 1 and hybrid mode, one in version 2."""
     if (MOUNT / "cgroup.procs").exists():
         return [MOUNT]
     return sorted(
@@ -60,7 +60,7 @@ def members(name: str = "") -> set[int]:
             try:
                 found.update(int(line) for line in (Path(folder) / "cgroup.procs").read_text().split())
             except OSError as error:
-                # A pod's group may go while we look: ENODEV, if that is between opening the file and reading it.
+                # A pod's group may be deleted meanwhile. ENODEV: between opening the file and reading it.
                 if error.errno not in {errno.ENOENT, errno.ENODEV}:
                     raise
     found.discard(0)
@@ -68,7 +68,7 @@ def members(name: str = "") -> set[int]:
 
 
 def kill(name: str = "", *, seconds: float = 20) -> int:
-    """Kill every process at or below our cgroup of that name, again and again until none is left."""
+    """Kill every process at or below our cgroup of that name; repeat until none is left."""
     deadline = time.monotonic() + seconds
     killed: set[int] = set()
     while pids := members(name):
@@ -79,7 +79,9 @@ def kill(name: str = "", *, seconds: float = 20) -> int:
                 continue
             killed.add(pid)
         if time.monotonic() > deadline:
-            raise LocalClusterError(f"processes {sorted(pids)} of cgroup {ROOT}/{name} do not die")
+            raise LocalClusterError(
+                f"processes {sorted(pids)} of cgroup {ROOT}/{name} are still alive after SIGKILL"
+            )
         time.sleep(0.02)
     return len(killed)
 

@@ -1,4 +1,4 @@
-"""The commands of deploy/local. What fails is reported here, and only here."""
+"""The commands of deploy/local. This module is the only one that reports errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from .narration import say
 def main(command: str, argv: Sequence[str]) -> int:
     """Run one command; return its exit code."""
     if os.geteuid() != 0 and not {"-h", "--help"} & set(argv):
-        say("error: the local cluster needs root: it makes namespaces, mounts and cgroups\n  hint: use sudo")
+        say(
+            "error: the local cluster needs root: it creates namespaces, mounts and cgroups\n  hint: use sudo"
+        )
         return 1
     try:
         return COMMANDS[command](list(argv))
@@ -27,7 +29,7 @@ def main(command: str, argv: Sequence[str]) -> int:
         say(error.report())
         return 1
     except KeyboardInterrupt:
-        say("interrupted; run it again to go on, or deploy/local/down to remove what there is")
+        say("interrupted; run the command again to continue, or deploy/local/down to remove the cluster")
         return 130
 
 
@@ -54,7 +56,7 @@ def _count(low: int, high: int) -> Callable[[str], int]:
 def up(argv: list[str]) -> int:
     """Start the cluster."""
     parser = _parser(
-        "up", "Start the local cluster, or what of it does not run.", "deploy/local/up --nodes 3"
+        "up", "Start the local cluster, or the parts that do not run.", "deploy/local/up --nodes 3"
     )
     parser.add_argument(
         "--nodes", type=_count(1, layout.MAX_NODES), metavar="N", help="real nodes (default: 2)"
@@ -63,16 +65,16 @@ def up(argv: list[str]) -> int:
         "--fake-nodes",
         type=_count(0, 10_000),
         metavar="M",
-        help="simulated nodes (default: 0); fewer takes some away",
+        help="simulated nodes (default: 0); a lower number removes nodes",
     )
     parser.add_argument(
         "--stock-limits",
         action=argparse.BooleanOptionalAction,
-        help="controllers as seldom at work as stock ones: 20 requests a second, and Argo's every 10 s for a Workflow",
+        help="use the controllers' stock limits: 20 requests a second, and Argo processes a Workflow every 10 s",
     )
-    parser.add_argument("--take-over", action="store_true", help="end the cluster of another checkout first")
+    parser.add_argument("--take-over", action="store_true", help="stop the cluster of another checkout first")
     parser.add_argument(
-        "--no-product", action="store_true", help="only the cluster with Argo, without IPS Flow"
+        "--no-product", action="store_true", help="start the cluster with Argo, without IPS Flow"
     )
     options = parser.parse_args(argv)
     with cluster.exclusive():
@@ -89,7 +91,7 @@ def up(argv: list[str]) -> int:
 def down(argv: list[str]) -> int:
     """Stop the cluster."""
     _parser(
-        "down", "End the local cluster and remove all of it but the caches.", "deploy/local/down"
+        "down", "Stop the local cluster and remove everything except the caches.", "deploy/local/down"
     ).parse_args(argv)
     with cluster.exclusive():
         cluster.down()
@@ -100,15 +102,17 @@ def status(argv: list[str]) -> int:
     """Show the cluster."""
     _end_quietly_with_the_reader()
     _parser(
-        "status", "Print a line a part; exit 0 only while all of it runs.", "deploy/local/status"
+        "status", "Print one line per part; exit 0 only if all parts run.", "deploy/local/status"
     ).parse_args(argv)
     return 0 if cluster.status() else 1
 
 
 def env(argv: list[str]) -> int:
-    """Print exports for a shell."""
+    """Print the exports for a shell."""
     _end_quietly_with_the_reader()
-    _parser("env", "Print what a shell needs.", 'eval "$(deploy/local/env)"').parse_args(argv)
+    _parser("env", "Print the environment variables for a shell.", 'eval "$(deploy/local/env)"').parse_args(
+        argv
+    )
     cluster.mine()
     folders = [layout.venv() / "bin", layout.binary("kubectl").parent, layout.binary("ctr").parent]
     before = [entry for entry in os.environ.get("PATH", "").split(":") if entry not in map(str, folders)]
@@ -131,24 +135,27 @@ def ctr(argv: list[str]) -> int:
         return 0 if argv else 2
     match = re.fullmatch(r"node([1-9])", argv[0])
     if match is None:
-        raise LocalClusterError(f"{argv[0]}: expected node1 … node{layout.MAX_NODES}")
+        raise LocalClusterError(f"got {argv[0]}, expected node1 … node{layout.MAX_NODES}")
     return cluster.client(int(match[1]), argv[1:])
 
 
 def image(argv: list[str]) -> int:
-    """Make and push an image of random layers."""
+    """Create and push an image of random layers."""
     parser = _parser(
         "image",
-        "Make an image that no node has seen and push it.",
+        "Create an image that no node has, and push it.",
         "deploy/local/image push tests/a:1 --size 8MiB",
     )
     parser.add_argument("verb", choices=["push"])
     parser.add_argument("name", metavar="NAME:TAG")
     parser.add_argument(
-        "--size", type=_size, default=1 << 20, help="bytes of all layers, such as 512KiB or 1MiB"
+        "--size",
+        type=_size,
+        default=1 << 20,
+        help="size of all layers together, such as 512KiB or 1MiB (default: 1MiB)",
     )
-    parser.add_argument("--layers", type=_count(1, 100), default=1)
-    parser.add_argument("--runnable", action="store_true", help="with busybox in it")
+    parser.add_argument("--layers", type=_count(1, 100), default=1, help="number of layers (default: 1)")
+    parser.add_argument("--runnable", action="store_true", help="add busybox")
     parser.add_argument("--registry", default=layout.REGISTRY, metavar="HOST:PORT")
     options = parser.parse_args(argv)
     repository, _, tag = options.name.partition(":")
@@ -168,10 +175,10 @@ def _size(text: str) -> int:
 
 
 def venv(argv: list[str]) -> int:
-    """Make the virtual environment of this checkout; print only its path to standard output."""
+    """Create the virtual environment of this checkout; print only its path to stdout."""
     _parser(
         "venv",
-        "Make the virtual environment with IPS Flow and its tools, and print its path.",
+        "Create the virtual environment with IPS Flow and its tools, and print its path.",
         "deploy/local/venv",
     ).parse_args(argv)
     product.ensure_venv()
@@ -180,11 +187,9 @@ def venv(argv: list[str]) -> int:
 
 
 def kill(argv: list[str]) -> int:
-    """Break a part on purpose."""
-    parser = _parser(
-        "kill", "Kill a part, as a fault would; `up` starts it again.", "deploy/local/kill node2"
-    )
-    parser.add_argument("part", help="nodeN (with all its pods), or the name of a daemon as in status")
+    """Kill a part to simulate a fault."""
+    parser = _parser("kill", "Kill a part to simulate a fault; `up` restarts it.", "deploy/local/kill node2")
+    parser.add_argument("part", help="nodeN (with all its pods), or the name of a daemon as status prints it")
     options = parser.parse_args(argv)
     match = re.fullmatch(r"node([1-9])", options.part)
     if match is not None:
@@ -192,7 +197,9 @@ def kill(argv: list[str]) -> int:
         return 0
     record = processes.read(options.part)
     if record is None:
-        raise LocalClusterError(f"{options.part}: no such part", hint="deploy/local/status lists them")
+        raise LocalClusterError(
+            f"no part {options.part} in the cluster", hint="deploy/local/status lists them"
+        )
     processes.kill(record)
     say(f"killed {options.part} (pid {record.pid})")
     return 0
@@ -212,5 +219,5 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 
 def entry() -> None:
-    """Run the command that the called file is named after."""
+    """Run the command that has the name of the called file."""
     sys.exit(main(Path(sys.argv[0]).name, sys.argv[1:]))

@@ -37,7 +37,7 @@ from .narration import say, step
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """What was asked for, and by whom. Written before anything starts, so that a crash leaves a trace."""
+    """The requested cluster and its checkout. It is saved before any process starts, so that it survives a crash."""
 
     checkout: str
     nodes: int
@@ -68,7 +68,7 @@ def exclusive() -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another up or down is at work on this machine; waiting for it")
+            say("another up or down is running on this machine; waiting until it ends")
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -81,7 +81,10 @@ def up(
     with_product: bool,
     stock_limits: bool | None = None,
 ) -> None:
-    """Start what does not run. None means: as it is; for a new cluster 2 nodes, none simulated, higher limits."""
+    """Start the parts that do not run.
+
+    None keeps the current value; a new cluster has 2 nodes, no simulated nodes, and higher limits.
+    """
     began = time.monotonic()
     current = Cluster.load()
     mine = str(layout.CHECKOUT)
@@ -89,12 +92,12 @@ def up(
         if not take_over:
             raise LocalClusterError(
                 f"the checkout {current.checkout} runs the local cluster of this machine",
-                hint=f"use {current.checkout}/deploy/local/down, or --take-over to end it and start this one's",
+                hint=f"run {current.checkout}/deploy/local/down, or use --take-over to stop it and start a new one",
             )
         down()
         current = None
     if current is None or not layout.STATE.is_mount():
-        # Nothing recorded, or the machine was restarted: whatever is left of a past life goes first.
+        # Nothing is recorded, or the machine was restarted: remove the remains of an earlier cluster first.
         _sweep(current)
         current = Cluster(mine, 0, 0, str(layout.storage()))
     wanted = Cluster(
@@ -105,9 +108,7 @@ def up(
         stock_limits=current.stock_limits if stock_limits is None else stock_limits,
     )
     if nodes is not None and nodes < current.nodes:
-        say(
-            f"  note: the cluster has {current.nodes} nodes and keeps them; for fewer, run deploy/local/down first"
-        )
+        say(f"  note: the cluster keeps its {current.nodes} nodes; for fewer, run deploy/local/down first")
     packages.ensure()
     upstream.ensure()
     with step("state, bridge, identities") as here:
@@ -116,7 +117,7 @@ def up(
         changed = network.ensure_bridge()
         changed |= credentials.ensure()
         if not changed:
-            here.says("all there")
+            here.says("up to date")
     numbers = list(range(1, wanted.nodes + 1))
     registry.ensure()
     if processes.read(simulated.NAME) and controlplane.ready():
@@ -130,12 +131,12 @@ def up(
     kubenode.await_ready(numbers)
     if with_product:
         product.ensure()
-        say(f"the server: {product.server_address()}")
+        say(f"server: {product.server_address()}")
     say(f'up after {time.monotonic() - began:.1f} s; use it with: eval "$({short(layout.LOCAL / "env")})"')
 
 
 def short(path: Path) -> str:
-    """Return a command's path as one would type it from here."""
+    """Return the path of a command, relative to the working directory if it is below it."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else f"./{relative}" if "/" not in relative else relative
 
@@ -144,7 +145,7 @@ def _ensure_state() -> None:
     if not layout.STATE.is_mount():
         layout.STATE.mkdir(parents=True, exist_ok=True)
         run(["mount", "-t", "tmpfs", "-o", "size=6g,mode=0755", "ips-flow", layout.STATE])
-    # Files that keep a mount namespace alive can only be on a mount that propagates nowhere.
+    # Files that keep a mount namespace alive can only be on a private mount.
     run(["mount", "--make-private", layout.STATE])
     for folder in (layout.PIDS, layout.LOGS, layout.CONFIG, layout.NAMESPACES):
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +153,7 @@ def _ensure_state() -> None:
 
 
 def down() -> None:
-    """End every process of the cluster and remove all that it left on the machine; caches stay."""
+    """Stop every process of the cluster and remove its state from the machine; caches stay."""
     current = Cluster.load()
     traces = processes.records() or cgroups.members() or layout.STATE.is_mount() or network.links()
     if current is None and not traces and not layout.STATE.exists():
@@ -162,10 +163,10 @@ def down() -> None:
 
 
 def _sweep(current: Cluster | None) -> None:
-    """Remove whatever there is, in an order in which each part lets the next one go."""
+    """Remove all remains of a cluster, in an order in which no part blocks the next one."""
     if layout.STATE.exists() or cgroups.members() or network.links():
         with step("end processes") as here:
-            # Killed, not asked: none has state that outlives the cluster, and the API server alone would
+            # Kill without SIGTERM: no process has state that outlives the cluster, and the API server alone would
             # take many seconds to drain.
             found = processes.records()
             here.says(f"{cgroups.kill()} killed")
@@ -181,7 +182,7 @@ def _sweep(current: Cluster | None) -> None:
 
 
 def _unmount() -> None:
-    """Unmount all at or below the state directory, deepest first."""
+    """Unmount all mounts at or below the state directory, deepest first."""
     root = str(layout.STATE)
     while True:
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -193,9 +194,9 @@ def _unmount() -> None:
 
 
 def _remove_mount_points() -> None:
-    """Remove the empty directories that nodes needed as mount points, where nobody else uses them."""
+    """Remove the empty directories that were mount points of nodes, unless other programs use them."""
     for directory in (*kubenode.OWN_DIRECTORIES, kubenode.OWN_RUNTIME_DIRECTORY):
-        # Not ours if it is not empty.
+        # A directory that is not empty belongs to another program.
         with contextlib.suppress(OSError):
             Path(directory).rmdir()
 
@@ -212,7 +213,7 @@ def parts(current: Cluster) -> list[str]:
 
 
 def status() -> bool:
-    """Print a line for each part; return whether all of it runs."""
+    """Print one line per part; return whether all parts run."""
     current = Cluster.load()
     if current is None:
         print("down")
@@ -248,7 +249,7 @@ def status() -> bool:
 
 
 def running() -> Cluster:
-    """Return the running cluster's record; raise where there is none."""
+    """Return the running cluster's record; raise if there is none."""
     current = Cluster.load()
     if current is None or not layout.KUBECONFIG.exists():
         raise LocalClusterError("no local cluster runs on this machine", hint="start it with deploy/local/up")
@@ -256,18 +257,18 @@ def running() -> Cluster:
 
 
 def mine() -> Cluster:
-    """Return the running cluster's record; raise where another checkout runs it."""
+    """Return the running cluster's record; raise if another checkout runs it."""
     current = running()
     if current.checkout != str(layout.CHECKOUT):
         raise LocalClusterError(
             f"the checkout {current.checkout} runs the local cluster of this machine",
-            hint="use that checkout's commands, or deploy/local/up --take-over",
+            hint="use the commands of that checkout, or deploy/local/up --take-over",
         )
     return current
 
 
 def kill_node(number: int) -> int:
-    """Kill a node as a power cut would: kubelet, containerd and every pod; return how many processes."""
+    """Kill a node to simulate a power cut: kubelet, containerd and every pod; return the number of processes."""
     return cgroups.kill(f"node{number}")
 
 
@@ -275,7 +276,7 @@ def client(number: int, argv: list[str]) -> int:
     """Run containerd's client in a node, in the foreground, and return its exit code."""
     with subprocess.Popen(_client(number, argv), stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr or ():
-            # About this machine's cgroups, at every call.
+            # ctr prints a warning about cgroups at every call.
             if "DEPRECATION" not in line:
                 sys.stderr.write(line)
     return process.returncode
@@ -288,7 +289,7 @@ def ask(number: int, argv: list[str]) -> str:
 
 def _client(number: int, argv: list[str]) -> list[str]:
     if not 1 <= number <= running().nodes:
-        raise LocalClusterError(f"node{number}: no such node", hint="deploy/local/status lists them")
+        raise LocalClusterError(f"no node{number} in the cluster", hint="deploy/local/status lists them")
     chosen = any(word in {"-n", "--namespace"} or word.startswith("--namespace=") for word in argv[:2])
     namespace = [] if chosen else ["--namespace", "k8s.io"]
     return [*kubenode.Node(number).enter(), str(layout.binary("ctr")), *namespace, *argv]

@@ -1,4 +1,4 @@
-"""Running other programs to their end, and waiting for conditions."""
+"""Run other programs until they end, and wait for conditions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def run(
     stdin: str | None = None,
     hint: str = "",
 ) -> str:
-    """Run a program to its end and return its stdout.
+    """Run a program until it ends and return its stdout.
 
-    With ``log``, both streams go to that file, and what is returned is empty.
-    A non-zero exit raises LocalClusterError with the program's own words.
+    With ``log``, stdout and stderr are written to that file, and the return value is empty.
+    A non-zero exit code raises LocalClusterError with the program's own message.
     """
     words = [str(word) for word in argv]
     environment = {**os.environ, **env} if env else None
@@ -52,7 +52,7 @@ def run(
                 return ""
             raise LocalClusterError(_failed(words, done_logged.returncode), log=log, hint=hint)
     except FileNotFoundError as error:
-        raise LocalClusterError(f"{words[0]}: no such program", hint=hint) from error
+        raise LocalClusterError(f"program {words[0]} not found", hint=hint) from error
     if done.returncode != 0:
         raise LocalClusterError(f"{_failed(words, done.returncode)}: {said[-1500:]}", hint=hint)
     return output
@@ -69,7 +69,7 @@ def kubectl(*argv: str, stdin: str | None = None) -> str:
 
 
 def apply(manifest: str) -> None:
-    """Apply a manifest server-side; unlike client-side apply this has no size limit and is quick."""
+    """Apply a manifest server-side, which has no size limit and is faster than client-side apply."""
     kubectl(
         "apply",
         "--server-side",
@@ -89,19 +89,19 @@ def await_condition(
     log: Path | None = None,
     abandon: Callable[[], str] = lambda: "",
 ) -> None:
-    """Wait until ``condition`` holds; give up after ``seconds``, or once ``abandon`` gives a reason."""
+    """Wait until ``condition`` is true; raise after ``seconds``, or as soon as ``abandon`` returns a reason."""
     deadline = time.monotonic() + seconds
     while not condition():
         reason = abandon()
         if reason:
-            raise LocalClusterError(f"{what}: {reason}", log=log)
+            raise LocalClusterError(f"condition not met: {what}: {reason}", log=log)
         if time.monotonic() > deadline:
-            raise LocalClusterError(f"{what}: not after {seconds:.0f} s", log=log)
+            raise LocalClusterError(f"condition not met after {seconds:.0f} s: {what}", log=log)
         time.sleep(0.1)
 
 
 def write_if_changed(path: Path, text: str, mode: int = 0o644) -> bool:
-    """Write a file only where its text differs; return whether it did."""
+    """Write a file only if its text differs; return whether it was written."""
     if path.is_file() and path.read_text() == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,9 @@ ETCD = "http://127.0.0.1:23790"
 def daemons(*, simulated: bool, stock_limits: bool) -> list[processes.Daemon]:
     """Return the control plane's processes in the order in which they start.
 
-    With simulated nodes the grace period of node heartbeats is much longer: heartbeats of thousands of nodes
-    are a load that says nothing here, so they are few. With stock limits the controllers ask as seldom as they do elsewhere.
+    With simulated nodes the grace period of node heartbeats is much longer, because simulated nodes send heartbeats
+    rarely: the heartbeats of thousands of nodes are a load without meaning here. With stock limits the controllers
+    have Kubernetes' default request rates.
     """
     limits = [] if stock_limits else ["--kube-api-qps=200", "--kube-api-burst=400"]
     etcd = [
@@ -84,7 +85,7 @@ def daemons(*, simulated: bool, stock_limits: bool) -> list[processes.Daemon]:
         ("controller-manager", controller_manager, "kubernetes"),
         ("scheduler", scheduler, "kubernetes"),
     ]
-    # There is memory here, but two processors for all: collecting garbage less often saves a tenth of the work.
+    # The machine has enough memory but few processors: less frequent garbage collection saves a tenth of the CPU time.
     return [
         processes.Daemon(name, argv, env={"GOGC": "400"}, inputs=[layout.recipe(recipe)])
         for name, argv, recipe in programs
@@ -92,7 +93,7 @@ def daemons(*, simulated: bool, stock_limits: bool) -> list[processes.Daemon]:
 
 
 def responds(url: str) -> bool:
-    """Say whether a health endpoint answers 200; whose certificate it shows does not matter here."""
+    """Return whether a health endpoint returns 200; its certificate is not verified."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -107,12 +108,12 @@ def responds(url: str) -> bool:
 
 
 def ready() -> bool:
-    """Say whether the API server is ready to serve."""
+    """Return whether the API server is ready."""
     return responds(f"{layout.API_SERVER}/readyz")
 
 
 def ensure(*, simulated: bool, stock_limits: bool) -> None:
-    """Start what of the control plane does not run, and wait until all of it answers."""
+    """Start the parts of the control plane that do not run, and wait until all parts are healthy."""
     etcd, apiserver, *controllers = daemons(simulated=simulated, stock_limits=stock_limits)
     with step("etcd, API server") as current:
         started = [processes.ensure(etcd)]
@@ -132,7 +133,7 @@ def ensure(*, simulated: bool, stock_limits: bool) -> None:
             abandon=lambda: processes.death("apiserver"),
         )
         if not any(started):
-            current.says("runs")
+            current.says("already running")
     with step("controller manager, scheduler") as current:
         started = [processes.ensure(daemon) for daemon in controllers]
         for daemon, port in zip(controllers, (10257, 10259), strict=True):
@@ -144,4 +145,4 @@ def ensure(*, simulated: bool, stock_limits: bool) -> None:
                 abandon=lambda name=daemon.name: processes.death(name),  # type: ignore[misc]
             )
         if not any(started):
-            current.says("run")
+            current.says("already running")

@@ -1,4 +1,4 @@
-"""Identities: a small certificate authority, bearer tokens, and the kubeconfigs made of them."""
+"""Identities: a small certificate authority, bearer tokens, and the kubeconfigs with them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ USERS = {
 
 
 def ensure() -> bool:
-    """Make keys, certificates, tokens and kubeconfigs that are missing; return whether any was."""
+    """Create keys, certificates, tokens and kubeconfigs if missing; return whether they were created."""
     layout.PKI.mkdir(parents=True, exist_ok=True, mode=0o700)
     if TOKENS.is_file():  # written last
         return False
@@ -100,7 +100,7 @@ def _signed(name: str, subject: str, extension: str) -> None:
 
 
 def _kubeconfig(identity: str, token: str) -> str:
-    """Return a kubeconfig; JSON is YAML."""
+    """Return a kubeconfig, as JSON, which is also YAML."""
     cluster = {"server": layout.API_SERVER, "certificate-authority": str(CA)}
     context = {"cluster": "local", "user": identity, "namespace": "default"}
     document = {

@@ -1,4 +1,4 @@
-"""The demonstration: three images warmed on real nodes, watched live, and proven."""
+"""The demo: warm three images on real nodes, show progress and evidence."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ REQUEST = "images:\n" + "".join(f"  - {layout.REGISTRY}/{name}\n" for name in im
 
 
 def main(argv: Sequence[str]) -> int:
-    """Bring everything up, warm the example images, show the evidence; return the task's exit code."""
+    """Start the cluster, warm the example images, show the evidence; return the task's exit code."""
     parser = argparse.ArgumentParser(
         prog="deploy/local/demo",
-        description="From a fresh machine to three images warmed on two real nodes, watched live, and proven.",
+        description="Start the local cluster, warm three images on its nodes, and list them before and after.",
         epilog="example: deploy/local/demo",
     )
     parser.parse_args(argv)
@@ -24,27 +24,27 @@ def main(argv: Sequence[str]) -> int:
         cluster.up(nodes=None, fake_nodes=None, take_over=False, with_product=True)
     numbers = list(range(1, cluster.running().nodes + 1))
     say(
-        "\nBefore: the example images on each node, by containerd's own word (deploy/local/ctr nodeN images ls)"
+        "\nBefore: the example images on each node, as containerd lists them (deploy/local/ctr nodeN images ls)"
     )
     before = show(numbers)
     if all(before.values()):
-        say("All of it is there from an earlier run, so IPS Flow has nothing to pull and says so.")
-        say("For a cold start: deploy/local/down, then the demo again.")
+        say("All images are on the nodes from an earlier run, so IPS Flow has nothing to pull.")
+        say("To start without them, run deploy/local/down, then the demo again.")
     say(f"\n$ ips-flow run - <<EOF\n{REQUEST}EOF")
     code = product.flow("run", "-", stdin=REQUEST)
-    say("\nAfter, by the same word:")
+    say("\nAfter, as containerd lists them:")
     after = show(numbers)
     missing = [f"{image} on node{number}" for (number, image), there in after.items() if not there]
     if code == 0 and missing:
-        raise LocalClusterError(f"the task says completed, but containerd has no {', '.join(missing)}")
+        raise LocalClusterError(f"the task is completed, but containerd does not list {', '.join(missing)}")
     say(
-        f'\nLook around:  eval "$({cluster.short(layout.LOCAL / "env")})";  ips-flow list;  ips-flow get TASK -o json'
+        f'\nNext steps:  eval "$({cluster.short(layout.LOCAL / "env")})";  ips-flow list;  ips-flow get TASK -o json'
     )
     return code
 
 
 def show(numbers: Sequence[int]) -> dict[tuple[int, str], bool]:
-    """Print a line for each node and example image, from containerd itself; return what is there."""
+    """Print one line per node and example image, as containerd lists them; return whether each exists."""
     found: dict[tuple[int, str], bool] = {}
     for number in numbers:
         held = _held(number)
@@ -52,11 +52,11 @@ def show(numbers: Sequence[int]) -> dict[tuple[int, str], bool]:
             reference = f"{layout.REGISTRY}/{name}"
             digest, size = held.get(reference, ("", ""))
             found[number, reference] = bool(digest)
-            print(f"  node{number}  {reference:38} {digest[:19] or 'not there':19} {size:>10}", flush=True)
+            print(f"  node{number}  {reference:38} {digest[:19] or 'missing':19} {size:>10}", flush=True)
     return found
 
 
 def _held(number: int) -> dict[str, tuple[str, str]]:
-    """Return reference → (digest, size) of the images in a node's containerd."""
+    """Return a map of reference → (digest, size) of the images in a node's containerd."""
     rows = [line.split() for line in cluster.ask(number, ["images", "ls"]).splitlines()[1:]]
     return {row[0]: (row[2], f"{row[3]} {row[4]}") for row in rows if len(row) > 4}

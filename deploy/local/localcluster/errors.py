@@ -1,4 +1,4 @@
-"""What can go wrong, in one tree: a sentence, what to do next, and where the log is."""
+"""The error of the local cluster: a message, a hint, and the path of the log."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 class LocalClusterError(Exception):
-    """A failure that a person can act on."""
+    """An error that the user can fix."""
 
     def __init__(self, message: str, *, hint: str = "", log: Path | None = None) -> None:
-        """Keep the sentence, the hint and the log's path for the one place that prints them."""
+        """Keep the message, the hint and the path of the log for the report."""
         super().__init__(message)
         self.hint = hint
         self.log = log

@@ -1,6 +1,7 @@
-"""The images of the local cluster: its own parts, the product's worker, and the examples.
+"""The images of the local cluster: its own parts, the worker image, and the examples.
 
-Each is kept as an OCI layout in the cache under a key of what it is made of, so a warm start only pushes.
+Each image is stored as an OCI layout in the cache, with a key of its inputs. If the cache is complete, a start only
+pushes the images.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _busybox(*links: str) -> oci.Blob:
 
 
 def worker() -> oci.Image:
-    """Return the tiny image whose static busybox runs in pull pods."""
+    """Return the worker image of pull pods, with a static busybox."""
     return oci.image([_busybox("sh")], Cmd=["/bin/busybox", "true"], Env=["PATH=/bin"])
 
 
@@ -52,7 +53,7 @@ def pause() -> oci.Image:
 
 
 def hello() -> oci.Image:
-    """Return an ordinary image that can run."""
+    """Return a small image with a program."""
     files = oci.layer(
         [
             oci.Entry("etc", mode=0o755),
@@ -66,24 +67,24 @@ def hello() -> oci.Image:
 
 
 def data() -> oci.Image:
-    """Return an image with nothing in it that could run."""
+    """Return an image without a program."""
     return oci.image([oci.layer([oci.Entry("data.txt", b"Only data: there is nothing to run in here.\n")])])
 
 
 def big() -> oci.Image:
-    """Return an image of 210 MiB in five layers; the same bytes on every machine."""
+    """Return an image of 210 MiB in five layers, with the same bytes on every machine."""
     source = random.Random("examples/big:1.0")  # noqa: S311 - reproducible bytes, not secrets
     layers = [oci.layer([oci.Entry(f"part-{n}.bin", source.randbytes(42 * MEBIBYTE))]) for n in range(1, 6)]
     return oci.image(layers)
 
 
 def private() -> oci.Image:
-    """Return the image of the registry that wants a password."""
+    """Return the image for the registry with authentication."""
     return oci.image([oci.layer([oci.Entry("secret.txt", b"You were let in.\n")])])
 
 
 def argoexec() -> oci.Image:
-    """Return Argo's executor, as upstream's Dockerfile lays it out."""
+    """Return the image of Argo's executor, with the layout of upstream's Dockerfile."""
     certificates = Path("/etc/ssl/certs/ca-certificates.crt")
     entries = [
         oci.Entry("bin", mode=0o755),
@@ -99,7 +100,7 @@ def argoexec() -> oci.Image:
 
 
 def python_base() -> oci.Image:
-    """Return Debian's essential packages with Python, made by mmdebstrap."""
+    """Build an image of Debian's essential packages and Python with mmdebstrap."""
     log = layout.build_logs() / "python-base.log"
     with tempfile.TemporaryDirectory(dir=layout.cache()) as folder:
         archive = Path(folder) / "rootfs.tar"
@@ -108,7 +109,7 @@ def python_base() -> oci.Image:
             + [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale")]
             + ["bookworm", archive],
             log=log,
-            hint="needs a Debian mirror in reach",
+            hint="the build needs access to a Debian mirror",
         )
         made = oci.image([oci.Blob.of(oci.LAYER, archive)], Cmd=["python3"], Env=["PATH=/usr/bin:/bin"])
         oci.save(made, layout.cache() / "images" / _folder(PYTHON_BASE))
@@ -119,7 +120,7 @@ def _folder(name: str) -> str:
     return name.replace("/", "_").replace(":", "_")
 
 
-# what → (recipe, the files outside this module that it is made of)
+# image → (function that builds it, files outside this module that it contains)
 _RECIPES: dict[str, tuple[Callable[[], oci.Image], tuple[str, ...]]] = {
     PAUSE: (pause, ("busybox",)),
     WORKER: (worker, ("busybox",)),
@@ -133,7 +134,7 @@ _RECIPES: dict[str, tuple[Callable[[], oci.Image], tuple[str, ...]]] = {
 
 
 def _key(name: str) -> str:
-    """Return what an image depends on, cheaply: this module, and size and time of the programs in it."""
+    """Return a hash of an image's inputs: this module, and size and time of its programs, which is quick."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
     digest.update(Path(oci.__file__).read_bytes())
     for part in _RECIPES[name][1]:
@@ -143,10 +144,10 @@ def _key(name: str) -> str:
 
 
 def kept(name: str) -> oci.Image:
-    """Return an image from the cache, made first if it is not there or its recipe changed."""
+    """Return an image from the cache; build it first if it is missing or its inputs changed."""
     folder = layout.cache() / "images" / _folder(name)
     key = folder / "key"
-    # The base takes half a minute and a mirror; nothing in this module but its own recipe changes it.
+    # Building the base image takes half a minute and a mirror. Only its own function in this module changes it.
     wanted = "2" if name == PYTHON_BASE else _key(name)
     made = oci.load(folder) if key.is_file() and key.read_text() == wanted else None
     if made is None:
@@ -155,23 +156,23 @@ def kept(name: str) -> oci.Image:
         key.write_text(wanted)
         made = oci.load(folder)
     if made is None:
-        raise LocalClusterError(f"{folder}: not an OCI layout", hint="remove that directory and try again")
+        raise LocalClusterError(f"{folder} is not an OCI layout", hint="remove that directory and try again")
     return made
 
 
 def ensure() -> None:
-    """Make and push every image that the registries lack."""
+    """Build and push every image that is missing in the registries."""
     with step("images") as current:
         pushed = 0
         for name in _RECIPES:
             target = registry.private_client() if name == PRIVATE_EXAMPLE else registry.client()
             repository, _, tag = name.partition(":")
             pushed += target.push(kept(name), repository, tag)
-        current.says(f"{pushed} pushed" if pushed else "all there")
+        current.says(f"{pushed} pushed" if pushed else "up to date")
 
 
 def fresh(size: int, layers: int, *, runnable: bool) -> oci.Image:
-    """Return an image of ``size`` random bytes in ``layers`` layers, unlike any that any node ever saw."""
+    """Return an image of ``size`` random bytes in ``layers`` layers, which no node can have."""
     source = random.SystemRandom()
     share = max(1, size // max(1, layers))
     parts = [oci.layer([oci.Entry(f"random-{n}.bin", source.randbytes(share))]) for n in range(layers)]

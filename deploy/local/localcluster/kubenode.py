@@ -1,4 +1,4 @@
-"""A real node: a kubelet with a containerd of its own, in namespaces of its own."""
+"""A real node: a kubelet and its containerd, in their own namespaces."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .narration import step
 
 PAUSE = f"{layout.REGISTRY}/ips-flow/pause:1"
 
-# Directories that programs insist on, and that every node has for itself: bind mounts in the node's own
-# mount namespace, onto empty directories of the machine.
+# Directories with fixed paths that every node needs for itself. They are bind mounts in the node's mount namespace,
+# on empty directories of the machine.
 OWN_DIRECTORIES = (
     "/var/lib/containerd",
     "/var/lib/kubelet",
@@ -30,7 +30,7 @@ class Node:
     """The paths and processes of node number N."""
 
     def __init__(self, number: int) -> None:
-        """Number 1 is node1 with the address 10.201.0.11 and pods in 10.202.1.0/24."""
+        """Compute the paths of a node. Number 1 is node1, with address 10.201.0.11 and pods in 10.202.1.0/24."""
         self.number = number
         self.name = f"node{number}"
         self.config = layout.CONFIG / self.name
@@ -41,11 +41,11 @@ class Node:
 
     @property
     def socket(self) -> Path:
-        """The socket of containerd, as seen from the machine."""
+        """The path of containerd's socket on the machine."""
         return self.runtime / "containerd.sock"
 
     def enter(self) -> list[str]:
-        """Return the words that put a command into the node's namespaces."""
+        """Return the command prefix that runs a command in the node's namespaces."""
         return ["nsenter", f"--mount={self.mount_namespace}", f"--net={self.network_namespace}", "--"]
 
     def daemons(self) -> list[processes.Daemon]:
@@ -98,7 +98,7 @@ class Node:
 version = 3
 root = "/var/lib/containerd"
 state = "{OWN_RUNTIME_DIRECTORY}"
-# NRI has one well-known socket a machine, and we have several containerds.
+# NRI has one well-known socket per machine, and this machine has several containerds.
 disabled_plugins = ["io.containerd.nri.v1.nri"]
 
 [grpc]
@@ -115,9 +115,9 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
     config_path = "{self.config / "certs.d"}"
 
 [plugins."io.containerd.cri.v1.runtime"]
-  # Without CAP_SYS_RESOURCE no score may be lowered, and runc would fail every sandbox.
+  # Without CAP_SYS_RESOURCE no score can be lowered, and runc would fail for every sandbox.
   restrict_oom_score_adj = true
-  # Pods' network namespaces stay inside the node's own mount namespace and go with it.
+  # Pods' network namespaces are mounted only in the node's mount namespace and are removed with it.
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = ["/usr/lib/cni"]
@@ -151,8 +151,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
             "maxOpenFiles": 20000,
             "makeIPTablesUtilChains": False,
             "resolvConf": "",
-            # There is no DNS. Nothing listens there, so a lookup fails at once; without an address every pod
-            # would get a warning event, of which real clusters have none.
+            # There is no DNS. Nothing listens on this address, so a lookup fails immediately. Without an address,
+            # every pod would get a warning event that real clusters do not have.
             "clusterDNS": [layout.GATEWAY],
             "clusterDomain": "cluster.local",
             "serializeImagePulls": False,
@@ -167,7 +167,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
                 "imagefs.available": "1%",
                 "nodefs.inodesFree": "1%",
             },
-            # Every kubelet sees the whole machine.
+            # Every kubelet reports the whole machine as its capacity.
             "systemReserved": {"memory": "16Gi", "cpu": "500m"} if _large_machine() else {"cpu": "200m"},
         }
 
@@ -187,7 +187,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
         return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, portmap]}
 
     def isolate(self) -> None:
-        """Make the node's namespaces, unless they are there."""
+        """Create the node's namespaces, unless they exist."""
         cgroups.create(self.name)
         self.runtime.mkdir(parents=True, exist_ok=True)
         if self._isolated():
@@ -205,7 +205,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
             if namespace.is_mount():
                 run(["umount", namespace])
             namespace.touch()
-        # Nothing that the node mounts reaches the machine (private), all of it reaches its own pods (rshared).
+        # The node's mounts are not visible on the machine (private), but are visible in the node's pods (rshared).
         enter = ["unshare", f"--net={self.network_namespace}", f"--mount={self.mount_namespace}"]
         run([*enter, "--propagation", "private", "sh", "-ec", " && ".join(mounts)])
 
@@ -214,7 +214,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
         return all(f" {path} " in mounts for path in (self.network_namespace, self.mount_namespace))
 
     def start(self) -> bool:
-        """Start what of the node does not run; return whether anything was done."""
+        """Start the daemons of the node that do not run; return whether any was started."""
         containerd, kubelet = self.daemons()
         since = containerd.log.stat().st_size if containerd.log.exists() else 0
         changed = processes.ensure(containerd)
@@ -229,15 +229,15 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
         return processes.ensure(kubelet) or changed
 
     def forget_past_socket(self) -> None:
-        """Remove the socket of a containerd that was killed, so that nothing waits on it."""
+        """Remove the socket of a killed containerd, so that no process waits for it."""
         record = processes.read(f"{self.name}-containerd")
         if record is None or not record.alive():
             self.socket.unlink(missing_ok=True)
 
     def responds(self, log: Path, since: int) -> bool:
-        """Say whether containerd has booted, by what it logged since that position.
+        """Return whether containerd has booted, according to its log from that position on.
 
-        Its socket is there earlier, and a kubelet that finds the rest "not initialized yet" ends for good.
+        Its socket exists earlier. But a kubelet that gets "not initialized yet" through it exits.
         """
         with log.open("rb") as stream:
             stream.seek(since)
@@ -252,9 +252,10 @@ def _large_machine() -> bool:
 
 
 def ready_nodes() -> set[str]:
-    """Return the names of the nodes that are Ready by the word of the kubelet that runs now.
+    """Return the names of the nodes that the running kubelets report as Ready.
 
-    A condition outlives its kubelet by the grace period, so the node's lease must be newer than the process.
+    A condition stays for the grace period after its kubelet has ended, so the node's lease must be newer than the
+    process.
     """
     conditions = (
         '{range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
@@ -267,13 +268,13 @@ def ready_nodes() -> set[str]:
 
 
 def _is_newer(name: str, renewed: str) -> bool:
-    """Say whether a lease was renewed after the node's kubelet was started."""
+    """Return whether a lease was renewed after the start of the node's kubelet."""
     record = processes.path(f"{name}-kubelet")
     return record.is_file() and dt.datetime.fromisoformat(renewed).timestamp() > record.stat().st_mtime
 
 
 def start(numbers: list[int]) -> None:
-    """Start the nodes that do not run; wait for none."""
+    """Start the nodes that do not run; do not wait until they are Ready."""
     with step(f"start {len(numbers)} node{'s' if len(numbers) != 1 else ''}") as current:
         changed = False
         for number in numbers:
@@ -284,7 +285,7 @@ def start(numbers: list[int]) -> None:
             node.forget_past_socket()
             changed |= node.start()
         if not changed:
-            current.says("all run")
+            current.says("already running")
 
 
 def await_ready(numbers: list[int]) -> None:

@@ -1,7 +1,7 @@
-"""Where things are: addresses, directories of state and of caches.
+"""Addresses, and the directories of state and caches.
 
-State (``/run/ips-flow``) belongs to the one running cluster of the machine and is gone after ``down``.
-Caches outlive it. Neither is ever inside the work tree.
+State (``/run/ips-flow``) belongs to the one running cluster of the machine; ``down`` deletes it.
+Caches stay. Neither is inside the work tree.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SERVICE_RANGE = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 REGISTRY = f"{GATEWAY}:5000"
 PRIVATE_REGISTRY = f"{GATEWAY}:5001"
-# Nodes speak plain HTTP to these ports of the gateway; tests run registries with faults on the free ones.
+# Nodes use plain HTTP for these ports of the gateway. Tests run faulty registries on the free ports.
 REGISTRY_PORTS = range(5000, 5020)
 PRIVATE_USER = "robot"
 PRIVATE_PASSWORD = "local-only"  # noqa: S105 - a fixture of the tests, not a secret
@@ -40,28 +40,28 @@ MAX_NODES = 9  # nodeN has 10.201.0.1N
 
 
 def cache() -> Path:
-    """Return the directory of everything that may be kept between clusters."""
+    """Return the directory of the files that are kept between clusters."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "ips-flow"
 
 
 def build_logs() -> Path:
-    """Return the directory of logs of builds, which outlive a cluster."""
+    """Return the directory of the build logs, which stay after `down`."""
     return cache() / "logs"
 
 
 def storage() -> Path:
-    """Return the directory of the running cluster's bulky state: nodes' images, the registries' blobs."""
+    """Return the directory of the running cluster's large state: images of the nodes, blobs of the registries."""
     return cache() / "state"
 
 
 def venv() -> Path:
-    """Return the virtual environment that holds this checkout's product."""
+    """Return the virtual environment with the product of this checkout."""
     return cache() / f"venv-{hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:12]}"
 
 
 def binary(name: str) -> Path:
-    """Return the path of one upstream program that was built here."""
+    """Return the path of an upstream program."""
     for folder in ("etcd", "containerd", "kubernetes", "argo", "kwok"):
         path = cache() / "upstream" / folder / "bin" / name
         if path.exists():
@@ -70,7 +70,7 @@ def binary(name: str) -> Path:
 
 
 def recipe(upstream: str) -> Path:
-    """Return the file that says how an upstream's programs were built; new programs mean a restart."""
+    """Return the file with the key of an upstream's build; a new build restarts the programs."""
     return cache() / "upstream" / upstream / "key"
 
 

@@ -1,4 +1,4 @@
-"""The conversation with the person at the terminal: one line a step, with how long it took."""
+"""Progress messages on the terminal: one line per step, with its duration."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from contextlib import contextmanager
 
 
 def say(text: str) -> None:
-    """Print one line of conversation to stderr; stdout is for data."""
+    """Print one progress message to stderr; stdout is for data."""
     print(text, file=sys.stderr, flush=True)
 
 
 class Step:
-    """A step, with what there is to say about its outcome."""
+    """A step, with a note on its outcome."""
 
     def __init__(self, title: str) -> None:
-        """Begin with a title; nothing noted yet."""
+        """Start with a title and without a note."""
         self.title = title
         self.note = ""
 
     def says(self, note: str) -> None:
-        """Take a few words on what was done, or on why nothing was."""
+        """Set the note: the work that was done, or why there was none."""
         self.note = note
 
 
 @contextmanager
 def step(title: str) -> Iterator[Step]:
-    """Time a step and print it with its outcome; a failure propagates to the one place that reports it."""
+    """Print a step with its outcome and duration; errors propagate to the caller."""
     started = time.monotonic()
     current = Step(title)
     live = sys.stderr.isatty()

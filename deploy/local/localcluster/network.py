@@ -1,4 +1,4 @@
-"""The machine's side of the network: one bridge, one veth pair and one network namespace a node."""
+"""The network of the machine: one bridge, and per node one veth pair and one network namespace."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from .errors import LocalClusterError
 
 
 def node_address(number: int) -> str:
-    """Return a node's own address."""
+    """Return the address of a node."""
     return f"10.201.0.{10 + number}"
 
 
 def pod_range(number: int) -> str:
-    """Return the addresses of a node's pods."""
+    """Return the address range of a node's pods."""
     return f"10.202.{number}.0/24"
 
 
 def link(number: int) -> str:
-    """Return the host's end of a node's veth pair; setting it down cuts the node off."""
+    """Return the host's end of a node's veth pair; setting it down disconnects the node."""
     return f"lcv{number}"
 
 
 def exists(name: str) -> bool:
-    """Say whether a network link is there."""
+    """Return whether a network link exists."""
     return subprocess.run(["ip", "link", "show", name], capture_output=True, check=False).returncode == 0
 
 
@@ -40,18 +40,18 @@ def ensure_bridge() -> bool:
     if foreign:
         raise LocalClusterError(
             f"10.201.0.0/24 is already routed: {foreign}",
-            hint="the local cluster needs that network for itself",
+            hint="the local cluster needs that network: remove the route",
         )
     run(["ip", "link", "add", layout.BRIDGE, "type", "bridge"])
     run(["ip", "addr", "add", f"{layout.GATEWAY}/24", "dev", layout.BRIDGE])
-    # The ClusterIP of `kubernetes` is an address of this machine: so no kube-proxy is needed.
+    # The ClusterIP of `kubernetes` is an address of this machine, so no kube-proxy is needed.
     run(["ip", "addr", "add", f"{layout.SERVICE_ADDRESS}/32", "dev", layout.BRIDGE])
     run(["ip", "link", "set", layout.BRIDGE, "up"])
     return True
 
 
 def connect(number: int) -> None:
-    """Connect a node's network namespace to the bridge and route its pods; every part may be there already."""
+    """Connect a node's network namespace to the bridge and route its pods; skip the parts that exist."""
     namespace = layout.NAMESPACES / f"node{number}.net"
     inside = ["nsenter", f"--net={namespace}"]
     if not exists(link(number)):
@@ -74,19 +74,19 @@ def connect(number: int) -> None:
 
 
 def links() -> list[str]:
-    """Return our links that exist, the bridge last."""
+    """Return the existing links of the cluster, the bridge last."""
     names = [link(number) for number in range(1, layout.MAX_NODES + 1)]
     names += [f"lcp{number}" for number in range(1, layout.MAX_NODES + 1)]
     return [name for name in [*names, layout.BRIDGE] if exists(name)]
 
 
 def remove() -> None:
-    """Delete every link of ours; routes and addresses go with them."""
+    """Delete every link of the cluster; the kernel removes their routes and addresses."""
     for name in links():
         try:
             run(["ip", "link", "del", name])
         except LocalClusterError:
-            # A veth pair goes with either of its ends, and the kernel removes a node's end by itself some
-            # time after the node's network namespace, which may be at any instant here.
+            # Deleting one end of a veth pair deletes both. The kernel itself removes a node's end some time after
+            # the node's network namespace, possibly at this moment.
             if exists(name):
                 raise

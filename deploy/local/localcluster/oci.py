@@ -1,4 +1,4 @@
-"""Container images without a container engine: made of files in memory, kept as OCI layouts, pushed by HTTP.
+"""Container images without a container engine: built in memory, stored as OCI layouts, pushed over HTTP.
 
 Specifications: https://github.com/opencontainers/image-spec and https://github.com/opencontainers/distribution-spec
 """
@@ -20,13 +20,13 @@ from .errors import LocalClusterError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
-# Not compressed: on one machine that only costs time, and random data does not get smaller.
+# Not compressed: on one machine, compression only costs time, and random data does not get smaller.
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 @dataclasses.dataclass(frozen=True)
 class Blob:
-    """Content by digest: either in memory or in a file."""
+    """Content with its digest, either in memory or in a file."""
 
     media_type: str
     digest: str
@@ -35,7 +35,7 @@ class Blob:
 
     @classmethod
     def of(cls, media_type: str, content: bytes | Path) -> Blob:
-        """Describe content."""
+        """Return the blob of some content."""
         if isinstance(content, bytes):
             digest, size = hashlib.sha256(content).hexdigest(), len(content)
         else:
@@ -45,7 +45,7 @@ class Blob:
         return cls(media_type, f"sha256:{digest}", size, content)
 
     def descriptor(self) -> dict[str, object]:
-        """Return what a manifest says about it."""
+        """Return its descriptor for a manifest."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
     def open(self) -> BinaryIO:
@@ -55,14 +55,14 @@ class Blob:
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """A manifest with everything that it refers to."""
+    """A manifest with the blobs that it refers to."""
 
     manifest: Blob
     parts: tuple[Blob, ...]
 
     @property
     def digest(self) -> str:
-        """The image's own digest."""
+        """The digest of the manifest."""
         return self.manifest.digest
 
 
@@ -77,7 +77,7 @@ class Entry:
 
 
 def layer(entries: Iterable[Entry]) -> Blob:
-    """Make a layer; the same entries give the same digest everywhere."""
+    """Build a layer; the same entries give the same digest on every machine."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for entry in entries:
@@ -97,13 +97,13 @@ def layer(entries: Iterable[Entry]) -> Blob:
 
 
 def image(layers: Sequence[Blob], **settings: object) -> Image:
-    """Make an image of uncompressed layers; ``settings`` are fields of the config such as ``Cmd`` and ``User``."""
+    """Build an image of uncompressed layers; ``settings`` are fields of the config such as ``Cmd`` and ``User``."""
     document = {
         "architecture": "amd64",
         "os": "linux",
         "created": "2026-01-01T00:00:00Z",
         "config": settings,
-        # Builders count the layers by it.
+        # Image builders take the number of layers from the history.
         "history": [{"created_by": "ips-flow local cluster"} for _ in layers],
         "rootfs": {"type": "layers", "diff_ids": [part.digest for part in layers]},
     }
@@ -118,7 +118,7 @@ def image(layers: Sequence[Blob], **settings: object) -> Image:
 
 
 def save(made: Image, folder: Path) -> None:
-    """Keep an image as an OCI layout; the index is written last, so a half-written layout is not taken for one."""
+    """Store an image as an OCI layout; the index is written last, so an incomplete layout is not loaded."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True, exist_ok=True)
     for part in (*made.parts, made.manifest):
@@ -134,7 +134,7 @@ def save(made: Image, folder: Path) -> None:
 
 
 def load(folder: Path) -> Image | None:
-    """Return the image that is kept in an OCI layout, or None where there is none."""
+    """Return the image that is stored in an OCI layout, or None if there is none."""
     index = folder / "index.json"
     if not index.is_file():
         return None
@@ -156,7 +156,7 @@ class Registry:
     """A plain-HTTP registry."""
 
     def __init__(self, address: str, *, user: str = "", password: str = "") -> None:
-        """``address`` is host:port."""
+        """Use the registry at ``address`` (host:port)."""
         self.address = address
         self._headers: dict[str, str] = {}
         if user:
@@ -164,13 +164,13 @@ class Registry:
             self._headers["Authorization"] = f"Basic {token}"
 
     def has(self, name: str, reference: str, digest: str = "") -> bool:
-        """Say whether the registry has that tag or digest, and with that digest if one is given."""
+        """Return whether the registry has that tag or digest; if ``digest`` is given, with that digest."""
         headers = {"Accept": f"{MANIFEST}, application/vnd.docker.distribution.manifest.v2+json"}
         status, answer = self._request("HEAD", f"/v2/{name}/manifests/{reference}", headers=headers)
         return status == http.HTTPStatus.OK and digest in ("", answer.get("Docker-Content-Digest", ""))
 
     def push(self, made: Image, name: str, tag: str) -> bool:
-        """Upload what is missing of an image and tag it; return whether the tag was new or moved."""
+        """Upload the missing blobs of an image and tag it; return whether the tag is new or was moved."""
         if self.has(name, tag, made.digest):
             return False
         for part in made.parts:
@@ -194,7 +194,7 @@ class Registry:
         return True
 
     def responds(self) -> bool:
-        """Say whether a registry answers there (401 is an answer too)."""
+        """Return whether a registry responds at the address (also with 401)."""
         try:
             status, _ = self._request("GET", "/v2/")
         except LocalClusterError:
@@ -218,7 +218,7 @@ class Registry:
         except OSError as error:
             raise LocalClusterError(
                 f"registry {self.address}: {method} {path}: {error}",
-                hint="is it running? see deploy/local/status",
+                hint="check with deploy/local/status whether it is running",
             ) from error
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""Debian packages that the cluster needs; installed only where missing."""
+"""Debian packages that the cluster needs, installed only if missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .commands import run
 from .errors import LocalClusterError
 from .narration import step
 
-# package → a file it brings
+# package → a file of it
 NEEDED = {
     "iproute2": "/usr/sbin/ip",
     "openssl": "/usr/bin/openssl",
@@ -29,13 +29,15 @@ def missing() -> list[str]:
 
 
 def ensure() -> None:
-    """Install what is missing; no service is started."""
+    """Install the missing packages without starting their services."""
     with step("Debian packages") as current:
         wanted = missing()
         if shutil.which("go") is None:
-            raise LocalClusterError("go: no such program", hint="install Go 1.26 or newer and put it on PATH")
+            raise LocalClusterError(
+                "program go not found", hint="install Go 1.26 or newer and put it on PATH"
+            )
         if not wanted:
-            current.says("all there")
+            current.says("all installed")
             return
         log = layout.build_logs() / "apt.log"
         # RUNLEVEL=1 keeps invoke-rc.d from starting Debian's own registry and Prometheus.
@@ -45,7 +47,7 @@ def ensure() -> None:
             ["apt-get", "update"],
             log=log,
             env=env,
-            hint="is this machine Debian, with its package mirrors in reach?",
+            hint="check that this machine is Debian 12 and reaches its package mirrors",
         )
         run(install, log=log, env=env)
         current.says(", ".join(wanted))

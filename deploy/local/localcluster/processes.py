@@ -1,4 +1,4 @@
-"""Daemons: started in sessions of their own, recorded by id and start time, stopped by that record only."""
+"""Daemons: each has its own session, is recorded by pid and start time, and is stopped only by that record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .errors import LocalClusterError
 
 @dataclasses.dataclass(frozen=True)
 class Daemon:
-    """What should run: a name, a command line, its environment, and the files whose change means a restart."""
+    """A daemon to run: name, command line, environment, and the files whose change causes a restart."""
 
     name: str
     argv: Sequence[str]
@@ -29,16 +29,16 @@ class Daemon:
 
     @property
     def log(self) -> Path:
-        """The file that takes stdout and stderr."""
+        """The file for stdout and stderr."""
         return layout.LOGS / f"{self.name}.log"
 
     @property
     def record(self) -> Path:
-        """The file that says which process runs it."""
+        """The file with the record of its process."""
         return path(self.name)
 
     def identity(self) -> str:
-        """Return a hash of all that decides how it runs; another hash means it must be restarted."""
+        """Return a hash of command line, environment and input files; a new hash causes a restart."""
         digest = hashlib.sha256(json.dumps([list(self.argv), sorted(self.env.items())]).encode())
         for file in self.inputs:
             digest.update(file.read_bytes())
@@ -47,7 +47,7 @@ class Daemon:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """Which process runs a daemon. The start time tells it from a later process with the same id."""
+    """The process of a daemon. The start time distinguishes it from a later process with the same pid."""
 
     name: str
     pid: int
@@ -57,12 +57,12 @@ class Record:
     log: str
 
     def alive(self) -> bool:
-        """Say whether that very process still runs."""
+        """Return whether this process still runs."""
         return _started(self.pid) == self.started
 
 
 def _started(pid: int) -> int | None:
-    """Return a process's start time in clock ticks since boot; None if it is gone or a zombie."""
+    """Return a process's start time in clock ticks since boot, or None if it has ended or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -71,7 +71,7 @@ def _started(pid: int) -> int | None:
 
 
 def _exists(record: Record) -> bool:
-    """Say whether that very process is still listed, be it as a zombie."""
+    """Return whether this process is still listed, possibly as a zombie."""
     try:
         fields = Path(f"/proc/{record.pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -80,12 +80,12 @@ def _exists(record: Record) -> bool:
 
 
 def path(name: str) -> Path:
-    """Return the file that says which process runs a daemon."""
+    """Return the path of a daemon's record."""
     return layout.PIDS / f"{name}.json"
 
 
 def read(name: str) -> Record | None:
-    """Return the record of a daemon, or None where there is none or it was cut short by a crash."""
+    """Return the record of a daemon, or None if it is missing or was truncated by a crash."""
     try:
         return Record(**json.loads(path(name).read_text()))
     except (FileNotFoundError, json.JSONDecodeError, TypeError):
@@ -99,7 +99,7 @@ def records() -> list[Record]:
 
 
 def ensure(daemon: Daemon) -> bool:
-    """Start a daemon unless it runs as it should; return whether anything was done."""
+    """Start a daemon unless it already runs with this identity; return whether it was started."""
     current = read(daemon.name)
     identity = daemon.identity()
     if current is not None and current.alive():
@@ -108,13 +108,13 @@ def ensure(daemon: Daemon) -> bool:
         stop([current])
     track = f"{daemon.group}/{daemon.name}"
     if current is None:
-        # A crash between start and record leaves a process that holds our ports and files.
+        # After a crash between start and record, a process may still hold our ports and files.
         cgroups.kill(track)
     cgroups.tracking(track).mkdir(parents=True, exist_ok=True)
     daemon.log.parent.mkdir(parents=True, exist_ok=True)
     daemon.record.parent.mkdir(parents=True, exist_ok=True)
     procs = cgroups.tracking(track) / "cgroup.procs"
-    # The shell joins the cgroup before it becomes the daemon, so no child can ever escape it.
+    # The shell joins the cgroup before it becomes the daemon, so no child process can leave it.
     wrapper = ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(procs), *daemon.argv]
     with daemon.log.open("ab") as stream:
         process = subprocess.Popen(
@@ -128,7 +128,7 @@ def ensure(daemon: Daemon) -> bool:
         )
     started = _started(process.pid)
     if started is None:
-        raise LocalClusterError(f"{daemon.name} ended at once", log=daemon.log)
+        raise LocalClusterError(f"{daemon.name} ended immediately after its start", log=daemon.log)
     record = Record(daemon.name, process.pid, started, identity, daemon.group, str(daemon.log))
     temporary = daemon.record.with_suffix(".new")
     temporary.write_text(json.dumps(dataclasses.asdict(record)) + "\n")
@@ -137,20 +137,20 @@ def ensure(daemon: Daemon) -> bool:
 
 
 def death(name: str) -> str:
-    """Return why there is no point in waiting for a daemon, or nothing while it lives."""
+    """Return a message if a daemon has ended; empty while it runs."""
     record = read(name)
     return "" if record is not None and record.alive() else f"{name} has ended"
 
 
 def kill(record: Record) -> None:
-    """Kill a daemon at once, as a fault would; its record stays, and tells `up` to start it again."""
+    """Kill a daemon to simulate a fault. Its record stays, so that `up` restarts it."""
     with contextlib.suppress(ProcessLookupError):
         if record.alive():
             os.kill(record.pid, signal.SIGKILL)
 
 
 def stop(chosen: Iterable[Record], *, seconds: float = 5) -> None:
-    """Ask daemons to end, kill those that do not within ``seconds``, and forget them."""
+    """Stop daemons with SIGTERM, kill those still alive after ``seconds``, and delete the records."""
     gone = list(chosen)
     waiting = [record for record in gone if record.alive()]
     for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 10.0)):
@@ -163,8 +163,8 @@ def stop(chosen: Iterable[Record], *, seconds: float = 5) -> None:
             time.sleep(0.02)
     if waiting:
         names = ", ".join(f"{record.name} ({record.pid})" for record in waiting)
-        raise LocalClusterError(f"cannot end {names}")
-    # A zombie is harmless, but until init has collected it a process list still shows it.
+        raise LocalClusterError(f"cannot stop {names}: still alive after SIGKILL")
+    # A zombie is harmless, but process lists show it until init has reaped it.
     deadline = time.monotonic() + 5
     while any(_exists(record) for record in gone) and time.monotonic() < deadline:
         time.sleep(0.02)

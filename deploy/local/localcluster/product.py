@@ -1,4 +1,4 @@
-"""IPS Flow itself: its virtual environment, its image, its installation."""
+"""IPS Flow itself: its virtual environment, image and installation."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _SOURCES = (
 
 
 def source_hash() -> str:
-    """Return 12 hexadecimal digits of everything that is in the product's image or in its installation."""
+    """Return 12 hexadecimal digits of a hash of all files in the image and the installation."""
     paths = [layout.CHECKOUT / name for name in _SOURCES]
     return layout.tree_hash(*(path for path in paths if path.exists()))[:12]
 
 
 def reference(tag: str) -> str:
-    """Return the reference of a product image."""
+    """Return the reference of the IPS Flow image with that tag."""
     return f"{layout.REGISTRY}/{REPOSITORY}:{tag}"
 
 
 def ensure_venv() -> None:
-    """Make the virtual environment with the product in it; again only when pyproject.toml changed."""
+    """Create the virtual environment with IPS Flow; update it only if pyproject.toml changed."""
     with step("virtual environment") as current:
         project = layout.CHECKOUT / "pyproject.toml"
         key = layout.venv() / "key"
@@ -56,15 +56,19 @@ def ensure_venv() -> None:
         key.unlink(missing_ok=True)
         if not (layout.venv() / "bin" / "python").exists():
             shutil.rmtree(layout.venv(), ignore_errors=True)
-            hint = "apt-get install python3-venv, or use a Python that has the module ensurepip"
+            hint = "run apt-get install python3-venv, or use a Python that has the module ensurepip"
             run([sys.executable, "-m", "venv", layout.venv()], log=log, hint=hint)
         pip: list[str | Path] = [layout.venv() / "bin" / "python", "-m", "pip", "install", "--quiet"]
-        run([*pip, "-e", f"{layout.CHECKOUT}[dev]"], log=log, hint="needs a Python package index in reach")
+        run(
+            [*pip, "-e", f"{layout.CHECKOUT}[dev]"],
+            log=log,
+            hint="the installation needs access to a Python package index",
+        )
         key.write_text(wanted)
 
 
 def ensure_image(tag: str) -> None:
-    """Build and push the product's image with its own Dockerfile; again only when a source changed."""
+    """Build the IPS Flow image with its Dockerfile and push it; only if a source changed."""
     with step("product image") as current:
         if registry.client().has(REPOSITORY, tag):
             current.says("up to date")
@@ -75,7 +79,7 @@ def ensure_image(tag: str) -> None:
             _build(folder, tag)
             made = oci.load(folder)
         if made is None:
-            raise LocalClusterError(f"{folder}: buildah left no OCI layout", log=_log())
+            raise LocalClusterError(f"buildah wrote no OCI layout to {folder}", log=_log())
         registry.client().push(made, REPOSITORY, tag)
         current.says(tag)
 
@@ -114,10 +118,10 @@ def _build(folder: Path, tag: str) -> None:
     bud += ["-f", layout.CHECKOUT / "deploy" / "Dockerfile", "-t", local, layout.CHECKOUT]
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Only the newest few are of use; each is some 100 MB.
+    # Keep only the newest images; each has about 100 MB.
     for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-2]:
         shutil.rmtree(old)
-    # The layers of earlier builds make this one quick, but must not pile up for ever.
+    # The layers of earlier builds make this one fast, but they must not accumulate.
     if len(run([*buildah, "images", "--all", "--quiet"]).split()) > _KEPT_LAYERS:
         run([*buildah, "rmi", "--all", "--force"], log=_log())
     run(bud, log=_log())
@@ -128,7 +132,7 @@ def _build(folder: Path, tag: str) -> None:
 
 
 def ensure_installed(tag: str) -> None:
-    """Create the namespace and install, unless exactly this is installed."""
+    """Create the namespace and install IPS Flow, unless this version is installed."""
     with step("install IPS Flow") as current:
         wanted = {"image": reference(tag), "checkout": str(layout.CHECKOUT)}
         if INSTALLED.is_file() and json.loads(INSTALLED.read_text()) == wanted and _namespace_exists():
@@ -154,7 +158,7 @@ def ensure_installed(tag: str) -> None:
 
 
 def server_address() -> str:
-    """Return where the server answers; empty while no pod of it is ready. There is no kube-proxy: it is a pod's own."""
+    """Return the URL of a ready server pod, or an empty string. There is no kube-proxy, so it is a pod address."""
     found = kubectl(
         *("--namespace", layout.NAMESPACE, "get", "endpointslices", "--ignore-not-found", "-o", "json"),
         *("-l", "kubernetes.io/service-name=ips-flow-server"),
@@ -173,15 +177,15 @@ def _namespace_exists() -> bool:
 
 
 def ensure() -> None:
-    """Bring the product of this checkout into the running cluster."""
+    """Install IPS Flow from this checkout in the running cluster."""
     ensure_venv()
-    tag = source_hash()  # once, since somebody may be editing
+    tag = source_hash()  # computed once, because files may change during the run
     ensure_image(tag)
     ensure_installed(tag)
 
 
 def flow(*argv: str, stdin: str | None = None) -> int:
-    """Run ips-flow in the foreground, with the terminal as it is, and return its exit code."""
+    """Run ips-flow in the foreground, on the same terminal, and return its exit code."""
     environment = {**os.environ, "KUBECONFIG": str(layout.KUBECONFIG), "IPS_FLOW_NAMESPACE": layout.NAMESPACE}
     words = [str(layout.venv() / "bin" / "ips-flow"), *argv]
     return subprocess.run(words, env=environment, input=stdin, text=True, check=False).returncode

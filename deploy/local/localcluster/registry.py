@@ -1,4 +1,4 @@
-"""Two registries on the bridge: an open one, and one that wants a password."""
+"""Two registries on the bridge: one without and one with authentication."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ def _daemon(name: str, address: str, htpasswd: str) -> processes.Daemon:
 
 
 def client() -> oci.Registry:
-    """Return a client of the open registry."""
+    """Return a client of the registry without authentication."""
     return oci.Registry(layout.REGISTRY)
 
 
 def private_client() -> oci.Registry:
-    """Return a client of the registry that wants a password."""
+    """Return a client of the registry with authentication."""
     return oci.Registry(layout.PRIVATE_REGISTRY, user=layout.PRIVATE_USER, password=layout.PRIVATE_PASSWORD)
 
 
 def ensure() -> None:
-    """Start the registries that do not run, and wait until both answer."""
+    """Start the registries that do not run, and wait until both respond."""
     with step("registries") as current:
         started = False
         for daemon, registry in zip(daemons(), (client(), private_client()), strict=True):
             started |= processes.ensure(daemon)
             await_condition(
-                f"{daemon.name} at {registry.address} answers",
+                f"{daemon.name} at {registry.address} responds",
                 registry.responds,
                 seconds=20,
                 log=daemon.log,
                 abandon=lambda name=daemon.name: processes.death(name),  # type: ignore[misc]
             )
         if not started:
-            current.says("run")
+            current.says("already running")

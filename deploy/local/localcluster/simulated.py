@@ -1,4 +1,4 @@
-"""Simulated nodes: objects that kwok keeps Ready, with pods that go through the stages of ``simulated/pods.yaml``."""
+"""Simulated nodes: kwok keeps them Ready, and their pods follow the stages of ``simulated/pods.yaml``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def name(number: int) -> str:
 def node(number: int) -> dict[str, object]:
     """Return a simulated node.
 
-    Its versions know no image volumes, so that pull pods run one container an image: kwok can show the
-    evidence of those (imageID).
+    Its versions do not support image volumes, so pull pods run one container per image. kwok can set the evidence of
+    containers (imageID).
     """
     resources = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "200Gi", "pods": "110"}
     labels = {
@@ -41,7 +41,7 @@ def node(number: int) -> dict[str, object]:
         "metadata": {
             "name": name(number),
             "labels": labels,
-            # Without it the node controller would taint every node of a slow start.
+            # Without this annotation the node controller would taint every node during a slow start.
             "annotations": {"kwok.x-k8s.io/node": "fake"},
         },
         "spec": {"taints": [TAINT]},
@@ -74,7 +74,7 @@ def _stages() -> list[Path]:
 
 
 def daemon() -> processes.Daemon:
-    """Return kwok."""
+    """Return the daemon of kwok."""
     stages = layout.CONFIG / "kwok-stages.yaml"
     write_if_changed(stages, "\n---\n".join(path.read_text() for path in _stages()))
     argv = [
@@ -87,25 +87,25 @@ def daemon() -> processes.Daemon:
         f"--server-address=127.0.0.1:{_PORT}",
         "--v=WARN",
     ]
-    # It reads ~/.kwok on its own accord; this one must depend on nothing but its flags.
+    # kwok also reads ~/.kwok. With another HOME it depends only on its flags.
     return processes.Daemon(
         NAME, argv, env={"HOME": str(layout.STATE)}, inputs=[stages, layout.recipe("kwok")]
     )
 
 
 def ready() -> int:
-    """Return how many simulated nodes are Ready."""
+    """Return the number of simulated nodes that are Ready."""
     path = '{range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
     return kubectl("get", "nodes", "-l", LABEL, "-o", f"jsonpath={path}").split().count("True")
 
 
 def reduce(count: int) -> None:
-    """Take away simulated nodes above ``count``; with the last of them kwok goes."""
+    """Delete simulated nodes above ``count``; stop kwok if ``count`` is 0."""
     surplus = sorted(kubectl("get", "nodes", "-l", LABEL, "-o", "name").split())[count:]
     if surplus:
-        with step(f"{len(surplus)} simulated nodes less"):
+        with step(f"delete {len(surplus)} simulated nodes"):
             for first in range(0, len(surplus), _BATCH):
-                # Waiting for them takes kubectl a request for each, again and again.
+                # To wait for them, kubectl would send a request for each node repeatedly.
                 kubectl("delete", "--wait=false", *surplus[first : first + _BATCH])
     kwok = processes.read(NAME)
     if kwok and not count:
@@ -137,7 +137,7 @@ def ensure(count: int) -> None:
             abandon=lambda: processes.death(NAME),
         )
         if not (started or missing):
-            current.says("all there")
+            current.says("up to date")
 
 
 def _list(items: list[dict[str, object]]) -> dict[str, object]:

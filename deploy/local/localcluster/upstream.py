@@ -1,4 +1,4 @@
-"""Upstream programs, built from Go modules that are pinned by go.mod and go.sum."""
+"""Upstream programs, built from Go modules at the versions in go.mod and go.sum."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTAINERD_VERSION = "v2.3.7"
 
 @dataclasses.dataclass(frozen=True)
 class Upstream:
-    """One upstream: its folder, what it gives, and how to build it."""
+    """An upstream: its folder, its programs, and its build flags."""
 
     name: str
     programs: tuple[str, ...]
@@ -36,7 +36,7 @@ class Upstream:
 
     @property
     def output(self) -> Path:
-        """The folder of build products."""
+        """The folder of the built programs."""
         return layout.cache() / "upstream" / self.name
 
     def flags(self) -> list[str]:
@@ -46,13 +46,13 @@ class Upstream:
         return ["-trimpath", *tags, "-ldflags", " ".join(["-s -w", *stamps])]
 
     def key(self) -> str:
-        """Return a hash of all that decides what comes out."""
+        """Return a hash of all inputs of the build."""
         digest = hashlib.sha256(layout.tree_hash(self.source / "go.mod", self.source / "go.sum").encode())
         digest.update(json.dumps([self.flags(), self.package, self.programs]).encode())
         return digest.hexdigest()
 
     def built(self) -> bool:
-        """Say whether the programs of exactly this recipe are there."""
+        """Return whether the programs of this build exist."""
         key = self.output / "key"
         have = all((self.output / "bin" / program).exists() for program in self.programs)
         return have and key.is_file() and key.read_text() == self.key()
@@ -87,7 +87,7 @@ UPSTREAMS = (
 
 
 def go_environment() -> dict[str, str]:
-    """Return the variables that keep Go's caches out of the work tree and its results reproducible."""
+    """Return the variables that keep Go's caches outside the work tree and make builds reproducible."""
     return {
         "GOMODCACHE": str(layout.cache() / "gomod"),
         "GOCACHE": str(layout.cache() / "gobuild"),
@@ -99,8 +99,8 @@ def go_environment() -> dict[str, str]:
 
 
 def module_directory(upstream: str, module: str) -> Path:
-    """Return where a module's files are, fetching it into the module cache if needed."""
-    # Cached beside the programs: asking Go takes a second, and an answer never changes for a pinned module.
+    """Return the folder of a module; download it into the module cache if needed."""
+    # Cached next to the programs: running Go takes a second, and the folder of a pinned module does not change.
     known = layout.cache() / "upstream" / upstream / "modules.json"
     answers: dict[str, str] = json.loads(known.read_text()) if known.is_file() else {}
     source = layout.LOCAL / "upstream" / upstream
@@ -115,11 +115,11 @@ def module_directory(upstream: str, module: str) -> Path:
 
 
 def ensure() -> None:
-    """Build every upstream that is missing or whose recipe changed."""
+    """Build every upstream that is missing or whose inputs changed."""
     for upstream in UPSTREAMS:
         if upstream.built():
             continue
-        with step(f"build {upstream.name} (minutes, the first time)"):
+        with step(f"build {upstream.name} (takes minutes the first time)"):
             _build(upstream)
 
 
@@ -129,15 +129,19 @@ def _build(upstream: Upstream) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     source = _mended_argo(upstream) if upstream.name == "argo" else upstream.source
-    # Linked aside and moved into place: a running program's file can't be overwritten, and a build that
-    # was cut short leaves the previous programs whole.
+    # Build into another folder, then rename it: the file of a running program cannot be overwritten, and
+    # an interrupted build keeps the previous programs.
     fresh = upstream.output / "bin.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     target = fresh / upstream.programs[0] if len(upstream.programs) == 1 else f"{fresh}{os.sep}"
     argv = ["nice", "go", "build", *upstream.flags(), "-o", str(target), upstream.package]
     run(
-        argv, cwd=source, env=go_environment(), log=log, hint="needs Go 1.26 and the Go module proxy in reach"
+        argv,
+        cwd=source,
+        env=go_environment(),
+        log=log,
+        hint="the build needs Go 1.26 and access to the Go module proxy",
     )
     shutil.rmtree(upstream.output / "bin", ignore_errors=True)
     fresh.rename(upstream.output / "bin")
@@ -147,8 +151,8 @@ def _build(upstream: Upstream) -> None:
 def _mended_argo(upstream: Upstream) -> Path:
     """Return a build folder in which argoexec compiles.
 
-    Upstream's ``signal_linux.go`` is a symbolic link, and module archives drop those. The module is copied
-    out of the module cache, the one file restored, and the module replaced by the copy.
+    Upstream's ``signal_linux.go`` is a symbolic link, and module archives do not contain links. This copies the
+    module out of the module cache, restores the file, and builds with the copy.
     """
     build = upstream.output / "build"
     shutil.rmtree(build, ignore_errors=True)
