@@ -1,4 +1,4 @@
-"""The examples: valid by the schemas of those who read them, and true to what is installed and to the command line."""
+"""The examples are valid for the schemas of their systems, and match the installed objects and the command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text(name: str) -> str:
 
 
 def documents(name: str) -> list[Any]:
-    """The documents of an example; what a chart would fill in is filled in."""
+    """Return the documents of an example, with chart expressions replaced."""
     content = text(name)
     if name == "helm-hook.yaml":
         content = _CHART.sub("x", content)
@@ -35,7 +35,7 @@ def documents(name: str) -> list[Any]:
 
 
 def commands(name: str) -> list[list[str]]:
-    """Every call of `ips-flow` in an example's scripts, as words."""
+    """Return each call of `ips-flow` in an example's scripts, as words."""
     joined = re.sub(r"\\\n\s*|\n\s+(?=--)", " ", text(name))
     return [shlex.split(match) for match in re.findall(r"ips-flow (run .*?)(?:\n|$)", joined)]
 
@@ -45,7 +45,7 @@ def commands(name: str) -> list[list[str]]:
     [("github-actions.yaml", "vendor.github-workflows"), ("gitlab-ci.yaml", "vendor.gitlab-ci")],
 )
 def test_ci_systems_accept_it(name: str, schema: str) -> None:
-    """By the schemas that their own editors use."""
+    """The example is valid for the schema that editors use."""
     tool = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(EXAMPLES / name)]
     done = subprocess.run(tool, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -53,7 +53,7 @@ def test_ci_systems_accept_it(name: str, schema: str) -> None:
 
 @pytest.mark.parametrize("name", ["github-actions.yaml", "gitlab-ci.yaml"])
 def test_its_commands_are_ours(name: str) -> None:
-    """Each flag exists, and takes what it gets."""
+    """Each flag exists and accepts its value."""
     found = commands(name)
     assert found
     command = cli.get_command(click.Context(cli), "run")
@@ -65,7 +65,7 @@ def test_its_commands_are_ours(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["argocd-presync.yaml", "helm-hook.yaml"])
 def test_a_hook_runs_what_is_installed(name: str) -> None:
-    """As a ServiceAccount that is there, restricted, with a request that is one."""
+    """The Job uses an installed ServiceAccount, restricted rights, and a valid request."""
     (job,) = documents(name)
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -82,8 +82,8 @@ def test_a_hook_runs_what_is_installed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["outer-workflow.yaml", "argo-events.yaml"])
-def test_other_workflows_use_the_step_that_there_is(name: str) -> None:
-    """Template and parameters by name; the request is one, whatever image comes."""
+def test_other_workflows_use_the_installed_step(name: str) -> None:
+    """The template and its parameters exist; the request is valid for any image."""
     steps = [
         step
         for document in documents(name)
@@ -102,9 +102,9 @@ def test_other_workflows_use_the_step_that_there_is(name: str) -> None:
 
 
 def test_argo_events_know_each_field() -> None:
-    """By the models of Argo Events, which drop what they do not know.
+    """The models of Argo Events, which drop unknown fields, keep every field.
 
-    The resource of a trigger is free in them, and a webhook's fields are those of its context, inlined.
+    They allow any resource in a trigger; the fields of a webhook are those of its context, inlined.
     """
     source, sensor = documents("argo-events.yaml")[:2]
     (push,) = source["spec"].pop("webhook").values()
@@ -116,7 +116,7 @@ def test_argo_events_know_each_field() -> None:
 
 
 def test_the_sensor_fills_the_parameters_that_its_workflow_has() -> None:
-    """Each destination is a parameter, and what comes from outside is held to the characters of names."""
+    """Each destination is a parameter, and values from outside can only have the characters of names."""
     (sensor,) = [one for one in documents("argo-events.yaml") if one["kind"] == "Sensor"]
     (trigger,) = sensor["spec"]["triggers"]
     (workflow,) = _triggered(sensor)
@@ -133,13 +133,13 @@ def test_the_sensor_fills_the_parameters_that_its_workflow_has() -> None:
 
 
 def test_the_readme_names_them_all() -> None:
-    """None is hidden."""
+    """The README lists every example."""
     readme = (ROOT / "ips_flows" / "cli" / "README.md").read_text(encoding="utf-8")
     for file in EXAMPLES.iterdir():
         assert f"deploy/examples/{file.name}" in readme
 
 
 def _triggered(document: Any) -> list[Any]:
-    """The objects that a Sensor makes."""
+    """Return the objects that a Sensor creates."""
     triggers = document["spec"].get("triggers") or () if document["kind"] == "Sensor" else ()
     return [one["template"]["k8s"]["source"]["resource"] for one in triggers]

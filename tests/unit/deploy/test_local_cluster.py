@@ -1,4 +1,4 @@
-"""The local cluster goes down also where the kernel removes a part of it at the same instant."""
+"""Stopping the local cluster works even if the kernel removes a part of it at the same time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from localcluster import cgroups, layout, network
 from localcluster.errors import LocalClusterError
 
-# Links are files beside it; what is written into one of them happens just before it is deleted.
+# A fake `ip`. Links are files next to it; the commands in a file run just before its link is deleted.
 _IP = """#!/bin/sh
 cd "$(dirname "$0")"
 case "$2" in
@@ -24,7 +24,7 @@ Link = Callable[[str, str], Path]
 
 @pytest.fixture
 def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Link:
-    """Makes a link of that name, with what happens just before it is deleted."""
+    """Return a function that creates a link, with a command to run just before the link is deleted."""
     (tmp_path / "ip").write_text(_IP)
     (tmp_path / "ip").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -38,7 +38,7 @@ def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Link:
 
 
 def test_a_link_that_the_kernel_removes_meanwhile(link: Link) -> None:
-    """Its network namespace has gone, and takes it along between look and deletion."""
+    """The kernel deletes a link with its network namespace, between the listing and the deletion."""
     gone, bridge = link("lcv2", "rm link-lcv2"), link(layout.BRIDGE, "true")
     network.remove()
     assert not gone.exists()
@@ -52,7 +52,7 @@ def test_a_link_that_cannot_be_removed(link: Link) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV])
-def test_a_pods_group_that_goes_while_it_is_read(
+def test_a_pods_group_that_is_deleted_while_it_is_read(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroups, "MOUNT", tmp_path)

@@ -1,4 +1,4 @@
-"""The component that watches the server: rules that fire when they should, and queries for what is exposed."""
+"""The monitoring component: alerts fire when they should, and queries use exposed metrics."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def dashboard_queries() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Case:
-    """Series, and whether an alert fires at a time: with these labels and that value in its words, or not."""
+    """Series, and whether an alert fires at a time: with these labels and this value in its texts, or not at all."""
 
     alert: str
     series: Mapping[str, str]
@@ -66,7 +66,7 @@ def rests(alert: str, series: Mapping[str, str], at: str) -> Case:
 
 
 def one(name: str, values: str, **labels: str) -> dict[str, str]:
-    """A series of the server in namespace warm, a value a minute."""
+    """Return a series of the server in namespace warm, with one value per minute."""
     more = "".join(f', {label}="{text}"' for label, text in labels.items())
     return {f"{name}{{{JOB}{more}}}": values}
 
@@ -81,7 +81,7 @@ CASES = (
     fires("IPSFlowKeeperMissing", one("ips_keeper_holds_lease", "0x10"), "6m"),
     rests("IPSFlowKeeperMissing", one("ips_keeper_holds_lease", "0x3 1x10"), "10m"),
     rests(
-        "IPSFlowKeeperMissing",  # of two servers one waits
+        "IPSFlowKeeperMissing",  # one of two servers is on standby
         one("ips_keeper_holds_lease", "0x10", pod="a") | one("ips_keeper_holds_lease", "1x10", pod="b"),
         "10m",
     ),
@@ -117,7 +117,7 @@ CASES = (
         | one("ips_api_request_total", "0+99x40", method="GET", route="/api/v1/tasks", code="200"),
         "30m",
     ),
-    rests(  # a server that has just started says so to its probes
+    rests(  # a server that has just started returns 503 to its probes
         "IPSFlowAPIErrors",
         one("ips_api_request_total", "0+90x40", method="GET", route="/readyz", code="503")
         | one("ips_api_request_total", "0+9x40", method="GET", route="/api/v1/tasks", code="200"),
@@ -137,19 +137,19 @@ CASES = (
         | one("ips_tasks_total", "0x60", status="completed"),
         "30m",
     ),
-    rests(  # two are not yet a pattern
+    rests(  # two failed tasks are not enough
         "IPSFlowTasksFailing",
         one("ips_tasks_total", "0 1 2x60", status="failed")
         | one("ips_tasks_total", "0x60", status="completed"),
         "60m",
     ),
-    rests(  # a few of many
+    rests(  # a few of many tasks failed
         "IPSFlowTasksFailing",
         one("ips_tasks_total", "0+1x60", status="failed")
         | one("ips_tasks_total", "0+3x60", status="completed"),
         "30m",
     ),
-    rests(  # those that had failed before
+    rests(  # tasks that failed earlier do not count
         "IPSFlowTasksFailing",
         one("ips_tasks_total", "40x60", status="failed") | one("ips_tasks_total", "0x60", status="completed"),
         "30m",
@@ -232,7 +232,7 @@ CASES = (
         one("ips_webhook_deliveries_total", "0+1x30", event="task.failed", outcome="undelivered"),
         "10m",
     ),
-    rests(  # it was away for a moment
+    rests(  # the receiver was down for a moment
         "IPSFlowWebhookUndelivered",
         one("ips_webhook_deliveries_total", "0x5 1x60", event="task.failed", outcome="undelivered")
         | one("ips_webhook_deliveries_total", "0+9x60", event="task.failed", outcome="delivered"),
@@ -253,7 +253,7 @@ CASES = (
 
 
 def test_every_alert_fires_and_rests(tmp_path: Path) -> None:
-    """By promtool's own simulation, with the words that a person then reads."""
+    """promtool simulates each case and compares labels and annotations."""
     known = {rule["alert"]: rule for rule in rules()}
     spec = document(FOLDER / "prometheusrule-ips-flow.yaml")["spec"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
@@ -272,7 +272,7 @@ def test_every_alert_fires_and_rests(tmp_path: Path) -> None:
 
 
 def simulated(number: int, case: Case, rule: Any) -> Any:
-    """A case as promtool takes it."""
+    """Return a case in promtool's format."""
     expected = []
     if case.labels is not None:
         words = {
@@ -302,15 +302,15 @@ def simulated(number: int, case: Case, rule: Any) -> Any:
     ],
 )
 def test_an_alert_names_every_failure_of_its_category(category: FailureCategory, alert: str) -> None:
-    """A new class of failure fires the alert of its category."""
+    """Every failure class fires the alert of its category."""
     (rule,) = (rule for rule in rules() if rule["alert"] == alert)
     (named,) = re.findall(r'reason=~?"([^"]*)"', rule["expr"])
     assert sorted(named.split("|")) == sorted(one for one in FailureReason if one.category is category)
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-def test_an_alert_says_what_is_wrong_and_what_to_do(rule: Any) -> None:
-    """Severity, summary, description and what to do; its query asks for what is exposed."""
+def test_an_alert_has_all_texts_and_a_valid_query(rule: Any) -> None:
+    """Each alert has severity, summary, description and runbook; its query uses exposed metrics."""
     assert rule["labels"]["severity"] in ("info", "warning", "critical")
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     assert all(rule["annotations"].values())
@@ -319,20 +319,20 @@ def test_an_alert_says_what_is_wrong_and_what_to_do(rule: Any) -> None:
 
 @pytest.mark.parametrize("name", sorted(one.name for one in FAMILIES))
 def test_every_metric_is_on_the_dashboard(name: str) -> None:
-    """Some panel asks for it."""
+    """At least one panel queries it."""
     assert any(re.search(rf"\b{name}(_bucket|_sum|_count)?\b", query) for query in dashboard_queries())
 
 
 @pytest.mark.parametrize("query", sorted(set(dashboard_queries())))
-def test_a_panel_asks_for_what_is_exposed(query: str) -> None:
-    """Every metric, label and value of its query is exposed, and it looks at the chosen namespaces alone."""
+def test_a_panel_queries_exposed_metrics(query: str) -> None:
+    """Every metric, label and value of its query is exposed; the query selects only the chosen namespaces."""
     assert complaints(query) == []
     if not query.startswith("label_values"):
         assert query.count('{namespace=~"$namespace"') == len(re.findall(r"\b(?:ips|process)_\w+", query))
 
 
 def test_promtool_reads_every_query_of_the_dashboard(tmp_path: Path) -> None:
-    """Each is an expression that Prometheus parses."""
+    """Prometheus parses each query."""
     known = [one for one in dashboard_queries() if not one.startswith("label_values")]
     assert len(known) > 30
     recorded = [
@@ -369,12 +369,12 @@ def test_promtool_reads_every_query_of_the_dashboard(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_query_is_found(query: str, expected: list[str]) -> None:
-    """The comparison itself can fail."""
+    """The check reports each kind of error."""
     assert complaints(query) == expected
 
 
 def test_the_dashboard_is_laid_out() -> None:
-    """Panels have titles, units and targets, none overlaps another, ids are unique; rows for each part."""
+    """Panels have titles and targets, do not overlap, and have unique ids; each part has a row."""
     panels = dashboard()["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     rows = [panel["title"] for panel in panels if panel["type"] == "row"]
@@ -393,7 +393,7 @@ def test_the_dashboard_is_laid_out() -> None:
 
 
 def test_the_monitor_finds_the_server() -> None:
-    """By label and port of its Service; rules and dashboard go by the Service's name, which becomes the job."""
+    """It selects label and port of the Service; rules and dashboard use the Service's name as the job."""
     service = document(FOLDER.parent / "server" / "service-server.yaml")
     monitor = document(FOLDER / "servicemonitor-server.yaml")
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
@@ -405,7 +405,7 @@ def test_the_monitor_finds_the_server() -> None:
 
 
 def test_the_component_lists_every_file() -> None:
-    """A kustomization of kind Component; nothing else brings its kinds, which a cluster may not know."""
+    """It is a kustomization of kind Component; `install` does not apply it, because a cluster may lack its kinds."""
     kustomization = document(FOLDER / "kustomization.yaml")
     (generated,) = kustomization["configMapGenerator"]
     assert kustomization["kind"] == "Component"
@@ -417,8 +417,8 @@ def test_the_component_lists_every_file() -> None:
     assert FOLDER.name not in COMPONENTS
 
 
-def test_the_readmes_scrape_config_is_one(tmp_path: Path) -> None:
-    """Prometheus takes it, but for how targets are found: Debian's was built without Kubernetes in it."""
+def test_the_readmes_scrape_config_is_valid(tmp_path: Path) -> None:
+    """Prometheus accepts it, without the service discovery: Debian's build has no Kubernetes support."""
     readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", readme, re.DOTALL)
     config = yaml.safe_load(text)
