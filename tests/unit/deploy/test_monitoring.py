@@ -253,7 +253,7 @@ CASES = (
 
 
 def test_every_alert_fires_and_rests(tmp_path: Path) -> None:
-    """promtool simulates each case and compares labels and annotations."""
+    """Simulated by promtool, each case fires or not; the test compares labels and annotations."""
     known = {rule["alert"]: rule for rule in rules()}
     spec = document(FOLDER / "prometheusrule-ips-flow.yaml")["spec"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
