@@ -26,7 +26,7 @@ FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 10.0, 300.0
 
 
 class Action(StrEnum):
-    """What to do about the finish Job of a task."""
+    """An action of the keeper on the finish Job of a task."""
 
     WAIT = "wait"
     START = "start"

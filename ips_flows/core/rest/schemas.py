@@ -139,7 +139,7 @@ class ListedTask(_Shape):
 
 
 class Task(ListedTask):
-    """A task."""
+    """A task with all details."""
 
     drift: dict[str, list[str]] = Field(
         description="references for which nodes have different digests, with these digests"

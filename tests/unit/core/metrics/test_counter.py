@@ -91,7 +91,7 @@ MOVES = (  # the events of a task that ends: it leaves one collection and comes 
 @pytest.mark.parametrize("order", sorted(set(permutations(MOVES, 3))))
 @pytest.mark.parametrize("known", ["from the first list", "by a change"])
 def test_an_end_counts_once_from_any_collection(order: tuple[Any, ...], known: str) -> None:
-    """The order of the collections does not matter, nor whether a watch or a list shows the end."""
+    """An end counts once for each order of collections, and for watches and lists. The task is active until then."""
     task = live("a")
     one = counting(live=[task]) if known == "from the first list" else counting()
     if known == "by a change":

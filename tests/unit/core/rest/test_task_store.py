@@ -151,13 +151,13 @@ def test_without_a_change_there_is_no_snapshot() -> None:
     assert store.snapshot() is None
 
 
-@pytest.mark.parametrize("first", ["live goes", "done comes"])
+@pytest.mark.parametrize("first", ["removed from live", "added to done"])
 def test_a_task_that_ends_is_always_shown(first: str) -> None:
     """Either collection may change first. Until both have changed, the task is shown as before."""
     store = TaskStore()
     store.replace(LIVE, [live("a", phase="Running")])
     assert statuses(shown(store)) == {"a": "running"}
-    if first == "live goes":
+    if first == "removed from live":
         store.change(LIVE, live("a", phase="Running"), gone=True)
         assert store.leaving == {"uid-a": "a"}
         assert store.snapshot() is None

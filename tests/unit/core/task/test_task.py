@@ -75,7 +75,7 @@ def job(progress: GroupProgress) -> dict[str, Any]:
 
 
 def verdict_annotation(the_plan: PlanSummary, results: dict[str, NodeResult], **extra: Any) -> dict[str, str]:
-    said = decide_verdict(
+    verdict = decide_verdict(
         the_plan,
         results,
         stopped=extra.get("stopped", False),
@@ -85,7 +85,7 @@ def verdict_annotation(the_plan: PlanSummary, results: dict[str, NodeResult], **
         at="2026-01-31T12:01:00Z",
         seconds=60,
     )
-    return {"ips-flow.io/plan": the_plan.to_json(), "ips-flow.io/verdict": said.to_json()}
+    return {"ips-flow.io/plan": the_plan.to_json(), "ips-flow.io/verdict": verdict.to_json()}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_failures_come_from_results_and_from_progress() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "said", "error", "message"),
+    ("phase", "argo_message", "error", "message"),
     [
         ("Failed", "", "no node matches disk=ssd", "no node matches disk=ssd"),
         (
@@ -247,10 +247,12 @@ def test_failures_come_from_results_and_from_progress() -> None:
         ("Error", "", "", "the Workflow ended without a verdict: Error; see `ips-flow logs`"),
     ],
 )
-def test_a_failure_without_a_verdict_has_advice(phase: str, said: str, error: str, message: str) -> None:
+def test_a_failure_without_a_verdict_has_advice(
+    phase: str, argo_message: str, error: str, message: str
+) -> None:
     """The step's own error takes precedence. Argo's message is shown with advice."""
     annotations = {"ips-flow.io/error": error} if error else {}
-    seen = task.read_task(workflow(phase, message=said, annotations=annotations))
+    seen = task.read_task(workflow(phase, message=argo_message, annotations=annotations))
     document = task_json(seen, NOW)
     assert (document["status"], document["errorMessage"]) == ("failed", message)
 
@@ -405,12 +407,12 @@ def test_a_broken_annotation_is_none(broken: str) -> None:
 def owing(**record: Any) -> task.Task:
     """Return a completed task that requires a notification, with the record of its delivery."""
     the_plan, results = plan(waves=(1,)), {"a": PULLED}
-    said = decide_verdict(
+    verdict = decide_verdict(
         the_plan, results, stopped=False, error="", uid="u-1", started_at=AT, at=AT, seconds=1, notify=True
     )
-    annotations = {"ips-flow.io/verdict": said.to_json()}
+    annotations = {"ips-flow.io/verdict": verdict.to_json()}
     if record:
-        made = Notice(id=said.event_id, event="task.completed", first=AT, last=AT, **record)
+        made = Notice(id=verdict.event_id, event="task.completed", first=AT, last=AT, **record)
         annotations["ips-flow.io/notice"] = made.to_json()
     return task.read_task(workflow("Succeeded", annotations=annotations))
 
