@@ -112,13 +112,13 @@ def test_a_task_that_is_not_over_keeps_the_next_one_out(cluster: Cluster, name: 
     assert made.code == 0, made.err
     try:
         cluster.await_that(
-            lambda: any("was not over" in (one["message"] or "") for one in schedule(cluster, name)["runs"]),
+            lambda: any("had not ended" in (one["message"] or "") for one in schedule(cluster, name)["runs"]),
             4 * _MINUTE,
             lambda: f"{schedule(cluster, name)}",
         )
         (only,) = runs(cluster, name)
         missed = [one for one in schedule(cluster, name)["runs"] if not one["taskId"]]
-        assert {one["message"] for one in missed} == {f"{only['taskId']} was not over"}
+        assert {one["message"] for one in missed} == {f"{only['taskId']} had not ended"}
     finally:
         cluster.flow("schedule", "delete", name)
         for one in list(cluster.kube.list(workflows(cluster.namespace), metadata_only=True)):

@@ -1,1 +1,1 @@
-"""Metrics as declarative records, and the counting of events."""
+"""Metrics as declarative records, and the counter of events."""

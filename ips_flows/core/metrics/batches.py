@@ -1,4 +1,4 @@
-"""Durations of batches: a batch is as many nodes that end one after another as the window holds."""
+"""Durations of batches. A batch is a number of nodes equal to the window that end one after another."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk
 
 
 class Batches:
-    """The batches of one task, from its stored results as they arrive.
+    """The batches of one task, computed from its stored results as they arrive.
 
-    Keeps counts and a time of the current attempt. `midway`: results were stored before we started, so the first batch
-    begins with the first end that is seen.
+    Keeps counts and the start time of the current batch. `midway` means that results were stored before this process
+    started, so the first batch begins with the first end that is seen.
     """
 
     __slots__ = ("_began", "_ended", "_key", "_lost", "_midway", "_nodes", "_total")
@@ -25,9 +25,10 @@ class Batches:
         self._total = 0  # nodes of this attempt; 0 if unknown
 
     def add(self, chunk: Chunk, window: int, wave_nodes: int) -> list[float]:
-        """The seconds of each batch that these results end. `wave_nodes` is the wave's nodes to do; 0 if unknown.
+        """Return the seconds of each batch that these results complete.
 
-        A retry has the nodes that the attempt before lost; its last batch may be smaller.
+        `wave_nodes` is the number of nodes to pull in the wave; 0 if unknown. A retry has the failed nodes of the
+        previous attempt. The last batch of an attempt may be smaller.
         """
         if chunk.group in (FILTER_GROUP, FINISH_GROUP) or not chunk.nodes:
             return []
@@ -37,7 +38,7 @@ class Batches:
         for node in sorted(chunk.nodes.values(), key=lambda one: one.at):
             self._ended += 1
             self._lost += not node.ok
-            if not node.skipped:  # the breaker left it alone
+            if not node.skipped:  # skipped by the breaker
                 if not self._began:
                     self._began = node.at
                 else:

@@ -1,9 +1,9 @@
-"""Counts each event once: turns lists and changes of the watched collections into samples of metrics.
+"""Turn lists and changes of the watched collections into metric samples. Each event is counted once.
 
-The first list of a collection is history and counts nothing. After it each end, start, Job and notice counts once
-per uid, whichever collection shows it first, however often it is seen, and also if it happened while a watch was
-broken. A task moves from "live" to "done" when its verdict is written; the two are watched separately, so that for a
-moment it may be in both, or in neither.
+The first list of a collection is history and is not counted. After it, each end, start, Job and notification is counted
+once per UID: from whichever collection shows it first, however often it is seen, and also if it happened while a watch
+was broken. A task moves from "live" to "done" when its verdict is written. The two collections are watched separately,
+so a task may be in both or in neither of them for a moment.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _TASKS = frozenset({LIVE, DONE})
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One change of a metric: a counter grows by `value`, a histogram observes it."""
+    """One change of a metric: a counter increases by `value`, a histogram observes it."""
 
     family: MetricFamily
     labels: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class UnreadResults:
-    """Stored results that are to be read; `task` is the uid of the Workflow."""
+    """Stored results that have not been read yet. `task` is the UID of the Workflow."""
 
     name: str
     uid: str
@@ -77,32 +77,32 @@ class _Task:
     done: bool = False
     seen_live: bool = False
     phase: str = ""  # running, pending, or '' for neither
-    waited: bool = False  # its wait was counted, or is history
-    ended: bool = False  # its end was counted, or is history
-    notice: tuple[str, int] = ("", 0)  # its id, and the rounds that were counted
+    waited: bool = False  # its wait is counted or is history
+    ended: bool = False  # its end is counted or is history
+    notice: tuple[str, int] = ("", 0)  # ID of the notification and its counted rounds
     jobs: frozenset[tuple[str, str]] = frozenset()  # group and attempt
-    drivers: frozenset[str] = frozenset()  # lost drivers, by Argo's node id
+    drivers: frozenset[str] = frozenset()  # failed drivers, by Argo's node ID
     window: int = 0
     waves: tuple[tuple[str, int], ...] = ()
     batches: Batches | None = None
-    missed: frozenset[str] = frozenset()  # collections that were listed since it was last in one
+    missed: frozenset[str] = frozenset()  # collections that were listed without it since it was last in one
 
 
 @dataclass(slots=True)
 class _SeenUids:
-    """Known uids of a collection whose new objects count once."""
+    """Known UIDs of a collection in which each new object is counted once."""
 
     uids: set[str] = field(default_factory=set)
 
     def listed(self, items: Iterable[Json]) -> list[Json]:
-        """The new objects of a whole list."""
+        """Return the new objects of a complete list."""
         by_uid = {_uid(item): item for item in items}
         fresh = [item for uid, item in by_uid.items() if uid not in self.uids]
         self.uids = set(by_uid)
         return fresh
 
     def changed(self, item: Json, *, gone: bool) -> list[Json]:
-        """The object, if it is new."""
+        """Return the object if it is new."""
         uid = _uid(item)
         if gone:
             self.uids.discard(uid)
@@ -113,7 +113,7 @@ class _SeenUids:
 
 
 class EventCounter:
-    """State behind the metrics: a few values for each object that exists, nothing of deleted ones."""
+    """State behind the metrics: a few values for each existing object, none for deleted objects."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, _Task] = {}
@@ -132,12 +132,12 @@ class EventCounter:
         return self._in_phase("pending")
 
     def unread(self) -> list[UnreadResults]:
-        """The results stored since the last call. Pass their content to `read`."""
+        """Return the results stored since the last call. Pass their content to `read`."""
         found, self._unread = self._unread, []
         return found
 
     def listed(self, collection: str, items: Iterable[Json]) -> list[Sample]:
-        """Count a whole list."""
+        """Count the events in a complete list of a collection."""
         known = list(items)
         history = collection not in self._listed
         self._listed.add(collection)
@@ -152,7 +152,7 @@ class EventCounter:
         return samples
 
     def changed(self, collection: str, item: Json, *, gone: bool = False) -> list[Sample]:
-        """Count one object that is new, changed or gone from its collection."""
+        """Count the events of one object that is new, changed or removed from its collection."""
         if collection not in _TASKS:
             fresh = self._seen[collection].changed(item, gone=gone)
             return self._new_objects(collection, fresh, history=False)
@@ -163,7 +163,7 @@ class EventCounter:
         return []
 
     def read(self, one: UnreadResults, chunk: Chunk) -> list[Sample]:
-        """Count stored results. Their content is not kept."""
+        """Count stored results. Their content is not stored."""
         samples = [
             Sample(families.PULL_SECONDS, (), image.seconds)
             for node in chunk.nodes.values()
@@ -191,7 +191,7 @@ class EventCounter:
             yield from _start_samples(task, item, history=history)
         else:
             task.done = True
-            # If it was live after our first list, its end is not history.
+            # If the task was seen live, its end is not history.
             yield from _end_samples(task, item, history=history and not task.seen_live)
 
     def _remove(self, task: _Task, collection: str) -> None:
@@ -201,7 +201,7 @@ class EventCounter:
             task.done = False
 
     def _forget(self, collection: str) -> None:
-        """Drop the tasks that are in neither collection, once both were listed since."""
+        """Drop the tasks that are in neither collection after both collections were listed again."""
         for uid, task in list(self._tasks.items()):
             if not task.live and not task.done:
                 task.missed |= {collection}
@@ -229,13 +229,13 @@ class EventCounter:
 
 
 def _start_samples(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
-    """Samples of a Workflow without a verdict: its start, and lost drivers. Updates its phase."""
+    """Yield the samples of a Workflow without a verdict: its start and its failed drivers. Update its phase."""
     if phase_of(workflow) == "Running":
         task.phase = "running"
     else:
         task.phase = "pending" if status_of(workflow) == "pending" else ""
     _read_plan(task, workflow)
-    # A task that was terminated while it waited has a start as well, which is its end.
+    # A task that was terminated in the queue has a start time, too, which is the time of its end.
     started = started_at(workflow) if shutdown_of(workflow) != TERMINATE else ""
     if started and not task.waited:
         task.waited = True
@@ -257,7 +257,7 @@ def _read_plan(task: _Task, workflow: Json) -> None:
         return
     try:
         plan = PlanSummary.from_json(annotations[ANNOTATION_PLAN])
-    except (ValidationError, NewerFormatError):  # another program's, or a newer version's
+    except (ValidationError, NewerFormatError):  # written by another program, or by a newer version
         return
     asked = parse_window(str(annotations.get(ANNOTATION_BATCH_SIZE) or ""), plan.eligible)
     task.window = asked or plan.window
@@ -265,7 +265,7 @@ def _read_plan(task: _Task, workflow: Json) -> None:
 
 
 def _end_samples(task: _Task, workflow: Json, *, history: bool) -> Iterator[Sample]:
-    """Samples of a Workflow with a verdict: its end with the counts, and the rounds of its notice."""
+    """Yield the samples of a Workflow with a verdict: its end with the counts, and the rounds of its notification."""
     if not task.ended:
         task.ended = True
         if not history:
@@ -277,7 +277,7 @@ def _end_samples(task: _Task, workflow: Json, *, history: bool) -> Iterator[Samp
     task.notice = (known.id, max(before, known.rounds))
     if history or known.event not in families.EVENTS or known.rounds <= before:
         return
-    missed = known.rounds - before - 1  # rounds that we did not see: none of them was the last
+    missed = known.rounds - before - 1  # rounds that were not seen; none of them was final
     if missed:
         yield Sample(families.DELIVERIES, (known.event, "undelivered"), missed)
     yield Sample(families.DELIVERIES, (known.event, known.outcome))
@@ -289,7 +289,7 @@ def _verdict_samples(task: _Task, workflow: Json) -> Iterator[Sample]:
         return
     yield Sample(families.TASKS, (status,))
     verdict = verdict_of(workflow)
-    if verdict is None:  # of a newer version: its status is in a label
+    if verdict is None:  # written by a newer version: only the status in the label is known
         return
     seconds = _between(verdict.started_at, verdict.at)
     if seconds is not None:
@@ -330,14 +330,14 @@ def _summary_samples(summary: Summary) -> Iterator[Sample]:
     if summary.bytes > 0:
         yield Sample(families.BYTES, (), summary.bytes)
     for reason, count in summary.failures.items():
-        # A class of a newer version counts as Unknown.
+        # A class that only a newer version knows counts as Unknown.
         known = reason if reason in families.FAILURES else FailureReason.UNKNOWN.value
         if count > 0:
             yield Sample(families.FAILED, (known,), count)
 
 
 def _between(start: str, end: str) -> float | None:
-    """The seconds from one stamp to another, at least 0; None if one is no stamp."""
+    """Return the seconds between two timestamps, at least 0; None if one of them is invalid."""
     try:
         return max(0.0, clock.between(start, end))
     except (ValueError, TypeError):  # empty, or written by another program
@@ -349,6 +349,6 @@ def _uid(item: Json) -> str:
 
 
 def _creation_order(item: Json) -> tuple[str, int, str]:
-    """Sort key of the order of creation: names end with a number."""
+    """Return a sort key for the order of creation: names end with a number."""
     name = str(item["metadata"]["name"])
     return str(item["metadata"].get("creationTimestamp") or ""), len(name), name

@@ -1,6 +1,6 @@
-"""The metrics of the server, each with its help text, its labels and every value that they can take.
+"""The metrics of the server, each with its help text, its labels and all possible label values.
 
-Labels are bounded: no node, no image, no task is one. Every series exists from the start, as 0.
+Label values are bounded: nodes, images and tasks are not labels. Every series exists from the start with value 0.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _API_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MetricFamily:
-    """One metric. A label without values gets them when the server starts: routes and codes."""
+    """One metric. A label without values (route, code) gets its values when the server starts."""
 
     name: str
     kind: Kind
@@ -49,126 +49,131 @@ class MetricFamily:
 TASKS = MetricFamily(
     "ips_tasks_total",
     "counter",
-    "Tasks that ended, by the status of their verdict. One that was deleted before its verdict is not counted.",
+    "Number of tasks that ended, by the status of their verdict. Tasks deleted before their verdict are not counted.",
     {"status": STATUSES},
 )
 TASK_SECONDS = MetricFamily(
     "ips_task_duration_seconds",
     "histogram",
-    "From Argo's start of a task to its verdict.",
+    "Duration from the start of a task by Argo to its verdict, in seconds.",
     {"status": STATUSES},
     _TASK_BUCKETS,
 )
-ACTIVE = MetricFamily("ips_active_tasks", "gauge", "Tasks that run: each holds a slot of the queue.")
-PENDING = MetricFamily("ips_pending_tasks", "gauge", "Tasks that wait in the queue.")
+ACTIVE = MetricFamily("ips_active_tasks", "gauge", "Number of running tasks. Each holds a slot of the queue.")
+PENDING = MetricFamily("ips_pending_tasks", "gauge", "Number of tasks that wait in the queue.")
 QUEUE_SECONDS = MetricFamily(
     "ips_queue_wait_seconds",
     "histogram",
-    "From the creation of a task to Argo's start of it. Priority 0 is a task to which nobody gave one.",
+    "Duration from the creation of a task to its start by Argo, in seconds. Priority 0: the task has no priority.",
     {"priority": PRIORITIES},
     _QUEUE_BUCKETS,
 )
 NODES = MetricFamily(
     "ips_nodes_processed_total",
     "counter",
-    "Eligible nodes of tasks, counted when a task ends: completed (it brought what was missing), warm (every image "
-    "was there before), failed (an image is missing), not_reached (the task ended before).",
+    "Number of eligible nodes by result, counted when a task ends: completed (missing images were pulled), warm "
+    "(every image was already present), failed (an image is missing), not_reached (the task ended before the node's "
+    "pull).",
     {"result": NODE_RESULTS},
 )
 IMAGES = MetricFamily(
     "ips_images_pulled_total",
     "counter",
-    "Images on eligible nodes (nodes times images) by their result, counted when a task ends: pulled, present "
-    "(it was there), failed, skipped (the node was not reached).",
+    "Number of images on eligible nodes (nodes times images) by result, counted when a task ends: pulled, present "
+    "(already on the node), failed, skipped (the node was not reached).",
     {"result": RESULTS},
 )
 BYTES = MetricFamily(
     "ips_image_pulled_bytes_total",
     "counter",
-    "Bytes of the images pulled, as far as kubelets told them, counted when a task ends.",
+    "Bytes of pulled images whose size the kubelet reported, counted when a task ends.",
 )
 FAILED = MetricFamily(
     "ips_node_failures_total",
     "counter",
-    "Images that are not on a node although they were asked for (nodes times images) by failure class, counted "
-    "when a task ends.",
+    "Number of requested images that are missing on nodes (nodes times images) by failure class, counted when a task "
+    "ends.",
     {"reason": FAILURES},
 )
 PULL_SECONDS = MetricFamily(
     "ips_image_pull_duration_seconds",
     "histogram",
-    "How long a kubelet pulled an image, by its own word. Counted while tasks run, as results are stored.",
+    "Duration of an image pull as reported by the kubelet, in seconds. Observed when results are stored, while the "
+    "task runs.",
     buckets=_PULL_BUCKETS,
 )
 BATCH_SECONDS = MetricFamily(
     "ips_batch_execution_duration_seconds",
     "histogram",
-    "How long it took until as many nodes as the window holds had ended, from the end of those before. The last "
-    "ones of an attempt may be fewer.",
+    "Duration of a batch in seconds, from the end of the previous batch or the start of the attempt. A batch has as "
+    "many nodes as the window; the last batch of an attempt may be smaller.",
     buckets=_BATCH_BUCKETS,
 )
 JOBS_MADE = MetricFamily(
     "ips_job_creation_total",
     "counter",
-    "Pull Jobs: success is one that was made; failure is a driver pod that was lost, or refused by the API server, "
-    "before the Job of its attempt was there.",
+    "Number of pull Jobs by status: success (the Job was created), failure (the driver pod failed, or the API server "
+    "refused it, before the Job of its attempt existed).",
     {"status": ("success", "failure")},
 )
 DELIVERIES = MetricFamily(
     "ips_webhook_deliveries_total",
     "counter",
-    "Rounds of delivering a notice, by outcome: delivered, undelivered (it is tried again), gone (410), refused (it "
-    "may not be called). Those of deleted tasks are not counted.",
+    "Number of delivery rounds of webhook notifications by outcome: delivered, undelivered (tried again), gone (410), "
+    "refused (forbidden target). Rounds of deleted tasks are not counted.",
     {"event": EVENTS, "outcome": OUTCOMES},
 )
 API_REQUESTS = MetricFamily(
     "ips_api_request_total",
     "counter",
-    "Requests answered, by the template of their route.",
+    "Number of API requests with a response, by route template.",
     {"method": (), "route": (), "code": ()},
 )
 API_SECONDS = MetricFamily(
     "ips_api_request_duration_seconds",
     "histogram",
-    "How long an answer took, by the template of its route. Live updates last as long as somebody looks.",
+    "Duration of API requests in seconds, by route template. Live updates last as long as their connection.",
     {"method": (), "route": (), "code": ()},
     _API_BUCKETS,
 )
 IN_STEP = MetricFamily(
     "ips_mirror_in_step",
     "gauge",
-    "1 while a collection was listed and is watched, 0 while it is listed now and then at best.",
+    "1 if a collection is listed and watched, otherwise 0.",
     {"collection": COLLECTIONS},
 )
 SILENCE = MetricFamily(
     "ips_mirror_silence_seconds",
     "gauge",
-    "Since the last word of the API server on a collection, which is listed every 30 s.",
+    "Seconds since the last response of the API server for a collection. Each collection is listed every 30 s.",
     {"collection": COLLECTIONS},
 )
 LISTS = MetricFamily(
     "ips_mirror_lists_total",
     "counter",
-    "How often a collection was listed whole.",
+    "Number of complete lists of a collection.",
     {"collection": COLLECTIONS},
 )
 READS = MetricFamily(
     "ips_results_reads_total",
     "counter",
-    "Stored results read for the durations of pulls and batches; one that is gone or can't be read is missing there.",
+    "Number of stored results read for the durations of pulls and batches, by outcome. Results with outcome gone or "
+    "failed are missing in these durations.",
     {"outcome": ("read", "gone", "failed")},
 )
 LEASE = MetricFamily(
     "ips_keeper_holds_lease",
     "gauge",
-    "1 while this server's keeper acts, 0 while it waits for another's Lease.",
+    "1 if the keeper of this server holds the Lease, otherwise 0.",
 )
 FINISH_JOBS = MetricFamily(
     "ips_keeper_finish_jobs_total",
     "counter",
-    "Finish Jobs that the keeper started for what Argo's exit handler left.",
+    "Number of finish Jobs that the keeper started because Argo's exit handler left work undone.",
 )
-BUILD = MetricFamily("ips_build_info", "gauge", "1, with the version.", {"version": (__version__,)})
+BUILD = MetricFamily(
+    "ips_build_info", "gauge", "Always 1, with the version as a label.", {"version": (__version__,)}
+)
 
-# Every metric of this module, in the order in which they stand here.
+# Every metric of this module, in the order of definition.
 FAMILIES = tuple(one for one in tuple(globals().values()) if isinstance(one, MetricFamily))

@@ -1,1 +1,1 @@
-"""Webhook messages: when one is due, its payload and signature, and allowed targets."""
+"""Webhook notifications: due times, payloads, signatures, and allowed targets."""

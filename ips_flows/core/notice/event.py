@@ -1,4 +1,4 @@
-"""The event of a task's end, and its task cut to a limited size."""
+"""The event of a task's end, and the truncation of its task to a limited size."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CUT_LAST = ("drift", "retryHistory", "skippedNodes", "nodeSelector", "images")
 class Event:
     """The end of a task. `name` is `task.completed`, `task.failed` or `task.cancelled`.
 
-    `id` is the same in every notice of it, `timestamp` (RFC 3339 UTC) is that of the end, `task` the whole task as
-    `task_json` makes it.
+    `id` is the same in every notification of the event. `timestamp` (RFC 3339 UTC) is the time of the end. `task` is
+    the complete task as returned by `task_json`.
     """
 
     id: str
@@ -28,9 +28,9 @@ class Event:
 
 
 def truncate_task(task: Json, largest: int = LARGEST_TASK) -> Json:
-    """A task of at most `largest` bytes as JSON, with `"truncated": true` if something was left out.
+    """Return a task of at most `largest` bytes of JSON, with `"truncated": true` if a field was cut.
 
-    `nodeStatuses` is left out first, then as many of the last `failedNodeDetails` as needed, then other long fields.
+    `nodeStatuses` is removed first, then as many of the last `failedNodeDetails` as needed, then other long fields.
     """
     if _size(task) <= largest:
         return task
@@ -55,7 +55,7 @@ def truncate_task(task: Json, largest: int = LARGEST_TASK) -> Json:
 
 
 def compact_json(document: Any) -> bytes:
-    """A document as compact JSON in ASCII: half a surrogate pair in a registry's text must not stop the notice."""
+    """Return a document as compact JSON in ASCII, which also encodes a lone surrogate in a registry's message."""
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 

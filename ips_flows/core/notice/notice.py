@@ -1,7 +1,7 @@
-"""The notice of a task's end: its webhook, the record of its delivery, and when it is due.
+"""The webhook notification of a task's end: its webhook, the record of its delivery, and when it is due.
 
-`finish` sends it and records the delivery; the keeper starts another try. Both read the annotations of a Workflow, or
-those of its copy.
+`finish` sends the notification and records the delivery; the keeper starts later tries. Both read the annotations of
+the Workflow or of its copy.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from ips_flows.core.request.model import PrewarmRequest
 
 RecordT = TypeVar("RecordT", bound=Record)
-# delivered: the receiver answered 2xx · undelivered: tried again · gone: it answered 410 · refused: it may not be called
+# delivered: the receiver returned 2xx · undelivered: tried again · gone: it returned 410 · refused: forbidden target
 Outcome = Literal["delivered", "undelivered", "gone", "refused"]
 
-WINDOW_SECONDS = 86_400.0  # after the end, in which an undelivered notice is tried again
-PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)  # seconds after each round; then always the last
+WINDOW_SECONDS = 86_400.0  # how long after the end an undelivered notification is tried again
+PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)  # seconds after each round; the last value repeats
 
 
 class Webhook(Record):
@@ -39,7 +39,7 @@ class Webhook(Record):
 
     @classmethod
     def of_request(cls, request: PrewarmRequest) -> Webhook | None:
-        """The webhook of a request; None if it has none."""
+        """Return the webhook of a request; None if it has none."""
         if not request.webhook_url and not request.webhook_secret_name:
             return None
         return cls(
@@ -48,10 +48,10 @@ class Webhook(Record):
 
 
 class Notice(StoredRecord):
-    """Record of a notice's delivery. `id` is the same in every try of it, and in the verdict.
+    """Delivery record of a notification. `id` is the same in every try, and in the verdict.
 
-    `tries` counts the requests, `rounds` the runs of `finish` that sent them; `first` and `last` are the start of the
-    first and the end of the last run. `target` is scheme and host only: the rest of the URL is often a password.
+    `tries` counts the requests, `rounds` the runs of `finish` that sent them. `first` is the start of the first run,
+    `last` the end of the last run. `target` has only scheme and host: the rest of the URL is often a secret.
     """
 
     id: str
@@ -64,11 +64,11 @@ class Notice(StoredRecord):
     rounds: int = 1
     first: str
     last: str
-    not_before: str = ""  # the receiver asked for no request before
+    not_before: str = ""  # earliest time of the next request, as the receiver requires
 
     @property
     def final(self) -> bool:
-        """Whether it is not tried again."""
+        """Whether the notification is not tried again."""
         return self.outcome != "undelivered"
 
     @property
@@ -79,29 +79,29 @@ class Notice(StoredRecord):
 
 
 def event_name(status: str) -> str:
-    """The name of the event of an end: `task.completed`, `task.failed` or `task.cancelled`."""
+    """Return the event name for a status: `task.completed`, `task.failed` or `task.cancelled`."""
     return f"task.{status}"
 
 
 def deletion_id(uid: str, created_at: str) -> str:
-    """The id of the notice of a task that was deleted before its verdict."""
+    """Return the ID of the notification of a task that was deleted before its verdict."""
     return f"{uid}-{created_at}-cancelled"
 
 
 def recorded_webhook(annotations: Mapping[str, str]) -> Webhook | None:
-    """The webhook that the metadata of a task names."""
+    """Return the webhook in the metadata of a task; None if there is none or it can't be read."""
     return _read(Webhook, annotations.get(ANNOTATION_WEBHOOK))
 
 
 def recorded_notice(annotations: Mapping[str, str]) -> Notice | None:
-    """The recorded notice; None if there is none, or it can't be read."""
+    """Return the recorded notification; None if there is none or it can't be read."""
     return _read(Notice, annotations.get(ANNOTATION_NOTICE))
 
 
 def due_since(annotations: Mapping[str, str], deleted_at: str = "") -> str:
-    """When a notice became due, as the verdict records; '' if none is due.
+    """Return when a notification became due, as the verdict records; '' if none is due.
 
-    For a task that was deleted (`deleted_at`) without a verdict it is due if the metadata names a webhook.
+    For a task deleted (`deleted_at`) without a verdict, a notification is due if the metadata has a webhook.
     """
     if ANNOTATION_VERDICT in annotations:
         verdict = _object(annotations[ANNOTATION_VERDICT])
@@ -111,7 +111,7 @@ def due_since(annotations: Mapping[str, str], deleted_at: str = "") -> str:
 
 
 def is_open(annotations: Mapping[str, str], now: datetime, deleted_at: str = "") -> bool:
-    """Whether a notice is due that is neither final nor a day old. False for a record of a newer program."""
+    """Return whether a notification is due, not final and less than a day old. False for an unreadable record."""
     since = due_since(annotations, deleted_at)
     if not since or (now - clock.parse(since)).total_seconds() >= WINDOW_SECONDS:
         return False
@@ -122,12 +122,12 @@ def is_open(annotations: Mapping[str, str], now: datetime, deleted_at: str = "")
 
 
 def retry_pause(rounds: int) -> float:
-    """The seconds between round number `rounds` and the next one."""
+    """Return the seconds between round number `rounds` and the next round."""
     return PAUSES[min(max(rounds, 1), len(PAUSES)) - 1]
 
 
 def next_try_at(notice: Notice) -> datetime:
-    """When an undelivered notice is tried again."""
+    """Return when an undelivered notification is tried again."""
     at = clock.parse(notice.last) + timedelta(seconds=retry_pause(notice.rounds))
     return max(at, clock.parse(notice.not_before)) if notice.not_before else at
 
@@ -137,7 +137,7 @@ def _read(kind: type[RecordT], text: str | None) -> RecordT | None:
         return None
     try:
         return kind.from_json(text)
-    except (ValidationError, NewerFormatError):  # another program's, or a newer version's
+    except (ValidationError, NewerFormatError):  # written by another program, or by a newer version
         return None
 
 

@@ -1,4 +1,4 @@
-"""Signatures of webhook requests: the headers of Standard Webhooks, and DingTalk's own.
+"""Signatures of webhook requests: the headers of Standard Webhooks, and DingTalk's signature in the URL.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -16,7 +16,7 @@ _PREFIX = "whsec_"
 
 
 def signing_key(secret: str) -> bytes:
-    """The key of a secret: `whsec_` and base64, or the text itself. ValueError if it is malformed or empty."""
+    """Return the key of a secret: `whsec_` and base64, or the text itself. ValueError if it is invalid or empty."""
     text = secret.strip()
     if not text.startswith(_PREFIX):
         key = text.encode()
@@ -25,15 +25,15 @@ def signing_key(secret: str) -> bytes:
             key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
         except binascii.Error as error:
             raise ValueError(
-                f"got {_PREFIX}… that is not base64; allowed: base64 behind {_PREFIX}"
+                f"got {_PREFIX}… with invalid base64; allowed: {_PREFIX} followed by base64"
             ) from error
     if not key:
-        raise ValueError("got an empty key; allowed: a text, or base64 behind whsec_")
+        raise ValueError("got an empty key; allowed: any text, or whsec_ followed by base64")
     return key
 
 
 def headers(body: bytes, *, message_id: str, at: datetime, key: bytes | None) -> dict[str, str]:
-    """The headers of one try: id and time, and a signature if there is a key."""
+    """Return the headers of one try: ID, time, and a signature if there is a key."""
     stamp = str(int(at.timestamp()))
     found = {"webhook-id": message_id, "webhook-timestamp": stamp}
     if key is not None:
@@ -43,7 +43,7 @@ def headers(body: bytes, *, message_id: str, at: datetime, key: bytes | None) ->
 
 
 def dingtalk_url(url: str, *, at: datetime, secret: str) -> str:
-    """A robot's URL with its signature, which DingTalk wants in the query (https://open.dingtalk.com)."""
+    """Return a robot's URL with the signature in the query, as DingTalk requires (https://open.dingtalk.com)."""
     secret = secret.strip()
     stamp = str(int(at.timestamp() * 1000))
     signed = hmac.new(secret.encode(), f"{stamp}\n{secret}".encode(), hashlib.sha256).digest()

@@ -1,8 +1,8 @@
-"""Targets of webhooks: every address of a host is checked, and only checked addresses are connected to.
+"""Allowed targets of webhooks. Every address of a host is checked, and a connection uses only checked addresses.
 
-A user who submits a task chooses a URL that our pod calls. It must not reach what only that pod can reach: its own
-loopback, link-local addresses (cloud credentials), multicast groups, and the API server. Addresses that embed another
-(IPv4-mapped, NAT64, 6to4, …) are checked with both.
+The user who submits a task chooses the URL that our pod calls. The URL must not reach addresses that only our pod can
+reach: its loopback, link-local addresses (cloud credentials), multicast groups, and the API server. If an address
+embeds another one (IPv4-mapped, NAT64, 6to4, …), both are checked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Resolver = Callable[[str, int], Iterable[str]]  # host, port → addresses; OSError where there are none
+Resolver = Callable[[str, int], Iterable[str]]  # host, port → addresses; OSError if there are none
 
 _PORTS = {"http": 80, "https": 443}
 _SPECIAL: Sequence[tuple[str, Sequence[str]]] = (
@@ -35,7 +35,7 @@ _TEREDO = ipaddress.IPv6Network("2001::/32")
 
 
 class ForbiddenTargetError(Exception):
-    """The target may not be called. The message says why and has only scheme and host of the URL."""
+    """The target is not allowed. The message has the reason, and only scheme and host of the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class AllowedTarget:
-    """A host whose addresses may all be connected to. `name` is its name in Host and TLS."""
+    """A host whose addresses are all allowed. `name` is used in the Host header and in TLS."""
 
     scheme: str
     name: str
@@ -57,19 +57,19 @@ class AllowedTarget:
 
 
 def shown_url(url: str) -> str:
-    """Scheme and host of a URL, and its port unless it is the default: the part that may be logged."""
+    """Return the part of a URL that may be logged: scheme, host, and the port if it is not the default."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "a URL that can't be read"
+        return "an invalid URL"
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     usual = port is None or port == _PORTS.get(parts.scheme)
     return f"{parts.scheme}://{name}" + ("" if usual else f":{port}")
 
 
 def parse_networks(text: str) -> tuple[tuple[Network, ...], tuple[str, ...]]:
-    """Parse a comma-separated list of CIDRs; returns the networks and the invalid entries."""
+    """Parse a comma-separated list of CIDRs. Return the networks and the invalid entries."""
     known: list[Network] = []
     unknown: list[str] = []
     for entry in (one.strip() for one in text.split(",")):
@@ -83,14 +83,14 @@ def parse_networks(text: str) -> tuple[tuple[Network, ...], tuple[str, ...]]:
 
 
 def endpoint(host: str, port: int) -> tuple[Address, int]:
-    """An address and a port as in `Rules`. ValueError if `host` is not an address."""
+    """Return an address and a port in the form that `Rules` uses. ValueError if `host` is not an address."""
     return _address(host), port
 
 
 def allowed_target(url: str, rules: Rules, resolve: Resolver) -> AllowedTarget:
-    """Resolve the host of a URL, once, and check every address.
+    """Resolve the host of a URL once, and check every address.
 
-    Raises ForbiddenTargetError if one may not be connected to, OSError if the host has none.
+    Raises ForbiddenTargetError if an address is not allowed, OSError if the host has no address.
     """
     parts = urlsplit(url)
     name = parts.hostname or ""
@@ -107,7 +107,7 @@ def allowed_target(url: str, rules: Rules, resolve: Resolver) -> AllowedTarget:
 
 
 def _violation(address: Address, port: int, rules: Rules) -> str | None:
-    """Why an address may not be connected to; None if it may."""
+    """Return why an address is not allowed; None if it is allowed."""
     for form in _forms(address):
         if (form, port) in rules.api_server:
             kind = "the API server"
@@ -120,16 +120,17 @@ def _violation(address: Address, port: int, rules: Rules) -> str | None:
 
 
 def _forms(address: Address) -> Iterator[Address]:
-    """An address, and those that it embeds."""
+    """Yield an address and the addresses that it embeds."""
     yield address
     if isinstance(address, ipaddress.IPv4Address):
         return
     bits = int(address)
     if any(address in network for network in (_MAPPED, _TRANSLATED, _COMPATIBLE, _NAT64)):
-        if bits > 1:  # :: and ::1 are themselves
+        if bits > 1:  # :: and ::1 embed no IPv4 address
             yield ipaddress.IPv4Address(bits & 0xFFFFFFFF)
     elif address in _LOCAL_NAT64:
-        # RFC 6052: behind a prefix of 48 bits around bits 64 to 71, behind one of 96 at the end.
+        # RFC 6052: after a 48-bit prefix, the IPv4 address is split around bits 64 to 71; after a 96-bit prefix, it is
+        # the last 32 bits.
         yield ipaddress.IPv4Address((bits >> 64 & 0xFFFF) << 16 | bits >> 40 & 0xFFFF)
         yield ipaddress.IPv4Address(bits & 0xFFFFFFFF)
     elif address in _6TO4:
@@ -143,5 +144,5 @@ def _in(address: Address, network: Network) -> bool:
 
 
 def _address(text: str) -> Address:
-    """An address without its zone: `fe80::1%eth0` is checked as `fe80::1`."""
+    """Parse an address without its zone: `fe80::1%eth0` is checked as `fe80::1`."""
     return ipaddress.ip_address(text.partition("%")[0])

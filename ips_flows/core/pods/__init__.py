@@ -1,1 +1,1 @@
-"""Pull Jobs and pods: how they are made, and what their status proves."""
+"""Pull Jobs and pull pods, and the evidence in their status."""

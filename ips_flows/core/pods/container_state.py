@@ -1,4 +1,4 @@
-"""Container states of a pull pod, and the note that a driver leaves before it ends the pod."""
+"""Container states of a pull pod, and the annotation that records them before a driver ends the pod."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ips_flows.core.k8s import objects
 WORKER_CONTAINER = "worker"
 TERMINAL_PHASES = ("Succeeded", "Failed")
 # Why a driver ended a pod.
-ENDED_SETTLED = "settled"  # no further image could come
+ENDED_SETTLED = "settled"  # no further image could be pulled
 ENDED_TIMEOUT = "timeout"
 ENDED_CANCELLED = "cancelled"  # the task was stopped
 
-# Reasons of a container that waits for its image.
+# Waiting reasons of a container that waits for its image.
 PULL_REASONS = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -25,7 +25,7 @@ PULL_REASONS = (
     "InvalidImageName",
     "ErrImageNeverPull",
 )
-# Reasons of a container that can't run although its image is on the node.
+# Waiting reasons of a container that can't run although its image is on the node.
 NOT_RUNNABLE_REASONS = (
     "CreateContainerError",
     "CreateContainerConfigError",
@@ -36,26 +36,26 @@ NOT_RUNNABLE_REASONS = (
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """State of one container. `reason` and `message` are set while it waits."""
+    """State of one container. `reason` and `message` are set while the container waits."""
 
     reason: str = ""
     message: str = ""
     started: bool = False
     ended: bool = False
     image_id: str = ""
-    digest: str = ""  # of the image volume, where the kubelet reports it
+    digest: str = ""  # of the image volume, if the kubelet reports it
 
 
 def container_name(index: int) -> str:
-    """Name of the container that pulls the image with this index."""
+    """Return the name of the container that pulls the image with this index."""
     return f"image-{index}"
 
 
 def container_states(pod: Mapping[str, Any]) -> dict[str, ContainerState]:
-    """The states of a pod's containers by name, init containers included.
+    """Return the states of a pod's containers by name, including init containers.
 
-    A note that was written before the pod was ended wins over the status, which the kubelet overwrites with
-    `ContainerStatusUnknown`.
+    States recorded in the annotation before the pod was ended take precedence over the status, which the kubelet
+    overwrites with `ContainerStatusUnknown`.
     """
     status = pod.get("status") or {}
     now = {
@@ -72,7 +72,7 @@ def container_states(pod: Mapping[str, Any]) -> dict[str, ContainerState]:
 
 
 def ended_note(pod: Mapping[str, Any], why: str) -> str:
-    """The value of the annotation that keeps the container states of a pod that is about to be ended."""
+    """Return the annotation value that records the container states of a pod before it is ended."""
     containers = {
         name: {key: getattr(seen, key) for key in ContainerState.__slots__ if getattr(seen, key)}
         for name, seen in container_states(pod).items()
@@ -81,13 +81,13 @@ def ended_note(pod: Mapping[str, Any], why: str) -> str:
 
 
 def end_reason(pod: Mapping[str, Any]) -> str | None:
-    """Why a driver ended a pod, one of ENDED_*; None if none did."""
+    """Return why a driver ended a pod, one of ENDED_*; None if no driver ended it."""
     noted = objects.annotations(pod).get(ANNOTATION_ENDED)
     return str(json.loads(noted)["why"]) if noted else None
 
 
 def waiting_message(seen: ContainerState) -> str:
-    """The message of a waiting container, without the text that the kubelet puts before the registry's."""
+    """Return the message of a waiting container, without the kubelet's text before the registry's message."""
     text = seen.message
     if text.startswith("Back-off pulling image") and "ErrImagePull: " in text:
         text = text.split("ErrImagePull: ", 1)[1]
@@ -95,7 +95,7 @@ def waiting_message(seen: ContainerState) -> str:
 
 
 def is_terminal(pod: Mapping[str, Any]) -> bool:
-    """Whether no container of the pod will run any more."""
+    """Return whether no container of the pod will run any more."""
     return (pod.get("status") or {}).get("phase") in TERMINAL_PHASES
 
 
@@ -103,7 +103,7 @@ def _state(entry: Mapping[str, Any]) -> ContainerState:
     state = entry.get("state") or {}
     waiting = state.get("waiting") or {}
     terminated = state.get("terminated") or {}
-    # What the kubelet writes when it no longer knows the container.
+    # The kubelet writes this reason when it no longer knows the container.
     known = terminated.get("reason") != "ContainerStatusUnknown"
     return ContainerState(
         reason=waiting.get("reason") or "",
@@ -116,7 +116,7 @@ def _state(entry: Mapping[str, Any]) -> ContainerState:
 
 
 def _volume_image(entry: Mapping[str, Any]) -> str:
-    """The image behind a container's image volume, where the kubelet reports it."""
+    """Return the image of a container's image volume; '' if the kubelet does not report it."""
     for mount in entry.get("volumeMounts") or ():
         image = (mount.get("volumeStatus") or {}).get("image") or {}
         if image.get("imageRef"):
@@ -125,6 +125,6 @@ def _volume_image(entry: Mapping[str, Any]) -> str:
 
 
 def digest_of(image_id: str) -> str | None:
-    """The digest in an image ID of a container's status; None if it has none."""
+    """Return the digest in the image ID of a container's status; None if the ID has no digest."""
     digest = image_id.rpartition("@")[2]
     return digest if "@" in image_id and digest.startswith("sha256:") else None

@@ -1,6 +1,6 @@
-"""The result of each image of a pull pod, decided by evidence in the stored pod, its events and its node.
+"""The result of each image of a pull pod, decided from evidence in the stored pod, its events and its node.
 
-An exit code alone is no evidence.
+An exit code alone is not evidence.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def image_results(
     *,
     why: str | None = None,
 ) -> tuple[ImageResult, ...]:
-    """The results of all images of a pod that has ended. For one that is ended early, `why` is one of ENDED_*.
+    """Return the results of all images of an ended pod. `why` is one of ENDED_* for a pod that is ended early.
 
-    `node` reads the pod's node as it is now, None if it is gone. It is called at most once, and only when pod and
-    events do not tell enough.
+    `node` reads the pod's node as it is now, or returns None if the node no longer exists. It is called at most once,
+    and only if the pod and its events are not sufficient.
     """
     case = _Evidence(
         plan, planned, pod, parse_events(events), container_states(pod), cache(node), why or end_reason(pod)
@@ -53,7 +53,7 @@ def image_results(
 
 
 def shows_image(plan: GroupPlan, pod: Mapping[str, Any]) -> bool:
-    """Whether some container of a pod shows that its image is on the node."""
+    """Return whether at least one container of a pod shows that its image is on the node."""
     seen = container_states(pod)
     return any(
         _started_from_it(plan, pod, index, seen.get(container_name(index), ContainerState()))
@@ -62,7 +62,7 @@ def shows_image(plan: GroupPlan, pod: Mapping[str, Any]) -> bool:
 
 
 def awaits_pull_event(plan: GroupPlan, pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether the event of some image that is on the node is still missing: events arrive a little late."""
+    """Return whether an image is on the node but its pull event is still missing: events can arrive late."""
     pull_events = parse_events(events)
     seen = container_states(pod)
     return any(
@@ -74,7 +74,7 @@ def awaits_pull_event(plan: GroupPlan, pod: Mapping[str, Any], events: Iterable[
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """A pod that has ended, and all evidence on its images."""
+    """An ended pod and all evidence for its images."""
 
     plan: GroupPlan
     planned: PlannedNode
@@ -85,15 +85,15 @@ class _Evidence:
     why: str | None
 
     def result(self, index: int) -> ImageResult:
-        """The first evidence that is found decides."""
+        """Return the result of one image. The first evidence found decides."""
         reference = parse_reference(self.plan.images[index].image)
         seen = self.seen.get(container_name(index), ContainerState())
         tries = sum(one.count for one in self.pull_events if one.failed_to_pull(reference))
         digest = digest_of(seen.image_id) if self.plan.mode == "container" else seen.digest or None
         digest = digest or reference.digest
         event = pulled_event(reference, self.pull_events)
-        all_told = event is not None and digest and (event.took is None or event.size is not None)
-        node = None if all_told else self.node()
+        complete = event is not None and digest and (event.took is None or event.size is not None)
+        node = None if complete else self.node()
         held = node.image(reference) if node else None
         digest = digest or (held.digest if held else None)
         size = held.bytes if held else None
@@ -112,7 +112,10 @@ class _Evidence:
         return ImageResult(Result.FAILED, failure.value, message[:MESSAGE_LIMIT], tries=tries)
 
     def _list_counts(self, index: int, seen: ContainerState, *, refused: bool) -> bool:
-        """Whether the node's image list is evidence: it may name removed images, and old ones of a moved tag."""
+        """Return whether the node's image list is evidence.
+
+        The list may contain images that were removed, and the previous image of a tag that has moved.
+        """
         image = self.plan.images[index]
         if image.pull_policy == "Always" and index in self.planned.present:
             return False
@@ -121,13 +124,13 @@ class _Evidence:
         return seen.reason in NOT_RUNNABLE_REASONS or seen.started or not refused
 
     def _blames_worker(self, reference: Reference, message: str) -> bool:
-        """Whether what kept a volume-mode container waiting is our own image."""
+        """Return whether a container in mode volume waits for the worker image, not for the image to pull."""
         return (
             self.plan.mode == "volume" and self.plan.worker_image in message and reference.text not in message
         )
 
     def _failure(self, reference: Reference, seen: ContainerState) -> tuple[FailureReason, str]:
-        """The class of a missing image, and the original message."""
+        """Return the failure class of a missing image, and the original message."""
         status = self.pod.get("status") or {}
         own = status.get("reason") or ""
         for failure in (FailureReason.UNSCHEDULABLE, FailureReason.NODE_LOST):
@@ -145,23 +148,23 @@ class _Evidence:
         if failed:
             return classify(failed[-1], *error_spellings(reference)), failed[-1]
         if self.why == ENDED_CANCELLED:
-            return FailureReason.CANCELLED, "cancelled while it was pulling"
+            return FailureReason.CANCELLED, "cancelled during the pull"
         if self.why == ENDED_TIMEOUT or own == "DeadlineExceeded":
-            return FailureReason.TIMEOUT, status.get("message") or "the node's time was up"
+            return FailureReason.TIMEOUT, status.get("message") or "the pull did not finish in time"
         return FailureReason.UNKNOWN, status.get(
             "message"
-        ) or own or "the pod ended without a word on this image"
+        ) or own or "the pod ended without a result for this image"
 
 
 def _started_from_it(plan: GroupPlan, pod: Mapping[str, Any], index: int, seen: ContainerState) -> bool:
-    """Whether a container could not have started without its image."""
+    """Return whether the container's state proves that its image is on the node."""
     if plan.mode == "container":
         return bool(seen.image_id)
     return seen.started and _mounts(pod, index) == plan.images[index].image
 
 
 def _mounts(pod: Mapping[str, Any], index: int) -> str:
-    """The image volume that the stored pod really has: an old API server drops the field."""
+    """Return the reference of the image volume in the stored pod; '' if an old API server dropped the field."""
     for volume in pod["spec"].get("volumes") or ():
         if volume["name"] == container_name(index):
             return str((volume.get("image") or {}).get("reference") or "")

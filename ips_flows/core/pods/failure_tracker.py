@@ -1,4 +1,4 @@
-"""Detects pull pods whose remaining containers fail permanently, so that they can be ended early."""
+"""Detect pull pods whose remaining containers fail permanently, so that a driver can end them early."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ips_flows.core.pods.container_state import (
 from ips_flows.core.pods.pull_errors import PERMANENT, classify, error_spellings
 from ips_flows.core.pods.pull_events import parse_events
 
-# The kubelet's first back-off. A second try comes after it, and later than this it has certainly been made.
+# The kubelet's first back-off ends after the first value. The second try has certainly been made by the second value.
 _BACK_OFF_SECONDS = 10.0
 _SEEN_TWICE_SECONDS = 25.0
 
 
 @dataclass(slots=True)
 class FailureTracker:
-    """Counts how often each container was seen to fail permanently.
+    """Counts the permanent failures seen of each container.
 
-    A driver keeps it in memory: losing it only delays the end of a pod.
+    A driver keeps the tracker in memory: without it, pods only end later.
     """
 
     _first: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -37,10 +37,10 @@ class FailureTracker:
     def is_final(
         self, pod: Mapping[str, Any], at: float, events: Callable[[], Iterable[Mapping[str, Any]]]
     ) -> bool:
-        """Whether a pod can bring no further image: each container has ended, or failed permanently twice.
+        """Return whether a pod can pull no further image: each container has ended or failed permanently twice.
 
-        `at` is a monotonic time in seconds. `events` reads those of the pod; it is called only when a second try
-        may have been missed. Call this for every new status of a pod.
+        `at` is a monotonic time in seconds. `events` reads the pod's events; it is called only if a second try may
+        have been missed. Call this for every new status of a pod.
         """
         seen = container_states(pod)
         worker = seen.get(WORKER_CONTAINER)
@@ -48,7 +48,7 @@ class FailureTracker:
             names = [WORKER_CONTAINER]
         else:
             names = [entry["name"] for entry in pod["spec"]["containers"]]
-        # No short cut: every container must be seen in every status.
+        # Do not stop at the first 0: every container must be counted in every status.
         tries = {name: self._tries_of(pod, name, seen.get(name, ContainerState()), at) for name in names}
         if 0 in tries.values():
             return False
@@ -62,7 +62,7 @@ class FailureTracker:
         )
 
     def _tries_of(self, pod: Mapping[str, Any], name: str, seen: ContainerState, at: float) -> int:
-        """0: the container may still start; 1: it failed permanently, seen once; 2: seen twice, or ended."""
+        """Return 0 if the container may still start, 1 after one permanent failure, 2 after two or if it ended."""
         key = (pod["metadata"]["uid"], name)
         if seen.ended or seen.reason in NOT_RUNNABLE_REASONS:
             return 2
@@ -80,7 +80,7 @@ class FailureTracker:
 
 
 def _container_image(pod: Mapping[str, Any], name: str) -> Reference:
-    """The image that a container pulls: that of its image volume, else its own."""
+    """Return the image that a container pulls: that of its image volume, else the container's own."""
     spec = pod["spec"]
     for volume in spec.get("volumes") or ():
         if volume["name"] == name and (volume.get("image") or {}).get("reference"):
@@ -90,7 +90,7 @@ def _container_image(pod: Mapping[str, Any], name: str) -> Reference:
 
 
 def _image_names(pod: Mapping[str, Any]) -> tuple[str, ...]:
-    """The spellings of all images that a pod pulls."""
+    """Return the spellings of all images that a pod pulls."""
     spec = pod["spec"]
     written = [(volume.get("image") or {}).get("reference") for volume in spec.get("volumes") or ()]
     written += [

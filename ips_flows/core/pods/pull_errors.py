@@ -1,4 +1,4 @@
-"""Classifies pull errors by the messages of containerd, CRI-O and registries."""
+"""Classify pull errors by the messages of containerd, CRI-O and registries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PERMANENT = (
     FailureReason.INVALID_IMAGE,
 )
 
-# The first pattern that is found decides, so the special ones stand before the general ones.
+# The first pattern that matches decides, so specific patterns come before general ones.
 PATTERNS: Sequence[tuple[FailureReason, re.Pattern[str]]] = [
     (failure, re.compile(pattern, re.IGNORECASE))
     for failure, pattern in (
@@ -62,9 +62,10 @@ _FRAMES = re.compile(
 
 
 def classify(message: str, *names: str) -> FailureReason:
-    """The class of a pull error.
+    """Return the class of a pull error.
 
-    `names` are the spellings of images; they are left out, since an image may be called `forbidden:401`.
+    `names` are the spellings of images. They are removed from the message, since an image may be named
+    `forbidden:401`.
     """
     for name in names:
         message = message.replace(name, "")
@@ -72,7 +73,7 @@ def classify(message: str, *names: str) -> FailureReason:
 
 
 def strip_runtime_frames(message: str) -> str:
-    """A pull error without the frames that kubelet and containerd put around the registry's words.
+    """Return a pull error without the text that kubelet and containerd put before the registry's message.
 
     `… desc = failed to pull and unpack image "X": failed to resolve reference "X": X: not found` → `X: not found`.
     """
@@ -80,6 +81,6 @@ def strip_runtime_frames(message: str) -> str:
 
 
 def error_spellings(reference: Reference) -> tuple[str, ...]:
-    """The spellings of an image in error messages: its references and its URLs in the registry, longest first."""
+    """Return the spellings of an image in error messages: its references and its registry URLs, longest first."""
     manifest = f"{reference.repository}/manifests/{reference.digest or reference.tag or 'latest'}"
     return (reference.canonical, reference.text, manifest, f"{reference.registry}/{reference.repository}")

@@ -1,6 +1,6 @@
-"""Reads the events that kubelets write on their pulls.
+"""Parse the events that kubelets write about image pulls.
 
-Source of the texts is the kubelet's image manager:
+The texts come from the kubelet's image manager:
 `Successfully pulled image "X" in 70ms (…). Image size: 4196390 bytes.`
 """
 
@@ -21,7 +21,7 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6,
 
 @dataclass(frozen=True, slots=True)
 class PullEvent:
-    """An event of a pod. `took` is seconds, None for an image that was present already."""
+    """An event of a pod. `took` is in seconds; None if the image was already present."""
 
     reason: str
     text: str
@@ -30,12 +30,12 @@ class PullEvent:
     size: int | None
 
     def failed_to_pull(self, reference: Reference) -> bool:
-        """Whether this event reports that the image could not be pulled."""
+        """Return whether this event reports that the image could not be pulled."""
         return self.reason == "Failed" and _mentions(self.text, reference, "pull image ")
 
 
 def parse_events(events: Iterable[Mapping[str, Any]]) -> list[PullEvent]:
-    """The events in the order of time; of one second, real pulls stand before `already present`."""
+    """Return the events ordered by time. Within the same second, real pulls come before `already present`."""
     pull_events: list[tuple[str, int, PullEvent]] = []
     for event in events:
         text = str(event.get("message") or "")
@@ -54,7 +54,7 @@ def parse_events(events: Iterable[Mapping[str, Any]]) -> list[PullEvent]:
 
 
 def pulled_event(reference: Reference, pull_events: Sequence[PullEvent]) -> PullEvent | None:
-    """The first event that shows an image on the node, pulled or present; None without one."""
+    """Return the first event that shows an image on the node, pulled or present; None if there is none."""
     return next(
         (one for one in pull_events if one.reason == "Pulled" and _mentions(one.text, reference, "mage ")),
         None,
@@ -62,7 +62,7 @@ def pulled_event(reference: Reference, pull_events: Sequence[PullEvent]) -> Pull
 
 
 def _mentions(text: str, reference: Reference, before: str) -> bool:
-    """Whether a text names the image, as it was written or with the tag that the kubelet adds."""
+    """Return whether a text names the image, as it was written or with the tag that the kubelet adds."""
     return any(
         f'{before}"{name}"' in text
         for name in (reference.text, f"{reference.text}:latest", reference.canonical)

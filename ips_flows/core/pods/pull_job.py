@@ -1,4 +1,4 @@
-"""The objects of one attempt: the Indexed Job of gated pull pods, its index map, and the patches on its pods."""
+"""The objects of one attempt: the Indexed Job of gated pull pods, its index map, and the patches for its pods."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ips_flows.core.results.results import Chunk
 from ips_flows.core.results.stored_results import encode, pack, unpack
 
 USER = 65532
-# How much longer than `nodeTimeout` a pod lives when no driver ends it.
+# Added to `nodeTimeout` as the deadline of a pod that no driver ends.
 POD_SLACK_SECONDS = 60
 _JOB_KEPT_SECONDS = 3600
 _SHARED = "/ips"
@@ -37,7 +37,7 @@ _CONTAINER_SECURITY: Json = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-# For service meshes and autoscalers: pull pods are short and may be evicted at any time.
+# For service meshes and autoscalers: pull pods are short-lived and may be evicted at any time.
 _POD_ANNOTATIONS = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "true",
     "sidecar.istio.io/inject": "false",
@@ -49,7 +49,7 @@ _EPOCH_POINTER = "/metadata/annotations/" + ANNOTATION_EPOCH.replace("/", "~1")
 
 
 def task_labels(task: str, uid: str, kind: str, group: int | None = None, attempt: int | None = None) -> Json:
-    """The labels of an object that belongs to a task."""
+    """Return the labels of an object that belongs to a task."""
     labels = {LABEL_WORKFLOW_UID: uid, LABEL_TASK_NAME: label_value(task), LABEL_KIND: kind}
     if group is not None:
         labels[LABEL_GROUP] = str(group)
@@ -59,7 +59,7 @@ def task_labels(task: str, uid: str, kind: str, group: int | None = None, attemp
 
 
 def workflow_owner(task: str, uid: str) -> Json:
-    """The owner reference of objects that belong to a task as a whole."""
+    """Return the owner reference to a task's Workflow, for objects that belong to the whole task."""
     return owner_reference("argoproj.io/v1alpha1", "Workflow", task, uid)
 
 
@@ -71,7 +71,7 @@ def config_map(
     binary: Mapping[str, str] | None = None,
     data: Json | None = None,
 ) -> Json:
-    """An immutable ConfigMap with an owner."""
+    """Return an immutable ConfigMap with an owner."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -83,7 +83,7 @@ def config_map(
 
 
 def results_map(name: str, task: str, uid: str, chunk: Chunk) -> Json:
-    """The ConfigMap of a chunk of results; it lives as long as the Workflow."""
+    """Return the ConfigMap of a chunk of results. It exists as long as the Workflow."""
     return config_map(
         name,
         labels=task_labels(task, uid, "results"),
@@ -103,7 +103,7 @@ def pull_job(
     holder: str,
     window: int,
 ) -> Json:
-    """The Indexed Job of an attempt: one gated pod per node, never retried by the Job controller itself."""
+    """Return the Indexed Job of an attempt: one gated pod per node, never retried by the Job controller."""
     pod = pull_pod(plan)
     pod["metadata"]["labels"] = labels
     return {
@@ -130,7 +130,7 @@ def pull_job(
 
 
 def pull_pod(plan: GroupPlan) -> Json:
-    """The template of a pull pod, which runs under `restricted` Pod Security."""
+    """Return the template of a pull pod. It complies with Pod Security Standard `restricted`."""
     volume_mode = plan.mode == "volume"
     build = _volume_container if volume_mode else _image_container
     spec: Json = {
@@ -141,7 +141,7 @@ def pull_pod(plan: GroupPlan) -> Json:
         "enableServiceLinks": False,
         "priorityClassName": PRIORITY_CLASS,
         "activeDeadlineSeconds": plan.node_timeout + POD_SLACK_SECONDS,
-        # A kubelet never aborts a pull, so a pod that pulls would stay Terminating until its registry answers.
+        # A kubelet never aborts a pull, so a pulling pod would stay Terminating until its registry responds.
         "terminationGracePeriodSeconds": 0,
         "tolerations": list(plan.tolerations),
         "securityContext": {
@@ -163,7 +163,7 @@ def pull_pod(plan: GroupPlan) -> Json:
 
 
 def probe_job(image: str, worker_image: str) -> Json:
-    """A Job with an image volume, for a dry run: does this API server keep the field?"""
+    """Return a Job with an image volume. A dry run shows whether the API server keeps the field."""
     container = {
         "name": "probe",
         "image": worker_image,
@@ -189,29 +189,32 @@ def probe_job(image: str, worker_image: str) -> Json:
 
 
 def keeps_image_volume(job: Mapping[str, Any]) -> bool:
-    """Whether a stored Job still has its image volume."""
+    """Return whether a stored Job still has its image volume."""
     return all(
         (volume.get("image") or {}).get("reference") for volume in job["spec"]["template"]["spec"]["volumes"]
     )
 
 
 def completion_index(pod: Mapping[str, Any]) -> int:
-    """The completion index of a pull pod."""
+    """Return the completion index of a pull pod."""
     return int(pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"])
 
 
 def is_gated(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod still has our scheduling gate."""
+    """Return whether a pod still has our scheduling gate."""
     return any(gate["name"] == SCHEDULING_GATE for gate in pod["spec"].get("schedulingGates") or ())
 
 
 def pod_epoch(pod: Mapping[str, Any]) -> str:
-    """The epoch in a pod's annotation."""
+    """Return the epoch in a pod's annotation."""
     return str(pod["metadata"]["annotations"][ANNOTATION_EPOCH])
 
 
 def ungate_patch(pod: Mapping[str, Any], node: str) -> list[Json]:
-    """The JSON patch that ungates a pod and pins it to its node. It fails with 422 if another driver took it over."""
+    """Return the JSON patch that ungates a pod and pins it to its node.
+
+    The patch fails with 422 if another driver took over the pod.
+    """
     pinned = {
         "requiredDuringSchedulingIgnoredDuringExecution": {
             "nodeSelectorTerms": [
@@ -229,7 +232,7 @@ def ungate_patch(pod: Mapping[str, Any], node: str) -> list[Json]:
 
 
 def epoch_patch(pod: Mapping[str, Any], epoch: str) -> list[Json]:
-    """The JSON patch by which a new driver takes over a gated pod."""
+    """Return the JSON patch with which a new driver takes over a gated pod."""
     return [
         {"op": "test", "path": _EPOCH_POINTER, "value": pod_epoch(pod)},
         {"op": "replace", "path": _EPOCH_POINTER, "value": epoch},
@@ -237,7 +240,7 @@ def epoch_patch(pod: Mapping[str, Any], epoch: str) -> list[Json]:
 
 
 def deadline_patch(pod: Mapping[str, Any], why: str) -> Json:
-    """The merge patch that makes the kubelet end a pod within seconds; it notes the container states before."""
+    """Return the merge patch that records a pod's container states and makes the kubelet end it within seconds."""
     return {
         "metadata": {"annotations": {ANNOTATION_ENDED: ended_note(pod, why)}},
         "spec": {"activeDeadlineSeconds": 1},
@@ -245,26 +248,26 @@ def deadline_patch(pod: Mapping[str, Any], why: str) -> Json:
 
 
 def failed_status_patch(reason: str, message: str) -> Json:
-    """The merge patch on `pods/status` that marks a pod Failed, where no kubelet would end it."""
+    """Return the merge patch on `pods/status` that marks a pod Failed, for a pod that no kubelet would end."""
     return {"status": {"phase": "Failed", "reason": reason, "message": message}}
 
 
 def index_data(nodes: Sequence[str]) -> dict[str, str]:
-    """The `binaryData` that maps completion indexes to nodes; stored before the Job is created.
+    """Return the `binaryData` that maps completion indexes to nodes. It is stored before the Job is created.
 
-    Packed, since the plain names of some 20,000 nodes do not fit into a ConfigMap.
+    The data is compressed, since the names of about 20,000 nodes do not fit into a ConfigMap otherwise.
     """
     return pack(_INDEX_KEY, {"nodes": list(nodes)})
 
 
 def read_index(config_map: Mapping[str, Any]) -> list[str]:
-    """Read what `index_data` wrote."""
+    """Return the nodes by completion index, as `index_data` stored them."""
     nodes: list[str] = unpack(_INDEX_KEY, config_map["binaryData"])["nodes"]
     return nodes
 
 
 def _resources(index: int) -> Json:
-    # One container carries the pod's request; the others say 0, for namespaces whose quota wants a figure.
+    # The first container has the request of the whole pod. The others request 0, since some quotas require a value.
     return {"requests": {"cpu": "1m", "memory": "8Mi"} if index == 0 else {"cpu": "0", "memory": "0"}}
 
 

@@ -1,4 +1,7 @@
-"""Trims pods and events to the fields that a driver reads: it holds hundreds of pods with tens of containers each."""
+"""Trim pods and events to the fields that a driver reads.
+
+A driver holds hundreds of pods in memory, with tens of containers each.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 from ips_flows.core.constants import ANNOTATION_ENDED, ANNOTATION_EPOCH
 from ips_flows.core.k8s.objects import Json
 
-# The fields to keep, in the object's own shape. True keeps all below; a list's shape applies to each entry.
+# The fields to keep, nested as in the object. True keeps the whole value; for a list, the shape applies to each entry.
 Shape = Mapping[str, Any]
 
 _CONTAINER: Shape = {"name": True, "image": True}
@@ -60,7 +63,7 @@ EVENT: Shape = {
 
 
 def trim(item: Json, shape: Shape) -> Json:
-    """A copy of an object with the fields of the shape only."""
+    """Return a copy of an object with only the fields of the shape."""
     return {key: _trim_value(item[key], kept) for key, kept in shape.items() if key in item}
 
 

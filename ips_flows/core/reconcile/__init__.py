@@ -1,1 +1,1 @@
-"""What the keeper does about a task."""
+"""Decisions of the keeper about a task, and the objects that it creates."""

@@ -1,6 +1,6 @@
-"""What the keeper has to do, decided from values: what was seen of a task, its finish Job, and the time.
+"""Decisions of the keeper, computed from a task's metadata, its finish Job and the time.
 
-Nothing here is remembered from one decision to the next but in `TaskIndex`, which a new list fills again.
+Only `TaskIndex` keeps state between decisions. A new list restores it.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from ips_flows.core.k8s.objects import Json
 from ips_flows.core.notice import notice
 from ips_flows.core.task.workflow_status import TERMINATE, finished_at, is_finished, shutdown_of
 
-ANNOTATION_TRY = PREFIX + "try"  # on finish Jobs: which one it is for its task, from 1
-GRACE_SECONDS = 60.0  # what Argo's own exit handler has after the end of a Workflow
-COLLECTION_SECONDS = 20.0  # what Kubernetes' garbage collection has after a Workflow was deleted
-NODE_SECONDS = 60.0  # how long a node is silent before its step pods are given up
+ANNOTATION_TRY = PREFIX + "try"  # on finish Jobs: the number of the try, from 1
+GRACE_SECONDS = 60.0  # time for Argo's own exit handler after the end of a Workflow
+COLLECTION_SECONDS = 20.0  # time for Kubernetes' garbage collection after a Workflow was deleted
+NODE_SECONDS = 60.0  # how long a node is not Ready before it counts as failed
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 10.0, 300.0
 
 
 class Action(StrEnum):
-    """What to do about the finish Job of a task."""
+    """An action of the keeper on the finish Job of a task."""
 
     WAIT = "wait"
     START = "start"
-    REPLACE = "replace"  # delete the one that left something undone; a later look starts the next one
+    REPLACE = "replace"  # delete a Job that left work undone; a later check starts the next one
     DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, and for START and REPLACE the number of the try."""
+    """The action, and the number of the try for START and REPLACE."""
 
     do: Action
     number: int = 0
@@ -44,7 +44,7 @@ class Decision:
 
 @dataclass(slots=True)
 class TaskIndex:
-    """The tasks of a namespace by uid, as metadata, and those that were deleted before they had every mark."""
+    """The tasks of a namespace by UID, as metadata, and the tasks that were deleted without all their marks."""
 
     tasks: dict[str, Json] = field(default_factory=dict)
     deleted: dict[str, Json] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class TaskIndex:
     now: Callable[[], datetime] = clock.now
 
     def replace(self, items: Iterable[Json]) -> None:
-        """Take in a whole list: what was known and is not in it was deleted meanwhile."""
+        """Store a complete list. A known task that is not in the list has been deleted."""
         fresh = {item["metadata"]["uid"]: item["metadata"] for item in items}
         for uid in self.tasks.keys() - fresh.keys():
             self._bury(self.tasks[uid])
@@ -60,7 +60,7 @@ class TaskIndex:
         self.listed = True
 
     def change(self, item: Json, *, gone: bool = False) -> None:
-        """Take in one task that is new, has changed or is gone."""
+        """Store one task that is new, changed or deleted."""
         metadata = item["metadata"]
         if gone:
             self.tasks.pop(metadata["uid"], None)
@@ -73,7 +73,7 @@ class TaskIndex:
             self.deleted[metadata["uid"]] = metadata
 
     def due(self) -> list[Json]:
-        """The tasks that have ended and lack a mark for which something can be done now, the oldest first."""
+        """Return the ended tasks that lack a mark and whose next try is due, the oldest first."""
         now = self.now()
         found = [
             one for one in self.tasks.values() if may_need_finish(one, now) and not notice_not_due(one, now)
@@ -82,13 +82,13 @@ class TaskIndex:
 
 
 def lacks_mark(metadata: Mapping[str, Any], now: datetime) -> bool:
-    """Whether `finish` has something left to do for a task."""
+    """Return whether `finish` still has work to do for a task."""
     annotations = metadata.get("annotations") or {}
     return not _is_judged(annotations) or notice.is_open(annotations, now)
 
 
 def may_need_finish(metadata: Json, now: datetime) -> bool:
-    """Whether a task, by its metadata alone, has ended with a mark missing."""
+    """Return whether a task has ended and lacks a mark, according to its metadata."""
     return (
         lacks_mark(metadata, now)
         and not metadata.get("deletionTimestamp")
@@ -97,7 +97,7 @@ def may_need_finish(metadata: Json, now: datetime) -> bool:
 
 
 def notice_not_due(metadata: Mapping[str, Any], now: datetime) -> bool:
-    """Whether nothing but a notice is missing, and its next try is not due yet."""
+    """Return whether only the notification is missing and its next try is not due yet."""
     annotations = metadata.get("annotations") or {}
     known = notice.recorded_notice(annotations)
     return (
@@ -106,7 +106,7 @@ def notice_not_due(metadata: Mapping[str, Any], now: datetime) -> bool:
 
 
 def decide_ended(workflow: Json, job: Json | None, now: datetime) -> Decision:
-    """What to do about a task whose Workflow is there. A finish that runs or waits its turn is left alone."""
+    """Decide about a task whose Workflow exists. A finish Job that has not ended is not changed."""
     metadata = workflow["metadata"]
     if not may_need_finish(metadata, now) or not is_finished(workflow):
         return Decision(Action.DONE)
@@ -117,16 +117,16 @@ def decide_ended(workflow: Json, job: Json | None, now: datetime) -> Decision:
 
 
 def _grace(workflow: Json) -> float:
-    """How long Argo's own exit handler is waited for: of a terminated Workflow Argo runs none."""
+    """Return how long to wait for Argo's exit handler, in seconds. Argo runs none for a terminated Workflow."""
     return 0.0 if shutdown_of(workflow) == TERMINATE else GRACE_SECONDS
 
 
 def decide_deleted(
     metadata: Json, deleted_at: str, *, left: Callable[[], bool], job: Json | None, now: datetime
 ) -> Decision:
-    """What to do about a task whose Workflow was deleted.
+    """Decide about a task whose Workflow was deleted.
 
-    `left` says whether anything of it is still there; it is asked only where that matters.
+    `left` returns whether objects of the task still exist. It is called only if the result matters.
     """
     annotations = metadata.get("annotations") or {}
     owed = notice.is_open(annotations, now, deleted_at)
@@ -138,7 +138,7 @@ def decide_deleted(
 
 
 def next_try(metadata: Mapping[str, Any], job: Json | None, now: datetime) -> Decision:
-    """What to do about the finish Job of an ended task that lacks a mark, by its metadata and that Job alone."""
+    """Decide about the finish Job of an ended task that lacks a mark, from its metadata and that Job only."""
     annotations = metadata.get("annotations") or {}
     if not _is_judged(annotations):
         return _next_try(job, now)
@@ -146,23 +146,23 @@ def next_try(metadata: Mapping[str, Any], job: Json | None, now: datetime) -> De
 
 
 def is_over(job: Json) -> bool:
-    """Whether a Job has ended, well or not."""
+    """Return whether a Job has ended, successfully or not."""
     return _ended_at(job) is not None
 
 
 def backoff(number: int) -> float:
-    """How many seconds after the end of a try the next one starts."""
+    """Return the seconds from the end of a try to the start of the next one."""
     return min(FIRST_BACKOFF_SECONDS * 2.0 ** min(number - 1, 10), LONGEST_BACKOFF_SECONDS)
 
 
 def is_overdue(metadata: Mapping[str, Any], now: datetime) -> bool:
-    """Whether a pod should have gone by now: `deletionTimestamp` has its grace period in it."""
+    """Return whether a pod should no longer exist: `deletionTimestamp` includes the grace period."""
     stamp = metadata.get("deletionTimestamp")
     return bool(stamp) and _age(str(stamp), now) > 0
 
 
 def is_lost(node: Json | None, now: datetime) -> bool:
-    """Whether a node is gone, or its Ready condition has not been True for a minute."""
+    """Return whether a node no longer exists, or its Ready condition has not been True for a minute."""
     if node is None:
         return True
     ready = objects.condition(node, "Ready")
@@ -185,9 +185,9 @@ def _next_try(job: Json | None, now: datetime) -> Decision:
 
 
 def _next_notice(job: Json | None, now: datetime, known: notice.Notice | None) -> Decision:
-    """As above, where nothing but the notice is missing: its pauses are minutes, not seconds.
+    """Decide if only the notification is missing: its pauses are minutes, not seconds.
 
-    A Job that succeeded and recorded nothing, as an old image does, is waited for as long as its number says.
+    If a Job succeeded but recorded nothing, as with an old image, the pause depends on the number of the Job.
     """
     if known is not None and now < notice.next_try_at(known):
         return Decision(Action.WAIT)
@@ -197,20 +197,20 @@ def _next_notice(job: Json | None, now: datetime, known: notice.Notice | None) -
     if ended is None or not _succeeded(job):
         return _next_try(job, now)
     made = str(job["metadata"].get("creationTimestamp") or ended)
-    in_vain = known is None or clock.parse(known.last) < clock.parse(made)
-    if in_vain and _age(ended, now) < notice.retry_pause(number_of(job)):
+    unrecorded = known is None or clock.parse(known.last) < clock.parse(made)
+    if unrecorded and _age(ended, now) < notice.retry_pause(number_of(job)):
         return Decision(Action.WAIT)
     leaving = job["metadata"].get("deletionTimestamp")
     return Decision(Action.WAIT) if leaving else Decision(Action.REPLACE, number_of(job) + 1)
 
 
 def _is_judged(annotations: Mapping[str, Any]) -> bool:
-    """Whether a task has its verdict, and nothing of it is left."""
+    """Return whether a task has its verdict, and its Jobs and plans are deleted."""
     return {ANNOTATION_VERDICT, ANNOTATION_CLEANED} <= annotations.keys()
 
 
 def number_of(job: Json) -> int:
-    """Which try a finish Job is, from 1."""
+    """Return the number of the try of a finish Job, from 1."""
     text = str(objects.annotations(job).get(ANNOTATION_TRY) or "")
     return int(text) if text.isdecimal() and int(text) else 1
 
@@ -226,7 +226,7 @@ def _succeeded(job: Json) -> bool:
 
 
 def _end_of(job: Json) -> Mapping[str, Any] | None:
-    """The condition that says how a Job ended."""
+    """Return the condition that shows how a Job ended; None if it has not ended."""
     return objects.true_condition(job, "Complete", "Failed")
 
 

@@ -1,4 +1,7 @@
-"""The objects between keeper and `steps.finish`: the Job that runs it, the copy of a deleted Workflow, its notices."""
+"""The objects that the keeper and `steps.finish` share.
+
+These are the finish Job, the copy of a deleted Workflow's metadata, and the records of its notifications.
+"""
 
 from __future__ import annotations
 
@@ -24,31 +27,31 @@ from ips_flows.core.reconcile.decide import ANNOTATION_TRY
 KIND_FINISH = "finish"
 KIND_DELETED = "deleted"
 KIND_NOTICE = "notice"
-ANNOTATION_DELETED = PREFIX + "deleted"  # on copies: when the Workflow was seen to be gone
+ANNOTATION_DELETED = PREFIX + "deleted"  # on copies: when the deletion of the Workflow was detected
 COPY_CHARACTERS = 64_000
 
 _COMMAND = ["python", "-m", "steps.finish"]
 _LIFE_SECONDS = 600
-# Longer than the longest pause, that between two tries of a notice: a Job is there to be counted when the next one
-# is due.
+# Longer than the longest pause between two tries of a notification: the previous Job must still exist when the next
+# one is due, since its number is read.
 _KEPT_SECONDS = 2700
-# What of a task's annotations its notice needs; all others are kept where there is room.
+# The annotations that the notification of a task needs. All others are kept if there is room.
 _NEEDED = (ANNOTATION_WEBHOOK, ANNOTATION_VERDICT, ANNOTATION_CLEANED, ANNOTATION_NOTICE)
 _TEMPORARY = "/tmp"  # noqa: S108  (an emptyDir: the root is read-only)
 
 
 def job_name(uid: str) -> str:
-    """The finish Job of a task; one name, so that it is never made twice."""
+    """Return the name of a task's finish Job. A fixed name prevents a second Job at the same time."""
     return f"ips-finish-{uid}"
 
 
 def copy_name(uid: str) -> str:
-    """The ConfigMap that remembers a deleted Workflow."""
+    """Return the name of the ConfigMap that keeps the metadata of a deleted Workflow."""
     return f"ips-deleted-{uid}"
 
 
 def finish_image(*specs: Mapping[str, Any] | None) -> str | None:
-    """The image of the step `finish` in the first of these specs of Workflows or templates that has one."""
+    """Return the image of the step `finish`, from the first of the Workflow or template specs that has one."""
     for spec in specs:
         for template in (spec or {}).get("templates") or ():
             container = template.get("container") or {}
@@ -58,7 +61,7 @@ def finish_image(*specs: Mapping[str, Any] | None) -> str | None:
 
 
 def finish_job(task: str, uid: str, *, image: str, number: int, owner: Json) -> Json:
-    """The Job that finishes a task. It must not carry the uid as a label: `finish` deletes every Job that does."""
+    """Return the Job that finishes a task. It has no label with the UID: `finish` deletes every Job with that label."""
     labels = {"app.kubernetes.io/part-of": "ips-flow", LABEL_KIND: KIND_FINISH}
     container = {
         "name": "main",
@@ -116,17 +119,17 @@ def finish_job(task: str, uid: str, *, image: str, number: int, owner: Json) -> 
 
 
 def task_owner(metadata: Json) -> Json:
-    """The owner of the finish Job of a task that is there."""
+    """Return the owner of the finish Job of a task whose Workflow exists."""
     return workflow_owner(metadata["name"], metadata["uid"])
 
 
 def copy_owner(copy: Json) -> Json:
-    """The owner of the finish Job of a deleted task: it goes when the copy goes."""
+    """Return the owner of the finish Job of a deleted task. The Job is deleted with the copy."""
     return owner_reference("v1", "ConfigMap", copy["metadata"]["name"], copy["metadata"]["uid"])
 
 
 def copy_of(metadata: Json, at: str) -> Json:
-    """The ConfigMap that remembers a deleted Workflow, owned by nothing: its metadata, as much as fits."""
+    """Return the ConfigMap with the metadata of a deleted Workflow, as much as fits. It has no owner."""
     kept: Json = {
         key: metadata[key] for key in ("name", "namespace", "uid", "creationTimestamp") if key in metadata
     }
@@ -153,13 +156,13 @@ def copy_of(metadata: Json, at: str) -> Json:
 
 
 def read_copy(copy: Json) -> tuple[Json, str]:
-    """The metadata in a copy, and when its Workflow was seen to be gone."""
+    """Return the metadata in a copy, and when the deletion of its Workflow was detected."""
     metadata: Json = json.loads(copy["data"]["metadata.json"])
     return metadata, str(copy["metadata"]["annotations"][ANNOTATION_DELETED])
 
 
 def notice_map(uid: str, made: Notice, owner: Json) -> Json:
-    """The ConfigMap that records one round of the notice of a deleted task; it goes when the copy goes."""
+    """Return the ConfigMap that records one round of a deleted task's notification. It is deleted with the copy."""
     return config_map(
         f"ips-notice-{uid}-{made.rounds}",
         labels={LABEL_KIND: KIND_NOTICE, LABEL_WORKFLOW_UID: uid},
@@ -169,7 +172,7 @@ def notice_map(uid: str, made: Notice, owner: Json) -> Json:
 
 
 def latest_notice(maps: Iterable[Json]) -> dict[str, str]:
-    """What the notices of deleted tasks came to, by uid, as they were written: the settled or else the last round."""
+    """Return the recorded notifications of deleted tasks by UID, as stored: the final round, else the last one."""
     found: dict[str, tuple[tuple[bool, int], str]] = {}
     for one in maps:
         uid, text = one["metadata"]["labels"][LABEL_WORKFLOW_UID], str(one["data"]["notice.json"])

@@ -1,1 +1,1 @@
-"""The REST API as values: responses, pages, schemas, and the tasks that lists show."""
+"""The REST API without HTTP: responses, pages, schemas, and the store of listed tasks."""

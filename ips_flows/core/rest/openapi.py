@@ -1,4 +1,4 @@
-"""The description of the API (OpenAPI 3.1). A test holds it against the routes that there are."""
+"""The OpenAPI 3.1 description of the API. A test compares it with the routes of the server."""
 
 from __future__ import annotations
 
@@ -22,29 +22,32 @@ REQUEST_EXAMPLE: Json = {
     "name": "app-1-2",
 }
 _ERRORS = {
-    400: "The request is wrong; `details` names each field.",
-    401: "No valid token.",
-    403: "The token's user may not do this with `workflows.argoproj.io` in the namespace.",
-    404: "There is no such task.",
-    409: "The task, or its name, is not in the state that this needs.",
+    400: "The request is invalid. `details` lists each invalid field.",
+    401: "The token is missing or invalid.",
+    403: "The user of the token lacks the permission for `workflows.argoproj.io` in the namespace.",
+    404: "The task does not exist.",
+    409: "The state of the task does not allow this operation, or the name is already in use.",
     413: f"The body is larger than {MAX_BYTES >> 20} MiB.",
-    415: "The body is compressed, or, with `--auth none`, not said to be JSON.",
-    502: "The cluster refuses the server itself a right.",
-    503: "The cluster does not answer at the moment, or lacks a part; `Retry-After` says when to try again.",
+    415: "The body is compressed, or its content type is not JSON (checked with `--auth none`).",
+    502: "The server itself lacks a permission in the cluster.",
+    503: "The cluster is not available, or a component is not installed. `Retry-After` is the time to wait, in seconds.",
 }
+# Descriptions of 200 and 503.
+_LIVENESS = ("The server is alive.", "The server is stuck and should be restarted.")
+_READINESS = ("The server is ready.", "The server is not ready. `reason` is the cause.")
 _ID: Json = {"name": "task_id", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 @functools.cache
 def document() -> Json:
-    """The whole description."""
+    """Return the complete description."""
     one = "/api/v1/tasks/{task_id}"
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "IPS Flow",
             "version": __version__,
-            "description": "Puts container images on Kubernetes nodes before pods need them, and proves it.",
+            "description": "Pulls container images on Kubernetes nodes before pods need them, and records evidence.",
         },
         "servers": [{"url": "."}],
         "security": [{"token": []}],
@@ -53,13 +56,9 @@ def document() -> Json:
             one: {"parameters": [_ID], "get": _get(), "delete": _cancel()},
             f"{one}/retry": {"parameters": [_ID], "post": _retry()},
             f"{one}/events": {"parameters": [_ID], "get": _events()},
-            "/health": {
-                "get": _probe("Whether the server goes on", "it is stuck, and should be started anew")
-            },
-            "/healthz": {"get": _probe("The same as /health", "it is stuck, and should be started anew")},
-            "/readyz": {
-                "get": _probe("Whether it is in step with the cluster", "it is not; `reason` says why")
-            },
+            "/health": {"get": _probe("Check whether the server is alive", *_LIVENESS)},
+            "/healthz": {"get": _probe("Check whether the server is alive (same as /health)", *_LIVENESS)},
+            "/readyz": {"get": _probe("Check whether the server's data is up to date", *_READINESS)},
             "/metrics": {"get": _metrics()},
         },
         "components": {
@@ -68,7 +67,7 @@ def document() -> Json:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token of the cluster. Not asked for with `--auth none`.",
+                    "description": "A bearer token of the cluster. Not required with `--auth none`.",
                 }
             },
         },
@@ -98,13 +97,13 @@ def _list() -> Json:
     whole = {"type": "integer", "minimum": 0}
     return {
         "summary": "List tasks, newest first",
-        "description": "From the server's memory, which follows the cluster. Needs the verb `list`.",
+        "description": "Reads from the server's cache of the cluster. Requires the verb `list`.",
         "parameters": [
             {"name": "status", "in": "query", "schema": status},
             {
                 "name": "search",
                 "in": "query",
-                "description": "A part of the name or of an image, in any case.",
+                "description": "Part of the name or of an image reference, case-insensitive.",
                 "schema": {"type": "string", "maxLength": LONGEST_SEARCH},
             },
             {
@@ -114,21 +113,21 @@ def _list() -> Json:
             },
             {"name": "offset", "in": "query", "schema": {**whole, "default": 0}},
         ],
-        "responses": {"200": _answer("A page of the tasks.", "TaskList"), **_errors(400)},
+        "responses": {"200": _answer("One page of tasks.", "TaskList"), **_errors(400)},
     }
 
 
 def _submit() -> Json:
     return {
         "summary": "Submit a request",
-        "description": "Only `images` is needed. Needs the verb `create`.",
+        "description": "Only `images` is required. Requires the verb `create`.",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": _ref("PrewarmRequest"), "example": REQUEST_EXAMPLE}},
         },
         "responses": {
             "201": _answer("The new task.", "Task"),
-            "200": _answer("The task that exists: its name and its request are the same.", "Task"),
+            "200": _answer("The existing task with the same name and the same request.", "Task"),
             **_errors(400, 409, 413, 415),
         },
     }
@@ -137,7 +136,7 @@ def _submit() -> Json:
 def _get() -> Json:
     return {
         "summary": "Read a task",
-        "description": "Read anew, with what became of each image on each node. Needs the verb `get`.",
+        "description": "Reads from the cluster, with the result of each image on each node. Requires the verb `get`.",
         "responses": {"200": _answer("The task.", "Task"), **_errors(404)},
     }
 
@@ -145,9 +144,10 @@ def _get() -> Json:
 def _cancel() -> Json:
     return {
         "summary": "Cancel a task",
-        "description": "A running one finishes its records first; the results so far stay. Needs the verb `delete`.",
+        "description": "A running task records its results before it ends. Existing results are kept. Requires the verb "
+        "`delete`.",
         "responses": {
-            "200": _answer("The task, as it is now; it ends within seconds.", "Task"),
+            "200": _answer("The current task. It ends within seconds.", "Task"),
             **_errors(404, 409),
         },
     }
@@ -155,11 +155,11 @@ def _cancel() -> Json:
 
 def _retry() -> Json:
     return {
-        "summary": "Try an ended task again",
-        "description": "A new task with the same request, for the nodes that it lost. Needs the verb `create`.",
+        "summary": "Retry an ended task",
+        "description": "Creates a task with the same request for the failed nodes. Requires the verb `create`.",
         "responses": {
             "201": _answer("The new task.", "Task"),
-            "200": _answer("The new task was there already, and has not ended.", "Task"),
+            "200": _answer("The new task already exists and has not ended.", "Task"),
             **_errors(404, 409),
         },
     }
@@ -167,15 +167,15 @@ def _retry() -> Json:
 
 def _events() -> Json:
     text = (
-        "Server-sent events: `task` with the task as lists have it, at once and after each change; then `end` "
-        'with `{"status": …}`, or `deleted`. Comments keep the connection alive. Needs the verb `get`.'
+        "Sends server-sent events: `task` with the task as in lists, immediately and after each change; at the end "
+        '`end` with `{"status": …}`, or `deleted`. Comments keep the connection alive. Requires the verb `get`.'
     )
     return {
-        "summary": "Follow a task",
+        "summary": "Watch a task",
         "description": text,
         "responses": {
             "200": {
-                "description": "The stream.",
+                "description": "The stream of events.",
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
             **_errors(404),
@@ -183,13 +183,13 @@ def _events() -> Json:
     }
 
 
-def _probe(summary: str, otherwise: str) -> Json:
+def _probe(summary: str, good: str, bad: str) -> Json:
     return {
         "summary": summary,
         "security": [],
         "responses": {
-            "200": _answer("It does.", "Condition"),
-            "503": _answer(f"No: {otherwise}.", "Condition"),
+            "200": _answer(good, "Condition"),
+            "503": _answer(bad, "Condition"),
         },
     }
 

@@ -1,4 +1,4 @@
-"""The answer to `GET /api/v1/tasks`: a page of the tasks, from memory."""
+"""The response to `GET /api/v1/tasks`: a page of tasks from memory."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ips_flows.core.task.workflow_status import STATUSES
 DEFAULT_LIMIT, LARGEST_LIMIT = 10, 100
 _LARGEST_OFFSET = 1_000_000_000
 LONGEST_SEARCH = 1000
-_MOST_KEPT = 200  # pages of one snapshot
+_MOST_KEPT = 200  # stored pages of one snapshot
 
 
 class TaskPages:
-    """Pages of the latest snapshot, kept as bytes until the snapshot changes."""
+    """Pages of the latest snapshot, stored as bytes until the snapshot changes."""
 
     def __init__(self) -> None:
         self._view: Snapshot | None = None
         self._pages: dict[bytes, bytes] = {}
 
     def page(self, snapshot: Snapshot, query: bytes) -> bytes:
-        """The JSON of the page that a query string asks for. Raises HttpError."""
+        """Return the JSON of the page for a query string. Raises HttpError if the query is invalid."""
         if snapshot is not self._view:
             self._view, self._pages = snapshot, {}
         found = self._pages.get(query)
@@ -36,11 +36,11 @@ class TaskPages:
 
 
 def parse_query(query: bytes) -> tuple[str, str, int, int]:
-    """Status and search (or ''), limit and offset of a query string; others are not looked at."""
+    """Return status and search (or ''), limit and offset of a query string. Other parameters are ignored."""
     try:
         given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=100))
     except ValueError as error:
-        raise HttpError(400, "the query string can't be read") from error
+        raise HttpError(400, "the query string is invalid") from error
     problems: list[dict[str, Any]] = []
     status = given.get("status", "")
     if status and status not in STATUSES:

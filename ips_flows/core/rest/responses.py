@@ -1,4 +1,4 @@
-"""What the API answers to each of our errors."""
+"""The API's responses to errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ips_flows.core.escape import escape
 
 RETRY_SECONDS = 5
 
-# The first that fits counts. The API server refuses us, not our caller: 502.
+# The first class that matches counts. 502: the API server refuses this server, not the caller.
 _STATUS: tuple[tuple[type[IpsFlowError], int], ...] = (
     (BadRequestError, 400),
     (UsageError, 400),
@@ -46,7 +46,7 @@ _STATUS: tuple[tuple[type[IpsFlowError], int], ...] = (
 
 
 class HttpError(IpsFlowError):
-    """A call that is refused before anything is done, with the status and the headers of the answer."""
+    """A request refused before any action, with the status and the headers of the response."""
 
     def __init__(
         self,
@@ -65,19 +65,19 @@ class HttpError(IpsFlowError):
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """Status, JSON and headers of an answer."""
+    """Status, JSON and headers of a response."""
 
     status: int
     document: dict[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, request_id: str) -> bytes:
-        """The JSON, with the id of the request that it answers."""
+        """Return the JSON with the ID of the request."""
         return encode_json({**self.document, "requestId": request_id})
 
 
 def error_response(error: IpsFlowError) -> ApiResponse:
-    """The answer that tells of an error."""
+    """Return the response for an error."""
     document: dict[str, Any] = {"error": escape(error.message, keep="\n")}
     if error.hint:
         document["hint"] = escape(error.hint, keep="\n")
@@ -102,5 +102,5 @@ def error_response(error: IpsFlowError) -> ApiResponse:
 
 
 def encode_json(document: Any) -> bytes:
-    """A document as JSON."""
+    """Return a document as JSON."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")

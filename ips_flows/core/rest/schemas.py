@@ -1,4 +1,4 @@
-"""The shapes of what the API answers, for its description; tests hold real answers against them."""
+"""Schemas of the API's responses, for the OpenAPI description. Tests validate real responses against them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class _Shape(BaseModel):
 
 
 class Progress(_Shape):
-    """Nodes: all eligible ones, those that have every image, those that lack one."""
+    """Numbers of nodes: eligible, with every image, with a missing image."""
 
-    total_nodes: int = Field(description="eligible nodes, the warm ones included")
-    completed_nodes: int = Field(description="nodes that have every image, the warm ones included")
+    total_nodes: int = Field(description="number of eligible nodes, including warm nodes")
+    completed_nodes: int = Field(description="number of nodes with every image, including warm nodes")
     failed_nodes: int
     current_batch: int
     total_batches: int
@@ -43,17 +43,19 @@ class Wave(_Shape):
 
 
 class FailedNode(_Shape):
-    """One image that is not on a node."""
+    """One image that is missing on a node."""
 
     node_name: str
     image: str
-    reason: str = Field(description="a class such as NotFound, Unauthorized, Timeout", examples=["NotFound"])
+    reason: str = Field(
+        description="failure class, such as NotFound, Unauthorized or Timeout", examples=["NotFound"]
+    )
     message: str
     timestamp: _Time
 
 
 class Attempt(_Shape):
-    """One attempt of a wave that was tried again."""
+    """One attempt of a wave that was retried."""
 
     wave: str
     attempt: int
@@ -66,7 +68,7 @@ class Attempt(_Shape):
 
 
 class Notice(_Shape):
-    """What became of the webhook."""
+    """Delivery of the webhook notification."""
 
     outcome: Literal["pending", "delivered", "undelivered", "gone", "refused"]
     reason: str | None
@@ -90,7 +92,7 @@ class Counts(_Shape):
 
 
 class ImageStatus(_Shape):
-    """What became of an image on a node. Null is what nobody told."""
+    """Result of an image on a node. Unknown values are null."""
 
     result: Literal["pulled", "present", "failed", "skipped"]
     reason: str | None
@@ -100,27 +102,29 @@ class ImageStatus(_Shape):
 
 
 class ListedTask(_Shape):
-    """A task as lists have it: at most 20 of `failedNodeDetails`, and no `nodeStatuses`."""
+    """A task in a list: at most 20 entries in `failedNodeDetails`, and no `nodeStatuses`."""
 
     task_id: str
     namespace: str
     uid: str
     status: Status
     priority: int
-    queue_position: int | None = Field(description="from 1, while it waits")
+    queue_position: int | None = Field(description="position in the queue from 1, while the task waits")
     images: list[str]
     batch_size: int | str
-    window: int | None = Field(description="how many nodes may pull at once now; 0 is a pause")
+    window: int | None = Field(
+        description="number of nodes that may pull at the same time now; 0 means paused"
+    )
     node_selector: dict[str, str]
     progress: Progress
     waves: list[Wave]
     failed_node_details: list[FailedNode]
-    skipped_nodes: dict[str, int] = Field(description="how many were left out, by reason")
+    skipped_nodes: dict[str, int] = Field(description="number of skipped nodes by reason")
     mode: Mode | None
     max_retries: int
     retry_count: int
     retry_strategy: RetryStrategy
-    retry_delay: int = Field(description="seconds")
+    retry_delay: int = Field(description="delay before a retry, in seconds")
     retry_history: list[Attempt]
     next_retry_at: _Time | None
     webhook_url: str | None
@@ -135,25 +139,27 @@ class ListedTask(_Shape):
 
 
 class Task(ListedTask):
-    """A task."""
+    """A task with all details."""
 
-    drift: dict[str, list[str]] = Field(description="different digests that nodes hold for one reference")
+    drift: dict[str, list[str]] = Field(
+        description="references for which nodes have different digests, with these digests"
+    )
     node_statuses: dict[str, dict[str, ImageStatus]] = Field(
-        description="node → image, as the request has it → what became of it"
+        description="result by node name and by image reference as in the request"
     )
 
 
 class TaskList(_Shape):
-    """A page of the tasks, newest first."""
+    """A page of tasks, newest first."""
 
     tasks: list[ListedTask]
-    total: int = Field(description="how many tasks fit status and search")
+    total: int = Field(description="number of tasks that match status and search")
     limit: int
     offset: int
 
 
 class Detail(_Shape):
-    """One thing that is wrong; `line` and `column` count from 1, 0 where there is no text."""
+    """One problem. `line` and `column` count from 1; 0 if the position is unknown."""
 
     field: str = Field(examples=["images[2].pullPolicy"])
     message: str
@@ -162,24 +168,26 @@ class Detail(_Shape):
 
 
 class Error(_Shape):
-    """Why a request was not carried out."""
+    """The reason why a request failed."""
 
     error: str
-    hint: str = Field("", description="what to do about it")
+    hint: str = Field("", description="advice on how to fix the problem")
     details: list[Detail] = []
-    status: str = Field("", description="of a task that has ended already: how")
-    request_id: str = Field(description="as in X-Request-Id, and in the server's log")
+    status: str = Field("", description="final status, if the task has already ended")
+    request_id: str = Field(
+        description="ID of the request, also in header X-Request-Id and in the server's log"
+    )
 
 
 class Condition(_Shape):
-    """How the server is."""
+    """State of the server."""
 
     status: Literal["ok", "stuck", "not ready", "degraded"]
     reason: str = ""
 
 
 def schemas() -> dict[str, Any]:
-    """All of them as JSON schemas, by name."""
+    """Return all schemas as JSON Schema, by name."""
     _, found = models_json_schema(
         [(kind, "validation") for kind in (Task, TaskList, Error, Condition)], ref_template=REF
     )

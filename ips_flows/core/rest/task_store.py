@@ -1,8 +1,8 @@
-"""The tasks of a namespace as lists show them, kept from the events of four collections.
+"""The listed tasks of a namespace, updated from the events of four collections.
 
-A task is in "live" until it has its verdict, and then in "done", which tells its metadata alone. The two are told
-by different streams, in any order: so no task is dropped because one of them has lost it, but only when whoever
-keeps this has looked, and says so.
+A task is in "live" until it has its verdict, and then in "done", which has only metadata. The two collections have
+separate streams, whose events arrive in any order. So a task is not dropped when one collection no longer has it, but
+only when the owner of the store has read the task and calls `forget`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLLECTIONS = (LIVE, DONE, JOBS, RESULTS)
 
 
 class TaskRow:
-    """One task of a list. Its JSON is made when it is first asked for."""
+    """One task of a list. Its JSON is created when it is first read."""
 
     __slots__ = ("_body", "_task", "_text", "created_at", "ended", "final", "name", "status", "uid")
 
@@ -38,15 +38,15 @@ class TaskRow:
         self.uid: str = metadata["uid"]
         self.created_at: str = metadata.get("creationTimestamp") or ""
         self.status: Status = task.status_of(workflow)
-        self.final = LABEL_VERDICT in (metadata.get("labels") or {})  # nothing of it changes any more
+        self.final = LABEL_VERDICT in (metadata.get("labels") or {})  # the task no longer changes
         self.ended = self.final or workflow_status.is_finished(workflow)
         self._task: partial[Task] | None = read
         self._body = b""
         self._text = ""
 
     def body(self) -> bytes:
-        """The task's JSON as lists have it."""
-        read = self._task  # two threads may both come here; they come to the same
+        """Return the task's JSON in the form for lists."""
+        read = self._task  # two threads may run this at the same time; their results are equal
         if read is not None:
             document = task_json(read(), clock.now(), brief=True)
             self._text = "\n".join((self.name, *document["images"])).casefold()
@@ -55,7 +55,7 @@ class TaskRow:
         return self._body
 
     def matches(self, part: str) -> bool:
-        """Whether this, in lower case, is a part of the name or of an image."""
+        """Return whether `part`, in lower case, is part of the name or of an image reference."""
         self.body()
         return part in self._text
 
@@ -68,20 +68,20 @@ class Snapshot:
     by_name: Mapping[str, TaskRow] = field(default_factory=dict)
 
     def of_status(self, status: str) -> tuple[TaskRow, ...]:
-        """The tasks of one status; of any where it is empty."""
+        """Return the tasks with a status; all tasks if it is empty."""
         return tuple(row for row in self.rows if row.status == status) if status else self.rows
 
     def found(self, status: str, search: str) -> tuple[TaskRow, ...]:
-        """The tasks of one status, with a text in their name or in an image; of any where these are empty."""
+        """Return the tasks that match a status and a text in their name or an image. Empty values match all tasks."""
         part, rows = search.casefold(), self.of_status(status)
         return tuple(row for row in rows if row.matches(part)) if part else rows
 
 
 class TaskStore:
-    """The rows of all tasks, and what is still to be read about some of them.
+    """The rows of all tasks, and the tasks about which more must be read.
 
-    `leaving` are tasks that a collection has lost, by uid with their names: someone has to look whether they are
-    still there. `incoming` are tasks with a verdict that can't be shown before more of them is read.
+    `leaving` are tasks that were removed from a collection, as UID → name: the caller must read whether they still
+    exist. `incoming` are tasks with a verdict that can't be shown before more of their data is read.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class TaskStore:
         self.incoming: dict[str, Json] = {}
 
     def replace(self, collection: str, items: Iterable[Json]) -> None:
-        """Take in all that a collection holds."""
+        """Store a complete list of a collection."""
         if collection == LIVE:
             self._replace_live(items)
         elif collection == DONE:
@@ -107,7 +107,7 @@ class TaskStore:
             self._replace_jobs(items)
 
     def change(self, collection: str, item: Json, *, gone: bool = False) -> None:
-        """Take in one object of a collection that is new, has changed or is gone."""
+        """Store one object of a collection that is new, changed or removed."""
         if collection == LIVE:
             self._leave(item) if gone else self._lives(item)
         elif collection == DONE:
@@ -116,34 +116,34 @@ class TaskStore:
             self._job(item, gone=gone)
 
     def without_details(self) -> dict[str, str]:
-        """The incoming tasks whose request was never seen, by uid with their names."""
+        """Return the incoming tasks whose request is unknown, as UID → name."""
         return {
             uid: item["metadata"]["name"] for uid, item in self.incoming.items() if uid not in self._facts
         }
 
     def without_failures(self) -> list[Task]:
-        """The incoming tasks with failures that only their results tell."""
+        """Return the incoming tasks with failures that can only be read from their results."""
         return [
             task.read_task({**item, **self._facts[uid]})
             for uid, item in self.incoming.items()
-            if uid in self._facts  # of all else that is known it would be shown by now
+            if uid in self._facts  # with known details, only missing failures keep a task incoming
         ]
 
     def add_details(self, workflow: Json) -> None:
-        """Take in what a whole Workflow tells beyond its metadata."""
+        """Store the fields of a complete Workflow that its metadata does not have."""
         uid = workflow["metadata"]["uid"]
         if uid in self.incoming:
             self._facts[uid] = trim_details(workflow)
             self._settle(uid)
 
     def add_failures(self, seen: Task, failures: Iterable[FailureLine], message: str = "") -> None:
-        """Take in what of a task failed; `message` says so where that can't be read."""
+        """Store the failures of a task. `message` is the reason if they can't be read."""
         event = seen.verdict.event_id if seen.verdict else ""
         self._failures[seen.uid] = (event, tuple(failures), message)
         self._settle(seen.uid)
 
     def keep(self, workflow: Json) -> None:
-        """A task that a collection has lost is there all the same: this is it, whole."""
+        """Keep a leaving task that still exists, given as its complete Workflow."""
         whole = trim_workflow(workflow)
         if LABEL_VERDICT in objects.labels(workflow):
             self._facts[workflow["metadata"]["uid"]] = {"spec": whole["spec"], "status": whole["status"]}
@@ -152,7 +152,7 @@ class TaskStore:
             self._lives(whole)
 
     def forget(self, uid: str) -> None:
-        """A task is no longer there."""
+        """Drop a task that no longer exists."""
         for kept in (
             self._rows,
             self._live,
@@ -169,7 +169,7 @@ class TaskStore:
         self._changed = True
 
     def snapshot(self) -> Snapshot | None:
-        """All tasks as they are now; None where nothing has changed since it was last asked."""
+        """Return all tasks; None if nothing has changed since the last call."""
         if not self._changed and not self._dirty:
             return None
         places = queue.queue_positions(self._live.values())
@@ -208,7 +208,7 @@ class TaskStore:
     def _lives(self, item: Json) -> None:
         uid = item["metadata"]["uid"]
         if uid in self._done or uid in self.incoming:
-            return  # that stream is ahead of this one
+            return  # the stream of "done" is ahead of this one
         self.leaving.pop(uid, None)
         self._live[uid] = item
         self._facts[uid] = {"spec": item["spec"], "status": item["status"]}
@@ -220,7 +220,7 @@ class TaskStore:
             self.leaving[uid] = item["metadata"]["name"]
 
     def _miss(self, uid: str) -> None:
-        """The tasks with a verdict lack one that may have been among them."""
+        """Mark a task as leaving if it was removed from "done"."""
         item, shown = self.incoming.pop(uid, None), self._done.pop(uid, None)
         if shown is not None:
             self.leaving[uid] = self._rows[uid].name
@@ -235,7 +235,7 @@ class TaskStore:
             self._settle(uid)
 
     def _settle(self, uid: str) -> None:
-        """Show a task with a verdict, as soon as all of it is known."""
+        """Show a task with a verdict as soon as all its data is known."""
         item = self.incoming.get(uid)
         if item is None or uid not in self._facts:
             return
@@ -262,7 +262,7 @@ class TaskStore:
         before, self._jobs = self._jobs, {}
         for item in items:
             self._job(item, gone=False)
-        # `finish` deletes the Jobs right after its verdict: what they said last counts until that is seen.
+        # `finish` deletes the Jobs right after the verdict: their last progress counts until the verdict is seen.
         for uid in before.keys() & self._live.keys():
             self._jobs[uid] = before[uid] | self._jobs.get(uid, {})
 
@@ -273,9 +273,9 @@ class TaskStore:
             if uid not in self._live:
                 self._jobs.pop(uid, None)
             return
-        told = (metadata.get("annotations") or {}).get(ANNOTATION_PROGRESS)
+        progress = (metadata.get("annotations") or {}).get(ANNOTATION_PROGRESS)
         known = self._jobs.setdefault(uid, {})
-        kept = {"metadata": {"annotations": {ANNOTATION_PROGRESS: told} if told else {}}}
+        kept = {"metadata": {"annotations": {ANNOTATION_PROGRESS: progress} if progress else {}}}
         if known.get(metadata["name"]) != kept:
             known[metadata["name"]] = kept
             if uid in self._live:

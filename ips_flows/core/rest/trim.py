@@ -1,4 +1,4 @@
-"""What of an object the server keeps: all that a task's JSON is made of, and nothing that grows with the task."""
+"""Trim objects to the fields that the server keeps: all fields of a task's JSON, none that grows with the task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task.task import request_of
 from ips_flows.core.task.workflow_status import trimmed
 
-# A request may name ten thousand nodes, and a Workflow holds its whole course: neither is shown.
+# A request may list ten thousand nodes, and a Workflow has the state of every step. Lists show neither of them.
 _ASKED = (
     "images",
     "batchSize",
@@ -22,17 +22,17 @@ _ASKED = (
 
 
 def trim_metadata(item: Json) -> Json:
-    """An object without the record of who wrote which of its fields."""
+    """Return an object without its managed fields."""
     return {**item, "metadata": {key: one for key, one in item["metadata"].items() if key != "managedFields"}}
 
 
 def trim_workflow(workflow: Json) -> Json:
-    """A task's Workflow as `read_task` needs it to show the task in a list."""
+    """Return the fields of a task's Workflow that `read_task` needs to show the task in a list."""
     return {"metadata": trim_metadata(workflow)["metadata"], **trim_details(workflow)}
 
 
 def trim_details(workflow: Json) -> Json:
-    """What the metadata of a Workflow does not tell: its `spec` and `status`, as far as a task is made of them."""
+    """Return the fields of a Workflow's `spec` and `status` that a task needs besides the metadata."""
     request = request_of(workflow)
     asked = json.dumps({key: request[key] for key in _ASKED if key in request}, separators=(",", ":"))
     return trimmed(workflow, asked)

@@ -1,1 +1,1 @@
-"""A Workflow read as a task, a CronWorkflow read as a schedule."""
+"""Tasks read from Workflows, and schedules read from CronWorkflows."""

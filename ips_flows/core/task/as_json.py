@@ -1,4 +1,4 @@
-"""The JSON of a task: the contract of the command line's `-o json` and of the REST API."""
+"""The JSON of a task, a contract of the command line (`-o json`) and of the REST API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BRIEF_FAILURES = 20
 
 
 def task_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
-    """The task as the API shows it. `brief` is for lists: no node statuses, at most 20 failures."""
+    """Return the task as JSON. `brief` is for lists: no node statuses, at most 20 failures."""
     request, progress = task.request, task.progress
     eta = estimated_end(task, now)
     failures = task.failures[:BRIEF_FAILURES] if brief else task.failures
@@ -85,15 +85,15 @@ def task_json(task: Task, now: datetime, *, brief: bool = False) -> Json:
 
 
 def _notice(task: Task) -> Json | None:
-    """What became of the notice; null where none is owed, `pending` while none was tried."""
+    """Return the delivery of the webhook notification: null if none is required, `pending` before the first try."""
     if task.verdict is None or not task.verdict.notify:
         return None
-    told = task.notice
+    known = task.notice
     return {
-        "outcome": told.outcome if told else "pending",
-        "reason": (told.reason or None) if told else None,
-        "tries": told.tries if told else 0,
-        "lastAt": told.last if told else None,
+        "outcome": known.outcome if known else "pending",
+        "reason": (known.reason or None) if known else None,
+        "tries": known.tries if known else 0,
+        "lastAt": known.last if known else None,
     }
 
 

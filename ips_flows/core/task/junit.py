@@ -1,7 +1,7 @@
-"""Tasks as a JUnit report, which CI systems show: a suite a task, a test case a node and image.
+"""A JUnit report for CI systems: one suite per task, one test case per node and image.
 
-The elements are those of the schema that Jenkins, GitLab and GitHub's actions read. A node that the task may lose
-is skipped rather than failed, so that the report says what the exit code says.
+The elements follow the schema that Jenkins, GitLab and GitHub Actions read. Failures on nodes that the task allows
+to fail are reported as skipped, so that the report agrees with the exit code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ips_flows.core.task.task import Task
 
 @dataclass(frozen=True, slots=True)
 class JUnitSuite:
-    """A task, with its results, or why its end is not known. `mark` begins the names that are to be told apart."""
+    """A task with its results, or the error that hides its end. `mark` is a prefix that makes names unique."""
 
     name: str
     end: Task | IpsFlowError
@@ -27,7 +27,7 @@ class JUnitSuite:
 
 
 def junit_report(suites: Iterable[JUnitSuite]) -> str:
-    """The XML document."""
+    """Return the XML document."""
     root = ET.Element("testsuites", name="ips-flow")
     for suite in suites:
         root.append(_element(suite))
@@ -37,16 +37,16 @@ def junit_report(suites: Iterable[JUnitSuite]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _element(told: JUnitSuite) -> ET.Element:
-    suite = ET.Element("testsuite", name=escape(told.mark + told.name))
-    match told.end:
+def _element(source: JUnitSuite) -> ET.Element:
+    suite = ET.Element("testsuite", name=escape(source.mark + source.name))
+    match source.end:
         case IpsFlowError() as error:
-            _add_error(suite, told, type(error).__name__, error.message)
+            _add_error(suite, source, type(error).__name__, error.message)
         case task:
-            _add_task(suite, task, told.mark)
+            _add_task(suite, task, source.mark)
             if task.status != "completed" and not suite.findall("testcase/failure"):
-                # Nothing that a node lacks: there was no plan, or it was cancelled.
-                _add_error(suite, told, task.status, task.message or task.status)
+                # No node has a failed image: the task had no plan, or it was cancelled.
+                _add_error(suite, source, task.status, task.message or task.status)
     cases = suite.findall("testcase")
     suite.set("tests", str(len(cases)))
     for total, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
@@ -61,24 +61,24 @@ def _add_task(suite: ET.Element, task: Task, mark: str) -> None:
         suite.set("time", f"{task.verdict.summary.seconds:.3f}")
     for node, result in sorted((task.results or {}).items()):
         for name, image in zip(task.images, result.images, strict=False):
-            suite.append(_case(mark + node, name, image, borne=task.status == "completed"))
+            suite.append(_case(mark + node, name, image, allowed=task.status == "completed"))
 
 
-def _add_error(suite: ET.Element, told: JUnitSuite, kind: str, message: str) -> None:
-    """A case for what went wrong with the task as a whole, so that no report is green by chance."""
-    case = ET.SubElement(suite, "testcase", classname=escape(f"{told.mark}task"), name=escape(told.name))
+def _add_error(suite: ET.Element, source: JUnitSuite, kind: str, message: str) -> None:
+    """Add a test case for an error of the whole task, so that the report does not pass."""
+    case = ET.SubElement(suite, "testcase", classname=escape(f"{source.mark}task"), name=escape(source.name))
     ET.SubElement(case, "error", type=kind, message=escape(message))
 
 
-def _case(node: str, name: str, image: ImageResult, *, borne: bool) -> ET.Element:
+def _case(node: str, name: str, image: ImageResult, *, allowed: bool) -> ET.Element:
     case = ET.Element("testcase", classname=escape(node), name=escape(name))
     if image.seconds is not None:
         case.set("time", f"{image.seconds:.3f}")
     why = escape(f"{image.reason}: {image.message}" if image.message else image.reason)
     if image.result is Result.SKIPPED:
         ET.SubElement(case, "skipped", message=why)
-    elif image.result is Result.FAILED and borne:
-        ET.SubElement(case, "skipped", message=f"lost, which maxFailedNodes allows: {why}")
+    elif image.result is Result.FAILED and allowed:
+        ET.SubElement(case, "skipped", message=f"failed, allowed by maxFailedNodes: {why}")
     elif image.result is Result.FAILED:
         ET.SubElement(case, "failure", type=image.reason, message=why)
     return case

@@ -1,7 +1,7 @@
-"""The queue as values: which tasks wait, in the order in which Argo lets them start, and what they wait for.
+"""The queue: the waiting tasks in the order in which Argo starts them, and what they wait for.
 
-Argo's semaphore goes by `spec.priority`, then by the second in which a task was made; of two tasks with both
-alike it takes any, we show the one whose name comes first.
+Argo's semaphore orders tasks by `spec.priority`, then by their creation time in seconds. If both are equal, Argo
+takes either task; we list them by name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class QueueEntry:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The queue of a namespace. `limit` is how many tasks may run at once, None where no usable number is set."""
+    """The queue of a namespace. `limit` is how many tasks may run at the same time; None if it is not valid."""
 
     limit: int | None
     running: tuple[str, ...]
@@ -41,12 +41,12 @@ class Queue:
 
     @property
     def free(self) -> int:
-        """How many tasks could start now."""
+        """The number of tasks that can start now."""
         return max(0, (self.limit or 0) - len(self.running))
 
 
 def read_queue(workflows: Iterable[Json], limit: int | None) -> Queue:
-    """The queue, from the Workflows of a namespace and how many of its tasks may run at once."""
+    """Return the queue of a namespace from its Workflows. `limit` is how many tasks may run at the same time."""
     known = list(workflows)
     return Queue(
         limit=limit,
@@ -64,7 +64,7 @@ def read_queue(workflows: Iterable[Json], limit: int | None) -> Queue:
 
 
 def queue_positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
-    """The position of each waiting task in the queue of its namespace, from 1, by namespace and name."""
+    """Return the position of each waiting task in the queue of its namespace, from 1, by namespace and name."""
     by_namespace: dict[str, list[Json]] = {}
     for workflow in workflows:
         by_namespace.setdefault(workflow["metadata"].get("namespace", ""), []).append(workflow)
@@ -76,27 +76,27 @@ def queue_positions(workflows: Iterable[Json]) -> dict[tuple[str, str], int]:
 
 
 def task_limit(settings: Mapping[str, Any]) -> int | None:
-    """How many tasks may run at once; None where Argo could not use what is set."""
+    """Return how many tasks may run at the same time; None if Argo can't use the configured value."""
     text = str(settings.get(LIMIT_KEY, ""))
     return int(text) if text.isascii() and text.isdecimal() and int(text) else None
 
 
 def waits_for(queue: Queue, entry: QueueEntry) -> str:
-    """What a task waits for, in words."""
+    """Describe what a task waits for."""
     if queue.limit is None:
-        return f"a usable {LIMIT_KEY}"
+        return f"a valid {LIMIT_KEY}"
     ahead = entry.position - 1
     if ahead < queue.free:
         return "nothing: Argo starts it now"
     names = ", ".join(queue.running[:_NAMES_SHOWN])
     more = len(queue.running) - _NAMES_SHOWN
-    parts = [f"{names} and {more} more" if more > 0 else names] if names else []
-    parts += [f"{ahead} before it"] if ahead else []
-    return ", and ".join(parts)
+    names += f" and {more} more" if more > 0 else ""
+    behind = f", behind {ahead} {'task' if ahead == 1 else 'tasks'}" if ahead else ""
+    return "a free slot" + behind + (f" (running: {names})" if names else "")
 
 
 def queue_json(queue: Queue, now: datetime) -> Json:
-    """The queue for programs; times are seconds. `ahead` is how many tasks start before this one."""
+    """Return the queue as JSON. Durations are in seconds; `ahead` is the number of tasks that start before this one."""
     return {
         "limit": queue.limit,
         "running": list(queue.running),
@@ -117,21 +117,21 @@ def queue_json(queue: Queue, now: datetime) -> Json:
 
 
 def waiting_seconds(entry: QueueEntry, now: datetime) -> int:
-    """How long a task has waited."""
+    """Return how long a task has waited, in seconds."""
     return max(0, int((now - clock.parse(entry.since)).total_seconds())) if entry.since else 0
 
 
 def list_annotations(*, images: int, priority: int, batch_size: int | str) -> dict[str, str]:
-    """The annotations by which `list` and the Argo UI show a task without reading it whole."""
+    """Return the annotations from which `list` and the Argo UI show a task without its spec."""
     columns = {"images": images, "priority": priority, "batchSize": batch_size}
     return {
         ANNOTATION_COLUMNS: json.dumps(columns, separators=(",", ":")),
-        ANNOTATION_DESCRIPTION: f"priority {priority}, {batch_size} nodes at once",
+        ANNOTATION_DESCRIPTION: f"priority {priority}, batch size {batch_size}",
     }
 
 
 def _waiting_in_order(workflows: Iterable[Json]) -> list[Json]:
-    """Those that wait, the next to start first."""
+    """Return the waiting tasks, the next to start first."""
     waiting = [one for one in workflows if status_of(one) == "pending"]
     return sorted(
         waiting,

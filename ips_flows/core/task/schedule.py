@@ -1,4 +1,4 @@
-"""A schedule as people and programs see it: a pure reading of its CronWorkflow and of the tasks that came of it."""
+"""A schedule, computed from its CronWorkflow and the tasks created by it. Pure functions."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _NAME_LENGTH = MAX_NAME_LENGTH - 11  # Argo adds a dash and the 10 digits of a t
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _PAUSES_KEPT = 10
 _MISSED_SHOWN = 50
-_KNOWN = timedelta(days=7)  # as long as tasks are kept; what was before that nobody can say
-_LATE = timedelta(seconds=60)  # a run may be that late before it is called missed
+_KNOWN = timedelta(days=7)  # how long tasks are kept; earlier runs are unknown
+_LATE = timedelta(seconds=60)  # a run that is later than this counts as missed
 _PROBLEMS = ("SpecError", "SubmissionError")
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When a schedule's tasks are made. `overlap` is what happens when one is due while another is not over.
+    """Timing of a schedule. `overlap` sets what happens if a task is due while another one has not ended.
 
-    `starting_deadline` is how many seconds late a task may be made when Argo's controller was away; `keep` is how
-    many completed tasks, and how many others, are kept.
+    `starting_deadline` is the number of seconds by which a task may be created late, for example while Argo's
+    controller was not running. `keep` is the number of completed tasks kept, and the number of other tasks kept.
     """
 
     expression: str
@@ -52,34 +52,34 @@ class Timing:
 
 
 class Pause(Record):
-    """A time in which a schedule was suspended by us; `until` is empty while it is."""
+    """A period in which a schedule was suspended with IPS Flow. `until` is empty while it is suspended."""
 
     since: str
     until: str = ""
 
 
 class ScheduleHistory(Record):
-    """What a schedule remembers to explain its missed runs: since when its timing holds, and its last pauses."""
+    """History of a schedule that explains missed runs: the start of its current timing, and its last pauses."""
 
     since: str = ""
     pauses: tuple[Pause, ...] = ()
 
     def suspended(self, at: datetime) -> ScheduleHistory:
-        """The same, suspended from now on."""
+        """Return a copy that is suspended from `at` on."""
         if self.pauses and not self.pauses[-1].until:
             return self
         pauses = (*self.pauses, Pause(since=clock.stamp(at)))
         return self.model_copy(update={"pauses": pauses[-_PAUSES_KEPT:]})
 
     def resumed(self, at: datetime) -> ScheduleHistory:
-        """The same, no longer suspended."""
+        """Return a copy that is no longer suspended from `at` on."""
         if not self.pauses or self.pauses[-1].until:
             return self
         last = self.pauses[-1].model_copy(update={"until": clock.stamp(at)})
         return self.model_copy(update={"pauses": (*self.pauses[:-1], last)})
 
     def was_paused(self, moment: datetime) -> bool:
-        """Whether it was suspended then."""
+        """Return whether the schedule was suspended at a moment."""
         return any(
             clock.parse(one.since) <= moment and (not one.until or moment < clock.parse(one.until))
             for one in self.pauses
@@ -88,7 +88,7 @@ class ScheduleHistory(Record):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A time that a schedule was due. `due` is None for a task made by hand; without a task, `why` says why not."""
+    """One run of a schedule. `due` is None for a task created manually; `why` is set if no task was created."""
 
     due: datetime | None
     task: Task | None
@@ -97,7 +97,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One schedule. `request` is its request in short; `runs` are those that are known, newest first."""
+    """One schedule. `runs` are the known runs, newest first."""
 
     name: str
     namespace: str
@@ -111,28 +111,28 @@ class Schedule:
 
     @property
     def last(self) -> Run | None:
-        """The newest run that was made."""
+        """The newest run that created a task."""
         return next((one for one in self.runs if one.task), None)
 
     @property
     def active(self) -> list[str]:
-        """The names of its tasks that are not over."""
+        """The names of its tasks that have not ended."""
         return [one.task.name for one in self.runs if one.task and not one.task.ended]
 
 
 def check_name(name: str) -> str:
-    """The name of a schedule. Raises UsageError for one that can't be: each task is named after it."""
+    """Return the name of a schedule. Raises UsageError if it is invalid: each task is named after its schedule."""
     if len(name) > _NAME_LENGTH or not _NAME.fullmatch(name):
         raise UsageError(
             f"schedule name {escape(name)!r}: expected at most {_NAME_LENGTH} lower-case letters, digits and '-', "
             "with a letter or digit at both ends",
-            hint="Argo adds the time to it for each task.",
+            hint="Argo appends the time to the name for each task.",
         )
     return name
 
 
 def read_schedule(cron_workflow: Json, workflows: Iterable[Json], now: datetime) -> Schedule:
-    """The schedule of a CronWorkflow; its tasks are looked for among `workflows`, of which metadata alone will do."""
+    """Return the schedule of a CronWorkflow. Its tasks are found in `workflows`, whose metadata is sufficient."""
     metadata, spec = cron_workflow["metadata"], cron_workflow["spec"]
     name, created = metadata["name"], metadata.get("creationTimestamp") or ""
     timing, lately, problem = _timing(spec), read_history(cron_workflow), _problem(cron_workflow)
@@ -160,7 +160,7 @@ def read_schedule(cron_workflow: Json, workflows: Iterable[Json], now: datetime)
 
 
 def read_history(cron_workflow: Json) -> ScheduleHistory:
-    """What a CronWorkflow remembers; nothing where someone else's hand wrote there."""
+    """Return the history stored in a CronWorkflow; an empty one if it is missing or invalid."""
     text = objects.annotations(cron_workflow).get(ANNOTATION_LATELY)
     try:
         return ScheduleHistory.from_json(text) if text else ScheduleHistory()
@@ -169,7 +169,7 @@ def read_history(cron_workflow: Json) -> ScheduleHistory:
 
 
 def schedule_json(schedule: Schedule, *, history: bool = False) -> Json:
-    """The schedule for programs; times are RFC 3339 UTC."""
+    """Return the schedule as JSON. Times are RFC 3339 UTC."""
     last, timing = schedule.last, schedule.timing
     document: Json = {
         "name": schedule.name,
@@ -195,7 +195,7 @@ def schedule_json(schedule: Schedule, *, history: bool = False) -> Json:
 
 
 def run_json(run: Run) -> Json:
-    """A run for programs; `status` is null where no task was made."""
+    """Return a run as JSON. `status` is null if no task was created."""
     made = run.task
     return {
         "dueAt": _stamp(run.due),
@@ -214,7 +214,7 @@ def _runs(
     now: datetime,
     why: Callable[[datetime], str],
 ) -> Iterator[Run]:
-    """The runs that were made, and those that were missed."""
+    """Yield the runs that created a task, then the missed runs."""
     yield from (Run(due, made) for due, made in tasks)
     seen = {due for due, _ in tasks}
     dues = cron.due_between(timing.expression, timing.timezone, known_since, now - _LATE)
@@ -223,7 +223,7 @@ def _runs(
 
 
 def _known_since(timing: Timing, moments: Iterable[str], tasks: Iterable[Task], now: datetime) -> datetime:
-    """Since when every task that was made is still there to be seen."""
+    """Return the time since which every created task is still stored."""
     ended = [one for one in tasks if one.ended]
     kept = [now - _KNOWN, *(clock.parse(text) for text in moments if text)]
     for good in (True, False):
@@ -241,9 +241,9 @@ def _why_missed(
     if timing.overlap == "forbid":
         for one in tasks:
             if clock.parse(one.created_at) <= due and (not one.ended or one.finished_at > clock.stamp(due)):
-                return f"{one.name} was not over"
+                return f"{one.name} had not ended"
     return problem or (
-        f"Argo's controller did not see to it within {timing.starting_deadline} s, or the task was deleted"
+        f"Argo's controller created no task within {timing.starting_deadline} s, or the task was deleted"
     )
 
 
@@ -269,13 +269,13 @@ def _timing(spec: Json) -> Timing:
 
 
 def _problem(cron_workflow: Json) -> str:
-    """What Argo says against a CronWorkflow."""
+    """Return the problems that Argo reports for a CronWorkflow."""
     found = filter(None, (objects.true_condition(cron_workflow, kind) for kind in _PROBLEMS))
     return "; ".join(str(one.get("message") or one["type"]) for one in found)
 
 
 def _due(workflow: Json) -> datetime | None:
-    """When a task was due; None for one made by hand."""
+    """Return when a task was due; None if it was created manually."""
     text = objects.annotations(workflow).get(ANNOTATION_DUE)
     try:
         return datetime.fromisoformat(text).astimezone(UTC) if text else None

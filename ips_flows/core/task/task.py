@@ -1,4 +1,4 @@
-"""A task as people and programs see it: a pure reading of its Workflow, its Jobs' progress and its results."""
+"""A task, computed from its Workflow, the progress of its Jobs and its results. Pure functions."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _FINAL: dict[str, Status] = {"completed": "completed", "failed": "failed", "canc
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task. Times are RFC 3339 UTC, empty where there is none; `results` is None where nobody asked."""
+    """One task. Times are RFC 3339 UTC, empty if unknown. `results` is None if they were not requested."""
 
     name: str
     namespace: str
@@ -73,12 +73,14 @@ class Task:
     created_at: str
     request: Json
     request_hash: str = ""
-    priority: int = DEFAULT_PRIORITY  # the one in force, 10 first; 0 is Argo's own, where nobody set one
+    priority: int = (
+        DEFAULT_PRIORITY  # the current one, 10 is the highest; 0 is Argo's default, if none is set
+    )
     started_at: str = ""
     finished_at: str = ""
     plan: PlanSummary | None = None
     verdict: Verdict | None = None
-    notice: Notice | None = None  # what became of it, where the verdict owes one
+    notice: Notice | None = None  # delivery of the webhook notification, if the verdict requires one
     waves: tuple[WaveProgress, ...] = ()
     progress: Progress = field(default_factory=Progress)
     failures: tuple[FailureLine, ...] = ()
@@ -87,66 +89,66 @@ class Task:
     shutdown: str | None = None
     queue_position: int | None = None
     retry_count: int = 0
-    attempts: tuple[AttemptSummary, ...] = ()  # of waves that were tried again, or are to be
-    retrying: PendingRetry | None = None  # what it waits for, between two attempts
-    window: int | None = None  # the one in force; 0 is a pause
+    attempts: tuple[AttemptSummary, ...] = ()  # of waves that were retried or will be
+    retrying: PendingRetry | None = None  # the next attempt, while the task waits for it
+    window: int | None = None  # the current one; 0 means paused
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The references, as the request has them."""
+        """The image references as written in the request."""
         if self.plan:
             return self.plan.images
         return images_of(self.request)
 
     @property
     def image_count(self) -> int:
-        """How many images the request names; the columns in the metadata have only this number."""
+        """The number of images in the request. The metadata's columns have only this number, not the references."""
         images = self.request.get("images")
         return len(self.images) or (images if isinstance(images, int) else 0)
 
     @property
     def cancelling(self) -> bool:
-        """Whether it was asked to stop and has not ended yet."""
+        """Whether a stop was requested and the task has not ended yet."""
         return self.shutdown is not None and not self.ended
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many nodes were left out, by reason."""
+        """The number of skipped nodes by reason."""
         if self.verdict and self.verdict.summary:
             return self.verdict.summary.skipped
         return self.plan.skipped if self.plan else {}
 
 
 def images_of(request: Json) -> tuple[str, ...]:
-    """The references of a request; none where only their number is known."""
+    """Return the image references of a request; none if only their number is known."""
     images = request.get("images")
     return tuple(_reference(image) for image in images) if isinstance(images, list) else ()
 
 
 def is_task(workflow: Json) -> bool:
-    """Whether a Workflow was made for a request."""
+    """Return whether a Workflow is a task of IPS Flow."""
     return objects.labels(workflow).get(LABEL_TASK) == "true"
 
 
 def verdict_of(workflow: Json) -> Verdict | None:
-    """The verdict, where there is one."""
+    """Return the verdict of a task; None if it has no readable verdict."""
     return _record(Verdict, workflow, ANNOTATION_VERDICT)
 
 
 def status_of(workflow: Json) -> Status:
-    """The status: the verdict; else `cancelled` where it was asked to stop; else what Argo's phase means."""
+    """Return the status: from the verdict; else `cancelled` if a stop was requested; else from Argo's phase."""
     verdict = verdict_of(workflow)
     if verdict:
         return verdict.status
-    said = objects.labels(workflow).get(LABEL_VERDICT)
-    if said in _FINAL:  # a verdict that this program can't read
-        return _FINAL[said]
+    label = objects.labels(workflow).get(LABEL_VERDICT)
+    if label in _FINAL:  # the verdict has a format that this program can't read
+        return _FINAL[label]
     return "cancelled" if is_stopped(workflow) else status_by_phase(workflow)
 
 
 def priority_of(workflow: Json) -> int:
-    """The priority that Argo queues by; of metadata alone, the one it was planned or submitted with."""
+    """Return the priority by which Argo queues the task; from metadata only, the planned or submitted one."""
     queued_by = priority_of_spec(workflow)
     if queued_by is not None:
         return queued_by
@@ -162,9 +164,9 @@ def read_task(
     attempts: Iterable[AttemptSummary] = (),
     queue_position: int | None = None,
 ) -> Task:
-    """The task of a Workflow, whole or metadata alone; `jobs` are those of the task, metadata alone will do.
+    """Return the task of a Workflow. The metadata of the Workflow and of its `jobs` is sufficient.
 
-    `attempts` is what is stored of them; without it the Jobs tell of those that they made.
+    `attempts` are the stored attempts; without them, the attempts are read from the Jobs.
     """
     metadata = workflow["metadata"]
     verdict = verdict_of(workflow)
@@ -205,7 +207,7 @@ def read_task(
 
 
 def estimated_end(task: Task, now: datetime) -> datetime | None:
-    """When the task will be done if it goes on as it went so far; None while nothing can be said."""
+    """Return when the task will end at its current speed; None if the speed is not known."""
     speed = nodes_per_minute(task, now)
     if task.status != "running" or task.ended or not speed:
         return None
@@ -213,7 +215,7 @@ def estimated_end(task: Task, now: datetime) -> datetime | None:
 
 
 def nodes_per_minute(task: Task, now: datetime) -> float | None:
-    """How many nodes have ended a minute since the plan was made; None while none has."""
+    """Return the nodes ended per minute since the plan was made; None while no node has ended."""
     if task.plan is None or not task.progress.ended:
         return None
     minutes = (now - clock.parse(task.plan.planned_at)).total_seconds() / 60
@@ -223,7 +225,7 @@ def nodes_per_minute(task: Task, now: datetime) -> float | None:
 def all_failures(
     plan: PlanSummary | None, groups: Iterable[GroupProgress], results: Mapping[str, NodeResult] | None
 ) -> tuple[FailureLine, ...]:
-    """What failed: from the results; what the drivers said lately of nodes that have no result yet."""
+    """Return all failures: from the results, and from the drivers' progress for nodes without a result."""
     known = results or {}
     lines = [
         line
@@ -243,7 +245,7 @@ def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: 
     error = _annotation(workflow, ANNOTATION_ERROR)
     if error:
         return error
-    said = message_of(workflow)
+    argo_message = message_of(workflow)
     if not ended:
         return ""
     if status == "cancelled":
@@ -252,14 +254,14 @@ def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: 
         )
     if status == "completed":
         return ""
-    advice = advice_on(said)
+    advice = advice_on(argo_message)
     if advice:
-        return f"{advice} ({said})"
-    return f"the Workflow ended without a verdict: {said or phase_of(workflow)}; see `ips-flow logs`"
+        return f"{advice} ({argo_message})"
+    return f"the Workflow ended without a verdict: {argo_message or phase_of(workflow)}; see `ips-flow logs`"
 
 
 def request_of(workflow: Json) -> Json:
-    """The request of a Workflow: its argument, the UI form's plain arguments, or the columns of its metadata."""
+    """Return the request of a Workflow: its argument, the UI form's arguments, or the columns in its metadata."""
     parameters = parameters_of(workflow)
     text = parameters.pop("request", None)
     if text:
@@ -275,7 +277,7 @@ def request_of(workflow: Json) -> Json:
 
 
 def _window(workflow: Json, plan: PlanSummary | None, groups: Iterable[GroupProgress]) -> int | None:
-    """How many nodes may pull at once: what the driver at work says, else what the next one will be told."""
+    """Return the current window: that of the running driver, else the one that the next driver will use."""
     if plan is None:
         return None
     latest = max(groups, key=lambda one: (one.group, one.attempt), default=None)
@@ -299,12 +301,15 @@ def _record(kind: type[RecordT], thing: Json, annotation: str) -> RecordT | None
         return None
     try:
         return kind.from_json(text)
-    except (ValidationError, NewerFormatError):  # someone else's hand, or a newer program's: see _too_new
+    except (
+        ValidationError,
+        NewerFormatError,
+    ):  # edited manually, or written by a newer version: see _too_new
         return None
 
 
 def _too_new(workflow: Json) -> str:
-    """Which version is needed to read the plan or the verdict, where this one is too old."""
+    """Return a message with the version needed to read the plan or the verdict; '' if this version can read them."""
     for kind, annotation in ((PlanSummary, ANNOTATION_PLAN), (Verdict, ANNOTATION_VERDICT)):
         try:
             kind.from_json(_annotation(workflow, annotation) or "{}")

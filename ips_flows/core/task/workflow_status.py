@@ -1,4 +1,4 @@
-"""What Argo says of a Workflow: the only reader of the shape of its spec and status."""
+"""Argo's state of a Workflow. Only this module knows the structure of a Workflow's spec and status."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ips_flows.core.k8s.objects import Json
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 STATUSES: tuple[Status, ...] = ("pending", "running", "completed", "failed", "cancelled")
-LABEL_PHASE = "workflows.argoproj.io/phase"  # set by Argo as soon as it has seen the Workflow
+LABEL_PHASE = "workflows.argoproj.io/phase"  # set by Argo when it first processes the Workflow
 TERMINATE = "Terminate"  # ends a Workflow without its exit handler
 STOP = "Stop"  # runs the exit handler
 
-# What is read below, beside arguments and nodes: a server keeps no more of a Workflow.
+# The fields read below, besides arguments and nodes. A server keeps no other fields of a Workflow.
 _PRIORITY, _SHUTDOWN = "priority", "shutdown"
 _PHASE, _STARTED_AT, _FINISHED_AT, _MESSAGE = "phase", "startedAt", "finishedAt", "message"
 _SPEC_KEYS = (_PRIORITY, _SHUTDOWN)
@@ -29,92 +29,92 @@ _BY_PHASE: dict[str, Status] = {
     "Error": "failed",
 }
 _FINISHED_PHASES = frozenset({"Succeeded", "Failed", "Error"})
-_FAILED_ATTEMPT = "1"  # the exit code of a driver that worked its Job to the end
+_FAILED_ATTEMPT = "1"  # the exit code of a driver that finished its Job
 
-# What Argo says when a Workflow ends without our verdict, and what a person can do about it.
+# Parts of Argo's messages for Workflows that end without our verdict, each with advice for the user.
 _ADVICE = (
     (
         "max-concurrent-tasks",
-        "ConfigMap ips-config lacks a usable max-concurrent-tasks: run `ips-flow doctor`",
+        "max-concurrent-tasks is missing or invalid in ConfigMap ips-config: run `ips-flow doctor`",
     ),
     ("ips-config", "ConfigMap ips-config can't be read: run `ips-flow doctor`"),
-    ("workflowtemplate", "the templates of IPS Flow are missing or broken: run `ips-flow install`"),
-    ("deadline", "the task ran out of time before it could say more"),
-    ("max duration", "the task ran out of time before it could say more"),
-    ("shutdown", "stopped before it could say more"),
+    ("workflowtemplate", "the templates of IPS Flow are missing or invalid: run `ips-flow install`"),
+    ("deadline", "the task exceeded its time limit before it recorded a verdict"),
+    ("max duration", "the task exceeded its time limit before it recorded a verdict"),
+    ("shutdown", "the task was stopped before it recorded a verdict"),
     ("imagepull", "the image of a step can't be pulled: run `ips-flow doctor`"),
-    ("forbidden", "a step lacks a right: run `ips-flow doctor`"),
+    ("forbidden", "a step lacks a permission: run `ips-flow doctor`"),
 )
 
 
 def phase_of(workflow: Mapping[str, Any]) -> str:
-    """Argo's phase; for metadata alone, what Argo's label says."""
+    """Return Argo's phase; from metadata only, the phase in Argo's label."""
     if "status" in workflow or "spec" in workflow:
         return str(_status(workflow).get(_PHASE) or "")
     return str(objects.labels(workflow).get(LABEL_PHASE) or "")
 
 
 def status_by_phase(workflow: Mapping[str, Any]) -> Status:
-    """The task's status as far as Argo's phase tells it; an unknown phase counts as running."""
+    """Return the task status that corresponds to Argo's phase. An unknown phase counts as running."""
     return _BY_PHASE.get(phase_of(workflow), "running")
 
 
 def is_finished(workflow: Mapping[str, Any]) -> bool:
-    """Whether Argo is done with a Workflow."""
+    """Return whether Argo has finished a Workflow."""
     return phase_of(workflow) in _FINISHED_PHASES
 
 
 def shutdown_of(workflow: Mapping[str, Any]) -> str | None:
-    """`Stop` or `Terminate` where somebody asked for the Workflow's end."""
-    word = (workflow.get("spec") or {}).get(_SHUTDOWN)
-    return str(word) if word else None
+    """Return `Stop` or `Terminate` if one was requested for the Workflow, else None."""
+    shutdown = (workflow.get("spec") or {}).get(_SHUTDOWN)
+    return str(shutdown) if shutdown else None
 
 
 def is_stopped(workflow: Mapping[str, Any]) -> bool:
-    """Whether somebody asked the Workflow to stop."""
+    """Return whether a stop of the Workflow was requested."""
     return shutdown_of(workflow) is not None
 
 
 def started_at(workflow: Mapping[str, Any]) -> str:
-    """When Argo started the Workflow, RFC 3339 UTC; empty while it has not."""
+    """Return when Argo started the Workflow, RFC 3339 UTC; '' if it has not started."""
     return str(_status(workflow).get(_STARTED_AT) or "")
 
 
 def finished_at(workflow: Mapping[str, Any]) -> str:
-    """When the Workflow ended, RFC 3339 UTC; empty while it has not."""
+    """Return when the Workflow ended, RFC 3339 UTC; '' if it has not ended."""
     return str(_status(workflow).get(_FINISHED_AT) or "")
 
 
 def message_of(workflow: Mapping[str, Any]) -> str:
-    """Argo's message about the Workflow."""
+    """Return Argo's message about the Workflow."""
     return str(_status(workflow).get(_MESSAGE) or "")
 
 
 def advice_on(message: str) -> str | None:
-    """Advice on a message of Argo, where there is some."""
+    """Return advice for a message of Argo; None if there is none."""
     lowered = message.lower()
     return next((text for mark, text in _ADVICE if mark in lowered), None)
 
 
 def parameters_of(workflow: Mapping[str, Any]) -> dict[str, Any]:
-    """The Workflow's arguments: name → value as it was submitted, not always a text."""
+    """Return the Workflow's arguments: name → value as submitted, not always a string."""
     arguments = (workflow.get("spec") or {}).get("arguments") or {}
     return {one["name"]: one.get("value") for one in arguments.get("parameters") or ()}
 
 
 def nodes_of(workflow: Mapping[str, Any]) -> Mapping[str, Json]:
-    """Argo's nodes by id."""
+    """Return Argo's nodes by ID."""
     return _status(workflow).get("nodes") or {}
 
 
 def stored_spec(workflow: Mapping[str, Any]) -> Json:
-    """The spec with the templates that Argo runs: those stored when it started the Workflow, else its own spec."""
+    """Return the spec that Argo runs: the one stored at the start of the Workflow, else the Workflow's own."""
     spec: Json = _status(workflow).get("storedWorkflowTemplateSpec") or workflow["spec"]
     return spec
 
 
 def trimmed(workflow: Mapping[str, Any], request: str) -> Json:
-    """The spec and the status as far as this module reads them, with `request` as the only argument."""
+    """Return the fields of spec and status that this module reads, with `request` as the only argument."""
     spec, status = workflow.get("spec") or {}, _status(workflow)
     return {
         "spec": {
@@ -129,12 +129,12 @@ def trimmed(workflow: Mapping[str, Any], request: str) -> Json:
 
 
 def priority_of_spec(workflow: Mapping[str, Any]) -> int | None:
-    """The priority by which Argo queues; 0 where none is set, None for metadata alone."""
+    """Return the priority by which Argo queues; 0 if none is set, None for metadata only."""
     return int(workflow["spec"].get(_PRIORITY) or 0) if "spec" in workflow else None
 
 
 def lost_drivers(nodes: Mapping[str, Json]) -> dict[str, Json]:
-    """Those of Argo's nodes that are drivers' pods which ended without working their Job to its end."""
+    """Return the Argo nodes of drivers' pods that ended before they finished their Job."""
     return {
         node_id: node
         for node_id, node in nodes.items()
@@ -146,7 +146,7 @@ def lost_drivers(nodes: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def attempt_of(node: Json) -> tuple[str, str]:
-    """For which wave and which attempt a driver was started; '' where that is not said."""
+    """Return the wave and the attempt for which a driver was started; '' if unknown."""
     given = {one["name"]: str(one.get("value")) for one in (node.get("inputs") or {}).get("parameters") or ()}
     return given.get("wave", ""), given.get("attempt", "")
 

@@ -42,7 +42,7 @@ def test_reprioritize_moves_a_task(server: ApiServer, kube: Kube) -> None:
     )
     assert {one.name: one.queue_position for one in tasks.list_tasks(kube, "warm")} == {"a": 2, "b": 1}
     annotations = server.get("workflows", "b")["metadata"]["annotations"]
-    assert annotations["workflows.argoproj.io/description"] == "priority 10, 10 nodes at once"
+    assert annotations["workflows.argoproj.io/description"] == "priority 10, batch size 10"
     assert json.loads(annotations["ips-flow.io/columns"])["priority"] == 10
 
 
@@ -145,7 +145,7 @@ def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[
     server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "0"}})
     assert main.run(["queue"]) == 0
     said = capsys.readouterr()
-    assert "a usable max-concurrent-tasks" in said.out
+    assert "a valid max-concurrent-tasks" in said.out
     assert "no task can start: `ips-flow doctor -n warm` says why" in said.err
 
 

@@ -103,14 +103,14 @@ def test_missed_runs_are_explained() -> None:
         made(12, phase="Running"),
     ]
     found = schedule.read_schedule(document, workflows, NOW)
-    nobody = "Argo's controller did not see to it within 600 s, or the task was deleted"
+    nobody = "Argo's controller created no task within 600 s, or the task was deleted"
     assert told(found) == [
         ("12:00", "nightly-12"),
         ("11:00", "nightly-11"),
         ("10:00", nobody),
         ("09:00", "suspended"),
         ("08:00", nobody),
-        ("07:00", "nightly-6 was not over"),
+        ("07:00", "nightly-6 had not ended"),
         ("06:00", "nightly-6"),
     ]
     assert (found.active, found.next_run) == (["nightly-12"], datetime(2026, 3, 10, 13, tzinfo=UTC))

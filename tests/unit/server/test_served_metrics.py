@@ -16,7 +16,7 @@ from ips_flows.core.rest.trim import trim_workflow
 from ips_flows.core.results.results import Chunk
 from tests.fakes.apiserver import ApiServer
 from tests.support.watch_events import STARTED, counts, done, driver, job, live, node, notice, pulled
-from tests.unit.core.metrics.test_counter import figures_of
+from tests.unit.core.metrics.test_counter import totals
 from tests.unit.server.test_main import Served, server, serving
 from tests.unit.server.test_metrics import OPEN_METRICS, await_that
 
@@ -117,5 +117,5 @@ def test_the_mirror_hands_on_what_is_counted(code: str, failures: int) -> None:
     one = EventCounter()
     one.listed(LIVE, [])
     told = one.changed(LIVE, trim_workflow(live("a", window=2, waves=(2,), nodes=driver("d", code=code))))
-    assert figures_of(told).get("ips_job_creation_total{failure}", 0) == failures
-    assert figures_of(told)["ips_queue_wait_seconds{5}"] == 40
+    assert totals(told).get("ips_job_creation_total{failure}", 0) == failures
+    assert totals(told)["ips_queue_wait_seconds{5}"] == 40

@@ -1,4 +1,4 @@
-"""Webhook formats, one module each. A unit test checks that every `WebhookFormat` has one."""
+"""Webhook formats, one module for each. A unit test checks that every `WebhookFormat` has a module."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ips_flows.core.notice.formats.json import document
 
 
 def _render(event: Event) -> Payload:
-    """An envelope around the document of format `json`."""
+    """Return the document of format `json` in a CloudEvents envelope."""
     envelope = {
         "specversion": "1.0",
         "id": event.id,
@@ -26,6 +26,6 @@ def _render(event: Event) -> Payload:
 
 
 CLOUDEVENTS = Format(
-    "CloudEvents 1.0, structured: type `io.ips-flow.task.failed`, source `/namespaces/NAMESPACE/workflows/TASK`, the above as `data`",
+    "CloudEvents 1.0, structured mode: type `io.ips-flow.task.failed`, source `/namespaces/NAMESPACE/workflows/TASK`, the document above as `data`",
     _render,
 )

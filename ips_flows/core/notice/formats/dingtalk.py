@@ -1,4 +1,4 @@
-"""Webhook format `dingtalk`: a robot's Markdown message (https://open.dingtalk.com)."""
+"""Webhook format `dingtalk`: a Markdown message of a robot (https://open.dingtalk.com)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~])")
 
 
 def _render(event: Event) -> Payload:
-    """A Markdown message in which every character of a text that could be markup is escaped."""
+    """Return a Markdown message in which every character that could be markup is escaped."""
     head = title(event)
     parts = [f"#### {_escaped(head)}", _escaped(short(event.message))]
     parts += [f"- {_escaped(line)}" for line in failures(event.task)]
@@ -26,19 +26,19 @@ def _render(event: Event) -> Payload:
 
 
 def _sign(url: str, body: bytes, *, message_id: str, at: datetime, secret: str) -> Signed:
-    """Sign in the query of the URL, as DingTalk wants it; the headers hold id and time only."""
+    """Sign in the query of the URL, as DingTalk requires. The headers have only ID and time."""
     signed_url = signature.dingtalk_url(url, at=at, secret=secret) if secret else url
     return Signed(signed_url, signature.headers(body, message_id=message_id, at=at, key=None))
 
 
 def _rejection(status: int, body: bytes) -> str | None:
-    """Why a 2xx answer is a refusal: DingTalk says so in the body."""
+    """Return why a 2xx response is a refusal, which DingTalk reports in the body; None if it is not."""
     try:
         answer = json.loads(body)
     except ValueError:
-        return f"HTTP {status}, and no JSON as DingTalk sends it"
+        return f"HTTP {status} without a JSON body, which DingTalk always sends"
     code = answer.get("errcode") if isinstance(answer, dict) else None
-    return None if code == 0 else f"DingTalk refused it: errcode {escape(str(code))[:LINE_LIMIT]}"
+    return None if code == 0 else f"DingTalk refused the message: errcode {escape(str(code))[:LINE_LIMIT]}"
 
 
 def _escaped(text: str) -> str:
@@ -46,5 +46,8 @@ def _escaped(text: str) -> str:
 
 
 DINGTALK = Format(
-    "the same as Markdown for a custom robot; its answer must have `errcode` 0", _render, _sign, _rejection
+    "the same message as Markdown, for a custom robot; the response must have `errcode` 0",
+    _render,
+    _sign,
+    _rejection,
 )

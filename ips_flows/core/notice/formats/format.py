@@ -1,4 +1,4 @@
-"""Interface of a webhook format: how it writes an event, signs a request and reads an answer."""
+"""Interface of a webhook format: render an event, sign a request, check a response."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ class Payload:
 
 
 class Signed(NamedTuple):
-    """The URL of a request, and the headers with its id, its time and its signature."""
+    """The URL of a request, and the headers with its ID, time and signature."""
 
     url: str
     headers: dict[str, str]
 
 
 class Signer(Protocol):
-    """A way to sign a request."""
+    """A function that signs a request."""
 
     def __call__(self, url: str, body: bytes, *, message_id: str, at: datetime, secret: str) -> Signed:
         """Sign one try of a request. An empty `secret` leaves it unsigned."""
 
 
 def standard_webhooks(url: str, body: bytes, *, message_id: str, at: datetime, secret: str) -> Signed:
-    """Sign in the headers of Standard Webhooks. ValueError for a secret that is no key."""
+    """Sign in the headers of Standard Webhooks. ValueError if the secret is not a valid key."""
     key = signature.signing_key(secret) if secret else None
     return Signed(url, signature.headers(body, message_id=message_id, at=at, key=key))
 
 
 def accept_2xx(_status: int, _body: bytes) -> None:
-    """Every 2xx answer means that the receiver took the message."""
+    """Accept every 2xx response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """One webhook format.
 
-    `meaning` is for the documents. `rejection` returns why a 2xx answer (status, body) is still a refusal; None if the
-    receiver took the message.
+    `meaning` is the description in the README. `rejection` returns why a 2xx response (status, body) is still a
+    refusal; None if the receiver accepted the message.
     """
 
     meaning: str
@@ -58,5 +58,5 @@ class Format:
 
 
 def json_payload(document: Any, content_type: str = "application/json") -> Payload:
-    """A document as compact JSON."""
+    """Return a document as compact JSON."""
     return Payload(compact_json(document), content_type)

@@ -1,4 +1,4 @@
-"""Webhook format `json`: the event and the task as they are."""
+"""Webhook format `json`: the event and the task as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ips_flows.core.notice.formats.format import Format, Payload, json_payload
 
 
 def document(event: Event) -> Json:
-    """The event as a JSON object, with a task of limited size."""
+    """Return the event as a JSON object, with a task of limited size."""
     return {
         "event": event.name,
         "timestamp": event.timestamp,
@@ -21,4 +21,4 @@ def _render(event: Event) -> Payload:
     return json_payload(document(event))
 
 
-JSON = Format("the above", _render)
+JSON = Format("the document above", _render)

@@ -1,4 +1,4 @@
-"""Webhook format `slack`: a message of blocks."""
+"""Webhook format `slack`: a message made of blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ips_flows.core.notice.formats.text import facts, failures, short, title
 
 
 def _render(event: Event) -> Payload:
-    """Blocks of plain text, in which Slack reads no markup, no mention and no emoji name."""
+    """Return blocks of plain text, in which Slack interprets no markup, mention or emoji name."""
     lines = [short(event.message), *failures(event.task)]
     blocks: list[Json] = [
         {"type": "header", "text": _plain(title(event))},
@@ -25,8 +25,8 @@ def _plain(text: str) -> Json:
 
 
 def _escaped(text: str) -> str:
-    """The three characters by which Slack begins links, mentions and entities."""
+    """Escape the three characters that Slack uses for links, mentions and entities."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-SLACK = Format("a message for an incoming webhook: task, message, the first ten failures", _render)
+SLACK = Format("a message for an incoming webhook: task, message, first ten failures", _render)

@@ -1,4 +1,4 @@
-"""A task is cut to a limited size."""
+"""A task is truncated to a limited size."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.support.webhook_events import event, task
 
 
 def test_a_task_that_fits_is_whole() -> None:
-    """Nothing is added to it either."""
+    """The task is returned without a change."""
     assert truncate_task(task()) == task()
 
 
-def test_node_statuses_go_first() -> None:
-    """They are the longest; the failures stay."""
+def test_node_statuses_are_removed_first() -> None:
+    """Node statuses are the longest field; the failures are kept."""
     long = task(failures=100, nodes=5000)
     found = truncate_task(long)
     assert found["truncated"] is True
@@ -23,8 +23,8 @@ def test_node_statuses_go_first() -> None:
     assert found["failedNodeDetails"] == long["failedNodeDetails"]
 
 
-def test_then_the_last_failures() -> None:
-    """As many as fit are kept, from the first; the whole is never larger than allowed, and not much smaller."""
+def test_the_last_failures_are_removed_second() -> None:
+    """As many failures as fit are kept, from the first. The size is at most the limit, and close to it."""
     found = truncate_task(task(failures=5000, message="é" * 300))
     kept = found["failedNodeDetails"]
     assert 0 < len(kept) < 5000
@@ -33,8 +33,8 @@ def test_then_the_last_failures() -> None:
     assert 250 * 1024 < size <= 256 * 1024
 
 
-def test_then_whatever_is_long() -> None:
-    """Drift, for one; what identifies the task is there in any case."""
+def test_other_long_fields_are_removed_last() -> None:
+    """A long field such as `drift` is removed. The fields that identify the task are always kept."""
     found = truncate_task(
         task(failures=10) | {"drift": {f"image-{i}": ["sha256:" + "a" * 64] for i in range(5000)}}
     )

@@ -1,4 +1,4 @@
-"""What receivers are told, in each format."""
+"""The body of a notification in each format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NASTY = "<!channel> <https://evil|click> *bold* _it_ [x](http://evil) `code`\n# 
 
 
 def test_every_format_of_a_request_has_its_module() -> None:
-    """A format that a request may name, but that nothing writes, would fail only when a task ends."""
+    """Without this check, a format without a module would fail only when a task ends."""
     assert list(FORMATS) == list(get_args(WebhookFormat))
 
 
@@ -27,7 +27,7 @@ def body(form: WebhookFormat, **changes: Any) -> Any:
 
 
 def test_json() -> None:
-    """Event, time, message, and the task as it is."""
+    """The body has event, time, message and the complete task."""
     made = FORMATS["json"].render(event())
     assert made.content_type == "application/json"
     assert json.loads(made.body) == {
@@ -39,7 +39,7 @@ def test_json() -> None:
 
 
 def test_cloudevents() -> None:
-    """An independent reader finds a valid event of version 1.0 in structured mode."""
+    """An independent library reads a valid event of version 1.0 in structured mode."""
     made = FORMATS["cloudevents"].render(event())
     message = HTTPMessage({"Content-Type": made.content_type}, made.body)
     read = from_http_event(message, JSONFormat())
@@ -51,7 +51,7 @@ def test_cloudevents() -> None:
 
 
 def test_slack() -> None:
-    """Plain text throughout, with the three characters escaped that begin links and mentions."""
+    """All texts are plain, and the three characters of links and mentions are escaped."""
     made = body("slack", message=NASTY)
     assert made["text"] == (
         "❌ nightly: failed: &lt;!channel&gt; &lt;https://evil|click&gt; *bold* _it_ [x](http://evil) `code` # head"
@@ -67,7 +67,7 @@ def test_slack() -> None:
 
 
 def test_dingtalk() -> None:
-    """Every character of a text that Markdown could read is escaped; a text is one line."""
+    """Every character that Markdown could interpret is escaped; each text is one line."""
     made = body("dingtalk", message=NASTY)
     assert made["msgtype"] == "markdown"
     assert made["markdown"]["title"] == "❌ nightly: failed"
@@ -81,8 +81,8 @@ def test_dingtalk() -> None:
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form not in ("json", "cloudevents")])
-def test_chats_get_little(form: WebhookFormat) -> None:
-    """Ten failures and how many more; a long message is cut; what can't be seen is written out."""
+def test_chat_messages_are_short(form: WebhookFormat) -> None:
+    """A message has ten failures and the number of others. Long texts are cut, invisible characters escaped."""
     made = FORMATS[form].render(event(task=task(failures=500), message="x" * 10_000 + "\x1b[2J"))
     assert len(made.body) < 10_000
     assert b"and 490 more" in made.body
@@ -91,21 +91,21 @@ def test_chats_get_little(form: WebhookFormat) -> None:
 
 
 def test_half_a_surrogate_pair() -> None:
-    """A text that is no Unicode is sent all the same."""
+    """A text that is not valid Unicode is sent, too."""
     assert json.loads(FORMATS["json"].render(event(message="\ud800")).body)["message"] == "\ud800"
 
 
 @pytest.mark.parametrize(
-    ("form", "answer", "said"),
+    ("form", "answer", "rejection"),
     [
         ("json", b"whatever", None),
         ("slack", b"ok", None),
         ("dingtalk", b'{"errcode":0,"errmsg":"ok"}', None),
-        ("dingtalk", b'{"errcode":310000,"errmsg":"no"}', "DingTalk refused it: errcode 310000"),
-        ("dingtalk", b"[]", "DingTalk refused it: errcode None"),
-        ("dingtalk", b"", "HTTP 200, and no JSON as DingTalk sends it"),
+        ("dingtalk", b'{"errcode":310000,"errmsg":"no"}', "DingTalk refused the message: errcode 310000"),
+        ("dingtalk", b"[]", "DingTalk refused the message: errcode None"),
+        ("dingtalk", b"", "HTTP 200 without a JSON body, which DingTalk always sends"),
     ],
 )
-def test_what_a_2xx_means(form: WebhookFormat, answer: bytes, said: str | None) -> None:
-    """Success, but for DingTalk, which says in the body whether it took the message."""
-    assert FORMATS[form].rejection(200, answer) == said
+def test_what_a_2xx_means(form: WebhookFormat, answer: bytes, rejection: str | None) -> None:
+    """A 2xx response is a success, except for DingTalk, which reports a refusal in the body."""
+    assert FORMATS[form].rejection(200, answer) == rejection

@@ -1,4 +1,4 @@
-"""How a receiver tells that a message is ours."""
+"""Signatures, with which a receiver verifies the sender."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ips_flows.core.notice import signature
 
 
 def test_dingtalks_signature() -> None:
-    """HMAC-SHA256 over time and secret, as its documentation has it."""
+    """The signature is HMAC-SHA256 over time and secret, as DingTalk documents it."""
     at = datetime(2026, 1, 31, 12, tzinfo=UTC)
     url = signature.dingtalk_url("https://oapi.example/robot/send?access_token=x", at=at, secret="SECx\n")  # noqa: S106
     query = parse_qs(urlsplit(url).query)
@@ -25,7 +25,7 @@ def test_dingtalks_signature() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", " ", "whsec_", "whsec_%%"])
-def test_keys_that_are_none(secret: str) -> None:
-    """An empty key would sign nothing."""
+def test_invalid_keys(secret: str) -> None:
+    """An empty or invalid key is refused, since its signature would prove nothing."""
     with pytest.raises(ValueError, match="allowed: "):
         signature.signing_key(secret)

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may be sent to, from values alone."""
+"""The addresses to which a notification may be sent."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ips_flows.core.notice.targets import (
 API = frozenset({endpoint("10.96.0.1", 443), endpoint("192.0.2.7", 6443), endpoint("2001:db8::7", 6443)})
 
 
-def judged(address: str, port: int = 80, allowed: str = "") -> str:
-    """What is said of one address; '' when it may be connected to."""
+def refusal(address: str, port: int = 80, allowed: str = "") -> str:
+    """Return the error for one address; '' if it is allowed."""
     rules = Rules(parse_networks(allowed)[0], API)
     try:
         target = allowed_target(f"http://hooks.example:{port}/x", rules, lambda _host, _port: [address])
@@ -61,17 +61,17 @@ def judged(address: str, port: int = 80, allowed: str = "") -> str:
     ],
 )
 def test_special_addresses_are_refused(address: str, kind: str) -> None:
-    """Whatever form they come in."""
-    said = f"http://hooks.example has the address {address}, which is {kind}, and not in webhook-allowed-networks"
-    assert judged(address) == said
+    """Special addresses are refused in every notation."""
+    error = f"http://hooks.example has the address {address}, which is {kind}, and not in webhook-allowed-networks"
+    assert refusal(address) == error
 
 
 @pytest.mark.parametrize(
     "address", ["10.201.0.1", "192.168.1.1", "203.0.113.9", "fd00::1", "2001:db8::1", "2002:cb00:7109::"]
 )
-def test_others_are_not(address: str) -> None:
-    """Private networks are where receivers live."""
-    assert judged(address) == ""
+def test_other_addresses_are_allowed(address: str) -> None:
+    """Private networks are allowed, since receivers are often there."""
+    assert refusal(address) == ""
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_others_are_not(address: str) -> None:
     ],
 )
 def test_the_api_server_is_an_address_and_a_port(address: str, port: int, refused: bool) -> None:
-    """Another program on its machine may well be a receiver."""
-    assert ("the API server" in judged(address, port)) == refused
+    """Another port on the API server's machine is allowed."""
+    assert ("the API server" in refusal(address, port)) == refused
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_the_api_server_is_an_address_and_a_port(address: str, port: int, refuse
         ("10.96.0.1", "10.96.0.0/12", True),
     ],
 )
-def test_what_is_allowed_all_the_same(address: str, allowed: str, fits: bool) -> None:
-    """The setting's word counts for the address itself, and for one that it carries inside."""
-    assert (judged(address, 443, allowed) == "") == fits
+def test_allowed_networks(address: str, allowed: str, fits: bool) -> None:
+    """The setting applies to the address itself and to an embedded address."""
+    assert (refusal(address, 443, allowed) == "") == fits
 
 
 def test_the_setting() -> None:
-    """CIDRs and single addresses with commas between; what is neither is told."""
+    """The setting is a comma-separated list of CIDRs and addresses; invalid entries are returned."""
     known, unknown = parse_networks("10.0.0.0/8, ::1, 10.0.0.1/8, localhost,, *")
     assert known == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128"))
     assert unknown == ("10.0.0.1/8", "localhost", "*")
@@ -116,7 +116,7 @@ def test_the_setting() -> None:
 
 
 def test_a_host_without_addresses() -> None:
-    """It can't be called."""
+    """A host without addresses can't be called."""
     with pytest.raises(OSError, match="no address"):
         allowed_target("http://hooks.example/", Rules(), lambda _host, _port: [])
 
@@ -128,9 +128,9 @@ def test_a_host_without_addresses() -> None:
         ("https://me:pw@hooks.example:443/x", "https://hooks.example"),
         ("http://hooks.example:443/", "http://hooks.example:443"),
         ("http://[::1]:8080/é", "http://[::1]:8080"),
-        ("http://h:99999/", "a URL that can't be read"),
+        ("http://h:99999/", "an invalid URL"),
     ],
 )
-def test_what_a_log_may_say_of_a_url(url: str, text: str) -> None:
-    """Scheme and host: path and query are often the password."""
+def test_what_may_be_logged_of_a_url(url: str, text: str) -> None:
+    """Only scheme, host and port may be logged: path and query often contain a secret."""
     assert shown_url(url) == text

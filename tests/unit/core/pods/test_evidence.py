@@ -39,30 +39,30 @@ NOT_FOUND = (
 def image_results(
     plan: GroupPlan, planned: PlannedNode, pod: Any, events: Any, node: Node | None, *, why: str = ""
 ) -> tuple[ImageResult, ...]:
-    """The results by a node that is read already."""
+    """Return the results with a node that is already read."""
     return evidence.image_results(plan, planned, pod, events, lambda: node, why=why)
 
 
-def test_a_node_is_read_only_where_nothing_else_tells() -> None:
-    """Thousands of nodes would be read for what their kubelets have told already."""
-    asked = []
+def test_a_node_is_read_only_without_other_evidence() -> None:
+    """A node is not read if its kubelet's events are sufficient: a task may have thousands of nodes."""
+    reads = []
 
     def read() -> Node:
-        asked.append(1)
+        reads.append(1)
         return read_node(node(images=[held(GOOD), held(OTHER)]))
 
     plan = group_plan(GOOD, OTHER, mode="container")
     ended = pod(plan, [{**done(f"image-{index}"), "imageID": f"x@{DIGEST}"} for index in (0, 1)])
-    told = [pulled(GOOD), pulled(OTHER)]
-    results = evidence.image_results(plan, plan.nodes[0], ended, told, read)
+    events = [pulled(GOOD), pulled(OTHER)]
+    results = evidence.image_results(plan, plan.nodes[0], ended, events, read)
     assert [(one.result, one.digest) for one in results] == [(Result.PULLED, DIGEST)] * 2
-    assert not asked
+    assert not reads
     results = evidence.image_results(plan, plan.nodes[0], pod(plan, []), [], read)
     assert [one.result for one in results] == [Result.PULLED] * 2
-    assert asked == [1]
+    assert reads == [1]
 
 
-def test_a_pull_has_the_kubelets_figures() -> None:
+def test_a_pull_has_the_kubelets_values() -> None:
     """A `Pulled` event gives seconds and bytes; the node's list gives the digest."""
     plan = group_plan(GOOD)
     now = read_node(node(images=[held(GOOD)]))
@@ -73,17 +73,17 @@ def test_a_pull_has_the_kubelets_figures() -> None:
 
 
 def test_later_already_present_events_change_nothing() -> None:
-    """Of one pod and image the first `Pulled` event counts, and a real pull before a mere presence."""
+    """The first `Pulled` event of a pod and image counts. A real pull comes before `already present`."""
     plan = group_plan(GOOD)
-    told = [present(GOOD), pulled(GOOD, "2m3.5s")]
+    events = [present(GOOD), pulled(GOOD, "2m3.5s")]
     (result,) = image_results(
-        plan, plan.nodes[0], pod(plan, [done("image-0")], phase="Succeeded"), told, None
+        plan, plan.nodes[0], pod(plan, [done("image-0")], phase="Succeeded"), events, None
     )
     assert (result.result, result.seconds) == (Result.PULLED, 123.5)
 
 
 def test_an_exit_code_alone_is_no_evidence() -> None:
-    """A pod that succeeded without its image volume, with no event and no such image on the node, has failed."""
+    """A succeeded pod counts as failed without its image volume, an event, or the image on the node."""
     plan = group_plan(GOOD)
     stripped = pod(plan, [done("image-0")], phase="Succeeded")
     stripped["spec"]["volumes"] = [{"name": "image-0"}]
@@ -92,8 +92,8 @@ def test_an_exit_code_alone_is_no_evidence() -> None:
 
 
 @pytest.mark.parametrize(("was_there", "expected"), [((), Result.PULLED), ((0,), Result.PRESENT)])
-def test_without_an_event_no_figure_is_invented(was_there: tuple[int, ...], expected: Result) -> None:
-    """A started volume container proves the image; whether it was pulled is told by the plan's look at the node."""
+def test_without_an_event_no_value_is_invented(was_there: tuple[int, ...], expected: Result) -> None:
+    """A started container in mode volume proves the image. The plan records if the image was present before."""
     plan = group_plan(GOOD, present=was_there)
     (result,) = image_results(plan, plan.nodes[0], pod(plan, [done("image-0")], phase="Succeeded"), [], None)
     assert result == ImageResult(expected)
@@ -108,18 +108,18 @@ def test_mode_container_is_proven_by_the_image_id() -> None:
 
 
 def test_one_missing_image_among_good_ones() -> None:
-    """Each image is judged for itself; the failed one has its class, the registry's words and its tries."""
+    """Each image has its own result; the failed one has its class, the registry's message and its tries."""
     plan = group_plan(GOOD, OTHER)
-    told = [pulled(GOOD), event("Failed", f'Failed to pull image "{OTHER}": not found', count=2)]
+    events = [pulled(GOOD), event("Failed", f'Failed to pull image "{OTHER}": not found', count=2)]
     ended = pod(plan, [done("image-0"), waiting("image-1", "ImagePullBackOff", NOT_FOUND)], phase="Failed")
-    good, bad = image_results(plan, plan.nodes[0], ended, told, None)
+    good, bad = image_results(plan, plan.nodes[0], ended, events, None)
     assert good.result is Result.PULLED
     assert (bad.reason, bad.tries) == (FailureReason.NOT_FOUND, 2)
     assert bad.message.startswith("rpc error: code = NotFound desc = failed to pull and unpack image")
 
 
 def test_what_was_noted_before_the_end_counts() -> None:
-    """The kubelet overwrites a waiting reason when a pod is ended; the note keeps it."""
+    """The kubelet overwrites a waiting reason when a pod is ended; the annotation keeps it."""
     plan = group_plan(OTHER)
     before = pod(plan, [waiting("image-0", "ErrImagePull", NOT_FOUND)])
     unknown = {
@@ -141,7 +141,7 @@ def test_what_was_noted_before_the_end_counts() -> None:
     ],
 )
 def test_a_silent_pull_is_named_after_its_end(why: str, failure: FailureReason) -> None:
-    """A pull that said nothing until its pod was given up has failed for the reason of the end."""
+    """A pull without any message until its pod was ended fails for the reason that the pod was ended."""
     plan = group_plan(GOOD)
     creating = pod(plan, [waiting("image-0", "ContainerCreating")])
     (result,) = image_results(plan, plan.nodes[0], creating, [], None, why=why)
@@ -152,39 +152,39 @@ def test_a_silent_pull_is_named_after_its_end(why: str, failure: FailureReason) 
 def test_our_own_worker_image_is_not_blamed_on_the_users(mode: str) -> None:
     """When the worker image can't be pulled, every image fails as `WorkerImage`."""
     plan = group_plan(GOOD, mode=mode)  # type: ignore[arg-type]
-    words = f'failed to pull "{WORKER}": not found'
+    message = f'failed to pull "{WORKER}": not found'
     bad = pod(
         plan,
         [
-            waiting("image-0", "ErrImagePull", words)
+            waiting("image-0", "ErrImagePull", message)
             if mode == "volume"
             else waiting("image-0", "PodInitializing")
         ],
-        init=[waiting("worker", "ErrImagePull", words)] if mode == "container" else [],
+        init=[waiting("worker", "ErrImagePull", message)] if mode == "container" else [],
         phase="Failed",
     )
     (result,) = image_results(plan, plan.nodes[0], bad, [], None)
-    assert (result.reason, result.message) == (FailureReason.WORKER_IMAGE, words)
+    assert (result.reason, result.message) == (FailureReason.WORKER_IMAGE, message)
 
 
 @pytest.mark.parametrize("mode", ["volume", "container"])
 @pytest.mark.parametrize("overwritten", [False, True])
-def test_a_refused_image_is_not_there_whatever_the_node_lists(mode: str, *, overwritten: bool) -> None:
-    """A node lists an image for a while after it was removed: the kubelet, which looked itself, counts more."""
+def test_a_refused_image_is_missing_even_if_the_node_lists_it(mode: str, *, overwritten: bool) -> None:
+    """A node lists an image for a while after it was removed, so the kubelet's failed pull takes precedence."""
     plan = group_plan(OTHER, mode=mode, present=(0,))  # type: ignore[arg-type]
     status = (
         {"name": "image-0", "state": {"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}}}
         if overwritten
         else waiting("image-0", "ImagePullBackOff", NOT_FOUND)
     )
-    told = [event("Failed", f'Failed to pull image "{OTHER}": {OTHER}: not found', count=2)]
+    events = [event("Failed", f'Failed to pull image "{OTHER}": {OTHER}: not found', count=2)]
     ended = pod(plan, [status], phase="Failed")
-    (result,) = image_results(plan, plan.nodes[0], ended, told, read_node(node(images=[held(OTHER)])))
+    (result,) = image_results(plan, plan.nodes[0], ended, events, read_node(node(images=[held(OTHER)])))
     assert (result.result, result.reason) == (Result.FAILED, FailureReason.NOT_FOUND)
 
 
 def test_a_node_with_every_image_is_not_blamed_for_our_worker_image() -> None:
-    """Where the worker image could not be pulled, the node's list is still evidence for the user's."""
+    """If the worker image can't be pulled, the node's list is still evidence for the user's images."""
     plan = group_plan(GOOD)
     bad = pod(plan, [waiting("image-0", "ErrImagePull", f'failed to pull "{WORKER}": not found')])
     (result,) = image_results(plan, plan.nodes[0], bad, [], read_node(node(images=[held(GOOD)])))
@@ -192,10 +192,10 @@ def test_a_node_with_every_image_is_not_blamed_for_our_worker_image() -> None:
 
 
 @pytest.mark.parametrize(("was_there", "expected"), [((), Result.PULLED), ((0,), Result.FAILED)])
-def test_what_was_there_before_does_not_show_that_it_was_checked_again(
+def test_an_image_present_before_is_no_evidence_of_an_always_pull(
     was_there: tuple[int, ...], expected: Result
 ) -> None:
-    """`Always` asks for more than an image of that name: one that the plan saw already is no evidence of a pull."""
+    """`Always` requires a new pull, so an image that the plan already recorded as present is no evidence of it."""
     plan = group_plan(GOOD, mode="container", present=was_there)
     always = plan.images[0].model_copy(update={"pull_policy": "Always"})
     plan = plan.model_copy(update={"images": (always,)})
@@ -215,8 +215,8 @@ def test_reasons_that_we_gave_are_kept() -> None:
         assert (result.reason, result.message) == (reason, "why")
 
 
-def test_the_kubelets_word_is_awaited_only_for_images_that_are_there() -> None:
-    """Events come a little late: they are awaited for containers that started, not for failed ones."""
+def test_a_pull_event_is_awaited_only_for_images_on_the_node() -> None:
+    """Events can arrive late: they are awaited for containers that started, not for failed ones."""
     plan = group_plan(GOOD, OTHER)
     ended = pod(plan, [done("image-0"), waiting("image-1", "ErrImagePull", NOT_FOUND)], phase="Failed")
     assert awaits_pull_event(plan, ended, [])
@@ -248,16 +248,16 @@ def test_the_kubelets_word_is_awaited_only_for_images_that_are_there() -> None:
         ("write /var/lib/containerd/x: no space left on device", FailureReason.NO_SPACE),
         ("no match for platform in manifest: not found", FailureReason.WRONG_PLATFORM),
         ("unsupported media type application/x", FailureReason.INVALID_IMAGE),
-        ("something that nobody has seen", FailureReason.UNKNOWN),
+        ("an error without a known text", FailureReason.UNKNOWN),
     ],
 )
-def test_registries_words_have_classes(text: str, failure: FailureReason) -> None:
-    """Each known text of a runtime or registry has its class; the others are `Unknown`, never guessed."""
+def test_error_texts_have_classes(text: str, failure: FailureReason) -> None:
+    """Each known text of a runtime or registry has a class; all others are `Unknown`."""
     assert classify(text) is failure
 
 
 def test_an_images_name_is_not_its_error() -> None:
-    """What stands in a reference has no say in the class of its error."""
+    """The text of a reference does not change the class of its error."""
     name = "registry.example:5000/forbidden:401"
     assert (
         classify(f'failed to resolve reference "{name}": {name}: not found', name) is FailureReason.NOT_FOUND
@@ -272,6 +272,6 @@ def test_an_images_name_is_not_its_error() -> None:
         ("rpc error: code = Unknown desc = ", "rpc error: code = Unknown desc = "),
     ],
 )
-def test_the_essence_of_an_error_are_the_registrys_words(text: str, essential: str) -> None:
-    """What kubelet and containerd put around an error is left out, unless nothing else would be left."""
+def test_an_error_is_reduced_to_the_registrys_message(text: str, essential: str) -> None:
+    """The text that kubelet and containerd put before an error is removed, unless nothing else would remain."""
     assert strip_runtime_frames(text) == essential

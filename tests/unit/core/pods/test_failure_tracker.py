@@ -1,4 +1,4 @@
-"""A pod is final when none of its containers can bring a further image."""
+"""A pod is final when none of its containers can pull a further image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_FOUND = (
 
 
 def test_a_permanent_error_must_be_seen_twice() -> None:
-    """The second `ErrImagePull` makes a pod final, the back-off between them does not."""
+    """The second `ErrImagePull` makes a pod final; the back-off before it does not."""
     plan = group_plan(GOOD, OTHER)
     tracker = FailureTracker()
     states = ["ErrImagePull", "ImagePullBackOff", "ErrImagePull"]
@@ -29,15 +29,15 @@ def test_a_permanent_error_must_be_seen_twice() -> None:
 
 
 def test_a_missed_status_only_costs_time() -> None:
-    """Without the second `ErrImagePull` a pod is final once that must have happened."""
+    """Without the second `ErrImagePull` a pod is final after the time in which it must have happened."""
     plan = group_plan(OTHER)
     tracker = FailureTracker()
     stuck = pod(plan, [waiting("image-0", "ImagePullBackOff", NOT_FOUND)])
     assert [tracker.is_final(stuck, at, list) for at in (0.0, 24.0, 25.0)] == [False, False, True]
 
 
-def test_events_tell_of_a_try_that_was_missed() -> None:
-    """Two failed pulls in the events make a pod final once the back-off has passed, one does not."""
+def test_events_show_a_missed_try() -> None:
+    """Two failed pulls in the events make a pod final after the back-off; one failed pull does not."""
     plan = group_plan(OTHER)
     tracker = FailureTracker()
     stuck = pod(plan, [waiting("image-0", "ImagePullBackOff", NOT_FOUND)])
@@ -51,7 +51,7 @@ def test_events_tell_of_a_try_that_was_missed() -> None:
 
 
 def test_passing_errors_are_left_to_the_kubelet() -> None:
-    """A registry that is down may come back."""
+    """A pod is not final while its registry is unavailable, since the registry may recover."""
     plan = group_plan(OTHER)
     tracker = FailureTracker()
     down = pod(plan, [waiting("image-0", "ErrImagePull", "connection refused")])
@@ -59,7 +59,7 @@ def test_passing_errors_are_left_to_the_kubelet() -> None:
 
 
 def test_a_pod_waits_for_its_slowest_image() -> None:
-    """As long as one image may still come, the pod goes on."""
+    """A pod is not final while one of its images may still be pulled."""
     plan = group_plan(GOOD, OTHER)
     tracker = FailureTracker()
     mixed = pod(
@@ -68,8 +68,8 @@ def test_a_pod_waits_for_its_slowest_image() -> None:
     assert not any(tracker.is_final(mixed, at, list) for at in (0.0, 30.0, 60.0))
 
 
-def test_an_image_that_cannot_run_is_there() -> None:
-    """A container that can't be created needs no second look: its image was pulled."""
+def test_an_image_that_cannot_run_is_on_the_node() -> None:
+    """A container that can't be created is final the first time: its image was pulled."""
     plan = group_plan(GOOD, mode="container")
     tracker = FailureTracker()
     scratch = pod(plan, [waiting("image-0", "CreateContainerError", "exec")], init=[done("worker")])

@@ -1,4 +1,4 @@
-"""The texts of runtimes and registries: which classes they can give."""
+"""The failure classes that the texts of runtimes and registries can have."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _BY_TEXT = (FailureCategory.IMAGE, FailureCategory.REGISTRY)
 
 @pytest.mark.parametrize("reason", [one for one in FailureReason if one.category in _BY_TEXT])
 def test_a_class_of_an_image_or_a_registry_has_a_pattern(reason: FailureReason) -> None:
-    """Only an error text tells of such a failure, so a class without a pattern would never be seen."""
+    """Only an error text shows such a failure, so a class without a pattern would never be used."""
     assert reason in {one for one, _ in PATTERNS}
 
 
-# One text of a runtime or a registry for each class that a text can give.
+# One text of a runtime or a registry for each class that a text can have.
 TEXTS = {
     FailureReason.NO_SPACE: "failed to copy: write /var/lib/containerd/x: no space left on device",
     FailureReason.RATE_LIMITED: "unexpected status from HEAD request: 429 Too Many Requests",
@@ -30,5 +30,5 @@ TEXTS = {
 
 @pytest.mark.parametrize("reason", [one for one, _ in PATTERNS])
 def test_a_pattern_is_reached(reason: FailureReason) -> None:
-    """Each class has a text that gives it, whatever wider patterns would match as well."""
+    """Each class has a text that results in it, even if wider patterns match the text, too."""
     assert classify(TEXTS[reason]) is reason

@@ -57,7 +57,7 @@ def containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_pull_pods_are_restricted(mode: Mode) -> None:
-    """Every field that Pod Security Standard `restricted` demands is there, and none that `baseline` forbids."""
+    """Pods have every field that Pod Security Standard `restricted` requires, and none that `baseline` forbids."""
     spec = pull_pod(group_plan(GOOD, OTHER, mode=mode))["spec"]
     for forbidden in ("hostNetwork", "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace"):
         assert forbidden not in spec
@@ -82,7 +82,7 @@ def test_pull_pods_are_restricted(mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_pull_pods_are_modest(mode: Mode) -> None:
-    """They go last, hold no token, are never restarted, may be evicted, and get no sidecar."""
+    """Pull pods have the lowest priority and no token, are never restarted, may be evicted, and get no sidecar."""
     template = pull_pod(group_plan(GOOD, mode=mode))
     spec = template["spec"]
     assert spec["priorityClassName"] == "ips-flow-pull"
@@ -103,17 +103,17 @@ def test_pull_pods_are_modest(mode: Mode) -> None:
 
 @pytest.mark.parametrize("images", [(GOOD,), (GOOD, OTHER)])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_pod_asks_for_next_to_nothing(mode: Mode, images: tuple[str, ...]) -> None:
-    """However many images: 1m of CPU and 8Mi, and each container names a figure for quotas that want one."""
+def test_a_pod_requests_few_resources(mode: Mode, images: tuple[str, ...]) -> None:
+    """A pod requests 1m CPU and 8Mi for any number of images. Each container has a value, as some quotas require."""
     spec = pull_pod(group_plan(*images, mode=mode))["spec"]
-    asked = [container["resources"]["requests"] for container in spec["containers"]]
-    assert [one["cpu"] for one in asked] == ["1m", *["0"] * (len(images) - 1)]
-    assert [one["memory"] for one in asked] == ["8Mi", *["0"] * (len(images) - 1)]
+    requests = [container["resources"]["requests"] for container in spec["containers"]]
+    assert [one["cpu"] for one in requests] == ["1m", *["0"] * (len(images) - 1)]
+    assert [one["memory"] for one in requests] == ["8Mi", *["0"] * (len(images) - 1)]
     assert all(container["resources"]["requests"] for container in containers(spec))
 
 
 def test_mode_volume_has_a_container_and_a_volume_for_each_image() -> None:
-    """Each container runs our worker and mounts its own image, so that each says of itself what went wrong."""
+    """Each container runs the worker and mounts its own image, so that each image has its own error."""
     spec = pull_pod(group_plan(GOOD, OTHER))["spec"]
     assert "initContainers" not in spec
     assert spec["volumes"] == [
@@ -126,7 +126,7 @@ def test_mode_volume_has_a_container_and_a_volume_for_each_image() -> None:
 
 
 def test_mode_container_runs_in_each_image() -> None:
-    """A static busybox is copied by our worker and run in each image, whatever the image holds."""
+    """The worker copies a static busybox, which runs in each image whatever the image contains."""
     plan = group_plan(GOOD, OTHER, mode="container")
     always = plan.images[1].model_copy(update={"pull_policy": "Always"})
     spec = pull_pod(plan.model_copy(update={"images": (plan.images[0], always)}))["spec"]
@@ -142,7 +142,7 @@ def test_mode_container_runs_in_each_image() -> None:
 
 
 def test_pull_secrets_and_tolerations_are_those_of_the_plan() -> None:
-    """Secrets are named in the pod only when the request names some."""
+    """The pod has pull secrets only if the request names some."""
     plan = group_plan(GOOD)
     assert "imagePullSecrets" not in pull_pod(plan)["spec"]
     secret = plan.model_copy(update={"pull_secrets": ("a", "b")})
@@ -151,7 +151,7 @@ def test_pull_secrets_and_tolerations_are_those_of_the_plan() -> None:
 
 
 def test_the_job() -> None:
-    """Indexed, never retried by its controller, with every index allowed to fail, and owned by the plan."""
+    """The Job is Indexed, never retried by its controller, may fail at every index, and is owned by the plan."""
     plan = group_plan(GOOD, nodes=[f"n{number}" for number in range(40)], window=10)
     labels = task_labels("t", UID, "pull", 0, 1)
     reference = {"kind": "ConfigMap", "name": "t-g0"}
@@ -194,7 +194,7 @@ def test_the_job() -> None:
     ],
 )
 def test_names_fit(task: str, stem: str) -> None:
-    """The longest task, the last group and attempt, and a five-digit index still fit into 63 characters."""
+    """The longest task name, the last group and attempt, and a five-digit index fit into 63 characters."""
     name = attempt_name(task, UID, 19, 5)
     assert name == f"{stem}-g19-a5"
     assert len(f"{name}-99999") <= 63
@@ -205,7 +205,7 @@ def test_names_fit(task: str, stem: str) -> None:
 
 
 def test_labels_of_a_long_name() -> None:
-    """A Workflow of another origin may have a longer name: its label is cut to a valid value."""
+    """The name of a Workflow made by another program may be longer; its label is cut to a valid value."""
     (value,) = [
         value for key, value in task_labels("a" * 62 + ".b", UID, "pull").items() if key.endswith("task-name")
     ]
@@ -213,7 +213,7 @@ def test_labels_of_a_long_name() -> None:
 
 
 def test_ungating() -> None:
-    """The patch tests the epoch as read, pins the pod to its node and takes our gate, and ours only."""
+    """The patch tests the epoch, pins the pod to its node and removes only our gate."""
     gated = pod(group_plan(GOOD), gated=True)
     gated["spec"]["schedulingGates"].append({"name": "other.example/gate"})
     patch = ungate_patch(gated, "n7")
@@ -228,7 +228,7 @@ def test_ungating() -> None:
 
 
 def test_an_epoch_fences_a_frozen_driver() -> None:
-    """Once another driver took a pod over, an ungate that was made before is refused; a new one is not."""
+    """After another driver takes over a pod, an older ungate patch is refused and a new one is accepted."""
     gated = pod(group_plan(GOOD), gated=True)
     old = ungate_patch(gated, "n1")
     taken = json_patch(gated, epoch_patch(gated, "2"))
@@ -241,7 +241,7 @@ def test_an_epoch_fences_a_frozen_driver() -> None:
 
 
 def test_ending_a_bound_pod() -> None:
-    """What its containers waited for is written down by the very patch that ends it."""
+    """The patch that ends a pod also records what its containers waited for."""
     plan = group_plan(GOOD)
     patch = deadline_patch(pod(plan, [waiting("image-0", "ErrImagePull", "not found")]), "settled")
     assert patch["spec"] == {"activeDeadlineSeconds": 1}
@@ -253,28 +253,28 @@ def test_ending_a_bound_pod() -> None:
 
 
 def test_ending_an_unbound_pod() -> None:
-    """No kubelet will end it, so its status says that it failed, and why."""
+    """No kubelet ends an unbound pod, so the patch sets its status to Failed with the reason."""
     assert failed_status_patch("Unschedulable", "no room") == {
         "status": {"phase": "Failed", "reason": "Unschedulable", "message": "no room"}
     }
 
 
 def test_the_index_map() -> None:
-    """Which index goes to which node is read as it was written."""
+    """The map of indexes to nodes is read as it was written."""
     nodes = [f"n{number}" for number in range(300)]
     assert read_index({"binaryData": index_data(nodes)}) == nodes
     assert completion_index(pod(group_plan(GOOD), index=17)) == 17
 
 
 def test_a_wave_of_fifty_thousand_nodes_fits() -> None:
-    """The plan of a wave and its index are a ConfigMap each, which may hold 1 MiB."""
+    """The plan of a wave and its index each fit into a ConfigMap, which may hold 1 MiB."""
     names = [f"ip-10-{at * 7919 % 2**24:08}.eu-central-1.compute.internal" for at in range(50_000)]
     for binary in (index_data(names), group_plan(GOOD, OTHER, nodes=names).encode()):
         assert sum(map(len, binary.values())) < 800_000
 
 
 def test_results_outlive_the_plan() -> None:
-    """Results are immutable and owned by the Workflow, not by the plan that is deleted at the end."""
+    """Results are immutable and owned by the Workflow, not by the plan, which is deleted at the end."""
     made = results_map("r", "t", UID, Chunk(0, 0, {}))
     assert made["immutable"] is True
     assert made["metadata"]["ownerReferences"] == [

@@ -1,4 +1,4 @@
-"""A driver reads from trimmed pods and events the same as from whole ones."""
+"""A driver gets the same results from trimmed pods and events as from whole ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Sample:
     node: Json
 
     def trimmed(self, pod: Shape = POD, event: Shape = EVENT) -> Sample:
-        """The same as a driver keeps it."""
+        """Return this sample as a driver keeps it."""
         events = tuple(trim(one, event) for one in self.events)
         return Sample(self.plan, trim(self.pod, pod), events, self.node)
 
@@ -101,18 +101,18 @@ def _is_final_later(sample: Sample, seconds: float) -> bool:
 
 
 def read_all(sample: Sample) -> dict[str, Any]:
-    """All that is read of a sample; an error that a missing field raises counts as an answer."""
-    answers: dict[str, Any] = {}
+    """Return every value that a driver reads from a sample. An error due to a missing field counts as a value."""
+    values: dict[str, Any] = {}
     for name, read in READS.items():
         try:
-            answers[name] = read(sample)
+            values[name] = read(sample)
         except (LookupError, RuntimeError) as error:
-            answers[name] = type(error)
-    return answers
+            values[name] = type(error)
+    return values
 
 
 def container_status(draw: st.DrawFn, name: str, image: str) -> Json:
-    """A container's status with all that kubelets write."""
+    """Return a container's status with all fields that kubelets write."""
     state = draw(
         st.sampled_from(
             [
@@ -145,7 +145,7 @@ def container_status(draw: st.DrawFn, name: str, image: str) -> Json:
 
 @st.composite
 def samples(draw: st.DrawFn) -> Sample:
-    """A pod in any state, with fields that no driver reads strewn over all of it."""
+    """Return a pod in any state, with random fields that no driver reads."""
     images = draw(st.sampled_from([(GOOD,), (GOOD, OTHER)]))
     plan = kube_objects.group_plan(
         *images,
@@ -186,7 +186,7 @@ def samples(draw: st.DrawFn) -> Sample:
 
 @st.composite
 def kubelet_events(draw: st.DrawFn, images: tuple[str, ...]) -> Json:
-    """An event of a pull pod."""
+    """Return an event of a pull pod."""
     image = draw(st.sampled_from(images))
     made = draw(
         st.sampled_from(
@@ -214,7 +214,7 @@ def kubelet_events(draw: st.DrawFn, images: tuple[str, ...]) -> Json:
 
 
 def add_unread_fields(value: Any, chance: random.Random) -> None:
-    """Add fields that nobody reads to an object and to all that is in it."""
+    """Add fields that no driver reads to an object and to all objects in it."""
     if isinstance(value, dict):
         for inner in list(value.values()):
             add_unread_fields(inner, chance)
@@ -226,7 +226,7 @@ def add_unread_fields(value: Any, chance: random.Random) -> None:
 
 
 def leaves(shape: Shape, *above: str) -> Iterator[tuple[str, ...]]:
-    """The path of each field that a shape keeps."""
+    """Yield the path of each field that a shape keeps."""
     for key, kept in shape.items():
         if kept is True:
             yield (*above, key)
@@ -235,7 +235,7 @@ def leaves(shape: Shape, *above: str) -> Iterator[tuple[str, ...]]:
 
 
 def without(shape: Shape, path: tuple[str, ...]) -> Shape:
-    """A shape that drops the field at a path."""
+    """Return the shape without the field at a path."""
     first, *rest = path
     if not rest:
         return {key: kept for key, kept in shape.items() if key != first}
@@ -244,7 +244,7 @@ def without(shape: Shape, path: tuple[str, ...]) -> Shape:
 
 @given(samples())
 def test_a_trimmed_pod_reads_as_the_whole_one(sample: Sample) -> None:
-    """Results, states, patches and all else that a driver derives are those of the untrimmed objects."""
+    """Results, states, patches and all other derived values equal those of the untrimmed objects."""
     assert read_all(sample.trimmed()) == read_all(sample)
 
 
@@ -259,7 +259,7 @@ def test_unread_fields_are_dropped() -> None:
 
 SEARCH = settings(
     max_examples=2000,
-    phases=[Phase.generate],  # any sample will do, so none is made smaller
+    phases=[Phase.generate],  # no shrinking: any sample is good enough
     suppress_health_check=list(HealthCheck),
     database=None,
     deadline=None,
@@ -268,7 +268,7 @@ SEARCH = settings(
 
 
 def assert_some_sample_differs(pod: Shape, event: Shape) -> None:
-    """Fail unless some sample reads differently when it is trimmed to these shapes."""
+    """Fail unless trimming to these shapes changes what is read of at least one sample."""
     try:
         find(samples(), lambda one: read_all(one.trimmed(pod, event)) != read_all(one), settings=SEARCH)
     except NoSuchExample:
@@ -277,11 +277,11 @@ def assert_some_sample_differs(pod: Shape, event: Shape) -> None:
 
 @pytest.mark.parametrize("path", list(leaves(POD)), ids=".".join)
 def test_every_field_kept_of_a_pod_is_read(path: tuple[str, ...]) -> None:
-    """The property above fails for a shape that lacks the field, so none is forgotten and none is kept in vain."""
+    """Without the field, the property above fails. So no needed field is dropped and no unused field is kept."""
     assert_some_sample_differs(without(POD, path), EVENT)
 
 
 @pytest.mark.parametrize("path", list(leaves(EVENT)), ids=".".join)
 def test_every_field_kept_of_an_event_is_read(path: tuple[str, ...]) -> None:
-    """As for pods."""
+    """The same property holds for the shape of events."""
     assert_some_sample_differs(POD, without(EVENT, path))

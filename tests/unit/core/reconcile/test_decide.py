@@ -1,4 +1,4 @@
-"""What the keeper decides, from values alone."""
+"""The decisions of the keeper, which depend only on values."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def workflow(
     return {"metadata": metadata, "status": status, "spec": {}}
 
 
-def owing(judged: float = 600, record: Notice | None = None, *, notify: bool = True) -> dict[str, str]:
-    """The annotations of a task that was judged so long ago and owes a notice, and what is recorded of that."""
-    verdict = json.dumps({"status": "failed", "at": ago(judged), "notify": notify})
-    told = {ANNOTATION_NOTICE: record.to_json()} if record else {}
-    return {ANNOTATION_VERDICT: verdict, ANNOTATION_CLEANED: "x", **told}
+def owing(age: float = 600, record: Notice | None = None, *, notify: bool = True) -> dict[str, str]:
+    """Return annotations with a verdict of this age that requires a notification, and the record of its delivery."""
+    verdict = json.dumps({"status": "failed", "at": ago(age), "notify": notify})
+    recorded = {ANNOTATION_NOTICE: record.to_json()} if record else {}
+    return {ANNOTATION_VERDICT: verdict, ANNOTATION_CLEANED: "x", **recorded}
 
 
 def sent(
     last: float, rounds: int = 1, outcome: Outcome = "undelivered", not_before: float | None = None
 ) -> Notice:
-    """A notice whose last round ended so long ago."""
+    """Return a notification whose last round ended `last` seconds ago."""
     return Notice(
         id="i",
         event="task.failed",
@@ -98,12 +98,12 @@ def job(
     ],
 )
 def test_an_ended_task(found: Any, its_job: Any, expected: Decision) -> None:
-    """A minute after its end it gets a finish Job; one that failed is replaced after a growing pause."""
+    """A finish Job starts a minute after the end. A failed Job is replaced after a growing pause."""
     assert decide.decide_ended(found, its_job, NOW) == expected
 
 
 def test_a_terminated_task_is_not_left_to_argo() -> None:
-    """Argo runs no exit handler of a Workflow that was terminated, so there is nothing to wait for."""
+    """Argo runs no exit handler for a terminated Workflow, so the keeper does not wait for it."""
     found = workflow(ended=1)
     found["spec"]["shutdown"] = "Stop"
     assert decide.decide_ended(found, None, NOW) == Decision(Action.WAIT)
@@ -114,21 +114,21 @@ def test_a_terminated_task_is_not_left_to_argo() -> None:
 @pytest.mark.parametrize(
     ("annotations", "its_job", "expected"),
     [
-        # owed and never tried
+        # required and never tried
         (owing(), None, Decision(Action.START, 1)),
         (owing(notify=False), None, Decision(Action.DONE)),
         (owing(), job(), Decision(Action.WAIT)),
         (owing(), job("Failed", ended=9), Decision(Action.WAIT)),
         (owing(), job("Failed", ended=10), Decision(Action.REPLACE, 2)),
         (owing(DAY), None, Decision(Action.DONE)),
-        # settled
+        # final
         (owing(record=sent(300, outcome="delivered")), None, Decision(Action.DONE)),
         (owing(record=sent(300, outcome="gone")), None, Decision(Action.DONE)),
         (owing(record=sent(300, outcome="refused")), None, Decision(Action.DONE)),
         # undelivered by Argo's own finish
         (owing(record=sent(59)), None, Decision(Action.WAIT)),
         (owing(record=sent(60)), None, Decision(Action.START, 2)),
-        # undelivered by Jobs: the pause counts from the last try
+        # undelivered by Jobs: the pause starts at the last try
         (owing(record=sent(119, 2)), job("Complete", ended=118, made=130), Decision(Action.WAIT)),
         (owing(record=sent(120, 2)), job("Complete", ended=119, made=130), Decision(Action.REPLACE, 2)),
         (owing(record=sent(29 * MINUTE, 40)), None, Decision(Action.WAIT)),
@@ -136,10 +136,10 @@ def test_a_terminated_task_is_not_left_to_argo() -> None:
         (owing(record=sent(600, 2)), job(), Decision(Action.WAIT)),
         (owing(record=sent(600, 2)), job("Failed", ended=5, made=60), Decision(Action.WAIT)),
         (owing(record=sent(600, 2)), job("Failed", ended=10, made=60), Decision(Action.REPLACE, 2)),
-        # as long as the receiver wants
+        # the receiver requires a longer pause
         (owing(record=sent(120, not_before=-30)), None, Decision(Action.WAIT)),
         (owing(record=sent(120, not_before=1)), None, Decision(Action.START, 2)),
-        # an image that knows no notices: its Jobs succeed and record nothing
+        # an old image without notifications: its Jobs succeed and record nothing
         (owing(), job("Complete", ended=59, made=70), Decision(Action.WAIT)),
         (owing(), job("Complete", ended=60, made=70), Decision(Action.REPLACE, 2)),
         (owing(), job("Complete", ended=119, number=2, made=130), Decision(Action.WAIT)),
@@ -150,20 +150,20 @@ def test_a_terminated_task_is_not_left_to_argo() -> None:
             job("Complete", ended=1200, number=5, made=1210),
             Decision(Action.REPLACE, 6),
         ),
-        # somebody's or a newer program's record
+        # a record of another program or of a newer version
         (owing() | {ANNOTATION_NOTICE: "?"}, None, Decision(Action.DONE)),
         (owing() | {ANNOTATION_NOTICE: '{"v": 99}'}, None, Decision(Action.DONE)),
-        # no day is over before the verdict is complete
+        # the limit of a day does not apply before the task is cleaned
         ({ANNOTATION_VERDICT: owing(2 * DAY)[ANNOTATION_VERDICT]}, None, Decision(Action.START, 1)),
     ],
 )
-def test_an_owed_notice(annotations: Any, its_job: Any, expected: Decision) -> None:
-    """It is tried again after growing pauses for a day; what else is missing goes by the shorter ones."""
+def test_a_required_notification(annotations: Any, its_job: Any, expected: Decision) -> None:
+    """A notification is tried again for a day, after growing pauses. Other missing marks have shorter pauses."""
     assert decide.decide_ended(workflow(ended=9000, annotations=annotations), its_job, NOW) == expected
 
 
 def test_the_pauses_between_two_rounds() -> None:
-    """1, 2, 5, 10, 20 and then always 30 minutes: about fifty in a day."""
+    """The pauses are 1, 2, 5, 10, 20 and then always 30 minutes: about fifty rounds per day."""
     assert [notice.retry_pause(rounds) / MINUTE for rounds in range(8)] == [1, 1, 2, 5, 10, 20, 30, 30]
     at, rounds = 0.0, 1
     while at < DAY:
@@ -172,8 +172,8 @@ def test_the_pauses_between_two_rounds() -> None:
     assert rounds == 53
 
 
-def test_what_waits_for_its_next_try_is_not_looked_at() -> None:
-    """A receiver that is down for a day costs no call every few seconds."""
+def test_a_task_that_waits_for_its_next_try_is_not_due() -> None:
+    """A receiver that is unavailable for a day does not cause a call every few seconds."""
     ledger = TaskIndex(now=lambda: NOW)
     ledger.replace(
         [
@@ -214,20 +214,20 @@ def test_what_waits_for_its_next_try_is_not_looked_at() -> None:
         (WEBHOOK | owing(), 30, None, Decision(Action.START, 1)),
         (WEBHOOK | owing(DAY), 30, None, Decision(Action.DONE)),
         (WEBHOOK | owing(notify=False), 30, None, Decision(Action.DONE)),
-        (owing(), 30, None, Decision(Action.DONE)),  # nobody knows any more whom to tell
+        (owing(), 30, None, Decision(Action.DONE)),  # the webhook is no longer known
     ],
 )
 def test_the_notice_of_a_deleted_task(
     annotations: Any, deleted: float, its_job: Any, expected: Decision
 ) -> None:
-    """It is owed by the verdict, or because there is none; for a day, like any other."""
+    """A notification is required by the verdict, or because there is none. It is tried for a day."""
     metadata = workflow(annotations=annotations)["metadata"]
     decided = decide.decide_deleted(metadata, ago(deleted), left=lambda: False, job=its_job, now=NOW)
     assert decided == expected
 
 
 def test_the_latest_round_of_a_deleted_task() -> None:
-    """That which settled it, else the last; others' are kept apart."""
+    """The result is the final round, else the last one, separately for each task."""
     made = [
         finish_job.notice_map("u", sent(60, 2), {}),
         finish_job.notice_map("u", sent(90, 1), {}),
@@ -242,14 +242,14 @@ def test_the_latest_round_of_a_deleted_task() -> None:
 
 
 def test_a_job_that_is_being_deleted_is_waited_for() -> None:
-    """Its name is not free yet."""
+    """The name of a Job is in use until the Job is deleted."""
     leaving = job("Failed", ended=100)
     leaving["metadata"]["deletionTimestamp"] = ago(1)
     assert decide.decide_ended(workflow(), leaving, NOW) == Decision(Action.WAIT)
 
 
 def test_the_back_off_is_bounded() -> None:
-    """It doubles from 10 s up to 5 minutes; a Job lives longer than any pause, so that it is counted."""
+    """The back-off doubles from 10 s to 5 minutes. A Job is kept longer than any pause, so that it is counted."""
     pauses = [decide.backoff(number) for number in range(1, 9)]
     assert pauses == [10, 20, 40, 80, 160, 300, 300, 300]
     assert decide.backoff(10_000) == 300
@@ -269,14 +269,14 @@ def test_the_back_off_is_bounded() -> None:
     ],
 )
 def test_a_deleted_task(deleted: float, left: bool, its_job: Any, expected: Action) -> None:
-    """Garbage collection goes first; only what it leaves behind is worth a Job."""
+    """The keeper waits for garbage collection, and starts a Job only if objects remain."""
     metadata = workflow()["metadata"]
     decided = decide.decide_deleted(metadata, ago(deleted), left=lambda: left, job=its_job, now=NOW)
     assert decided.do is expected
 
 
 def test_what_is_due() -> None:
-    """Tasks that have ended and lack a mark, the oldest first; those that are being deleted are left to it."""
+    """Ended tasks that lack a mark are due, the oldest first, except tasks that are being deleted."""
     leaving = workflow("d")
     leaving["metadata"]["deletionTimestamp"] = ago(1)
     ledger = TaskIndex(now=lambda: NOW)
@@ -293,7 +293,7 @@ def test_what_is_due() -> None:
 
 
 def test_deletions_are_noticed_in_a_watch_and_in_a_new_list() -> None:
-    """Also those that happened while nobody watched, and where the name was taken again; finished tasks are no loss."""
+    """Deletions are detected after a broken watch, and if the name is reused. Tasks with every mark are ignored."""
     again = workflow("b")
     again["metadata"]["uid"] = "another"
     ledger = TaskIndex(now=lambda: NOW)
@@ -327,19 +327,19 @@ def test_deletions_are_noticed_in_a_watch_and_in_a_new_list() -> None:
     ],
 )
 def test_a_lost_node(found: Any, lost: bool) -> None:
-    """It is gone, or has not been Ready for a minute."""
+    """A node counts as lost if it does not exist, or if it has not been Ready for a minute."""
     assert decide.is_lost(found, NOW) is lost
 
 
 def test_a_pod_is_overdue_after_its_grace() -> None:
-    """`deletionTimestamp` lies in the future while the pod may still end by itself."""
+    """`deletionTimestamp` is in the future while the pod may still end by itself."""
     assert decide.is_overdue({"deletionTimestamp": ago(1)}, NOW)
     assert not decide.is_overdue({"deletionTimestamp": ago(-5)}, NOW)
     assert not decide.is_overdue({}, NOW)
 
 
 def test_a_copy_fits_into_a_config_map() -> None:
-    """Annotations that are too long are left out; the name and the uid are always there."""
+    """Annotations that are too long are left out. Name and UID are always kept."""
     metadata = workflow(annotations={"x": "y" * 100_000})["metadata"]
     copy = finish_job.copy_of(metadata, ago(0))
     assert len(json.dumps(copy)) < 70_000
@@ -348,13 +348,13 @@ def test_a_copy_fits_into_a_config_map() -> None:
     assert "ownerReferences" not in copy["metadata"]
     large = workflow(annotations={"x": "y" * 100_000, **WEBHOOK, **DONE})["metadata"]
     kept = finish_job.read_copy(finish_job.copy_of(large, ago(0)))[0]
-    assert kept["annotations"] == WEBHOOK | DONE  # what the notice needs
+    assert kept["annotations"] == WEBHOOK | DONE  # the annotations that the notification needs
     small = workflow(annotations={"x": "y"})["metadata"]
     assert finish_job.read_copy(finish_job.copy_of(small, ago(0)))[0] == small
 
 
 def test_the_image_is_that_of_the_tasks_own_template() -> None:
-    """A task ends with the image it began with; without one, the installed template has the word."""
+    """The image is the one that the task started with, else the one of the installed template."""
     step = {"container": {"command": ["python", "-m", "steps.finish"], "image": "flow:1"}}
     other = {"container": {"command": ["python", "-m", "steps.drive"], "image": "flow:2"}}
     assert finish_job.finish_image({"templates": [{"steps": []}, other, step]}) == "flow:1"

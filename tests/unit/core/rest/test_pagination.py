@@ -1,4 +1,4 @@
-"""What `GET /api/v1/tasks` finds."""
+"""The tasks that `GET /api/v1/tasks` finds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def found(**query: str) -> list[str]:
 
 
 def test_it_searches_names_and_images() -> None:
-    """A part in any case fits; an empty search fits all; status and search both count."""
+    """The search is case-insensitive and finds parts. An empty search matches all. Status and search combine."""
     assert found() == found(search="") == found(search="  ") == ["alpha", "beta", "redis-all"]
     assert found(search="REDIS") == ["beta", "redis-all"]
     assert found(search="team/APP:1") == ["alpha"]
@@ -54,7 +54,7 @@ def test_it_searches_names_and_images() -> None:
 
 
 def test_a_search_that_is_too_long() -> None:
-    """It is refused, with the field and what is allowed."""
+    """The error has the field and the allowed length."""
     with pytest.raises(HttpError) as caught:
         found(search="x" * 1001)
     assert caught.value.status == 400

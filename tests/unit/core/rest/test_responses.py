@@ -1,4 +1,4 @@
-"""Errors as answers, and pages of the list, from values alone."""
+"""Responses to errors, and pages of the list, without a server."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ from ips_flows.core.rest.task_store import Snapshot
     ],
 )
 def test_each_error_has_a_status(error: IpsFlowError, status: int) -> None:
-    """The body has the shape of all errors; only 503 says when to try again."""
+    """The body has the schema `Error`; only 503 has `Retry-After`."""
     answer = error_response(error)
     assert answer.status == status
     assert ("Retry-After" in answer.headers) == (status == 503)
     Error.model_validate_json(answer.body("an-id"))
 
 
-def test_what_an_error_tells() -> None:
-    """Message and hint, each field with its place, the true end, headers of a refusal; nothing that acts."""
+def test_the_content_of_an_error() -> None:
+    """It has message, hint, fields with positions, final status and headers. Control characters are escaped."""
     bad = errors.BadRequestError(
         [FieldProblem("body", 3, 5, "images[0]", "got\x1b"), FieldProblem("body", 0, 0, "", "missing")],
         "Read the docs.",
@@ -70,25 +70,25 @@ def test_what_an_error_tells() -> None:
     assert ApiResponse(200, {}).headers == {}
 
 
-def test_json_holds_what_utf_8_can_not() -> None:
-    """Half of a surrogate pair breaks no answer."""
+def test_json_with_a_lone_surrogate_is_encoded() -> None:
+    """A lone surrogate, which UTF-8 can't encode, does not break a response."""
     assert encode_json({"a": "\ud800é"}) == b'{"a":"\\ud800\xc3\xa9"}'
 
 
 class Row:
-    """A row that counts how often its JSON was made."""
+    """A row that counts how often its JSON was created."""
 
     def __init__(self, name: str, status: str = "pending") -> None:
         self.name, self.status, self.made = name, status, 0
 
     def body(self) -> bytes:
-        """Its JSON."""
+        """Return the JSON of the row."""
         self.made += 1
         return b'"%s"' % self.name.encode()
 
 
-def test_pages_are_kept_until_the_view_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same question is answered once; another view anew; and not more is kept than fits."""
+def test_pages_are_kept_until_the_snapshot_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of a query is created once per snapshot, and the number of stored pages is limited."""
     monkeypatch.setattr("ips_flows.core.rest.pagination._MOST_KEPT", 1)
     rows: Any = (Row("a"), Row("b", "failed"))
     listing, snapshot = TaskPages(), Snapshot(rows)
@@ -112,8 +112,8 @@ def test_pages_are_kept_until_the_view_changes(monkeypatch: pytest.MonkeyPatch) 
         (b"limit=1&limit=2", ("", "", 2, 0)),
     ],
 )
-def test_what_is_asked_for(query: bytes, found: tuple[str, str, int, int]) -> None:
-    """Empty is the default; what is not ours is not looked at."""
+def test_query_parameters(query: bytes, found: tuple[str, str, int, int]) -> None:
+    """An empty value means the default; unknown parameters are ignored."""
     assert parse_query(query) == found
 
 
@@ -121,15 +121,15 @@ def test_what_is_asked_for(query: bytes, found: tuple[str, str, int, int]) -> No
     "query",
     [b"\xff", b"&".join(b"a=%d" % number for number in range(101)), b"limit=1234567890123", b"status=done"],
 )
-def test_a_query_that_can_not_be_read(query: bytes) -> None:
-    """400."""
+def test_an_invalid_query(query: bytes) -> None:
+    """The status is 400."""
     with pytest.raises(HttpError) as caught:
         parse_query(query)
     assert caught.value.status == 400
 
 
-def test_the_description_is_made_once() -> None:
-    """And of our shapes; its example is a good request."""
+def test_the_description_is_created_once() -> None:
+    """It contains all schemas, and its example is a valid request."""
     assert parse_json(encode_json(REQUEST_EXAMPLE).decode(), "body").priority == 7
     assert document() is document()
     assert schemas().keys() < document()["components"]["schemas"].keys()

@@ -1,4 +1,4 @@
-"""The rows of tasks, from what four collections tell in whatever order."""
+"""The rows of tasks, from events of four collections in any order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ REQUEST = {
 
 
 def workflow(name: str, *, phase: str = "", created: str = "2026-01-01T00:00:00Z", priority: int = 5) -> Json:
-    """A task's Workflow as Argo has it."""
+    """Return the complete Workflow of a task."""
     labels = {LABEL_TASK: "true", **({"workflows.argoproj.io/phase": phase} if phase else {})}
     columns = {"images": 1, "priority": priority, "batchSize": 10}
     return {
@@ -62,7 +62,7 @@ def live(name: str, **fields: Any) -> Json:
 
 
 def done(name: str, *, good: bool = True, version: str = "2", **fields: Any) -> Json:
-    """A task with its verdict, as metadata alone."""
+    """Return the metadata of a task with its verdict."""
     whole = workflow(name, phase="Succeeded" if good else "Failed", **fields)
     plan = kube_objects.summary(eligible=2).model_copy(update={"images": ("busybox:1",)})
     nodes: dict[str, NodeResult] = {"n1": pulled(), "n2": pulled() if good else failed()}
@@ -84,12 +84,12 @@ def done(name: str, *, good: bool = True, version: str = "2", **fields: Any) -> 
 
 
 def job(name: str, *, done: int = 0, pulling: int = 0) -> Json:
-    said = GroupProgress(group=0, attempt=0, wave="wave-1", total=2, done=done, pulling=pulling)
+    progress = GroupProgress(group=0, attempt=0, wave="wave-1", total=2, done=done, pulling=pulling)
     return {
         "metadata": {
             "name": f"{name}-g0-a0",
             "labels": {LABEL_WORKFLOW_UID: f"uid-{name}"},
-            "annotations": {ANNOTATION_PROGRESS: said.to_json()},
+            "annotations": {ANNOTATION_PROGRESS: progress.to_json()},
         }
     }
 
@@ -109,19 +109,19 @@ def body(snapshot: Snapshot, name: str) -> Json:
     return document
 
 
-def test_what_is_kept_does_not_grow_with_the_task() -> None:
-    """Of a Workflow neither nodes nor templates, of a request no list of nodes, of metadata no managed fields."""
+def test_the_stored_fields_do_not_grow_with_the_task() -> None:
+    """The nodes and templates of a Workflow, the node list of a request and managed fields are not stored."""
     kept = live("a", phase="Running")
     text = json.dumps(kept)
     assert "xxx" not in text
     assert "n2" not in text
     assert kept["status"] == {"phase": "Running", "nodes": {}}
-    asked = json.loads(kept["spec"]["arguments"]["parameters"][0]["value"])
-    assert asked == {key: value for key, value in REQUEST.items() if key != "nodes"}
+    request = json.loads(kept["spec"]["arguments"]["parameters"][0]["value"])
+    assert request == {key: value for key, value in REQUEST.items() if key != "nodes"}
 
 
 def test_newest_first_and_then_by_name() -> None:
-    """As the command line has it."""
+    """The order is that of the command line."""
     store = TaskStore()
     store.replace(
         LIVE,
@@ -135,8 +135,8 @@ def test_newest_first_and_then_by_name() -> None:
     assert [row.name for row in shown(store).rows] == ["new", "a", "b", "old"]
 
 
-def test_nothing_new_is_no_view() -> None:
-    """A list that says what was known makes no work for readers."""
+def test_without_a_change_there_is_no_snapshot() -> None:
+    """A list without news does not create a snapshot."""
     store = TaskStore()
     store.replace(DONE, [])
     assert store.snapshot() is not None
@@ -151,13 +151,13 @@ def test_nothing_new_is_no_view() -> None:
     assert store.snapshot() is None
 
 
-@pytest.mark.parametrize("first", ["live goes", "done comes"])
-def test_a_task_that_ends_is_there_all_the_time(first: str) -> None:
-    """Whichever collection is faster: until the other tells, it is shown as it was."""
+@pytest.mark.parametrize("first", ["removed from live", "added to done"])
+def test_a_task_that_ends_is_always_shown(first: str) -> None:
+    """Either collection may change first. Until both have changed, the task is shown as before."""
     store = TaskStore()
     store.replace(LIVE, [live("a", phase="Running")])
     assert statuses(shown(store)) == {"a": "running"}
-    if first == "live goes":
+    if first == "removed from live":
         store.change(LIVE, live("a", phase="Running"), gone=True)
         assert store.leaving == {"uid-a": "a"}
         assert store.snapshot() is None
@@ -171,8 +171,8 @@ def test_a_task_that_ends_is_there_all_the_time(first: str) -> None:
     assert store.incoming == {}
 
 
-def test_the_request_is_remembered_beyond_the_end() -> None:
-    """The metadata of an ended task has not what was asked; who saw it live knows it, and so its later changes."""
+def test_the_request_is_kept_after_the_end() -> None:
+    """The metadata of an ended task has no request. It is kept from when the task was live."""
     store = TaskStore()
     store.replace(LIVE, [live("a", phase="Running")])
     store.change(DONE, done("a"))
@@ -183,25 +183,25 @@ def test_the_request_is_remembered_beyond_the_end() -> None:
 
 
 def test_a_task_that_was_never_seen_live_is_read_first() -> None:
-    """It is not shown with defaults that may be wrong."""
+    """The task is not shown with defaults, which may be wrong."""
     store = TaskStore()
     store.replace(DONE, [done("a")])
     assert store.without_failures() == []
     assert store.without_details() == {"uid-a": "a"}
     assert shown(store).rows == ()
-    store.add_details(workflow("b"))  # of no interest
+    store.add_details(workflow("b"))  # not incoming, so ignored
     store.add_details(workflow("a"))
     assert store.without_details() == {}
     assert body(shown(store), "a")["maxRetries"] == 3
 
 
 def test_failures_are_read_once_for_each_verdict() -> None:
-    """Only a task that lost something needs its results; until then it is shown as it was."""
+    """Only a task with failures needs its results. Until they are read, it is shown as before."""
     store = TaskStore()
     store.replace(LIVE, [live("good", phase="Running"), live("bad", phase="Running")])
     store.snapshot()
     store.replace(DONE, [done("good"), done("bad", good=False)])
-    store.change(DONE, done("stranger"))  # of whom not even the request is known
+    store.change(DONE, done("stranger"))  # its request is unknown
     (seen,) = store.without_failures()
     assert seen.name == "bad"
     assert statuses(shown(store)) == {"good": "completed", "bad": "running"}
@@ -215,8 +215,8 @@ def test_failures_are_read_once_for_each_verdict() -> None:
     assert len(body(shown(store), "bad")["failedNodeDetails"]) == 1
 
 
-def test_results_that_can_not_be_read_are_said_to_be() -> None:
-    """The row's message tells, instead of none."""
+def test_unreadable_results_are_reported() -> None:
+    """The message of the row has the reason."""
     store = TaskStore()
     store.replace(LIVE, [live("a")])
     store.replace(DONE, [done("a", good=False)])
@@ -224,8 +224,8 @@ def test_results_that_can_not_be_read_are_said_to_be() -> None:
     assert body(shown(store), "a")["message"] == "written by a newer version"
 
 
-def test_nothing_is_dropped_unlooked() -> None:
-    """What a list lacks is still shown, until someone has looked: it may be in the other collection by now."""
+def test_no_task_is_dropped_before_it_is_read() -> None:
+    """A task missing in a list is shown until it is read, since it may be in the other collection by now."""
     store = TaskStore()
     store.replace(LIVE, [live("a"), live("b")])
     store.replace(DONE, [done("c"), done("d")])
@@ -244,8 +244,8 @@ def test_nothing_is_dropped_unlooked() -> None:
     assert set(statuses(shown(store))) == {"b", "c"}
 
 
-def test_a_task_that_lives_after_all() -> None:
-    """Someone took its verdict away, to let it run once more."""
+def test_a_task_that_becomes_live_again() -> None:
+    """A user removed its verdict so that it runs again."""
     store = TaskStore()
     store.replace(DONE, [done("a")])
     store.add_details(workflow("a"))
@@ -254,8 +254,8 @@ def test_a_task_that_lives_after_all() -> None:
     assert statuses(shown(store)) == {"a": "running"}
 
 
-def test_what_was_never_there_does_not_leave() -> None:
-    """A collection that loses what nobody knew makes nobody look."""
+def test_an_unknown_task_does_not_leave() -> None:
+    """The removal of an unknown task from a collection does not cause a read."""
     store = TaskStore()
     store.change(DONE, done("a"), gone=True)
     store.change(LIVE, live("b"), gone=True)
@@ -265,7 +265,7 @@ def test_what_was_never_there_does_not_leave() -> None:
 
 
 def test_a_name_that_is_used_again() -> None:
-    """The new task is the one of that name, and the old one goes its way."""
+    """The name refers to the new task, and the old task is dropped."""
     store = TaskStore()
     store.replace(LIVE, [live("a")])
     store.snapshot()
@@ -277,8 +277,8 @@ def test_a_name_that_is_used_again() -> None:
     assert [row.uid for row in shown(store).rows] == ["uid-again"]
 
 
-def test_places_in_the_queue() -> None:
-    """Priority first, then age; a row changes when its place does, and else stays the same object."""
+def test_positions_in_the_queue() -> None:
+    """The order is priority, then age. A row is replaced only if its position changes."""
     store = TaskStore()
     store.replace(LIVE, [live("low", priority=1), live("mid"), live("high", priority=9)])
     before = shown(store)
@@ -290,8 +290,8 @@ def test_places_in_the_queue() -> None:
     assert after.by_name["low"] is not before.by_name["low"]
 
 
-def test_jobs_tell_of_progress_until_the_end() -> None:
-    """What they said last counts when they are deleted; a list of them takes nothing back; the end is the verdict's."""
+def test_jobs_report_progress_until_the_verdict() -> None:
+    """The last progress of a deleted Job counts until the verdict, also after an empty list of Jobs."""
     store = TaskStore()
     plan = kube_objects.summary(eligible=2)
     running = live("a", phase="Running")
@@ -314,16 +314,16 @@ def test_jobs_tell_of_progress_until_the_end() -> None:
     assert store._jobs == {}
 
 
-def test_a_job_without_word_yet() -> None:
-    """It is new: there is no progress in it."""
+def test_a_job_without_progress_yet() -> None:
+    """A new Job has no progress."""
     store = TaskStore()
     store.replace(LIVE, [live("a", phase="Running")])
     store.change(JOBS, {"metadata": {"name": "a-g0-a0", "labels": {LABEL_WORKFLOW_UID: "uid-a"}}})
     assert body(shown(store), "a")["waves"] == []
 
 
-def test_statuses_narrow_a_view() -> None:
-    """One status, or all."""
+def test_a_snapshot_is_filtered_by_status() -> None:
+    """The filter is one status, or empty for all."""
     store = TaskStore()
     store.replace(LIVE, [live("a"), live("b", phase="Running")])
     snapshot = shown(store)

@@ -1,4 +1,4 @@
-"""The JUnit report, read by a parser that is not ours."""
+"""The JUnit report, read by the standard library's parser."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def read(*suites: JUnitSuite) -> ET.Element:
     return ET.fromstring(junit_report(suites).encode())  # noqa: S314  (ours)
 
 
-def test_a_case_a_node_and_image() -> None:
-    """With its seconds, its reason and its message; what a terminal or a parser trips over is escaped."""
+def test_each_node_and_image_is_a_case() -> None:
+    """A case has seconds, reason and message. Characters that break a terminal or a parser are escaped."""
     nodes = {
         "n2": NodeResult((PULLED, FAILED), AT),
         "n1": NodeResult((PULLED, ImageResult(Result.PRESENT)), AT),
@@ -78,19 +78,19 @@ def test_a_case_a_node_and_image() -> None:
     assert "\x1b" not in junit_report([JUnitSuite("nightly", ended("failed", nodes))])
 
 
-def test_what_was_left_out_and_what_may_be_lost_is_skipped() -> None:
-    """The report fails only where the exit code does."""
+def test_skipped_nodes_and_allowed_failures_are_skipped() -> None:
+    """The report has failures only if the exit code reports a failure."""
     nodes = {"n1": NodeResult((CORDONED, CORDONED), AT), "n2": NodeResult((PULLED, FAILED), AT)}
     root = parsed(ended("completed", nodes))
     assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("4", "0", "3")
     messages = [one.get("message") or "" for one in root.iter("skipped")]
     assert messages[:2] == ["Cordoned", "Cordoned"]
-    assert messages[2].startswith("lost, which maxFailedNodes allows: NotFound: ")
+    assert messages[2].startswith("failed, allowed by maxFailedNodes: NotFound: ")
 
 
 @pytest.mark.parametrize("results", [None, {}, {"n1": NodeResult((PULLED, PULLED), AT)}])
-def test_a_task_that_lost_nothing_and_did_not_complete(results: Mapping[str, NodeResult] | None) -> None:
-    """Without a plan, or cancelled: an error of the task itself, so that no report is green by chance."""
+def test_a_task_that_did_not_complete_without_failures(results: Mapping[str, NodeResult] | None) -> None:
+    """A task without a plan, or a cancelled one, is an error of the whole task, so the report does not pass."""
     root = parsed(ended("cancelled", results, "cancelled before it was planned"))
     (error,) = root.iter("error")
     assert (error.get("type"), error.get("message")) == ("cancelled", "cancelled before it was planned")
@@ -98,14 +98,14 @@ def test_a_task_that_lost_nothing_and_did_not_complete(results: Mapping[str, Nod
 
 
 def test_several_tasks() -> None:
-    """A suite each, and totals over all."""
+    """Each task has a suite, and the root has the totals."""
     good = ended("completed", {"n1": NodeResult((PULLED, PULLED), AT)})
     root = parsed(good, ended("failed", {"n1": NodeResult((FAILED, PULLED), AT)}))
     assert (len(root), root.get("tests"), root.get("failures")) == (2, "4", "1")
 
 
 def test_suites_of_several_clusters() -> None:
-    """Told apart by their marks, also where a system shows no suites; a cluster without an end is an error."""
+    """Marks make the names unique, also in systems that show no suites. A cluster that can't be read is an error."""
     good = ended("completed", {"n1": NodeResult((PULLED, PULLED), AT)})
     lost = UnavailableError("cluster https://b can't be reached: \x1b[31mno")
     root = read(JUnitSuite("nightly", good, "[a] "), JUnitSuite("nightly", lost, "[b] "))

@@ -1,4 +1,4 @@
-"""The queue: its order, what a task waits for, and how it is shown."""
+"""The queue: its order, what a task waits for, and its output."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ def names(queue: Queue) -> list[str]:
     return [entry.task for entry in queue.entries]
 
 
-def test_the_queue_goes_by_priority_then_age() -> None:
-    """10 is first, the older one within one priority; a task without a priority has Argo's 0 and is last."""
+def test_the_queue_is_ordered_by_priority_then_age() -> None:
+    """Priority 10 is first, then the older task. A task without a priority has Argo's 0 and is last."""
     known = [
         workflow("none", None, "09:00:00"),
         workflow("old", 5, "11:00:00"),
         workflow("new", 5, "11:30:00"),
         workflow("urgent", 9, "11:50:00"),
-        workflow("seen-by-nobody-yet", 7, "11:59:59", phase=""),
+        workflow("without-phase", 7, "11:59:59", phase=""),
         workflow("running", 10, "10:00:00", phase="Running"),
         workflow("ended", 10, "10:00:00", phase="Succeeded"),
     ]
     queue = read_queue(known, LIMIT)
-    assert names(queue) == ["urgent", "seen-by-nobody-yet", "old", "new", "none"]
+    assert names(queue) == ["urgent", "without-phase", "old", "new", "none"]
     assert queue.running == ("running",)
     assert queue.entries[0] == QueueEntry(1, "urgent", 9, "2026-01-31T11:50:00Z")
 
 
 def test_each_namespace_has_its_own_queue() -> None:
-    """A place is one among the tasks of the same namespace."""
+    """A position counts only the tasks of the same namespace."""
     known = [workflow("a", 5), workflow("b", 9), workflow("c", 1, namespace="cold")]
     assert queue_positions(known) == {("warm", "b"): 1, ("warm", "a"): 2, ("cold", "c"): 1}
 
 
 def test_twenty_tasks_of_mixed_priorities_start_in_order_each_once() -> None:
-    """Taking the first of the queue whenever a slot is free starts all, none twice, by priority and then by age."""
+    """Starting the first task whenever a slot is free starts every task once, by priority and then by age."""
     dice = random.Random(7)  # noqa: S311  (a shuffle that is the same each time)
     known = [workflow(f"t{number:02}", dice.randint(1, 10), f"11:00:{number:02}") for number in range(20)]
     expected = [
@@ -100,30 +100,30 @@ def test_only_what_argo_reads_as_a_number_is_a_limit(text: str, limit: int | Non
 @pytest.mark.parametrize(
     ("limit", "running", "position", "words"),
     [
-        (3, "abc", 1, "a, b, c"),
-        (3, "abc", 3, "a, b, c, and 2 before it"),
+        (3, "abc", 1, "a free slot (running: a, b, c)"),
+        (3, "abc", 3, "a free slot, behind 2 tasks (running: a, b, c)"),
         (3, "ab", 1, "nothing: Argo starts it now"),
-        (3, "ab", 2, "a, b, and 1 before it"),
-        (1, "abc", 1, "a, b, c"),
-        (9, "abcdefgh", 2, "a, b, c, d, e and 3 more, and 1 before it"),
-        (1, "", 2, "1 before it"),
-        (None, "a", 1, "a usable max-concurrent-tasks"),
+        (3, "ab", 2, "a free slot, behind 1 task (running: a, b)"),
+        (1, "abc", 1, "a free slot (running: a, b, c)"),
+        (9, "abcdefgh", 2, "a free slot, behind 1 task (running: a, b, c, d, e and 3 more)"),
+        (1, "", 2, "a free slot, behind 1 task"),
+        (None, "a", 1, "a valid max-concurrent-tasks"),
     ],
 )
 def test_what_a_task_waits_for(limit: int | None, running: str, position: int, words: str) -> None:
-    """It names the tasks that run while all slots are taken, how many go before, or what is wrong with the limit."""
+    """It names the running tasks, the number of tasks that start before, or the problem with the limit."""
     queue = Queue(limit, tuple(running), ())
     assert waits_for(queue, QueueEntry(position, "x", 5, "")) == words
 
 
 def test_the_table_and_the_json() -> None:
-    """People and programs get place, priority, time waited and what is waited for."""
+    """The table and the JSON have position, priority, waiting time and what the task waits for."""
     known = [workflow("a", phase="Running"), workflow("b", 5), workflow("c", 9, "11:50:00")]
     queue = read_queue(known, 1)
     assert queue_table(queue, NOW).splitlines() == [
         "POSITION   NAME   PRIORITY   WAITING   WAITS FOR",
-        "1          c      9          10m       a",
-        "2          b      5          60s       a, and 1 before it",
+        "1          c      9          10m       a free slot (running: a)",
+        "2          b      5          60s       a free slot, behind 1 task (running: a)",
     ]
     assert queue_json(queue, NOW) == {
         "limit": 1,

@@ -1,4 +1,4 @@
-"""A task as a reading of its Workflow, its Jobs and its results."""
+"""A task computed from its Workflow, its Jobs and its results."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def job(progress: GroupProgress) -> dict[str, Any]:
 
 
 def verdict_annotation(the_plan: PlanSummary, results: dict[str, NodeResult], **extra: Any) -> dict[str, str]:
-    said = decide_verdict(
+    verdict = decide_verdict(
         the_plan,
         results,
         stopped=extra.get("stopped", False),
@@ -85,7 +85,7 @@ def verdict_annotation(the_plan: PlanSummary, results: dict[str, NodeResult], **
         at="2026-01-31T12:01:00Z",
         seconds=60,
     )
-    return {"ips-flow.io/plan": the_plan.to_json(), "ips-flow.io/verdict": said.to_json()}
+    return {"ips-flow.io/plan": the_plan.to_json(), "ips-flow.io/verdict": verdict.to_json()}
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def verdict_annotation(the_plan: PlanSummary, results: dict[str, NodeResult], **
     ],
 )
 def test_without_a_verdict_shutdown_decides_then_the_phase(phase: str, shutdown: str, status: str) -> None:
-    """A task that was asked to stop is cancelled, whatever Argo calls it."""
+    """A task with a requested stop is cancelled in every phase."""
     spec = {"shutdown": shutdown} if shutdown else {}
     assert task.status_of(workflow(phase, spec=spec)) == status
 
 
 def test_the_verdict_decides_before_all_else() -> None:
-    """A task whose images were all in place when it was stopped is completed."""
+    """A task that had every image on its nodes when it was stopped is completed."""
     annotations = verdict_annotation(plan(waves=(1,)), {"a": PULLED}, stopped=True)
     seen = task.read_task(workflow("Failed", spec={"shutdown": "Stop"}, annotations=annotations))
     assert (seen.status, seen.ended, seen.finished_at) == ("completed", True, "2026-01-31T12:01:00Z")
@@ -146,7 +146,7 @@ def test_the_percentage_is_100_only_when_all_is_done(completed: int, total: int,
 
 
 def test_a_warm_cluster_is_at_100_percent() -> None:
-    """Where nothing is to do the percentage is 100 and there are no batches."""
+    """If no node needs a pull, the percentage is 100 and there are no batches."""
     seen = task.read_task(
         workflow("Running", annotations={"ips-flow.io/plan": plan(waves=(), warm=3).to_json()})
     )
@@ -161,7 +161,7 @@ def test_a_warm_cluster_is_at_100_percent() -> None:
 
 
 def test_attempts_of_a_group_add_up() -> None:
-    """A later attempt takes only what had failed: done adds up, failed and pulling are the latest."""
+    """A later attempt has only the failed nodes: `done` adds up, `failed` and `pulling` are of the latest attempt."""
     groups = [
         group(0, 1, total=3, done=1, pulling=1, failed=1),
         group(0, 0, total=4, done=1, failed=3),
@@ -172,13 +172,13 @@ def test_attempts_of_a_group_add_up() -> None:
 
 
 def test_a_wave_before_the_running_one_is_done() -> None:
-    """Waves run one after another: the Jobs of earlier ones may be gone."""
+    """Waves run one after another, so the Jobs of earlier waves may be deleted."""
     waves = wave_progress(plan(waves=(1, 4, 5)), [group(1, done=1, pulling=2)])
     assert [(wave.done, wave.pulling, wave.waiting) for wave in waves] == [(1, 0, 0), (1, 2, 1), (0, 0, 5)]
 
 
-def test_what_is_not_known_of_waves_is_not_shown() -> None:
-    """After the verdict the Jobs are gone: waves are known only where every node is complete."""
+def test_unknown_waves_are_not_shown() -> None:
+    """After the verdict the Jobs are deleted: waves are known only if every node is complete."""
     results = {"a": PULLED, "b": FAILED}
     failed = task.read_task(workflow("Failed", annotations=verdict_annotation(plan(waves=(1, 1)), results)))
     assert failed.waves == ()
@@ -189,7 +189,7 @@ def test_what_is_not_known_of_waves_is_not_shown() -> None:
 
 
 def test_a_running_task_counts_warm_nodes_as_completed() -> None:
-    """CompletedNodes includes the warm ones, failedNodes those of the latest attempts."""
+    """`completedNodes` includes warm nodes; `failedNodes` counts those of the latest attempts."""
     annotations = {"ips-flow.io/plan": plan(warm=3).to_json()}
     seen = task.read_task(
         workflow("Running", annotations=annotations), jobs=[job(group(done=2, failed=1, pulling=1))]
@@ -198,14 +198,14 @@ def test_a_running_task_counts_warm_nodes_as_completed() -> None:
 
 
 def test_an_ended_task_counts_nodes_that_were_never_reached_as_failed() -> None:
-    """Without a verdict, every eligible node that is not complete has failed once Argo is done."""
+    """Without a verdict, every eligible node that is not complete counts as failed after the Workflow ended."""
     annotations = {"ips-flow.io/plan": plan(warm=3).to_json()}
     seen = task.read_task(workflow("Failed", annotations=annotations), jobs=[job(group(done=1, failed=1))])
     assert (seen.progress.completed, seen.progress.failed) == (4, 3)
 
 
-def test_the_estimate_goes_on_as_it_went() -> None:
-    """A quarter of the nodes in two minutes means six more minutes; nothing is said before the first."""
+def test_the_estimate_uses_the_current_speed() -> None:
+    """A quarter of the nodes in two minutes means six more minutes. There is no estimate before the first node."""
     annotations = {"ips-flow.io/plan": plan(waves=(4,)).to_json()}
     one = task.read_task(workflow("Running", annotations=annotations), jobs=[job(group(done=1))])
     assert task.estimated_end(one, NOW) == NOW + timedelta(minutes=6)
@@ -214,8 +214,8 @@ def test_the_estimate_goes_on_as_it_went() -> None:
     assert task.estimated_end(none, NOW) is None
 
 
-def test_failures_come_from_results_and_what_drivers_said_lately() -> None:
-    """A node that has a result is not named twice."""
+def test_failures_come_from_results_and_from_progress() -> None:
+    """A node that has a result is not listed twice."""
     lines = tuple(
         FailureLine(node=node, image="busybox:1", reason="NotFound", message="said", at=AT) for node in "ab"
     )
@@ -229,7 +229,7 @@ def test_failures_come_from_results_and_what_drivers_said_lately() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "said", "error", "message"),
+    ("phase", "argo_message", "error", "message"),
     [
         ("Failed", "", "no node matches disk=ssd", "no node matches disk=ssd"),
         (
@@ -247,16 +247,18 @@ def test_failures_come_from_results_and_what_drivers_said_lately() -> None:
         ("Error", "", "", "the Workflow ended without a verdict: Error; see `ips-flow logs`"),
     ],
 )
-def test_a_failure_without_a_verdict_says_what_to_do(phase: str, said: str, error: str, message: str) -> None:
-    """The step's own word counts first; Argo's message comes with what a person can do."""
+def test_a_failure_without_a_verdict_has_advice(
+    phase: str, argo_message: str, error: str, message: str
+) -> None:
+    """The step's own error takes precedence. Argo's message is shown with advice."""
     annotations = {"ips-flow.io/error": error} if error else {}
-    seen = task.read_task(workflow(phase, message=said, annotations=annotations))
+    seen = task.read_task(workflow(phase, message=argo_message, annotations=annotations))
     document = task_json(seen, NOW)
     assert (document["status"], document["errorMessage"]) == ("failed", message)
 
 
 def test_json_has_the_shape_of_the_contract() -> None:
-    """`-o json` prints these fields, with times in RFC 3339 and null for what is not known."""
+    """`-o json` prints these fields. Times are RFC 3339; unknown values are null."""
     results = {"a": PULLED, "b": FAILED}
     the_plan = plan(waves=(2,), warm=0)
     seen = task.read_task(
@@ -344,7 +346,7 @@ def test_json_has_the_shape_of_the_contract() -> None:
 
 
 def test_lists_are_brief() -> None:
-    """A list has no node statuses, and at most 20 failures a task."""
+    """A list has no node statuses, and at most 20 failures per task."""
     results = {f"n{number:02}": FAILED for number in range(30)}
     seen = task.read_task(
         workflow("Failed", annotations=verdict_annotation(plan(waves=(30,)), results)), results=results
@@ -356,7 +358,7 @@ def test_lists_are_brief() -> None:
 
 
 def test_a_task_of_the_ui_form_is_read_from_its_plain_arguments() -> None:
-    """Where the argument `request` is empty the plain ones count."""
+    """If the argument `request` is empty, the plain arguments are used."""
     made = workflow("Running")
     made["spec"]["arguments"]["parameters"] = [
         {"name": "request", "value": ""},
@@ -377,10 +379,10 @@ def test_a_task_of_the_ui_form_is_read_from_its_plain_arguments() -> None:
         (None, {}, 5),
     ],
 )
-def test_the_priority_is_the_one_in_force(
+def test_the_priority_is_the_current_one(
     spec: dict[str, Any] | None, annotations: dict[str, Any], priority: int
 ) -> None:
-    """`spec.priority` counts, and where it is missing Argo's 0; metadata alone has what was planned or submitted."""
+    """It is `spec.priority`, or 0 if that is missing. Metadata has only the planned or submitted priority."""
     made = workflow("Running")
     made["metadata"]["annotations"] = {
         f"ips-flow.io/{key}": json.dumps(value) for key, value in annotations.items()
@@ -395,7 +397,7 @@ def test_the_priority_is_the_one_in_force(
 
 @pytest.mark.parametrize("broken", ["{", '{"status": 1}', "[]"])
 def test_a_broken_annotation_is_none(broken: str) -> None:
-    """What someone else's hand wrote into an annotation does not break a list."""
+    """An invalid annotation does not break a list."""
     seen = task.read_task(
         workflow("Running", annotations={"ips-flow.io/plan": broken, "ips-flow.io/verdict": broken})
     )
@@ -403,28 +405,28 @@ def test_a_broken_annotation_is_none(broken: str) -> None:
 
 
 def owing(**record: Any) -> task.Task:
-    """A completed task that owes a notice, and what is recorded of that."""
+    """Return a completed task that requires a notification, with the record of its delivery."""
     the_plan, results = plan(waves=(1,)), {"a": PULLED}
-    said = decide_verdict(
+    verdict = decide_verdict(
         the_plan, results, stopped=False, error="", uid="u-1", started_at=AT, at=AT, seconds=1, notify=True
     )
-    annotations = {"ips-flow.io/verdict": said.to_json()}
+    annotations = {"ips-flow.io/verdict": verdict.to_json()}
     if record:
-        made = Notice(id=said.event_id, event="task.completed", first=AT, last=AT, **record)
+        made = Notice(id=verdict.event_id, event="task.completed", first=AT, last=AT, **record)
         annotations["ips-flow.io/notice"] = made.to_json()
     return task.read_task(workflow("Succeeded", annotations=annotations))
 
 
 def test_the_notice_of_a_task() -> None:
-    """What became of it; pending while nobody has tried."""
+    """The JSON has the outcome of the notification; `pending` before the first try."""
     pending = {"outcome": "pending", "reason": None, "tries": 0, "lastAt": None}
     assert task_json(owing(), NOW)["notice"] == pending
     seen = owing(
         outcome="undelivered", status=502, reason="HTTP 502", target="https://hooks.example", tries=4
     )
-    told = {"outcome": "undelivered", "reason": "HTTP 502", "tries": 4, "lastAt": AT}
-    assert task_json(seen, NOW)["notice"] == told
-    assert task_json(seen, NOW, brief=True)["notice"] == told
+    undelivered = {"outcome": "undelivered", "reason": "HTTP 502", "tries": 4, "lastAt": AT}
+    assert task_json(seen, NOW)["notice"] == undelivered
+    assert task_json(seen, NOW, brief=True)["notice"] == undelivered
 
 
 @pytest.mark.parametrize(
@@ -446,11 +448,11 @@ def test_the_notice_of_a_task() -> None:
     ],
 )
 def test_the_notice_as_a_line(record: dict[str, Any], line: str) -> None:
-    """One line for people."""
+    """`get` shows the notification in one line."""
     assert tables.notice_line(owing(**record)) == line
 
 
-def test_a_task_that_owes_no_notice_says_nothing_of_one() -> None:
-    """Neither as JSON nor as a line."""
+def test_a_task_without_a_required_notification_shows_none() -> None:
+    """The JSON has null, and there is no line."""
     seen = task.read_task(workflow("Running"))
     assert (task_json(seen, NOW)["notice"], tables.notice_line(seen)) == (None, "")

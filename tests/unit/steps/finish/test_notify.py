@@ -318,7 +318,7 @@ NAMED = "Secret hook of namespace warm"
         (kube_objects.webhook_secret("hook", url="ftp://x"), "the URL is not one of http or https"),
         (
             kube_objects.webhook_secret("hook", url="http://127.0.0.1:1/", secret="whsec_!"),  # noqa: S106
-            "secret: got whsec_… that is not base64; allowed: base64 behind whsec_",
+            "secret: got whsec_… with invalid base64; allowed: whsec_ followed by base64",
         ),
     ],
 )
