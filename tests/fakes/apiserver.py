@@ -84,7 +84,7 @@ class ApiServer:
         self.faults: list[Fault] = []
         self.groups = {"argoproj.io", "batch", "apps", *_BUILT_IN_GROUPS}
         self.documents: dict[str, Json] = {}  # path → response to GET, for paths that are no objects
-        self.admit: Callable[[str, Json], Json] = lambda _kind, item: item  # admission: returns the object to store
+        self.admit: Callable[[str, Json], Json] = lambda _kind, item: item  # returns the object to store
         self.may: Callable[[Json], bool] = lambda _spec: True  # decides access reviews
         self.users: dict[str, Json] = {}  # token → user, for token reviews
         self.page_limit = 0  # the largest page, whatever `limit` a client sends; 0: no limit

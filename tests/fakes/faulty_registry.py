@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             connection.request(self.command, self.path, headers=passed)
             response = connection.getresponse()
             body = response.read()
-        except (OSError, http.client.HTTPException):  # the upstream registry is unavailable, so this one is too
+        except (OSError, http.client.HTTPException):  # the upstream registry is unavailable
             connection.close()
             self.close_connection = True
             return

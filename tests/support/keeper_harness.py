@@ -13,7 +13,7 @@ from steps.context import StepContext
 from steps.finish import finish
 from tests.support.step_harness import Stage
 
-OWN, INSTALLED = "flow:own", "flow:installed"  # the image with which the task started, and that of the template
+OWN, INSTALLED = "flow:own", "flow:installed"  # images of the running task and of the template
 
 
 def argo_ends(stage: Stage, phase: str = "Failed", *, finished_at: str = "", began_with: Any = None) -> None:
