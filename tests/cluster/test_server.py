@@ -39,7 +39,7 @@ class Caller:
     headers: dict[str, str] = field(default_factory=dict)
 
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
-        """Send a request to a random ready address of the server."""
+        """Send a request to a ready address of the server."""
         (address, *_) = self.cluster.server_addresses()
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         return requests.request(

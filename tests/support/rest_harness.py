@@ -29,11 +29,11 @@ class Well:
     """A keeper that does nothing and is always healthy."""
 
     def alive(self) -> bool:
-        """It is."""
+        """Return True: the keeper is alive."""
         return True
 
     def not_ready(self) -> None:
-        """It is."""
+        """Return None: the keeper is ready."""
 
 
 @dataclass(frozen=True, slots=True)
