@@ -27,7 +27,7 @@ def assert_nothing_lost(cluster: Cluster, slow: SlowTask) -> None:
     assert cluster.pods_made(slow.name) == len(cluster.nodes)
 
 
-def test_a_killed_driver_costs_nothing(cluster: Cluster, slow: SlowTask) -> None:
+def test_a_killed_driver_is_replaced(cluster: Cluster, slow: SlowTask) -> None:
     """A driver that is killed is replaced within the same attempt, and no node gets a second pull pod."""
     (driver,) = processes.drivers(slow.name)
     os.kill(driver, signal.SIGKILL)
@@ -37,7 +37,7 @@ def test_a_killed_driver_costs_nothing(cluster: Cluster, slow: SlowTask) -> None
 
 
 @pytest.mark.long
-def test_two_drivers_at_once(cluster: Cluster, slow: SlowTask) -> None:
+def test_two_drivers_at_the_same_time(cluster: Cluster, slow: SlowTask) -> None:
     """A driver that was frozen and replaced finds its Job adopted by another driver, and does not change it."""
     (frozen,) = processes.drivers(slow.name)
     with faults.frozen(frozen):
@@ -58,7 +58,7 @@ def test_a_control_part_is_away_for_a_while(
 
 
 @pytest.mark.long
-def test_a_watch_that_is_answered_with_410(cluster: Cluster, slow: SlowTask) -> None:
+def test_a_watch_that_gets_410(cluster: Cluster, slow: SlowTask) -> None:
     """A driver whose watch resumes from an expired resourceVersion lists its pods again."""
     (driver,) = processes.drivers(slow.name)
     maps = core(cluster.namespace, "configmaps")

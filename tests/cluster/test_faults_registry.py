@@ -65,7 +65,7 @@ def test_the_registry_is_away_for_a_while(cluster: Cluster, name: str) -> None:
 
 @pytest.mark.alone
 @pytest.mark.long
-def test_a_worker_image_that_is_nowhere(cluster: Cluster, name: str) -> None:
+def test_a_missing_worker_image(cluster: Cluster, name: str) -> None:
     """If the worker image cannot be pulled, the error names it, and no image of the user fails."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     path = core(cluster.namespace, "configmaps", CONFIG_MAP)

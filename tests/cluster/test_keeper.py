@@ -47,7 +47,7 @@ LOST_BEFORE = (  # the right that finish lacks in this stage, and whether it has
 
 @pytest.mark.alone
 @pytest.mark.long
-def test_finish_is_lost_in_each_stage(cluster: Cluster, name: str) -> None:
+def test_finish_fails_in_each_stage(cluster: Cluster, name: str) -> None:
     """The keeper does the rest of finish's work; an existing verdict stays the only one."""
     lost: dict[str, dict[str, str]] = {}
     for number, (resource, verb, judged) in enumerate(LOST_BEFORE):

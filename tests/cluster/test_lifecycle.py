@@ -32,7 +32,7 @@ def test_ctrl_c_leaves_the_task_running(cluster: Cluster, name: str) -> None:
     assert all(image in cluster.on_node(node) for node in cluster.nodes)
 
 
-def test_waiting_has_an_end_of_its_own(cluster: Cluster, name: str, tarpit: str) -> None:
+def test_the_wait_has_its_own_timeout(cluster: Cluster, name: str, tarpit: str) -> None:
     """`--timeout` ends the command with 124 while the task runs on; the task's own `timeout` fails it as Timeout."""
     text = request(name=name, images=[f"{tarpit}/slow:1"], timeout="45s", nodeTimeout="45s")
     assert cluster.flow("run", "-", "--timeout", "3s", text=text).code == 124
@@ -69,7 +69,7 @@ def test_the_same_request_again_is_unchanged(cluster: Cluster, name: str) -> Non
     assert name in other.err
 
 
-def test_logs_tell_what_the_steps_did(cluster: Cluster, name: str) -> None:
+def test_logs_show_what_the_steps_did(cluster: Cluster, name: str) -> None:
     """The logs of the steps are available after the end; each line begins with its step."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     assert cluster.flow("run", "--image", image, "--name", name).code == 0
@@ -173,7 +173,7 @@ def test_the_submit_form_works_with_plain_arguments(cluster: Cluster, name: str)
     assert {task["nodeStatuses"][node][image]["result"] for node in cluster.nodes} == {"pulled"}
 
 
-def test_a_bad_form_is_a_failed_task_that_says_why(cluster: Cluster, name: str) -> None:
+def test_a_bad_form_is_a_failed_task_with_a_reason(cluster: Cluster, name: str) -> None:
     """The step filter checks the form's values: the task fails with the same message as on the command line."""
     arguments = {"images": "busybox:1", "batch-size": "0"}
     _submit_form(cluster, name, **arguments)

@@ -52,7 +52,7 @@ def assert_told(cluster: Cluster, name: str, receiver: Receiver, status: str) ->
     return receiver.received[-1].json()["task"]
 
 
-def test_a_completed_task_is_told(cluster: Cluster, name: str, receiver: Receiver) -> None:
+def test_a_completed_task_sends_an_event(cluster: Cluster, name: str, receiver: Receiver) -> None:
     """URL and key come from a Secret; the signature is valid, and the task is the same as in `get`."""
     data = {"url": receiver.url, "secret": KEY}
     secret = {
@@ -78,7 +78,7 @@ def test_a_completed_task_is_told(cluster: Cluster, name: str, receiver: Receive
     assert "t0ps3cret" not in shown.out + shown.err + logs.out + logs.err
 
 
-def test_a_failed_task_is_told(cluster: Cluster, name: str, receiver: Receiver) -> None:
+def test_a_failed_task_sends_an_event(cluster: Cluster, name: str, receiver: Receiver) -> None:
     """After a 503 of the receiver the same event id is sent again."""
     receiver.will(Reply(503), Reply(429, {"Retry-After": "1"}))
     missing = f"{cluster.registry}/tests/{name}-missing:1"
@@ -90,7 +90,7 @@ def test_a_failed_task_is_told(cluster: Cluster, name: str, receiver: Receiver) 
 
 
 @pytest.mark.parametrize("how", ["Stop", "Terminate"])
-def test_a_cancelled_task_is_told(
+def test_a_cancelled_task_sends_an_event(
     cluster: Cluster, name: str, receiver: Receiver, tarpit: str, how: str
 ) -> None:
     """A task that is cancelled while it runs sends one event; if Argo runs no exit handler, the keeper sends it."""
@@ -112,7 +112,7 @@ def test_a_receiver_that_is_gone(cluster: Cluster, name: str, receiver: Receiver
 
 
 @pytest.mark.parametrize("what", ["redirect", "certificate"])
-def test_a_receiver_that_can_not_be_told(cluster: Cluster, name: str, tmp_path: Path, what: str) -> None:
+def test_a_receiver_that_is_rejected(cluster: Cluster, name: str, tmp_path: Path, what: str) -> None:
     """A redirect is not followed and an untrusted certificate is rejected; the task records the reason."""
     tls = certificate(tmp_path)[0] if what == "certificate" else None
     with receiving(HOST) as other, receiving(HOST, tls=tls) as receiver:
@@ -164,7 +164,7 @@ def test_a_receiver_that_is_down_while_finish_runs(cluster: Cluster, name: str) 
 
 
 @pytest.mark.long
-def test_a_slow_receiver_holds_nothing_up(cluster: Cluster, name: str, receiver: Receiver) -> None:
+def test_a_slow_receiver_blocks_no_task(cluster: Cluster, name: str, receiver: Receiver) -> None:
     """A receiver that never responds delays the Workflow by 45 s at most; the verdict does not change."""
     receiver.otherwise = Reply(silent=True)
     image = tagged(cluster.push(f"tests/{name}:1"))

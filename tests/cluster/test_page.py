@@ -69,7 +69,7 @@ def test_a_task_from_the_form_to_its_end(cluster: Cluster, tab: Tab, name: str) 
 
 
 @pytest.mark.long
-def test_a_task_that_fails_says_why(cluster: Cluster, tab: Tab, name: str) -> None:
+def test_a_failed_task_shows_the_reason(cluster: Cluster, tab: Tab, name: str) -> None:
     """The page shows class, hint, the registry's message and each node; retry creates a new task."""
     image = f"{cluster.registry}/tests/{name}:1"  # not pushed yet
     cluster.submit(f'{{"name": "{name}", "images": ["{image}"]}}')
@@ -104,7 +104,7 @@ def test_cancel_from_the_page(cluster: Cluster, tab: Tab, slow: SlowTask) -> Non
     assert audit(cluster, slow.name)["status"] == "cancelled"
 
 
-def test_a_server_that_starts_anew(cluster: Cluster, site: Site, tab: Tab, slow: SlowTask) -> None:
+def test_a_server_that_restarts(cluster: Cluster, site: Site, tab: Tab, slow: SlowTask) -> None:
     """The open page shows the lost connection, reconnects by itself, and shows the end."""
     tab.expects("net", "503")
     tab.open(f"tasks/{slow.name}")

@@ -61,7 +61,7 @@ def busy(cluster: Cluster, name: str, tarpit: str) -> Iterator[tuple[str, str]]:
         cluster.flow("cancel", *left, "--wait")
 
 
-def test_tasks_wait_in_order_and_reprioritize_sorts_anew(
+def test_tasks_wait_in_order_and_reprioritize_sorts_again(
     cluster: Cluster, name: str, busy: tuple[str, str]
 ) -> None:
     """Tasks are queued by priority and then by age; a task moved to the front starts when the slot is free."""
@@ -113,7 +113,7 @@ def test_a_cancelled_pending_task_ends_without_a_start(
     assert order(cluster) == [second]
 
 
-def test_a_cancelled_pending_task_is_told(cluster: Cluster, name: str, busy: tuple[str, str]) -> None:
+def test_a_cancelled_pending_task_sends_an_event(cluster: Cluster, name: str, busy: tuple[str, str]) -> None:
     """The receiver gets one event for the cancelled task, although none of its steps ran."""
     _, image = busy
     with receiving("10.201.0.1") as receiver:

@@ -140,7 +140,7 @@ def test_an_image_that_appears_between_two_attempts(cluster: Cluster, name: str)
 
 
 @pytest.mark.long
-def test_losses_within_the_limit(cluster: Cluster, name: str, registry: FaultyRegistry) -> None:
+def test_failed_nodes_within_the_limit(cluster: Cluster, name: str, registry: FaultyRegistry) -> None:
     """A task whose failed nodes are within the limit completes, and every output reports the failed nodes."""
     lucky, *others = cluster.nodes
     good = tagged(cluster.push(f"tests/{name}:1"))
@@ -164,7 +164,7 @@ def test_losses_within_the_limit(cluster: Cluster, name: str, registry: FaultyRe
 
 
 @pytest.mark.long
-def test_one_loss_too_many(cluster: Cluster, name: str) -> None:
+def test_too_many_failed_nodes(cluster: Cluster, name: str) -> None:
     """If no node of a wave gets its images the task fails, whatever the limit; `retry` includes all nodes."""
     image = f"{cluster.registry}/tests/{name}:1"
     text = request(name=name, images=[image], maxFailedNodes=len(cluster.nodes))

@@ -104,7 +104,7 @@ def test_a_node_that_joins_later_is_warmed_by_the_next_run(
 
 
 @pytest.mark.long
-def test_a_task_that_is_not_over_keeps_the_next_one_out(cluster: Cluster, name: str, tarpit: str) -> None:
+def test_a_running_task_skips_the_next_run(cluster: Cluster, name: str, tarpit: str) -> None:
     """With `forbid`, the default, a run is skipped while a task runs; the history names this task."""
     name = name[:41].rstrip("-")
     document = {"images": [f"{tarpit}/slow:1"], "timeout": "10m"}

@@ -122,7 +122,7 @@ def test_a_task_is_cancelled(cluster: Cluster, name: str, account: Any, tarpit: 
         (("get", "list", "create", "delete"), (200, 400, 404)),
     ],
 )
-def test_kubernetes_says_who_may(
+def test_kubernetes_authorizes_callers(
     cluster: Cluster, name: str, account: Any, verbs: tuple[str, ...], answers: tuple[int, ...]
 ) -> None:
     """Reading, creating and cancelling tasks need exactly the verbs on Workflows in the namespace."""
@@ -140,7 +140,7 @@ def test_kubernetes_says_who_may(
 
 
 @pytest.mark.parametrize("token", ["", "nonsense"])
-def test_who_is_nobody_is_told_so(cluster: Cluster, token: str) -> None:
+def test_a_caller_without_a_valid_token_gets_401(cluster: Cluster, token: str) -> None:
     """A caller without a valid token gets 401 and the authentication scheme; health and metrics are open."""
     caller = Caller(cluster, token)
     refused = caller.call("GET", "/api/v1/tasks")

@@ -92,7 +92,7 @@ def test_one_missing_image_among_good_ones(cluster: Cluster, name: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["IfNotPresent", "Always"])
-def test_an_image_with_nothing_to_run_in_it(cluster: Cluster, name: str, policy: str) -> None:
+def test_an_image_without_a_program(cluster: Cluster, name: str, policy: str) -> None:
     """An image without a program is warmed in mode volume, and in mode container if the pull policy requires it."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     outcome = cluster.flow("run", "--image", image, "--pull-policy", policy, "--name", name, "-o", "json")
@@ -186,7 +186,7 @@ def test_the_second_wave_waits_for_the_first(cluster: Cluster, name: str) -> Non
 
 
 @pytest.mark.parametrize("policy", ["IfNotPresent", pytest.param("Always", marks=pytest.mark.long)])
-def test_twelve_images_at_once(cluster: Cluster, name: str, policy: str) -> None:
+def test_twelve_images(cluster: Cluster, name: str, policy: str) -> None:
     """With more images than the kubelet sends events for, each result, duration and digest is true or left out."""
     images = [tagged(cluster.push(f"tests/{name}-{number}:1")) for number in range(11)]
     missing = f"{cluster.registry}/tests/{name}-nowhere:1"
@@ -219,7 +219,7 @@ def _told(cluster: Cluster, pods: set[str]) -> set[tuple[str, float]]:
     return told
 
 
-def test_the_verdict_stands_on_the_workflow(cluster: Cluster, name: str) -> None:
+def test_the_verdict_is_an_annotation_of_the_workflow(cluster: Cluster, name: str) -> None:
     """Plan and verdict are annotations of the Workflow, and Argo's phase agrees with the verdict."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     assert cluster.flow("run", "--image", image, "--name", name).code == 0

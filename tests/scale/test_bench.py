@@ -50,7 +50,7 @@ def test_two_hundred_nodes(cluster: Cluster) -> None:
     assert run.seconds > run.ideal
 
 
-def test_an_api_server_that_refuses_a_driver(cluster: Cluster) -> None:
+def test_an_api_server_that_rejects_a_driver(cluster: Cluster) -> None:
     """A driver that gets 429 for a time backs off and continues: it is not replaced, and no node fails."""
     nodes = [simulated.name(number) for number in range(1, _NODES + 1)]
     samples = {node: Sample(_QUICKLY) for node in nodes}

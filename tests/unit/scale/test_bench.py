@@ -25,7 +25,7 @@ def test_a_node_has_one_sample(kind: Kind) -> None:
     assert samples(kind, "b", NODES[:50]) != few
 
 
-def test_the_distributions_are_what_they_are_called() -> None:
+def test_the_distributions_match_their_names() -> None:
     """Median and tail of the heavy distribution, bounds of the uniform one, and the share of failures are as named."""
     uniform = [one.milliseconds for one in samples("uniform", "a", NODES).values()]
     assert min(uniform) >= 8_000
@@ -39,7 +39,7 @@ def test_the_distributions_are_what_they_are_called() -> None:
     assert failing["passing"] > 20
 
 
-def test_what_a_sample_costs() -> None:
+def test_the_time_of_a_sample() -> None:
     """A node pulls images one after another; after a temporary failure it pulls again."""
     assert Sample(1500).busy(3) == 4.5
     assert Sample(1500, "passing").busy(1) == 3.0
