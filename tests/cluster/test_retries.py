@@ -182,7 +182,7 @@ def test_too_many_failed_nodes(cluster: Cluster, name: str) -> None:
 
 
 def test_the_breaker(cluster: Cluster, name: str) -> None:
-    """If no node of the first window gets an image, the remaining nodes are skipped, and the message says so."""
+    """If no node of the first window gets an image, the remaining nodes are skipped, and the message reports it."""
     first, *others = cluster.nodes
     text = request(name=name, images=[missing(cluster, name)], batchSize=1)
     with cluster.watch_pulls(name) as watch:

@@ -1,4 +1,4 @@
-"""The server on the real cluster: authorization, a task from its request to its end, a restart under load."""
+"""The server on the real cluster: authorization, the life of a task, a restart under load."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def account(cluster: Cluster, name: str) -> Iterator[Any]:
 
 
 def test_a_task_from_its_request_to_its_end(cluster: Cluster, name: str, account: Any) -> None:
-    """Repeated requests create one task, the stream follows it until its end, and the result is the same as `get`."""
+    """Repeated requests create one task, the stream follows it until it ends, and the result is the same as `get`."""
     caller = account("get", "list", "create", "watch", "delete")
     image = tagged(cluster.push(f"tests/{name}:1"))
     asked = json.loads(request(name=name, images=[image]))

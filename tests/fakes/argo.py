@@ -57,7 +57,7 @@ def _plays(argo: Argo, node: NodeResult) -> None:
 
 
 class Argo:
-    """The changes of one task, from its creation to its end."""
+    """The changes of one task, from its creation until it ends."""
 
     def __init__(self, server: ApiServer, name: str, namespace: str = "warm") -> None:
         self.server, self.name, self.namespace = server, name, namespace

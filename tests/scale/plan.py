@@ -60,7 +60,7 @@ def made(number: int) -> Ware:
 
 
 def fill(server: ApiServer, hub: Hub, images: list[str], count: int) -> None:
-    """Create nodes that each have some of the images, so that they lack different ones."""
+    """Create nodes that each have some of the images, so that they lack different images."""
     others = [
         {
             "names": [

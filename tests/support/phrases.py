@@ -23,7 +23,7 @@ PHRASES = {
     r"(?:is|are) to go": "is deleted, will be deleted",
     r"born": "created",
     r"mend(?:s|ed|ing)?": "fix",
-    r"(?:looks?|looked|looking) (?:at|after|for|into|like|again)": "check, read, list or search",
+    r"(?:looks?|looked|looking) (?:at|after|for|into|again)": "check, read, list or search",
     r"(?:asks?|asked|asking)": "request, read or query",
     r"answers? (?:\d{3}|with|to|so|as|of|on)|what \w+ answers": "response, return, respond",
     r"stands?|standing|stood": "is, is stored, is listed",
@@ -47,7 +47,7 @@ PHRASES = {
     r"(?:to|until) its end": "until it ends",
     r"(?:leaves?|left|leaving|lets?) (?:\w+ )?alone": "do not change, ignore",
     r"what (?:a|an|the|each|every|one) \w+ (?:needs|gets|has|does)": "(name the object)",
-    r"own hands?|by hand|'s hands?": "manually",
+    r"own hands?|(?<!edit\s)by hand|'s hands?": "manually",
     r"last word": "final state",
     r"figures?": "value, number, metric",
     r"others than": "other than",
@@ -65,11 +65,15 @@ OPENINGS = (
 )
 
 _GAP = r"[\s#*/]+"
-_PLAIN = [(re.compile(rf"\b(?:{phrase.replace(' ', _GAP)})\b", re.IGNORECASE), phrase) for phrase in PHRASES]
+_PLAIN = [
+    (re.compile(rf"(?<![\w.])(?:{phrase.replace(' ', _GAP)})\b", re.IGNORECASE), plain)
+    for phrase, plain in PHRASES.items()
+]
 _OPENING = re.compile(rf"\s*({OPENINGS})\b")
 _FOLDERS = ("ips_flows", "steps", "tests", "deploy/local")
 _SCRIPTS = ROOT / "ips_flows" / "server" / "web"
 _OBJECTS = ("ips_flows/server/web", "deploy", "templates")
+_KINDS = ("yaml", "json", "html")
 _OWN = {
     Path(__file__).resolve(),
     ROOT / "tests" / "unit" / "docs" / "test_phrases.py",
@@ -96,11 +100,11 @@ def report() -> Iterator[str]:
 
 
 def sources() -> Iterator[Path]:
-    """Yield the files that the report reads: READMEs, Python, JavaScript, YAML."""
+    """Yield the files that the report reads: READMEs, Python, JavaScript, YAML, the dashboard, the page."""
     yield from readmes()
     found = {path for folder in _FOLDERS for path in (ROOT / folder).rglob("*.py")}
     found |= set(_SCRIPTS.rglob("*.js"))
-    found |= {path for folder in _OBJECTS for path in (ROOT / folder).rglob("*.yaml")}
+    found |= {path for folder in _OBJECTS for kind in _KINDS for path in (ROOT / folder).rglob(f"*.{kind}")}
     yield from sorted(found - _OWN)
 
 
@@ -112,12 +116,19 @@ def phrases(source: str, suffix: str) -> Iterator[tuple[int, str, str]]:
         if opening:
             line = first + text.count("\n", 0, opening.start(1))
             found.append((line, f"{opening[1]} …", "imperative or noun phrase"))
-        for pattern, phrase in _PLAIN:
-            found += [
-                (first + text.count("\n", 0, match.start()), _one_line(match[0]), PHRASES[phrase])
-                for match in pattern.finditer(text)
-            ]
+        for match, plain in _matches(text):
+            found.append((first + text.count("\n", 0, match.start()), _one_line(match[0]), plain))
     yield from sorted(found)
+
+
+def _matches(text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Yield the matches in a text with their plain forms; of overlapping matches the first, longest one."""
+    found = [(match, plain) for pattern, plain in _PLAIN for match in pattern.finditer(text)]
+    end = 0
+    for match, plain in sorted(found, key=lambda one: (one[0].start(), -one[0].end())):
+        if match.start() >= end:
+            yield match, plain
+            end = match.end()
 
 
 def _texts(source: str, suffix: str) -> Iterator[tuple[int, str, bool]]:
@@ -132,7 +143,7 @@ def _texts(source: str, suffix: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def _strings(source: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield the strings of a Python module; `Whether` may begin the docstring of a boolean function."""
+    """Yield the prose in a Python module's strings; the docstring of a boolean function may begin with `Whether`."""
     tree = ast.parse(source)
     docstrings: dict[ast.expr, bool] = {}
     for node in ast.walk(tree):
@@ -141,8 +152,13 @@ def _strings(source: str) -> Iterator[tuple[int, str, bool]]:
                 case [ast.Expr(value=ast.Constant(value=str(text)) as constant), *_]:
                     docstrings[constant] = not (_is_boolean(node) and text.startswith("Whether"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_prose(node.value):
             yield node.lineno, node.value, docstrings.get(node, False)
+
+
+def _is_prose(text: str) -> bool:
+    """Return whether a text has several words; a single word is a key, a name or a value."""
+    return len(text.split()) > 1
 
 
 def _is_boolean(node: ast.AST) -> bool:
@@ -173,7 +189,8 @@ def _script_texts(source: str) -> Iterator[tuple[int, str, bool]]:
         documents = text.startswith("/**")
         if documents:  # its markers away, of the same lines
             text = re.sub(r"^\s*\*+", "", text.removeprefix("/").removesuffix("*/"), flags=re.MULTILINE)
-        yield 1 + source.count("\n", 0, match.start()), text, documents
+        if _is_prose(text):
+            yield 1 + source.count("\n", 0, match.start()), text, documents
 
 
 def _one_line(phrase: str) -> str:

@@ -28,7 +28,7 @@ settings.register_profile(
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# `--hypothesis-profile searching` generates more examples, different ones each time.
+# `--hypothesis-profile searching` generates more examples, different each time.
 settings.register_profile("searching", max_examples=2000, deadline=None, database=None)
 settings.load_profile("fixed")
 

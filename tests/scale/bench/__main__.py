@@ -64,7 +64,7 @@ def main() -> None:
     for run in measure(chosen, given.seed):
         runs.append(run)
         print(_line(_cells(run)), flush=True)
-        if given.json:  # after each run, because the remaining ones take long
+        if given.json:  # after each run, because the remaining runs take long
             document = {"seed": given.seed, "runs": [one.to_json() for one in runs]}
             given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     wrong = [

@@ -1,6 +1,6 @@
 """Simulated kubelets: pods pull for the time of their node's sample and get the events of a kubelet.
 
-kwok keeps the nodes alive, ends pods at their deadline and removes deleted ones. The pulls are simulated here, because
+kwok keeps the nodes alive, ends pods at their deadline and removes deleted pods. The pulls are simulated here, because
 kwok supports neither a delay per node nor the events that a driver waits for.
 """
 

@@ -34,14 +34,14 @@ class Lock:
 
 def order() -> str:
     """Whether it is so."""
-    return "whether: it is not an opening"
+    return f"whether: it is not an opening {PARTS['told']}" + "nobody"
 '''
 SCRIPT = """\
 /** Where a task stands. */
 export function place(told) {
   // it looks at the list,
   // and anew
-  return told ? "nobody's" : 'https://example.com/anew';
+  return told ? "nobody's turn" : 'https://example.com/ anew' + "nobody";
 }
 
 /* What a comment says is no docstring. */
@@ -56,6 +56,7 @@ OBJECTS = """\
 metadata:
   annotations:
     description: Whoever asks gets 429.
+    expression: variables.asked < 1
 """
 
 
@@ -65,7 +66,7 @@ def found(source: str, suffix: str) -> list[tuple[int, str]]:
 
 
 def test_python_is_read_in_strings_and_comments() -> None:
-    """A hit has the line of its first word; names in code are no hits, `Whether` may document a boolean."""
+    """A hit has the line of its first word; names and keys are no hits; `Whether` may document a boolean."""
     assert found(PYTHON, ".py") == [
         (1, "What …"),
         (3, "asked"),
@@ -80,7 +81,7 @@ def test_python_is_read_in_strings_and_comments() -> None:
 
 
 def test_scripts_are_read_in_comments_and_quotes() -> None:
-    """A name in JavaScript is no hit; only `/**` begins a docstring."""
+    """Names and single words in JavaScript are no hits; only `/**` begins a docstring."""
     assert found(SCRIPT, ".js") == [
         (1, "Where …"),
         (1, "stands"),
@@ -110,6 +111,7 @@ def test_yaml_and_markdown_are_read_as_a_whole() -> None:
         "The bearer token of the command, which is understandable.",
         "A notice in the log.",
         "Recommended; configure it once, sayings aside.",
+        "Generated; do not edit by hand.",
     ],
 )
 def test_plain_text_has_no_hit(text: str) -> None:
@@ -140,6 +142,12 @@ def test_the_phrases_of_the_table_are_found(text: str, phrase: str) -> None:
     assert phrase in [hit for _, hit in found(text, ".md")]
 
 
+def test_overlapping_phrases_are_one_hit() -> None:
+    """Of overlapping phrases the longest one is reported."""
+    assert found("expected '(' where it must stand", ".md") == [(1, "must stand")]
+    assert found("keep nobody waiting, nobody", ".md") == [(1, "keep nobody waiting"), (1, "nobody")]
+
+
 def test_each_phrase_has_a_plain_form() -> None:
     """Every pattern compiles and names what to write instead."""
     for pattern, plain in PHRASES.items():
@@ -155,6 +163,7 @@ def test_the_report_reads_every_kind_of_file() -> None:
         "ips_flows/cli/main.py",
         "ips_flows/server/web/app.js",
         "deploy/base/configmap-ips-config.yaml",
+        "deploy/components/monitoring/dashboard.json",
         "templates/ips-prewarm.yaml",
     } <= names
     assert "tests/support/phrases.py" not in names
