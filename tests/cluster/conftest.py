@@ -134,7 +134,7 @@ class Cluster:
 
     def await_driver(self, task: str) -> None:
         """Wait until the process of a task's driver runs."""
-        self.await_that(lambda: bool(processes.drivers(task)), 120, lambda: f"no driver of {task} came")
+        self.await_that(lambda: bool(processes.drivers(task)), 120, lambda: f"no driver of {task} started")
 
     def await_pulling(self, task: str) -> None:
         """Wait until a node pulls for a task."""

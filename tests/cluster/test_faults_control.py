@@ -31,7 +31,9 @@ def test_a_killed_driver_is_replaced(cluster: Cluster, slow: SlowTask) -> None:
     """A driver that is killed is replaced within the same attempt, and no node gets a second pull pod."""
     (driver,) = processes.drivers(slow.name)
     os.kill(driver, signal.SIGKILL)
-    cluster.await_that(lambda: bool(set(processes.drivers(slow.name)) - {driver}), 60, lambda: "none came")
+    cluster.await_that(
+        lambda: bool(set(processes.drivers(slow.name)) - {driver}), 60, lambda: "no new driver started"
+    )
     assert_nothing_lost(cluster, slow)
     assert len(cluster.flow("logs", slow.name).out.split("adopted in epoch")) == 2
 

@@ -72,7 +72,7 @@ def test_finish_is_killed_as_it_begins(cluster: Cluster, name: str) -> None:
     """If finish is killed and its pod deleted, the keeper's finish Job does its work."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     submit(cluster, name, image)
-    cluster.await_that(lambda: bool(kill_step("finish", name)), 120, lambda: "no finish came")
+    cluster.await_that(lambda: bool(kill_step("finish", name)), 120, lambda: "no finish started")
     delete_step_pods(cluster, "finish", name)
     await_argos_end(cluster, name)
     await_marks(cluster, name)

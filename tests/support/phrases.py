@@ -58,7 +58,7 @@ PHRASES = {
     r"each one once": "duplicate",
     r"must stand|may stand": "expected, allowed",
 }
-# A docstring is an order ("Return …") or a noun phrase of the field, not a clause.
+# First words of a docstring that is a clause. A docstring is an imperative ("Return …") or a noun phrase.
 OPENINGS = (
     r"All that|How|Those|What|Where|Who|Whoever|Whether"
     r"|One(?= (?:that|which|who|whose|with|without|for|from|in|to)\b|[,.])"  # "One node" is a number
@@ -74,12 +74,10 @@ _FOLDERS = ("ips_flows", "steps", "tests", "deploy/local")
 _SCRIPTS = ROOT / "ips_flows" / "server" / "web"
 _OBJECTS = ("ips_flows/server/web", "deploy", "templates")
 _KINDS = ("yaml", "json", "html")
-_OWN = {
-    Path(__file__).resolve(),
-    ROOT / "tests" / "unit" / "docs" / "test_phrases.py",
-}  # they name the phrases
+# These files contain the phrases.
+_OWN = {Path(__file__).resolve(), ROOT / "tests" / "unit" / "docs" / "test_phrases.py"}
 
-# A comment, or text in quotes, of JavaScript. Quotes in a comment begin no text, and `//` in quotes no comment.
+# A comment or a string of JavaScript: quotes in a comment start no string, and `//` in a string starts no comment.
 _SCRIPT_TEXT = re.compile(
     r"""(?P<block>/\*.*?\*/)|//[^\n]*(?:\n[ \t]*//[^\n]*)*"""
     r"""|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`""",
@@ -109,7 +107,7 @@ def sources() -> Iterator[Path]:
 
 
 def phrases(source: str, suffix: str) -> Iterator[tuple[int, str, str]]:
-    """Yield line, phrase and plain form of each hit in a file of this suffix, in the order of lines."""
+    """Yield line, phrase and plain form of each hit in the text of a file with this suffix, in the order of lines."""
     found: list[tuple[int, str, str]] = []
     for first, text, opens in _texts(source, suffix):
         opening = _OPENING.match(text) if opens else None
@@ -132,7 +130,7 @@ def _matches(text: str) -> Iterator[tuple[re.Match[str], str]]:
 
 
 def _texts(source: str, suffix: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield the first line of each text, the text, and whether it is a docstring whose opening counts."""
+    """Yield the first line of each text, the text, and whether its opening is checked as a docstring's."""
     if suffix == ".py":
         yield from _strings(source)
         yield from _comments(source)
@@ -183,11 +181,11 @@ def _comments(source: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def _script_texts(source: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield the comments and the text in quotes of a JavaScript file; `/** … */` is a docstring."""
+    """Yield the comments and strings of a JavaScript file; `/** … */` is a docstring."""
     for match in _SCRIPT_TEXT.finditer(source):
         text = match[0]
         documents = text.startswith("/**")
-        if documents:  # its markers away, of the same lines
+        if documents:  # remove the markers, keep the lines
             text = re.sub(r"^\s*\*+", "", text.removeprefix("/").removesuffix("*/"), flags=re.MULTILINE)
         if _is_prose(text):
             yield 1 + source.count("\n", 0, match.start()), text, documents
