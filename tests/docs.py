@@ -1,6 +1,6 @@
-"""The generated parts of all README.md: `python -m tests.docs` writes them anew, a unit test compares them.
+"""The generated parts of all README.md files: `python -m tests.docs` writes them, a unit test compares them.
 
-`python -m tests.docs --phrases` lists where prose holds a phrase that there is a plainer one for.
+`python -m tests.docs --phrases` lists phrases that have a plainer form, with the number of hits at the end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WHOLE_PART = re.compile(r"<!-- begin (?P<name>\w+) -->.*?<!-- end (?P=name) -->
 
 
 def parts() -> dict[str, str]:
-    """Name → text of each generated part."""
+    """Return name → text of each generated part."""
     return {
         "verbs": _verbs(),
         "serve": _options("serve"),
@@ -45,7 +45,7 @@ def parts() -> dict[str, str]:
 
 
 def renewed(readme: str) -> str:
-    """The text of a README with the generated parts that it has as they must be."""
+    """Return the text of a README with its generated parts brought up to date."""
     texts = parts()
 
     def part(match: re.Match[str]) -> str:
@@ -59,14 +59,14 @@ def renewed(readme: str) -> str:
 
 
 def places() -> Iterator[tuple[str, Path]]:
-    """Each generated part with the README in which it stands."""
+    """Yield the name of each generated part with the README that holds it."""
     for path in readmes():
         for match in _WHOLE_PART.finditer(path.read_text(encoding="utf-8")):
             yield match["name"], path
 
 
 def write() -> None:
-    """Write the generated parts of all READMEs anew."""
+    """Update the generated parts of all READMEs."""
     for path in readmes():
         path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
 
@@ -78,7 +78,7 @@ def _verbs() -> str:
 
 
 def _options(verb: str) -> str:
-    """The options of one verb, as its help page has them."""
+    """Return a table of a verb's options, with the texts of its help page."""
     assert isinstance(cli, Verbs)
     context = click.Context(cli)
     command = cli.get_command(context, verb)
@@ -126,12 +126,12 @@ def _alerts() -> str:
 
 
 def _plain(text: str) -> str:
-    """A text of a rule without what Prometheus fills in."""
+    """Return a rule's text with names in place of the template expressions of Prometheus."""
     return re.sub(r"{{ \$(?:labels\.)?(\w+)[^}]*}}", r"*\1*", text)
 
 
 def default_cell(name: str, schema: Mapping[str, Any]) -> str:
-    """The default of a request field, as tables show it."""
+    """Return the default of a request field, as tables show it."""
     if "default" not in schema:
         return "required"
     shown = model.default_text(name)
@@ -139,7 +139,7 @@ def default_cell(name: str, schema: Mapping[str, Any]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines: list[Sequence[str]] = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 

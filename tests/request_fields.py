@@ -1,4 +1,4 @@
-"""What is generated from the table of request fields: the page's list of fields, the example, the README's table.
+"""Files generated from the table of request fields: the page's list of fields, the example, the README.
 
 `python -m tests.docs` writes these files; a unit test compares them.
 """
@@ -21,12 +21,12 @@ _PAGE_KINDS = {
     "url": "text",
     "names": "lines",
     "boolean": "flag",
-}  # the others are called as in the table
+}  # the other kinds have the same name as the syntax in the table
 _PLACEHOLDERS = ("size", "number", "text")  # kinds of controls that show the default while they are empty
 
 
 def generated_files() -> dict[Path, str]:
-    """Path → text of each file that is generated as a whole."""
+    """Return path → text of each file that is generated as a whole."""
     return {
         ROOT / "ips_flows" / "server" / "web" / "request_fields.js": _page(),
         EXAMPLES / "images.yaml": _example(),
@@ -35,7 +35,7 @@ def generated_files() -> dict[Path, str]:
 
 
 def write() -> None:
-    """Write them."""
+    """Write the generated files."""
     for path, text in generated_files().items():
         path.write_text(text, encoding="utf-8")
 
@@ -50,8 +50,8 @@ def _page() -> str:
 // {_GENERATED}
 
 /**
- * The sections of the form, and each field of them: its name, its kind or its choices, and what counts while it is
- * empty, where that can be shown. The first choice is the default.
+ * The sections of the form with their fields. A field is its name, its kind or choices, and, where it can be shown, the
+ * default that applies while it is empty. The first choice is the default.
  */
 export const SECTIONS = [
 {sections}];
@@ -73,8 +73,8 @@ def _page_field(field: RequestField) -> str:
 def _example() -> str:
     head = (
         f"# {_GENERATED}\n"
-        "# A request: these images on those nodes. Run it with `ips-flow run images.yaml`.\n"
-        "# Only `images` is needed; what stands behind a # is the default or an example.\n"
+        "# A request: images to pull, and the nodes to pull them to. Run it with `ips-flow run images.yaml`.\n"
+        "# Only `images` is required. Commented-out fields show their default or an example.\n"
     )
     return "\n".join([head, *(_example_section(section) for section in SECTIONS)])
 
@@ -90,22 +90,22 @@ def _readme() -> str:
 
 # The request
 
-A request says which images go to which nodes, and how. The same fields make a YAML or JSON text, the flags of
-`ips-flow run`, the body of `POST /api/v1/tasks`, the form of the page and the form of the Argo UI. Only `images` is
-required. [images.yaml](../../../deploy/examples/images.yaml) is a request with its fields explained.
+A request lists the images to pull, selects the nodes, and sets options. The same fields are used in a YAML or JSON
+document, the flags of `ips-flow run`, the body of `POST /api/v1/tasks`, the form of the page and the form of the
+Argo UI. Only `images` is required. [images.yaml](../../../deploy/examples/images.yaml) is an example with comments.
 
 | module | content |
 |---|---|
 | `fields` | the table of fields: flag, form parameter, syntax as text, place on the page |
-| `model` | types and defaults; a text, flags or a form become a request |
-| `types` | the types of fields, with their messages |
-| `limits` | each limit, written once |
-| `text_values` | values written as text, in flags and in the Argo UI's form |
-| `document` | a YAML or JSON text as values, each with line and column |
-| `validation` | all problems of a request, each at its position in the text |
+| `model` | types and defaults; parses a document, flags or a form into a request |
+| `types` | the types of fields, with their error messages |
+| `limits` | all limits |
+| `text_values` | parsing of values written as text, in flags and in the Argo UI's form |
+| `document` | parsing of YAML and JSON into values with line and column |
+| `validation` | all problems of a request, each with its position in the document |
 
-A new field needs a type and a default in `model`, a record in `fields`, and its texts in the page's dictionaries.
-`python -m tests.docs` writes what is derived.
+A new field needs a type and a default in `model`, a record in `fields`, and texts in the page's dictionaries.
+`python -m tests.docs` writes the files derived from them.
 """
     return "\n".join([head, *(_readme_section(section) for section in SECTIONS)])
 

@@ -1,4 +1,4 @@
-"""What every test of a fault ends with: the task's word against the nodes' own, and nothing left over."""
+"""Audit at the end of every fault test: compare a task's results with the nodes, and check that no object is left."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ips_flows.core.request.model import PrewarmRequest, from_canonical
 from tests.cluster.conftest import Cluster
 from tests.cluster.task_watch import TaskWatch
 
-# After these a kubelet may bring the image on its own: a pull that has begun is never broken off.
+# After these failures the image may still arrive: a kubelet never aborts a pull that has started.
 _MAY_ARRIVE_LATER = ("Timeout", "Cancelled", "NodeLost", "Unknown", "RateLimited", "RegistryUnavailable")
-_KEPT_SECONDS = 180.0  # a minute of grace, a round of the keeper, a pod, and as much again for a second try
-_OVERTIME_SECONDS = 120.0  # from the end of a task's own time to the end of its Workflow
+_KEPT_SECONDS = 180.0  # twice: a minute of grace, a round of the keeper, the start of a pod
+_OVERTIME_SECONDS = 120.0  # from a task's timeout to the end of its Workflow
 
 
 def marks(cluster: Cluster, name: str) -> dict[str, str]:
-    """Those marks of finish that a task has, and by themselves show that it was worked on."""
+    """Return the marks of finish on a task that show completed work."""
     annotations = cluster.workflow(name)["metadata"].get("annotations") or {}
     return {key: annotations[key] for key in (ANNOTATION_VERDICT, ANNOTATION_CLEANED) if key in annotations}
 
 
 def await_marks(cluster: Cluster, name: str, seconds: float = _KEPT_SECONDS) -> None:
-    """Until finish, in Argo's pod or in the keeper's, has done all of its work."""
+    """Wait until finish, in Argo's pod or in the keeper's, has done all of its work."""
 
     def marked() -> bool:
         annotations = cluster.workflow(name)["metadata"].get("annotations") or {}
@@ -36,7 +36,7 @@ def await_marks(cluster: Cluster, name: str, seconds: float = _KEPT_SECONDS) -> 
 
 
 def audit(cluster: Cluster, name: str, *, window: int = 10, watch: TaskWatch | None = None) -> Any:
-    """The task has ended with one verdict; each node × image result is what containerd says; nothing is left."""
+    """Check that a task has one verdict, results that agree with containerd, and no objects left; return the task."""
     workflow, task = cluster.ended_workflow(name), cluster.task(name)
     cluster.await_nothing_left(name)
     verdict = json.loads(workflow["metadata"]["annotations"][ANNOTATION_VERDICT])
@@ -52,13 +52,15 @@ def audit(cluster: Cluster, name: str, *, window: int = 10, watch: TaskWatch | N
     if request is not None:
         assert took <= request.timeout_seconds + _OVERTIME_SECONDS
     if watch is not None:
-        assert watch.most_at_once <= window, f"{watch.most_at_once} pulled at once\n{watch.story()}"
+        assert watch.most_at_once <= window, (
+            f"{watch.most_at_once} nodes pulled at the same time\n{watch.story()}"
+        )
         assert len(watch.verdicts) <= 1, list(watch.verdicts)
     return task
 
 
 def compare_with_nodes(cluster: Cluster, task: Any) -> None:
-    """Each result of a task is what containerd itself says."""
+    """Check each result of a task against the images that containerd lists."""
     for node, images in task["nodeStatuses"].items():
         there = cluster.on_node(node)
         for image, one in images.items():
@@ -69,7 +71,7 @@ def compare_with_nodes(cluster: Cluster, task: Any) -> None:
 
 
 def request_of(workflow: Any) -> PrewarmRequest | None:
-    """The request that a Workflow carries whole; None for one of Argo's form."""
+    """Return the request stored in a Workflow; None if the Workflow was created by Argo's form."""
     parameters = workflow["spec"].get("arguments", {}).get("parameters", [])
     text = next((one.get("value", "") for one in parameters if one["name"] == "request"), "")
     return from_canonical(text) if text else None

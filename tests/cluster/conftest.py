@@ -1,4 +1,4 @@
-"""The real cluster of `deploy/local`: how tests ask IPS Flow, and how they ask the nodes themselves."""
+"""Access of tests to the real cluster of `deploy/local`: through IPS Flow, and directly to the nodes."""
 
 from __future__ import annotations
 
@@ -32,53 +32,53 @@ from tests.fakes.silent_server import Tarpit
 from tests.support.paths import DEPLOY
 
 LOCAL = DEPLOY / "local"
-FREE_PORTS = range(5010, 5020)  # where the nodes speak plain HTTP, and nothing of the cluster listens
+FREE_PORTS = range(5010, 5020)  # unused ports for which the nodes' containerd uses plain HTTP
 TASK_SECONDS = 240
 _ASK_SECONDS = 60
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """What needs the cluster can be chosen by its mark."""
+    """Mark all tests that need the cluster."""
     for item in items:
         if "cluster" in Path(str(item.fspath)).parts:
             item.add_marker(pytest.mark.cluster)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Take the cluster down after the last tests, if `tests/run` started it: pytest's summary stays last."""
+    """Take the cluster down after the last tests if `tests/run` started it; pytest's summary stays the last output."""
     is_worker = hasattr(session.config, "workerinput")
     if not is_worker and goes_down():
         done = subprocess.run([LOCAL / "down"], capture_output=True, text=True, check=False)
-        if done.returncode != 0:  # said here, where nothing else would show it; the summary still follows
+        if done.returncode != 0:  # nothing else would show it; the summary follows
             sys.stderr.write(f"\ndeploy/local/down failed:\n{done.stdout}{done.stderr}")
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 def goes_down() -> bool:
-    """Whether the cluster is taken down after these tests."""
+    """Return whether the cluster is taken down after these tests."""
     return {"IPS_TESTS_DOWN", "IPS_TESTS_LAST"} <= set(os.environ)
 
 
 def local(command: str, *arguments: str) -> str:
-    """Run a command of `deploy/local`; what it prints. What it says beside that, pytest shows where a test fails."""
+    """Run a command of `deploy/local`; return its stdout. pytest shows its stderr if a test fails."""
     return subprocess.run([LOCAL / command, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: str
     err: str
 
     def json(self) -> Any:
-        """Its standard output as JSON."""
+        """Return its stdout as JSON."""
         return json.loads(self.out)
 
 
 class Cluster:
-    """The running local cluster, with the environment that `deploy/local/env` gives a shell."""
+    """The running local cluster, with the environment that `deploy/local/env` sets."""
 
     def __init__(self) -> None:
         exports = local("env")
@@ -97,7 +97,7 @@ class Cluster:
         )
 
     def flow(self, *arguments: str, text: str = "", seconds: float = TASK_SECONDS) -> Outcome:
-        """`ips-flow` as a user runs it."""
+        """Run `ips-flow` as a user does."""
         done = subprocess.run(
             ["ips-flow", *arguments],
             env=self.environment,
@@ -110,7 +110,7 @@ class Cluster:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     def start_flow(self, *arguments: str) -> subprocess.Popen[str]:
-        """`ips-flow` in the background, in a process group of its own."""
+        """Start `ips-flow` in the background, in its own process group."""
         return subprocess.Popen(
             ["ips-flow", *arguments],
             env=self.environment,
@@ -119,25 +119,25 @@ class Cluster:
             stdin=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
-            # A shell starts background jobs with SIGINT ignored, and that is inherited.
+            # A shell starts background jobs with SIGINT ignored, and child processes inherit this.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def task(self, name: str) -> Any:
-        """The task as `get -o json` prints it, without a program started each time that a test looks."""
+        """Return the task as `get -o json` prints it, without starting a process."""
         return as_json.task_json(tasks.get_task(self.kube, self.namespace, name), clock.now())
 
     def submit(self, text: str) -> None:
-        """Submit a request and leave it to itself."""
+        """Submit a request without waiting."""
         outcome = self.flow("run", "-", "--detach", text=text, seconds=_ASK_SECONDS)
         assert outcome.code == 0, outcome.err
 
     def await_driver(self, task: str) -> None:
-        """Until the program of a task's driver runs."""
-        self.await_that(lambda: bool(processes.drivers(task)), 120, lambda: f"no driver of {task} came")
+        """Wait until the process of a task's driver runs."""
+        self.await_that(lambda: bool(processes.drivers(task)), 120, lambda: f"no driver of {task} started")
 
     def await_pulling(self, task: str) -> None:
-        """Until some node pulls for a task."""
+        """Wait until a node pulls for a task."""
 
         def pulling() -> bool:
             return any(wave["pullingNodes"] for wave in self.task(task)["waves"])
@@ -145,17 +145,17 @@ class Cluster:
         self.await_that(pulling, 120, lambda: f"{task} never pulled: {self.task(task)}")
 
     def pods_made(self, task: str) -> int:
-        """How many pull pods a task had, by the Job controller's events."""
+        """Return the number of pull pods that a task has had, from the Job controller's events."""
         events = self.kube.list(core(self.namespace, "events"), fields="reason=SuccessfulCreate")
         return sum(task in event["involvedObject"]["name"] for event in events)
 
     def push(self, name: str, *flags: str, size: str = "64KiB") -> str:
-        """An image of random bytes that no node has; its reference with tag and digest."""
+        """Push an image of random bytes, which no node has; return its reference with tag and digest."""
         return local("image", "push", name, "--size", size, *flags).strip()
 
     @contextmanager
     def pull_secret(self, name: str) -> Iterator[None]:
-        """An image pull Secret for the private registry, for a while."""
+        """Create an image pull Secret for the private registry; delete it at the end."""
         auths = {"auths": {self.private_registry: {"username": "robot", "password": "local-only"}}}
         secret = {
             "apiVersion": "v1",
@@ -171,18 +171,18 @@ class Cluster:
             self.kube.delete(core(self.namespace, "secrets", name))
 
     def on_node(self, node: str) -> set[str]:
-        """The references of all images that containerd itself lists on a node."""
+        """Return the references of all images that containerd lists on a node."""
         return set(local("ctr", node, "images", "ls", "-q").split())
 
     def digest_on_node(self, node: str, reference: str) -> str:
-        """The digest that containerd itself gives for a reference."""
+        """Return the digest that containerd lists for a reference."""
         listed = local("ctr", node, "images", "ls", f"name=={reference}")
         found = re.search(r"sha256:[0-9a-f]{64}", listed)
         assert found, listed
         return found[0]
 
     def left_of(self, task: str) -> dict[str, list[str]]:
-        """Jobs, pull pods and plan ConfigMaps that a task left behind."""
+        """Return the remaining Jobs, pull pods and plan ConfigMaps of a task."""
         paths = {"jobs": jobs(self.namespace), "pods": core(self.namespace, "pods")}
         labels = f"{LABEL_TASK_NAME}={task}"
         left = {kind: _names(self.kube, path, labels) for kind, path in paths.items()}
@@ -192,13 +192,13 @@ class Cluster:
         return {kind: names for kind, names in {**left, "plans": plans}.items() if names}
 
     def await_nothing_left(self, task: str, seconds: float = 30) -> None:
-        """Until no Job, pull pod or plan of a task is left; pods end a moment after their Job."""
+        """Wait until no Job, pull pod or plan of a task is left. Pods are deleted a moment after their Job."""
         self.await_that(
             lambda: not self.left_of(task), seconds, lambda: f"left of {task}: {self.left_of(task)}"
         )
 
     def await_no_pods(self, task: str, seconds: float) -> None:
-        """Until no Job and no pull pod of a task is left."""
+        """Wait until no Job and no pull pod of a task is left."""
 
         def gone() -> bool:
             return not {"jobs", "pods"} & self.left_of(task).keys()
@@ -206,7 +206,7 @@ class Cluster:
         self.await_that(gone, seconds, lambda: f"left of {task}: {self.left_of(task)}")
 
     def await_forgotten(self, uid: str, seconds: float) -> None:
-        """Until no ConfigMap of a deleted task is left: neither records, nor its copy, nor a notice."""
+        """Wait until no ConfigMap of a deleted task is left: records, copy or webhook notification."""
         path, labels = core(self.namespace, "configmaps"), f"{LABEL_WORKFLOW_UID}={uid}"
         self.await_that(
             lambda: not _names(self.kube, path, labels),
@@ -217,7 +217,7 @@ class Cluster:
     def await_that(
         self, condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str] = lambda: ""
     ) -> None:
-        """Until a condition of the cluster holds, looked at again on a short beat."""
+        """Wait until a condition holds; it is checked at short intervals."""
         beat = threading.Event()
         for _ in range(int(seconds * 4)):
             if condition():
@@ -226,7 +226,7 @@ class Cluster:
         assert condition(), otherwise()
 
     def await_listed(self, node: str, *references: str) -> None:
-        """Until a node's status lists images: the kubelet tells up to 35 s late."""
+        """Wait until a node's status lists images. The kubelet reports them up to 35 s late."""
 
         def listed() -> bool:
             status = self.kube.get(f"/api/v1/nodes/{node}")["status"]
@@ -236,18 +236,18 @@ class Cluster:
         self.await_that(listed, 90, lambda: f"{node} does not list {references}")
 
     def workflow(self, task: str) -> Any:
-        """The Workflow object of a task."""
+        """Return the Workflow object of a task."""
         return self.kube.get(workflows(self.namespace, task))
 
     def ended_workflow(self, task: str) -> Any:
-        """The Workflow object of a task once Argo has ended it, which is a little after the verdict."""
+        """Wait until Argo has ended the Workflow of a task, a little after the verdict; return the Workflow."""
         self.await_that(
             lambda: "finishedAt" in self.workflow(task).get("status", {}), 120, lambda: f"{task} never ended"
         )
         return self.workflow(task)
 
     def server_addresses(self) -> list[str]:
-        """Where the server listens, `host:port`: the ready endpoints of its Service, for there is no kube-proxy."""
+        """Return the ready endpoints of the server's Service, `host:port` each. The cluster has no kube-proxy."""
         path = f"/apis/discovery.k8s.io/v1/namespaces/{self.namespace}/endpointslices"
         return [
             f"{address}:{one['ports'][0]['port']}"
@@ -258,7 +258,7 @@ class Cluster:
         ]
 
     def watch_pulls(self, task: str) -> TaskWatch:
-        """Watch the pull pods and the verdicts of a task from now on."""
+        """Return a watch of the pull pods and the verdicts of a task."""
         return TaskWatch(self.kube, self.namespace, task)
 
 
@@ -268,32 +268,32 @@ def _names(kube: Kube, path: str, labels: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """The local cluster, which `tests/run` has started."""
+    """Return the local cluster, which `tests/run` has started."""
     return Cluster()
 
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """A task name that no other test has."""
+    """Return a unique task name."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())
     return f"{words[:30].strip('-')}-{uuid.uuid4().hex[:6]}"
 
 
 @pytest.fixture
 def registry(cluster: Cluster) -> Iterator[FaultyRegistry]:
-    """A registry in front of the real one that misbehaves on order."""
+    """Run a registry in front of the real one that injects faults."""
     with faulty_registry("10.201.0.1", FREE_PORTS, cluster.registry) as running:
         yield running
 
 
 def via(registry: FaultyRegistry, reference: str) -> str:
-    """The same image by the way of the faulty registry."""
+    """Return the reference of the same image in the faulty registry."""
     return f"{registry.address}/{reference.partition('@')[0].partition('/')[2]}"
 
 
 @dataclass(frozen=True)
 class SlowTask:
-    """A task in the middle of its pulls: `there` is on the nodes already, `held` comes when it is released."""
+    """A task during its pulls: the image `there` is on the nodes, `held` is pulled after `release`."""
 
     name: str
     there: str
@@ -301,13 +301,13 @@ class SlowTask:
     registry: FaultyRegistry
 
     def release(self) -> None:
-        """Let the registry answer from now on."""
+        """Let the registry respond."""
         self.registry.misbehave("none")
 
 
 @pytest.fixture
 def slow(cluster: Cluster, name: str, registry: FaultyRegistry) -> SlowTask:
-    """A task of which every node has one image, and waits for the other one."""
+    """Start a task; every node has pulled one image and waits for the other."""
     there = cluster.push(f"tests/{name}:1").partition("@")[0]
     held = via(registry, cluster.push(f"tests/{name}-held:1"))
     registry.misbehave("held")
@@ -319,11 +319,11 @@ def slow(cluster: Cluster, name: str, registry: FaultyRegistry) -> SlowTask:
 
 @pytest.fixture
 def tarpit() -> Iterator[str]:
-    """A registry that takes connections and never answers: host:port."""
+    """Run a registry that accepts connections and never responds; the value is `host:port`."""
     with Tarpit("10.201.0.1", FREE_PORTS) as address:
         yield address
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:
-    """What Ctrl-C does."""
+    """Interrupt a process as Ctrl-C does."""
     os.killpg(process.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Faults of the local cluster: how a part is broken, and how it is mended. Tests choose them, the soak draws them."""
+"""Faults of the local cluster, each with its repair. Tests choose them; the soak test draws them at random."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from ips_flows.operations.install.manifests import SERVER_NAME, object_path
 from tests.cluster import processes
 from tests.cluster.conftest import Cluster, local
 
-_CLOCK_NANOSLEEP = "230"  # its number on x86-64
+_CLOCK_NANOSLEEP = "230"  # the system call's number on x86-64
 
 
 def kill(part: str) -> None:
-    """Kill a daemon of the local cluster, or a whole node, as a fault would."""
+    """Kill a daemon of the local cluster, or a whole node."""
     local("kill", part)
 
 
 def up() -> None:
-    """Start whatever does not run; IPS Flow itself stays as it is installed."""
+    """Start all daemons that do not run, without installing IPS Flow again."""
     local("up", "--no-product")
 
 
 def outage(seconds: float) -> None:
-    """Let a fault last: its length is part of it, so there is nothing else to await."""
+    """Let a fault last for a time. Its duration is part of the fault, so there is no condition to wait for."""
     threading.Event().wait(seconds)
 
 
 @contextmanager
 def away(part: str) -> Iterator[None]:
-    """Inside, a daemon or a whole node is gone."""
+    """Keep a daemon or a whole node stopped."""
     kill(part)
     try:
         yield
@@ -46,7 +46,7 @@ def away(part: str) -> Iterator[None]:
 
 @contextmanager
 def cut_off(node: str) -> Iterator[None]:
-    """Inside, a node has no network."""
+    """Cut a node off from the network."""
     link = f"lcv{node.removeprefix('node')}"
     subprocess.run(["ip", "link", "set", link, "down"], check=True)
     try:
@@ -57,7 +57,7 @@ def cut_off(node: str) -> Iterator[None]:
 
 @contextmanager
 def cordoned(cluster: Cluster, node: str) -> Iterator[None]:
-    """Inside, a node is cordoned."""
+    """Keep a node cordoned."""
     path = core("", "nodes", node)
     cluster.kube.patch(path, {"spec": {"unschedulable": True}})
     try:
@@ -68,7 +68,7 @@ def cordoned(cluster: Cluster, node: str) -> Iterator[None]:
 
 @contextmanager
 def without_node_object(cluster: Cluster, node: str) -> Iterator[None]:
-    """Inside, the API server knows nothing of a node; afterwards its kubelet, started anew, has registered again."""
+    """Keep a Node object deleted; then restart the node's kubelet, which registers the node again."""
     cluster.kube.delete(core("", "nodes", node))
     try:
         yield
@@ -79,7 +79,7 @@ def without_node_object(cluster: Cluster, node: str) -> Iterator[None]:
 
 @contextmanager
 def without_space(node: str, spare_mib: int) -> Iterator[None]:
-    """Inside, a node's store for layers has room for so many MiB, on a file system that is really full then."""
+    """Limit the free space of a node's layer store to this many MiB, on a file system that really fills up."""
     content = "/var/lib/containerd/io.containerd.content.v1.content"
     small = f"/run/ips-flow/{node}/small"
     enter = ["nsenter", f"--mount=/run/ips-flow/ns/{node}.mnt", "--"]
@@ -88,7 +88,7 @@ def without_space(node: str, spare_mib: int) -> Iterator[None]:
         f"mount -t tmpfs -o size=$((used + {spare_mib}))m tmpfs {small}; "
         f"cp -a {content}/. {small}/; mount --bind {small} {content}"
     )
-    # What arrived meanwhile is known to containerd, so it goes to where the rest is.
+    # containerd knows the layers that arrived in the meantime, so they are copied to the store.
     mend = f"set -e; umount {content}; cp -an {small}/. {content}/; umount {small}; rmdir {small}"
     subprocess.run([*enter, "sh", "-c", script], check=True, capture_output=True)
     try:
@@ -99,7 +99,7 @@ def without_space(node: str, spare_mib: int) -> Iterator[None]:
 
 @contextmanager
 def without_right(cluster: Cluster, step: str, resource: str, verb: str) -> Iterator[None]:
-    """Inside, the ServiceAccount of a step lacks one verb on one resource."""
+    """Take one verb on one resource from the ServiceAccount of a step."""
     path = object_path("Role", cluster.namespace, f"ips-flow-{step}")
     rules: list[Any] = cluster.kube.get(path)["rules"]
     fewer = copy.deepcopy(rules)
@@ -115,7 +115,7 @@ def without_right(cluster: Cluster, step: str, resource: str, verb: str) -> Iter
 
 @contextmanager
 def without_room_for_results(cluster: Cluster, name: str) -> Iterator[None]:
-    """Inside, a quota forbids every new ConfigMap."""
+    """Forbid new ConfigMaps by a quota."""
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -130,7 +130,7 @@ def without_room_for_results(cluster: Cluster, name: str) -> Iterator[None]:
 
 
 def kill_step(step: str, task: str) -> int:
-    """SIGKILL the programs that run a step of a task; how many there were."""
+    """Send SIGKILL to the processes that run a step of a task; return their number."""
     found = processes.of_step(step, task)
     for pid in found:
         os.kill(pid, signal.SIGKILL)
@@ -138,20 +138,20 @@ def kill_step(step: str, task: str) -> int:
 
 
 def step_pods(cluster: Cluster, step: str, task: str) -> list[dict[str, Any]]:
-    """The pods of a step of a task, as metadata."""
+    """Return the metadata of the pods of a step of a task."""
     labels = f"workflows.argoproj.io/workflow={task},ips-flow.io/step={step}"
     return list(cluster.kube.list(core(cluster.namespace, "pods"), labels=labels, metadata_only=True))
 
 
 def delete_step_pods(cluster: Cluster, step: str, task: str) -> None:
-    """Delete the pods of a step as one does when a node is given up: without waiting for their kubelet."""
+    """Force the deletion of a step's pods, without waiting for their kubelet, as for a node that does not return."""
     for pod in step_pods(cluster, step, task):
         cluster.kube.delete(core(cluster.namespace, "pods", pod["metadata"]["name"]), grace_seconds=0)
 
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """Inside, a process does not run; afterwards it goes on, if it is still there."""
+    """Keep a process stopped; continue it at the end if it still exists."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -162,7 +162,7 @@ def frozen(pid: int) -> Iterator[None]:
 
 @contextmanager
 def frozen_between_looks(cluster: Cluster, pid: int) -> Iterator[None]:
-    """Inside, a driver is frozen in the short sleep between two looks at its pods, whose watch breaks meanwhile."""
+    """Keep a driver stopped in the short sleep between two reads of its pods; their watch breaks in the meantime."""
 
     def caught() -> bool:
         os.kill(pid, signal.SIGSTOP)
@@ -179,19 +179,19 @@ def frozen_between_looks(cluster: Cluster, pid: int) -> Iterator[None]:
 
 
 def keeper_pods(cluster: Cluster) -> list[str]:
-    """The pods of the keeper that are not about to go."""
+    """Return the names of the keeper's pods that are not being deleted."""
     labels = f"app.kubernetes.io/name={SERVER_NAME}"
     found = cluster.kube.list(core(cluster.namespace, "pods"), labels=labels, metadata_only=True)
     return [pod["metadata"]["name"] for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
 
 def shut_down(cluster: Cluster, task: str, how: str) -> None:
-    """What `argo stop` (`Stop`) and `argo terminate` (`Terminate`) do."""
+    """Shut a Workflow down as `argo stop` (`Stop`) or `argo terminate` (`Terminate`) does."""
     cluster.kube.patch(workflows(cluster.namespace, task), {"spec": {"shutdown": how}})
 
 
 def node_of_driver(cluster: Cluster, task: str) -> str:
-    """The node on which the driver of a task runs."""
+    """Return the node on which the driver of a task runs."""
     (pod,) = step_pods(cluster, "drive", task)[-1:]
     found = cluster.kube.get(core(cluster.namespace, "pods", pod["metadata"]["name"]))
     return str(found["spec"]["nodeName"])

@@ -1,4 +1,4 @@
-"""The faults that the soak draws from: each breaks something for a random while, and has mended it when it returns."""
+"""Faults of the soak test: each breaks a part for a random time and repairs it before it returns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ips_flows.kube.client import core, workflows
 from tests.cluster import faults, processes
 from tests.cluster.conftest import Cluster
 
-_STEP_SECONDS = 60.0  # how long a step to be broken is awaited; a task may have none any more
-_LAST_STEP_SECONDS = 500.0  # the same for the last one, which comes when a task has used up its time
+_STEP_SECONDS = 60.0  # timeout for a step to start; the task may have no such step any more
+_LAST_STEP_SECONDS = 500.0  # the same for finish, which may start only after the task's timeout
 
 
 @dataclass(frozen=True)
 class Mishap:
-    """What happens to one task. `harmless`: it may cost time, and no task that pulls good images its end."""
+    """A fault for one task. A `harmless` fault may cost time, but tasks whose images are good still complete."""
 
     happen: Callable[[Cluster, str, Random], None]
     harmless: bool = True
@@ -42,7 +42,7 @@ def _driver_frozen(cluster: Cluster, task: str, dice: Random) -> None:
 
 def _finish_killed(cluster: Cluster, task: str, dice: Random) -> None:
     if _await_step(cluster, "finish", task, _LAST_STEP_SECONDS):
-        faults.outage(dice.uniform(0, 3))  # somewhere in its work
+        faults.outage(dice.uniform(0, 3))  # at a random point of its work
         faults.kill_step("finish", task)
 
 
@@ -107,18 +107,18 @@ def _deleted(cluster: Cluster, task: str, dice: Random) -> None:
             return True
         return False
 
-    cluster.await_that(gone, 60, lambda: f"{task} is still there")
+    cluster.await_that(gone, 60, lambda: f"{task} still exists")
 
 
 def _await_step(cluster: Cluster, step: str, task: str, seconds: float = _STEP_SECONDS) -> list[int]:
-    """The programs of a step as soon as there are some; none where the task ends before."""
+    """Wait for the processes of a step; return their ids, or none if the task ends before."""
 
     def come() -> bool:
         if processes.of_step(step, task):
             return True
         return "finishedAt" in (cluster.workflow(task).get("status") or {})
 
-    cluster.await_that(come, seconds, lambda: f"no {step} of {task} in {seconds:.0f} s")
+    cluster.await_that(come, seconds, lambda: f"no {step} of {task} started in {seconds:.0f} s")
     return processes.of_step(step, task)
 
 

@@ -1,4 +1,4 @@
-"""The soak: random requests, a random fault in the middle of each round, the audit after it, a table at the end."""
+"""The soak test: rounds of random requests with a random fault and an audit, and a summary table at the end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FAULTY: tuple[Fault, ...] = ("429", "500", "truncated")
 
 @dataclass
 class Asked:
-    """A request of the soak. `good`: nothing in it can fail by itself."""
+    """A request of the soak test. A `good` one fails only by a fault."""
 
     name: str
     fields: dict[str, Any]
@@ -50,7 +50,7 @@ class Asked:
 
 @dataclass
 class Tally:
-    """What became of the rounds with one fault. Seconds run from the moment of the fault to a task's last mark."""
+    """Results of the rounds with one fault. Seconds run from the fault to a task's last mark."""
 
     rounds: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -60,7 +60,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Peers:
-    """What the nodes and the tasks speak with: a registry that never answers, one that stumbles, a webhook's receiver."""
+    """Servers used by nodes and tasks: a registry that never responds, one that injects faults, a webhook receiver."""
 
     tarpit: str
     registry: FaultyRegistry
@@ -68,7 +68,7 @@ class Peers:
 
 
 class Soak:
-    """One soak: its cluster, its dice, and what has happened so far."""
+    """A soak test: its cluster, its random generator, and its results so far."""
 
     def __init__(self, cluster: Cluster, seed: str, keep: Path, peers: Peers) -> None:
         self._cluster = cluster
@@ -83,13 +83,13 @@ class Soak:
         self.failures = 0
 
     def _deck(self) -> list[str]:
-        """Every fault in a random order, again and again: in an hour each has its turns."""
+        """Return all faults in a random order. The rounds cycle through them."""
         names = list(MISHAPS)
         Random(self._seed).shuffle(names)
         return names
 
     def round(self, number: int) -> None:
-        """One to three tasks, one fault among them, and the audit of each."""
+        """Run one to three tasks, inject a fault, and audit each task."""
         dice = Random(f"{self._seed}-{number}")
         what = self._mishaps[number % len(self._mishaps)]
         asked = [self._draw(dice, f"soak-{number}-{letter}") for letter in "abc"[: dice.choice([1, 1, 2, 3])]]
@@ -166,11 +166,11 @@ class Soak:
         waited = self._cluster.flow("wait", asked.name, seconds=600)
         await_marks(self._cluster, asked.name, _MARKS_SECONDS)
         size = asked.fields["batchSize"]
-        window = 1 if isinstance(size, str) else size  # a half of two nodes
+        window = 1 if isinstance(size, str) else size  # half of two nodes
         task = audit(self._cluster, asked.name, window=max(window, 2 * (what == "scaled")), watch=watch)
         status: str = task["status"]
-        # A verdict that the keeper had to write comes later than Argo's own end.
-        assert status == "completed" or waited.code != 0, f"wait said 0, the task is {status}"
+        # A verdict written by the keeper comes later than the end of Argo's Workflow, so `wait` may fail.
+        assert status == "completed" or waited.code != 0, f"wait exited with 0, but the task is {status}"
         if asked.good and MISHAPS[what].harmless:
             assert status == "completed", task["errorMessage"]
         if "webhookUrl" in asked.fields:
@@ -181,16 +181,16 @@ class Soak:
         return status
 
     def _told(self, name: str) -> set[tuple[str, str]]:
-        """The events that a task's receiver was told of: id and event."""
+        """Return id and event of each webhook that a task's receiver got."""
         received = list(self._receiver.received)
         return {(one.id, one.json()["event"]) for one in received if one.path == f"/{name}"}
 
     def _check_deleted(self, asked: Asked) -> str:
         name, owed = asked.name, int("webhookUrl" in asked.fields)
         self._cluster.await_no_pods(name, _GONE_SECONDS)
-        # Before anything is forgotten: until the keeper has seen the deletion there is nothing to forget either.
+        # This comes first: until the keeper has seen the deletion there is no ConfigMap to wait for.
         self._cluster.await_that(
-            lambda: len(self._told(name)) >= owed, _FORGOTTEN_SECONDS, lambda: "nobody was told of it"
+            lambda: len(self._told(name)) >= owed, _FORGOTTEN_SECONDS, lambda: "no webhook was sent"
         )
         self._cluster.await_nothing_left(name, _FORGOTTEN_SECONDS)
 
@@ -202,18 +202,20 @@ class Soak:
                 )
             )
 
-        self._cluster.await_that(forgotten, _FORGOTTEN_SECONDS, lambda: "a deleted task is still remembered")
+        self._cluster.await_that(
+            forgotten, _FORGOTTEN_SECONDS, lambda: "a ConfigMap of a deleted task is left"
+        )
         assert len(self._told(name)) == owed, self._told(name)
         return "deleted"
 
     def _await_whole(self) -> None:
-        """Until the cluster is as it was, so that a round begins with nothing but its own fault."""
+        """Repair the cluster and wait until it is complete, so that the next round has only its own fault."""
         self._registry.misbehave("none")
         faults.up()
         self._cluster.await_that(lambda: bool(faults.keeper_pods(self._cluster)), 120, lambda: "no keeper")
 
     def _report(self, what: str, name: str, error: BaseException) -> None:
-        """Tell of a failure, and keep what may explain it."""
+        """Print a failure, and save data for its analysis."""
         self.failures += 1
         folder = self._keep / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -233,7 +235,7 @@ class Soak:
         print(f"    WRONG {name} under {what!r}: {said}; see {folder}", flush=True)
 
     def table(self) -> str:
-        """A line a fault."""
+        """Return a table with a line per fault."""
         lines = [f"{'fault':24} {'rounds':>6}  {'s median':>8} {'s most':>7}  ends"]
         for what, tally in sorted(self.tallies.items()):
             ends = ", ".join(f"{number} {status}" for status, number in sorted(tally.statuses.items()))
@@ -244,17 +246,19 @@ class Soak:
 
 
 def main() -> int:
-    """Run the soak; 1 if anything was not as it should be."""
+    """Run the soak test; return 1 if a check failed."""
     parser = argparse.ArgumentParser(prog="tests/cluster/soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0, help="begin no round later (default: 60)")
-    parser.add_argument("--tasks", type=int, default=10_000, help="begin no round after so many tasks")
-    parser.add_argument("--seed", default=uuid.uuid4().hex[:8], help="the same seed draws the same rounds")
-    parser.add_argument("--first", type=int, default=0, help="the number of the first round")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="start no round after this time (default: 60)"
+    )
+    parser.add_argument("--tasks", type=int, default=10_000, help="start no round after this many tasks")
+    parser.add_argument("--seed", default=uuid.uuid4().hex[:8], help="the same seed gives the same rounds")
+    parser.add_argument("--first", type=int, default=0, help="number of the first round")
     parser.add_argument(
         "--keep",
         type=Path,
         default=Path(tempfile.gettempdir()) / "ips-flow-soak",
-        help="where failures are kept",
+        help="folder for data of failures",
     )
     options = parser.parse_args()
     print(f"seed {options.seed}, {options.minutes:g} minutes", flush=True)
@@ -276,7 +280,7 @@ def main() -> int:
         f"\n{soak.table()}\n\nseed {options.seed}: {rounds} rounds, {soak.tasks} tasks in {took:.1f} minutes, ",
         end="",
     )
-    print(f"{soak.failures} failures" if soak.failures else "all as it should be")
+    print(f"{soak.failures} failures" if soak.failures else "no failures")
     return 1 if soak.failures else 0
 
 

@@ -1,4 +1,4 @@
-"""Watches that a test keeps of its own: the pull pods and the verdicts of a task, as the API server told them."""
+"""A test's own watches of a task: its pull pods and its verdicts, as the API server reported them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BEAT_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What is watched: by labels the pods of a task, by a field its Workflow."""
+    """A selection of objects: the pods of a task by labels, or its Workflow by a field."""
 
     path: str
     labels: str = ""
@@ -27,9 +27,9 @@ class _Chosen:
 
 @dataclass
 class TaskWatch:
-    """Every state of the pull pods of a task, and every verdict and notice that its Workflow ever had.
+    """Every state of a task's pull pods, and every verdict and webhook record of its Workflow.
 
-    `breaks` counts how often the watch itself was broken: what happened in between is seen by a new list only.
+    `breaks` counts interruptions of the watch. Changes during one are only seen in the new list.
     """
 
     kube: Kube
@@ -62,11 +62,11 @@ class TaskWatch:
 
     @property
     def names(self) -> set[str]:
-        """All pull pods that there ever were."""
+        """Return the names of all pull pods seen so far."""
         return {pod["metadata"]["name"] for pod in self.seen}
 
     def story(self) -> str:
-        """Every state of the pull pods as it was told, a line each; `+` marks those that pulled."""
+        """Return a line per reported state of a pull pod; `+` marks pods that pulled."""
         return "\n".join(
             f"{'+' if _pulls(pod) else '-'} {pod['metadata']['resourceVersion']} {pod['metadata']['name']} "
             f"{pod['status']['phase']} {pod['status'].get('reason', '')} "
@@ -78,7 +78,7 @@ class TaskWatch:
         while not self._stop.is_set():
             try:
                 self._follow(chosen)
-            except ApiError:  # the API server is away, which may be the test's own fault
+            except ApiError:  # the API server is unavailable, perhaps by the test's own fault
                 self.breaks += 1
                 self._stop.wait(_BEAT_SECONDS)
 
@@ -110,7 +110,7 @@ class TaskWatch:
         if gone:
             self._now.pop(pod["metadata"]["name"])
         if is_terminal(pod):
-            # For good: a kubelet that is late takes back, for a moment, the end that the driver wrote down.
+            # Stays in the set: a late kubelet may briefly overwrite the final status that the driver wrote.
             self._ended.add(pod["metadata"]["name"])
         pulling = sum(_pulls(other) for name, other in self._now.items() if name not in self._ended)
         self.most_at_once = max(self.most_at_once, pulling)

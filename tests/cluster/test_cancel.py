@@ -1,4 +1,4 @@
-"""Cancelling, by whatever hand and at whatever moment: the true end, nothing left, and what was done is kept."""
+"""Cancelling a task in every way and at different times: true status, no objects left, results kept."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.cluster.conftest import Cluster
 from tests.cluster.faults import outage, shut_down
 from tests.cluster.test_warming import request, tagged
 
-_GONE_SECONDS = 30 + 1  # and a second for every ten pods
+_GONE_SECONDS = 30 + 1  # and one second per ten pods
 
 
 def assert_cancelled(cluster: Cluster, name: str) -> Any:
-    """No Job and no pod is left in time; then the task is `cancelled`, in one verdict."""
+    """Check that Jobs and pods are deleted in time and that the task is `cancelled`, with one verdict."""
     cluster.await_no_pods(name, _GONE_SECONDS)
     assert cluster.flow("wait", name).code == 3
     await_marks(cluster, name)
@@ -25,12 +25,12 @@ def assert_cancelled(cluster: Cluster, name: str) -> Any:
 
 
 def test_cancel_while_running_leaves_nothing(cluster: Cluster, name: str, tarpit: str) -> None:
-    """A cancelled task ends as cancelled, with no Job and no pull pod left, and what was done is kept."""
+    """A cancelled task ends as cancelled, without Jobs and pull pods, and keeps its results."""
     good = tagged(cluster.push(f"tests/{name}:1"))
     cluster.submit(request(name=name, images=[good, f"{tarpit}/slow:1"]))
     cluster.await_pulling(name)
     assert cluster.flow("cancel", name).code == 0
-    assert cluster.flow("cancel", name).code in (0, 1)  # the second one finds it stopping, or ended
+    assert cluster.flow("cancel", name).code in (0, 1)  # the second call finds the task stopping or ended
     task = assert_cancelled(cluster, name)
     for node in cluster.nodes:
         statuses = task["nodeStatuses"][node]
@@ -42,7 +42,7 @@ def test_cancel_while_running_leaves_nothing(cluster: Cluster, name: str, tarpit
 
 
 def test_cancel_between_two_attempts(cluster: Cluster, name: str) -> None:
-    """In the back-off nothing starts any more; the history of the first attempt is kept."""
+    """A cancel during the back-off starts no attempt; the history of the first attempt is kept."""
     missing = f"{cluster.registry}/tests/{name}-missing:1"
     cluster.submit(request(name=name, images=[missing], maxRetries=2, retryDelay=300))
     cluster.await_that(lambda: cluster.task(name)["nextRetryAt"] is not None, 90)
@@ -56,7 +56,7 @@ def test_cancel_between_two_attempts(cluster: Cluster, name: str) -> None:
 @pytest.mark.parametrize("how", ["Stop", "Terminate"])
 @pytest.mark.parametrize("when", ["pulling", "back-off"])
 def test_argos_own_stop_and_terminate(cluster: Cluster, name: str, tarpit: str, how: str, when: str) -> None:
-    """What the Argo UI's buttons do is a cancel as well, also where Argo then runs no exit handler."""
+    """Stop and Terminate of the Argo UI cancel a task, even if Argo then runs no exit handler."""
     missing = f"{cluster.registry}/tests/{name}-missing:1"
     image = f"{tarpit}/slow:1" if when == "pulling" else missing
     cluster.submit(request(name=name, images=[image], maxRetries=1, retryDelay=300))
@@ -71,11 +71,11 @@ def test_argos_own_stop_and_terminate(cluster: Cluster, name: str, tarpit: str, 
 @pytest.mark.long
 @pytest.mark.parametrize("late", [0.0, 0.5, 1.0, 1.5, 2.0, 3.0])
 def test_cancel_races_with_the_end(cluster: Cluster, name: str, late: float) -> None:
-    """Around the end of a task a cancel comes first or too late, and says so; there is one verdict, and it is true."""
+    """A cancel near the end of a task is in time or reports that it is too late; the one verdict is true."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     with cluster.watch_pulls(name) as watch:
         cluster.submit(request(name=name, images=[image]))
-        # The last pod has ended, and the driver is about to see it.
+        # The last pod has ended; the driver has not necessarily seen it yet.
         cluster.await_that(lambda: len(_ended(watch.seen)) == len(cluster.nodes), 90)
         outage(late)
         cancelled = cluster.flow("cancel", name)
@@ -94,7 +94,7 @@ def _ended(seen: list[Any]) -> set[str]:
 
 @pytest.mark.long
 def test_delete_of_a_running_task_cancels_it_first(cluster: Cluster, name: str, tarpit: str) -> None:
-    """`delete` waits for the verdict of a task that it stops, and with `--now` it does not."""
+    """`delete` stops a running task and waits for its verdict; with `--now` it does not wait."""
     for task, flags in ((f"{name}-1", []), (f"{name}-2", ["--now"])):
         cluster.submit(request(name=task, images=[f"{tarpit}/slow:1"]))
         cluster.await_pulling(task)

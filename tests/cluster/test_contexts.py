@@ -1,4 +1,4 @@
-"""`run` with several contexts: the real cluster, seen as two by two contexts with a namespace each."""
+"""`run` with several contexts: two contexts of the real cluster, with a namespace each, act as two clusters."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.cluster.conftest import Cluster
 from tests.cluster.test_upgrade import template_image
 from tests.cluster.test_warming import tagged
 
-pytestmark = pytest.mark.alone  # a second installation changes what is shared by the whole cluster
+pytestmark = pytest.mark.alone  # a second installation changes cluster-scoped objects
 
 
 @pytest.fixture
 def elsewhere(cluster: Cluster, name: str) -> Iterator[str]:
-    """A second namespace with IPS Flow in it, without a server and with the settings of the first."""
+    """Install IPS Flow in a second namespace, without a server and with the settings of the first."""
     settings = cluster.kube.get(core(cluster.namespace, "configmaps", CONFIG_MAP))["data"]
     wanted = ["--image", template_image(cluster), "--worker-image", settings["worker-image"]]
     made = cluster.flow("install", "-n", name, "--create-namespace", "--without-priority-policy", *wanted)
@@ -40,7 +40,7 @@ def elsewhere(cluster: Cluster, name: str) -> Iterator[str]:
 def contexts(
     cluster: Cluster, elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
-    """Context → namespace; commands of this test get a kubeconfig with these contexts, and no namespace of a shell."""
+    """Return context → namespace; commands of the test use a kubeconfig with these contexts."""
     config = yaml.safe_load(Path(cluster.environment["KUBECONFIG"]).read_text(encoding="utf-8"))
     (one,) = config["contexts"]
     namespaces = {"first": cluster.namespace, "second": elsewhere}
@@ -57,12 +57,12 @@ def contexts(
 
 
 def task_in(cluster: Cluster, namespace: str, name: str) -> Any:
-    """A task of any namespace, as `get -o json` prints it."""
+    """Return a task of any namespace, as `get -o json` prints it."""
     return as_json.task_json(tasks.get_task(cluster.kube, namespace, name), clock.now())
 
 
 def test_a_task_in_each_of_two_clusters(cluster: Cluster, name: str, contexts: dict[str, str]) -> None:
-    """One command warms both, follows both, and says of both what became of them."""
+    """One command warms both clusters, follows both tasks, and reports both results."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     outcome = cluster.flow(
         "run", "--image", image, "--name", name, "--context", "first", "--context", "second"
@@ -84,7 +84,7 @@ def test_a_task_in_each_of_two_clusters(cluster: Cluster, name: str, contexts: d
 
 
 def test_one_of_two_fails(cluster: Cluster, name: str, contexts: dict[str, str], tmp_path: Path) -> None:
-    """A name that is taken in one cluster keeps the other from nothing; report, documents and code tell of it."""
+    """A name that is taken in one cluster does not affect the other; report, documents and exit code show it."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     other = ["--image", image, "--priority", "4", "--name", name]
     taken = cluster.flow("run", *other, "--context", "second", "--detach")

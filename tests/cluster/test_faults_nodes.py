@@ -1,4 +1,4 @@
-"""Nodes die, vanish, fall silent, are full or cordoned while a task runs; each test ends with the same audit."""
+"""Nodes die, are deleted, unreachable, full or cordoned while a task runs; each test ends with the audit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def other_than_driver(cluster: Cluster, name: str) -> str:
 
 
 def assert_lost(cluster: Cluster, slow: SlowTask, victim: str) -> None:
-    """What the lost node had stands, what it waited for is lost with it, and the other nodes have everything."""
+    """Check that the failed node keeps its earlier result, fails the held image, and the others have both images."""
     task = cluster.task(slow.name)
     for node, images in task["nodeStatuses"].items():
         assert images[slow.there]["result"] == "pulled"
@@ -34,7 +34,7 @@ def assert_lost(cluster: Cluster, slow: SlowTask, victim: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("whose", ["another", "the driver's"])
 def test_a_node_dies_in_the_middle(cluster: Cluster, slow: SlowTask, whose: str) -> None:
-    """The rest of a node that dies is lost as NodeLost; where its driver was, another one takes the Job up."""
+    """Unfinished images of a dead node fail as NodeLost; if it ran the driver, another driver adopts the Job."""
     busy = faults.node_of_driver(cluster, slow.name)
     victim = busy if whose == "the driver's" else other_than_driver(cluster, slow.name)
     with faults.away(victim):
@@ -47,10 +47,10 @@ def test_a_node_dies_in_the_middle(cluster: Cluster, slow: SlowTask, whose: str)
 
 @pytest.mark.long
 def test_a_node_is_deleted(cluster: Cluster, slow: SlowTask) -> None:
-    """A node that leaves the cluster while it pulls is lost, and the task does not wait for it."""
+    """A node that is deleted while it pulls fails, and the task does not wait for it."""
     victim = other_than_driver(cluster, slow.name)
     with faults.without_node_object(cluster, victim):
-        cluster.await_that(lambda: _is_lost(cluster, slow, victim), 120, lambda: "the node is not given up")
+        cluster.await_that(lambda: _is_lost(cluster, slow, victim), 120, lambda: "the node has not failed")
         slow.release()
         assert cluster.flow("wait", slow.name).code == 1
         assert_lost(cluster, slow, victim)
@@ -65,7 +65,7 @@ def _is_lost(cluster: Cluster, slow: SlowTask, victim: str) -> bool:
 @pytest.mark.long
 @pytest.mark.parametrize("what", ["kubelet", "network"])
 def test_a_node_is_away_for_a_while(cluster: Cluster, slow: SlowTask, what: str) -> None:
-    """A node without its kubelet, or without network, for 20 s loses nothing."""
+    """A node whose kubelet or network is down for 20 s still completes."""
     victim = other_than_driver(cluster, slow.name)
     with faults.away(f"{victim}-kubelet") if what == "kubelet" else faults.cut_off(victim):
         faults.outage(20)
@@ -76,7 +76,7 @@ def test_a_node_is_away_for_a_while(cluster: Cluster, slow: SlowTask, what: str)
 
 
 def test_a_node_is_cordoned_in_the_middle(cluster: Cluster, name: str) -> None:
-    """A node that is cordoned after the plan was made is still warmed: the plan stands."""
+    """A node that is cordoned after planning is still warmed, because the plan does not change."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     cluster.submit(request(name=name, images=[image], batchSize=1))
     cluster.await_driver(name)
@@ -86,7 +86,7 @@ def test_a_node_is_cordoned_in_the_middle(cluster: Cluster, name: str) -> None:
 
 
 def test_a_node_without_space(cluster: Cluster, name: str) -> None:
-    """A node whose disk is full fails as NoSpace with the runtime's own words; the other one is warmed."""
+    """A node whose disk is full fails as NoSpace with the runtime's message; the other node is warmed."""
     victim = cluster.nodes[-1]
     image = tagged(cluster.push(f"tests/{name}:1", size="24MiB"))
     with faults.without_space(victim, 8):
@@ -101,7 +101,7 @@ def test_a_node_without_space(cluster: Cluster, name: str) -> None:
 
 @pytest.mark.long
 def test_a_node_without_room(cluster: Cluster, name: str) -> None:
-    """A node whose CPU is all requested fails as Unschedulable; the other one is warmed."""
+    """A node without allocatable CPU left fails as Unschedulable; the other node is warmed."""
     full = cluster.nodes[-1]
     image = tagged(cluster.push(f"tests/{name}:1"))
     _fill(cluster, full, name)
@@ -117,7 +117,7 @@ def test_a_node_without_room(cluster: Cluster, name: str) -> None:
 
 
 def _fill(cluster: Cluster, node: str, name: str) -> None:
-    """A pod that requests all CPU that is left on a node."""
+    """Create a pod that requests all remaining CPU of a node."""
     used = 0.0
     for pod in cluster.kube.list("/api/v1/pods", fields=f"spec.nodeName={node}"):
         if pod["status"]["phase"] in ("Pending", "Running"):

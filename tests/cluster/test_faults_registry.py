@@ -1,4 +1,4 @@
-"""Registries refuse, stumble, fall silent and come back; each test ends with the same audit."""
+"""Registries that reject, fail, hang and recover; each test ends with the audit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fakes.faulty_registry import FaultyRegistry
 def test_a_registry_that_refuses(
     cluster: Cluster, name: str, registry: FaultyRegistry, fault: str, reason: str
 ) -> None:
-    """A refusal for good ends the pod early, with the registry's word."""
+    """A permanent error ends the pod early, with the registry's message."""
     image = via(registry, cluster.push(f"tests/{name}:1"))
     registry.misbehave(fault)  # type: ignore[arg-type]
     outcome = cluster.flow("run", "--image", image, "--name", name, "-o", "json")
@@ -28,7 +28,7 @@ def test_a_registry_that_refuses(
 
 @pytest.mark.parametrize("fault", ["429", "500", "truncated"])
 def test_a_registry_that_recovers(cluster: Cluster, name: str, registry: FaultyRegistry, fault: str) -> None:
-    """A passing fault is left to the kubelet's back-off, and the task completes."""
+    """The kubelet's back-off handles a temporary error, and the task completes."""
     image = via(registry, cluster.push(f"tests/{name}:1"))
     registry.misbehave(fault, left=len(cluster.nodes) * 2)  # type: ignore[arg-type]
     outcome = cluster.flow("run", "--image", image, "--name", name, "-o", "json")
@@ -40,7 +40,7 @@ def test_a_registry_that_recovers(cluster: Cluster, name: str, registry: FaultyR
 def test_a_registry_that_does_not_recover(
     cluster: Cluster, name: str, registry: FaultyRegistry, fault: str, reason: str
 ) -> None:
-    """When `nodeTimeout` is up, what the registry kept saying is the reason."""
+    """When `nodeTimeout` is over, the registry's repeated error is the reason."""
     image = via(registry, cluster.push(f"tests/{name}:1"))
     registry.misbehave(fault)  # type: ignore[arg-type]
     outcome = cluster.flow("run", "--image", image, "--name", name, "--node-timeout", "15s", "-o", "json")
@@ -52,7 +52,7 @@ def test_a_registry_that_does_not_recover(
 @pytest.mark.alone
 @pytest.mark.long
 def test_the_registry_is_away_for_a_while(cluster: Cluster, name: str) -> None:
-    """Nodes that find no registry go on trying, and the task completes when it is back."""
+    """Nodes retry while the registry is down, and the task completes when it is back."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     with faults.away("registry"):
         cluster.submit(request(name=name, images=[image]))
@@ -65,8 +65,8 @@ def test_the_registry_is_away_for_a_while(cluster: Cluster, name: str) -> None:
 
 @pytest.mark.alone
 @pytest.mark.long
-def test_a_worker_image_that_is_nowhere(cluster: Cluster, name: str) -> None:
-    """When our own worker image can't be pulled, that is said, and no image of the user is blamed."""
+def test_a_missing_worker_image(cluster: Cluster, name: str) -> None:
+    """If the worker image cannot be pulled, the error names it, and no image of the user fails."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     path = core(cluster.namespace, "configmaps", CONFIG_MAP)
     before = cluster.kube.get(path)["data"]["worker-image"]

@@ -1,4 +1,4 @@
-"""Results that can't be written, and names that are used twice; each test ends with the same audit."""
+"""Results that cannot be written, and names that are used twice; each test ends with the audit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.cluster.test_warming import request, tagged
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["quota", "rights"])
 def test_results_that_cannot_be_written(cluster: Cluster, slow: SlowTask, how: str) -> None:
-    """Nothing is called completed, the logs have the truth; once results can be written, the keeper writes it."""
+    """The task is not completed and the logs show the error; when writes succeed again, the keeper adds the verdict."""
     name = slow.name
     with ExitStack() as broken:
         if how == "quota":
@@ -42,7 +42,7 @@ def test_results_that_cannot_be_written(cluster: Cluster, slow: SlowTask, how: s
 
 
 def test_one_name_twice_at_the_same_moment(cluster: Cluster, name: str) -> None:
-    """Of two submissions of one request under one name one makes the task, and both follow it to its end."""
+    """Of two submissions of the same name and request one creates the task, and both follow it until it ends."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     both = [cluster.start_flow("run", "--image", image, "--name", name) for _ in range(2)]
     narrations = [process.communicate(timeout=200)[1] for process in both]
@@ -53,7 +53,7 @@ def test_one_name_twice_at_the_same_moment(cluster: Cluster, name: str) -> None:
 
 @pytest.mark.parametrize("running", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_name_is_used_again(cluster: Cluster, name: str, tarpit: str, *, running: bool) -> None:
-    """A task that is deleted and made again under its name, while objects of the old one exist, has only its own."""
+    """A task created under the name of a deleted one ignores the objects that are left of the deleted one."""
     second = tagged(cluster.push(f"tests/{name}-2:1"))
     if running:
         cluster.submit(request(name=name, images=[f"{tarpit}/slow:1"]))

@@ -1,4 +1,4 @@
-"""`ips-flow images` over what really runs, and tasks made of what it found."""
+"""`ips-flow images` on real workloads, and tasks created from its output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAUSE = {"terminationGracePeriodSeconds": 0}
 
 
 def on_host(node: str) -> dict[str, Any]:
-    """The fields of a pod that lands on one node."""
+    """Return the fields of a pod spec that place it on one node."""
     return {"nodeSelector": {"kubernetes.io/hostname": node}}
 
 
@@ -41,7 +41,7 @@ def deployment(name: str, image: str, **pod: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def shop(cluster: Cluster, name: str) -> Iterator[str]:
-    """A namespace of its own."""
+    """Create a namespace for the test."""
     cluster.kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
     yield name
     cluster.kube.delete(f"/api/v1/namespaces/{name}")
@@ -49,7 +49,7 @@ def shop(cluster: Cluster, name: str) -> Iterator[str]:
 
 @pytest.fixture
 def rockets(cluster: Cluster, name: str) -> Iterator[str]:
-    """A custom kind with a pod template: the root of its API."""
+    """Define a custom kind with a pod template; return the path of its API."""
     group = f"{name}.example.com"
     container = {"type": "object", "properties": {"name": {"type": "string"}, "image": {"type": "string"}}}
     schema: dict[str, Any] = {"type": "array", "items": container}
@@ -69,7 +69,7 @@ def rockets(cluster: Cluster, name: str) -> Iterator[str]:
 
 
 def launched(cluster: Cluster, root: str, namespace: str, image: str) -> bool:
-    """Whether a rocket could be made: its API is there a moment after its definition."""
+    """Return whether a rocket was created; its API is available a moment after its definition."""
     template = {"spec": {"containers": [{"name": "main", "image": image}]}}
     rocket = {
         "apiVersion": root.removeprefix("/apis/"),
@@ -85,7 +85,7 @@ def launched(cluster: Cluster, root: str, namespace: str, image: str) -> bool:
 
 
 def test_what_a_namespace_runs_is_warmed(cluster: Cluster, shop: str, rockets: str) -> None:
-    """Every kind that makes pods is found, a custom one too; what is printed is a request that `run` takes."""
+    """Every kind that creates pods is found, also a custom one; the output is a request for `run`."""
     parts = ("web", "migrate", "content", "cron", "flow", "rocket")
     images = {part: tagged(cluster.push(f"tests/{shop}-{part}:1")) for part in parts}
     pod = {
@@ -141,7 +141,7 @@ def test_what_a_namespace_runs_is_warmed(cluster: Cluster, shop: str, rockets: s
 
 
 def test_a_manifest_is_warmed_where_its_pods_may_land(cluster: Cluster, name: str) -> None:
-    """A task for each set of nodes: what is bound to one node goes nowhere else."""
+    """Each set of nodes gets its own task: an image of a pod bound to one node is pulled only there."""
     bound, free = (tagged(cluster.push(f"tests/{name}-{part}:1")) for part in ("bound", "free"))
     only, *others = cluster.nodes
     text = yaml.safe_dump_all([deployment("bound", bound, **on_host(only)), deployment("free", free)])
@@ -157,7 +157,7 @@ def test_a_manifest_is_warmed_where_its_pods_may_land(cluster: Cluster, name: st
 
 @pytest.mark.long
 def test_what_is_worth_warming(cluster: Cluster, shop: str) -> None:
-    """The nodes that lack what already ran on another one, with the seconds that its kubelet said; none is left later."""
+    """Nodes that lack an image of another node are listed with the kubelet's pull time, until they are warm."""
     image = tagged(cluster.push(f"tests/{shop}:1", size="3MiB"))
     cluster.kube.create(collection(_APPS, shop, "deployments"), deployment("web", image))
 

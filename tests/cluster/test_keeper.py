@@ -1,4 +1,4 @@
-"""The keeper on the real cluster: whatever finish is lost before, and whoever deletes what, nothing stays behind."""
+"""The keeper on the real cluster: no objects are left, whenever finish fails and whatever a user deletes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cluster.test_warming import request, tagged
 
 
 def submit(cluster: Cluster, name: str, *images: str) -> str:
-    """Submit a task; its uid."""
+    """Submit a task; return its uid."""
     cluster.submit(request(name=name, images=list(images)))
     return str(cluster.workflow(name)["metadata"]["uid"])
 
@@ -25,7 +25,7 @@ def await_argos_end(cluster: Cluster, name: str) -> None:
 
 
 def test_a_keeper_runs(cluster: Cluster) -> None:
-    """The local cluster has one, which holds the Lease and is ready."""
+    """The local cluster has a keeper that holds the Lease and is ready."""
 
     def held() -> bool:
         holder = holder_of(cluster.kube.get(lease_path(cluster.namespace))) or ""
@@ -36,25 +36,25 @@ def test_a_keeper_runs(cluster: Cluster) -> None:
     assert findings["keeper"]["level"] == "ok"
 
 
-LOST_BEFORE = (  # a right that finish lacks in this stage, and whether the verdict is written before
+LOST_BEFORE = (  # the right that finish lacks in this stage, and whether it has written the verdict before
     ("pods", "list", False),  # waits for the drivers
     ("configmaps", "list", False),  # folds the results
     ("workflows", "patch", False),  # writes the verdict
-    ("jobs", "delete", True),  # deletes what is left
+    ("jobs", "delete", True),  # deletes the remaining objects
     ("configmaps", "deletecollection", True),
 )
 
 
 @pytest.mark.alone
 @pytest.mark.long
-def test_finish_is_lost_in_each_stage(cluster: Cluster, name: str) -> None:
-    """The keeper completes what is missing; a verdict that was there already stays the only one."""
+def test_finish_fails_in_each_stage(cluster: Cluster, name: str) -> None:
+    """The keeper does the rest of finish's work; an existing verdict stays the only one."""
     lost: dict[str, dict[str, str]] = {}
     for number, (resource, verb, judged) in enumerate(LOST_BEFORE):
         task = f"{name}-{number}"
         image = tagged(
             cluster.push(f"tests/{task}:1")
-        )  # of its own, or a warm task would leave no Job to delete
+        )  # a new image for each, because a warm task has no Job to delete
         with without_right(cluster, "finish", resource, verb):
             submit(cluster, task, image)
             await_argos_end(cluster, task)
@@ -69,10 +69,10 @@ def test_finish_is_lost_in_each_stage(cluster: Cluster, name: str) -> None:
 @pytest.mark.alone
 @pytest.mark.long
 def test_finish_is_killed_as_it_begins(cluster: Cluster, name: str) -> None:
-    """A finish that is SIGKILLed, and whose pod is deleted, is done again by the keeper's."""
+    """If finish is killed and its pod deleted, the keeper's finish Job does its work."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     submit(cluster, name, image)
-    cluster.await_that(lambda: bool(kill_step("finish", name)), 120, lambda: "no finish came")
+    cluster.await_that(lambda: bool(kill_step("finish", name)), 120, lambda: "no finish started")
     delete_step_pods(cluster, "finish", name)
     await_argos_end(cluster, name)
     await_marks(cluster, name)
@@ -82,7 +82,7 @@ def test_finish_is_killed_as_it_begins(cluster: Cluster, name: str) -> None:
 @pytest.mark.alone
 @pytest.mark.long
 def test_the_keeper_is_killed_too(cluster: Cluster, name: str) -> None:
-    """Another keeper takes the Lease and finds what is to be done, once."""
+    """Another keeper acquires the Lease and does the remaining work once."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     with without_right(cluster, "finish", "workflows", "patch"):
         uid = submit(cluster, name, image)
@@ -99,7 +99,7 @@ def test_the_keeper_is_killed_too(cluster: Cluster, name: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("propagation", ["Background", "Orphan"])
 def test_a_workflow_deleted_while_it_runs(cluster: Cluster, name: str, tarpit: str, propagation: str) -> None:
-    """No Job, pull pod, plan or copy stays, also where the deletion orphaned them."""
+    """No Job, pull pod, plan or copy is left, even if the deletion orphaned them."""
     uid = submit(cluster, name, f"{tarpit}/slow:1")
     cluster.await_pulling(name)
     cluster.kube.delete(workflows(cluster.namespace, name), propagation=propagation)

@@ -1,4 +1,4 @@
-"""Labels of warm nodes, with the real policy that holds who sets them."""
+"""Labels of warm nodes, with the real admission policy that restricts the labeller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACCOUNT = "system:serviceaccount:{}:ips-flow-labels"
 
 
 def kubectl(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
-    """What kubectl says."""
+    """Run kubectl."""
     return subprocess.run(
         ["kubectl", *words], env=cluster.environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -28,7 +28,7 @@ def kubectl(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def component(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
-    """The component as its kustomization makes it, but for its pod: the test runs the program itself."""
+    """Install the component from its kustomization with 0 replicas: the test runs the labeller itself."""
     folder = os.path.relpath(LOCAL.parent / "components" / "labels", tmp_path)
     kustomization: dict[str, Any] = {
         "namespace": cluster.namespace,
@@ -52,7 +52,7 @@ def component(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
 def test_warm_nodes_are_labelled_and_nothing_else_is_touched(
     cluster: Cluster, name: str, tmp_path: Path
 ) -> None:
-    """One node gets the set, and its label; when the image is gone, so is the label. The policy refuses all else."""
+    """A node with the set gets the label, and loses it with the image. The policy denies every other change."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     warm, cold = cluster.nodes[:2]
     key = f"ips-flow.io/{name}"
@@ -79,7 +79,7 @@ def test_warm_nodes_are_labelled_and_nothing_else_is_touched(
         assert answer.ok or "ValidatingAdmissionPolicy 'ips-flow-labels'" in answer.text, answer.text
         return answer.ok
 
-    # A policy takes a moment to come into force.
+    # A policy takes a moment to take effect.
     cluster.await_that(lambda: not may({"metadata": {"labels": {"foreign": "x"}}}), 60)
     assert may({"metadata": {"labels": {key: "x"}}})
     assert not may({"metadata": {"labels": {"kubernetes.io/hostname": "x"}}})
@@ -99,7 +99,7 @@ def test_warm_nodes_are_labelled_and_nothing_else_is_touched(
         cluster.await_that(lambda: label_of(warm) is not None, 90, lambda: "the warm node is not labelled")
         assert label_of(cold) is None
         local("ctr", warm, "images", "rm", image)
-        cluster.await_that(lambda: label_of(warm) is None, 400, lambda: "the label outlives its image")
+        cluster.await_that(lambda: label_of(warm) is None, 400, lambda: "the label stays without its image")
     finally:
         process.terminate()
         _, said = process.communicate(timeout=30)

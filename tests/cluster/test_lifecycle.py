@@ -19,7 +19,7 @@ from tests.cluster.test_warming import request, tagged
 
 
 def test_ctrl_c_leaves_the_task_running(cluster: Cluster, name: str) -> None:
-    """An interrupted `run` exits 130 and says how to go on; the task completes by itself."""
+    """An interrupted `run` exits with 130 and prints the next commands; the task still completes."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     process = cluster.start_flow("run", "--image", image, "--name", name)
     cluster.await_that(lambda: cluster.flow("get", name).code == 0, 30)
@@ -32,8 +32,8 @@ def test_ctrl_c_leaves_the_task_running(cluster: Cluster, name: str) -> None:
     assert all(image in cluster.on_node(node) for node in cluster.nodes)
 
 
-def test_waiting_has_an_end_of_its_own(cluster: Cluster, name: str, tarpit: str) -> None:
-    """`--timeout` ends the command with 124 and leaves the task; `timeout` of the task fails it as Timeout."""
+def test_the_wait_has_its_own_timeout(cluster: Cluster, name: str, tarpit: str) -> None:
+    """`--timeout` ends the command with 124 while the task runs on; the task's own `timeout` fails it as Timeout."""
     text = request(name=name, images=[f"{tarpit}/slow:1"], timeout="45s", nodeTimeout="45s")
     assert cluster.flow("run", "-", "--timeout", "3s", text=text).code == 124
     waited = cluster.flow("wait", name)
@@ -45,7 +45,7 @@ def test_waiting_has_an_end_of_its_own(cluster: Cluster, name: str, tarpit: str)
 
 
 def test_a_node_timeout_ends_a_silent_pull(cluster: Cluster, name: str, tarpit: str) -> None:
-    """A node that does not come to an end in `nodeTimeout` fails as Timeout; its other images are kept."""
+    """A node that does not finish within `nodeTimeout` fails as Timeout; results of its other images are kept."""
     good = tagged(cluster.push(f"tests/{name}:1"))
     text = request(name=name, images=[good, f"{tarpit}/slow:1"], nodeTimeout="15s")
     outcome = cluster.flow("run", "-", "-o", "json", text=text)
@@ -58,7 +58,7 @@ def test_a_node_timeout_ends_a_silent_pull(cluster: Cluster, name: str, tarpit: 
 
 
 def test_the_same_request_again_is_unchanged(cluster: Cluster, name: str) -> None:
-    """The same name and request is the same task; another request under the name is refused."""
+    """The same name and request is the same task; another request with the same name is rejected."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     assert cluster.flow("run", "--image", image, "--name", name).code == 0
     again = cluster.flow("run", "--image", image, "--name", name)
@@ -69,8 +69,8 @@ def test_the_same_request_again_is_unchanged(cluster: Cluster, name: str) -> Non
     assert name in other.err
 
 
-def test_logs_tell_what_the_steps_did(cluster: Cluster, name: str) -> None:
-    """The steps' logs are there after the end, each line with its step."""
+def test_logs_show_what_the_steps_did(cluster: Cluster, name: str) -> None:
+    """The logs of the steps are available after the end; each line begins with its step."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     assert cluster.flow("run", "--image", image, "--name", name).code == 0
     lines = cluster.flow("logs", name, "--follow").out.splitlines()
@@ -80,7 +80,7 @@ def test_logs_tell_what_the_steps_did(cluster: Cluster, name: str) -> None:
 
 
 def test_a_deleted_task_is_gone(cluster: Cluster, name: str) -> None:
-    """`delete` removes the Workflow and with it every result."""
+    """`delete` removes the Workflow and all of its results."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     assert cluster.flow("run", "--image", image, "--name", name).code == 0
     assert cluster.flow("delete", name).code == 0
@@ -91,20 +91,20 @@ def test_a_deleted_task_is_gone(cluster: Cluster, name: str) -> None:
 
 
 def test_doctor_finds_a_sound_installation(cluster: Cluster) -> None:
-    """On the local cluster nothing fails."""
+    """All checks of `doctor` pass on the local cluster."""
     outcome = cluster.flow("doctor")
     assert outcome.code == 0, outcome.out
     assert "fail" not in outcome.out
 
 
 def test_the_namespace_is_restricted(cluster: Cluster) -> None:
-    """All of this runs under the `restricted` Pod Security Standard."""
+    """The namespace enforces the `restricted` Pod Security Standard."""
     labels = cluster.kube.get(f"/api/v1/namespaces/{cluster.namespace}")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 def test_kustomize_and_install_make_the_same_objects(cluster: Cluster) -> None:
-    """`kubectl apply -k deploy/base` and `ips-flow install` come from the same files and do the same."""
+    """`kubectl apply -k deploy/base` and `ips-flow install` create the same objects from the same files."""
     built = subprocess.run(
         ["kubectl", "kustomize", str(LOCAL.parent / "base")],
         env=cluster.environment,
@@ -118,7 +118,7 @@ def test_kustomize_and_install_make_the_same_objects(cluster: Cluster) -> None:
 
 
 def test_components_go_with_the_base(cluster: Cluster, tmp_path: Path) -> None:
-    """A kustomization of base and server makes the objects that `ips-flow install --with-server` makes."""
+    """A kustomization of base and server creates the same objects as `ips-flow install --with-server`."""
     base, server = (os.path.relpath(LOCAL.parent / part, tmp_path) for part in ("base", "components/server"))
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -144,7 +144,7 @@ def test_components_go_with_the_base(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def _submit_form(cluster: Cluster, name: str, **arguments: str) -> None:
-    """Create a Workflow from the template, as the Argo UI's form does; Argo labels it when it first sees it."""
+    """Create a Workflow from the template as the Argo UI's form does, and wait until Argo has added its labels."""
     parameters = [{"name": key, "value": value} for key, value in arguments.items()]
     cluster.kube.create(
         workflows(cluster.namespace),
@@ -156,12 +156,14 @@ def _submit_form(cluster: Cluster, name: str, **arguments: str) -> None:
         },
     )
     cluster.await_that(
-        lambda: LABEL_TASK in objects.labels(cluster.workflow(name)), 60, lambda: f"Argo has not seen {name}"
+        lambda: LABEL_TASK in objects.labels(cluster.workflow(name)),
+        60,
+        lambda: f"Argo has not labelled {name}",
     )
 
 
 def test_the_submit_form_works_with_plain_arguments(cluster: Cluster, name: str) -> None:
-    """A Workflow created from the template with the form's arguments, as the Argo UI does, is a task like others."""
+    """A Workflow that the Argo UI creates from the template with the form's arguments is a task like any other."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     arguments = {"images": f"{image}\n", "batch-size": "1"}
     _submit_form(cluster, name, **arguments)
@@ -171,8 +173,8 @@ def test_the_submit_form_works_with_plain_arguments(cluster: Cluster, name: str)
     assert {task["nodeStatuses"][node][image]["result"] for node in cluster.nodes} == {"pulled"}
 
 
-def test_a_bad_form_is_a_failed_task_that_says_why(cluster: Cluster, name: str) -> None:
-    """What the form can't check, filter does: the task fails with the same words as the command line's."""
+def test_a_bad_form_is_a_failed_task_with_a_reason(cluster: Cluster, name: str) -> None:
+    """The step filter checks the form's values: the task fails with the same message as on the command line."""
     arguments = {"images": "busybox:1", "batch-size": "0"}
     _submit_form(cluster, name, **arguments)
     assert cluster.flow("wait", name).code == 1

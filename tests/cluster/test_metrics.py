@@ -1,4 +1,4 @@
-"""What a real Prometheus makes of the deployed server, of which it knows no more than a fleet's one does."""
+"""Metrics and alerts of the deployed server in a real Prometheus, configured as in production."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tests.fakes.webhook_receiver import receiving
 from tests.support.paths import ROOT
 from tests.support.prometheus import Prometheus, prometheus
 
-pytestmark = pytest.mark.alone  # what other tests do would be counted as well
+pytestmark = pytest.mark.alone  # tasks of other tests would be counted as well
 
 MONITORING = ROOT / "deploy" / "components" / "monitoring"
-HOST = "10.201.0.1"  # the machine, as pods see it
-_COUNT_SECONDS = 60.0  # a change, a scrape, and a list if the watch breaks just then
+HOST = "10.201.0.1"  # the address of the host, as seen from pods
+_COUNT_SECONDS = 60.0  # a change, a scrape, and a new list if the watch breaks
 
 
 def scrape(cluster: Cluster, watcher: Prometheus) -> None:
-    """Scrape the server as it is now, until that is seen to be in step."""
+    """Scrape the server's current pods, and wait until the server reports that it is in sync."""
     cluster.await_that(
         lambda: len(cluster.server_addresses()) == 1, 90, lambda: f"ready: {cluster.server_addresses()}"
     )
@@ -45,7 +45,7 @@ def scrape(cluster: Cluster, watcher: Prometheus) -> None:
 
 @pytest.fixture
 def watcher(cluster: Cluster, tmp_path: Path) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes the server and evaluates our rules."""
+    """Run a Prometheus that scrapes the server and evaluates the product's rules."""
     document = yaml.safe_load((MONITORING / "prometheusrule-ips-flow.yaml").read_text(encoding="utf-8"))
     with prometheus(tmp_path, SERVER_NAME, document["spec"]) as one:
         scrape(cluster, one)
@@ -53,16 +53,16 @@ def watcher(cluster: Cluster, tmp_path: Path) -> Iterator[Prometheus]:
 
 
 class Deltas:
-    """How much sums of counters have moved since it was made."""
+    """Increases of sums of counters since the object was created."""
 
     def __init__(self, watcher: Prometheus, queries: Mapping[str, float]) -> None:
         self._watcher = watcher
         self._wanted = queries
         self._before = {query: watcher.value(f"sum({query})") for query in queries}
-        assert None not in self._before.values(), self._before  # each is there before it moves
+        assert None not in self._before.values(), self._before  # each exists before it increases
 
     def await_all(self) -> None:
-        """Until each has moved as much as it should; none of them moves further."""
+        """Wait until each sum has the expected increase; none increases further."""
         for query, wanted in self._wanted.items():
             before = self._before[query] or 0.0
             self._watcher.await_value(f"sum({query})", partial(le, before + wanted), _COUNT_SECONDS)
@@ -76,7 +76,7 @@ class Deltas:
 def test_a_task_is_counted(
     cluster: Cluster, watcher: Prometheus, name: str, registry: FaultyRegistry
 ) -> None:
-    """While it runs, and when it has ended: nodes, images, bytes, durations, its Job and its notice."""
+    """A task is counted while it runs and after its end: nodes, images, bytes, durations, Job, webhook."""
     nodes = len(cluster.nodes)
     held = via(registry, cluster.push(f"tests/{name}:1"))
     deltas = Deltas(
@@ -116,7 +116,7 @@ def test_a_task_is_counted(
 
 @pytest.mark.long
 def test_a_failed_task_alerts(cluster: Cluster, watcher: Prometheus, name: str) -> None:
-    """Its failures are counted by class, and the alert that goes by it fires."""
+    """Failures are counted by class, and the alert for this class fires."""
     nodes = len(cluster.nodes)
     deltas = Deltas(
         watcher,
@@ -138,7 +138,7 @@ def test_a_failed_task_alerts(cluster: Cluster, watcher: Prometheus, name: str) 
 
 @pytest.fixture
 def one_slot(cluster: Cluster) -> Iterator[None]:
-    """One task runs at a time; afterwards as many as before."""
+    """Limit the tasks that run at the same time to one; restore the limit at the end."""
     path = core(cluster.namespace, "configmaps", CONFIG_MAP)
     before = cluster.kube.get(path)["data"][LIMIT_KEY]
     cluster.kube.patch(path, {"data": {LIMIT_KEY: "1"}})
@@ -149,7 +149,7 @@ def one_slot(cluster: Cluster) -> Iterator[None]:
 @pytest.mark.long
 @pytest.mark.usefixtures("one_slot")
 def test_a_waiting_task_is_pending(cluster: Cluster, watcher: Prometheus, name: str, tarpit: str) -> None:
-    """Another one has the only slot; given up while it waits, it is cancelled and has no wait."""
+    """A task behind the only slot is pending; if it is cancelled there, no queue wait is counted."""
     holder, waiter = f"{name}-holder", f"{name}-waiter"
     image = f"{tarpit}/slow:1"
     cluster.submit(request(name=holder, images=[image]))
@@ -169,7 +169,7 @@ def test_a_waiting_task_is_pending(cluster: Cluster, watcher: Prometheus, name: 
 
 @pytest.mark.long
 def test_a_restart_counts_no_history(cluster: Cluster, watcher: Prometheus, name: str) -> None:
-    """A new server begins at 0 though there are ended tasks; what ends from then on counts once."""
+    """A new server starts at 0 although ended tasks exist; each task that ends later is counted once."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     cluster.submit(request(name=f"{name}-0", images=[image]))
     await_marks(cluster, f"{name}-0")
@@ -178,7 +178,7 @@ def test_a_restart_counts_no_history(cluster: Cluster, watcher: Prometheus, name
     cluster.kube.delete(core(cluster.namespace, "pods", pod), grace_seconds=0)
     cluster.await_that(lambda: keeper_pods(cluster) not in ([pod], []), 90)
     scrape(cluster, watcher)
-    # The series of the server that is gone go a moment later.
+    # The series of the previous server become stale a moment later.
     watcher.await_value("count(ips_build_info)", lambda count: count == 1)
     assert watcher.value("sum(ips_tasks_total)") == 0
     assert watcher.value("sum(ips_webhook_deliveries_total)") == 0
@@ -193,7 +193,7 @@ def test_a_restart_counts_no_history(cluster: Cluster, watcher: Prometheus, name
 
 
 def test_every_rule_can_be_evaluated(cluster: Cluster, watcher: Prometheus) -> None:
-    """On the metrics of a server that runs; none of those about the server itself is even pending."""
+    """All rules are healthy with the metrics of a running server, and no alert about the server is pending."""
     about_the_server = {"IPSFlowServerDown", "IPSFlowKeeperMissing", "IPSFlowMirrorNotInStep"}
 
     def well() -> bool:
@@ -205,7 +205,7 @@ def test_every_rule_can_be_evaluated(cluster: Cluster, watcher: Prometheus) -> N
 
 
 def test_the_component_builds(cluster: Cluster, tmp_path: Path) -> None:
-    """`kubectl kustomize` takes it beside base and server; Grafana's ConfigMap has the dashboard."""
+    """`kubectl kustomize` builds it with base and server; Grafana's ConfigMap has the dashboard."""
     away = Path(os.path.relpath(ROOT / "deploy", tmp_path))
     kustomization = {
         "resources": [str(away / "base")],

@@ -1,4 +1,4 @@
-"""Notices on the real cluster: each end is told once, under one id, whoever brings it about."""
+"""Webhook notifications on the real cluster: one event with one id for each ended task, whatever ended it."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from tests.cluster.faults import kill_step, shut_down
 from tests.cluster.test_warming import request, tagged
 from tests.fakes.webhook_receiver import Receiver, Reply, certificate, receiving
 
-HOST = "10.201.0.1"  # the machine, as pods see it
+HOST = "10.201.0.1"  # the address of the host, as seen from pods
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-_LATER_SECONDS = 240  # a pause of a minute, a round of the keeper, a pod, and as much again
+_LATER_SECONDS = 240  # twice: a pause of a minute, a round of the keeper, the start of a pod
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver that pods reach."""
+    """Run a receiver that pods can reach."""
     with receiving(HOST) as one:
         yield one
 
 
 def event_id(cluster: Cluster, name: str) -> str:
-    """The id that the verdict gives to its event."""
+    """Return the event id in the verdict."""
     annotations = cluster.workflow(name)["metadata"]["annotations"]
     return str(json.loads(annotations[ANNOTATION_VERDICT])["eventId"])
 
 
 def notice(cluster: Cluster, name: str) -> Any:
-    """What is recorded of the notice so far."""
+    """Return the current record of the webhook notification."""
     annotations = cluster.workflow(name)["metadata"].get("annotations") or {}
     return json.loads(annotations.get(ANNOTATION_NOTICE, "{}"))
 
 
 def assert_told(cluster: Cluster, name: str, receiver: Receiver, status: str) -> Any:
-    """One event with one id, that of the only verdict; the task as the receiver got it."""
+    """Check that one event arrived, with the id of the only verdict; return the task in it."""
     await_marks(cluster, name)
     assert audit(cluster, name)["status"] == status
     assert receiver.events == [(event_id(cluster, name), f"task.{status}")]
@@ -52,8 +52,8 @@ def assert_told(cluster: Cluster, name: str, receiver: Receiver, status: str) ->
     return receiver.received[-1].json()["task"]
 
 
-def test_a_completed_task_is_told(cluster: Cluster, name: str, receiver: Receiver) -> None:
-    """URL and key come from a Secret; the signature is good, and the task in it is the one that `get` shows."""
+def test_a_completed_task_sends_an_event(cluster: Cluster, name: str, receiver: Receiver) -> None:
+    """URL and key come from a Secret; the signature is valid, and the task is the same as in `get`."""
     data = {"url": receiver.url, "secret": KEY}
     secret = {
         "apiVersion": "v1",
@@ -78,8 +78,8 @@ def test_a_completed_task_is_told(cluster: Cluster, name: str, receiver: Receive
     assert "t0ps3cret" not in shown.out + shown.err + logs.out + logs.err
 
 
-def test_a_failed_task_is_told(cluster: Cluster, name: str, receiver: Receiver) -> None:
-    """Also where the receiver says 503 first: the same id again."""
+def test_a_failed_task_sends_an_event(cluster: Cluster, name: str, receiver: Receiver) -> None:
+    """After a 503 of the receiver the same event id is sent again."""
     receiver.will(Reply(503), Reply(429, {"Retry-After": "1"}))
     missing = f"{cluster.registry}/tests/{name}-missing:1"
     cluster.submit(request(name=name, images=[missing], webhookUrl=receiver.url))
@@ -90,10 +90,10 @@ def test_a_failed_task_is_told(cluster: Cluster, name: str, receiver: Receiver) 
 
 
 @pytest.mark.parametrize("how", ["Stop", "Terminate"])
-def test_a_cancelled_task_is_told(
+def test_a_cancelled_task_sends_an_event(
     cluster: Cluster, name: str, receiver: Receiver, tarpit: str, how: str
 ) -> None:
-    """Once, though it was running; by the keeper where Argo runs no exit handler."""
+    """A task that is cancelled while it runs sends one event; if Argo runs no exit handler, the keeper sends it."""
     cluster.submit(request(name=name, images=[f"{tarpit}/slow:1"], webhookUrl=receiver.url))
     cluster.await_pulling(name)
     shut_down(cluster, name, how)
@@ -102,7 +102,7 @@ def test_a_cancelled_task_is_told(
 
 
 def test_a_receiver_that_is_gone(cluster: Cluster, name: str, receiver: Receiver) -> None:
-    """After 410 nobody sends anything more, and the task is what it was."""
+    """After a 410 no further request is sent, and the task is unchanged."""
     receiver.otherwise = Reply(410)
     image = tagged(cluster.push(f"tests/{name}:1"))
     cluster.submit(request(name=name, images=[image], webhookUrl=receiver.url))
@@ -112,8 +112,8 @@ def test_a_receiver_that_is_gone(cluster: Cluster, name: str, receiver: Receiver
 
 
 @pytest.mark.parametrize("what", ["redirect", "certificate"])
-def test_a_receiver_that_can_not_be_told(cluster: Cluster, name: str, tmp_path: Path, what: str) -> None:
-    """A redirect is not followed, a certificate that nobody vouches for is no receiver; the task says why."""
+def test_a_receiver_that_is_rejected(cluster: Cluster, name: str, tmp_path: Path, what: str) -> None:
+    """A redirect is not followed and an untrusted certificate is rejected; the task records the reason."""
     tls = certificate(tmp_path)[0] if what == "certificate" else None
     with receiving(HOST) as other, receiving(HOST, tls=tls) as receiver:
         receiver.otherwise = Reply(307, {"Location": other.url})
@@ -125,11 +125,11 @@ def test_a_receiver_that_can_not_be_told(cluster: Cluster, name: str, tmp_path: 
         told = cluster.task(name)["notice"]
     assert told["outcome"] == "undelivered"
     assert ("a redirect" if what == "redirect" else "TLS: self-signed certificate") in told["reason"]
-    assert cluster.flow("delete", name).code == 0  # else the keeper would try for a day
+    assert cluster.flow("delete", name).code == 0  # otherwise the keeper would retry for a day
 
 
 def test_the_api_server_is_not_called(cluster: Cluster, name: str) -> None:
-    """Neither by its Service nor by an endpoint; the task is completed all the same."""
+    """No request is sent to its Service or an endpoint; the task still completes."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
     found = cluster.kube.get(path)
@@ -143,7 +143,7 @@ def test_the_api_server_is_not_called(cluster: Cluster, name: str) -> None:
 
 @pytest.mark.long
 def test_a_receiver_that_is_down_while_finish_runs(cluster: Cluster, name: str) -> None:
-    """The keeper delivers what Argo's own finish could not, under the same id."""
+    """The keeper delivers the event that Argo's finish could not deliver, with the same id."""
     with receiving(HOST) as away:
         port, url = away.port, away.url
     image = tagged(cluster.push(f"tests/{name}:1"))
@@ -164,8 +164,8 @@ def test_a_receiver_that_is_down_while_finish_runs(cluster: Cluster, name: str) 
 
 
 @pytest.mark.long
-def test_a_slow_receiver_holds_nothing_up(cluster: Cluster, name: str, receiver: Receiver) -> None:
-    """A receiver that never answers has 45 s; then the Workflow ends, with the verdict that it had."""
+def test_a_slow_receiver_blocks_no_task(cluster: Cluster, name: str, receiver: Receiver) -> None:
+    """A receiver that never responds delays the Workflow by 45 s at most; the verdict does not change."""
     receiver.otherwise = Reply(silent=True)
     image = tagged(cluster.push(f"tests/{name}:1"))
     cluster.submit(request(name=name, images=[image], webhookUrl=receiver.url))
@@ -173,7 +173,7 @@ def test_a_slow_receiver_holds_nothing_up(cluster: Cluster, name: str, receiver:
     assert audit(cluster, name)["status"] == "completed"
     assert notice(cluster, name)["outcome"] == "undelivered"
     assert 4 <= len(receiver.received) <= 5
-    receiver.ended.set()  # wake those that hang
+    receiver.ended.set()  # end the hanging responses
     receiver.otherwise = Reply(204)
     cluster.await_that(lambda: notice(cluster, name)["outcome"] == "delivered", _LATER_SECONDS)
     assert receiver.events == [(event_id(cluster, name), "task.completed")]
@@ -182,7 +182,7 @@ def test_a_slow_receiver_holds_nothing_up(cluster: Cluster, name: str, receiver:
 @pytest.mark.alone
 @pytest.mark.long
 def test_finish_is_killed_while_it_sends(cluster: Cluster, name: str, receiver: Receiver) -> None:
-    """What was sent and not recorded is sent again, with nothing in it that looks like a second event."""
+    """An event that was sent but not recorded is sent again with the same id."""
     receiver.otherwise = Reply(silent=True)
     image = tagged(cluster.push(f"tests/{name}:1"))
     cluster.submit(request(name=name, images=[image], webhookUrl=receiver.url))
@@ -199,13 +199,13 @@ def test_finish_is_killed_while_it_sends(cluster: Cluster, name: str, receiver: 
 def test_a_workflow_deleted_while_it_runs(
     cluster: Cluster, name: str, receiver: Receiver, tarpit: str, propagation: str
 ) -> None:
-    """The keeper tells it as cancelled, once, and then forgets it."""
+    """The keeper sends one event `cancelled`, and then deletes its records of the task."""
     cluster.submit(request(name=name, images=[f"{tarpit}/slow:1"], webhookUrl=receiver.url))
     cluster.await_pulling(name)
     metadata = cluster.workflow(name)["metadata"]
     uid, made = metadata["uid"], metadata["creationTimestamp"]
     cluster.kube.delete(workflows(cluster.namespace, name), propagation=propagation)
-    cluster.await_that(lambda: bool(receiver.received), _LATER_SECONDS, lambda: f"{name}: nothing was told")
+    cluster.await_that(lambda: bool(receiver.received), _LATER_SECONDS, lambda: f"{name}: no event was sent")
     cluster.await_forgotten(uid, 120)
     cluster.await_nothing_left(name, 90)
     assert receiver.events == [(f"{uid}-{made}-cancelled", "task.cancelled")]

@@ -1,4 +1,4 @@
-"""The page in Chromium, against the real cluster: what a person does there, and what the nodes say to it."""
+"""The page in Chromium against the real cluster: actions of a user, compared with the state of the nodes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _END_MILLISECONDS = 240_000
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Start Debian's Chromium."""
     with chromium_running() as browser:
         yield browser
 
 
 @pytest.fixture
 def site(cluster: Cluster) -> Iterator[Site]:
-    """A server of this checkout on loopback, which leads to the cluster."""
+    """Start a server of this checkout on loopback, connected to the cluster."""
     one = Site({**cluster.environment, "K8S_NAMESPACE": cluster.namespace}, "--auth", "none")
     yield one
     one.stop()
@@ -33,18 +33,18 @@ def site(cluster: Cluster) -> Iterator[Site]:
 
 @pytest.fixture
 def tab(chromium: Browser, site: Site) -> Iterator[Tab]:
-    """A tab that looks at it; its console may not complain."""
+    """Open a tab with the page; an error in its console fails the test."""
     with looking(chromium, site.url) as one:
         yield one
 
 
 def status(tab: Tab, word: str) -> None:
-    """Until the task that is looked at has this status."""
+    """Wait until the task on the page has this status."""
     expect(tab.page.locator(".headline .status")).to_have_text(word, timeout=_END_MILLISECONDS)
 
 
 def test_a_task_from_the_form_to_its_end(cluster: Cluster, tab: Tab, name: str) -> None:
-    """Typed, submitted, watched to its end without a reload; every cell says what containerd says; the list filters it."""
+    """A task is submitted and followed without a reload; its cells agree with containerd; the list can filter."""
     image = tagged(cluster.push(f"tests/{name}:1", size="1MiB"))
     tab.open("new")
     tab.page.get_by_label("Images").fill(image)
@@ -69,9 +69,9 @@ def test_a_task_from_the_form_to_its_end(cluster: Cluster, tab: Tab, name: str) 
 
 
 @pytest.mark.long
-def test_a_task_that_fails_says_why(cluster: Cluster, tab: Tab, name: str) -> None:
-    """The class, what to do, the registry's own words, and each node; retry makes a task of its own."""
-    image = f"{cluster.registry}/tests/{name}:1"  # nobody has pushed it yet
+def test_a_failed_task_shows_the_reason(cluster: Cluster, tab: Tab, name: str) -> None:
+    """The page shows class, hint, the registry's message and each node; retry creates a new task."""
+    image = f"{cluster.registry}/tests/{name}:1"  # not pushed yet
     cluster.submit(f'{{"name": "{name}", "images": ["{image}"]}}')
     tab.open(f"tasks/{name}")
     status(tab, "failed")
@@ -90,7 +90,7 @@ def test_a_task_that_fails_says_why(cluster: Cluster, tab: Tab, name: str) -> No
 
 
 def test_cancel_from_the_page(cluster: Cluster, tab: Tab, slow: SlowTask) -> None:
-    """What is on the nodes stays and is shown; the task ends cancelled, in the page and in the cluster."""
+    """Pulled images stay and are shown; the task is cancelled on the page and in the cluster."""
     tab.open(f"tasks/{slow.name}")
     status(tab, "running")
     expect(tab.page.locator(".figures")).to_contain_text(re.compile(rf"Pulling now\s*{len(cluster.nodes)}"))
@@ -104,8 +104,8 @@ def test_cancel_from_the_page(cluster: Cluster, tab: Tab, slow: SlowTask) -> Non
     assert audit(cluster, slow.name)["status"] == "cancelled"
 
 
-def test_a_server_that_starts_anew(cluster: Cluster, site: Site, tab: Tab, slow: SlowTask) -> None:
-    """The open page says that it is cut off, is live again by itself, and sees the end."""
+def test_a_server_that_restarts(cluster: Cluster, site: Site, tab: Tab, slow: SlowTask) -> None:
+    """The open page shows the lost connection, reconnects by itself, and shows the end."""
     tab.expects("net", "503")
     tab.open(f"tasks/{slow.name}")
     status(tab, "running")

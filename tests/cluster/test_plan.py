@@ -1,4 +1,4 @@
-"""`ips-flow plan` against real kubelets and registries: what it says comes true."""
+"""`ips-flow plan` with real kubelets and registries: its forecasts are compared with tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def tagged(reference: str) -> str:
 
 
 def plan(cluster: Cluster, *arguments: str, code: int = 0) -> Any:
-    """The document of a forecast."""
+    """Run `plan`; return the forecast as JSON."""
     registries = ("--insecure-registry", cluster.registry, "--insecure-registry", cluster.private_registry)
     outcome = cluster.flow("plan", *arguments, *registries, "-o", "json")
     assert outcome.code == code, outcome.err + outcome.out
@@ -35,7 +35,7 @@ def counted(outcome: Outcome) -> Any:
 
 
 def test_plan_run_plan(cluster: Cluster, name: str) -> None:
-    """Before: on no node, with the registry's digest. Then it is pulled as was said. After: everything is warm."""
+    """The plan lists an image as missing on all nodes, the task pulls it as planned, a new plan lists all as warm."""
     pushed = cluster.push(f"tests/{name}:1", size="3MiB")
     image, digest = tagged(pushed), pushed.partition("@")[2]
     wanted = ("--image", image, *on_real_nodes(cluster))
@@ -65,7 +65,7 @@ def test_plan_run_plan(cluster: Cluster, name: str) -> None:
 
 
 def test_nothing_is_changed(cluster: Cluster, name: str) -> None:
-    """A plan leaves neither a Workflow nor a Job behind."""
+    """A plan creates neither a Workflow nor a Job that stays."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     before = _objects(cluster)
     plan(cluster, "--image", image, "--name", name, *on_real_nodes(cluster))
@@ -73,7 +73,7 @@ def test_nothing_is_changed(cluster: Cluster, name: str) -> None:
 
 
 def test_an_image_for_another_architecture(cluster: Cluster, name: str) -> None:
-    """What plan calls an error fails the task, with the same class; `run --plan` does not submit it."""
+    """An error of the plan fails the task with the same failure class; `run --plan` does not submit the task."""
     alien = fake.index(("linux/s390x", fake.image(fake.layer(100, name), platform="linux/s390x")))
     image = fake.push(cluster.registry, f"tests/{name}", "1", alien)
     wanted = ("--image", image, *on_real_nodes(cluster))
@@ -89,13 +89,13 @@ def test_an_image_for_another_architecture(cluster: Cluster, name: str) -> None:
 
 
 def test_a_missing_image(cluster: Cluster, name: str) -> None:
-    """What is nowhere is an error before anything is submitted."""
+    """A missing image is an error before a task is submitted."""
     document = plan(cluster, "--image", f"{cluster.registry}/tests/{name}:1", *on_real_nodes(cluster), code=1)
     assert kinds(document) == {("error", "NotFound")}
 
 
 def test_a_private_image_and_its_secret(cluster: Cluster, name: str) -> None:
-    """Without the Secret it is Unauthorized; with it it is there, and the nodes get it."""
+    """A private image is Unauthorized without the Secret; with the Secret it is found and pulled."""
     private = tagged(cluster.push(f"tests/{name}:1", "--registry", cluster.private_registry))
     wanted = ("--image", private, *on_real_nodes(cluster))
     assert kinds(plan(cluster, *wanted, code=1)) == {("error", "Unauthorized")}
@@ -110,7 +110,7 @@ def test_a_private_image_and_its_secret(cluster: Cluster, name: str) -> None:
 
 
 def test_a_pinned_task(cluster: Cluster, name: str) -> None:
-    """The digest that the tag had is on every node, though the tag has moved on since."""
+    """Every node has the digest that the tag had when the task was pinned, although the tag has moved."""
     first = cluster.push(f"tests/{name}:1")
     image, digest = tagged(first), first.partition("@")[2]
     pinned = cluster.flow(
@@ -125,14 +125,14 @@ def test_a_pinned_task(cluster: Cluster, name: str) -> None:
 
 
 def test_the_disks_of_real_kubelets(cluster: Cluster, name: str) -> None:
-    """Every kubelet tells of its disk, and there is room for a small image."""
+    """Every kubelet reports its disk, and a small image fits."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     document = plan(cluster, "--image", image, "--check-disk", *on_real_nodes(cluster))
     assert not {"DiskUnknown", "NoSpace"} & {kind for _, kind in kinds(document)}
 
 
 def _objects(cluster: Cluster) -> set[str]:
-    """The names of all Workflows, Jobs and pods of the namespace; other tests make some meanwhile."""
+    """Return the names of all Workflows, Jobs and pods of the namespace; other tests may add some."""
     root = f"/namespaces/{cluster.namespace}/"
     paths = (
         f"/apis/argoproj.io/v1alpha1{root}workflows",

@@ -1,4 +1,4 @@
-"""The queue on the real controller: order, limit, priorities, whoever submits."""
+"""The queue with the real controller: order, limit and priorities of tasks from all clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.alone
 
 @pytest.fixture(autouse=True)
 def _limit(cluster: Cluster) -> Iterator[None]:
-    """Whatever a test does to the limit, afterwards it is what it was."""
+    """Restore the limit after the test."""
     path = core(cluster.namespace, "configmaps", CONFIG_MAP)
     before = cluster.kube.get(path)["data"][LIMIT_KEY]
     yield
@@ -49,7 +49,7 @@ def running(cluster: Cluster) -> set[str]:
 
 @pytest.fixture
 def busy(cluster: Cluster, name: str, tarpit: str) -> Iterator[tuple[str, str]]:
-    """One slot, and a task in it that pulls without end: its name, and the image that never comes."""
+    """Occupy the only slot with a task that pulls for ever; return its name and its image."""
     limit(cluster, 1)
     image = f"{tarpit}/slow:1"
     holder = f"{name}-holder"
@@ -61,10 +61,10 @@ def busy(cluster: Cluster, name: str, tarpit: str) -> Iterator[tuple[str, str]]:
         cluster.flow("cancel", *left, "--wait")
 
 
-def test_tasks_wait_in_order_and_reprioritize_sorts_anew(
+def test_tasks_wait_in_order_and_reprioritize_sorts_again(
     cluster: Cluster, name: str, busy: tuple[str, str]
 ) -> None:
-    """By priority, then by age; a task moved to the front is the one that starts when the slot is free."""
+    """Tasks are queued by priority and then by age; a task moved to the front starts when the slot is free."""
     holder, image = busy
     first, second, third = (f"{name}-{letter}" for letter in "abc")
     for task, priority in ((first, 5), (second, 9), (third, 3)):
@@ -85,7 +85,7 @@ def test_tasks_wait_in_order_and_reprioritize_sorts_anew(
 
 
 def test_the_limit_changes_live(cluster: Cluster, name: str, busy: tuple[str, str]) -> None:
-    """A higher limit starts those who wait at once; a lower one ends nobody, and nobody starts until there is room."""
+    """A higher limit starts waiting tasks immediately; a lower one ends no task and starts none above the limit."""
     holder, image = busy
     second, third = f"{name}-b", f"{name}-c"
     submit(cluster, second, image)
@@ -102,7 +102,7 @@ def test_the_limit_changes_live(cluster: Cluster, name: str, busy: tuple[str, st
 def test_a_cancelled_pending_task_ends_without_a_start(
     cluster: Cluster, name: str, busy: tuple[str, str]
 ) -> None:
-    """It never gets a slot, its status is cancelled, and the next one is first."""
+    """A pending task that is cancelled never gets a slot, its status is cancelled, and the next task is first."""
     _, image = busy
     first, second = f"{name}-a", f"{name}-b"
     submit(cluster, first, image, 9)
@@ -113,8 +113,8 @@ def test_a_cancelled_pending_task_ends_without_a_start(
     assert order(cluster) == [second]
 
 
-def test_a_cancelled_pending_task_is_told(cluster: Cluster, name: str, busy: tuple[str, str]) -> None:
-    """Though none of its steps ever ran, its receiver hears of its end once."""
+def test_a_cancelled_pending_task_sends_an_event(cluster: Cluster, name: str, busy: tuple[str, str]) -> None:
+    """The receiver gets one event for the cancelled task, although none of its steps ran."""
     _, image = busy
     with receiving("10.201.0.1") as receiver:
         cluster.submit(request(name=name, images=[image], webhookUrl=receiver.url))
@@ -127,7 +127,7 @@ def test_a_cancelled_pending_task_is_told(cluster: Cluster, name: str, busy: tup
 
 
 def test_the_form_queues_by_its_priority(cluster: Cluster, name: str, busy: tuple[str, str]) -> None:
-    """The form's 9 overtakes a 5 that came before, 99 is held to 10, and what says nothing waits at 5."""
+    """Priority 9 from the form is ahead of an older 5, 99 is limited to 10, and the default is 5."""
     _, image = busy
     five, nine, much, plain = (f"{name}-{word}" for word in ("five", "nine", "much", "plain"))
     submit(cluster, five, image)
@@ -148,7 +148,7 @@ def test_the_form_queues_by_its_priority(cluster: Cluster, name: str, busy: tupl
 
 @pytest.mark.long
 def test_twenty_tasks_of_mixed_priorities(cluster: Cluster, name: str, busy: tuple[str, str]) -> None:
-    """With three slots all twenty start, none twice, by priority and then by age, and never more than three run."""
+    """With three slots all twenty tasks start once, by priority and then by age, and at most three run."""
     holder, _ = busy
     image = tagged(cluster.push(f"tests/{name}:1"))
     dice = random.Random(name)  # noqa: S311  (no secret)
@@ -168,7 +168,7 @@ def test_twenty_tasks_of_mixed_priorities(cluster: Cluster, name: str, busy: tup
     assert most == 3
     found = {task: cluster.workflow(task) for task in priorities}
     assert {cluster.task(task)["status"] for task in priorities} == {"completed"}
-    # Argo tells both times in whole seconds, so what happened within one has no order.
+    # Argo stores both times in whole seconds, so events within the same second have no order.
     for one in found:
         for other in found:
             made = [found[task]["metadata"]["creationTimestamp"] for task in (one, other)]

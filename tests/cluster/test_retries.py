@@ -1,4 +1,4 @@
-"""Retries, allowed losses, batches and a window that changes, on the real cluster with Argo's real back-off."""
+"""Retries, allowed failures, batches and a changing window, on the real cluster with Argo's real back-off."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.cluster.task_watch import TaskWatch
 from tests.cluster.test_warming import request, tagged
 from tests.fakes.faulty_registry import FaultyRegistry
 
-_LATE_SECONDS = 4  # how much later than the delay Argo may start an attempt
+_LATE_SECONDS = 4  # the time after the delay within which Argo starts an attempt
 
 
 def delays(cluster: Cluster, name: str) -> list[float]:
-    """The seconds between the end of each attempt and the start of the next one, by Argo's own clock."""
+    """Return the seconds between the end of each attempt and the start of the next one, by Argo's timestamps."""
     nodes = cluster.workflow(name)["status"]["nodes"].values()
     attempts = sorted(
         (node["startedAt"], node["finishedAt"])
@@ -37,7 +37,7 @@ def delays(cluster: Cluster, name: str) -> list[float]:
 
 
 def assert_delays(cluster: Cluster, name: str, expected: list[int]) -> None:
-    """Stamps are whole seconds, so a delay may seem a second shorter than it was."""
+    """Compare delays. Timestamps are whole seconds, so a delay may seem one second shorter than it was."""
     measured = delays(cluster, name)
     assert len(measured) == len(expected), measured
     for got, wanted in zip(measured, expected, strict=True):
@@ -45,7 +45,7 @@ def assert_delays(cluster: Cluster, name: str, expected: list[int]) -> None:
 
 
 def missing(cluster: Cluster, name: str) -> str:
-    """A reference that the registry does not know."""
+    """Return a reference that does not exist in the registry."""
     return f"{cluster.registry}/tests/{name}-missing:1"
 
 
@@ -54,7 +54,7 @@ def history(task: Any) -> list[tuple[int, int, int | None]]:
 
 
 def let_go(watch: TaskWatch) -> list[str]:
-    """The pods that were let go, in that order."""
+    """Return the ungated pods in the order in which they were ungated."""
     return list(
         dict.fromkeys(pod["metadata"]["name"] for pod in watch.seen if not pod["spec"].get("schedulingGates"))
     )
@@ -62,7 +62,7 @@ def let_go(watch: TaskWatch) -> list[str]:
 
 @pytest.mark.long
 def test_linear_delays(cluster: Cluster, name: str) -> None:
-    """The delay is the same each time; the history tells of every attempt, while it waits and at the end."""
+    """The delay is constant; the history lists every attempt, during the back-off and at the end."""
     text = request(
         name=name, images=[missing(cluster, name)], maxRetries=2, retryStrategy="linear", retryDelay=5
     )
@@ -79,7 +79,7 @@ def test_linear_delays(cluster: Cluster, name: str) -> None:
 
 @pytest.mark.long
 def test_exponential_delays(cluster: Cluster, name: str) -> None:
-    """The delay doubles from the one that was asked for."""
+    """The delay starts at the requested value and doubles."""
     text = request(
         name=name, images=[missing(cluster, name)], maxRetries=3, retryStrategy="exponential", retryDelay=2
     )
@@ -90,7 +90,7 @@ def test_exponential_delays(cluster: Cluster, name: str) -> None:
 
 @pytest.fixture
 def short_cap(cluster: Cluster) -> Iterator[str]:
-    """The installed template under another name, with a back-off that is capped at 4 s."""
+    """Install a copy of the template with a back-off capped at 4 s; return its name."""
     installed = cluster.kube.get(workflows(cluster.namespace, TEMPLATE_PREWARM, "workflowtemplates"))
     image = next(
         one["container"]["image"] for one in installed["spec"]["templates"] if one["name"] == "drive"
@@ -112,7 +112,7 @@ def short_cap(cluster: Cluster) -> Iterator[str]:
 
 @pytest.mark.long
 def test_delays_are_capped(cluster: Cluster, name: str, short_cap: str) -> None:
-    """No delay is longer than the template's cap: 4 s in this render, where doubling would give 6 and 12."""
+    """No delay is longer than the template's cap: 4 s here, where doubling would give 6 s and 12 s."""
     text = request(
         name=name, images=[missing(cluster, name)], maxRetries=3, retryStrategy="exponential", retryDelay=3
     )
@@ -124,7 +124,7 @@ def test_delays_are_capped(cluster: Cluster, name: str, short_cap: str) -> None:
 
 
 def test_an_image_that_appears_between_two_attempts(cluster: Cluster, name: str) -> None:
-    """The second attempt finds what the first one missed: the task is completed, and says what it took."""
+    """The second attempt finds the image that was missing in the first; the task completes and shows both attempts."""
     image = f"{cluster.registry}/tests/{name}:1"
     text = request(name=name, images=[image], maxRetries=1, retryDelay=8)
     assert cluster.flow("run", "-", "--detach", text=text).code == 0
@@ -140,13 +140,13 @@ def test_an_image_that_appears_between_two_attempts(cluster: Cluster, name: str)
 
 
 @pytest.mark.long
-def test_losses_within_the_limit(cluster: Cluster, name: str, registry: FaultyRegistry) -> None:
-    """A task that loses no more nodes than it may is completed, and every output says what it lost."""
+def test_failed_nodes_within_the_limit(cluster: Cluster, name: str, registry: FaultyRegistry) -> None:
+    """A task whose failed nodes are within the limit completes, and every output reports the failed nodes."""
     lucky, *others = cluster.nodes
     good = tagged(cluster.push(f"tests/{name}:1"))
     absent = via(registry, cluster.push(f"tests/{name}-absent:1"))
     assert cluster.flow("run", "--image", absent, "--nodes", lucky, "--name", f"{name}-first").code == 0
-    registry.misbehave("404")  # from now on the lucky node alone has it
+    registry.misbehave("404")  # from now on only the lucky node has the image
     cluster.await_listed(lucky, absent)
     lost = len(others)
     text = request(name=name, images=[good, absent], maxFailedNodes=lost)
@@ -164,8 +164,8 @@ def test_losses_within_the_limit(cluster: Cluster, name: str, registry: FaultyRe
 
 
 @pytest.mark.long
-def test_one_loss_too_many(cluster: Cluster, name: str) -> None:
-    """Where no node of the wave has its images the task fails, however many it may lose; `retry` takes them all."""
+def test_too_many_failed_nodes(cluster: Cluster, name: str) -> None:
+    """If no node of a wave gets its images the task fails, whatever the limit; `retry` includes all nodes."""
     image = f"{cluster.registry}/tests/{name}:1"
     text = request(name=name, images=[image], maxFailedNodes=len(cluster.nodes))
     assert cluster.flow("run", "-", text=text).code == 1
@@ -182,7 +182,7 @@ def test_one_loss_too_many(cluster: Cluster, name: str) -> None:
 
 
 def test_the_breaker(cluster: Cluster, name: str) -> None:
-    """When a whole first window brings no image to any node, the other nodes are left alone, and that is said."""
+    """If no node of the first window gets an image, the remaining nodes are skipped, and the message reports it."""
     first, *others = cluster.nodes
     text = request(name=name, images=[missing(cluster, name)], batchSize=1)
     with cluster.watch_pulls(name) as watch:
@@ -194,7 +194,7 @@ def test_the_breaker(cluster: Cluster, name: str) -> None:
 
 
 def test_a_barrier_between_batches(cluster: Cluster, name: str) -> None:
-    """No node starts while another one of the batch before it pulls, as the pods themselves show."""
+    """No node starts while a node of the previous batch pulls, according to the pods."""
     size = max(1, len(cluster.nodes) - 1)
     image = tagged(cluster.push(f"tests/{name}:1", size="8MiB"))
     text = request(name=name, images=[image], order="batch", batchSize=size)
@@ -216,7 +216,7 @@ def test_a_barrier_between_batches(cluster: Cluster, name: str) -> None:
 
 @pytest.mark.long
 def test_scale_and_pause(cluster: Cluster, name: str, tarpit: str) -> None:
-    """A pause starts nothing and ends nothing; a larger window takes effect at once; a smaller one ends no pull."""
+    """A pause starts and ends no pull; a larger window takes effect immediately; a smaller one ends no pull."""
     first, *_ = cluster.nodes
     good = tagged(cluster.push(f"tests/{name}:1"))
     text = request(name=name, images=[good, f"{tarpit}/slow:1"], batchSize=1, nodeTimeout="20s")
@@ -229,7 +229,7 @@ def test_scale_and_pause(cluster: Cluster, name: str, tarpit: str) -> None:
         cluster.await_that(lambda: pulling(1), 90)
         assert cluster.flow("scale", name, "--batch-size", "0").code == 0
         cluster.await_that(lambda: cluster.task(name)["window"] == 0, 15)
-        cluster.await_that(lambda: pulling(0), 60)  # its own time was up
+        cluster.await_that(lambda: pulling(0), 60)  # its node timeout was over
         assert len(let_go(watch)) == 1
         assert cluster.task(name)["status"] == "running"
         everything = str(len(cluster.nodes))

@@ -1,4 +1,4 @@
-"""Schedules on the real controller: what it makes of a CronWorkflow, minute after minute."""
+"""Schedules with the real controller, which runs a CronWorkflow every minute."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tests.cluster.audit import audit, await_marks
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_warming import request, tagged
 
-_MINUTE = 60 + 30  # and what Argo and a loaded machine take on top
+_MINUTE = 60 + 30  # with the delays of Argo and a loaded machine
 
 
 def schedule(cluster: Cluster, name: str) -> Any:
-    """A schedule with its runs, as `history` prints it."""
+    """Return a schedule with its runs, as `history` prints it."""
     return cluster.flow("schedule", "history", name, "-o", "json").json()
 
 
 def runs(cluster: Cluster, name: str) -> list[Any]:
-    """The runs of which something came, the oldest first."""
+    """Return the runs that created a task, the oldest first."""
     return [one for one in reversed(schedule(cluster, name)["runs"]) if one["taskId"]]
 
 
 @pytest.fixture
 def every_minute(cluster: Cluster, name: str) -> Iterator[tuple[str, str]]:
-    """A schedule that is due every minute: its name, and its image."""
+    """Create a schedule that is due every minute; return its name and its image."""
     name = name[:41].rstrip("-")
     image = tagged(cluster.push(f"tests/{name}:1"))
     document = json.loads(request(images=[image], priority=9))
@@ -41,9 +41,9 @@ def every_minute(cluster: Cluster, name: str) -> Iterator[tuple[str, str]]:
 
 
 def test_a_schedule_makes_tasks_until_it_is_deleted(cluster: Cluster, every_minute: tuple[str, str]) -> None:
-    """Argo makes its task in time, with its priority; by hand comes another one, for which all is warm already.
+    """Argo creates the task in time, with its priority; a manual run finds all nodes warm.
 
-    That one costs a single pod, the filter's, which ends it.
+    The manual run needs a single pod, that of filter.
     """
     name, image = every_minute
     cluster.await_that(lambda: bool(runs(cluster, name)), _MINUTE, lambda: f"{schedule(cluster, name)}")
@@ -75,7 +75,7 @@ def test_a_schedule_makes_tasks_until_it_is_deleted(cluster: Cluster, every_minu
 def test_a_node_that_joins_later_is_warmed_by_the_next_run(
     cluster: Cluster, every_minute: tuple[str, str]
 ) -> None:
-    """What was not there in one minute is warmed in one of the next; a time out of use is explained."""
+    """A node that is missing in one run is warmed by a later run; a time while suspended is explained."""
     name, image = every_minute
     late = cluster.nodes[-1]
     with faults.without_node_object(cluster, late):
@@ -100,12 +100,12 @@ def test_a_node_that_joins_later_is_warmed_by_the_next_run(
     cluster.await_that(
         lambda: any(one["message"] == "suspended" for one in schedule(cluster, name)["runs"]), 3 * _MINUTE
     )
-    assert len(runs(cluster, name)) <= suspended + 1  # one may have been made at that very moment
+    assert len(runs(cluster, name)) <= suspended + 1  # one may have been created at the same moment
 
 
 @pytest.mark.long
-def test_a_task_that_is_not_over_keeps_the_next_one_out(cluster: Cluster, name: str, tarpit: str) -> None:
-    """With `forbid`, the default; the history says which task it was."""
+def test_a_running_task_skips_the_next_run(cluster: Cluster, name: str, tarpit: str) -> None:
+    """With `forbid`, the default, a run is skipped while a task runs; the history names this task."""
     name = name[:41].rstrip("-")
     document = {"images": [f"{tarpit}/slow:1"], "timeout": "10m"}
     made = cluster.flow("schedule", "create", name, "-", "--cron", "* * * * *", text=json.dumps(document))

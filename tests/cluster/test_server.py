@@ -1,4 +1,4 @@
-"""The server on the real cluster: who may do what, a task from its request to its end, and a restart under load."""
+"""The server on the real cluster: authorization, the life of a task, a restart under load."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls the server, by a token of a ServiceAccount."""
+    """A client of the server with a token of a ServiceAccount."""
 
     cluster: Cluster
     token: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
-        """Ask any address that is ready."""
+        """Send a request to a ready address of the server."""
         (address, *_) = self.cluster.server_addresses()
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         return requests.request(
@@ -49,7 +49,7 @@ class Caller:
 
 @pytest.fixture
 def account(cluster: Cluster, name: str) -> Iterator[Any]:
-    """Makes a caller whose ServiceAccount may use these verbs on Workflows."""
+    """Return a function that creates a caller whose ServiceAccount may use the given verbs on Workflows."""
     made: list[str] = []
 
     def make(*verbs: str) -> Caller:
@@ -80,7 +80,7 @@ def account(cluster: Cluster, name: str) -> Iterator[Any]:
 
 
 def test_a_task_from_its_request_to_its_end(cluster: Cluster, name: str, account: Any) -> None:
-    """Made once however often it is asked for, told live until its end, and then the task that `get` shows."""
+    """Repeated requests create one task, the stream follows it until it ends, and the result is the same as `get`."""
     caller = account("get", "list", "create", "watch", "delete")
     image = tagged(cluster.push(f"tests/{name}:1"))
     asked = json.loads(request(name=name, images=[image]))
@@ -102,7 +102,7 @@ def test_a_task_from_its_request_to_its_end(cluster: Cluster, name: str, account
 
 
 def test_a_task_is_cancelled(cluster: Cluster, name: str, account: Any, tarpit: str) -> None:
-    """By DELETE, like `ips-flow cancel`."""
+    """DELETE cancels a task as `ips-flow cancel` does."""
     caller = account("get", "create", "delete")
     asked = json.loads(request(name=name, images=[f"{tarpit}/slow:1"]))
     assert caller.call("POST", "/api/v1/tasks", asked).status_code == 201
@@ -122,10 +122,10 @@ def test_a_task_is_cancelled(cluster: Cluster, name: str, account: Any, tarpit: 
         (("get", "list", "create", "delete"), (200, 400, 404)),
     ],
 )
-def test_kubernetes_says_who_may(
+def test_kubernetes_authorizes_callers(
     cluster: Cluster, name: str, account: Any, verbs: tuple[str, ...], answers: tuple[int, ...]
 ) -> None:
-    """Reading, making and cancelling need the verbs on Workflows in the namespace, and nothing else helps."""
+    """Reading, creating and cancelling tasks need exactly the verbs on Workflows in the namespace."""
     caller = account(*verbs)
     asked: tuple[tuple[str, str, Any], ...] = (
         ("GET", "/api/v1/tasks", None),
@@ -140,8 +140,8 @@ def test_kubernetes_says_who_may(
 
 
 @pytest.mark.parametrize("token", ["", "nonsense"])
-def test_who_is_nobody_is_told_so(cluster: Cluster, token: str) -> None:
-    """401, with the way to say who one is; health and metrics are open."""
+def test_a_caller_without_a_valid_token_gets_401(cluster: Cluster, token: str) -> None:
+    """A caller without a valid token gets 401 and the authentication scheme; health and metrics are open."""
     caller = Caller(cluster, token)
     refused = caller.call("GET", "/api/v1/tasks")
     assert (refused.status_code, refused.headers["WWW-Authenticate"].split()[0]) == (401, "Bearer")
@@ -152,7 +152,7 @@ def test_who_is_nobody_is_told_so(cluster: Cluster, token: str) -> None:
 @pytest.mark.alone
 @pytest.mark.long
 def test_a_new_server_takes_over_without_a_failed_request(cluster: Cluster, name: str, account: Any) -> None:
-    """While a Deployment's pod is replaced, each request to an address that is ready gets its answer."""
+    """While the Deployment's pod is replaced, each request to a ready address succeeds."""
     caller = account("get", "list")
     before = set(cluster.server_addresses())
     over = threading.Event()
@@ -186,7 +186,7 @@ def test_a_new_server_takes_over_without_a_failed_request(cluster: Cluster, name
 
 
 def _events(caller: Caller, name: str, seconds: float = 120.0) -> Iterator[Any]:
-    """The task as the server tells of it live, until it says no more."""
+    """Follow the server's stream of a task until the server ends it."""
     until = time.monotonic() + seconds
     with caller.call("GET", f"/api/v1/tasks/{name}/events", stream=True) as response:
         assert response.status_code == 200
@@ -203,7 +203,7 @@ def _events(caller: Caller, name: str, seconds: float = 120.0) -> Iterator[Any]:
 
 @pytest.mark.alone
 def test_the_image_alone_with_a_kubeconfig(cluster: Cluster, name: str, tmp_path: Path) -> None:
-    """As one would with `docker run -p 8080:8080`, only that the network is a node's: it serves, and stops when asked."""
+    """The image serves as with `docker run -p 8080:8080`, here in a node's network, and stops on SIGTERM."""
     ours = Path(cluster.environment["KUBECONFIG"]).read_text(encoding="utf-8")
     config = yaml.safe_load(ours)
     for one in config["clusters"]:
@@ -231,7 +231,9 @@ def test_the_image_alone_with_a_kubeconfig(cluster: Cluster, name: str, tmp_path
         text=True,
     )
     try:
-        cluster.await_that(lambda: _status(f"{address}/readyz") == 200, 60, lambda: "it never got ready")
+        cluster.await_that(
+            lambda: _status(f"{address}/readyz") == 200, 60, lambda: "the server did not become ready"
+        )
         assert _status(f"{address}/api/v1/tasks") == 401
         assert _status(f"{address}/web/") == 200
     finally:

@@ -1,4 +1,4 @@
-"""`ips-submit` on the real controller: a task as a step of someone else's Workflow."""
+"""`ips-submit` on the real controller: a task as a step of another Workflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECONDS = 180
 
 
 def outer(cluster: Cluster, name: str, request: Any) -> None:
-    """A Workflow of someone else, with one step that warms."""
+    """Create another Workflow, with one step that warms nodes."""
     arguments = [{"name": "request", "value": json.dumps(request)}, {"name": "key", "value": "warm"}]
     step = {
         "name": "warm",
@@ -35,7 +35,7 @@ def outer(cluster: Cluster, name: str, request: Any) -> None:
 
 
 def task_of(cluster: Cluster, image: str) -> str:
-    """The task that came of it, known by its image; there is only one."""
+    """Wait for the task with this image, which must be the only one; return its name."""
 
     def names() -> list[str]:
         return [
@@ -44,13 +44,13 @@ def task_of(cluster: Cluster, image: str) -> str:
             if one["images"] == [image]
         ]
 
-    cluster.await_that(lambda: bool(names()), _SECONDS, lambda: "no task came")
+    cluster.await_that(lambda: bool(names()), _SECONDS, lambda: "no task was created")
     (name,) = names()
     return str(name)
 
 
 def example(cluster: Cluster, file: str, image: str, name: str) -> Any:
-    """An example as it stands, with the names of this cluster in it."""
+    """Return an example with names of this cluster in place of its own."""
     content = (EXAMPLES / file).read_text(encoding="utf-8")
     template = cluster.kube.get(workflows(cluster.namespace, "ips-submit", "workflowtemplates"))
     ours = template["spec"]["templates"][0]["container"]["image"]
@@ -64,13 +64,13 @@ def example(cluster: Cluster, file: str, image: str, name: str) -> Any:
 
 
 def ended(cluster: Cluster, name: str) -> str:
-    """The phase in which the outer Workflow ended."""
+    """Wait until the outer Workflow ends; return its phase."""
     return str(cluster.ended_workflow(name)["status"]["phase"])
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_step_ends_as_its_task_does(cluster: Cluster, name: str, *, there: bool) -> None:
-    """Succeeded with a completed task, failed with a failed one."""
+    """The step succeeds with a completed task and fails with a failed one."""
     image = f"{cluster.registry}/tests/{name}:1"
     if there:
         assert tagged(cluster.push(f"tests/{name}:1")) == image
@@ -82,7 +82,7 @@ def test_a_step_ends_as_its_task_does(cluster: Cluster, name: str, *, there: boo
 
 
 def test_the_example_of_an_outer_workflow(cluster: Cluster, name: str) -> None:
-    """It warms, and then goes on."""
+    """The example warms the image and then runs its next step."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     cluster.kube.create(workflows(cluster.namespace), example(cluster, "outer-workflow.yaml", image, name))
     assert ended(cluster, name) == "Succeeded"
@@ -91,7 +91,7 @@ def test_the_example_of_an_outer_workflow(cluster: Cluster, name: str) -> None:
 
 
 def test_the_example_of_a_presync_hook(cluster: Cluster, name: str) -> None:
-    """The Job completes when the images are there."""
+    """The Job completes when the images are on the nodes."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     cluster.kube.create(jobs(cluster.namespace), example(cluster, "argocd-presync.yaml", image, name))
     path = jobs(cluster.namespace, name)
@@ -108,7 +108,7 @@ def test_the_example_of_a_presync_hook(cluster: Cluster, name: str) -> None:
 
 
 def test_a_stop_of_the_outer_workflow_cancels_the_task(cluster: Cluster, name: str, tarpit: str) -> None:
-    """Whatever ends the step ends what it asked for."""
+    """A stop of the outer Workflow, and so of the step, cancels the step's task."""
     image = f"{tarpit}/{name}:1"
     outer(cluster, name, {"images": [image]})
     task = task_of(cluster, image)
@@ -122,7 +122,7 @@ def test_a_stop_of_the_outer_workflow_cancels_the_task(cluster: Cluster, name: s
 
 @pytest.mark.long
 def test_a_submit_pod_that_is_lost_finds_its_task_again(cluster: Cluster, name: str, tarpit: str) -> None:
-    """Its successor follows the task that is there, and submits no second one."""
+    """The next submit pod follows the existing task and submits no second one."""
     image = f"{tarpit}/{name}:1"
     outer(cluster, name, {"images": [image], "nodeTimeout": "45s"})
     task = task_of(cluster, image)
@@ -135,7 +135,7 @@ def test_a_submit_pod_that_is_lost_finds_its_task_again(cluster: Cluster, name: 
 
     ((lost, pod),) = pods().items()
     cluster.kube.delete(core(cluster.namespace, "pods", pod), grace_seconds=0)
-    cluster.await_that(lambda: bool(pods().keys() - {lost}), 60, lambda: "no other pod came")
+    cluster.await_that(lambda: bool(pods().keys() - {lost}), 60, lambda: "no new pod was created")
     assert ended(cluster, name) == "Failed"
     assert task_of(cluster, image) == task
     await_marks(cluster, task)

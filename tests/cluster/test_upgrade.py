@@ -23,7 +23,7 @@ def template_image(cluster: Cluster) -> str:
 
 
 def by_digest(reference: str) -> str:
-    """The same image under another reference: the one with its digest."""
+    """Return the reference by digest of the same image."""
     repository, _, tag = reference.rpartition(":")
     host, _, path = repository.partition("/")
     kinds = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -36,7 +36,7 @@ def by_digest(reference: str) -> str:
 
 
 def step_images(cluster: Cluster, task: str) -> dict[str, Any]:
-    """Step → the image that its pod ran."""
+    """Return step → the image of its pod."""
     labels = f"workflows.argoproj.io/workflow={task}"
     return {
         pod["metadata"]["labels"]["ips-flow.io/step"]: next(
@@ -47,7 +47,7 @@ def step_images(cluster: Cluster, task: str) -> dict[str, Any]:
 
 
 def test_a_running_task_ends_with_what_it_began_with(cluster: Cluster, name: str, tarpit: str) -> None:
-    """The steps that start after the upgrade run the old image; new tasks run the new one; settings are kept."""
+    """Steps of a running task use the old image after the upgrade; new tasks use the new one; settings are kept."""
     old = template_image(cluster)
     new = by_digest(old)
     settings = core(cluster.namespace, "configmaps", CONFIG_MAP)

@@ -1,4 +1,4 @@
-"""What a task says against what containerd itself says, on real kubelets under `restricted` Pod Security."""
+"""Results of tasks compared with containerd's images, with real kubelets under `restricted` Pod Security."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def results(task: Any) -> dict[tuple[str, str], str]:
 
 
 def test_three_images_on_two_nodes(cluster: Cluster, name: str) -> None:
-    """Every image of a completed task is on every node, with the sizes and digests that containerd knows."""
+    """Every image of a completed task is on every node, with the size and digest that containerd lists."""
     pushed = [cluster.push(f"tests/{name}-{number}:1", size=f"{number}MiB") for number in (1, 2, 3)]
     images = [tagged(reference) for reference in pushed]
     outcome = cluster.flow("run", "-", "-o", "json", text=request(name=name, images=images))
@@ -67,7 +67,7 @@ def test_a_second_run_finds_everything_warm(cluster: Cluster, name: str) -> None
 
 
 def test_one_missing_image_among_good_ones(cluster: Cluster, name: str) -> None:
-    """The good images are pulled; the missing one fails as NotFound with the registry's words, and so the task."""
+    """Good images are pulled; the missing one fails as NotFound with the registry's message, and so does the task."""
     good = [tagged(cluster.push(f"tests/{name}-{number}:1")) for number in (1, 2)]
     missing = f"{cluster.registry}/tests/{name}-nowhere:1"
     outcome = cluster.flow(
@@ -92,8 +92,8 @@ def test_one_missing_image_among_good_ones(cluster: Cluster, name: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["IfNotPresent", "Always"])
-def test_an_image_with_nothing_to_run_in_it(cluster: Cluster, name: str, policy: str) -> None:
-    """An image of mere data is warmed in mode volume, and in mode container where a policy asks for it."""
+def test_an_image_without_a_program(cluster: Cluster, name: str, policy: str) -> None:
+    """An image without a program is warmed in mode volume, and in mode container if the pull policy requires it."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     outcome = cluster.flow("run", "--image", image, "--pull-policy", policy, "--name", name, "-o", "json")
     assert outcome.code == 0, outcome.err
@@ -104,7 +104,7 @@ def test_an_image_with_nothing_to_run_in_it(cluster: Cluster, name: str, policy:
 
 
 def test_a_reference_by_digest_only(cluster: Cluster, name: str) -> None:
-    """A reference without a tag is pulled, and its digest is the one that was asked for."""
+    """A reference without a tag is pulled, and the image has the requested digest."""
     pushed = cluster.push(f"tests/{name}:1")
     digest = pushed.partition("@")[2]
     pinned = f"{tagged(pushed).rpartition(':')[0]}@{digest}"
@@ -117,7 +117,7 @@ def test_a_reference_by_digest_only(cluster: Cluster, name: str) -> None:
 
 
 def test_a_selector_that_matches_nothing(cluster: Cluster, name: str) -> None:
-    """No eligible node is a failure that says why, not a success with nothing done."""
+    """A task without eligible nodes fails with a reason; it does not complete."""
     outcome = cluster.flow("run", "--image", "busybox:1", "--node-selector", "no=such", "--name", name)
     assert outcome.code == 1
     assert (
@@ -129,7 +129,7 @@ def test_a_selector_that_matches_nothing(cluster: Cluster, name: str) -> None:
 
 @pytest.mark.alone
 def test_a_cordoned_node_is_skipped(cluster: Cluster, name: str) -> None:
-    """A cordoned node is left alone and listed with its reason; the others are warmed."""
+    """A cordoned node is skipped and listed with the reason; the others are warmed."""
     first, second = cluster.nodes[:2]
     image = tagged(cluster.push(f"tests/{name}:1"))
     cluster.kube.patch(f"/api/v1/nodes/{second}", {"spec": {"unschedulable": True}})
@@ -147,7 +147,7 @@ def test_a_cordoned_node_is_skipped(cluster: Cluster, name: str) -> None:
 
 
 def test_a_private_image_needs_its_secret(cluster: Cluster, name: str) -> None:
-    """Without a pull secret a private image fails as Unauthorized; with it it is pulled."""
+    """A private image fails as Unauthorized without a pull Secret and is pulled with it."""
     private = tagged(cluster.push(f"tests/{name}:1", "--registry", cluster.private_registry))
     refused = cluster.flow("run", "--image", private, "--name", f"{name}-1", "-o", "json")
     assert refused.code == 1, refused.err
@@ -162,7 +162,7 @@ def test_a_private_image_needs_its_secret(cluster: Cluster, name: str) -> None:
 
 
 def test_a_window_of_one(cluster: Cluster, name: str) -> None:
-    """With batchSize 1 no two nodes ever pull at once."""
+    """With batchSize 1 two nodes never pull at the same time."""
     image = tagged(cluster.push(f"tests/{name}:1", size="20MiB"))
     with cluster.watch_pulls(name) as watch:
         outcome = cluster.flow("run", "--image", image, "--batch-size", "1", "--name", name, "-o", "json")
@@ -173,7 +173,7 @@ def test_a_window_of_one(cluster: Cluster, name: str) -> None:
 
 
 def test_the_second_wave_waits_for_the_first(cluster: Cluster, name: str) -> None:
-    """No pod of the second wave is there before the first wave's nodes have their images."""
+    """No pod of the second wave exists before the nodes of the first wave have their images."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     with cluster.watch_pulls(name) as watch:
         outcome = cluster.flow("run", "--image", image, "--waves", "1,100%", "--name", name, "-o", "json")
@@ -186,8 +186,8 @@ def test_the_second_wave_waits_for_the_first(cluster: Cluster, name: str) -> Non
 
 
 @pytest.mark.parametrize("policy", ["IfNotPresent", pytest.param("Always", marks=pytest.mark.long)])
-def test_twelve_images_at_once(cluster: Cluster, name: str, policy: str) -> None:
-    """Of many images, more than the kubelet sends events for, each result is right and no figure is made up."""
+def test_twelve_images(cluster: Cluster, name: str, policy: str) -> None:
+    """With more images than the kubelet sends events for, each result, duration and digest is true or left out."""
     images = [tagged(cluster.push(f"tests/{name}-{number}:1")) for number in range(11)]
     missing = f"{cluster.registry}/tests/{name}-nowhere:1"
     wanted = [*images[:6], missing, *images[6:]]
@@ -210,7 +210,7 @@ def test_twelve_images_at_once(cluster: Cluster, name: str, policy: str) -> None
 
 
 def _told(cluster: Cluster, pods: set[str]) -> set[tuple[str, float]]:
-    """(image, seconds) of every pull that a kubelet told of."""
+    """Return (image, seconds) of every pull that a kubelet reported."""
     told = set()
     for event in cluster.kube.list(core(cluster.namespace, "events"), fields="reason=Pulled"):
         found = re.search(r'Successfully pulled image "(\S+)" in ([\d.]+)(ms|s) ', event.get("message") or "")
@@ -219,8 +219,8 @@ def _told(cluster: Cluster, pods: set[str]) -> set[tuple[str, float]]:
     return told
 
 
-def test_the_verdict_stands_on_the_workflow(cluster: Cluster, name: str) -> None:
-    """Plan and verdict are annotations of the Workflow, and Argo's own result agrees with them."""
+def test_the_verdict_is_an_annotation_of_the_workflow(cluster: Cluster, name: str) -> None:
+    """Plan and verdict are annotations of the Workflow, and Argo's phase agrees with the verdict."""
     image = tagged(cluster.push(f"tests/{name}:1"))
     assert cluster.flow("run", "--image", image, "--name", name).code == 0
     workflow = cluster.ended_workflow(name)

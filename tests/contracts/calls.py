@@ -1,4 +1,4 @@
-"""What the product sends to the Kubernetes API: each deed with its reads, and its writes as they go out."""
+"""Requests to the Kubernetes API: each operation with its reads, and with its writes in full."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ Json = dict[str, Any]
 
 
 def calls() -> Json:
-    """The document: deed → its calls."""
+    """Return the document: operation → its calls."""
     _, told = task_life()
     with standing_still(), contextlib.redirect_stdout(io.StringIO()):
         return {**told, **_notice_by_secret(), **_changes(), **_schedules(), **_lease()}
 
 
 def _notice_by_secret() -> Json:
-    """The notice of a task whose request names a Secret and no URL."""
+    """Return the calls of the webhook notification of a task whose request names a Secret and no URL."""
     tape = installed()
     workflow = ended_workflow("completed")
     request = canonical_json(small_request(webhookSecretName="hook"))
@@ -58,7 +58,7 @@ def _notice_by_secret() -> Json:
 
 
 def _changes() -> Json:
-    """What the verbs that change a task write."""
+    """Return the calls of the verbs that change a task."""
 
     def waits(tape: Tape) -> None:
         tape.objects[workflows(NAMESPACE, TASK)]["status"] = {"phase": "Pending"}

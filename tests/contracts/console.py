@@ -1,4 +1,4 @@
-"""The command line in this process, over a cluster on tape."""
+"""The command line in this process, with a recorded cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.contracts.tape import Tape
 
 
 class Outcome(NamedTuple):
-    """What became of a command."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -24,13 +24,13 @@ class Outcome(NamedTuple):
 
     @property
     def document(self) -> Any:
-        """The JSON on stdout."""
+        """Return stdout as JSON."""
         assert self.out, self.said
         return json.loads(self.out)
 
 
 def typed(*arguments: str, tape: Tape | None = None, stdin: str = "") -> Outcome:
-    """Carry out a command, connected to the cluster on tape."""
+    """Run a command, connected to a recorded cluster."""
     out, said = io.StringIO(), io.StringIO()
     piped = io.TextIOWrapper(io.BytesIO(stdin.encode()))
     cluster = tape or Tape()

@@ -1,4 +1,4 @@
-"""The JSON that programs read: what `-o json` prints, and the JUnit report."""
+"""Output for programs: the JSON of `-o json`, and the JUnit report."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _MANIFESTS = (
 
 
 def documents() -> Json:
-    """The document: command → what it prints."""
+    """Return the document: command → its output."""
     with standing_still():
         found = {**_of_tasks(), **_of_schedules(), **_of_images(), **_of_cluster()}
     document: Json = without_text(found)
@@ -72,7 +72,7 @@ def documents() -> Json:
 
 
 def junit() -> str:
-    """The JUnit report of a task of each end, and of one whose end is not known."""
+    """Return the JUnit report of a task of each final status, and of one whose status is unknown."""
     statuses: tuple[FinalStatus, ...] = get_args(FinalStatus)
     suites = [JUnitSuite(f"{TASK}-{status}", ended_task(status)) for status in statuses]
     text = junit_report([*suites, JUnitSuite("lost", UnavailableError("m"), "[east] ")])
@@ -84,7 +84,7 @@ def junit() -> str:
 
 
 def checkable() -> Tape:
-    """A cluster in which `doctor` can look for everything, and misses much."""
+    """Return a cluster in which `doctor` can run all checks and finds much missing."""
     tape = installed()
     tape.objects["/version"] = {"gitVersion": "v1.36.3", "major": "1", "minor": "36"}
     tape.objects["/apis/argoproj.io/v1alpha1"] = {"resources": []}
@@ -92,12 +92,12 @@ def checkable() -> Tape:
 
 
 def _printed(tape: Tape, line: str, stdin: str = "") -> Any:
-    """What a command prints as JSON, over a cluster."""
+    """Run a command with a cluster; return its JSON output."""
     return typed(*line.split(), "-o", "json", tape=tape, stdin=stdin).document
 
 
 def _running() -> Tape:
-    """A cluster with a task whose first wave is tried again."""
+    """Return a cluster with a task whose first wave is being retried."""
     tape = Tape()
     tape.put(
         workflows(NAMESPACE, TASK),
@@ -118,7 +118,7 @@ def _running() -> Tape:
 
 
 def _of_tasks() -> Json:
-    """A task that has failed, and two that wait."""
+    """Return the output for a failed task, and for two waiting tasks."""
     ended, _ = task_life()
     waiting = installed()
     for name in ("first", "second"):

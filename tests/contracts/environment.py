@@ -1,4 +1,4 @@
-"""Environment variables: those that the product reads, and those that it sets on containers."""
+"""Environment variables that the product reads, and those that it sets on containers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 def environment() -> Json:
-    """The document."""
+    """Return the document."""
     return {
         "read by flags": _by_flags(),
         "read by code": environment_reads(),
@@ -31,7 +31,7 @@ def environment() -> Json:
 
 
 def _by_flags() -> dict[str, list[str]]:
-    """Variable → the flags and arguments that it stands in for."""
+    """Return variable → the flags and arguments for which it is the default."""
     found: dict[str, set[str]] = {}
     for command in commands(cli).values():
         for parameter in command.params:
@@ -48,7 +48,7 @@ def _completion() -> list[str]:
 
 
 def _on_containers() -> Iterator[tuple[str, Json]]:
-    """Kind, name and container → variable → its value or where it comes from."""
+    """Yield (kind, name and container) with (variable → its value or source)."""
     for thing in [*manifests(), *load_manifests("ips-flow", components=COMPONENTS)]:
         spec = thing.get("spec") or {}
         pods = [spec["template"]["spec"]] if thing["kind"] == "Deployment" else spec.get("templates") or ()
@@ -65,7 +65,7 @@ def _on_containers() -> Iterator[tuple[str, Json]]:
 
 
 def _in_image() -> list[str]:
-    """The names that the image's build file sets with ENV."""
+    """Return the names that the image's build file sets with ENV."""
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.startswith("ENV ")]
     return sorted(name for line in lines for name in re.findall(r"(\w+)=", line))

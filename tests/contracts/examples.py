@@ -1,4 +1,4 @@
-"""The values that the examples of the record are made of: a fixed time, fixed uids, one rich request."""
+"""Values for the examples of the record: a fixed time, fixed uids, a request with all fields."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NODES = {
     "n3": NodeResult((SKIPPED, SKIPPED), AT),
 }
 
-# Every field of a request, with another value than its default.
+# Every field of a request, with a value other than its default.
 FULL_REQUEST: Json = {
     "images": [APP, {"image": TOOL, "pullPolicy": "IfNotPresent"}],
     "batchSize": "50%",
@@ -81,17 +81,17 @@ FULL_REQUEST: Json = {
 
 
 def full_request() -> PrewarmRequest:
-    """The request with every field."""
+    """Return the request with every field."""
     return parse_json(json.dumps(FULL_REQUEST), "example")
 
 
 def small_request(**fields: Any) -> PrewarmRequest:
-    """A request of one image, with further fields."""
+    """Return a request of one image, with the fields given."""
     return parse_json(json.dumps({"images": [APP], **fields}), "example")
 
 
 def plan_summary() -> PlanSummary:
-    """The summary of a plan for the nodes n1 to n3."""
+    """Return the summary of a plan for the nodes n1 to n3."""
     return PlanSummary(
         mode="volume",
         mode_reason="every eligible node mounts image volumes",
@@ -113,7 +113,7 @@ def plan_summary() -> PlanSummary:
 
 
 def group_progress() -> GroupProgress:
-    """The progress of a second attempt: one node is done, one pulls, one has failed."""
+    """Return the progress of a second attempt: one node is done, one pulls, one has failed."""
     return GroupProgress(
         group=0,
         attempt=1,
@@ -131,7 +131,7 @@ def group_progress() -> GroupProgress:
 
 
 def ended_workflow(status: FinalStatus) -> Json:
-    """The Workflow of a task that has ended so, as `finish` leaves it."""
+    """Return the Workflow of a task with this final status, as `finish` leaves it."""
     plan = plan_summary()
     nodes = dict(NODES)
     if status == "completed":
@@ -179,7 +179,7 @@ def ended_workflow(status: FinalStatus) -> Json:
 
 
 def ended_task(status: FinalStatus) -> task.Task:
-    """A task that has ended so, with its results."""
+    """Return a task with this final status, with its results."""
     return task.read_task(ended_workflow(status), results=NODES)
 
 
@@ -188,19 +188,19 @@ def _request_text() -> str:
 
 
 def later(seconds: float) -> datetime:
-    """So many seconds after `NOW`."""
+    """Return the time this many seconds after `NOW`."""
     return NOW + timedelta(seconds=seconds)
 
 
 @contextlib.contextmanager
 def standing_still() -> Iterator[None]:
-    """Let the product's clock say `NOW`, and its environment be empty."""
+    """Set the product's clock to `NOW`, and clear its environment."""
     with mock.patch.object(clock, "now", return_value=NOW), mock.patch.dict(os.environ, clear=True):
         yield
 
 
 def cluster_node(name: str, *, zone: str = "a", images: tuple[str, ...] = (), cordoned: bool = False) -> Json:
-    """A Node as the API sends it, which can mount image volumes."""
+    """Return a Node as the API returns it, which supports image volumes."""
     return {
         "metadata": {
             "name": name,

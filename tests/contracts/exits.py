@@ -1,4 +1,4 @@
-"""Exit codes by situation, asked from the code: each situation is brought about, or its error is raised."""
+"""Exit codes by situation, determined by running the code: each situation is created, or its error is raised."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.contracts.examples import APP, AT, NAMESPACE, TASK, UID
 from tests.contracts.forecasts import forecast
 from tests.contracts.tape import Tape
 
-# An error of each kind, by what has happened.
+# Situation → an error of each kind.
 ERRORS: dict[str, BaseException] = {
     "the request is invalid": errors.BadRequestError([errors.FieldProblem("f", 1, 1, "images", "m")]),
     "the command can't be carried out as typed": errors.UsageError("m"),
@@ -61,7 +61,7 @@ ERRORS: dict[str, BaseException] = {
 
 
 def exit_codes() -> dict[str, dict[str, int]]:
-    """Group of situations → situation → exit code."""
+    """Return group of situations → situation → exit code."""
     return {
         "errors": {name: _raised(error) for name, error in ERRORS.items()},
         "typed": {
@@ -102,7 +102,7 @@ def _several() -> dict[str, int]:
 
 
 def _verdicts() -> dict[str, int]:
-    """Commands that say by their exit code what they found."""
+    """Return the exit codes of commands that report their findings by the exit code."""
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
     known, unknown = (
         json.dumps({**pod, "spec": {"containers": [{"name": "c", "image": image}]}})
@@ -128,13 +128,13 @@ def _verdicts() -> dict[str, int]:
 
 
 def _raised(error: BaseException) -> int:
-    """The exit code when a command raises an error."""
+    """Return the exit code of a command that raises an error."""
     with mock.patch.object(cli, "main", side_effect=error):
         return typed().code
 
 
 def _got(status: str) -> int:
-    """What `get --exit-code` exits with for a task of a status."""
+    """Return the exit code of `get --exit-code` for a task with this status."""
     tape = Tape()
     label = {} if status in STATUSES[:2] else {LABEL_VERDICT: status}
     phases = {"pending": "Pending", "running": "Running", "completed": "Succeeded"}

@@ -1,4 +1,4 @@
-"""A forecast by example: of three nodes and two images, one of which the registry does not have."""
+"""An example of a forecast: three nodes and two images, one of which is missing in the registry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.contracts.examples import APP, DIGEST, NOW, TOOL, WORKER, cluster_nod
 
 
 def forecast() -> Forecast:
-    """The forecast: the task would fail."""
+    """Return the forecast of a task that would fail."""
     request = small_request(images=[APP, TOOL], maxFailedNodes=1)
     nodes = [cluster_node("n1", images=(APP,)), cluster_node("n2"), cluster_node("n3", cordoned=True)]
     plan = make_plan(

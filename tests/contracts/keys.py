@@ -1,4 +1,4 @@
-"""The names that the product puts into a cluster: keys of labels and annotations, names of objects, settings."""
+"""Names that the product uses in a cluster: keys of labels and annotations, names of objects, settings."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.contracts.rbac import manifests
 
 Json = dict[str, Any]
 
-# A short name, one with a dot, the longest that stands whole, and one that is cut.
+# A short name, one with a dot, the longest that is not truncated, and one that is truncated.
 _TASKS = ("a", "team.nightly", "n" * 40, "n" * 41)
 
 
 def keys() -> Json:
-    """The document."""
+    """Return the document."""
     return {
         "prefix": names.PREFIX,
         "labels": _labels(),

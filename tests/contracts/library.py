@@ -1,4 +1,4 @@
-"""The Python library: what `import ips_flows` offers, with the parameters of its functions."""
+"""The Python library: the public names of `ips_flows`, with the parameters of its functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ips_flows
 
 
 def library() -> dict[str, Any]:
-    """The document: name → parameters in their order, with kind and default; nothing for a class."""
+    """Return the document: name → parameters in their order, with kind and default; none for a class."""
     return {name: _parameters(getattr(ips_flows, name)) for name in sorted(ips_flows.__all__)}
 
 

@@ -1,4 +1,4 @@
-"""Scans the product's source: qualified names in string literals, and environment variables that are read."""
+"""Scan of the product's source: qualified names in string literals, and environment variables that it reads."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _CODE = ("ips_flows", "steps")
 _YAML = ("templates", "deploy/base", "deploy/components")
 _PREFIX = "ips-flow.io/"
 _OURS = re.compile(r"[\w.-]*ips-flow\.io/[\w./<>-]*")
-# A name with a domain in front: a label, an annotation, a taint, an API group. No URL, and no example.
+# A name with a domain as prefix: a label, an annotation, a taint, an API group. Neither a URL nor an example.
 _DOMAIN = r"\.(?:io|com|dev|org)/"
 _QUALIFIED = re.compile(rf"(?<![\w./:@-])[a-z0-9-]+(?:\.[a-z0-9-]+)*{_DOMAIN}[\w./{{}}-]*")
 
 
 def our_names() -> list[str]:
-    """Every name with our prefix in the product, made by `PREFIX + "…"` or written out."""
+    """Return every name with our prefix in the product, written as `PREFIX + "…"` or in full."""
     return sorted({name for text in _texts() for name in _OURS.findall(text)})
 
 
 def other_names() -> list[str]:
-    """Every name with another prefix: those of Kubernetes, Argo and service meshes."""
+    """Return every name with another prefix: names of Kubernetes, Argo and service meshes."""
     found = {name for text in _texts() for name in _QUALIFIED.findall(text)}
     return sorted(name for name in found if not re.search(r"ips-flow\.io|\bexample\.", name))
 
 
 def environment_reads() -> list[str]:
-    """Every environment variable that the code reads by name. Raises LookupError for a read that is not understood."""
+    """Return every environment variable that the code reads by name. LookupError: the scan does not know a read."""
     return sorted({name for tree in _trees("environ|getenv") for name in _reads(tree)})
 
 
@@ -44,7 +44,7 @@ def _sources() -> tuple[str, ...]:
 
 
 def _trees(pattern: str) -> Iterator[ast.Module]:
-    """The modules whose source has something of a pattern: parsing all of them takes a second."""
+    """Yield the modules whose source matches a pattern, because parsing all of them takes a second."""
     return (ast.parse(source) for source in _sources() if re.search(pattern, source))
 
 
@@ -54,7 +54,7 @@ def _texts() -> frozenset[str]:
 
 
 def _all_texts() -> Iterator[str]:
-    """The string literals of the code, comments and docstrings aside, and the scalars of the YAML files."""
+    """Yield the string literals of the code, without docstrings, and the scalars of the YAML files."""
     prefixes = {name for tree in _trees(re.escape(_PREFIX)) for name in _named_prefixes(tree)}
     for tree in _trees("|".join([_DOMAIN, *sorted(prefixes)])):
         documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -72,7 +72,7 @@ def _all_texts() -> Iterator[str]:
 
 
 def _named_prefixes(tree: ast.Module) -> Iterator[str]:
-    """The names of constants that hold our prefix."""
+    """Yield the names of constants that hold our prefix."""
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -81,7 +81,7 @@ def _named_prefixes(tree: ast.Module) -> Iterator[str]:
 
 
 def _joined(node: ast.expr, prefixes: set[str]) -> str:
-    """A concatenation as text: constants as they are, our prefix written out, everything else as `<>`."""
+    """Return a concatenation as text: constants as they are, our prefix in full, everything else as `<>`."""
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -111,7 +111,7 @@ def _scalars(document: Any) -> Iterator[str]:
 
 
 def _reads(tree: ast.Module) -> Iterator[str]:
-    """The names that a module reads of `os.environ`, also by a parameter whose default that is."""
+    """Yield the names that a module reads from `os.environ`, also through a parameter with this default."""
     nodes = list(ast.walk(tree))
     defaults = [
         (argument.arg, default)

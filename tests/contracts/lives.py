@@ -1,4 +1,4 @@
-"""A task's life over a cluster on tape: each step of the product runs in turn, and its calls are told."""
+"""The life of a task in a recorded cluster: each step of the product runs in turn, and its calls are recorded."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _SETTINGS = {"max-concurrent-tasks": "3", "worker-image": WORKER, "webhook-allow
 
 
 def installed() -> Tape:
-    """A cluster with IPS Flow in it, and nodes: n1 is empty, n2 has one image, n3 both, n4 is not asked for."""
+    """Return a cluster with IPS Flow and nodes: n1 is empty, n2 has one image, n3 both, n4 is not selected."""
     tape = Tape()
     tape.put(core("", "namespaces", NAMESPACE), {})
     tape.put(workflows(NAMESPACE, TEMPLATE_PREWARM, "workflowtemplates"), {})
@@ -67,7 +67,7 @@ def installed() -> Tape:
 
 @functools.cache
 def task_life() -> tuple[Tape, Json]:
-    """A task from `run` to its notice: the cluster at its end, and what each step read and wrote."""
+    """Run a task from `run` to its webhook; return the final cluster, and the calls of each step."""
     with standing_still(), contextlib.redirect_stdout(io.StringIO()):
         return _lived(installed())
 
@@ -90,7 +90,7 @@ def _lived(tape: Tape) -> tuple[Tape, Json]:
 
 
 def posts(posted: Posted) -> list[Json]:
-    """Where notices went, and with which headers: `webhook-signature` shows that the Secret's key was used."""
+    """Return URL and headers of sent webhooks; `webhook-signature` shows that the Secret's key was used."""
     return [{"url": one.url, "headers": sorted(one.headers)} for one in posted.requests]
 
 
@@ -102,7 +102,7 @@ def _filtered(tape: Tape, footing: StepContext) -> Json:
 
 
 def _driven(tape: Tape, footing: StepContext) -> Json:
-    """An attempt of the first wave by two drivers, one after the other."""
+    """Run an attempt of the first wave by two drivers, one after the other; return their calls."""
     told: Json = {}
     attempt, timings = Attempt.read_or_create(footing, "wave-1", 0), DriverTimings()
     with _as_pod("driver-1"):
@@ -140,7 +140,7 @@ def _ended(present: tuple[int, ...]) -> tuple[ImageResult, ...]:
 
 
 def _pod(tape: Tape, attempt: Attempt, index: int) -> None:
-    """Make a pod as the Job controller does."""
+    """Create a pod as the Job controller does."""
     template = tape.objects[jobs(NAMESPACE, attempt.name)]["spec"]["template"]
     annotations = {
         **template["metadata"]["annotations"],

@@ -1,4 +1,4 @@
-"""The metrics of the server, read back from what it exposes, and the alerts that are made of them."""
+"""Metrics of the server, parsed from its exposition, and the alerts based on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMPONENTS = DEPLOY / "components"
 
 
 def metrics() -> Json:
-    """The document: content types, each metric with its labels and their values, and the alerts."""
+    """Return the document: content types, each metric with its labels and their values, and the alerts."""
     one = served()
     plain, text = one.metrics.exposition("")
     openmetrics, _ = one.metrics.exposition("application/openmetrics-text; version=1.0.0")
@@ -32,7 +32,7 @@ def metrics() -> Json:
 
 
 def _name(family: Metric) -> str:
-    """The name of the series; that of a histogram is their common beginning."""
+    """Return the name of the series, for a histogram their common prefix."""
     return f"{family.name}_total" if family.type == "counter" else family.name
 
 
@@ -54,7 +54,7 @@ def _metric(family: Metric) -> Json:
 
 
 def _routes(one: Served) -> list[str]:
-    """The answers that are counted from the start."""
+    """Return the responses whose counters exist from the start."""
     return sorted(f"{method} {route} {code}" for method, route, code in one.counted)
 
 

@@ -1,4 +1,4 @@
-"""Webhooks without a network: what the product would send, as the HTTP library gets it."""
+"""Webhooks without a network: the requests as the product passes them to the HTTP library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _resolve(_host: str, _port: int) -> list[str]:
 
 @dataclass
 class Posted:
-    """The requests that were sent, in order, and the means by which the product sends them."""
+    """The requests sent, in order, and the product's objects for sending."""
 
     requests: list[requests.PreparedRequest] = field(default_factory=list)
     io: DeliveryIO = field(default_factory=lambda: DeliveryIO(resolve=_resolve, now=lambda: NOW))
@@ -30,7 +30,7 @@ class Posted:
 
 @contextlib.contextmanager
 def hooked(body: bytes = b"ok") -> Iterator[Posted]:
-    """Catch what is sent; the receiver answers 200 with this body."""
+    """Record requests instead of sending them; the response is 200 with this body."""
     posted = Posted()
 
     def send(_: HTTPAdapter, request: requests.PreparedRequest, **_settings: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The rights of each ServiceAccount, expanded: one line a resource, with its verbs."""
+"""Rights of each ServiceAccount, expanded: a line per resource with its verbs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 def rbac() -> Json:
-    """The document: ServiceAccount → scope → resource → verbs, and what `ips-flow install` grants otherwise."""
+    """Return the document: ServiceAccount → scope → resource → verbs, and the policies of `ips-flow install`."""
     declared = list(manifests())
     granted = _granted(declared)
     installed = _granted(load_manifests("ips-flow", components=COMPONENTS))
@@ -31,7 +31,7 @@ def rbac() -> Json:
 
 
 def manifests() -> Iterator[Json]:
-    """The objects of the base and of all components."""
+    """Yield the objects of the base and of all components."""
     for path in sorted([*DEPLOY.glob("base/*.yaml"), *DEPLOY.glob("components/*/*.yaml")]):
         for thing in yaml.load_all(path.read_text(encoding="utf-8"), yaml.CSafeLoader):
             if "metadata" in thing:
@@ -59,7 +59,7 @@ def _granted(objects: Iterable[Json]) -> Json:
 
 
 def _expanded(rules: Iterable[Json]) -> Iterator[tuple[str, str]]:
-    """Each right of some rules: `resource.group [name]` and the verb."""
+    """Yield each right of the rules: `resource.group [name]` and the verb."""
     for rule in rules:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:

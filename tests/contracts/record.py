@@ -1,4 +1,4 @@
-"""The files of the record: which function makes which, and how they are written and compared."""
+"""Files of the record: the function that generates each, and functions to write and compare them."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ FILES: Mapping[str, Callable[[], Any]] = {
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Writes equal parts out each time, so that a change is a change in one place."""
+    """YAML dumper without anchors and aliases, so that a change does not move an anchor elsewhere."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """Never an alias."""
+        """Return True: never use an alias."""
         return True
 
 
 def rendered(name: str) -> str:
-    """What a file of the record must hold. Mappings are sorted: their order is no contract."""
+    """Return the expected content of a file of the record. Mappings are sorted, because their order is no contract."""
     document = FILES[name]()
     if name.endswith(".json"):
         return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -63,7 +63,7 @@ def rendered(name: str) -> str:
 
 
 def write() -> list[str]:
-    """Write the files anew; the names of those that changed."""
+    """Update the files; return the names of those that changed."""
     changed = []
     for name in FILES:
         path, text = FOLDER / name, rendered(name)
@@ -75,7 +75,7 @@ def write() -> list[str]:
 
 
 def generated() -> set[str]:
-    """The names of the generated files that there are."""
+    """Return the names of the existing generated files."""
     return {
         str(path.relative_to(FOLDER))
         for suffix in ("json", "xml", "yaml")

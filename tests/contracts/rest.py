@@ -1,4 +1,4 @@
-"""The REST API: its description, what it answers in each situation, and its server-sent events."""
+"""The REST API: its OpenAPI document, its response in each situation, and its server-sent events."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _ROOT = "/api/v1/tasks"
 _HOST = {"Host": "localhost"}
 _JSON = {**_HOST, "Content-Type": "application/json"}
 _TOKEN = {**_JSON, "Authorization": "Bearer token"}
-# Headers whose value is another in each answer.
+# Headers whose value differs in each response.
 _VARYING = ("content-length", "etag", "last-modified", "x-request-id", "date")
 
 
 def openapi() -> Json:
-    """The description of the API, as the server gives it out, without its prose."""
+    """Return the OpenAPI document that the server serves, without its prose."""
     document: Json = without_text(served().call("GET", "/openapi.json", headers=_HOST).document)
     return document
 
 
 def rest() -> Json:
-    """The document: situation → answer, errors → status, and the events of a followed task."""
+    """Return the document: situation → response, errors → status, and the events of a followed task."""
     one = served()
     with standing_still():
         return {
@@ -67,7 +67,7 @@ def _probes(one: Served) -> Json:
 
 
 def _tasks(one: Served) -> Json:
-    """The routes of tasks, one after another: each finds what the one before left."""
+    """Call the routes of tasks in order: each depends on the calls before it."""
     body = json.dumps(FULL_REQUEST).encode()
     other = json.dumps({"images": ["busybox:1.37"], "name": TASK}).encode()
     told: Json = {}
@@ -133,7 +133,7 @@ def _with_tokens() -> Json:
 
 
 def _told(reply: Reply) -> Json:
-    """An answer without what differs each time and without human text."""
+    """Return a response without values that differ each time and without human text."""
     document = reply.document
     if isinstance(document, dict) and "requestId" in document:
         document["requestId"] = "<id>"
@@ -150,7 +150,7 @@ def _error(error: IpsFlowError) -> Json:
 
 
 def _show_lists(one: Served) -> None:
-    """Let the server's lists show the tasks that there are."""
+    """Update the server's lists with the existing tasks."""
     tasks = [trim_workflow(thing) for path, thing in one.tape.objects.items() if "/workflows/" in path]
     for name in COLLECTIONS:
         one.task_cache._handle(name, Replaced(tuple(tasks) if name == LIVE else ()))
@@ -160,7 +160,7 @@ def _show_lists(one: Served) -> None:
 
 
 async def _events() -> Json:
-    """What a stream sends: of a task that ends, of one that is deleted, and when the server ends."""
+    """Return the frames of a stream: of a task that ends, of a deleted task, and at the server's shutdown."""
     row = SimpleNamespace(uid="u", body=lambda: b'{"n":2}', ended=True, final=True, status="failed")
     return {
         "a task that ends": await _followed({TASK: row}),
@@ -170,7 +170,7 @@ async def _events() -> Json:
 
 
 async def _followed(rows: Json, prepare: Callable[[TaskStreams], None] = lambda _: None) -> list[str]:
-    """The frames of a stream, over lists that show these rows."""
+    """Return the frames of a stream, with lists that have these rows."""
 
     @contextmanager
     def listening(_: object) -> Iterator[None]:
@@ -184,5 +184,5 @@ async def _followed(rows: Json, prepare: Callable[[TaskStreams], None] = lambda 
 
 
 def _without_comments(frame: str) -> str:
-    """A frame; what a comment in it says is for people."""
+    """Return a frame without the text of comments, which is for people."""
     return "\n".join(": <text>" if line.startswith(":") else line for line in frame.strip().split("\n"))

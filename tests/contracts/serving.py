@@ -1,4 +1,4 @@
-"""The server's application without a network: its routes are called in this process, over a cluster on tape."""
+"""The server's application without a network: its routes are called in this process, with a recorded cluster."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ Json = dict[str, Any]
 
 
 class _Counting(Metrics):
-    """Metrics that keep which answers they were told to expect."""
+    """Metrics that record the routes passed to `expect`."""
 
     def expect(self, routes: Iterable[tuple[str, str, int]]) -> None:
-        """Keep them."""
+        """Record the routes."""
         self.expected = list(routes)
         super().expect(self.expected)
 
 
 class _Keeper:
-    """A keeper in step."""
+    """A keeper in sync."""
 
     def alive(self) -> bool:
-        """It is."""
+        """Return True: the keeper is alive."""
         return True
 
     def not_ready(self) -> None:
-        """It is."""
+        """Return None: the keeper is ready."""
 
 
 @dataclass
 class Reply:
-    """An answer."""
+    """A response."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -53,13 +53,13 @@ class Reply:
 
     @property
     def document(self) -> Any:
-        """The body, where it is JSON."""
+        """Return the body if it is JSON."""
         return json.loads(self.body) if "json" in self.headers.get("content-type", "") else None
 
 
 @dataclass
 class Served:
-    """An application, the cluster behind it, and its metrics."""
+    """An application, its cluster, and its metrics."""
 
     tape: Tape
     app: Any
@@ -95,7 +95,7 @@ class Served:
 
         async def receive() -> Json:
             part = next(bodies, None)
-            if part is None:  # the caller stays and says no more
+            if part is None:  # the client stays connected and sends nothing more
                 await asyncio.Event().wait()
             return {"type": "http.request", "body": part}
 
@@ -108,19 +108,19 @@ class Served:
 
         with contextlib.suppress(
             Exception
-        ):  # an error that the server answers with 500, and raises for its log
+        ):  # an error for which the server returns 500, and which it raises for its log
             await self.app(scope, receive, send)
         return reply
 
 
 def served(*, auth: bool = False) -> Served:
-    """A new application with `--auth none`, or with tokens."""
+    """Return a new application with `--auth none`, or with tokens."""
     tape = installed()
     kube = tape.kube()
     metrics = _Counting(kube, NAMESPACE, process=False)
     task_cache = TaskCache(kube, NAMESPACE, ())
     streams = TaskStreams(task_cache)
-    streams.close()  # no answer waits until the lists show what it did
+    streams.close()  # so that no response waits for the lists to show its change
     gate: Authorizer = KubernetesAuthorizer(kube, NAMESPACE) if auth else NoAuthorizer(())
     app = application(
         kube,
@@ -136,7 +136,7 @@ def served(*, auth: bool = False) -> Served:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep the server's log off the terminal."""
+    """Suppress the server's log."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

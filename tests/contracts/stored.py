@@ -1,4 +1,4 @@
-"""What is stored in a cluster, by example, beside what `calls` shows on its way there."""
+"""Examples of stored formats that the writes in `calls` do not show."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _FORM = {
 
 
 def stored() -> Json:
-    """The document: requests, objects, records in annotations, and the words of each set."""
+    """Return the document: requests, objects, records in annotations, and the values of each enumeration."""
     document: Json = without_text(
         unfolded({"objects": _objects(), "records": _records(), "node labels": _node_labels()})
     )
@@ -73,7 +73,7 @@ def stored() -> Json:
 
 
 def _requests() -> Json:
-    """Requests as canonical JSON, which decides what is the same request."""
+    """Return requests as canonical JSON, by which requests are compared."""
     full, small = full_request(), small_request()
     return {
         "every field": {"canonical": canonical_json(full), "hash": request_hash(full)},
@@ -122,7 +122,7 @@ def _objects() -> Json:
 
 
 def _records() -> Json:
-    """The records that annotations hold, each with every field."""
+    """Return the records in annotations, each with every field."""
     return {
         "progress of an attempt": group_progress().to_json(),
         "verdicts": {
@@ -137,7 +137,7 @@ def _records() -> Json:
 
 
 def _node_labels() -> Json:
-    """What is changed of a node that holds one of two sets, and has a label of a third one."""
+    """Return the label changes of a node that has one of two sets, and the label of a third one."""
     sets = read_sets({"web": f"- {APP}\n", "tools": f"images: [{TOOL}]\n", "-": "[]", "broken": "{"})
     node = cluster_node("n1", images=(APP,))
     node["metadata"]["labels"] |= {f"{PREFIX}gone": "1", f"{PREFIX}broken": "1"}
@@ -145,7 +145,7 @@ def _node_labels() -> Json:
 
 
 def words() -> Json:
-    """Machine words, by what they say."""
+    """Return the values of each enumeration, by its meaning."""
     return {
         "format": {"written": stored_format.FORMAT, "needs": stored_format.NEEDED},
         "result of an image": [one.value for one in Result],

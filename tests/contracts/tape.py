@@ -1,4 +1,4 @@
-"""Stands in for the Kubernetes client library: keeps objects in memory, and records each call as it goes out."""
+"""Replacement for the Kubernetes client library: keeps objects in memory, and records each call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fakes.apiserver_semantics import field_selects, json_patch, merge_pat
 Json = dict[str, Any]
 
 CREATED = "2026-01-31T12:00:00Z"
-# How the path of a collection ends; the names of our objects end otherwise.
+# The end of a collection's path; the names of our objects do not end like this.
 _PLURALS = (
     "clusterworkflowtemplates",
     "configmaps",
@@ -40,29 +40,29 @@ _PLURALS = (
 
 
 class Tape:
-    """A cluster without a network. `objects` are by API path; uids and versions are counted."""
+    """A recorded cluster without a network. `objects` are by API path; uids and versions are counters."""
 
     def __init__(self) -> None:
         self.configuration = SimpleNamespace(host="https://192.0.2.1:6443")
         self.rest_client = self
         self.objects: dict[str, Json] = {}
-        self.reviews: dict[str, Json] = {}  # the status of each kind of review
+        self.reviews: dict[str, Json] = {}  # kind of review → its status
         self._reads: set[str] = set()
         self._writes: list[Json] = []
         self._made = 0
 
     def kube(self, namespace: str = "warm") -> Kube:
-        """A connection to it."""
+        """Return a connection to this cluster."""
         return Kube(self, namespace)
 
     def calls(self) -> Json:
-        """What was called since this was asked last: each read once, sorted, and the writes in their order."""
+        """Return the calls since the last use of this method: each read once, sorted, and the writes in their order."""
         told = {"reads": sorted(self._reads), "writes": self._writes}
         self._reads, self._writes = set(), []
         return told
 
     def put(self, path: str, thing: Json) -> Json:
-        """Store an object under its path; its uid and version are made where it has none."""
+        """Store an object under its path; add uid and version if it has none."""
         self._made += 1
         kept = copy.deepcopy(thing)
         metadata = kept.setdefault("metadata", {})
@@ -75,7 +75,7 @@ class Tape:
         self.objects[path] = kept
         return kept
 
-    # -- what the client library offers
+    # -- methods of the client library
 
     def update_params_for_auth(self, *_: Any) -> None:
         """Add no credentials."""
@@ -83,7 +83,7 @@ class Tape:
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str], body: Any = None, **_: Any
     ) -> SimpleNamespace:
-        """Answer a call."""
+        """Record a call; return its response."""
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         if method == "GET":
@@ -140,7 +140,7 @@ class Tape:
 
 
 def _read(path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
-    """A read in one line. How long a watch lasts and from which version on is no contract."""
+    """Return a read as one line. Duration and start version of a watch are no contract."""
     shown = {key: value for key, value in query.items() if key not in ("resourceVersion", "timeoutSeconds")}
     asked = "&".join(f"{key}={value}" for key, value in sorted(shown.items()))
     whole = "" if headers["Accept"] == "application/json" else f" as {headers['Accept']}"
@@ -148,5 +148,5 @@ def _read(path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> st
 
 
 def _stream(**_: Any) -> Iterator[bytes]:
-    """The events of a watch: whatever was waited for is gone."""
+    """Yield the events of a watch: every object was deleted."""
     yield json.dumps({"type": "DELETED", "object": {"metadata": {}}}).encode() + b"\n"

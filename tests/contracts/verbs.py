@@ -13,17 +13,17 @@ from tests.contracts.exits import exit_codes
 
 Json = dict[str, Any]
 
-# Of the type of a parameter: its limits. The name of the Python class behind it is no contract.
+# Limits of a parameter's type. The name of its Python class is no contract.
 _LIMITS = ("choices", "case_sensitive", "min", "max", "min_open", "max_open", "clamp")
 
 
 def verbs() -> Json:
-    """The document: the tree of commands, and the exit codes."""
+    """Return the document: the tree of commands, and the exit codes."""
     return {"program": PROGRAM, **_command(cli, None), "exitCodes": exit_codes()}
 
 
 def commands(command: click.Command, context: click.Context | None = None) -> dict[str, click.Command]:
-    """All commands of a tree by what is typed behind the program's name."""
+    """Return all commands of a tree by their words after the program's name."""
     context = click.Context(command, context, info_name=command.name)
     found = {}
     if isinstance(command, click.Group):
@@ -51,7 +51,7 @@ def _command(command: click.Command, parent: click.Context | None) -> Json:
 
 
 def _names(option: click.Option) -> str:
-    """All names of a flag, and behind a slash those that turn it off."""
+    """Return all names of a flag, and after a slash those that turn it off."""
     names = ", ".join(sorted(option.opts))
     return f"{names} / {', '.join(sorted(option.secondary_opts))}" if option.secondary_opts else names
 
@@ -75,7 +75,7 @@ def _flag(option: click.Option) -> Json:
 
 
 def _shape(said: Mapping[str, Any]) -> Json:
-    """What parameters of both kinds have; what is as usual is left out."""
+    """Return the attributes that flags and arguments share, without defaults."""
     kind = said["type"]
     document: Json = {"type": kind["name"]}
     document |= {key: kind[key] for key in _LIMITS if kind.get(key) is not None and kind[key] is not False}

@@ -1,4 +1,4 @@
-"""What webhooks get: for each format the request of each event, and how a message is signed."""
+"""Webhooks: the request of each event in each format, and the signature of a message."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _URL = "https://hooks.example.com/in?key=1"
 
 
 def payloads(form: WebhookFormat) -> Json:
-    """The document of one format: event → the request that is sent. Signatures depend on the text, so they are masked."""
+    """Return the document of one format: event → request. Signatures depend on the text, so they are masked."""
     return {event_name(status): _request(_event(status), form) for status in _STATUSES}
 
 
 def signing() -> Json:
-    """The document of what all formats share: ids, outcomes, a signature of a fixed body, and a task cut short."""
+    """Return the document for all formats: ids, outcomes, a signature of a fixed body, and a truncated task."""
     task = task_json(ended_task("failed"), NOW)
     return {
         "outcomes": list(get_args(Outcome)),

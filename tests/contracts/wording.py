@@ -1,4 +1,4 @@
-"""Replaces human text by `<text>`, so that a sentence can be improved without a change of the record."""
+"""Replacement of human text by `<text>`, so that a better sentence does not change the record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ips_flows.core.constants import ANNOTATION_DESCRIPTION, ANNOTATION_ERROR, A
 
 TEXT = "<text>"
 
-# Keys whose value is a sentence for people wherever it is a string.
+# Keys whose value, if a string, is a sentence for people.
 _SENTENCES = frozenset(
     {
         "description",
@@ -37,10 +37,10 @@ _GZIPPED = ".json.gz"
 
 
 def without_text(document: Any) -> Any:
-    """The document with `<text>` in place of human text; everything else stays as it is.
+    """Return the document with `<text>` in place of human text.
 
-    A string is human text by the key that holds it. `reason` is a sentence beside `outcome` (a webhook's delivery)
-    and beside a probe's status, and a machine word everywhere else.
+    The key of a string decides whether it is human text. `reason` is a sentence beside `outcome` (a webhook's delivery)
+    and beside a probe's status, and a machine-readable value everywhere else.
     """
     if isinstance(document, Mapping):
         return {key: _value(key, value, document) for key, value in document.items()}
@@ -50,7 +50,7 @@ def without_text(document: Any) -> Any:
 
 
 def unfolded(document: Any) -> Any:
-    """The document with JSON inside strings, plain or gzipped, as structure: `{"json": …}` or `{"gzipped json": …}`."""
+    """Return the document with JSON in strings as structure: `{"json": …}` or `{"gzipped json": …}`."""
     if isinstance(document, Mapping):
         return {
             key: {"gzipped json": json.loads(gzip.decompress(base64.b64decode(value)))}
@@ -81,5 +81,5 @@ def _is_reason(key: str, holder: Mapping[str, Any]) -> bool:
 
 
 def _is_schema(value: Any) -> bool:
-    """Whether a value describes a property that is named like a key of ours."""
+    """Return whether a value is the schema of a property whose name is one of these keys."""
     return isinstance(value, Mapping) and ("type" in value or "$ref" in value)

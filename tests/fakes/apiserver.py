@@ -50,12 +50,12 @@ KINDS = {
     "namespaces": "Namespace",
     "nodes": "Node",
 }
-RETRY_AFTER = 1  # seconds, for whoever is refused with 429
+RETRY_AFTER = 1  # seconds, sent with a response 429
 
 
 @dataclass(slots=True)
 class Fault:
-    """An answer that replaces the true one, for the calls that match."""
+    """A response that replaces the real one for matching calls."""
 
     matches: Callable[[str, str], bool]
     status: int
@@ -65,7 +65,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Store:
-    """All objects, by collection path and then name, and what happened to them."""
+    """All objects, and the history of their changes."""
 
     objects: dict[tuple[str, str, str], Json] = field(default_factory=dict)  # kind, namespace, name
     history: list[tuple[int, str, str, Json]] = field(default_factory=list)  # version, type, kind, object
@@ -75,7 +75,7 @@ class Store:
 
 
 class ApiServer:
-    """The server. Use it in a `with`; `url` is where it listens, `calls` what it was asked."""
+    """The server, a context manager. `url` is its address, `calls` the recorded requests, `METHOD path` each."""
 
     def __init__(self) -> None:
         self.store = Store()
@@ -83,12 +83,12 @@ class ApiServer:
         self.logs: dict[str, list[str]] = {}
         self.faults: list[Fault] = []
         self.groups = {"argoproj.io", "batch", "apps", *_BUILT_IN_GROUPS}
-        self.documents: dict[str, Json] = {}  # path → what a GET of it answers, where it is no object
-        self.admit: Callable[[str, Json], Json] = lambda _kind, item: item  # what is stored of a new object
-        self.may: Callable[[Json], bool] = lambda _spec: True  # answers access reviews
-        self.users: dict[str, Json] = {}  # token → who it is, for token reviews
-        self.page_limit = 0  # a page never holds more, whatever the client asks
-        self.refused = 0  # calls that came too fast
+        self.documents: dict[str, Json] = {}  # path → response to GET, for paths that are no objects
+        self.admit: Callable[[str, Json], Json] = lambda _kind, item: item  # returns the object to store
+        self.may: Callable[[Json], bool] = lambda _spec: True  # decides access reviews
+        self.users: dict[str, Json] = {}  # token → user, for token reviews
+        self.page_limit = 0  # the largest page, whatever `limit` a client sends; 0: no limit
+        self.refused = 0  # calls rejected by `throttle`
         self._bucket: _Bucket | None = None
         self.on_change: Callable[[str, Json], None] | None = None
         self._closing = threading.Event()
@@ -111,11 +111,11 @@ class ApiServer:
 
     @property
     def closing(self) -> bool:
-        """Whether watches should end."""
+        """Return whether watches should end."""
         return self._closing.is_set()
 
     def kubeconfig(self, folder: Path, namespace: str = "warm") -> Path:
-        """Write a kubeconfig that leads here."""
+        """Write a kubeconfig for this server."""
         file = folder / "kubeconfig"
         document = {
             "apiVersion": "v1",
@@ -133,7 +133,7 @@ class ApiServer:
     def fail(
         self, pattern: str, status: int, reason: str = "", message: str = "", *, times: int = 1_000_000
     ) -> None:
-        """Answer calls whose `METHOD path` matches the pattern with an error. Status 0 breaks the connection."""
+        """Return an error for calls whose `METHOD path` matches the pattern. Status 0 breaks the connection."""
         expression = re.compile(pattern)
         body = {
             "kind": "Status",
@@ -148,11 +148,11 @@ class ApiServer:
         )
 
     def throttle(self, *, per_second: float, burst: int) -> None:
-        """Answer calls that come faster with 429, as API Priority and Fairness does."""
+        """Return 429 for calls above this rate, as API Priority and Fairness does."""
         self._bucket = _Bucket(per_second, burst)
 
     def admits(self) -> bool:
-        """Whether a call that comes now is served."""
+        """Return whether a call is within the rate of `throttle`; count it if not."""
         if self._bucket is None or self._bucket.take():
             return True
         self.refused += 1
@@ -161,7 +161,7 @@ class ApiServer:
     def forbid(
         self, pattern: str, verb: str, resource: str, group: str = "", namespace: str = "warm"
     ) -> None:
-        """Answer as RBAC does where a right is missing."""
+        """Return the error of RBAC for calls that match the pattern."""
         self.fail(
             pattern,
             403,
@@ -171,15 +171,15 @@ class ApiServer:
         )
 
     def await_call(self, pattern: str, seconds: float = 60.0) -> None:
-        """Wait until a call whose `METHOD path` matches the pattern has come."""
+        """Wait for a call whose `METHOD path` matches the pattern."""
         expression, end = re.compile(pattern), time.monotonic() + seconds
         with self.store.changed:
             while not any(expression.search(call) for call in list(self.calls)):
                 assert time.monotonic() < end, self.calls[-20:]
-                self.store.changed.wait(0.01)  # calls that change nothing are not told of
+                self.store.changed.wait(0.01)  # a call without a change sends no notification
 
     def put(self, kind: str, item: Json, namespace: str = "warm") -> Json:
-        """Create or replace an object as is, with a new version."""
+        """Create or replace an object unchanged, with a new resourceVersion."""
         item = copy.deepcopy(item)
         metadata = item.setdefault("metadata", {})
         if namespace:
@@ -201,7 +201,7 @@ class ApiServer:
         return copy.deepcopy(item)
 
     def get(self, kind: str, name: str, namespace: str = "warm") -> Json:
-        """An object as it is now."""
+        """Return the current state of an object."""
         return copy.deepcopy(self.store.objects[kind, namespace, name])
 
     def change(self, kind: str, name: str, patch: Json, namespace: str = "warm") -> Json:
@@ -220,7 +220,7 @@ class ApiServer:
         return item
 
     def forget_history(self) -> None:
-        """From now on every older version is too old to watch from."""
+        """Make every older resourceVersion too old for a watch."""
         with self.store.changed:
             self.store.version += 1
             self.store.oldest = self.store.version
@@ -231,7 +231,7 @@ class ApiServer:
 
 
 class _Bucket:
-    """Lets so many calls through a second, and a few more at once."""
+    """A token bucket: a number of calls per second, with a burst."""
 
     def __init__(self, per_second: float, burst: int) -> None:
         self._per_second, self._burst = per_second, burst
@@ -239,7 +239,7 @@ class _Bucket:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Take one; False where there is none."""
+        """Take a token; return False if there is none."""
         with self._lock:
             at = time.monotonic()
             self._level = min(self._burst, self._level + (at - self._at) * self._per_second)
@@ -277,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # head and body are two writes: the second must not wait for an ACK
 
     def log_message(self, *_: object) -> None:
-        """Stay quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         """Get, list or watch."""
@@ -390,7 +390,7 @@ class _Handler(BaseHTTPRequestHandler):
             metadata |= {"continue": str(start + limit), "remainingItemCount": len(rest)}
         items: list[Json] | None = [self._shaped(one) for one in page]
         if not page and "as=PartialObjectMetadataList" in self.headers["Accept"]:
-            items = None  # as the real one does
+            items = None  # as the real API server does
         self._send(200, {"kind": "List", "metadata": metadata, "items": items})
 
     def _watch(self, kind: str, namespace: str) -> None:
@@ -426,7 +426,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._end_chunks()
 
     def _fits_name(self, namespace: str, item: Json) -> bool:
-        """Whether only the labels keep an object out: then it has left the selection."""
+        """Return whether an object matches all but the label selector. A changed one has then left the selection."""
         return (not namespace or item["metadata"].get("namespace") == namespace) and field_selects(
             self.query.get("fieldSelector", ""), item
         )
@@ -453,7 +453,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(201, self.api.put(kind, item, namespace))
 
     def _patch(self, kind: str, namespace: str, name: str) -> None:
-        with self.api.store.changed:  # nobody writes between the look and the change
+        with self.api.store.changed:  # no other write between read and change
             self._send(200, self._patched(kind, namespace, name))
 
     def _patched(self, kind: str, namespace: str, name: str) -> Json:
@@ -473,9 +473,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise _StatusError(
                 409, "Conflict", f'Operation cannot be fulfilled on {kind} "{name}": it changed'
             )
-        if after["metadata"].get("managedFields") == [{}]:  # forget them
+        if after["metadata"].get("managedFields") == [{}]:  # an empty entry removes the field
             del after["metadata"]["managedFields"]
-        # A patch that changes nothing makes no new version, as in the real one.
+        # A patch without a change gives no new resourceVersion, as in the real API server.
         return before if after == before else self.api.put(kind, after, namespace)
 
     def _delete(self, kind: str, namespace: str, name: str) -> None:
@@ -519,12 +519,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Dropped(Exception):  # noqa: N818
-    """The connection breaks."""
+    """Break the connection without a response."""
 
 
 @contextlib.contextmanager
 def running() -> Iterator[ApiServer]:
-    """A server with a namespace `warm` in which IPS Flow is installed."""
+    """Run a server with a namespace `warm` in which IPS Flow is installed."""
     with ApiServer() as server:
         server.put("namespaces", {"metadata": {"name": "warm"}}, namespace="")
         server.put(

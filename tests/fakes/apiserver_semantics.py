@@ -1,4 +1,4 @@
-"""What patches and selectors mean to the Kubernetes API."""
+"""Patches and selectors with the semantics of the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TERM = re.compile(
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7386."""
+    """Return the target with a merge patch applied (RFC 7386)."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}
@@ -27,7 +27,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def json_patch(target: Json, operations: list[Json]) -> Json:
-    """RFC 6902: add, remove, replace and test. A test that fails raises ValueError."""
+    """Apply a JSON patch (RFC 6902): add, remove, replace and test. A failed test raises ValueError."""
     document = copy.deepcopy(target)
     for operation in operations:
         parts = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
@@ -51,7 +51,7 @@ def json_patch(target: Json, operations: list[Json]) -> Json:
 
 
 def selects(selector: str, labels: dict[str, str]) -> bool:
-    """Whether a label selector matches."""
+    """Return whether a label selector matches."""
     terms = [one.strip() for one in re.split(r",(?![^(]*\))", selector)]
     return all(_term_selects(term, labels) for term in terms if term)
 
@@ -71,13 +71,13 @@ def _term_selects(term: str, labels: dict[str, str]) -> bool:
 
 
 def field_selects(selector: str, item: Json) -> bool:
-    """Whether a field selector matches."""
+    """Return whether a field selector matches."""
     for term in filter(None, selector.split(",")):
         path, _, wanted = term.partition("=")
         value: Any = item
         for part in path.rstrip("!").split("."):
             value = (value or {}).get(part)
-        if path.rstrip("!") == "source":  # of an event: the API means its component
+        if path.rstrip("!") == "source":  # of an event: the API matches `source.component`
             value = (value or {}).get("component")
         if ((value or "") == wanted.lstrip("=")) == path.endswith("!"):
             return False

@@ -1,4 +1,4 @@
-"""What Argo and the steps of IPS Flow do to a task, told to the fake API server step by step."""
+"""Changes that Argo and the steps of IPS Flow make to a task, applied to the fake API server one by one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AT = "2026-01-31T12:00:00Z"
 
 
 def on_submit(server: ApiServer, play: Callable[[Argo], None]) -> None:
-    """Play a scene for the first Workflow that is created from now on."""
+    """Play a scene for the next Workflow that is created."""
     played = threading.Event()
 
     def changed(kind: str, item: Json) -> None:
@@ -41,12 +41,12 @@ def on_submit(server: ApiServer, play: Callable[[Argo], None]) -> None:
 
 
 def completes(argo: Argo) -> None:
-    """A scene: one node, which gets its image."""
+    """Scene: one node pulls its image."""
     _plays(argo, pulled())
 
 
 def fails(argo: Argo) -> None:
-    """A scene: one node, whose image is not found."""
+    """Scene: the image of the one node is not found."""
     _plays(argo, failed())
 
 
@@ -57,7 +57,7 @@ def _plays(argo: Argo, node: NodeResult) -> None:
 
 
 class Argo:
-    """The life of one task."""
+    """The changes of one task, from its creation until it ends."""
 
     def __init__(self, server: ApiServer, name: str, namespace: str = "warm") -> None:
         self.server, self.name, self.namespace = server, name, namespace
@@ -66,7 +66,7 @@ class Argo:
         self.plan: PlanSummary | None = None
 
     def phase(self, phase: str, message: str = "") -> None:
-        """Argo's phase, on the label too."""
+        """Set Argo's phase in the status and on the label."""
         status: Json = {"phase": phase, "startedAt": AT}
         if message:
             status["message"] = message
@@ -84,7 +84,7 @@ class Argo:
         window: int = 10,
         losses_allowed: int = 0,
     ) -> PlanSummary:
-        """What filter writes."""
+        """Write the plan as filter does."""
         to_do = sum(waves.values())
         self.plan = PlanSummary(
             mode="volume",
@@ -105,7 +105,7 @@ class Argo:
         return self.plan
 
     def no_plan(self, error: str) -> None:
-        """What filter writes when it can't plan."""
+        """Write the error that filter records when it cannot plan."""
         self._annotate(ANNOTATION_ERROR, error)
 
     def progress(
@@ -118,7 +118,7 @@ class Argo:
         failed: int = 0,
         failures: tuple[FailureLine, ...] = (),
     ) -> None:
-        """What drive writes on its Job."""
+        """Write progress on a Job as drive does."""
         assert self.plan
         wave = self.plan.waves[group]
         said = GroupProgress(
@@ -144,7 +144,7 @@ class Argo:
         )
 
     def results(self, nodes: Mapping[str, NodeResult], group: int = 0) -> None:
-        """What drive records."""
+        """Store results as drive does."""
         self.server.put(
             "configmaps",
             {
@@ -158,7 +158,7 @@ class Argo:
         )
 
     def verdict(self, nodes: Mapping[str, NodeResult], *, stopped: bool = False, error: str = "") -> Verdict:
-        """What finish writes; then it deletes the Jobs."""
+        """Write the verdict and delete the Jobs, as finish does."""
         said = decide_verdict(
             self.plan,
             nodes,
@@ -183,13 +183,13 @@ class Argo:
         return said
 
     def ends(self, nodes: Mapping[str, NodeResult]) -> None:
-        """The end: every result, the verdict, and Argo's last phase."""
+        """End the task: store all results, write the verdict, set Argo's final phase."""
         self.results(nodes)
         self.verdict(nodes)
         self.phase("Succeeded" if all(node.ok for node in nodes.values()) else "Failed")
 
     def pod(self, step: str, state: str = "terminated", *, lines: tuple[str, ...] = ()) -> None:
-        """A step pod and its log."""
+        """Create a step pod with a log."""
         name = f"{self.name}-{step}-1234567"
         self.server.logs[name] = list(lines)
         self.server.put(
@@ -205,7 +205,7 @@ class Argo:
         )
 
     def wait_for(self, holds: Callable[[Json], bool], seconds: float = 60.0) -> None:
-        """Wait until the Workflow is as wanted."""
+        """Wait until the Workflow meets a condition."""
         store = self.server.store
         with store.changed:
             assert store.changed.wait_for(
@@ -220,12 +220,12 @@ class Argo:
 
 
 def pulled(seconds: float = 1.5, size: int = 4_000_000) -> NodeResult:
-    """A node that pulled its one image."""
+    """Return the result of a node that pulled its one image."""
     return NodeResult(
         (ImageResult(Result.PULLED, seconds=seconds, bytes=size, digest="sha256:" + "a" * 64),), AT
     )
 
 
 def failed(reason: str = "NotFound", message: str = "manifest unknown") -> NodeResult:
-    """A node whose one image failed."""
+    """Return the result of a node whose one image failed."""
     return NodeResult((ImageResult(Result.FAILED, reason=reason, message=message, tries=2),), AT)

@@ -1,4 +1,4 @@
-"""A registry that misbehaves on order: a small proxy in front of the real one."""
+"""A proxy in front of the real registry that injects faults."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ _BODIES = {
 
 
 class FaultyRegistry:
-    """Passes every request on to `upstream` (`host:port`), unless `fault` says otherwise.
+    """Pass every request on to `upstream` (`host:port`), unless a fault is set.
 
-    `left` is for how many answers the fault lasts; None: for ever. `asked` counts the manifests asked for.
-    `held` keeps who asks waiting until the next order.
+    `asked` counts the requests for manifests. The fault `held` delays these requests until the next `misbehave`.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -37,13 +36,13 @@ class FaultyRegistry:
         self._lock = threading.Condition()
 
     def misbehave(self, fault: Fault, left: int | None = None) -> None:
-        """From now on answer so, or so many times."""
+        """Set the fault, for `left` responses or, with None, until the next call."""
         with self._lock:
             self._fault, self._left = fault, left
             self._lock.notify_all()
 
     def next_fault(self, path: str) -> Fault:
-        """The fault of the next answer. Blobs are truncated, everything else concerns manifests."""
+        """Return the fault of the next response. `truncated` applies to blobs, all other faults to manifests."""
         with self._lock:
             manifest = "/manifests/" in path
             self.asked += manifest
@@ -88,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def log_message(self, *_: object) -> None:
-        """Tests are quiet."""
+        """Log nothing."""
 
     def _answer(self) -> None:
         fault = self.faulty.next_fault(self.path)
@@ -105,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             connection.request(self.command, self.path, headers=passed)
             response = connection.getresponse()
             body = response.read()
-        except (OSError, http.client.HTTPException):  # the registry behind it is away, so this one is
+        except (OSError, http.client.HTTPException):  # the upstream registry is unavailable
             connection.close()
             self.close_connection = True
             return

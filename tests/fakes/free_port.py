@@ -1,4 +1,4 @@
-"""Servers of tests on the first free port of those that they may have."""
+"""Servers of tests on the first free port of a range."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ServerT = TypeVar("ServerT")
 
 
 def first_free(ports: Iterable[int], bind: Callable[[int], ServerT]) -> ServerT:
-    """What `bind` makes of the first port that is not in use; OSError where all are."""
+    """Call `bind` with the first port that is not in use and return its result. OSError if all are in use."""
     for port in ports:
         try:
             return bind(port)

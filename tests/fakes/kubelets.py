@@ -1,6 +1,6 @@
-"""What stands behind the API server: Job controller, scheduler, garbage collector and kubelets, by a script.
+"""Scripted Job controller, scheduler, garbage collector and kubelets behind the fake API server.
 
-Each image has a `Play`; nothing happens but what the API objects ask for.
+Each image has a `Play`. The simulation only acts on API objects.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ DIGEST = "sha256:" + "d" * 64
 INDEX = "batch.kubernetes.io/job-completion-index"
 _TERMINAL = ("Succeeded", "Failed")
 _TICK_SECONDS = 0.01
-_STEP_SECONDS = 0.04  # how long a pull takes, and a state of a failing one
+_STEP_SECONDS = 0.04  # the duration of a pull, and of each state of a failing pull
 
 
 class Play(StrEnum):
-    """What happens when a kubelet is asked for an image."""
+    """The course of a pull of an image."""
 
     PULLED = "pulled"
     PRESENT = "present"
     MISSING = "missing"  # the registry has no such manifest
     NO_SPACE = "no space"  # the node's disk is full
-    AWAY = "away"  # nobody listens where the registry was, until `release` is called
-    SLOW = "slow"  # pulled as soon as `release` is called
-    NEVER = "never"  # it pulls for ever
+    AWAY = "away"  # the registry refuses connections until `release` is called
+    SLOW = "slow"  # the pull ends when `release` is called
+    NEVER = "never"  # the pull never ends
 
 
-# What containerd says of a pull that fails.
+# containerd's message for a failed pull.
 _WORDS = {
     Play.MISSING: (
         'rpc error: code = NotFound desc = failed to pull and unpack image "{image}": failed to resolve '
@@ -58,7 +58,7 @@ _WORDS = {
 @dataclass(slots=True)
 class _Container:
     since: float
-    image: str  # the image that it stands for; empty when the API server dropped it
+    image: str  # the image of its volume or its own; empty if the API server dropped the image volume
     tries: int = 0
     ended: bool = False
     waiting: tuple[str, str] = ("ContainerCreating", "")
@@ -66,14 +66,14 @@ class _Container:
 
 @dataclass(slots=True)
 class _Run:
-    """A pod on its node."""
+    """A pod on a node."""
 
     since: float
     containers: dict[str, _Container] = field(default_factory=dict)
 
 
 class Cluster:
-    """A cluster of some nodes; it lives in a `with`. `on` overrides the play of an image on a node."""
+    """A simulated cluster, a context manager. `on` overrides the play of an image on a node."""
 
     def __init__(
         self,
@@ -87,10 +87,10 @@ class Cluster:
         self.images = dict(images or {})
         self.on = dict(on or {})
         self.silent: set[str] = set()  # nodes whose kubelet does nothing
-        self.hanging: set[str] = set()  # nodes whose kubelet is alive and never sees a pod's deadline
+        self.hanging: set[str] = set()  # nodes whose kubelet is alive but ignores the deadlines of pods
         self.unplaceable: set[str] = set()  # nodes to which the scheduler binds nothing
         self.most_pulling = 0
-        self.ended: dict[str, Json] = {}  # pods as they were when they ended, by node
+        self.ended: dict[str, Json] = {}  # the final state of ended pods, by node
         self._released = threading.Event()
         self._runs: dict[str, _Run] = {}
         self._indexes: dict[str, dict[int, str]] = {}  # Job's uid → index → active, Succeeded or Failed
@@ -116,36 +116,36 @@ class Cluster:
             raise self._error
 
     def release(self) -> None:
-        """Let the slow pulls come to their end."""
+        """Let the slow pulls end."""
         self._released.set()
 
     def wait_for(self, holds: Callable[[], Any], seconds: float = 60.0) -> None:
-        """Wait until something holds; it is asked after every change, and now and then."""
+        """Wait until a condition holds. It is checked after every change, and periodically."""
         changed = self.server.store.changed
         end = time.monotonic() + seconds
         with changed:
             while not holds():
                 if self._error:
                     raise self._error
-                assert time.monotonic() < end, "it never came to that"
+                assert time.monotonic() < end, "the condition never held"
                 changed.wait(2 * _TICK_SECONDS)
 
     def objects(self, kind: str) -> list[Json]:
-        """The objects of a kind as they are now; the store replaces them and never changes one."""
+        """Return the current objects of a kind, without a copy: the store replaces objects and never changes them."""
         with self.server.store.changed:
             return [item for key, item in sorted(self.server.store.objects.items()) if key[0] == kind]
 
     def pulling(self) -> list[str]:
-        """The nodes for which a pod was let go that has not ended."""
+        """Return the nodes of ungated pods that have not ended."""
         return [_target(pod) for pod in self.objects("pods") if _is_let_go(pod) and not _is_ended(pod)]
 
     def bound(self) -> list[str]:
-        """Those of them to which the scheduler has bound it by now."""
+        """Return those of the nodes in `pulling` to which the scheduler has bound the pod."""
         waiting = [pod for pod in self.objects("pods") if _is_let_go(pod) and not _is_ended(pod)]
         return [pod["spec"]["nodeName"] for pod in waiting if "nodeName" in pod["spec"]]
 
     def told(self, node: str) -> list[str]:
-        """The reasons of the events of the pods that are on a node."""
+        """Return the reasons of the events of the pods on a node."""
         there = {
             pod["metadata"]["uid"] for pod in self.objects("pods") if pod["spec"].get("nodeName") == node
         }
@@ -154,7 +154,7 @@ class Cluster:
         ]
 
     def pods_made(self) -> list[str]:
-        """The pull pods that there ever were."""
+        """Return the names of all pull pods created so far."""
         return [
             item["metadata"]["name"]
             for _, event, kind, item in list(self.server.store.history)
@@ -162,17 +162,17 @@ class Cluster:
         ]
 
     def node_lost(self, name: str, *, since: str = "2026-01-01T00:00:00Z") -> None:
-        """The node's kubelet falls silent."""
+        """Stop the node's kubelet."""
         self.silent.add(name)
         self._ready(name, "Unknown", since)
 
     def node_back(self, name: str) -> None:
-        """The node's kubelet is heard again."""
+        """Start the node's kubelet again."""
         self.silent.discard(name)
         self._ready(name, "True", clock.stamp(clock.now()))
 
     def node_gone(self, name: str) -> None:
-        """The node leaves the cluster, and nobody looks after its pods any more."""
+        """Remove the node from the cluster; its pods no longer change."""
         self.silent.add(name)
         self.server.remove("nodes", name, namespace="")
 
@@ -201,7 +201,7 @@ class Cluster:
 
     def _tick(self) -> None:
         for job in self.objects("jobs"):
-            if job["spec"].get("completionMode") == "Indexed":  # the others are no business of these nodes
+            if job["spec"].get("completionMode") == "Indexed":  # other Jobs do not run on these nodes
                 self._control(job)
         for pod in self.objects("pods"):
             if not _is_ended(pod) and _is_let_go(pod):
@@ -259,7 +259,7 @@ class Cluster:
             self._change(pod, {"spec": {"nodeName": node}})
 
     def _collect(self) -> None:
-        """Remove what has lost its owner."""
+        """Delete the objects whose owner no longer exists."""
         items = list(self.server.store.objects.items())
         alive = {item["metadata"]["uid"] for _, item in items}
         for (kind, namespace, name), item in items:
@@ -310,7 +310,7 @@ class Cluster:
             container.ended = True
 
     def _fail(self, pod: Json, container: _Container, words: str, took: float) -> None:
-        """ErrImagePull and ImagePullBackOff by turns, as long as the pod lives."""
+        """Alternate between ErrImagePull and ImagePullBackOff until the pod ends."""
         image = container.image
         turn = int(took / _STEP_SECONDS)
         if turn % 2:
@@ -369,7 +369,7 @@ class Cluster:
 
 
 def node_object(name: str) -> Json:
-    """A ready node that mounts image volumes."""
+    """Return a ready node that supports image volumes."""
     info = {"kubeletVersion": "v1.36.3", "containerRuntimeVersion": "containerd://2.3.7"}
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     return {
@@ -380,7 +380,7 @@ def node_object(name: str) -> Json:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """1, 3, 4, 5 → `1,3-5`, as a Job's status writes them."""
+    """Return numbers as in a Job's status: 1, 3, 4, 5 → `1,3-5`."""
     parts: list[list[int]] = []
     for number in sorted(numbers):
         if parts and parts[-1][-1] == number - 1:
@@ -391,7 +391,7 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def _image_of(pod: Json, container: Json) -> str:
-    """The image that a container stands for: that of its volume of the same name, else its own."""
+    """Return the image that a container pulls: that of its volume of the same name, else its own."""
     for volume in pod["spec"]["volumes"]:
         if volume["name"] == container["name"] and container["name"] != "worker":
             return str((volume.get("image") or {}).get("reference") or "")
@@ -407,7 +407,7 @@ def _waiting(entry: Json, reason: str, message: str) -> Json:
 
 
 def _unknown(entry: Json) -> Json:
-    """The kubelet forgets what a container waited for when it ends the pod."""
+    """Return a container's status in a pod that the kubelet ended: the reason for which it waited is gone."""
     if "terminated" in entry["state"]:
         return entry
     return {**entry, "state": {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}}
@@ -423,11 +423,11 @@ def _is_ended(pod: Json) -> bool:
 
 
 def _is_let_go(pod: Json) -> bool:
-    """Whether it is a pull pod that has passed the gate; other pods have no affinity."""
+    """Return whether it is an ungated pull pod; other pods have no affinity."""
     return "affinity" in pod["spec"] and not pod["spec"].get("schedulingGates")
 
 
 def _target(pod: Json) -> str:
-    """The node to which a pod is pinned."""
+    """Return the node to which a pod is pinned."""
     required = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     return str(required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0])

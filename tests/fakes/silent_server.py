@@ -1,4 +1,4 @@
-"""A registry that takes every connection and never says a word: pulls from it hang until someone ends them."""
+"""A registry that accepts every connection and sends no response: pulls from it hang until they are ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fakes.free_port import first_free
 
 
 class Tarpit:
-    """Listens on the first free port of those given; the context gives `host:port`."""
+    """Listen on the first free port of those given; the context manager returns `host:port`."""
 
     def __init__(self, host: str, ports: Iterable[int]) -> None:
         self._host = host
@@ -24,7 +24,7 @@ class Tarpit:
         return f"{self._host}:{self._listener.getsockname()[1]}"
 
     def __exit__(self, *_: object) -> None:
-        # shutdown, not only close: it wakes the thread that waits in accept
+        # shutdown before close, because it wakes the thread that waits in accept
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(5)

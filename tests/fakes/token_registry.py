@@ -1,4 +1,4 @@
-"""A registry in memory that wants tokens, as Docker Hub does, and may hold what a real one refuses to take."""
+"""A registry in memory that requires tokens, as Docker Hub does. It can hold images that a real one rejects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Auth = Literal["none", "basic", "token"]
 
 @dataclass(frozen=True)
 class Ware:
-    """What is served under a digest, with what belongs to it."""
+    """A blob or manifest with the parts that it references."""
 
     media_type: str
     body: bytes
@@ -35,21 +35,21 @@ class Ware:
 
     @property
     def digest(self) -> str:
-        """Its SHA-256."""
+        """Return its digest, a SHA-256."""
         return f"sha256:{hashlib.sha256(self.body).hexdigest()}"
 
     def descriptor(self, **more: Any) -> dict[str, Any]:
-        """What a manifest says of it."""
+        """Return its descriptor in a manifest."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.body), **more}
 
     @property
     def weight(self) -> int:
-        """The bytes of an image's config and layers."""
+        """Return the size of an image's config and layers in bytes."""
         return sum(len(part.body) for part in self.parts)
 
 
 def layer(size: int, seed: str = "", media_type: str = LAYER) -> Ware:
-    """A layer of so many bytes; the same seed gives the same layer."""
+    """Return a layer of this size in bytes; the same seed gives the same layer."""
     return Ware(media_type, (hashlib.sha256(seed.encode()).digest() * (size // 32 + 1))[:size])
 
 
@@ -60,7 +60,7 @@ def image(
     config_type: str = OCI_CONFIG,
     urls: Mapping[str, Sequence[str]] | None = None,
 ) -> Ware:
-    """An image for a platform; `urls` are those of layers, by digest, that lie elsewhere."""
+    """Return an image for a platform; `urls` are the URLs, by digest, of layers that are stored elsewhere."""
     config = Ware(config_type, json.dumps(_told(platform)).encode())
     entries = [
         one.descriptor(**({"urls": urls[one.digest]} if urls and one.digest in urls else {}))
@@ -71,7 +71,7 @@ def image(
 
 
 def index(*images: tuple[str, Ware], media_type: str = OCI_INDEX) -> Ware:
-    """An index of images by platform; an empty platform is not told."""
+    """Return an index of images by platform; an empty platform is left out."""
     entries = [
         one.descriptor(**({"platform": _told(platform)} if platform else {})) for platform, one in images
     ]
@@ -80,12 +80,12 @@ def index(*images: tuple[str, Ware], media_type: str = OCI_INDEX) -> Ware:
 
 
 def _told(platform: str) -> dict[str, str]:
-    """A platform such as `linux/arm/v7`, as images and their indexes tell it."""
+    """Return a platform such as `linux/arm/v7` as the fields of an image or an index."""
     return dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
 
 
 def push(address: str, repository: str, tag: str, ware: Ware, auth: tuple[str, str] | None = None) -> str:
-    """Push an image with all that belongs to it to a real registry over plain HTTP; its reference."""
+    """Push an image with its parts to a real registry over plain HTTP; return its reference."""
     for part in ware.parts:
         if part.parts:
             push(address, repository, part.digest, part, auth)
@@ -107,23 +107,23 @@ def push(address: str, repository: str, tag: str, ware: Ware, auth: tuple[str, s
 
 @dataclass
 class Hub:
-    """The registry. `replies` are answers (status, headers, body) that come before all others; `asked` what it was asked.
+    """The registry. `replies` (status, headers, body) are sent before all other responses; `asked` are the paths read.
 
-    With `auth` "token" and no users anyone gets a token for what is not `private`.
+    With `auth` "token" and no users every client gets a token for repositories that are not `private`.
     """
 
     auth: Auth = "none"
     users: Mapping[str, str] = field(default_factory=dict)
     private: frozenset[str] = frozenset()
     address: str = ""
-    realm: str = ""  # where tokens are fetched; its own by default
+    realm: str = ""  # URL that issues tokens; its own by default
     replies: list[tuple[int, Mapping[str, str], bytes]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-    shown: list[str] = field(default_factory=list)  # the Authorization of each
+    shown: list[str] = field(default_factory=list)  # the Authorization header of each request
     wares: dict[tuple[str, str], Ware] = field(default_factory=dict)  # repository, tag or digest
 
     def put(self, repository: str, tag: str, ware: Ware) -> str:
-        """Serve an image; its reference."""
+        """Serve an image; return its reference."""
         self.wares[repository, tag] = ware
         self._put(repository, ware)
         return f"{self.address}/{repository}:{tag}"
@@ -134,14 +134,14 @@ class Hub:
             self._put(repository, part)
 
     def user_of(self, header: str) -> str | None:
-        """Who a Basic header is; "" for none, None for a wrong password."""
+        """Return the user of a Basic header: "" without one, None for a wrong password."""
         if not header.startswith("Basic "):
             return ""
         user, _, password = base64.b64decode(header[6:]).decode().partition(":")
         return user if self.users.get(user) == password else None
 
     def may(self, header: str, repository: str) -> bool:
-        """Whether an Authorization header opens a repository."""
+        """Return whether an Authorization header gives access to a repository."""
         if self.auth == "none":
             return True
         if self.auth == "basic":
@@ -152,7 +152,7 @@ class Hub:
 
 @contextlib.contextmanager
 def hub(auth: Auth = "none", **settings: Any) -> Iterator[Hub]:
-    """A registry on a loopback port."""
+    """Run a registry on a loopback port."""
     one = Hub(auth, **settings)
 
     class Handler(_Handler):
@@ -175,10 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
-        """Stay quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
-        """A token, a manifest or a blob."""
+        """Send a token, a manifest or a blob."""
         hub, parts = self.registry, urlsplit(self.path)
         hub.asked.append(self.path)
         hub.shown.append(self.headers.get("Authorization", ""))

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on real HTTP or HTTPS, which answers as it is told and keeps what it got."""
+"""A webhook receiver on real HTTP or HTTPS. It sends the given replies and records the requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fakes.free_port import first_free
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. `trickle` sends a byte of a header now and then, `silent` nothing at all, both until cut off."""
+    """A response. `trickle` sends a header slowly, byte by byte; `silent` sends nothing. Both last until the end."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Received:
-    """One request."""
+    """A received request."""
 
     path: str
     headers: Mapping[str, str]  # names in lower case
@@ -38,16 +38,16 @@ class Received:
 
     @property
     def id(self) -> str:
-        """The id of the message."""
+        """Return the id of the message."""
         return self.headers["webhook-id"]
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
 
 class Receiver:
-    """The replies that are next, then 204; and all that came. `ended` is set when the test is over."""
+    """Queue of replies, then 204; record of all requests. `ended` is set when the test is over."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -59,11 +59,11 @@ class Receiver:
         self.changed = threading.Condition()
 
     def will(self, *replies: Reply) -> None:
-        """Answer so, one after another."""
+        """Set the next replies, in this order."""
         self.replies = list(replies)
 
     def take(self, one: Received) -> Reply:
-        """Keep a request, and say how it is answered."""
+        """Record a request; return its reply."""
         with self.changed:
             self.received.append(one)
             self.changed.notify_all()
@@ -71,12 +71,12 @@ class Receiver:
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all messages, in order."""
+        """Return the ids of all messages, in order."""
         return [one.id for one in self.received]
 
     @property
     def events(self) -> list[tuple[str, str]]:
-        """Each different id with its event, in order."""
+        """Return each distinct id with its event, in order."""
         return list(dict.fromkeys((one.id, one.json()["event"]) for one in self.received))
 
 
@@ -108,7 +108,7 @@ def receiving(
 
 
 def certificate(folder: Path, name: str = "hooks.example") -> tuple[ssl.SSLContext, str]:
-    """A certificate for a name, as a server's context and as the file that a client must trust."""
+    """Create a certificate for a name; return the server's context and the file that a client must trust."""
     key, file = folder / "key.pem", folder / "certificate.pem"
     request = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}"
     names = ["-addext", f"subjectAltName=DNS:{name}"]
@@ -124,14 +124,14 @@ def certificate(folder: Path, name: str = "hooks.example") -> tuple[ssl.SSLConte
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
-        """Connections that are cut are what tests are about."""
+        """Ignore errors: tests break connections on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     to: Receiver
 
     def log_message(self, *_: object) -> None:
-        """Tests are quiet."""
+        """Log nothing."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

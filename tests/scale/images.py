@@ -1,6 +1,6 @@
-"""How quick `ips-flow images` is over many pods: `python -m tests.scale.images [--pods N]`. Needs no cluster.
+"""Benchmark of `ips-flow images` with many pods: `python -m tests.scale.images [--pods N]`. Needs no cluster.
 
-The fake API server serves the pods, in this process, so that only the command is measured.
+The fake API server runs in this process, so that only the command is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PODS_OF_OWNER = 10
 
 
 def main() -> None:
-    """Measure, print a line a source; exit with 1 if one takes too much of a CPU, whatever else the machine does."""
+    """Measure and print a line per source; exit with 1 if one exceeds the limit of CPU time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pods", type=int, default=5000)
     count = parser.parse_args().pods
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def measure(what: str, source: str, *, kubeconfig: Path | None = None) -> float:
-    """The seconds of CPU that the command takes, from its start to its end."""
+    """Run the command on a source; return its CPU time in seconds."""
     took = measured("images", source, "-o", "json", kubeconfig=kubeconfig)
     print(
         f"{what}: {took.seconds:.2f} s ({took.processor:.2f} s of CPU),"
@@ -55,7 +55,7 @@ def measure(what: str, source: str, *, kubeconfig: Path | None = None) -> float:
 
 
 def pod(number: int) -> dict[str, Any]:
-    """A pod as a cluster shows it, of a ReplicaSet that has ten."""
+    """Return a pod as in a cluster, of a ReplicaSet with ten pods."""
     owner = number // _PODS_OF_OWNER
     spec = template(owner)["spec"]
     names = [one["name"] for one in spec["containers"]]
@@ -83,7 +83,7 @@ def pod(number: int) -> dict[str, Any]:
 
 
 def deployment(number: int) -> dict[str, Any]:
-    """A Deployment as a chart has it."""
+    """Return a Deployment as in a chart."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -93,7 +93,7 @@ def deployment(number: int) -> dict[str, Any]:
 
 
 def template(number: int) -> dict[str, Any]:
-    """A pod template with two containers, an init container, and some of what pods usually have."""
+    """Return a pod template with two containers, an init container, and usual fields."""
     env = [{"name": f"SETTING_{key}", "value": f"value-{key}"} for key in range(15)]
     probe = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 10}
     containers = [

@@ -1,4 +1,4 @@
-"""What a command takes of time, processor and memory, whoever starts it."""
+"""Measurement of a command's time, CPU time and memory, independent of the process that starts it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# A process begins with the largest size of the one that starts it, so a small one stands between.
+# A process inherits the peak memory of its parent, so a small process in between starts the command.
 _BETWEEN = """
 import json, resource, subprocess, sys, time
 start = time.monotonic()
@@ -22,7 +22,7 @@ print(json.dumps([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A command that has run: its seconds, those of the processor, its largest size in MiB, and what it printed."""
+    """Measurements of a finished command: seconds, CPU seconds, peak memory in MiB, and output."""
 
     seconds: float
     processor: float
@@ -31,12 +31,12 @@ class Measured:
 
     @property
     def document(self) -> Any:
-        """What was printed as JSON."""
+        """Return the output as JSON."""
         return json.loads(self.text)
 
 
 def measured(*arguments: str, kubeconfig: Path | None = None) -> Measured:
-    """Run `ips-flow` with arguments."""
+    """Run `ips-flow` with arguments; return the measurements."""
     environment = {key: value for key, value in os.environ.items() if key != "IPS_FLOW_NAMESPACE"}
     if kubeconfig:
         environment["KUBECONFIG"] = str(kubeconfig)

@@ -1,7 +1,7 @@
-"""How quick `ips-flow plan` is: `python -m tests.scale.plan [--nodes 5000] [--images 10]`.
+"""Benchmark of `ips-flow plan`: `python -m tests.scale.plan [--nodes 5000] [--images 10]`.
 
-It needs no cluster: nodes are those of the fake API server, images those of a registry in memory, both in this process,
-so that time and memory of the command are its own. Each node lists 50 images, as many as a stock kubelet does.
+It needs no cluster: the fake API server and a registry in memory run in this process, so that only the command is
+measured. Each node lists 50 images, the kubelet's default.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ARCHITECTURES = ("amd64", "arm64")
 
 
 def main() -> None:
-    """Measure, print a line a figure; exits 1 where a goal is missed."""
+    """Measure and print a line per value; exit with 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=5000)
     parser.add_argument("--images", type=int, default=10)
@@ -38,9 +38,9 @@ def main() -> None:
         took = measured(
             "plan", *flags, "--batch-size", "1000", "-o", "json", kubeconfig=server.kubeconfig(Path(folder))
         )
-    figures = f"{took.seconds:.2f} s ({took.processor:.2f} s of them its own processor time), {took.mebibytes:.0f} MiB"
+    figures = f"{took.seconds:.2f} s ({took.processor:.2f} s of CPU), {took.mebibytes:.0f} MiB"
     print(f"ips-flow plan, {wanted.nodes} nodes × {wanted.images} images: {figures}")
-    print(f"questions: {len(server.calls)} to the API server, {len(hub.asked)} to the registry")
+    print(f"requests: {len(server.calls)} to the API server, {len(hub.asked)} to the registry")
     document = took.document
     nodes = document["nodes"].values()
     print(
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def made(number: int) -> Ware:
-    """An image of eight layers for two platforms; five of them are those of every image."""
+    """Return an image of eight layers for two platforms; all images share five of the layers."""
     layers = [fake.layer(2000 + one, f"shared{one}") for one in range(5)]
     layers += [fake.layer(3000 + one, f"{number}-{one}") for one in range(3)]
     return fake.index(
@@ -60,7 +60,7 @@ def made(number: int) -> Ware:
 
 
 def fill(server: ApiServer, hub: Hub, images: list[str], count: int) -> None:
-    """Nodes each of which has some of the images, so that what they lack differs."""
+    """Create nodes that each have some of the images, so that they lack different images."""
     others = [
         {
             "names": [
@@ -98,7 +98,7 @@ def fill(server: ApiServer, hub: Hub, images: list[str], count: int) -> None:
 
 
 def entry(hub: Hub, image: str) -> dict[str, Any]:
-    """An image as a node lists it."""
+    """Return an image as a node lists it."""
     name, _, tag = image.removeprefix(f"{hub.address}/").partition(":")
     return {"names": [f"{hub.address}/{name}@{hub.wares[name, tag].digest}", image]}
 

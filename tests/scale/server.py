@@ -1,7 +1,7 @@
-"""How quick and how large the server is with many tasks: `python -m tests.scale.server [--tasks N] [--clients N]`.
+"""Benchmark of the server with many tasks: `python -m tests.scale.server [--tasks N] [--clients N]`.
 
-It starts `ips-flow serve` against the fake API server, lets clients ask for the list as fast as they are answered,
-and prints figures; it judges nothing. API server and clients share the machine with what is measured.
+It starts `ips-flow serve` with the fake API server, lets clients read the list as fast as possible, and prints response
+times and memory. It has no limits to check. API server and clients share the machine with the server.
 """
 
 from __future__ import annotations
@@ -28,24 +28,29 @@ TOKEN = "load"  # noqa: S105  (the fake API server's)
 
 
 def main() -> None:
-    """Fill a namespace, serve it, measure."""
+    """Fill a namespace, serve it, and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=2000)
-    parser.add_argument("--nodes", type=int, default=1000, help="of each task")
+    parser.add_argument("--nodes", type=int, default=1000, help="nodes per task")
     parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=40.0, help="longer than the 30 s between two lists")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=40.0,
+        help="duration in seconds; longer than the 30 s between two lists of the server",
+    )
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between a client's requests")
     parser.add_argument("--path", default="/api/v1/tasks")
     chosen = parser.parse_args()
     with running() as server, tempfile.TemporaryDirectory() as folder:
         server.users[TOKEN] = {"username": "load"}
         fill(server, chosen.tasks, chosen.nodes)
-        print(f"{chosen.tasks} tasks of {chosen.nodes} nodes are there", flush=True)
+        print(f"{chosen.tasks} tasks of {chosen.nodes} nodes created", flush=True)
         measure(server, Path(folder), chosen)
 
 
 def fill(server: ApiServer, count: int, size: int) -> None:
-    """Tasks of all kinds: of 40, one waits, one runs, two have failed, the others are completed."""
+    """Create tasks: of every 40 one waits, one runs, two have failed, the others are completed."""
     for number in range(count):
         name = f"task-{number:05d}"
         request = merge_overrides(
@@ -58,7 +63,7 @@ def fill(server: ApiServer, count: int, size: int) -> None:
         workflow["metadata"]["managedFields"] = [
             {"fieldsV1": {"f:spec": {f"f:{at}": {} for at in range(50)}}}
         ]
-        # What Argo adds of its own: the template that it began with, and a node for each step.
+        # Fields that Argo adds: the stored template, and a node per step.
         workflow["status"] = {
             "storedWorkflowTemplateSpec": {"text": "x" * 12_000},
             "nodes": {f"{name}-{at}": {"name": f"step-{at}", "phase": "Succeeded"} for at in range(20)},
@@ -81,7 +86,7 @@ def fill(server: ApiServer, count: int, size: int) -> None:
 
 
 def measure(server: ApiServer, folder: Path, chosen: argparse.Namespace) -> None:
-    """Start the server, load it, and print what came of it."""
+    """Start the server, load it, and print the measurements."""
     environment = {**os.environ, "KUBECONFIG": str(server.kubeconfig(folder)), "K8S_NAMESPACE": "warm"}
     log = folder / "log"
     with log.open("w") as stderr:
@@ -101,7 +106,7 @@ def measure(server: ApiServer, folder: Path, chosen: argparse.Namespace) -> None
                 took = pool.apply(load, (port, chosen.path, chosen.clients, chosen.seconds, chosen.pause))
             took.sort()
             print(
-                f"{len(took)} answers, {len(took) / chosen.seconds:.0f}/s: "
+                f"{len(took)} responses, {len(took) / chosen.seconds:.0f}/s: "
                 f"p50 {took[len(took) // 2] * 1000:.1f} ms, p99 {took[len(took) * 99 // 100] * 1000:.1f} ms, "
                 f"longest {took[-1] * 1000:.0f} ms"
             )
@@ -112,7 +117,7 @@ def measure(server: ApiServer, folder: Path, chosen: argparse.Namespace) -> None
 
 
 def port_of(log: Path) -> int:
-    """The port that the log tells."""
+    """Return the port in the server's log."""
     for _ in range(600):
         for line in log.read_text().splitlines():
             document = json.loads(line)
@@ -123,7 +128,7 @@ def port_of(log: Path) -> int:
 
 
 async def await_ready(port: int) -> None:
-    """Until the server says that it is ready."""
+    """Wait until the server is ready."""
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -135,7 +140,7 @@ async def await_ready(port: int) -> None:
 
 
 def load(port: int, path: str, clients: int, seconds: float, pause: float) -> list[float]:
-    """The seconds that each answer took."""
+    """Send requests; return the seconds of each response."""
     return asyncio.run(_load(port, path, clients, seconds, pause))
 
 
@@ -167,7 +172,7 @@ async def _client(port: int, path: str, end: float, pause: float, took: list[flo
 
 
 def resident(pid: int) -> float:
-    """MiB of memory that a process holds."""
+    """Return the resident memory of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
     return int(kib) / 1024

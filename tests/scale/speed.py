@@ -1,6 +1,6 @@
-"""How quick IPS Flow is on the local cluster, as ratios within one run: `python -m tests.scale.speed [--rounds N]`.
+"""Benchmark of IPS Flow on the local cluster, as ratios within one run: `python -m tests.scale.speed [--rounds N]`.
 
-It prints figures and judges nothing; the machine's noise is in all of them alike.
+It prints values and checks no limits. The noise of the machine affects all values alike.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LIMIT_SECONDS = 180.0
 
 
 def main() -> None:
-    """Measure, print a line a figure."""
+    """Measure and print a line per value."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
@@ -40,29 +40,29 @@ def main() -> None:
         for node in cluster.nodes:
             cluster.await_listed(node, image)
         again.append(warm_run(cluster, image))
-    show("a bare two-step workflow to the start of its second step", bare)
-    show("ips-flow run to the start of the first pull", first)
-    show("ips-flow run on warm nodes, whole", again)
+    show("a minimal two-step workflow, until its second step starts", bare)
+    show("ips-flow run, until the first pull starts", first)
+    show("ips-flow run on warm nodes, until it ends", again)
     median = statistics.median
-    print(f"first pull ÷ bare second step: {median(first) / median(bare):.2f}")
-    print(f"warm run ÷ bare second step: {median(again) / median(bare):.2f}")
+    print(f"first pull ÷ second step of the minimal workflow: {median(first) / median(bare):.2f}")
+    print(f"warm run ÷ second step of the minimal workflow: {median(again) / median(bare):.2f}")
 
 
 def show(what: str, seconds: list[float]) -> None:
-    """One figure: minimum, median, maximum."""
+    """Print median, minimum and maximum of a measurement."""
     low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
     print(f"{what}: {middle:.2f} s (min {low:.2f}, max {high:.2f}, n {len(seconds)})", flush=True)
 
 
 def command(cluster: Cluster, *arguments: str) -> float:
-    """The seconds that a command takes."""
+    """Return the seconds that a command takes."""
     start = time.monotonic()
     subprocess.run(["ips-flow", *arguments], env=cluster.environment, check=True, capture_output=True)
     return time.monotonic() - start
 
 
 def second_step(cluster: Cluster) -> float:
-    """The seconds from the creation of a bare workflow of two steps to the second one running."""
+    """Return the seconds from the creation of a minimal workflow with two steps until the second one runs."""
     name = f"bare-{uuid.uuid4().hex[:6]}"
     manifest = bare_workflow(cluster, name)
 
@@ -82,7 +82,7 @@ def second_step(cluster: Cluster) -> float:
 
 
 def first_pull(cluster: Cluster, image: str) -> float:
-    """The seconds from `ips-flow run` to the kubelet's word that it pulls."""
+    """Return the seconds from `ips-flow run` until the kubelet's event that it pulls."""
 
     def seen(event: Json) -> bool:
         return event.get("reason") == "Pulling" and image in (event.get("message") or "")
@@ -100,7 +100,7 @@ def first_pull(cluster: Cluster, image: str) -> float:
 
 
 def warm_run(cluster: Cluster, image: str) -> float:
-    """The seconds of a whole `ips-flow run` whose nodes hold the image; no pull pod may come of it."""
+    """Return the seconds of an `ips-flow run` on warm nodes; exit if it creates a pull pod."""
     name = f"warm-{uuid.uuid4().hex[:6]}"
     with cluster.watch_pulls(name) as watch:
         took = command(cluster, "run", "--image", image, "--name", name)
@@ -118,7 +118,7 @@ def until(
     labels: str = "",
     fields: str = "",
 ) -> float:
-    """The seconds from `begin` until an object of a collection is as wanted."""
+    """Return the seconds from `begin` until an object of a collection meets a condition."""
     version = cluster.kube.get(path, limit=1)["metadata"]["resourceVersion"]
     end: list[float] = []
 
@@ -144,7 +144,7 @@ def until(
 
 
 def bare_workflow(cluster: Cluster, name: str) -> dict[str, Any]:
-    """Two steps that do nothing, under the same security and ServiceAccount as ours."""
+    """Return a workflow of two empty steps, with the product's security context and ServiceAccount."""
     ours = prewarm_template().to_dict()["spec"]
     worker = cluster.kube.get(core(cluster.namespace, "configmaps", "ips-config"))["data"]["worker-image"]
     container = next(entry["container"] for entry in ours["templates"] if "container" in entry)

@@ -1,4 +1,4 @@
-"""200 simulated nodes: the benchmark in short, where what it says must be so, and an API server that refuses."""
+"""200 simulated nodes: a short benchmark whose results are checked, and an API server that rejects requests."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ pytestmark = pytest.mark.alone
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """The local cluster with simulated nodes, which other tests do not expect."""
+    """Add simulated nodes to the local cluster; remove them at the end, because other tests do not expect them."""
     local("up", "--fake-nodes", str(_NODES))
     yield Cluster()
-    if not goes_down():  # which is quicker than to remove them
+    if not goes_down():  # taking the cluster down is faster than removing the nodes
         local("up", "--fake-nodes", "0")
 
 
 def test_two_hundred_nodes(cluster: Cluster) -> None:
-    """Those whose pulls fail for good are told as lost, all others are warmed; the window holds at every instant."""
+    """Nodes with permanent failures are reported as failed, all others are warmed; the window is never exceeded."""
     nodes = [simulated.name(number) for number in range(1, _NODES + 1)]
     samples = {node: Sample(_SLOWLY if number % 2 else _QUICKLY) for number, node in enumerate(nodes)}
     lost, passing = nodes[7 :: _NODES // _LOST], nodes[50]
@@ -46,12 +46,12 @@ def test_two_hundred_nodes(cluster: Cluster) -> None:
     assert run.status == "completed"
     assert 0 < run.most_at_once <= _WINDOW
     assert run.step_pods == 3
-    assert run.workflow_bytes + run.managed_fields_bytes <= 30_000  # so of four waves no more than 40,000
+    assert run.workflow_bytes + run.managed_fields_bytes <= 30_000  # which is at most 40,000 for four waves
     assert run.seconds > run.ideal
 
 
-def test_an_api_server_that_refuses_a_driver(cluster: Cluster) -> None:
-    """Refused with 429 for a while a driver asks seldom and goes on later: nobody takes over, nothing is lost."""
+def test_an_api_server_that_rejects_a_driver(cluster: Cluster) -> None:
+    """A driver that gets 429 for a time backs off and continues: it is not replaced, and no node fails."""
     nodes = [simulated.name(number) for number in range(1, _NODES + 1)]
     samples = {node: Sample(_QUICKLY) for node in nodes}
     with ThreadPoolExecutor(1) as beside:
@@ -64,7 +64,7 @@ def test_an_api_server_that_refuses_a_driver(cluster: Cluster) -> None:
 
 
 def refuse_driver(cluster: Cluster) -> int:
-    """Give a driver that is at work no share of the API server until it was refused some times; how often it was."""
+    """Reject the requests of a working driver until some were rejected; return the number of rejected requests."""
     level, schema = f"{_FLOW}/prioritylevelconfigurations", f"{_FLOW}/flowschemas"
     limited = {"nominalConcurrencyShares": 0, "borrowingLimitPercent": 0, "limitResponse": {"type": "Reject"}}
     named = {"metadata": {"name": "bench-refused"}}
@@ -99,13 +99,13 @@ def refuse_driver(cluster: Cluster) -> int:
 
 
 def at_work(cluster: Cluster) -> bool:
-    """Whether some driver has told of a node that is done."""
+    """Return whether a driver has reported a finished node."""
     found = cluster.kube.list(jobs(cluster.namespace), labels=LABEL_TASK_NAME)
     texts = [job["metadata"]["annotations"].get(ANNOTATION_PROGRESS) for job in found]
     return any(json.loads(text)["done"] > 0 for text in texts if text)
 
 
 def refusals(cluster: Cluster) -> int:
-    """How many requests of that priority level were refused, by the API server's own metrics."""
+    """Return the number of rejected requests of the test's priority level, from the API server's metrics."""
     samples = meters.apiserver_samples(cluster, "apiserver_flowcontrol_rejected_requests_total")
     return sum(int(value) for labels, value in samples if labels["priority_level"] == "bench-refused")

@@ -1,7 +1,7 @@
-"""Bad requests and the exact messages that they get: the table of test_bad_input.py.
+"""Bad requests and their exact error messages: the table of test_bad_input.py.
 
-A row is a name, what was sent, and what is said of it. In the messages of documents `f` is where the document came
-from. The command line, the template and whatever else takes requests run all rows that can reach them.
+A row is a name, the input, and the message. In the messages of documents `f` is the source of the document. The tests
+of the command line, the template and every other entry point run all rows that can reach them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 SHA = "sha256:" + "ab" * 32
-I = "images: [busybox]\n"  # noqa: E741  (it begins most rows)
+I = "images: [busybox]\n"  # noqa: E741  (most rows begin with it)
 WINDOW = 'a number from 1 to 1000, or a percentage such as "10%"'
 PRIORITY = "a number from 1 to 10; 10 goes first"
 IMAGES = "a list of 1 to 50 image references"
@@ -23,7 +23,7 @@ URL = "an http or https URL of at most 2048 characters"
 FIELDS = "images, batchSize, priority, nodeSelector, nodes, selector, excludeNodes, includeCordoned, tolerations, maxRetries, retryStrategy, retryDelay, webhookUrl, webhookSecretName, webhookFormat, pullSecrets, pullPolicy, waves, order, maxFailedNodes, timeout, nodeTimeout, name, labels"
 
 # fmt: off
-# Flags beside a good file `images.yaml`, and what the command line says.
+# Flags given with a valid file `images.yaml`, and the error of the command line.
 FLAGS: Sequence[tuple[str, Sequence[str], str]] = [
     ("an image that is none", ["--image", "Busybox"], '--image: images[0]: got "Busybox"; allowed: a repository in lower case: "busybox"'),
     ("an empty image", ["--image", ""], f"--image: got an empty list; allowed: {IMAGES}"),
@@ -50,7 +50,7 @@ FLAGS: Sequence[tuple[str, Sequence[str], str]] = [
     ("a policy", ["--pull-policy", "Never"], '--pull-policy: got "Never"; allowed: IfNotPresent or Always'),
 ]
 
-# Parameters of the Argo UI's form, and what filter says. They are as the API server has them, not only texts.
+# Parameters of the Argo UI's form, and the error of filter. The API server may store other types than strings.
 FORMS: Sequence[tuple[str, Mapping[str, object], str]] = [
     ("nothing at all", {}, f"form: images: missing; needed: {IMAGES}"),
     ("only a comment", {"images": "# none"}, f"form: images: got an empty list; allowed: {IMAGES}"),
@@ -62,7 +62,7 @@ FORMS: Sequence[tuple[str, Mapping[str, object], str]] = [
     ("a window of 0", {"images": "busybox", "batch-size": "0"}, f"form: batch-size: got 0; allowed: {WINDOW}"),
     ("a number 0, as kubectl stores it", {"images": "busybox", "batch-size": 0}, f"form: batch-size: got 0; allowed: {WINDOW}"),
     ("a boolean, as kubectl stores it", {"images": "busybox", "priority": False}, f'form: priority: got "false"; allowed: {PRIORITY}'),
-    ("a list, as nobody should store it", {"images": "busybox", "waves": [0]}, 'form: waves[0]: got "[0]"; allowed: a number from 1, or a percentage from "1%" to "100%"'),
+    ("a list, which is not a valid parameter", {"images": "busybox", "waves": [0]}, 'form: waves[0]: got "[0]"; allowed: a number from 1, or a percentage from "1%" to "100%"'),
     ("a priority of 11", {"images": "busybox", "priority": "11"}, f"form: priority: got 11; allowed: {PRIORITY}"),
     ("a key of a selector", {"images": "busybox", "node-selector": "a b=c"}, 'form: node-selector: got "a"; allowed: key=value, with commas between several'),
     ("an expression as a key", {"images": "busybox", "node-selector": "{{a}}=b"}, f'form: node-selector["{{{{a}}}}"]: got "{{{{a}}}}"; allowed: {BRACES}'),
@@ -75,7 +75,7 @@ FORMS: Sequence[tuple[str, Mapping[str, object], str]] = [
 ]
 
 DOCUMENTS: Sequence[tuple[str, str, str]] = [
-    # what is no document
+    # not a document
     ("nothing at all", "", "f: got an empty text; allowed: a mapping with the field images, or a list of images"),
     ("only a comment", "# images\n", "f: got an empty text; allowed: a mapping with the field images, or a list of images"),
     ("a plain text", "busybox:1.37", 'f:1:1: got "busybox:1.37"; allowed: a mapping with the field images, or a list of images'),
@@ -136,14 +136,14 @@ DOCUMENTS: Sequence[tuple[str, str, str]] = [
     # bounds
     ("a window of 0", I + "batchSize: 0\n", f"f:2:12: batchSize: got 0; allowed: {WINDOW}"),
     ("a window that is a list", I + "batchSize: []\n", f"f:2:12: batchSize: got a list; allowed: {WINDOW}"),
-    ("losses that are a mapping", I + "maxFailedNodes: {most: 5}\n", 'f:2:17: maxFailedNodes: got a mapping; allowed: a number from 0, or a percentage such as "5%"'),
+    ("allowed failures that are a mapping", I + "maxFailedNodes: {most: 5}\n", 'f:2:17: maxFailedNodes: got a mapping; allowed: a number from 0, or a percentage such as "5%"'),
     ("a window of 101 %", I + "batchSize: 101%\n", f'f:2:12: batchSize: got "101%"; allowed: {WINDOW}'),
     ("a window of half a percent", I + "batchSize: 0.5%\n", f'f:2:12: batchSize: got "0.5%"; allowed: {WINDOW}'),
     ("a priority of 11", I + "priority: 11\n", f"f:2:11: priority: got 11; allowed: {PRIORITY}"),
     ("six retries", I + "maxRetries: 6\n", "f:2:13: maxRetries: got 6; allowed: a number from 0 to 5"),
     ("a strategy that is none", I + "retryStrategy: fibonacci\n", 'f:2:16: retryStrategy: got "fibonacci"; allowed: linear or exponential'),
     ("a delay of 0", I + "retryDelay: 0\n", "f:2:13: retryDelay: got 0; allowed: a number of seconds from 1 to 300"),
-    ("losses below 0", I + "maxFailedNodes: -1\n", 'f:2:17: maxFailedNodes: got -1; allowed: a number from 0, or a percentage such as "5%"'),
+    ("allowed failures below 0", I + "maxFailedNodes: -1\n", 'f:2:17: maxFailedNodes: got -1; allowed: a number from 0, or a percentage such as "5%"'),
     ("a node's time beyond the task's", I + "nodeTimeout: 3h\n", 'f:2:14: nodeTimeout: got "3h"; allowed: at most timeout, which is "2h"'),
     ("a task's time beyond a week", I + "timeout: 8d\n", 'f:2:10: timeout: got "8d"; allowed: a duration from 30s to 7d'),
     ("a negative duration", I + "nodeTimeout: -5m\n", 'f:2:14: nodeTimeout: got "-5m"; allowed: a duration such as "90s", "10m" or "1h30m"'),

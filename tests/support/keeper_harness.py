@@ -1,4 +1,4 @@
-"""A keeper round by round, without its threads, and Kubernetes' part in the finish Jobs that it makes."""
+"""Harness that runs a keeper round by round without its threads, and its finish Jobs in place of Kubernetes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from steps.context import StepContext
 from steps.finish import finish
 from tests.support.step_harness import Stage
 
-OWN, INSTALLED = "flow:own", "flow:installed"  # the image that the task began with, and that of the template
+OWN, INSTALLED = "flow:own", "flow:installed"  # images of the running task and of the template
 
 
 def argo_ends(stage: Stage, phase: str = "Failed", *, finished_at: str = "", began_with: Any = None) -> None:
-    """Argo's controller is done with the task, now or at a given time; it knows with which template it began."""
+    """End the Workflow as Argo's controller does, now or at a given time; its status holds the stored template."""
     status = {
         "phase": phase,
         "finishedAt": finished_at or clock.stamp(clock.now()),
@@ -27,13 +27,13 @@ def argo_ends(stage: Stage, phase: str = "Failed", *, finished_at: str = "", beg
 
 
 def keeper(stage: Stage, name: str = "keeper-1") -> Keeper:
-    """A keeper of the task's namespace, and the template that is installed there."""
+    """Return a keeper of the task's namespace; install the template there."""
     stage.server.change("workflowtemplates", TEMPLATE_PREWARM, {"spec": _steps(INSTALLED)})
     return Keeper(stage.kube, "warm", name)
 
 
 def run_round(stage: Stage, one: Keeper) -> None:
-    """What a keeper does when it has just listed the tasks, if it has the Lease or gets it."""
+    """Run a round of a keeper that has just listed the tasks, if it holds or gets the Lease."""
     one.lease.hold()
     listed = stage.kube.list(workflows("warm"), labels=f"{LABEL_TASK}=true", metadata_only=True)
     one._index.replace(listed)
@@ -41,7 +41,7 @@ def run_round(stage: Stage, one: Keeper) -> None:
 
 
 def finish_jobs(stage: Stage) -> list[Any]:
-    """The finish Jobs that there are."""
+    """Return the existing finish Jobs."""
     return [
         item
         for (kind, _, name), item in sorted(stage.server.store.objects.items())
@@ -50,7 +50,7 @@ def finish_jobs(stage: Stage) -> list[Any]:
 
 
 def run_jobs(stage: Stage) -> list[str]:
-    """Run the finish Jobs that have not run yet; their images."""
+    """Run the finish Jobs that have not run yet; return their images."""
     images = []
     for job in [one for one in finish_jobs(stage) if not is_over(one)]:
         (container,) = job["spec"]["template"]["spec"]["containers"]
@@ -63,7 +63,7 @@ def run_jobs(stage: Stage) -> list[str]:
 
 
 def left(stage: Stage) -> list[str]:
-    """What is there of a task beside its Workflow and its finish Job: kinds of our objects, and its pods."""
+    """Return the kinds of a task's remaining objects, without its Workflow and its finish Job."""
     found = []
     for (kind, _, name), item in sorted(stage.server.store.objects.items()):
         labels = item["metadata"].get("labels") or {}
@@ -74,5 +74,5 @@ def left(stage: Stage) -> list[str]:
 
 
 def _steps(image: str) -> Any:
-    """A template's spec, as far as the keeper reads it."""
+    """Return the part of a template's spec that the keeper reads."""
     return {"templates": [{"container": {"command": ["python", "-m", "steps.finish"], "image": image}}]}

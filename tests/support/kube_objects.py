@@ -1,4 +1,4 @@
-"""Objects as the API sends them, for the tests of the pure modules."""
+"""Builders of Kubernetes objects as the API returns them, for the tests of the pure modules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def node(
     runtime: str = "containerd://2.3.7",
     os: str = "linux",
 ) -> dict[str, Any]:
-    """A Node."""
+    """Return a Node."""
     spec: dict[str, Any] = {}
     if cordoned:
         spec["unschedulable"] = True
@@ -52,7 +52,7 @@ def node(
 
 
 def held(reference: str, digest: str = DIGEST, size: int = 1000) -> dict[str, Any]:
-    """An entry of `node.status.images`."""
+    """Return an entry of `node.status.images`."""
     repository = reference.rpartition(":")[0]
     return {"names": [f"{repository}@{digest}", reference], "sizeBytes": size}
 
@@ -64,7 +64,7 @@ def group_plan(
     nodes: Sequence[str] = ("n1",),
     window: int = 10,
 ) -> GroupPlan:
-    """A group's plan for some images."""
+    """Return a group's plan for some images."""
     return GroupPlan(
         group=0,
         wave="wave-1",
@@ -84,7 +84,7 @@ def group_plan(
 def summary(
     *, eligible: int = 2, warm: int = 0, losses: int = 0, skipped: Mapping[str, int] | None = None
 ) -> PlanSummary:
-    """A plan's summary of one wave with images GOOD and OTHER."""
+    """Return the summary of a plan with one wave and the images GOOD and OTHER."""
     return PlanSummary(
         mode="volume",
         mode_reason="every eligible node mounts image volumes",
@@ -113,7 +113,7 @@ def pod(
     index: int = 0,
     **status: str,
 ) -> dict[str, Any]:
-    """A pull pod with the container statuses given."""
+    """Return a pull pod with the container statuses given."""
     template = pull_pod(plan)
     spec = template["spec"]
     if not gated:
@@ -142,23 +142,23 @@ def pod(
 
 
 def done(name: str, image_id: str = "") -> dict[str, Any]:
-    """A container that ran and ended."""
+    """Return the status of a container that has terminated."""
     ended = {"exitCode": 0, "reason": "Completed", "startedAt": "2026-01-01T00:00:05Z"}
     return {"name": name, "imageID": image_id, "state": {"terminated": ended}}
 
 
 def waiting(name: str, reason: str, message: str = "") -> dict[str, Any]:
-    """A container that waits."""
+    """Return the status of a waiting container."""
     return {"name": name, "imageID": "", "state": {"waiting": {"reason": reason, "message": message}}}
 
 
 def event(reason: str, message: str, *, at: str = "2026-01-01T00:00:04Z", count: int = 1) -> dict[str, Any]:
-    """An event of a pod."""
+    """Return an event of a pod."""
     return {"reason": reason, "message": message, "firstTimestamp": at, "count": count}
 
 
 def pulled(image: str, took: str = "1.5s", size: int = 4196390) -> dict[str, Any]:
-    """The kubelet's word that it pulled an image."""
+    """Return the kubelet's event for an image that it pulled."""
     text = (
         f'Successfully pulled image "{image}" in {took} ({took} including waiting). Image size: {size} bytes.'
     )
@@ -166,11 +166,11 @@ def pulled(image: str, took: str = "1.5s", size: int = 4196390) -> dict[str, Any
 
 
 def present(image: str) -> dict[str, Any]:
-    """The kubelet's word that an image was there."""
+    """Return the kubelet's event for an image that was already present."""
     return event("Pulled", f'Container image "{image}" already present on machine', at="2026-01-01T00:00:06Z")
 
 
 def webhook_secret(name: str, *, label: str = "true", **values: str) -> dict[str, Any]:
-    """A Secret for webhooks that holds these values."""
+    """Return a webhook Secret with these values."""
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
     return {"metadata": {"name": name, "labels": {"ips-flow.io/webhook": label}}, "data": data}

@@ -1,4 +1,4 @@
-"""What a README is made of: its text without code, its headings as anchors, its links."""
+"""Parts of a README: its text without code, the anchors of its headings, its links."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _FENCE = re.compile(r"^( *)```.*?^\1```$", re.DOTALL | re.MULTILINE)
 
 
 def outside_code(text: str) -> str:
-    """The text with as many lines, but those of code blocks empty."""
+    """Return the text with the lines of code blocks emptied, so that line numbers stay."""
     return _FENCE.sub(lambda match: "\n" * match[0].count("\n"), text)
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors of its headings, as GitHub makes them; of two that are alike the second one gets `-1`."""
+    """Return the anchors of the headings as GitHub makes them: a repeated heading gets `-1`."""
     found: set[str] = set()
     for heading in re.findall(r"^#{1,6} (.*)$", outside_code(text), re.MULTILINE):
         slug = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
@@ -24,7 +24,7 @@ def anchors(text: str) -> set[str]:
 
 
 def links(text: str) -> Iterator[str]:
-    """Where its links and pictures lead, code aside."""
+    """Yield the targets of links and pictures outside code."""
     prose = re.sub(r"`[^`\n]*`", "``", outside_code(text))
     yield from re.findall(r"\]\(\s*<?([^)\s>]+)", prose)
     yield from re.findall(r"^\[[^]]+\]: +(\S+)", prose, re.MULTILINE)

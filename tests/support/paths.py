@@ -1,4 +1,4 @@
-"""Where the parts of the checkout are."""
+"""Paths of the checkout."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 EXAMPLES = DEPLOY / "examples"
-MANIFESTS = ROOT / "tests" / "support" / "manifests"  # objects in which images are looked for
+MANIFESTS = ROOT / "tests" / "support" / "manifests"  # input of the tests of `ips-flow images`
 README = ROOT / "README.md"
 
 
 def readmes() -> list[Path]:
-    """Every README.md of the checkout."""
+    """Return the paths of all README.md files of the checkout."""
     folders = ("deploy", "ips_flows", "steps", "templates", "tests")
     return [README, *sorted(path for folder in folders for path in (ROOT / folder).rglob("README.md"))]

@@ -1,4 +1,4 @@
-"""A real Prometheus in a folder of its own, that scrapes what it is told to and answers queries."""
+"""A real Prometheus with its own data folder, for tests that scrape targets and run queries."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ _START_SECONDS = 30.0
 
 
 class Prometheus:
-    """One that runs. Its targets can be changed; it looks at them within a second."""
+    """A running Prometheus. Its targets can be changed; a change takes effect within a second."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self._targets = folder / "targets.json"
         self._url = f"http://127.0.0.1:{port}"
 
     def scrape(self, addresses: Sequence[str], **labels: str) -> None:
-        """Scrape these and no others from now on: host:port each."""
+        """Replace the targets, each `host:port`."""
         fresh = self._targets.with_suffix(".new")
         fresh.write_text(json.dumps([{"targets": list(addresses), "labels": labels}]), encoding="utf-8")
         fresh.rename(self._targets)
 
     def ask(self, query: str) -> list[tuple[dict[str, str], float]]:
-        """What an instant query answers: labels and value of each series."""
+        """Run an instant query; return labels and value of each series."""
         found = self._get("query", query=query)["result"]
         return [(one["metric"], float(one["value"][1])) for one in found]
 
     def value(self, query: str) -> float | None:
-        """The value of a query that has one series; None where it has none."""
+        """Return the value of a query with one series, None if it has none."""
         found = self.ask(query)
         assert len(found) <= 1, found
         return found[0][1] if found else None
 
     def rules(self) -> list[Any]:
-        """The rules that it evaluates, with their health."""
+        """Return the rules that it evaluates, with their health."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def await_value(self, query: str, fits: Callable[[float], bool], seconds: float = 60.0) -> float:
-        """The value of a query, as soon as it fits."""
+        """Wait until the value of a query fits; return it."""
         end, beat = time.monotonic() + seconds, threading.Event()
         while (value := self.value(query)) is None or not fits(value):
             assert time.monotonic() < end, f"{query} is {value}"
@@ -57,7 +57,7 @@ class Prometheus:
         return value
 
     def ready(self) -> bool:
-        """Whether it answers queries."""
+        """Return whether Prometheus is ready for queries."""
         try:
             with urlopen(f"{self._url}/-/ready", timeout=5) as answer:  # noqa: S310
                 return bool(answer.status == 200)
@@ -71,7 +71,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(folder: Path, job: str, rules: Mapping[str, Any]) -> Iterator[Prometheus]:
-    """One that evaluates these rules every second; it ends with the `with`, its data is in the folder."""
+    """Run a Prometheus that evaluates these rules every second. Its data is in the folder."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (folder / "rules.yaml").write_text(yaml.safe_dump(dict(rules)), encoding="utf-8")

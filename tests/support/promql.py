@@ -1,4 +1,4 @@
-"""Which metrics and labels a query names, compared with those that the server exposes."""
+"""Check of the metrics and labels in a PromQL query against those that the server exposes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ips_flows.core.metrics.families import FAMILIES
 
-# What Prometheus itself adds, and what the libraries expose of the process.
+# Labels and metrics that Prometheus itself adds, and process metrics that the client library exposes.
 _TARGET = {"namespace", "pod", "job", "instance"}
 _FOREIGN = {"up": _TARGET, "process_resident_memory_bytes": _TARGET, "process_cpu_seconds_total": _TARGET}
 _WORDS = {
@@ -27,12 +27,12 @@ _WORDS = {
 _SELECTOR = re.compile(r'([a-zA-Z_:][\w:]*)\s*\{((?:[^{}"]|"[^"]*")*)\}')
 _MATCHER = re.compile(r'([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 _GROUPING = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
-_VARIABLE = re.compile(r"label_values\((.*),\s*(\w+)\)")  # what Grafana asks for the values of a variable
+_VARIABLE = re.compile(r"label_values\((.*),\s*(\w+)\)")  # Grafana's query for the values of a variable
 _NAME = re.compile(r"(?<![\w$])[a-zA-Z_:][\w:]*")
 
 
 def exposed() -> dict[str, Mapping[str, tuple[str, ...]]]:
-    """Each name of a sample, and the values of its labels; none where the server names them when it starts."""
+    """Return sample name → label → its values, empty where they are not known in advance."""
     found: dict[str, Mapping[str, tuple[str, ...]]] = {
         name: dict.fromkeys(labels, ()) for name, labels in _FOREIGN.items()
     }
@@ -47,7 +47,7 @@ def exposed() -> dict[str, Mapping[str, tuple[str, ...]]]:
 
 
 def complaints(query: str) -> list[str]:
-    """What a query asks for that nobody exposes: a metric, a label of it, a value of that."""
+    """Return the problems of a query: metrics, labels and label values that the server does not expose."""
     known = exposed()
     query = _VARIABLE.sub(r"max by (\2) (\1)", query)
     found = []
@@ -62,7 +62,7 @@ def complaints(query: str) -> list[str]:
     bare = _SELECTOR.sub(r"\1", query)
     grouped = {one.strip() for group in _GROUPING.findall(bare) for one in group.split(",")}
     metrics = set(_NAME.findall(re.sub(r"\[[^]]*\]", "", _GROUPING.sub("", bare)))) - _WORDS
-    found += [f"nobody exposes {name}" for name in sorted(metrics - known.keys())]
+    found += [f"no metric {name} is exposed" for name in sorted(metrics - known.keys())]
     labels = set.intersection(*(set(known.get(name, {})) for name in metrics)) if metrics else set()
     found += [f"{label} is no label of {', '.join(sorted(metrics))}" for label in sorted(grouped - labels)]
     return found if metrics else [*found, "no metric at all"]

@@ -1,4 +1,4 @@
-"""Which rights calls of the API need, and which a step's Role grants."""
+"""Rights that calls of the API need, and rights that a ServiceAccount has."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _PATH = re.compile(
     r"^(?:/api/v1|/apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/[^/]+(?=/))?/(?P<kind>[^/]+)"
     r"(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?$"
 )
-# For Argo's executor, which runs beside each step.
+# Rights of Argo's executor, which runs in the pod of each step.
 EXECUTOR: Rights = {("argoproj.io", "workflowtaskresults", verb) for verb in ("create", "patch")}
 
 
 def needed(calls: Iterable[str]) -> Rights:
-    """The rights that the recorded calls `METHOD path` need."""
+    """Return the rights that the recorded calls `METHOD path` need."""
     return {_right(call) for call in calls}
 
 
 @functools.cache
 def granted(account: str) -> Rights:
-    """The rights that an installation gives to a ServiceAccount."""
+    """Return the rights that an installation grants to a ServiceAccount."""
     objects = load_manifests("warm", components=COMPONENTS)
     roles = {
         (binding["roleRef"]["kind"], binding["roleRef"]["name"])

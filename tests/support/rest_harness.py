@@ -1,4 +1,4 @@
-"""The server's application on a loopback port of this process, and a client that tells all of each answer."""
+"""The server's application on a loopback port of this process, and a client that returns full responses."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ QUICK = CacheIntervals(tick=0.02)
 
 
 class Well:
-    """A keeper of which nothing is wanted."""
+    """A keeper that does nothing and is always healthy."""
 
     def alive(self) -> bool:
-        """It is."""
+        """Return True: the keeper is alive."""
         return True
 
     def not_ready(self) -> None:
-        """It is."""
+        """Return None: the keeper is ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
@@ -46,12 +46,12 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
 
 class Rest:
-    """The server that runs, and what a client of it does."""
+    """Client of the running server."""
 
     def __init__(
         self, server: ApiServer, kube: Kube, task_cache: TaskCache, state: ServerHealth, streams: TaskStreams
@@ -68,7 +68,7 @@ class Rest:
     def call(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str | None] | None = None
     ) -> Reply:
-        """Ask; a body that is no bytes goes as JSON, a header None is left out, an iterator goes in chunks."""
+        """Send a request: an iterator in chunks, another body than bytes as JSON, without the headers that are None."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         data = (
             body
@@ -91,11 +91,11 @@ class Rest:
         return Reply(answer.status, {key.lower(): value for key, value in answer.getheaders()}, read)
 
     def get(self, path: str) -> Reply:
-        """Ask for what is there."""
+        """Send a GET request."""
         return self.call("GET", path)
 
     def await_list(self, holds: Callable[[Any], bool], query: str = "") -> Any:
-        """The list, as soon as it is as wanted."""
+        """Wait until the list of tasks meets a condition; return it."""
         end = time.monotonic() + 30
         changed = threading.Event()
         with self.task_cache.listening(changed.set):
@@ -109,7 +109,7 @@ class Rest:
 
     @contextlib.contextmanager
     def events(self, name: str) -> Iterator[Iterator[tuple[str, Any]]]:
-        """The events of a task, kind and data; comments are left out."""
+        """Follow the events of a task; the iterator gives type and data of each, without comments."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request(
             "GET", f"/api/v1/tasks/{name}/events", headers={"Authorization": f"Bearer {TOKEN}"}
@@ -124,7 +124,7 @@ class Rest:
 
 
 def parsed(lines: Any) -> Iterator[tuple[str, Any]]:
-    """Server-sent events, from lines of bytes."""
+    """Parse server-sent events from lines of bytes."""
     kind = ""
     for line in lines:
         if line.startswith(b"event: "):
@@ -134,7 +134,7 @@ def parsed(lines: Any) -> Iterator[tuple[str, Any]]:
 
 
 class Counting(EventHandler, RequestCounter, Protocol):
-    """Counts what the task cache sees and what is served."""
+    """Observer that counts events of the task cache and responses."""
 
 
 @contextlib.contextmanager
@@ -147,7 +147,7 @@ def serving(
     intervals: CacheIntervals = QUICK,
     heartbeat: float = 15.0,
 ) -> Iterator[Rest]:
-    """Serve a namespace; the list is there when this begins, if the API server is."""
+    """Serve a namespace. If the API server is available, the first list of tasks is complete on entry."""
     server.users[TOKEN] = {"username": "bob", "groups": ["team"]}
     task_cache = TaskCache(kube, "warm", [metrics] if metrics else [], intervals=intervals)
     state, streams = ServerHealth(Well(), task_cache), TaskStreams(task_cache, heartbeat=heartbeat)

@@ -1,4 +1,4 @@
-"""A task whose steps can be run against the fake API server, with a simulated cluster behind it."""
+"""Harness that runs the steps of a task against the fake API server."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Json = dict[str, Any]
 
 
 class Stage:
-    """A task and what a step needs to work for it. Waits are shortened, what is decided stays."""
+    """A task with the context of its steps. Waits are shortened; decisions are those of the product."""
 
     def __init__(self, server: ApiServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.server = server
@@ -61,21 +61,21 @@ class Stage:
         self.finish_timings = FinishTimings(retry=0.05)
 
     def set_timings(self, **seconds: float) -> None:
-        """Change the timings of drivers in this process, even while one runs."""
+        """Change the timings of drivers in this process, even of a running one."""
         set_timings(self.timings, **seconds)
 
     def workflow(self, patch: Json | None = None) -> Json:
-        """The Workflow, changed first by a merge patch where one is given."""
+        """Apply a merge patch, if given, to the Workflow; return the Workflow."""
         return self.server.change("workflows", TASK, patch) if patch else self.server.get("workflows", TASK)
 
     def annotations(self) -> Json:
-        """The Workflow's annotations."""
+        """Return the Workflow's annotations."""
         return dict(self.workflow()["metadata"].get("annotations") or {})
 
     def planned(
         self, *images: str, nodes: Sequence[str], window: int = 10, seconds: float = 3600, **fields: Any
     ) -> GroupPlan:
-        """Store the plan of one group, as filter does; its deadline is so many seconds from now."""
+        """Store the plan of one group as filter does, with a deadline in this many seconds."""
         changes = {"deadline": clock.stamp(clock.now() + timedelta(seconds=seconds)), **fields}
         plan = kube_objects.group_plan(*images, nodes=nodes, window=window).model_copy(update=changes)
         labels = task_labels(TASK, self.uid, "plan", plan.group)
@@ -89,7 +89,7 @@ class Stage:
         return plan
 
     def asks(self, **fields: Any) -> None:
-        """Give the task a request, let Argo run it, and plan it."""
+        """Set the task's request, mark its Workflow Running, and run filter."""
         request = [{"name": "request", "value": json.dumps(fields)}]
         labels = {"workflows.argoproj.io/phase": "Running"}
         self.workflow(
@@ -111,21 +111,21 @@ class Stage:
         return plan
 
     def verdict(self) -> Verdict:
-        """What finish wrote."""
+        """Return the verdict that finish wrote."""
         return Verdict.from_json(self.annotations()[ANNOTATION_VERDICT])
 
     def recorded(self, name: str, chunk: Chunk) -> None:
-        """Store results, as a driver does."""
+        """Store results as a driver does."""
         self.server.put("configmaps", results_map(name, TASK, self.uid, chunk))
 
     def drive(self, attempt: int = 0, *, me: str = "driver-1", wave: str = "wave-1") -> int:
-        """Run a driver here, and return its exit code."""
+        """Run a driver in this process; return its exit code."""
         self.monkeypatch.setenv("HOSTNAME", me)
         return driver.run(self.context, (wave, str(attempt)), self.timings)
 
     @contextlib.contextmanager
     def driver(self, me: str, attempt: int = 0) -> Iterator[subprocess.Popen[str]]:
-        """A driver as a process of its own; killed at the end, if it is still there."""
+        """Run a driver in its own process; kill it at the end if it still runs."""
         process = subprocess.Popen(
             [sys.executable, "-m", "steps.drive", TASK, self.uid, "wave-1", str(attempt)],
             cwd=ROOT,
@@ -141,11 +141,11 @@ class Stage:
             process.communicate()
 
     def passes(self) -> int:
-        """How often drivers have looked at their Job so far."""
+        """Return how often drivers have read their Job so far."""
         return sum(call.startswith("GET") and "/jobs/" in call for call in self.server.calls)
 
     def looks(self, cluster: Cluster, times: int = 3) -> None:
-        """Let the driver look so many times more, with a pod each time that has changed in nothing."""
+        """Make the driver read its Job this many times more, each time by a pod event without a change."""
         for _ in range(times):
             seen = self.passes()
             self.server.change("pods", cluster.objects("pods")[-1]["metadata"]["name"], {})
@@ -153,7 +153,7 @@ class Stage:
 
     @contextlib.contextmanager
     def meanwhile(self, act: Callable[[], None]) -> Iterator[None]:
-        """Do something beside the step; its failure fails the test."""
+        """Run a function in a thread beside the step; its failure fails the test."""
         failed: list[BaseException] = []
 
         def run() -> None:
@@ -170,14 +170,14 @@ class Stage:
             thread.join(60)
             if failed:
                 raise failed[0]
-            assert not thread.is_alive(), "what should happen meanwhile goes on and on"
+            assert not thread.is_alive(), "the function beside the step did not end in 60 s"
 
     def finish(self) -> int:
-        """Run finish here, and return its exit code."""
+        """Run finish in this process; return its exit code."""
         return finish.run(self.context, (), self.finish_timings)
 
     def results(self) -> Mapping[str, NodeResult]:
-        """What is recorded of each node; read past the API, so that it counts for no step."""
+        """Return the recorded results, read from the store directly so that no call to the API is recorded."""
         stored = [item for key, item in self.server.store.objects.items() if key[0] == "configmaps"]
         results = task_labels(TASK, self.uid, "results")
         return fold(
@@ -188,12 +188,12 @@ class Stage:
 def set_timings(timings: DriverTimings | FinishTimings, **seconds: float) -> None:
     """Change timings in place, so that a step that runs already sees the change."""
     for name, value in seconds.items():
-        getattr(timings, name)  # raises where there is no such timing
+        getattr(timings, name)  # raises if the timing does not exist
         object.__setattr__(timings, name, value)
 
 
 def terminate() -> None:
-    """SIGTERM to this process, delivered to the thread that runs the step."""
+    """Send SIGTERM to this process, to the thread that runs the step."""
     main = threading.main_thread().ident
     assert main
     signal.pthread_kill(main, signal.SIGTERM)

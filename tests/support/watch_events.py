@@ -1,4 +1,4 @@
-"""Objects as the task cache hears of them, for the tests of the metrics."""
+"""Builders of objects as the task cache receives them, for the tests of the metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def live(
     waves: Sequence[int] = (),
     batch_size: str = "",
 ) -> Json:
-    """A Workflow without a verdict, whole. With a window it has a plan."""
+    """Return a full Workflow without a verdict. With a window it has a plan."""
     annotations = {}
     if window:
         plan = kube_objects.summary().model_copy(
@@ -65,7 +65,7 @@ def live(
 def driver(
     node: str, phase: str = "Failed", code: str | None = "4", *, wave: str = "wave-1", attempt: int = 0
 ) -> Json:
-    """What Argo says of a driver's pod."""
+    """Return the entry of a driver's pod in the Workflow's status."""
     return {
         node: {
             "id": node,
@@ -89,7 +89,7 @@ def done(
     started: str = STARTED,
     name: str = "",
 ) -> Json:
-    """A Workflow with its verdict, metadata alone."""
+    """Return a Workflow with its verdict, metadata only."""
     verdict = Verdict(
         status=status,
         event_id=f"{uid}-{started}-{status}",
@@ -116,12 +116,12 @@ def done(
 
 
 def notice(outcome: Outcome = "delivered", rounds: int = 1, event: str = "task.completed") -> Notice:
-    """What became of a notice."""
+    """Return the record of a webhook notification."""
     return Notice(id="an id", event=event, outcome=outcome, rounds=rounds, first=ENDED, last=ENDED)
 
 
 def counts(**fields: Any) -> Summary:
-    """The counts of a task: 10 nodes, of which 3 were warm and 2 lost, one of those never reached."""
+    """Return the counts of a task with 10 nodes: 3 were warm, 2 failed, one of these never reached."""
     given: Json = {
         "eligible": 10,
         "completed": 8,
@@ -138,32 +138,32 @@ def counts(**fields: Any) -> Summary:
 
 
 def job(uid: str, task: str, *, group: int = 0, attempt: int = 0) -> Json:
-    """A pull Job, metadata alone."""
+    """Return a pull Job, metadata only."""
     labels = task_labels("task", task, "pull", group, attempt)
     return {"metadata": {"name": f"job-{uid}", "uid": uid, "labels": labels, "creationTimestamp": CREATED}}
 
 
 def stored(uid: str, task: str, name: str = "", *, made: str = CREATED) -> Json:
-    """A ConfigMap of results, metadata alone."""
+    """Return a ConfigMap of results, metadata only."""
     labels = task_labels("task", task, "results")
     return {"metadata": {"name": name or f"r-{uid}", "uid": uid, "labels": labels, "creationTimestamp": made}}
 
 
 def node(at: int, *images: ImageResult) -> NodeResult:
-    """A node that ended so many seconds after the start."""
+    """Return the result of a node that ended this many seconds after the start."""
     return NodeResult(images or (pulled(),), clock.stamp(clock.parse(STARTED) + timedelta(seconds=at)))
 
 
 def pulled(seconds: float | None = 1.5) -> ImageResult:
-    """An image that was pulled."""
+    """Return the result of a pulled image."""
     return ImageResult(Result.PULLED, seconds=seconds, bytes=1000)
 
 
 def failed(reason: str = "NotFound") -> ImageResult:
-    """An image that was not."""
+    """Return the result of a failed image."""
     return ImageResult(Result.FAILED, reason, "no such thing")
 
 
 def skipped(reason: str = "BreakerOpen") -> ImageResult:
-    """An image on a node that was left alone."""
+    """Return the result of an image on a skipped node."""
     return ImageResult(Result.SKIPPED, reason)

@@ -1,4 +1,4 @@
-"""Events of a task's end, as webhooks get them."""
+"""Builders of the webhook events of an ended task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ips_flows.core.notice.event import Event
 
 
 def task(failures: int = 1, message: str = "manifest unknown", nodes: int = 1) -> dict[str, Any]:
-    """The parts of a task that messages look at, with as many failures and nodes as asked for."""
+    """Return the fields of a task that messages use, with the given numbers of failures and nodes."""
     return {
         "taskId": "nightly",
         "namespace": "warm",
@@ -26,7 +26,7 @@ def task(failures: int = 1, message: str = "manifest unknown", nodes: int = 1) -
 
 
 def event(**changes: Any) -> Event:
-    """A failed task's event, with the fields that a test gives."""
+    """Return the event of a failed task, with the fields that a test gives."""
     fields = {
         "id": "u-2026-01-31T12:00:00Z-failed",
         "name": "task.failed",

@@ -1,4 +1,4 @@
-"""What unit tests share: an API server, a task's stage, and generated examples that are the same in every run."""
+"""Fixtures and settings of the unit tests: an API server, a task's stage, the same generated examples in every run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ settings.register_profile(
     "fixed",
     derandomize=True,
     max_examples=40,
-    deadline=None,  # two cores that do something else as well
+    deadline=None,  # the machine's cores do other work at the same time
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# `--hypothesis-profile searching` looks for more, elsewhere each time.
+# `--hypothesis-profile searching` generates more examples, different each time.
 settings.register_profile("searching", max_examples=2000, deadline=None, database=None)
 settings.load_profile("fixed")
 
@@ -37,9 +37,9 @@ _ON_A_SERVER = {"server", "kube", "shell", "stage"}
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
-    """Tests that need an API server are not measured, nor the processes that they start: it takes twice the time.
+    """Exclude tests with an API server, and the processes that they start, from coverage, which doubles their time.
 
-    Branches are asked of the pure modules, which tests reach with values alone.
+    Branch coverage is only required of the pure modules, which other tests reach.
     """
     measured = Coverage.current()
     if (
@@ -58,20 +58,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    """An API server that holds nothing but the settings."""
+    """Run an API server that has only the settings."""
     with running() as one:
         yield one
 
 
 @pytest.fixture
 def kube(server: ApiServer, tmp_path: Path) -> Kube:
-    """A connection to that server."""
+    """Return a connection to the server."""
     return Kube.connect(str(server.kubeconfig(tmp_path)))
 
 
 @pytest.fixture
 def shell(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that leads the command line to that server."""
+    """Set the environment so that the command line uses the server."""
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
     for name in ("IPS_FLOW_NAMESPACE", "K8S_NAMESPACE"):
         monkeypatch.delenv(name, raising=False)
@@ -79,7 +79,7 @@ def shell(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stdin that is a terminal."""
+    """Make stdin a terminal."""
     stdin = io.StringIO()
     monkeypatch.setattr(stdin, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdin", stdin)
@@ -87,17 +87,17 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def whole(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """A task on that server, for all who work for it, who may do no more than their Roles grant."""
+    """Return a task on the server for all steps; fail if their calls need more than their Roles grant."""
     before = signal.getsignal(signal.SIGTERM)
     yield Stage(server, tmp_path, monkeypatch)
     signal.signal(signal.SIGTERM, before)
     accounts = ("ips-flow-filter", "ips-flow-drive", "ips-flow-finish", "ips-flow-server")
     rights = {right for account in accounts for right in granted(account)}
-    assert needed(server.calls) - {("argoproj.io", "workflows", "delete")} <= rights  # a user's
+    assert needed(server.calls) - {("argoproj.io", "workflows", "delete")} <= rights  # a right of the user
 
 
 @pytest.fixture
 def stage(whole: Stage) -> Iterator[Stage]:
-    """Such a task for its driver alone."""
+    """Return such a task for its driver only."""
     yield whole
     assert needed(whole.server.calls) <= granted("ips-flow-drive")

@@ -1,8 +1,8 @@
 // Generated from ips_flows/core/request/fields.py by `python -m tests.docs`; do not edit.
 
 /**
- * The sections of the form, and each field of them: its name, its kind or its choices, and what counts while it is
- * empty, where that can be shown. The first choice is the default.
+ * The sections of the form with their fields. A field is its name, its kind or choices, and, where it can be shown, the
+ * default that applies while it is empty. The first choice is the default.
  */
 export const SECTIONS = [
   {

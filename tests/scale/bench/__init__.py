@@ -1,1 +1,1 @@
-"""The benchmark: IPS Flow, and other ways to warm nodes, on the same simulated nodes in the same run."""
+"""Benchmark of IPS Flow and other ways to warm nodes, on the same simulated nodes in the same run."""

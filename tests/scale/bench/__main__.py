@@ -1,8 +1,8 @@
-"""IPS Flow and other ways to warm nodes, on the same simulated nodes: `python -m tests.scale.bench [--quick]`.
+"""Benchmark of IPS Flow and other ways to warm nodes: `python -m tests.scale.bench [--quick]`.
 
-Prints one table and writes all figures as JSON. It needs the local cluster (`deploy/local/up`), whose simulated nodes
-it makes as it goes, and two hours; `--quick` is the smallest size alone. Runs of one kind and size have the
-same samples. `--nodes`, `--kinds` and `--forms` choose.
+It prints a table and writes all values as JSON. It needs the local cluster (`deploy/local/up`), to which it adds
+simulated nodes, and two hours; `--quick` runs the smallest size only. Runs of the same kind and size have the same
+samples. `--nodes`, `--kinds` and `--forms` select runs.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests.scale.bench.contest import NAMESPACE, OURS, PEERS, Form, Run, contend
 from tests.scale.bench.samples import KINDS, Kind, samples
 from tests.scale.bench.sizes import SIZES, window_of
 
-_COMPARED = 2000  # the size at which all forms are compared; others have the rolling window alone
-# And at which what takes long is: three images a node sent to all nodes at once, long tails behind barriers.
+_COMPARED = 2000  # the size at which all forms are compared; at other sizes only the rolling window runs
+# The size of the slow runs: three images per node sent to all nodes at the same time, long tails behind barriers.
 _COMPARED_SLOWLY = 1000
 _HEAD = (
     "nodes",
@@ -31,7 +31,7 @@ _HEAD = (
     "window",
     "seconds",
     "÷ ideal",
-    "at once",
+    "peak",
     "writes",
     "driver",
     "control plane",
@@ -39,17 +39,17 @@ _HEAD = (
 
 
 def main() -> None:
-    """Run, print, write; exit with 1 if a run did not complete or a window was exceeded."""
+    """Run the benchmark; exit with 1 if a run did not complete or exceeded the window."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--nodes", type=_numbers, default=SIZES, metavar="N,…")
     parser.add_argument("--kinds", type=_names, default=tuple(KINDS), metavar=",".join(KINDS))
     parser.add_argument("--forms", type=_names, default=(*OURS, *PEERS), metavar=",".join((*OURS, *PEERS)))
-    parser.add_argument("--quick", action="store_true", help=f"{SIZES[0]} nodes, the rolling window")
-    parser.add_argument("--all", action="store_true", help="every kind and form at every size")
+    parser.add_argument("--quick", action="store_true", help=f"only {SIZES[0]} nodes")
+    parser.add_argument("--all", action="store_true", help="run every kind and form at every size")
     parser.add_argument("--seed", default="bench")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for all values")
     given = parser.parse_args()
     sizes = SIZES[:1] if given.quick else tuple(sorted(given.nodes))
     chosen = [
@@ -64,7 +64,7 @@ def main() -> None:
     for run in measure(chosen, given.seed):
         runs.append(run)
         print(_line(_cells(run)), flush=True)
-        if given.json:  # after each, as the next ones take their time
+        if given.json:  # after each run, because the remaining runs take long
             document = {"seed": given.seed, "runs": [one.to_json() for one in runs]}
             given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     wrong = [
@@ -74,16 +74,16 @@ def main() -> None:
     ]
     for run in wrong:
         print(
-            f"WRONG: {run.nodes} {run.kind} {run.form}: {run.status}, {run.most_at_once} at once",
+            f"WRONG: {run.nodes} {run.kind} {run.form}: {run.status}, {run.most_at_once} at the same time",
             file=sys.stderr,
         )
     sys.exit(bool(wrong))
 
 
 def measure(chosen: Iterable[tuple[int, Kind, Form]], seed: str) -> Iterator[Run]:
-    """Run what was chosen, on as many simulated nodes as each says; sizes must not fall."""
+    """Run the chosen runs, each on its number of simulated nodes; sizes must not decrease."""
     cluster = Cluster()
-    with suppress(ConflictError):  # it is there from a run before
+    with suppress(ConflictError):  # it exists from an earlier run
         cluster.kube.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     size = 0
     for nodes, kind, form in chosen:
@@ -95,13 +95,13 @@ def measure(chosen: Iterable[tuple[int, Kind, Form]], seed: str) -> Iterator[Run
 
 
 def simulated(cluster: Cluster) -> list[str]:
-    """The names of the simulated nodes."""
+    """Return the names of the simulated nodes."""
     nodes = cluster.kube.list("/api/v1/nodes", labels="type=kwok", metadata_only=True)
     return [node["metadata"]["name"] for node in nodes]
 
 
 def _is_of_interest(size: int, kind: str, form: str, sizes: Sequence[int]) -> bool:
-    """The rolling window at every size; everything else at one, where it says most."""
+    """Return whether to run: the rolling window at every size, everything else at its most informative size."""
     compared = size == min(sizes, key=lambda one: abs(one - _COMPARED))
     slowly = size == min(sizes, key=lambda one: abs(one - _COMPARED_SLOWLY))
     if kind == "uniform" and form == "rolling":

@@ -1,4 +1,4 @@
-"""One run of one way to warm nodes, and what it took."""
+"""A run of one way to warm nodes, with its measurements."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CLEAN_SECONDS = 600.0
 
 @dataclass
 class Run:
-    """Figures of a run. Seconds are of the makespan: from the first Job to the last result."""
+    """Measurements of a run. Seconds are the makespan: from the first Job to the last result."""
 
     form: Form
     kind: Kind
@@ -57,18 +57,18 @@ class Run:
     workflow_bytes: int = 0  # without managedFields
     managed_fields_bytes: int = 0
     config_map_bytes: int = 0
-    etcd_bytes: int = 0  # written to it till the end, heartbeats included
+    etcd_bytes: int = 0  # written to etcd until the end, heartbeats included
     step_pods: int = 0
     failed: list[str] = field(default_factory=list)
-    get_seconds: dict[str, float] = field(default_factory=dict)  # by output: `get` of the ended task
+    get_seconds: dict[str, float] = field(default_factory=dict)  # by output format: `get` of the ended task
 
     @property
     def ratio(self) -> float:
-        """Makespan ÷ ideal."""
+        """Return makespan ÷ ideal."""
         return self.seconds / self.ideal
 
     def to_json(self) -> dict[str, Any]:
-        """All figures."""
+        """Return all measurements."""
         return {**asdict(self), "ratio": round(self.ratio, 3)}
 
 
@@ -89,7 +89,7 @@ def contend(cluster: Cluster, form: Form, kind: Kind, samples: Mapping[str, Samp
 
 
 def _ideal(form: Form, busy: Sequence[float], window: int) -> float:
-    """By list scheduling, whatever the form, but for waves, where the user asked for a stop between them."""
+    """Return the ideal by list scheduling. For waves it includes the stops between them, which the user requested."""
     if form == "waves":
         ends = [0, *(resolve_up(size, len(busy)) for size in _WAVES)]
         return ideal.waves(busy, window, [end - start for start, end in pairwise(ends)])
@@ -144,7 +144,7 @@ def _ours(cluster: Cluster, run: Run, images: list[str], kubelets: Kubelets) -> 
 
 
 class _Progress:
-    """Follows the Jobs of a task: when the first was there, and when the last result of its last wave was in."""
+    """Follow the Jobs of a task: the time of the first Job, and of the last result of the last wave."""
 
     def __init__(self, cluster: Cluster, task: str) -> None:
         self._cluster, self._task = cluster, task
@@ -166,7 +166,7 @@ class _Progress:
         self._thread.join(30)
 
     def await_end(self) -> None:
-        """Until every node of the plan has a result; raises where the task ended without that."""
+        """Wait until every node of the plan has a result; raise an error if the task ends before."""
         end = time.monotonic() + _LIMIT_SECONDS
         while not self._end.wait(1):
             if time.monotonic() > end:
@@ -229,9 +229,9 @@ def _peer(cluster: Cluster, run: Run, nodes: list[str], images: list[str], kubel
 
 
 def _await_none(cluster: Cluster, namespace: str, labels: str) -> None:
-    """Until no such pod is left: the next run must not pay for this one's deletions.
+    """Wait until no such pod is left, so that the deletions do not slow down the next run.
 
-    A Job controller at its limit takes off the finalizers of pods long after their Job.
+    A Job controller at its limit removes the finalizers of pods long after the deletion of their Job.
     """
     path = core(namespace, "pods")
     cluster.await_that(
@@ -244,7 +244,7 @@ def _size(document: Any) -> int:
 
 
 def _get(cluster: Cluster, name: str, output: str) -> float:
-    """The seconds that `ips-flow get` takes, from its start to its end."""
+    """Return the seconds that `ips-flow get` takes."""
     began = time.monotonic()
     command = ["ips-flow", "get", name, "-o", output]
     subprocess.run(command, env=cluster.environment, check=True, capture_output=True)

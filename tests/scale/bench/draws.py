@@ -1,6 +1,7 @@
-"""By how much batches with a barrier are slower at best, over many seeds: `python -m tests.scale.bench.draws`.
+"""Ratio of batches with a barrier to a rolling window, over many seeds: `python -m tests.scale.bench.draws`.
 
-Needs no cluster: list scheduling alone. When the slowest pulls come decides, so one seed says little.
+It computes list scheduling only and needs no cluster. The result depends on the positions of the slowest pulls, so a
+single seed is not representative.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.scale.bench.sizes import SIZES, window_of
 
 
 def main() -> None:
-    """Print the least, the median and the most for each size of the benchmark."""
+    """Print minimum, median and maximum for each size of the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -24,12 +25,12 @@ def main() -> None:
     given = parser.parse_args()
     for size in SIZES:
         found = slower(given.kind, [str(seed) for seed in range(given.seeds)], size)
-        print(f"{size:>6,} nodes: least {min(found):.1f}, median {median(found):.1f}, most {max(found):.1f}")
+        print(f"{size:>6,} nodes: min {min(found):.1f}, median {median(found):.1f}, max {max(found):.1f}")
 
 
 def slower(kind: Kind, seeds: Sequence[str], size: int) -> list[float]:
-    """For each seed: list scheduling in batches that wait for their slowest node ÷ list scheduling in a window."""
-    nodes = [f"fake{number:05}" for number in range(1, size + 1)]  # as the local cluster names them
+    """Return, for each seed, list scheduling in batches with a barrier ÷ list scheduling in a rolling window."""
+    nodes = [f"fake{number:05}" for number in range(1, size + 1)]  # the names in the local cluster
     window = window_of(size)
     found = []
     for seed in seeds:

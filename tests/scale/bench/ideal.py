@@ -1,4 +1,4 @@
-"""How long the same pulls would take if nothing but them took time."""
+"""Ideal times: the makespan if only the pulls took time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def rolling(seconds: Sequence[float], slots: int) -> float:
-    """List scheduling in the given order: whenever a slot is free the next node starts."""
+    """Return the time of list scheduling in the given order: the next node starts when a slot is free."""
     free = [0.0] * min(slots, len(seconds))
     heapq.heapify(free)
     for one in seconds:
@@ -16,12 +16,12 @@ def rolling(seconds: Sequence[float], slots: int) -> float:
 
 
 def batches(seconds: Sequence[float], slots: int) -> float:
-    """Batches with a barrier: each waits for the slowest node of the one before."""
+    """Return the time of batches with a barrier: each waits for the slowest node of the previous one."""
     return sum(max(seconds[start : start + slots]) for start in range(0, len(seconds), slots))
 
 
 def waves(seconds: Sequence[float], slots: int, sizes: Sequence[int]) -> float:
-    """Waves one after another, rolling inside; `sizes` are how many nodes each has."""
+    """Return the time of consecutive waves with a rolling window in each; `sizes` are their numbers of nodes."""
     total, start = 0.0, 0
     for size in sizes:
         total += rolling(seconds[start : start + size], slots)

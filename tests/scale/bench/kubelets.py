@@ -1,7 +1,7 @@
-"""Plays the kubelets of simulated nodes: pods pull for as long as their node's sample says, with a kubelet's words.
+"""Simulated kubelets: pods pull for the time of their node's sample and get the events of a kubelet.
 
-kwok keeps the nodes, ends pods whose deadline has come and removes deleted ones; the pulls are ours, since kwok knows
-neither a delay for each node nor the events that a driver waits for.
+kwok keeps the nodes alive, ends pods at their deadline and removes deleted pods. The pulls are simulated here, because
+kwok supports neither a delay per node nor the events that a driver waits for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UNAVAILABLE = "unexpected status from HEAD request: 503 Service Unavailable"
 
 
 class Kubelets:
-    """While it is open, each pod that it is told of ends as its node's sample says."""
+    """A context manager. While it is open, each pod given to it ends according to its node's sample."""
 
     def __init__(self, kube: Kube, samples: Mapping[str, Sample]) -> None:
         self._kube, self._samples = kube, samples
@@ -57,7 +57,7 @@ class Kubelets:
             raise self._errors[0]
 
     def bound(self, pod: Json) -> None:
-        """A pod has come to its node, and begins to pull."""
+        """Start the pull of a pod that was bound to its node."""
         sample = self._samples[pod["spec"]["nodeName"]]
         seconds = sample.milliseconds * len(pod["spec"]["containers"]) / 1000
         at = time.monotonic() + seconds
@@ -66,7 +66,7 @@ class Kubelets:
             self._plan(at + seconds, pod, pulled=True)
 
     def ended(self, pod: Json) -> None:
-        """A pod has ended, or is gone: nothing more comes of it."""
+        """Stop the simulation of a pod that has ended or was deleted."""
         self._gone.add(pod["metadata"]["uid"])
 
     def _plan(self, at: float, pod: Json, *, pulled: bool) -> None:
@@ -96,9 +96,9 @@ class Kubelets:
             self._write(pod, "Pending", partial(_refused, _NOT_FOUND if permanent else _UNAVAILABLE))
             if permanent:
                 self._plan(time.monotonic() + _TRY_AGAIN_SECONDS, pod, pulled=False)
-        except (NotFoundError, ConflictError):  # the pod is gone, or its event was sent before
+        except (NotFoundError, ConflictError):  # the pod was deleted, or its event was sent before
             return
-        except BaseException as error:  # noqa: BLE001  (told where it is closed)
+        except BaseException as error:  # noqa: BLE001  (raised on close)
             self._errors.append(error)
 
     def _tell(self, pod: Json) -> None:

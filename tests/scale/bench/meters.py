@@ -1,4 +1,4 @@
-"""What a run costs: writes to the API server by its own metrics, and processor and memory of processes."""
+"""Costs of a run: writes to the API server from its metrics, and CPU time and memory of processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.cluster.conftest import Cluster
 
 _ETCD = "http://127.0.0.1:23790"
 _WRITES = ("POST", "PUT", "PATCH", "DELETE", "APPLY", "DELETECOLLECTION")
-# What a run writes; heartbeats of nodes and leases go on whatever runs.
+# Resources that a run writes, without the heartbeats of nodes and leases.
 _RESOURCES = ("pods", "jobs", "configmaps", "events", "workflows", "workflowtaskresults")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _BEAT_SECONDS = 0.5
@@ -27,9 +27,9 @@ Writes = Counter[tuple[str, str]]
 
 
 def writes(cluster: Cluster) -> Writes:
-    """Writes so far by (verb, resource or resource/subresource).
+    """Return the number of writes so far by (verb, resource or resource/subresource).
 
-    Those that found nothing are left out: kwok deletes once more what someone deleted at once.
+    Writes to missing objects are left out: kwok deletes pods again that were deleted immediately.
     """
     found: Writes = Counter()
     for labels, value in apiserver_samples(cluster, "apiserver_request_total"):
@@ -41,14 +41,14 @@ def writes(cluster: Cluster) -> Writes:
 
 
 def apiserver_samples(cluster: Cluster, name: str) -> Iterator[tuple[Mapping[str, str], float]]:
-    """The labels and values that the API server's metrics have under a name."""
+    """Yield labels and value of each sample of an API server's metric."""
     command = ["kubectl", "get", "--raw", "/metrics"]
     told = subprocess.run(command, env=cluster.environment, check=True, capture_output=True, text=True).stdout
     return _samples(told, name)
 
 
 def etcd_bytes() -> int:
-    """How much was written to etcd so far, by its own metrics."""
+    """Return the bytes written to etcd so far, from its metrics."""
     with urllib.request.urlopen(f"{_ETCD}/metrics", timeout=10) as answer:  # noqa: S310  (http, on this machine)
         told = answer.read().decode()
     return int(sum(value for _, value in _samples(told, "etcd_debugging_mvcc_total_put_size_in_bytes")))
@@ -62,19 +62,19 @@ def _samples(told: str, name: str) -> Iterator[tuple[Mapping[str, str], float]]:
 
 
 def per_node(counted: Mapping[tuple[str, str], int], nodes: int) -> dict[str, float]:
-    """Writes a node, as `POST pods` → 1.0, the most first."""
+    """Return writes per node, such as `POST pods` → 1.0, in descending order."""
     ranked = sorted(counted.items(), key=lambda one: -one[1])
     return {f"{verb} {resource}": round(count / nodes, 3) for (verb, resource), count in ranked if count}
 
 
 def floor_share(counted: Mapping[tuple[str, str], int], nodes: int) -> float:
-    """Writes a node without events and without what a kubelet says of a pod."""
+    """Return the writes per node without events and the kubelet's updates of pod status."""
     left_out = ("events", "pods/status")
     return sum(count for (_, resource), count in counted.items() if resource not in left_out) / nodes
 
 
 class Usage:
-    """Processor seconds and peak memory of processes while it is open: of daemons by name, of steps by their task."""
+    """CPU seconds and peak memory of processes while it is open: daemons by name, steps by task."""
 
     def __init__(self, daemons: Iterable[str], steps: Mapping[str, Callable[[], list[int]]]) -> None:
         self._steps = steps
@@ -87,7 +87,7 @@ class Usage:
     def __enter__(self) -> Self:
         for pids in self._pids.values():
             for pid in pids:
-                Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+                Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # resets the peak
         self._before = {name: sum(map(_seconds, pids)) for name, pids in self._pids.items()}
         self._thread.start()
         return self
@@ -98,7 +98,7 @@ class Usage:
         self._look()
 
     def result(self) -> dict[str, dict[str, float]]:
-        """Name → processor seconds and peak MiB."""
+        """Return name → CPU seconds and peak MiB."""
         names = dict.fromkeys((*self._pids, *self._steps))
         return {
             name: {
@@ -123,7 +123,7 @@ class Usage:
                 try:
                     self._cpu[name, pid] = _seconds(pid)
                     self._peak[name] = max(self._peak.get(name, 0.0), _peak(pid))
-                except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                except (FileNotFoundError, ProcessLookupError):  # it ended in the meantime
                     continue
 
 

@@ -1,6 +1,6 @@
-"""A watch over the pods of a run: when each node pulled, and how many did at any instant.
+"""A watch of the pods of a run: the time of each node's pull, and the number of parallel pulls.
 
-It tells the simulated kubelets of pods that come to their nodes.
+It passes bound pods on to the simulated kubelets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.scale.bench.kubelets import Kubelets
 
 
 class Pulls:
-    """Pods with a label, followed while it is open. Times are of the monotonic clock, as the changes come in."""
+    """A watch of the pods with a label. Times are those of the monotonic clock at the receipt of a change."""
 
     def __init__(self, kube: Kube, namespace: str, label: str, kubelets: Kubelets) -> None:
         self._kubelets = kubelets
@@ -52,7 +52,7 @@ class Pulls:
                     self._version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         self._take(event["object"], gone=event["type"] == "DELETED")
-        except BaseException as error:  # noqa: BLE001  (told where it is closed)
+        except BaseException as error:  # noqa: BLE001  (raised on close)
             self.error = error
 
     def _take(self, pod: Json, *, gone: bool) -> None:

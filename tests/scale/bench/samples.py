@@ -1,4 +1,4 @@
-"""How long each simulated node pulls, and on which it fails: sampled here, by seed and node, not by the simulation."""
+"""Samples of pull times and failures of simulated nodes, determined by seed and node."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _FAILING = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A node's pull of one image. A permanent failure ends it; after a passing one it pulls once more."""
+    """A node's pull of one image. A permanent failure ends it; after a temporary one the node pulls again."""
 
     milliseconds: int
     failure: Literal["", "permanent", "passing"] = ""
 
     def busy(self, images: int) -> float:
-        """The seconds that a node takes for so many images, one after the other, with nothing lost in between."""
+        """Return the seconds that a node takes for this number of images, one after the other without pauses."""
         return self.milliseconds * images / 1000 * (2 if self.failure == "passing" else 1)
 
     def __str__(self) -> str:
@@ -50,17 +50,17 @@ def _failing(draw: random.Random) -> Sample:
     return Sample(milliseconds, "permanent" if luck < _FAILING / 2 else "passing")
 
 
-# What it is, images a node, the draw.
+# Description, images per node, function that draws a sample.
 KINDS: Mapping[Kind, tuple[str, int, Callable[[random.Random], Sample]]] = {
     "uniform": ("one image, 8-12 s", 1, _uniform),
     "heavy": (f"one image, log-normal: median {MEDIAN_SECONDS:.0f} s, p99 {P99_SECONDS:.0f} s", 1, _heavy),
-    "failing": ("one image, 8-12 s, 2 % of the nodes fail: half for good, half once", 1, _failing),
+    "failing": ("one image, 8-12 s, 2 % of the nodes fail: half permanently, half once", 1, _failing),
     "three": ("three images, 8-12 s each", 3, _uniform),
     "ten": ("ten images, 0.8-1.2 s each", 10, _small),
 }
 
 
 def samples(kind: Kind, seed: str, nodes: Iterable[str]) -> dict[str, Sample]:
-    """A sample for each node. A node has the same one however many others there are."""
+    """Return a sample for each node. It does not depend on the number of other nodes."""
     draw = KINDS[kind][2]
     return {node: draw(random.Random(f"{seed}/{kind}/{node}")) for node in nodes}  # noqa: S311

@@ -1,4 +1,4 @@
-"""Other ways to warm nodes, as their designs mean them: small drivers, each on Jobs pinned to nodes.
+"""Other ways to warm nodes: small reference drivers that follow the designs, each with Jobs pinned to nodes.
 
-They get an `Order` as JSON on stdin, and end when every node has ended.
+A driver reads an `Order` as JSON from stdin, and ends when every node has ended.
 """

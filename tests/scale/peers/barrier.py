@@ -1,10 +1,10 @@
-"""Barrier batches: a Job for each node of a batch; the next batch when all of them have ended."""
+"""Batches with a barrier: a Job per node of a batch; the next batch starts when all of them have ended."""
 
 from tests.scale.peers.order import Jobs, Order
 
 
 def main() -> None:
-    """Work an order."""
+    """Execute the order on stdin."""
     order = Order.read()
     jobs = Jobs(order)
     for start in range(0, len(order.nodes), order.window):

@@ -1,10 +1,10 @@
-"""A Job for each image on each node, all at once: the window is not asked."""
+"""A Job per image and node, all created at the same time; the window is ignored."""
 
 from tests.scale.peers.order import Jobs, Order
 
 
 def main() -> None:
-    """Work an order."""
+    """Execute the order on stdin."""
     order = Order.read()
     jobs = Jobs(order)
     for node in order.nodes:

@@ -1,4 +1,4 @@
-"""What a reference driver is asked, and the Job of a node that all of them make."""
+"""The order of a reference driver, and the Jobs that all reference drivers create."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LABEL = "bench.ips-flow.io/run"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Warm these images on these nodes, at most `window` at once."""
+    """An order to warm images on nodes, at most `window` nodes at the same time."""
 
     run: str
     namespace: str
@@ -25,16 +25,16 @@ class Order:
 
     @classmethod
     def read(cls) -> Order:
-        """The order on stdin."""
+        """Read the order from stdin."""
         return cls(**json.load(sys.stdin))
 
     def to_json(self) -> str:
-        """What `read` takes."""
+        """Return the JSON that `read` parses."""
         return json.dumps(asdict(self))
 
 
 class Jobs:
-    """The Jobs of an order, made one by one and followed by a watch."""
+    """The Jobs of an order, created one by one and followed by a watch."""
 
     def __init__(self, order: Order) -> None:
         self._kube = Kube.connect()
@@ -45,7 +45,7 @@ class Jobs:
         self.running: set[str] = set()
 
     def create(self, node: str, images: list[str], name: str = "") -> None:
-        """Let a node pull images."""
+        """Create a Job that pulls images on a node."""
         name = name or f"{self._order.run}-{node}"
         if not self._version:
             self._version = self._kube.get(self._path, limit=1)["metadata"]["resourceVersion"]
@@ -53,7 +53,7 @@ class Jobs:
         self.running.add(name)
 
     def ended(self) -> Iterator[str]:
-        """The names of Jobs as they end, until none runs."""
+        """Yield the names of Jobs as they end, until none runs."""
         while self.running:
             for event in self._kube.watch(
                 self._path, resource_version=self._version, seconds=60, labels=self._labels

@@ -1,10 +1,10 @@
-"""A rolling window of one Job for each node: when one has ended, the next is made."""
+"""A rolling window with a Job per node: when one has ended, the next is created."""
 
 from tests.scale.peers.order import Jobs, Order
 
 
 def main() -> None:
-    """Work an order."""
+    """Execute the order on stdin."""
     order = Order.read()
     jobs = Jobs(order)
     waiting = iter(order.nodes)

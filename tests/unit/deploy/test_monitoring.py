@@ -363,8 +363,8 @@ def test_promtool_reads_every_query_of_the_dashboard(tmp_path: Path) -> None:
         ('ips_tasks_total{status=~"failed|splendid"}', ["status of ips_tasks_total is never splendid"]),
         ('ips_tasks_total{node="n1"}', ["ips_tasks_total has no label node"]),
         ("sum by (reason) (ips_tasks_total)", ["reason is no label of ips_tasks_total"]),
-        ("rate(ips_task_total[5m])", ["nobody exposes ips_task_total"]),
-        ("ips_queue_wait_seconds", ["nobody exposes ips_queue_wait_seconds"]),
+        ("rate(ips_task_total[5m])", ["no metric ips_task_total is exposed"]),
+        ("ips_queue_wait_seconds", ["no metric ips_queue_wait_seconds is exposed"]),
         ("1 > 2", ["no metric at all"]),
     ],
 )

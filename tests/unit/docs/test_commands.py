@@ -1,4 +1,4 @@
-"""What a reader may type or look up exists: verbs with their flags, programs, modules, files."""
+"""Commands, flags, modules and files that a README names exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def text_of(name: str) -> str:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The words of each use of `ips-flow`: in a line of a code block, or in a code span."""
+    """Yield the words of each use of `ips-flow` in a code block or a code span."""
     for code in (
         *re.findall(r"^ *(?:- run: |\$ )(.*)$", text, re.MULTILINE),
         *re.findall(r"`([^`\n]+)`", text),
@@ -32,7 +32,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def flags(words: list[str]) -> set[str]:
-    """The flags that a verb, or a verb's own verb, takes."""
+    """Return the flags of a verb or of its subcommand."""
     assert isinstance(cli, Verbs)
     context = click.Context(cli)
     command = cli.get_command(context, words[0])
@@ -45,7 +45,7 @@ def flags(words: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_flag_of_a_command_exists(name: str) -> None:
-    """A README gives no verb a flag that it does not take."""
+    """Every flag in a README is a flag of its verb."""
     for words in commands(text_of(name)):
         given = {word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-zA-Z]", word)}
         assert given <= flags(words), words
@@ -53,21 +53,21 @@ def test_every_flag_of_a_command_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_module_that_is_run_exists(name: str) -> None:
-    """`python -m` leads to a module."""
+    """Every `python -m` names an existing module."""
     for module in re.findall(r"python -m ([\w.]+\w)", text_of(name)):
         assert find_spec(module), module
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_file_of_the_checkout_exists(name: str) -> None:
-    """A path from the top of the checkout, in code, is a file or a folder there; `*` and `<step>` stand for any."""
+    """A path in code, from the top of the checkout, is a file or a folder; `*` and `<step>` match any name."""
     codes = re.findall(rf"(?<=[\s`(\[])(?:\./)?((?:{FOLDERS})/[\w./*<>-]*[\w*])", text_of(name))
     for path in codes:
         assert list(ROOT.glob(re.sub(r"<\w+>", "*", path))), path
 
 
 def test_the_table_of_the_package_names_what_exists() -> None:
-    """Where a change goes: each path leads somewhere, from the package or from the top of the checkout."""
+    """Each path in the table of changes exists in the package or in the checkout."""
     text = text_of("ips_flows/README.md")
     rows = text[text.index("| change |") : text.index("## Python")]
     paths = re.findall(r"`([\w<>*/.-]+(?:\.\w+|/))`", rows)

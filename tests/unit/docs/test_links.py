@@ -1,4 +1,4 @@
-"""Every relative link of every README leads somewhere."""
+"""Every relative link of every README has a target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = [str(path.relative_to(ROOT)) for path in readmes()]
 
 
 def broken(path: Path) -> list[str]:
-    """The relative links of a file whose file, or whose heading in it, does not exist."""
+    """Return the relative links of a file whose target file or heading does not exist."""
     text = path.read_text(encoding="utf-8")
     return [link for link in links(text) if "://" not in link and not _leads(path, link)]
 
@@ -27,13 +27,13 @@ def _leads(path: Path, link: str) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_link_leads_somewhere(name: str) -> None:
-    """File and heading exist."""
+def test_every_link_has_a_target(name: str) -> None:
+    """The file and the heading of a link exist."""
     assert not broken(ROOT / name)
 
 
 def test_every_readme_is_found_from_the_top() -> None:
-    """Links lead from the top README to each other one, if by several steps."""
+    """Every README can be reached from the top README through links."""
     seen: set[Path] = set()
     ahead = [README]
     while ahead:
@@ -47,8 +47,8 @@ def test_every_readme_is_found_from_the_top() -> None:
     assert set(readmes()) <= seen
 
 
-def test_what_is_broken_is_told(tmp_path: Path) -> None:
-    """A file, a heading, and a heading of this very text; code holds no link."""
+def test_broken_links_are_reported(tmp_path: Path) -> None:
+    """Missing files and headings are reported, also headings of the same file; links in code are ignored."""
     (tmp_path / "there.md").write_text(
         "# One, `two` & three\n\n## One\n\n## One\n\n```\n# none\n```\n", encoding="utf-8"
     )

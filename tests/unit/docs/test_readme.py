@@ -15,19 +15,19 @@ NAMES = [str(path.relative_to(ROOT)) for path in readmes()]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_reference_is_what_the_code_says(name: str) -> None:
+def test_the_reference_is_up_to_date(name: str) -> None:
     """The generated parts of each README are up to date (`python -m tests.docs` writes them)."""
     text = (ROOT / name).read_text(encoding="utf-8")
     assert renewed(text) == text
 
 
-def test_each_generated_part_stands_in_one_readme() -> None:
-    """None is lost, and none is told twice."""
+def test_each_generated_part_is_in_one_readme() -> None:
+    """No generated part is missing, and none is repeated."""
     assert Counter(name for name, _ in places()) == Counter(list(parts()))
 
 
-def test_an_unknown_part_is_refused() -> None:
-    """A mark without a table behind it is a slip of the pen."""
+def test_an_unknown_part_is_an_error() -> None:
+    """A mark with an unknown name is an error."""
     with pytest.raises(LookupError, match="no generated part colours"):
         renewed("<!-- begin colours -->\nred\n<!-- end colours -->")
 
@@ -40,8 +40,8 @@ def test_every_verb_of_a_transcript_exists(name: str) -> None:
     assert used <= set(VERBS), used - set(VERBS)
 
 
-def test_the_front_door_is_narrow() -> None:
-    """No line of the top README is longer than a terminal is wide, but tables, transcripts and links."""
+def test_lines_of_the_top_readme_fit_a_terminal() -> None:
+    """Lines of the top README fit the width of a terminal, except tables, transcripts and links."""
     lines = outside_code(README.read_text(encoding="utf-8")).splitlines()
     long = [
         line for line in lines if len(line) > WIDTH and not re.match(r"\||\S*\[[^]]*\]\([^)]*\)\S*$", line)

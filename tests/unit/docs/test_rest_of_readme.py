@@ -1,4 +1,4 @@
-"""The words of the server's README on the REST API, tried."""
+"""The section on the REST API in the server's README is correct."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def section() -> str:
 
 
 def transcript() -> list[tuple[str, str]]:
-    """The commands of the section, each with what it prints there."""
+    """Return the commands of the section, each with the output shown."""
     block = re.findall(r"```console\n(.*?)```", section(), re.DOTALL)[0]
     parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
     return [(command, printed) for command, _, printed in (part.partition("\n") for part in parts)]
 
 
 def test_the_commands_do_what_is_shown(rest: Rest) -> None:
-    """Each one, in order, against a server; what is not shown is only not empty."""
+    """Each command, run in order against a server, prints the output shown; other output is only not empty."""
     environment = {**os.environ, "IPS_FLOW_SERVER": f"http://127.0.0.1:{rest.port}", "TOKEN": TOKEN}
     (first, _), *others = transcript()
     assert first.startswith("TOKEN=$(kubectl create token ")
@@ -50,8 +50,8 @@ def test_the_commands_do_what_is_shown(rest: Rest) -> None:
             rest.await_list(lambda one: one["total"] == 1)
 
 
-def test_every_route_is_told_of() -> None:
-    """The table has each route of the API, and no other."""
+def test_every_route_is_documented() -> None:
+    """The table has every route of the API, and no other."""
     told = set(re.findall(r"`(GET|POST|DELETE) ([^`?]*)[^`]*`", section()))
     served = {
         (method.upper(), path)

@@ -1,4 +1,4 @@
-"""The parts of the benchmark that are reckoned: samples and ideals."""
+"""Computed parts of the benchmark: samples and ideal times."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NODES = [f"fake{number:05}" for number in range(1, 5001)]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_node_has_one_sample(kind: Kind) -> None:
-    """Whatever other nodes there are; another seed is another sample."""
+    """A node has the same sample whatever the other nodes; another seed gives another sample."""
     few, many = samples(kind, "a", NODES[:50]), samples(kind, "a", NODES)
     assert few == {node: many[node] for node in NODES[:50]}
     assert samples(kind, "b", NODES[:50]) != few
 
 
-def test_the_distributions_are_what_they_are_called() -> None:
-    """Median and tail of the heavy one, bounds of the uniform one, the share of failures."""
+def test_the_distributions_match_their_names() -> None:
+    """Median and tail of the heavy distribution, bounds of the uniform one, and the share of failures are as named."""
     uniform = [one.milliseconds for one in samples("uniform", "a", NODES).values()]
     assert min(uniform) >= 8_000
     assert max(uniform) <= 12_000
@@ -39,8 +39,8 @@ def test_the_distributions_are_what_they_are_called() -> None:
     assert failing["passing"] > 20
 
 
-def test_what_a_sample_costs() -> None:
-    """Images come one after another; after a passing failure the node pulls once more."""
+def test_the_time_of_a_sample() -> None:
+    """A node pulls images one after another; after a temporary failure it pulls again."""
     assert Sample(1500).busy(3) == 4.5
     assert Sample(1500, "passing").busy(1) == 3.0
     assert Sample(1500, "permanent").busy(1) == 1.5
@@ -58,14 +58,14 @@ def test_what_a_sample_costs() -> None:
     ],
 )
 def test_ideals(seconds: list[float], slots: int, rolling: float, batches: float) -> None:
-    """By hand."""
+    """Ideal times match values calculated manually."""
     assert ideal.rolling(seconds, slots) == rolling
     assert ideal.batches(seconds, slots) == batches
 
 
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=60), st.integers(1, 10))
 def test_ideals_are_bounded(seconds: list[float], slots: int) -> None:
-    """No schedule beats the work shared evenly, or the longest pull; batches and waves never beat a rolling window."""
+    """No schedule is faster than the evenly shared work or the longest pull, nor batches and waves than a window."""
     took = ideal.rolling(seconds, slots)
     assert took >= max(*seconds, sum(seconds) / slots) - 1e-6
     assert ideal.batches(seconds, slots) >= took - 1e-6
@@ -77,7 +77,7 @@ def test_ideals_are_bounded(seconds: list[float], slots: int) -> None:
 
 
 def test_how_much_slower_batches_are() -> None:
-    """Another number for each seed; for the benchmark's own one 1,928 ÷ 451 s, which the README tells of."""
+    """The ratio depends on the seed; for the benchmark's own seed it is 1,928 ÷ 451 s, as in the README."""
     found = slower("heavy", ["bench", "0", "1"], 1000)
     assert len(set(found)) == 3
     assert min(found) > 1
@@ -85,7 +85,7 @@ def test_how_much_slower_batches_are() -> None:
 
 
 def test_writes_of_a_node() -> None:
-    """Events and what a kubelet says are left out of the sum, not of the list."""
+    """The sum leaves out events and the kubelet's status updates; the list has them."""
     counted = Counter({("POST", "pods"): 100, ("POST", "events"): 300, ("PATCH", "pods/status"): 100})
     assert floor_share(counted, 100) == 1.0
     assert per_node(counted, 100) == {"POST events": 3.0, "POST pods": 1.0, "PATCH pods/status": 1.0}
