@@ -59,15 +59,15 @@ def _plays(argo: Argo, node: NodeResult) -> None:
 class Argo:
     """The changes of one task, from its creation until it ends."""
 
-    def __init__(self, server: ApiServer, name: str, namespace: str = "warm") -> None:
-        self.server, self.name, self.namespace = server, name, namespace
+    def __init__(self, server: ApiServer, name: str, namespace: str = "warm", *, started: str = AT) -> None:
+        self.server, self.name, self.namespace, self.started = server, name, namespace, started
         self.workflow = server.get("workflows", name, namespace)
         self.uid = self.workflow["metadata"]["uid"]
         self.plan: PlanSummary | None = None
 
     def phase(self, phase: str, message: str = "") -> None:
         """Set Argo's phase in the status and on the label."""
-        status: Json = {"phase": phase, "startedAt": AT}
+        status: Json = {"phase": phase, "startedAt": self.started}
         if message:
             status["message"] = message
         if phase in ("Succeeded", "Failed", "Error"):
