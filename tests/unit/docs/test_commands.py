@@ -10,9 +10,9 @@ import click
 import pytest
 
 from ips_flows.cli.main import Verbs, cli
-from tests.support.paths import ROOT, readmes
+from tests.support.paths import ROOT, documents
 
-NAMES = [str(path.relative_to(ROOT)) for path in readmes()]
+NAMES = [str(path.relative_to(ROOT)) for path in documents()]
 FOLDERS = "deploy|ips_flows|steps|templates|tests"
 
 

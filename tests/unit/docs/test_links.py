@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.markdown import anchors, links
-from tests.support.paths import README, ROOT, readmes
+from tests.support.paths import README, ROOT, documents
 
-NAMES = [str(path.relative_to(ROOT)) for path in readmes()]
+NAMES = [str(path.relative_to(ROOT)) for path in documents()]
 
 
 def broken(path: Path) -> list[str]:
@@ -44,7 +44,7 @@ def test_every_readme_is_found_from_the_top() -> None:
         ]
         targets = {(path.parent / file).resolve() for file in files if file.endswith(".md")}
         ahead += targets - seen
-    assert set(readmes()) <= seen
+    assert set(documents()) <= seen
 
 
 def test_broken_links_are_reported(tmp_path: Path) -> None:
