@@ -34,7 +34,7 @@ function words(schema) {
   if (schema.type === "object" && typeof schema.additionalProperties === "object") {
     return ["map of string to ", ...words(schema.additionalProperties)];
   }
-  return [schema.type || "anything"];
+  return [schema.type || "any"];
 }
 
 function bounds(schema) {

@@ -67,8 +67,7 @@ export default {
   "list.nothing": "No matching tasks.",
   "list.clear": "Show all tasks",
   "list.none": "No tasks yet",
-  "list.first":
-    "Choose images and nodes; this page then shows the progress. Or use the command line:",
+  "list.first": "Choose images and nodes; this page then shows the progress. Or use the command line:",
 
   "progress.label": ({ task }) => `Progress of ${task}`,
   "progress.queued": ({ n }) => `position ${n} in the queue`,
@@ -192,8 +191,7 @@ export default {
   "advice.Unknown": "The cause is unknown. Read the message below and the events of the node.",
   "advice.NotReady": "The kubelet of these nodes does not report Ready.",
   "advice.Cordoned": "Cordoned nodes are left out unless the request sets includeCordoned.",
-  "advice.TaintNotTolerated":
-    "The tolerations of the request don't cover the taints of these nodes.",
+  "advice.TaintNotTolerated": "The tolerations of the request don't cover the taints of these nodes.",
   "advice.NotSelected": "The nodes, nodeSelector or selector of the request don't match these nodes.",
   "advice.Excluded": "The request lists these nodes in excludeNodes.",
   "advice.Virtual": "These nodes have no image store (virtual-kubelet, Fargate).",
@@ -209,7 +207,7 @@ export default {
   "waves.title": "Waves",
   "waves.name": "Wave",
   "waves.nodes": "Nodes",
-  "waves.done": "Done",
+  "waves.done": "Completed",
   "waves.pulling": "Pulling",
   "waves.failed": "Failed",
 
@@ -272,8 +270,7 @@ export default {
   "form.previewHint": "Input for ips-flow run - and for POST /api/v1/tasks.",
   "form.created": ({ task }) => `${task} was submitted`,
   "form.unchanged": ({ task }) => `${task} already exists with the same request`,
-  "form.wrong": ({ n }) =>
-    `${n} ${s(n, "problem", "problems")} to fix; nothing was submitted.`,
+  "form.wrong": ({ n }) => `${n} ${s(n, "problem", "problems")} to fix; nothing was submitted.`,
   "form.line": ({ n }) => `line ${n}: `,
   "wrong.pair": ({ line }) => `got "${line}"; allowed: key=value`,
   "wrong.twice": ({ key }) => `duplicate key "${key}"; allowed: each key once`,
@@ -302,9 +299,9 @@ export default {
   "field.webhookFormat": "Webhook format",
   "field.labels": "Task labels",
 
-  "hint.images": "One image reference per line, 1 to 50. Without a tag or digest, the tag is :latest.",
+  "hint.images": "One image reference per line, 1 to 50. Without a tag or digest, :latest is used.",
   "hint.name": "Generated if empty.",
-  "hint.pullPolicy": "Always checks in the registry whether the tag has moved.",
+  "hint.pullPolicy": "With Always, nodes check the registry again, for tags that move.",
   "hint.pullSecrets": "Names of image pull Secrets in the namespace, one per line. Do not enter passwords.",
   "hint.batchSize": "Number of nodes that pull at the same time: 1 to 1000, or a percentage.",
   "hint.priority": "1 to 10; tasks with a higher priority start first.",

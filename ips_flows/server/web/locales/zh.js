@@ -119,7 +119,7 @@ export default {
   "grid.node": "节点",
   "grid.all": "全部",
   "grid.left": "未纳入",
-  "grid.hint": 
+  "grid.hint":
     "每行一个节点，每列一个镜像：✓ 已拉取（附耗时），● 任务开始前已存在，✕ 失败，– 已跳过，· 等待中。点击单元格或使用方向键可查看详情。",
   "grid.nothing": "没有符合条件的节点。",
   "grid.none": "暂无结果。结果大约每 30 秒保存一次。",
@@ -173,7 +173,7 @@ export default {
     "该镜像没有适用于这些节点的操作系统或 CPU 架构的版本。请构建相应版本，或排除这些节点。",
   "advice.InvalidImage": "容器运行时无法使用镜像仓库返回的镜像。请重新推送镜像。",
   "advice.Timeout": "未能在 nodeTimeout 或任务的超时时间内完成拉取。请延长超时时间，或减小批次大小。",
-  "advice.Unschedulable": "拉取 Pod 在一分钟内未能调度：节点没有空余的 Pod 配额、CPU 或内存。请释放资源，然后重试。",
+  "advice.Unschedulable": "拉取 Pod 在一分钟内未能调度：节点没有空余的 Pod 名额、CPU 或内存。请释放资源，然后重试。",
   "advice.NodeLost": "节点在拉取期间被删除或失去响应。请在节点恢复后重试。",
   "advice.WorkerImage":
     "节点无法拉取 IPS Flow 自身的工作镜像。请用 --worker-image 指定节点可以拉取的镜像，并重新安装。",
@@ -288,9 +288,9 @@ export default {
   "field.webhookFormat": "Webhook 格式",
   "field.labels": "任务标签",
 
-  "hint.images": "每行一个镜像引用，1 至 50 个。不带标签或摘要时，标签为 :latest。",
+  "hint.images": "每行一个镜像引用，1 至 50 个。不带标签或摘要时使用 :latest。",
   "hint.name": "留空则自动生成。",
-  "hint.pullPolicy": "Always 每次都会向镜像仓库确认镜像标签是否已变化。",
+  "hint.pullPolicy": "选择 Always 时，每次都会向镜像仓库确认镜像标签是否已变化。",
   "hint.pullSecrets": "命名空间内镜像拉取 Secret 的名称，每行一个。请勿填写密码。",
   "hint.batchSize": "同时拉取的节点数：1 至 1000，或百分比。",
   "hint.priority": "1 至 10；优先级高的任务先开始。",
