@@ -1,1 +1,1 @@
-"""`ips-flow serve`: HTTP."""
+"""HTTP server of `ips-flow serve`."""

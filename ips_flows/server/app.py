@@ -1,4 +1,4 @@
-"""The application: the routes put together, and what is answered where none fits."""
+"""The FastAPI application: routes, health, metrics, error responses."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from ips_flows.core.rest.responses import ApiResponse, error_response
 from ips_flows.core.version import __version__
 from ips_flows.server.middleware import REQUEST_ID
 
-_TROUBLE = (500, 503)  # what each route may answer as well
+_TROUBLE = (500, 503)  # codes that every route may return
 
 Exposition = Callable[[str], tuple[str, bytes]]  # an Accept header → content type and text of /metrics
 
 
 class Health(Protocol):
-    """How the work behind the server is."""
+    """Health of the background work."""
 
     def alive(self) -> bool:
-        """Whether it goes on; if not, the process is to be started anew."""
+        """Report whether the work still runs; if not, the process must be restarted."""
         ...
 
     def not_ready(self) -> str | None:
-        """Why it is not in step with the API server; None when it is."""
+        """Return why it is not in sync with the API server, or None."""
         ...
 
     def degraded(self) -> str | None:
-        """What does not go as it should although it is in step; None when all does."""
+        """Return what works only in part although it is in sync, or None."""
         ...
 
 
 class Router(Protocol):
-    """Some of the routes."""
+    """A group of routes."""
 
     def add_to(self, app: FastAPI) -> None:
-        """Serve them."""
+        """Add the routes to an application."""
         ...
 
 
 def create_app(state: Health, *parts: Router, exposition: Exposition | None = None) -> FastAPI:
-    """The application. `exposition` makes what /metrics answers."""
+    """Return the application. `exposition` makes the response of /metrics."""
     app = FastAPI(title="IPS Flow", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.router.redirect_slashes = False
     _add_health(app, state)
@@ -65,13 +65,13 @@ def _add_health(app: FastAPI, state: Health) -> None:
     @app.get("/health")
     @app.get("/healthz")
     async def health() -> JSONResponse:
-        """200 while the work goes on, else 503."""
+        """Return 200 while the background work runs, else 503."""
         alive = state.alive()
         return JSONResponse({"status": "ok" if alive else "stuck"}, 200 if alive else 503)
 
     @app.get("/readyz")
     async def ready() -> JSONResponse:
-        """200 while in step with the API server, else 503 and why."""
+        """Return 200 while in sync with the API server, else 503 with the reason."""
         why, short = state.not_ready(), state.degraded()
         if why:
             return JSONResponse({"status": "not ready", "reason": why}, 503)
@@ -79,7 +79,7 @@ def _add_health(app: FastAPI, state: Health) -> None:
 
 
 def known_responses(app: FastAPI) -> list[tuple[str, str, int]]:
-    """Method, template of the route and code of the answers that are to be counted from the start."""
+    """Return the responses whose series exist from the start: (method, route template, code)."""
     return [
         (method, route.path, code)
         for route in app.routes
@@ -92,7 +92,7 @@ def known_responses(app: FastAPI) -> list[tuple[str, str, int]]:
 def _add_metrics(app: FastAPI, exposition: Exposition) -> None:
     @app.get("/metrics")
     def metrics(request: Request) -> Response:
-        """Prometheus' text, or OpenMetrics."""
+        """Return the metrics as Prometheus text or OpenMetrics."""
         content_type, body = exposition(request.headers.get("Accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 
@@ -107,18 +107,18 @@ async def _on_error(request: Request, error: Any) -> Response:
 
 
 async def _on_http(request: Request, error: Any) -> Response:
-    """No such route, or not by this method."""
+    """Respond to an unknown route or a wrong method."""
     text, headers = str(error.detail), dict(error.headers or {})
     if error.status_code == 404:
-        text = f"there is nothing at {escape(request.url.path[:300])}"
+        text = f"no route {escape(request.url.path[:300])}"
     elif error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
-        text = f"{request.method} is not allowed here; allowed: {headers['Allow']}"
+        text = f"got method {request.method}; allowed: {headers['Allow']}"
     return _respond(request, ApiResponse(error.status_code, {"error": text}, headers))
 
 
 def _methods(request: Request) -> list[str]:
-    """What may be done with a path, of which each route knows a part."""
+    """Return the methods that all routes of a path allow together."""
     found: set[str] = set()
     for route in request.app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -127,7 +127,5 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _on_bug(request: Request, _: Any) -> Response:
-    """What we did not think of: the log has the trace, under the request's id."""
-    return _respond(
-        request, ApiResponse(500, {"error": "this should not have happened; the server's log has more"})
-    )
+    """Respond to an unexpected exception. The log has the traceback and the request id."""
+    return _respond(request, ApiResponse(500, {"error": "internal error; the server log has the traceback"}))

@@ -1,4 +1,4 @@
-"""Who may do what: Kubernetes itself says so, or nobody is asked and the browser's own guards are checked."""
+"""Authorization of requests: by Kubernetes, or without users but with checks against cross-site requests."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ GOOD_SECONDS, REFUSED_SECONDS = 10.0, 2.0
 MOST_REMEMBERED = 1000
 _LONGEST_TOKEN = 16_384
 _AT_ONCE = 8
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  (where to listen, and no name of a server)
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  (addresses to listen on, not host names)
 
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105  (a path)
 _ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ips-flow"'}
-_HOW = "Send a token of the cluster: `Authorization: Bearer $(kubectl create token ACCOUNT)`."
+_HOW = "Send a Kubernetes token: `Authorization: Bearer $(kubectl create token SERVICEACCOUNT)`."
 
 
 class Authorizer(Protocol):
-    """Decides on requests; raises HttpError. `kind` is what `--auth` calls it."""
+    """Access check for requests. Raises HttpError on refusal. `kind` is the value of `--auth`."""
 
     kind: Literal["kubernetes", "none"]
 
     def check_origin(self, method: str, headers: Mapping[str, str]) -> None:
-        """Refuse what no page or program of ours sends."""
+        """Refuse cross-site requests."""
         ...
 
     async def authorize(self, headers: Mapping[str, str], verb: Verb) -> str:
-        """The name of who may do this with the tasks of the namespace."""
+        """Return the user name, if the user may do this with the tasks of the namespace."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AccessDecision:
-    """What was decided: the user's name, or why not."""
+    """Result of an access check: the user name, or the reason for refusal."""
 
     user: str = ""
     status: int = 0  # of the refusal
@@ -55,7 +55,7 @@ class AccessDecision:
 
 
 class DecisionCache:
-    """Decisions for a short while, at most so many; the least used one goes first."""
+    """LRU cache of decisions with a short lifetime."""
 
     def __init__(self, most: int = MOST_REMEMBERED, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -66,7 +66,7 @@ class DecisionCache:
         return len(self._kept)
 
     def get(self, key: tuple[bytes, str]) -> AccessDecision | None:
-        """What was decided lately."""
+        """Return the decision for a key, unless it has expired."""
         found = self._kept.get(key)
         if found is None:
             return None
@@ -77,7 +77,7 @@ class DecisionCache:
         return found[1]
 
     def put(self, key: tuple[bytes, str], decision: AccessDecision) -> None:
-        """Remember a decision."""
+        """Store a decision."""
         seconds = REFUSED_SECONDS if decision.status else GOOD_SECONDS
         self._kept[key] = (self._clock() + seconds, decision)
         self._kept.move_to_end(key)
@@ -86,7 +86,7 @@ class DecisionCache:
 
 
 class KubernetesAuthorizer:
-    """Bearer tokens, judged by TokenReview and SubjectAccessReview on the Workflows of the namespace."""
+    """Check bearer tokens by TokenReview, and users by SubjectAccessReview on the Workflows of the namespace."""
 
     kind: Literal["kubernetes", "none"] = "kubernetes"
 
@@ -98,16 +98,16 @@ class KubernetesAuthorizer:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="auth")
 
     def check_origin(self, method: str, headers: Mapping[str, str]) -> None:
-        """Nothing: no browser sends a bearer token on its own."""
+        """Accept any origin: a browser never adds a bearer token by itself."""
 
     async def authorize(self, headers: Mapping[str, str], verb: Verb) -> str:
-        """The user behind the token, if RBAC allows the verb."""
+        """Return the user name of the token, if RBAC allows the verb."""
         token = _bearer(headers)
         key = (hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest(), verb)
         decision = self._decisions.get(key)
         if decision is None:
             asking = self._asking.get(key)
-            if asking is None:  # of those who ask at the same time one does
+            if asking is None:  # concurrent requests with the same token share one review
                 asking = asyncio.ensure_future(self._ask(token, key, verb))
                 self._asking[key] = asking
             decision = await asyncio.shield(asking)
@@ -120,11 +120,11 @@ class KubernetesAuthorizer:
     async def _ask(self, token: str, key: tuple[bytes, str], verb: Verb) -> AccessDecision:
         try:
             decision = await asyncio.get_running_loop().run_in_executor(self._pool, self._review, token, verb)
-        except ForbiddenError:  # that we may not ask is told as it is
+        except ForbiddenError:  # the server itself may not create reviews; its own error explains that
             raise
         except ApiError as error:
             raise HttpError(
-                503, f"the cluster can't be asked who may do this: {error.message}", error.hint
+                503, f"the cluster can't check the access of this request: {error.message}", error.hint
             ) from error
         finally:
             del self._asking[key]
@@ -138,9 +138,7 @@ class KubernetesAuthorizer:
         )
         status = review.get("status") or {}
         if not status.get("authenticated"):
-            return AccessDecision(
-                status=401, message="the cluster does not know this token, or it has expired"
-            )
+            return AccessDecision(status=401, message="the bearer token is invalid or has expired")
         user = status.get("user") or {}
         name = str(user.get("username") or "")
         allowed = self._kube.create(_ACCESS_REVIEWS, _access_review(user, self._namespace, verb))
@@ -151,9 +149,9 @@ class KubernetesAuthorizer:
 
 
 class NoAuthorizer:
-    """Nobody is asked. Guards keep other sites' pages from using a browser that can reach the server.
+    """Allow every user. Host and origin checks block other sites' pages in a browser that can reach the server.
 
-    Allowed are this machine's own names and `hosts`, of which 0.0.0.0 and :: are none.
+    Allowed hosts are loopback names and `hosts`, except 0.0.0.0 and ::.
     """
 
     kind: Literal["kubernetes", "none"] = "none"
@@ -163,28 +161,29 @@ class NoAuthorizer:
         self._allowed = frozenset(one for one in named if one not in _EVERYWHERE)
 
     def check_origin(self, method: str, headers: Mapping[str, str]) -> None:
-        """The Host must be one of ours; a write is JSON, and from no other site's page."""
+        """Require an allowed Host. A write must be JSON and must not come from another site's page."""
         host = headers.get("host", "")
         if not self._is_allowed(host):
             raise HttpError(
                 421,
-                f"host {host!r} is not served here",
-                "Start the server with --allowed-host for each further name that it goes by.",
+                f"host {host!r} is not allowed",
+                "Start the server with `--allowed-host NAME` for each further host name.",
             )
         if method in ("GET", "HEAD", "OPTIONS"):
             return
         origin = headers.get("origin")
         if origin is not None and origin.lower().partition("://")[2] != host.lower():
-            raise HttpError(403, f"origin {origin[:200]!r} is another site's: writes come from this one only")
+            raise HttpError(403, f"got a write from origin {origin[:200]!r}; allowed: only this site")
         site = headers.get("sec-fetch-site", "none")
         if site not in ("same-origin", "none"):
-            raise HttpError(403, f"a {site[:40]!r} request: writes come from this site only")
+            raise HttpError(403, f"got a write with Sec-Fetch-Site {site[:40]!r}; allowed: same-origin")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if method != "DELETE" and kind != "application/json":  # no form and no plain fetch can send either
-            raise HttpError(415, f"content type {kind[:100]!r}: writes need `Content-Type: application/json`")
+        # Forms and simple fetches can send neither DELETE nor JSON.
+        if method != "DELETE" and kind != "application/json":
+            raise HttpError(415, f"got content type {kind[:100]!r}; allowed: application/json")
 
     async def authorize(self, headers: Mapping[str, str], verb: Verb) -> str:  # noqa: ARG002
-        """Whoever comes through."""
+        """Return an empty user name: there are no users."""
         return ""
 
     def _is_allowed(self, host: str) -> bool:
@@ -196,7 +195,7 @@ class NoAuthorizer:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine's own."""
+    """Report whether a host name or address is loopback."""
     if host.lower() == "localhost":
         return True
     try:

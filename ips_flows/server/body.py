@@ -1,4 +1,4 @@
-"""Bodies of requests: at most so large, and text."""
+"""Request bodies: size limit and UTF-8 decoding."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from ips_flows.core.errors import BadRequestError, FieldProblem
 from ips_flows.core.request.limits import MAX_BYTES
 from ips_flows.core.rest.responses import HttpError
 
-SOURCE = "body"  # what errors call it
-_STILL_READ = (
-    16 * MAX_BYTES
-)  # who is told while he still writes does not hear it: so much is read and dropped
+SOURCE = "body"  # name of the body in errors
+# A client reads the 413 only after it has sent its body, so up to this size the rest is read and dropped.
+_STILL_READ = 16 * MAX_BYTES
 
 
 async def read_body(headers: Mapping[str, str], chunks: AsyncIterable[bytes]) -> bytes:
-    """The body, however it is sent. Raises HttpError where it is too large."""
+    """Return the body. Raises HttpError if it is too large or has a content encoding."""
     kind = headers.get("content-encoding", "identity")
     if kind != "identity":
         raise HttpError(415, f"content encoding {kind[:100]!r}; allowed: none")
@@ -36,7 +35,7 @@ async def read_body(headers: Mapping[str, str], chunks: AsyncIterable[bytes]) ->
 
 
 def decode_body(data: bytes) -> str:
-    """The text of a body. Raises BadRequestError, with the place, where it is no UTF-8."""
+    """Return the text of a body. Raises BadRequestError, with line and column, if it is not UTF-8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

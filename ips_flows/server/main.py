@@ -1,4 +1,4 @@
-"""Runs keeper, task cache and HTTP server together until SIGTERM or SIGINT, then lets all end what they have begun."""
+"""Run keeper, task cache and HTTP server together until SIGTERM or SIGINT, then shut them down gracefully."""
 
 from __future__ import annotations
 
@@ -31,62 +31,62 @@ from ips_flows.server.static import StaticPages
 from ips_flows.server.task_cache import CacheIntervals, TaskCache
 
 _DRAIN_SECONDS = 15
-_IDLE_SECONDS = 65  # longer than proxies keep a connection: who closes it first must not be us
+_IDLE_SECONDS = 65  # longer than proxies keep idle connections, so that the proxy closes first
 
 
 class Worker(Protocol):
-    """What goes on behind the server."""
+    """Background work of the server."""
 
     def alive(self) -> bool:
-        """Whether it goes on."""
+        """Report whether the work still runs."""
         ...
 
     def not_ready(self) -> str | None:
-        """Why it is not in step with the API server; None when it is."""
+        """Return why it is not in sync with the API server, or None."""
         ...
 
 
 class RequestCounter(Protocol):
-    """Who counts what is served, and tells of it."""
+    """Counter of served requests, with an exposition for Prometheus."""
 
     def expect(self, routes: Iterable[tuple[str, str, int]]) -> None:
-        """Method, route and code of answers to tell of from the start."""
+        """Create the series of these responses (method, route, code) in advance."""
         ...
 
     def request(self, method: str, route: str, code: int, seconds: float) -> None:
-        """A request that was answered."""
+        """Count one response."""
         ...
 
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
-        """The content type and what /metrics answers, asked for in any thread."""
+        """Return content type and body of /metrics. Safe to call from any thread."""
         ...
 
 
 @dataclass(slots=True)
 class ServerHealth:
-    """What probes are told: of keeper, task cache, and of an end that was asked for."""
+    """State that the probes report: keeper, task cache, shutdown."""
 
     keeper: Worker
     task_cache: TaskCache
     draining: bool = False
 
     def alive(self) -> bool:
-        """Whether all goes on."""
+        """Report whether keeper and task cache still run."""
         return self.keeper.alive() and self.task_cache.alive()
 
     def not_ready(self) -> str | None:
-        """Why no request should come here; None when it should."""
+        """Return why the server should get no requests, or None."""
         if self.draining:
-            return "the server ends"
+            return "the server is shutting down"
         return self.keeper.not_ready() or self.task_cache.not_ready()
 
     def degraded(self) -> str | None:
-        """What does not go as it should."""
+        """Return what works only in part, or None."""
         return self.task_cache.degraded()
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which on SIGTERM says first that it is not ready, and after `linger` seconds accepts no more."""
+    """uvicorn server that reports "not ready" on SIGTERM and stops accepting connections `linger` seconds later."""
 
     def __init__(
         self, config: uvicorn.Config, state: ServerHealth, streams: TaskStreams, linger: float
@@ -97,7 +97,7 @@ class _Server(uvicorn.Server):
         self._linger = linger
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """The first SIGTERM lets it linger; SIGINT, or a second one, ends it at once."""
+        """Linger after the first SIGTERM. Shut down immediately on SIGINT or a second signal."""
         if self._state.draining or sig != signal.SIGTERM or not self._linger:
             self._state.draining = True
             self._end()
@@ -124,7 +124,7 @@ def serve(
     keeper_intervals: KeeperIntervals | None = None,
     cache_intervals: CacheIntervals | None = None,
 ) -> None:
-    """Serve until asked to end. Raises IpsFlowError if the address can't be listened on; nothing runs then."""
+    """Serve until SIGTERM or SIGINT. Raises IpsFlowError, before anything starts, if the address is not available."""
     listener = _listen(host, port)
     jsonlog.start()
     keeper = Keeper(kube, namespace, _identity(), intervals=keeper_intervals)
@@ -151,7 +151,7 @@ def serve(
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     server = _Server(config, state, streams, linger)
-    # uvicorn has handlers of its own while it runs; a signal before and after that has to end it, too.
+    # uvicorn installs its own handlers while it runs. These handle a signal before or after that.
     before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         keeper.start()
@@ -181,7 +181,7 @@ def application(
     metrics: RequestCounter | None = None,
     argo_url: str = "",
 ) -> Middleware:
-    """All that is served."""
+    """Return the complete ASGI application."""
     tasks = TaskRoutes(kube, namespace, state.task_cache, streams, authorizer)
     pages = StaticPages(
         config={
@@ -203,13 +203,13 @@ def application(
 
 
 def _not_counted(*_: object) -> None:
-    """Where nobody counts requests."""
+    """Ignore a request when there are no metrics."""
 
 
 def _warm_up() -> None:
-    """What the first submit would wait for: hera takes a second to import."""
+    """Import hera (about a second) in advance, so that the first submit does not wait for it."""
     importlib.import_module("ips_flows.argo.task_workflow")
-    # What is there for good is not looked through again: a whole collection would keep every request waiting.
+    # Imported modules stay for ever. Frozen, they are skipped by full collections, which block every request.
     gc.collect()
     gc.freeze()
 
@@ -224,11 +224,11 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise IpsFlowError(
             f"can't listen on {host}, port {port}: {error.strerror or error}",
-            hint="Name another address with --host and --port.",
+            hint="Choose another address with --host and --port.",
         ) from error
     return listener
 
 
 def _identity() -> str:
-    """This process: a pod's name says which; a pod's container that starts anew is another holder."""
+    """Return the holder identity of this process. It starts with the pod name; a restarted container gets a new one."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them: a registry of this server's own, fed by the task cache, the routes and the keeper."""
+"""Metrics of the server: a Prometheus registry, fed by the task cache, the routes and the keeper."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ from ips_flows.jsonlog import warning
 from ips_flows.kube.client import Kube, core
 from ips_flows.kube.list_watch import Event, Replaced, Updated, WatchError
 
-# A series for the birth of each series doubles what is scraped, and says what process_start_time_seconds says.
+# `_created` series double the scrape and repeat process_start_time_seconds.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-_PAUSES = (1.0, 5.0, 20.0, 60.0)  # seconds before stored results are asked for again
+_PAUSES = (1.0, 5.0, 20.0, 60.0)  # seconds between attempts to read stored results
 
 Route = tuple[str, str, int]  # method, template of the route, code
 
 
 class KeeperStatus(Protocol):
-    """What a keeper tells of itself."""
+    """Keeper state that the metrics show."""
 
     @property
     def finish_jobs(self) -> int:
-        """How many finish Jobs it has started."""
+        """Number of finish Jobs that it has started."""
         ...
 
     @property
     def holds_lease(self) -> bool:
-        """Whether it acts at this moment."""
+        """Whether it holds the Lease now."""
         ...
 
 
 class Metrics:
-    """The metrics of one server: `handle` what the task cache hears, `request` what was answered, `exposition` for a scrape.
+    """Metrics of one server: `handle` takes cache events, `request` counts responses, `exposition` serves a scrape.
 
-    Between `start` and `stop` a thread reads each new ConfigMap of results once, for the durations of pulls and
+    Between `start` and `stop` a thread reads each new results ConfigMap once, for the durations of pulls and
     batches.
     """
 
@@ -95,29 +95,29 @@ class Metrics:
         self._reader = threading.Thread(target=self._read_results, name="results", daemon=True)
 
     def expect(self, routes: Iterable[Route]) -> None:
-        """Name answers that the server can give: their series exist from now on. Other routes count as `other`."""
+        """Create the series of possible responses. Other routes are counted as `other`."""
         for method, route, code in routes:
             self._routes.add((method, route))
             for family in (families.API_REQUESTS, families.API_SECONDS):
                 self._instruments[family.name].labels(method, route, str(code))
 
     def start(self) -> None:
-        """Begin to read results."""
+        """Start to read results."""
         self._reader.start()
 
     def stop(self) -> None:
-        """End when what is being read was read."""
+        """Stop after the current read; wait up to 10 s for it."""
         self._stop.set()
         self._unread.put(None)
         self._reader.join(10)
 
     def handle(self, collection: str, event: Event) -> None:
-        """Take in what was heard of a collection; others than ours are nothing to us."""
+        """Count an event of the task cache. Ignores other collections."""
         if collection not in self._heard:
             return
         samples: list[Sample] = []
         self._troubled[collection] = isinstance(event, WatchError) or (
-            # A list does not mend a broken watch; a change, or the word that it is watched again, does.
+            # A list does not show that a broken watch works again; a change or a Synced event does.
             isinstance(event, Replaced) and self._troubled[collection]
         )
         if not isinstance(event, WatchError):
@@ -135,7 +135,7 @@ class Metrics:
             self._unread.put(one)
 
     def request(self, method: str, route: str, code: int, seconds: float) -> None:
-        """Count an answer. `route` is the template, such as `/api/v1/tasks/{id}`."""
+        """Count a response. `route` is the template, such as `/api/v1/tasks/{id}`."""
         known = (method, route) in self._routes
         labels = (
             method if method in families.METHODS else families.OTHER,
@@ -145,7 +145,7 @@ class Metrics:
         self._record([Sample(families.API_REQUESTS, labels), Sample(families.API_SECONDS, labels, seconds)])
 
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
-        """Content type and text of all metrics, as OpenMetrics where the `Accept` header asks for that."""
+        """Return content type and text of all metrics; OpenMetrics if the `Accept` header prefers it."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self._registry)
 
@@ -159,7 +159,7 @@ class Metrics:
                 child.observe(one.value)
 
     def _values_at_scrape(self) -> Iterator[tuple[MetricFamily, tuple[str, ...], float]]:
-        """What is asked for when it is scraped."""
+        """Yield the values that are computed at scrape time."""
         with self._lock:
             active, pending = self._counter.active, self._counter.pending
         yield families.ACTIVE, (), active
@@ -191,7 +191,7 @@ class Metrics:
             self._record([*samples, Sample(families.READS, (outcome,))])
 
     def _fetch(self, one: UnreadResults) -> Chunk | None:
-        """Stored results; None where they are gone. An API server that does not answer is asked a few times."""
+        """Return stored results, or None if they are deleted. Retries while the API server is unavailable."""
         for pause in self._pauses:
             try:
                 return self._stored(one)
@@ -201,7 +201,7 @@ class Metrics:
         return self._stored(one)
 
     def _stored(self, one: UnreadResults) -> Chunk | None:
-        # A list, because the right to list is there already.
+        # A list and not a get: the role of the server already allows `list`.
         found = self._kube.list(core(self._namespace, "configmaps"), fields=f"metadata.name={one.name}")
         for item in found:
             if item["metadata"]["uid"] == one.uid:
@@ -221,17 +221,17 @@ _SCRAPED_FAMILIES = (
 
 
 class _ScrapeCollector(Collector):
-    """Figures that are asked for when they are read."""
+    """Collector of the values that are computed at scrape time."""
 
     def __init__(self, now: Callable[[], Iterable[tuple[MetricFamily, tuple[str, ...], float]]]) -> None:
         self._now = now
 
     def describe(self) -> Iterable[Metric]:
-        """Their names, so that the registry takes no other one of the same name."""
+        """Return the families without samples, so that the registry rejects duplicate names."""
         return [_family(family) for family in _SCRAPED_FAMILIES]
 
     def collect(self) -> Iterable[Metric]:
-        """Their values."""
+        """Return the families with their current values."""
         collected = {family.name: _family(family) for family in _SCRAPED_FAMILIES}
         for family, labels, value in self._now():
             collected[family.name].add_metric(labels, float(value))
@@ -244,7 +244,7 @@ def _family(family: MetricFamily) -> CounterMetricFamily | GaugeMetricFamily:
 
 
 def _instrument(family: MetricFamily, registry: CollectorRegistry) -> Counter | Histogram:
-    """A counter or histogram with every series that is known beforehand."""
+    """Return a counter or histogram with every series that is known in advance."""
     labels = tuple(family.labels)
     made: Counter | Histogram
     if family.kind == "counter":

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, what is logged of it, the headers that all answers have."""
+"""ASGI middleware: request id, request log, headers common to all responses."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_ID = "ips.request-id"  # in the scope
-USER = "ips.user"  # in the scope, once somebody knows it
-PROBES = frozenset({"/health", "/healthz", "/readyz", "/metrics"})  # asked by machines, by whatever address
+USER = "ips.user"  # in the scope, once authorized
+PROBES = frozenset({"/health", "/healthz", "/readyz", "/metrics"})  # probes use any Host
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 
 class Middleware:
-    """An ASGI application around another one."""
+    """ASGI application that wraps another one."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Middleware:
         self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Serve a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -94,7 +94,7 @@ class Middleware:
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
         ]
-        if self._draining():  # the next request is for who takes over
+        if self._draining():  # the client must connect to another server for its next request
             headers.append((b"connection", b"close"))
         return headers
 

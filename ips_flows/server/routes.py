@@ -1,4 +1,4 @@
-"""The routes of tasks: what is asked is checked here, done by `tasks` and `changes`, and answered as JSON."""
+"""REST routes of tasks: check the request, call the operation, return JSON."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from ips_flows.server.task_cache import TaskCache
 ROOT = "/api/v1/tasks"
 _JSON = "application/json"
 _TASK_ID = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
-_AT_ONCE = 16  # calls of the API server that requests wait for
+_AT_ONCE = 16  # concurrent calls to the API server
 _FRESH = {"Cache-Control": "no-store"}
 
 T = TypeVar("T")
 
 
 class TaskRoutes:
-    """The handlers. Whatever may wait runs in a thread; the list comes from the task cache."""
+    """Handlers of the routes. Calls to the API server run in threads; lists come from the task cache."""
 
     def __init__(
         self, kube: Kube, namespace: str, task_cache: TaskCache, streams: TaskStreams, authorizer: Authorizer
@@ -55,7 +55,7 @@ class TaskRoutes:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rest")
 
     def add_to(self, app: FastAPI) -> None:
-        """Serve all routes."""
+        """Add the routes to an application."""
         one = ROOT + "/{task_id}"
         for path, method, handler in (
             (ROOT, "GET", self.list_tasks),
@@ -65,22 +65,22 @@ class TaskRoutes:
             (one + "/retry", "POST", self.retry),
             (one + "/events", "GET", self.events),
         ):
-            code = 201 if method == "POST" else 200  # the usual answer, which metrics count from the start
+            code = 201 if method == "POST" else 200  # the usual response; its series exists from the start
             app.add_api_route(path, handler, methods=[method], status_code=code, response_model=None)
 
     async def list_tasks(self, request: Request) -> Response:
-        """A page of the tasks, newest first."""
+        """Return one page of tasks, newest first."""
         await self._authorize(request, "list")
         query = request.scope["query_string"]
         why = self._task_cache.not_ready()
         if why:
-            parse_query(query)  # what is wrong with it is wrong now, too
-            raise UnavailableError(f"the tasks can't be listed at the moment: {why}", "Try again in a while.")
+            parse_query(query)  # a wrong query is a 400 also while the cache is not ready
+            raise UnavailableError(f"can't list the tasks yet: {why}", "Try again in a few seconds.")
         page = self._listing.page(self._task_cache.snapshot, query)
         return Response(page, media_type=_JSON, headers=_FRESH)
 
     async def submit(self, request: Request) -> Response:
-        """Make a task of a request."""
+        """Create a task from a request."""
         await self._authorize(request, "create")
         data = await read_body(request.headers, request.stream())
 
@@ -90,29 +90,29 @@ class TaskRoutes:
         return await self._submitted(make)
 
     async def get_task(self, request: Request, task_id: str) -> Response:
-        """One task, read anew, with what became of each image on each node."""
+        """Return one task, read from the cluster, with the result of each image on each node."""
         await self._authorize(request, "get", task_id)
         return await self._answer(lambda: tasks.get_task(self._kube, self._namespace, task_id))
 
     async def cancel(self, request: Request, task_id: str) -> Response:
-        """Ask a task to stop."""
+        """Cancel a task."""
         await self._authorize(request, "delete", task_id)
         response = await self._answer(lambda: cancel_task(self._kube, self._namespace, task_id))
         await self._streams.wait_until_shown(lambda snapshot: _is_cancelled(snapshot, task_id))
         return response
 
     async def retry(self, request: Request, task_id: str) -> Response:
-        """Try an ended task again on the nodes that it lost."""
+        """Retry an ended task on its failed nodes."""
         await self._authorize(request, "create", task_id)
         return await self._submitted(lambda: retry_task(self._kube, self._namespace, task_id))
 
     async def events(self, request: Request, task_id: str) -> Response:
-        """A task's state, now and after each change, until it has ended."""
+        """Stream a task's state, now and after each change, until it ends."""
         await self._authorize(request, "get", task_id)
         row = self._task_cache.snapshot.by_name.get(task_id)
         if row is not None:
             uid, first = row.uid, row.body()
-        else:  # it is gone, or so new that the task cache does not know it yet
+        else:  # deleted, or too new for the task cache
             seen = await self._in_pool(lambda: tasks.get_task(self._kube, self._namespace, task_id))
             uid, first = seen.uid, encode_json(task_json(seen, clock.now(), brief=True))
         return StreamingResponse(
@@ -123,9 +123,9 @@ class TaskRoutes:
 
     async def _authorize(self, request: Request, verb: Verb, task_id: str | None = None) -> None:
         request.scope[USER] = await self._authorizer.authorize(request.headers, verb)
-        # The id becomes part of a path of the Kubernetes API, where `..` and `?` have a meaning.
+        # The id becomes part of a Kubernetes API path, where `..` and `?` have a meaning.
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
-            raise NotFoundError(f"there is no task {escape(task_id[:253])}: that is no name of a Workflow")
+            raise NotFoundError(f"there is no task {escape(task_id[:253])}: not a valid Workflow name")
 
     async def _answer(self, work: Callable[[], Task]) -> Response:
         body = await self._in_pool(lambda: _document(work()))
@@ -149,7 +149,7 @@ class TaskRoutes:
 
 
 def _is_cancelled(snapshot: Snapshot, name: str) -> bool:
-    """Whether a task is shown as asked to stop, or as ended, or not at all."""
+    """Report whether lists show the task as cancelled or ended, or no longer list it."""
     row = snapshot.by_name.get(name)
     return row is None or row.ended or row.status == "cancelled"
 

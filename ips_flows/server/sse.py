@@ -1,4 +1,4 @@
-"""Live updates of one task, in the shape of server-sent events."""
+"""Live updates of one task as server-sent events."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from ips_flows.core.rest.task_store import Snapshot
 from ips_flows.server.task_cache import TaskCache
 
 HEARTBEAT_SECONDS = 15.0
-VERDICT_SECONDS = (
-    300.0  # how long an ended task's verdict is waited for: without a keeper there may never be one
-)
-SHOWN_SECONDS = 2.0  # how long an answer waits for the task cache
-APPEAR_SECONDS = 10.0  # how long a task that is there may be missing in the task cache
+VERDICT_SECONDS = 300.0  # limit of the wait for an ended task's verdict; without a keeper none may come
+SHOWN_SECONDS = 2.0  # limit of a response's wait for the task cache
+APPEAR_SECONDS = 10.0  # limit of the wait for a new task to appear in the task cache
 
 
 class TaskStreams:
-    """Streams of events, until their task has ended or the server is to end."""
+    """Event streams. Each ends with its task, or when the server shuts down."""
 
     def __init__(self, task_cache: TaskCache, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
         self._task_cache = task_cache
@@ -28,7 +26,7 @@ class TaskStreams:
         self._wakers: set[Callable[[], None]] = set()
 
     def close(self) -> None:
-        """End all streams, from any thread and from a signal handler."""
+        """End all streams. Safe to call from any thread and from a signal handler."""
         self._closing = True
         for wake in tuple(self._wakers):
             wake()
@@ -36,16 +34,16 @@ class TaskStreams:
     async def wait_until_shown(
         self, holds: Callable[[Snapshot], bool], seconds: float = SHOWN_SECONDS
     ) -> None:
-        """Wait until lists show what was just done, so that whoever did it finds it there; not for ever."""
+        """Wait, at most `seconds`, until lists show the change just made, so that its client finds it."""
         end = time.monotonic() + seconds
         with self._waking() as changed:
             while not (self._closing or holds(self._task_cache.snapshot)) and time.monotonic() < end:
                 await self._pause(changed, end - time.monotonic())
 
     async def follow(self, name: str, uid: str, first: bytes) -> AsyncIterator[bytes]:
-        """`task` with the task's JSON as lists have it, now and after each change; then `end` or `deleted`.
+        """Yield `task` with the task's JSON as in lists, now and after each change; then `end` or `deleted`.
 
-        Of a reader who is slow only the latest state is kept, whatever came in between.
+        A slow client gets the latest state only; states in between are skipped.
         """
         with self._waking() as changed:
             sent = first
@@ -71,8 +69,8 @@ class TaskStreams:
                         yield encode_event("end", b'{"status":"%s"}' % row.status.encode())
                         return
                 if not await self._pause(changed, self._heartbeat):
-                    yield b": still here\n\n"
-            yield b"retry: 1000\n: the server ends; ask again\n\n"
+                    yield b": heartbeat\n\n"
+            yield b"retry: 1000\n: the server is shutting down; reconnect\n\n"
 
     @contextmanager
     def _waking(self) -> Iterator[asyncio.Event]:
@@ -90,7 +88,7 @@ class TaskStreams:
             self._wakers.discard(wake)
 
     async def _pause(self, changed: asyncio.Event, seconds: float) -> bool:
-        """Until something has changed; False where nothing has for so many seconds."""
+        """Wait for a change. Return False if there was none within `seconds`."""
         try:
             await asyncio.wait_for(changed.wait(), seconds)
         except TimeoutError:
@@ -100,5 +98,5 @@ class TaskStreams:
 
 
 def encode_event(kind: str, data: bytes) -> bytes:
-    """One event; JSON without spaces has no line ends."""
+    """Encode one event. Compact JSON has no line breaks, so one `data:` line is enough."""
     return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)

@@ -1,4 +1,4 @@
-"""What browsers get: the page, and the description of the API, all from the package and under a strict policy."""
+"""Static files: the page and the API description, with a strict Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": POLICY,
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # the ETag tells what is still the same after an upgrade
+    "Cache-Control": "no-cache",  # revalidate by ETag, so that an upgrade shows immediately
 }
 _DOCS = ("docs.css", "docs.js")
 
 
 class StaticPages:
-    """`/` and `/web/`, `/docs` and `/openapi.json`. `config` is what the page has to know before it asks the API."""
+    """Routes `/`, `/web/`, `/docs` and `/openapi.json`. `config` becomes /web/config.json, which the page reads first."""
 
     def __init__(self, web: Path = _HERE / "web", *, config: Mapping[str, str | None] | None = None) -> None:
         self._config = encode_json(dict(config)) if config else b""
         self._web = web
 
     def add_to(self, app: FastAPI) -> None:
-        """Serve them."""
+        """Add the routes to an application."""
         app.add_api_route("/", _to_the_page, response_model=None)
         app.add_api_route("/web", _to_the_page, response_model=None)
         app.add_api_route("/docs", _docs, response_model=None)
@@ -51,10 +51,10 @@ class StaticPages:
 
 
 class _Guarded(StaticFiles):
-    """Files with the headers of a page."""
+    """Static files with the security headers of a page."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """One file, or word that it has not changed."""
+        """Return one file, or 304 if it has not changed."""
         response = super().file_response(*args, **kwargs)
         response.headers.update(_HEADERS)
         return response

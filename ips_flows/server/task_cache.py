@@ -1,6 +1,6 @@
-"""The task cache: the tasks as the API server has them, kept in memory by list-then-watch.
+"""The task cache: the tasks of the API server, kept in memory by list-then-watch.
 
-It keeps extracted fields. Whatever it can't watch it lists every 30 s until it can watch again.
+It keeps extracted fields only. A collection that can't be watched is listed every 30 s until the watch works again.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from ips_flows.kube.client import Kube, core, jobs, workflows
 from ips_flows.kube.list_watch import Event, Informer, ListWatch, Replaced, Synced, Updated, WatchError
 from ips_flows.operations.tasks import IS_TASK, OUR_JOBS, with_failures
 
-_FEW = 20  # so many objects are read one by one, more of them by a list
-_AT_ONCE = 1000  # events that are taken in before the tasks are looked at
+_FEW = 20  # up to this many objects are read one by one; more are read by a list
+_AT_ONCE = 1000  # events handled before the next snapshot
 
 
 class EventHandler(Protocol):
-    """Takes each event as the task cache gets it, in its thread."""
+    """Handler of the task cache's events, called in its thread."""
 
     def handle(self, collection: str, event: Event) -> None:
-        """An event of "live", "done", "jobs" or "results"; its objects lack what only fills memory."""
+        """Handle an event of "live", "done", "jobs" or "results". Its objects are trimmed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CacheIntervals:
-    """How often the task cache does what, in seconds."""
+    """Intervals and limits of the task cache, in seconds."""
 
-    tick: float = 0.5  # how soon it ends when asked, and tries again what could not be read
+    tick: float = 0.5  # longest wait for an event before it checks for a stop and retries failed reads
     relist: float = 30.0
-    stale: float = 90.0  # without a word about a collection: not ready
-    stuck: float = 300.0  # without a beat of the loop: not alive
+    stale: float = 90.0  # a collection silent for longer: not ready
+    stuck: float = 300.0  # the loop without progress for longer: not alive
 
 
 class TaskCache:
-    """The tasks of one namespace. `start` it, read its `snapshot`, `stop` it."""
+    """Cache of the tasks of one namespace. Call `start`, read `snapshot`, call `stop`."""
 
     def __init__(
         self,
@@ -75,47 +75,49 @@ class TaskCache:
         self._thread = threading.Thread(target=self._run, name="task-cache", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the thread; wait up to 30 s for it to end."""
         self._stop.set()
         self._thread.join(30)
 
     @property
     def snapshot(self) -> Snapshot:
-        """All tasks, as they were seen last."""
+        """The latest state of all tasks."""
         return self._snapshot
 
     @property
     def broken(self) -> dict[str, str]:
-        """The collections that can't be watched and are listed instead, each with the reason."""
+        """Collections that are listed because they can't be watched, each with the reason."""
         return dict(self._broken)
 
     def alive(self) -> bool:
-        """Whether the thread runs and its loop goes on."""
+        """Report whether the thread runs and its loop makes progress."""
         return self._thread.is_alive() and time.monotonic() - self._beat < self._intervals.stuck
 
     def not_ready(self) -> str | None:
-        """Why what it shows is not what the API server knows; None when it is."""
+        """Return why the snapshot may be out of date, or None."""
         missing = [name for name in COLLECTIONS if name not in self._listed]
         if missing:
             why = next((f" ({self._broken[name]})" for name in missing if name in self._broken), "")
             return f"not listed yet: {', '.join(missing)}{why}"
         if not self._synced:
-            return "the tasks were not all read yet"
+            return "not all tasks are read yet"
         silent = time.monotonic() - min(self._heard.values())
-        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
+        return (
+            f"no response from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
+        )
 
     def degraded(self) -> str | None:
-        """What is listed now and then instead of watched, and why; None when all is watched."""
+        """Return which collections are listed because they can't be watched, and why, or None."""
         broken = sorted(self._broken.items())
         return "; ".join(f"{name} can't be watched: {why}" for name, why in broken) or None
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Have a function called, in the thread of this cache, each time the snapshot has changed."""
+        """Call a function, in the thread of this cache, on each change of the snapshot."""
         with self._guard:
             self._listeners.add(listener)
         try:
@@ -136,8 +138,8 @@ class TaskCache:
                 self._beat = time.monotonic()
                 try:
                     self._fetch_missing()
-                except ApiError as error:  # tried again at the next tick
-                    warning("what is missing of some tasks can't be read", error=error.message)
+                except ApiError as error:  # retried at the next tick
+                    warning("task details can't be read", error=error.message)
                 self._publish()
 
     def _sources(self) -> dict[str, ListWatch]:
@@ -157,13 +159,13 @@ class TaskCache:
             handler.handle(name, event)
         if isinstance(event, WatchError):
             if name not in self._broken:
-                warning("a collection can't be watched", collection=name, error=event.error.message)
+                warning("collection can't be watched", collection=name, error=event.error.message)
             self._broken[name] = event.error.message
             return
         self._heard[name] = time.monotonic()
         if isinstance(event, Synced):
             self._broken.pop(name, None)
-            info("a collection is watched again", collection=name)
+            info("collection is watched again", collection=name)
         elif isinstance(event, Replaced):
             self._store.replace(name, event.items)
             self._listed.add(name)
@@ -171,7 +173,7 @@ class TaskCache:
             self._store.change(name, event.item, gone=event.gone)
 
     def _fetch_missing(self) -> None:
-        """Read what the events do not tell."""
+        """Read what the events do not contain."""
         self._check_leaving()
         self._fetch_details()
         for seen in self._store.without_failures():

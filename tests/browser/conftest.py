@@ -1,4 +1,4 @@
-"""A server over the fake API server, and Chromium to look at it."""
+"""Fixtures: a server with a fake API server, and Chromium."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Submit = Callable[..., Argo]
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, one for all tests."""
+    """One Chromium of the system for all tests."""
     with chromium_running() as browser:
         yield browser
 
@@ -37,13 +37,13 @@ def server() -> Iterator[ApiServer]:
 
 @pytest.fixture
 def environment(server: ApiServer, tmp_path: Path) -> dict[str, str]:
-    """What leads `ips-flow serve` to that API server."""
+    """Environment in which `ips-flow serve` uses that API server."""
     return {"KUBECONFIG": str(server.kubeconfig(tmp_path)), "K8S_NAMESPACE": "warm"}
 
 
 @pytest.fixture
 def site(environment: dict[str, str]) -> Iterator[Site]:
-    """A server that asks for no token."""
+    """A server with `--auth none`."""
     one = Site(environment, "--auth", "none")
     yield one
     one.stop()
@@ -51,7 +51,7 @@ def site(environment: dict[str, str]) -> Iterator[Site]:
 
 @pytest.fixture
 def new_tab(chromium: Browser, site: Site) -> Iterator[NewTab]:
-    """Makes tabs of a language, a width and so on. At the end no console may have complained."""
+    """Factory of tabs with a given language, width and so on. A console error fails the test."""
     with contextlib.ExitStack() as tabs:
         yield lambda **options: tabs.enter_context(looking(chromium, site.url, **options))
 
@@ -64,7 +64,7 @@ def tab(new_tab: NewTab) -> Tab:
 
 @pytest.fixture
 def submit(server: ApiServer, environment: dict[str, str]) -> Submit:
-    """Submits a task, and gives the hand that plays its life."""
+    """Factory of tasks: submits one and returns the fake Argo that drives it."""
     kube = Kube.connect(environment["KUBECONFIG"])
 
     def make(name: str, *images: str, **fields: Any) -> Argo:
@@ -77,7 +77,7 @@ def submit(server: ApiServer, environment: dict[str, str]) -> Submit:
 
 @pytest.fixture
 def workflows(server: ApiServer) -> Callable[[], dict[str, Any]]:
-    """The Workflows that there are, by name."""
+    """Function that returns the existing Workflows by name."""
 
     def read() -> dict[str, Any]:
         return {

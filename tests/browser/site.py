@@ -1,4 +1,4 @@
-"""The page as a user has it: `ips-flow serve` as a process, and a tab of Chromium that looks at it."""
+"""An `ips-flow serve` process and a Chromium tab with its page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.paths import ROOT
 
 WEB = ROOT / "ips_flows" / "server" / "web"
 CHROMIUM = "/usr/bin/chromium"
-# Chromium tells of every answer above 399, and of every connection that breaks, as an error of the page.
+# Chromium logs every response above 399 and every broken connection as an error of the page.
 _REFUSAL = re.compile(r"^Failed to load resource: .*?(?:status of (\d+)|(net::ERR_\w+))")
 _READY_SECONDS = 60
 
 
 class Site:
-    """A server on loopback that can be started anew under the same address."""
+    """A server on loopback that can be restarted with the same address."""
 
     def __init__(self, environment: Mapping[str, str], *options: str) -> None:
         self.environment = {**os.environ, **environment, "SERVER_PORT": "0"}
@@ -33,7 +33,7 @@ class Site:
         self.start()
 
     def start(self) -> None:
-        """Start it, under the address that it had."""
+        """Start the server; a restart uses the same port."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ips_flows.cli.main", "serve", *self.options],
             cwd=ROOT,
@@ -55,18 +55,18 @@ class Site:
                 listening.set()
 
     def stop(self) -> None:
-        """Let it end, as Kubernetes does."""
+        """Stop the server by SIGTERM, as Kubernetes does."""
         self._process.terminate()
         self._process.wait(60)
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Base URL of the server."""
         return f"http://127.0.0.1:{self.port}"
 
 
 class Tab:
-    """A tab, and what its console said. What a test expects of refusals it names beforehand."""
+    """A tab and the errors of its console. Expected errors are declared in advance."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -79,7 +79,7 @@ class Tab:
         page.on("request", self._requested)
 
     def expects(self, *refusals: str) -> None:
-        """Statuses (`404`) or broken connections (`net`) that are part of the test."""
+        """Declare statuses (`404`) or broken connections (`net`) that the test expects."""
         self.expected |= set(refusals)
 
     def _said(self, message: ConsoleMessage) -> None:
@@ -96,34 +96,34 @@ class Tab:
         self.asked.append(request.url)
 
     def open(self, route: str = "") -> None:
-        """Open the page, or another route of it, as a link would."""
+        """Open a route of the page, as a link does."""
         self.page.goto(f"{self.url}/web/{'#/' + route if route else ''}")
 
     def one(self, role: Any, name: str | re.Pattern[str], *, exact: bool = False) -> Locator:
-        """The control or the part of the page with this role and name."""
+        """Return the element with this role and name."""
         return self.page.get_by_role(role, name=name, exact=exact)
 
     def sideways(self) -> int:
-        """By how many pixels the page is wider than the window."""
+        """Return by how many pixels the page is wider than the window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
 
     def rows(self) -> list[str]:
-        """The names of the tasks in the list."""
+        """Return the names of the tasks in the list."""
         return self.page.locator("table.tasks .task a").all_inner_texts()
 
     def until(self, holds: Callable[[], bool], otherwise: Callable[[], Any], seconds: float = 30) -> None:
-        """Until something holds that the page does not wait for by itself."""
+        """Wait for a condition outside of the page."""
         for _ in range(int(seconds * 20)):
             if holds():
                 return
-            self.page.wait_for_timeout(50)  # the page's own events run meanwhile
+            self.page.wait_for_timeout(50)  # the events of the page run meanwhile
         assert holds(), otherwise()
 
 
 @contextlib.contextmanager
 def chromium_running() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    expect.set_options(timeout=20_000)  # two cores that do something else as well
+    """Run the Chromium of the system."""
+    expect.set_options(timeout=20_000)  # for busy machines with two cores
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
@@ -134,7 +134,7 @@ def chromium_running() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def looking(browser: Browser, url: str, **options: Any) -> Iterator[Tab]:
-    """A tab with a language, a width and so on; English, if nothing is said. Its console may not complain."""
+    """Open a tab with a given language (default English), width and so on. A console error fails the test."""
     context = browser.new_context(**{"locale": "en-GB", **options})
     tab = Tab(context.new_page(), url)
     try:
@@ -145,7 +145,7 @@ def looking(browser: Browser, url: str, **options: Any) -> Iterator[Tab]:
 
 
 def tab_through(page: Page, steps: int) -> Sequence[dict[str, str]]:
-    """Press Tab so many times: what has the focus each time, and how it shows it."""
+    """Press Tab `steps` times; return the focused element and its outline after each step."""
     seen = []
     for _ in range(steps):
         page.keyboard.press("Tab")

@@ -19,10 +19,10 @@ ONE_OF_TWO = {"n1": pulled(), "n2": failed("NotFound", "no such tag")}
 
 
 def test_a_task_is_watched_to_its_end(tab: Tab, submit: Submit) -> None:
-    """Queue, plan, progress and results appear by themselves, and the end takes the cancel button away."""
+    """Queue, plan, progress and results appear without a reload; at the end the cancel button disappears."""
     argo = submit("rollout")
     tab.open("tasks/rollout")
-    expect(tab.page.get_by_text("number 1 in the queue")).to_be_visible()
+    expect(tab.page.get_by_text("position 1 in the queue")).to_be_visible()
     argo.phase("Running")
     argo.planned(waves={"wave-1": 3}, skipped={"Cordoned": 2})
     argo.progress(done=1, pulling=2)
@@ -40,12 +40,12 @@ def test_a_task_is_watched_to_its_end(tab: Tab, submit: Submit) -> None:
     expect(tab.page.get_by_text("every image is on 3 of 3 nodes")).to_be_visible()
     expect(grid.get_by_role("row")).to_have_count(4)
     expect(tab.one("button", "Cancel task")).to_have_count(0)
-    expect(tab.one("button", "Retry what failed")).to_have_count(0)
+    expect(tab.one("button", "Retry failed nodes")).to_have_count(0)
     expect(tab.page.locator(".timeline")).to_contain_text("completed")
 
 
 def test_failures_are_explained(tab: Tab, submit: Submit) -> None:
-    """Grouped by class with what to do; messages are text, whatever is in them."""
+    """Failures are grouped by class, with advice. Messages are shown as text, also if they contain markup."""
     images = ("busybox:1", "registry.example.com/app:2")
     argo = submit("broken", *images)
     argo.phase("Running")
@@ -62,10 +62,10 @@ def test_failures_are_explained(tab: Tab, submit: Submit) -> None:
     argo.ends(nodes)
     tab.open("tasks/broken")
     expect(tab.page.get_by_text("3 of 4 nodes lack images; NotFound ×2, Unauthorized ×1")).to_be_visible()
-    panel = tab.page.get_by_role("region", name="What failed, and why")
+    panel = tab.page.get_by_role("region", name="Failures")
     first, second = panel.locator("details").all()
-    expect(first.locator("summary")).to_have_text("not foundNotFound2 images on 2 nodes")
-    expect(first).to_contain_text("The registry does not know this name")
+    expect(first.locator("summary")).to_have_text("not foundNotFound2 failures on 2 nodes")
+    expect(first).to_contain_text("The registry has no such name")
     expect(first).to_contain_text("on 2 nodes: n2 n3")
     expect(first).to_contain_text("no such tag")
     second.locator("summary").click()
@@ -76,7 +76,7 @@ def test_failures_are_explained(tab: Tab, submit: Submit) -> None:
 
 
 def test_a_task_that_could_not_be_planned(tab: Tab, submit: Submit) -> None:
-    """The reason stands above all, and the empty grid says that there is nothing to tell."""
+    """The reason is shown at the top, and the empty grid states that no node was processed."""
     argo = submit("nowhere")
     argo.phase("Running")
     argo.no_plan("no eligible node among 3: Cordoned ×3")
@@ -84,13 +84,13 @@ def test_a_task_that_could_not_be_planned(tab: Tab, submit: Submit) -> None:
     argo.verdict({}, error="no eligible node among 3: Cordoned ×3")
     tab.open("tasks/nowhere")
     expect(tab.page.get_by_text("no eligible node among 3: Cordoned ×3")).to_be_visible()
-    expect(tab.page.get_by_text("No node was touched.")).to_be_visible()
-    expect(tab.page.locator(".told").first).to_have_text("never planned")
+    expect(tab.page.get_by_text("No node was processed.")).to_be_visible()
+    expect(tab.page.locator(".told").first).to_have_text("no nodes selected")
     expect(tab.one("button", "Submit again")).to_be_visible()
 
 
-def test_cancel_asks_first(tab: Tab, submit: Submit, server: ApiServer) -> None:
-    """Nothing happens until it is confirmed; then the Workflow is stopped, and the page says so."""
+def test_cancel_asks_for_confirmation(tab: Tab, submit: Submit, server: ApiServer) -> None:
+    """Nothing happens before the confirmation; then the Workflow is stopped and the page shows it."""
     argo = submit("long")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 2})
@@ -113,7 +113,7 @@ def test_cancel_asks_first(tab: Tab, submit: Submit, server: ApiServer) -> None:
 
 
 def test_a_cancel_that_comes_too_late(tab: Tab, submit: Submit) -> None:
-    """The page says how the task has really ended."""
+    """The page shows how the task ended."""
     tab.expects("409")
     argo = submit("quick")
     argo.phase("Running")
@@ -127,13 +127,13 @@ def test_a_cancel_that_comes_too_late(tab: Tab, submit: Submit) -> None:
 
 
 def test_retry_leads_to_the_new_task(tab: Tab, submit: Submit, server: ApiServer) -> None:
-    """What failed is tried again as a task of its own."""
+    """A retry is a new task for the failed nodes."""
     argo = submit("first")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 2})
     argo.ends(ONE_OF_TWO)
     tab.open("tasks/first")
-    tab.one("button", "Retry what failed").click()
+    tab.one("button", "Retry failed nodes").click()
     expect(tab.one("heading", "first-r1")).to_be_visible()
     assert tab.page.url.endswith("#/tasks/first-r1")
     assert (
@@ -143,17 +143,17 @@ def test_retry_leads_to_the_new_task(tab: Tab, submit: Submit, server: ApiServer
     expect(tab.one("heading", "first", exact=True)).to_be_visible()
 
 
-def test_a_task_that_is_not_there(tab: Tab) -> None:
-    """It is said, and the way back is there."""
+def test_a_task_that_does_not_exist(tab: Tab) -> None:
+    """The page states it and links to the list."""
     tab.expects("404")
     tab.open("tasks/gone")
-    expect(tab.page.get_by_role("heading", name="There is no such task")).to_be_visible()
+    expect(tab.page.get_by_role("heading", name="Task not found")).to_be_visible()
     tab.one("link", "← Tasks").click()
     expect(tab.one("heading", "No tasks yet")).to_be_visible()
 
 
 def test_a_task_that_is_deleted_while_it_is_shown(tab: Tab, submit: Submit, server: ApiServer) -> None:
-    """The page says so; neither its next beat nor an answer that comes late brings back what it knew."""
+    """The page states it; neither the next refresh nor a late response brings the task back."""
     tab.expects("404")
     tab.page.clock.install()
     submit("short")
@@ -167,7 +167,7 @@ def test_a_task_that_is_deleted_while_it_is_shown(tab: Tab, submit: Submit, serv
     tab.open("tasks/short")
     expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
     server.remove("workflows", "short", "warm")
-    deleted = tab.page.get_by_text("It was deleted while this page showed it.")
+    deleted = tab.page.get_by_text("The task was deleted while this page was open.")
     expect(deleted).to_be_visible()
     for route in late:
         route.fulfill(body=known, content_type="application/json")
@@ -178,7 +178,7 @@ def test_a_task_that_is_deleted_while_it_is_shown(tab: Tab, submit: Submit, serv
 
 
 def test_an_error_of_the_page_itself(tab: Tab, submit: Submit) -> None:
-    """It reaches the console, is not taken for a connection that broke, and the next update is shown."""
+    """It reaches the console, is not treated as a lost connection, and the next update is shown."""
     argo = submit("rollout")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 4})
@@ -187,23 +187,23 @@ def test_an_error_of_the_page_itself(tab: Tab, submit: Submit) -> None:
     tab.page.evaluate(
         """() => {
             const proto = CSSStyleDeclaration.prototype, { setProperty } = proto;
-            proto.setProperty = () => { throw new TypeError("of our own"); };
-            window.mend = () => { proto.setProperty = setProperty; };
+            proto.setProperty = () => { throw new TypeError("injected by the test"); };
+            window.restore = () => { proto.setProperty = setProperty; };
         }"""
     )
     argo.progress(done=1)
     tab.until(lambda: bool(tab.problems), lambda: "nothing on the console")
     expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
-    tab.page.evaluate("window.mend()")
+    tab.page.evaluate("window.restore()")
     argo.progress(done=2)
     expect(tab.page.locator(".lead").get_by_role("progressbar")).to_have_attribute("aria-valuenow", "50")
     expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
-    assert [one for one in tab.problems if "of our own" not in one] == []
+    assert [one for one in tab.problems if "injected by the test" not in one] == []
     tab.problems.clear()
 
 
-def test_the_server_starts_anew_while_the_page_is_open(tab: Tab, site: Site, submit: Submit) -> None:
-    """The page says that it is cut off and since when, keeps what it knew, and is live again by itself."""
+def test_a_server_restart_while_the_page_is_open(tab: Tab, site: Site, submit: Submit) -> None:
+    """The page shows that it is disconnected and since when, keeps the last state, and reconnects by itself."""
     tab.expects("net", "503")
     argo = submit("rollout")
     argo.phase("Running")
@@ -214,7 +214,7 @@ def test_the_server_starts_anew_while_the_page_is_open(tab: Tab, site: Site, sub
     expect(bar).to_have_attribute("aria-valuenow", "25")
     expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
     site.stop()
-    expect(tab.page.get_by_text(re.compile("disconnected, as of .*; trying again"))).to_be_visible()
+    expect(tab.page.get_by_text(re.compile("disconnected, as of .*; reconnecting"))).to_be_visible()
     expect(bar).to_have_attribute("aria-valuenow", "25")
     argo.progress(done=2)
     site.start()
@@ -222,26 +222,28 @@ def test_the_server_starts_anew_while_the_page_is_open(tab: Tab, site: Site, sub
     expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
     site.stop()
     tab.one("link", "← Tasks").click()
-    expect(tab.page.get_by_text("The server does not answer.")).to_be_visible()
+    expect(tab.page.get_by_text("The server does not respond.")).to_be_visible()
     site.start()
     expect(tab.one("link", "rollout")).to_be_visible()
 
 
-def test_the_list_while_the_server_is_away(tab: Tab, site: Site, submit: Submit) -> None:
-    """What was known stays in sight with its age."""
+def test_the_list_while_the_server_is_down(tab: Tab, site: Site, submit: Submit) -> None:
+    """The list keeps the last data and shows their time."""
     tab.expects("net", "503")
     submit("waits")
     tab.open()
     expect(tab.one("link", "waits")).to_be_visible()
     site.stop()
-    expect(tab.page.get_by_text(re.compile(r"As of \d.*The server does not answer"))).to_be_visible()
+    expect(
+        tab.page.get_by_text(re.compile(r"Last updated at \d.*The server does not respond"))
+    ).to_be_visible()
     expect(tab.one("link", "waits")).to_be_visible()
     site.start()
-    expect(tab.page.get_by_text("As of")).to_be_hidden()
+    expect(tab.page.get_by_text("Last updated at")).to_be_hidden()
 
 
 def test_thousands_of_cells(tab: Tab, submit: Submit) -> None:
-    """3,000 nodes with three images each: only rows in sight are in the page, and all can be reached by keyboard."""
+    """3,000 nodes with three images each: only visible rows are in the DOM, and the keyboard reaches all rows."""
     images = ("busybox:1", "busybox:2", "busybox:3")
     argo = submit("many", *images)
     argo.phase("Running")
@@ -274,7 +276,7 @@ def test_thousands_of_cells(tab: Tab, submit: Submit) -> None:
     tab.one("searchbox", "Search nodes").fill("node-299")
     expect(grid).to_have_attribute("aria-rowcount", "12")
     assert tab.page.locator(".cells .cell").count() < 200
-    # The slowest frame of a fast scroll through all of it: a smooth one takes 16 ms, a frozen one seconds.
+    # The slowest frame of a fast scroll through all rows: 16 ms if it is smooth, seconds if the page freezes.
     tab.one("searchbox", "Search nodes").fill("")
     slowest = grid.evaluate(
         """async (grid) => {
@@ -291,37 +293,37 @@ def test_thousands_of_cells(tab: Tab, submit: Submit) -> None:
     assert slowest < 500, slowest
 
 
-def test_all_nodes_at_a_glance(tab: Tab, submit: Submit) -> None:
-    """The tiles tell their counts in words, are walked by arrow keys, and Enter shows the node in the table."""
+def test_the_node_map(tab: Tab, submit: Submit) -> None:
+    """The label has the counts; arrow keys move between tiles, and Enter shows the node in the table."""
     argo = submit("glance")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 30})
     argo.results({f"n{n}": failed() if n == 3 else pulled() for n in range(20)})
     argo.progress(done=20, failed=1, pulling=4)
     tab.open("tasks/glance")
-    tiles = tab.page.get_by_role("img", name=re.compile("All nodes at a glance"))
+    tiles = tab.page.get_by_role("img", name=re.compile("Node map"))
     expect(tiles).to_have_attribute(
         "aria-label", re.compile("failed 1, pulled 19, pulling 4, waiting 5, done")
     )
     tiles.focus()
     tip = tab.page.locator(".tip")
-    expect(tip).to_have_text("n0: pulled, 1 of 1 images there")
+    expect(tip).to_have_text("n0: pulled, 1 of 1 images on the node")
     for _ in range(3):
         tab.page.keyboard.press("ArrowRight")
-    expect(tip).to_have_text("n3: failed (not found), 0 of 1 images there")
+    expect(tip).to_have_text("n3: failed (not found), 0 of 1 images on the node")
     tab.page.keyboard.press("Enter")
     expect(tab.page.locator(".inspector")).to_contain_text("n3 × busybox:1 · failed: not found")
     expect(tab.page.get_by_role("grid")).to_be_focused()
 
 
-def test_what_drivers_say_before_results_are_stored(tab: Tab, submit: Submit) -> None:
-    """A failure is explained as soon as the driver tells of it."""
+def test_failures_show_before_results_are_stored(tab: Tab, submit: Submit) -> None:
+    """A failure is explained as soon as the driver reports it."""
     argo = submit("early")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 2})
     line = FailureLine(node="n2", image="busybox:1", reason="RateLimited", message="429", at=AT)
     argo.progress(done=0, pulling=1, failed=1, failures=(line,))
     tab.open("tasks/early")
-    panel = tab.page.get_by_role("region", name="What failed, and why")
+    panel = tab.page.get_by_role("region", name="Failures")
     expect(panel).to_contain_text("rate limited")
     expect(panel).to_contain_text("Use a smaller batch size")

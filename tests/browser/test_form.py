@@ -18,7 +18,7 @@ def request_of(workflow: Any) -> Any:
 
 
 def test_a_task_is_created_by_keyboard_alone(tab: Tab, workflows: Workflows) -> None:
-    """From the list to the new task without a mouse; its request is what was typed, and no more."""
+    """From the list to the new task without a mouse; the request has only the fields that were filled in."""
     tab.open()
     expect(tab.one("heading", "Tasks", exact=True)).to_be_visible()
     keyboard = tab.page.keyboard
@@ -53,7 +53,7 @@ def test_a_task_is_created_by_keyboard_alone(tab: Tab, workflows: Workflows) -> 
 
 
 def test_every_field_arrives(tab: Tab, workflows: Workflows) -> None:
-    """What is filled in anywhere is in the request, and the preview shows it beforehand."""
+    """Every filled field is in the request, and the preview shows the request before the submit."""
     tab.open("new")
     expect(tab.page.locator("#field-images")).to_be_focused()
     for folded in tab.page.locator("details").all():
@@ -64,7 +64,7 @@ def test_every_field_arrives(tab: Tab, workflows: Workflows) -> None:
         "pullSecrets": "creds\nmore",
         "batchSize": "7",
         "priority": "2",
-        "waves": "1，10%，100%",  # noqa: RUF001  (as a Chinese keyboard has it)
+        "waves": "1，10%，100%",  # noqa: RUF001  (the comma of a Chinese keyboard)
         "nodeSelector": "disk=ssd\nzone = a",
         "selector": "!gpu",
         "nodes": "n1\nn2",
@@ -88,7 +88,7 @@ def test_every_field_arrives(tab: Tab, workflows: Workflows) -> None:
     }
     for name, choice in choices.items():
         tab.page.locator(f"#field-{name}").select_option(choice)
-    tab.page.get_by_label("Cordoned nodes too").check()
+    tab.page.get_by_label("Include cordoned nodes").check()
     shown = json.loads(tab.page.locator(".preview code").inner_text())
     tab.one("button", "Submit").click()
     expect(tab.page.get_by_role("heading", name="whole")).to_be_visible()
@@ -117,8 +117,8 @@ def test_every_field_arrives(tab: Tab, workflows: Workflows) -> None:
     }
 
 
-def test_what_is_wrong_stands_at_the_field(tab: Tab, workflows: Workflows) -> None:
-    """All problems at once in the server's words, each tied to its field; the first one has the focus."""
+def test_errors_are_shown_at_the_fields(tab: Tab, workflows: Workflows) -> None:
+    """All errors of the server are shown together, each at its field; the first field gets the focus."""
     tab.expects("400")
     tab.open("new")
     tab.page.get_by_label("Images").fill("busybox:1\n\n<img src=x onerror=alert(1)>")
@@ -128,7 +128,7 @@ def test_what_is_wrong_stands_at_the_field(tab: Tab, workflows: Workflows) -> No
     tab.page.locator("#field-retryDelay").fill("soon")
     tab.page.locator("details").filter(has_text="Retries and limits").locator("summary").click()
     tab.one("button", "Submit").click()
-    expect(tab.page.get_by_role("alert")).to_contain_text("4 problems need your attention")
+    expect(tab.page.get_by_role("alert")).to_contain_text("4 problems to fix")
     images = tab.page.locator("#field-images")
     expect(images).to_be_focused()
     told = {
@@ -153,21 +153,21 @@ def test_what_is_wrong_stands_at_the_field(tab: Tab, workflows: Workflows) -> No
     assert len(workflows()) == 1
 
 
-def test_what_json_could_not_say_is_said_before(tab: Tab, workflows: Workflows) -> None:
-    """A line without a value and a key that stands twice are not dropped silently."""
+def test_errors_that_json_would_hide(tab: Tab, workflows: Workflows) -> None:
+    """A line without a value and a duplicate key are reported, not dropped."""
     tab.open("new")
     tab.page.get_by_label("Images").fill("busybox:1")
-    tab.page.locator("details").filter(has_text="all of the cluster").locator("summary").click()
+    tab.page.locator("details").filter(has_text="all nodes of the cluster").locator("summary").click()
     tab.page.locator("#field-nodeSelector").fill("disk=ssd\ndisk=hdd\nzone")
     tab.one("button", "Submit").click()
     wrong = tab.page.locator("#field-nodeSelector-wrong")
-    expect(wrong).to_contain_text("line 2: the key “disk” stands here twice")
-    expect(wrong).to_contain_text("line 3: got “zone”; allowed: key=value")
+    expect(wrong).to_contain_text('line 2: duplicate key "disk"; allowed: each key once')
+    expect(wrong).to_contain_text('line 3: got "zone"; allowed: key=value')
     assert workflows() == {}
 
 
 def test_a_name_that_is_taken(tab: Tab, submit: Submit, workflows: Workflows) -> None:
-    """Another request under the same name is refused at the name; the same request leads to its task."""
+    """Another request with the same name is an error at the name field; the same request opens its task."""
     tab.expects("409")
     submit("taken", "busybox:1")
     tab.open("new")
@@ -178,13 +178,13 @@ def test_a_name_that_is_taken(tab: Tab, submit: Submit, workflows: Workflows) ->
     expect(tab.page.locator("#field-name")).to_be_focused()
     tab.page.get_by_label("Images").fill("busybox:1")
     tab.one("button", "Submit").click()
-    expect(tab.page.get_by_text("taken exists already, with this very request")).to_be_visible()
+    expect(tab.page.get_by_text("taken already exists with the same request")).to_be_visible()
     assert tab.page.url.endswith("#/tasks/taken")
     assert list(workflows()) == ["taken"]
 
 
-def test_a_draft_stays(new_tab: NewTab) -> None:
-    """What was typed is there again after a look at the list, and in the other language."""
+def test_a_draft_is_kept(new_tab: NewTab) -> None:
+    """The input is kept after a visit to the list and after a change of the language."""
     tab = new_tab()
     tab.open("new")
     tab.page.get_by_label("Images").fill("busybox:1")
@@ -198,8 +198,8 @@ def test_a_draft_stays(new_tab: NewTab) -> None:
     expect(tab.page.get_by_label("镜像")).to_have_value("")
 
 
-def test_what_is_filled_in_stands_open(tab: Tab) -> None:
-    """After a look at the list a folded part is open where something was filled in, and only there."""
+def test_a_section_with_input_is_open(tab: Tab) -> None:
+    """After a visit to the list, a collapsible section is open only if it has input."""
     tab.open("new")
     trouble, notice = (
         tab.page.locator("details").filter(has_text=title)

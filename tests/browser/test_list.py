@@ -18,8 +18,8 @@ def completed(submit: Submit, name: str, *images: str) -> None:
     argo.ends({"n1": pulled()})
 
 
-def test_without_tasks_it_says_what_to_do(tab: Tab) -> None:
-    """An empty namespace leads to the form, and names the command."""
+def test_an_empty_list_has_first_steps(tab: Tab) -> None:
+    """An empty namespace shows a link to the form and the command."""
     tab.open()
     expect(tab.page.get_by_role("heading", name="No tasks yet")).to_be_visible()
     expect(tab.page.get_by_text("ips-flow run --image")).to_be_visible()
@@ -27,13 +27,13 @@ def test_without_tasks_it_says_what_to_do(tab: Tab) -> None:
     expect(tab.one("heading", "New task")).to_be_visible()
 
 
-def test_bars_move_by_themselves(tab: Tab, submit: Submit) -> None:
-    """A task is seen to wait, to run, to fail in part and to end, without a reload; its status is a word."""
+def test_rows_update_without_a_reload(tab: Tab, submit: Submit) -> None:
+    """A row shows a task pending, running, partly failed and ended. The status is shown as a word."""
     argo = submit("rollout")
     tab.open()
     row = tab.page.get_by_role("row", name=re.compile("rollout"))
     expect(row).to_contain_text("pending")
-    expect(row).to_contain_text("number 1 in the queue")
+    expect(row).to_contain_text("position 1 in the queue")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 4})
     argo.progress(done=1, pulling=2)
@@ -53,7 +53,7 @@ def test_bars_move_by_themselves(tab: Tab, submit: Submit) -> None:
 
 
 def test_it_filters_by_status(tab: Tab, submit: Submit) -> None:
-    """The chosen filter is in the address, so that Back undoes it and a link keeps it."""
+    """The filter is part of the URL: Back removes it and a link keeps it."""
     completed(submit, "good")
     submit("waits")
     tab.open()
@@ -64,7 +64,7 @@ def test_it_filters_by_status(tab: Tab, submit: Submit) -> None:
     assert tab.page.url.endswith("#/tasks?status=completed")
     expect(tab.one("link", "completed")).to_have_attribute("aria-current", "true")
     tab.one("link", "failed").click()
-    expect(tab.page.get_by_text("No task fits.")).to_be_visible()
+    expect(tab.page.get_by_text("No matching tasks.")).to_be_visible()
     tab.page.go_back()
     expect(tab.page.locator("tbody tr")).to_have_count(1)
     tab.page.reload()
@@ -73,7 +73,7 @@ def test_it_filters_by_status(tab: Tab, submit: Submit) -> None:
 
 
 def test_it_searches_names_and_images(tab: Tab, submit: Submit) -> None:
-    """A part of a name or of an image finds a task; `/` leads to the field; what fits nothing can be undone."""
+    """The search matches parts of names and images; `/` focuses the field; an empty result can be cleared."""
     submit("alpha", "registry.example.com/team/app:1")
     submit("beta", "busybox:1")
     tab.open()
@@ -93,7 +93,7 @@ def test_it_searches_names_and_images(tab: Tab, submit: Submit) -> None:
 
 
 def test_it_pages(tab: Tab, submit: Submit) -> None:
-    """Twenty at a time, newest first; a page behind the last one becomes the last one."""
+    """Twenty per page, newest first; a page number after the last page shows the last page."""
     for number in range(45):
         submit(f"task-{number:02d}")
     tab.open()
@@ -112,15 +112,15 @@ def test_it_pages(tab: Tab, submit: Submit) -> None:
     expect(tab.page.locator("tbody tr")).to_have_count(45)
 
 
-def test_a_hidden_tab_asks_nothing(tab: Tab, submit: Submit) -> None:
-    """While nobody looks no list is asked for; who looks again sees what is new at once."""
+def test_a_hidden_tab_sends_no_requests(tab: Tab, submit: Submit) -> None:
+    """A hidden tab does not poll; when it becomes visible it updates immediately."""
     submit("first")
     tab.open()
     expect(tab.page.locator("tbody tr")).to_have_count(1)
     see(tab, "hidden")
     asked = len(tab.asked)
     submit("second")
-    tab.page.wait_for_timeout(3500)  # longer than the pause between two questions
+    tab.page.wait_for_timeout(3500)  # longer than the poll interval
     assert tab.asked[asked:] == []
     see(tab, "visible")
     expect(tab.page.locator("tbody tr")).to_have_count(2)
@@ -137,7 +137,7 @@ def see(tab: Tab, state: str) -> None:
 
 
 def test_names_with_markup_are_text(tab: Tab, submit: Submit, server: ApiServer) -> None:
-    """What looks like HTML in an image is shown as it is, and nothing of it becomes an element."""
+    """HTML in an image reference is shown as text and creates no element."""
     submit("sly")
     request = '{"images":["<img src=x onerror=window.broken=1>"]}'
     parameters = [{"name": "request", "value": request}]

@@ -19,7 +19,7 @@ VIEWS = ("tasks", "tasks?status=failed", "new", "tasks/broken", "tasks/waits", "
 
 @pytest.fixture
 def filled(submit: Submit) -> None:
-    """A task of each kind that has something to show, with names that are long."""
+    """Tasks that fill all views, with long names."""
     submit("waits", LONG)
     images = (LONG, "busybox:1", "busybox:2", "busybox:3")
     argo = submit("broken", *images, maxRetries="1")
@@ -35,7 +35,7 @@ def filled(submit: Submit) -> None:
 
 
 def settled(tab: Tab, view: str) -> None:
-    """Open a view, and wait until it shows what it has."""
+    """Open a view and wait until it is loaded."""
     tab.expects("404")
     tab.open(view)
     loaded(tab)
@@ -49,7 +49,7 @@ def loaded(tab: Tab) -> None:
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 @pytest.mark.usefixtures("filled")
 def test_a_narrow_window(new_tab: NewTab, locale: str) -> None:
-    """At 360 pixels no view has to be moved sideways, and every control is inside the window."""
+    """At a width of 360 pixels no view scrolls horizontally, and every control is inside the window."""
     tab = new_tab(viewport={"width": 360, "height": 740}, locale=locale)
     for view in VIEWS:
         settled(tab, view)
@@ -64,7 +64,7 @@ def test_a_narrow_window(new_tab: NewTab, locale: str) -> None:
 
 @pytest.mark.usefixtures("filled")
 def test_the_dark_theme(new_tab: NewTab) -> None:
-    """Who prefers dark gets dark surfaces and light text."""
+    """With `prefers-color-scheme: dark` surfaces are dark and text is light."""
     shades = {}
     for scheme in ("light", "dark"):
         tab = new_tab(color_scheme=scheme)
@@ -83,7 +83,7 @@ def test_the_dark_theme(new_tab: NewTab) -> None:
 
 @pytest.mark.usefixtures("filled")
 def test_the_language_of_the_browser(new_tab: NewTab) -> None:
-    """Chinese where the browser asks for it; the switch stays over a reload; the document says its language."""
+    """Chinese if the browser prefers it. A reload keeps the chosen language. `html` has the right `lang`."""
     tab = new_tab(locale="zh-CN")
     tab.open()
     expect(tab.one("heading", "任务", exact=True)).to_be_visible()
@@ -95,9 +95,9 @@ def test_the_language_of_the_browser(new_tab: NewTab) -> None:
         "镜像仓库中没有这个名称、标签或摘要"
     )
     tab.one("button", "English").click()
-    expect(tab.page.get_by_role("region", name="What failed, and why")).to_be_visible()
+    expect(tab.page.get_by_role("region", name="Failures")).to_be_visible()
     tab.page.reload()
-    expect(tab.page.get_by_role("region", name="What failed, and why")).to_be_visible()
+    expect(tab.page.get_by_role("region", name="Failures")).to_be_visible()
     expect(tab.page.locator("html")).to_have_attribute("lang", "en")
     other = new_tab(locale="de-DE")
     other.open()
@@ -106,7 +106,7 @@ def test_the_language_of_the_browser(new_tab: NewTab) -> None:
 
 @pytest.mark.usefixtures("filled")
 def test_every_control_has_a_name(tab: Tab) -> None:
-    """In each view, whatever takes part by keyboard or by ear has a role and a name."""
+    """In each view every control has a role and a name for keyboards and screen readers."""
     session = tab.page.context.new_cdp_session(tab.page)
     kinds = {
         "button",
@@ -136,8 +136,8 @@ def test_every_control_has_a_name(tab: Tab) -> None:
 
 
 @pytest.mark.usefixtures("filled")
-def test_the_focus_can_be_seen(tab: Tab) -> None:
-    """Whatever the Tab key reaches shows that it has the focus, and the first stop skips the header."""
+def test_the_focus_is_visible(tab: Tab) -> None:
+    """Every element that the Tab key reaches shows its focus. The first stop is the link that skips the header."""
     for view in ("tasks", "tasks/broken"):
         settled(tab, view)
         tab.page.locator("body").evaluate("() => document.activeElement.blur()")
@@ -145,16 +145,14 @@ def test_the_focus_can_be_seen(tab: Tab) -> None:
         unseen = [
             one for one in stops if one["outline"].startswith("none") or one["outline"].endswith(" 0px")
         ]
-        assert [
-            one for one in unseen if one["tag"] != "BODY"
-        ] == []  # behind the last stop the browser itself
-    settled(
-        tab, "tasks"
-    )  # a change of the view gives the focus to its heading; a page that is new gives it to nothing
+        # After the last stop the focus leaves the page, and the active element is the body.
+        assert [one for one in unseen if one["tag"] != "BODY"] == []
+    # A change of the view sets the focus; a newly loaded page has none.
+    settled(tab, "tasks")
     tab.page.reload()
     loaded(tab)
     tab.page.keyboard.press("Tab")
-    # Asked of the document: after the last stop above the browser's own window may have the focus.
+    # Read from the document: after the last stop above, the browser window itself may have the focus.
     assert tab.page.evaluate("document.activeElement.id") == "skip"
     tab.page.keyboard.press("Enter")
     assert tab.page.evaluate("document.activeElement.id") == "main"
@@ -162,7 +160,7 @@ def test_the_focus_can_be_seen(tab: Tab) -> None:
 
 
 def test_reduced_motion(new_tab: NewTab, submit: Submit) -> None:
-    """Who asks for less motion sees none."""
+    """With `prefers-reduced-motion` there are no animations."""
     argo = submit("runs")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 2})
@@ -176,8 +174,8 @@ def test_reduced_motion(new_tab: NewTab, submit: Submit) -> None:
 
 
 @pytest.mark.usefixtures("filled")
-def test_back_goes_the_way_back(tab: Tab) -> None:
-    """Each view is an address: Back, Forward and a pasted link lead to it."""
+def test_back_and_forward(tab: Tab) -> None:
+    """Each view has a URL: Back, Forward and a pasted link open it."""
     tab.open()
     tab.one("link", "failed").click()
     tab.one("link", "broken").click()
@@ -193,8 +191,8 @@ def test_back_goes_the_way_back(tab: Tab) -> None:
     expect(tab.one("heading", "broken")).to_be_visible()
 
 
-def test_a_wide_view_uses_its_room(new_tab: NewTab, submit: Submit) -> None:
-    """In a wide window the facts of a task stand beside its grid, in a narrow one below."""
+def test_the_columns_of_a_wide_window(new_tab: NewTab, submit: Submit) -> None:
+    """In a wide window the request of a task is beside its grid, in a narrow one below it."""
     argo = submit("small")
     argo.phase("Running")
     argo.planned(waves={"wave-1": 2})

@@ -24,15 +24,15 @@ POLICY = {
 
 
 def test_a_strict_policy(site: Site) -> None:
-    """The page may load from its own server alone; nothing inline, nothing in a frame."""
-    answer = requests.get(f"{site.url}/", timeout=30)  # the root leads there
+    """The page may load files of its own server only; no inline code, no frames."""
+    answer = requests.get(f"{site.url}/", timeout=30)  # the root redirects to the page
     assert urlsplit(answer.url).path == "/web/"
     header = answer.headers["Content-Security-Policy"]
     assert dict(one.strip().split(" ", 1) for one in header.split(";") if one.strip()) == POLICY
 
 
 def test_nothing_comes_from_elsewhere(tab: Tab, submit: Submit) -> None:
-    """Every request goes to the server of the page, whatever is looked at."""
+    """In every view all requests go to the server of the page."""
     submit("one")
     tab.open()
     tab.one("link", "one").click()
@@ -42,8 +42,8 @@ def test_nothing_comes_from_elsewhere(tab: Tab, submit: Submit) -> None:
     assert {urlsplit(url).netloc for url in tab.asked} == {urlsplit(tab.url).netloc}
 
 
-def test_the_policy_is_kept(tab: Tab) -> None:
-    """An inline script and a style attribute that somebody brings in have no effect."""
+def test_the_policy_is_enforced(tab: Tab) -> None:
+    """An injected inline script has no effect."""
     tab.open()
     expect(tab.one("heading", "No tasks yet")).to_be_visible()
     tab.page.evaluate(
@@ -59,7 +59,7 @@ def test_the_policy_is_kept(tab: Tab) -> None:
 
 
 def test_no_code_makes_markup() -> None:
-    """No module can turn data into elements, or into code."""
+    """No module can turn data into elements or code."""
     forbidden = re.compile(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|DOMParser|createContextualFragment"
         r"|\beval\(|new Function|javascript:|setAttribute\(\"style|document\.cookie"
@@ -72,8 +72,8 @@ def test_no_code_makes_markup() -> None:
     assert not re.search(r"\son\w+=|\sstyle=|<style|<script(?![^>]*\ssrc=)|https?://", markup)
 
 
-def test_all_words_are_there(new_tab: NewTab) -> None:
-    """Both languages have the same keys, of the same kind, and every key that the code names."""
+def test_all_texts_exist(new_tab: NewTab) -> None:
+    """Both languages have the same keys, of the same type, and every key that the code uses."""
     tab = new_tab()
     tab.open()
     words = {
@@ -89,7 +89,7 @@ def test_all_words_are_there(new_tab: NewTab) -> None:
     named = set(re.findall(r"""\bt\(\s*"([^"]+)\"""", code))
     assert len(named) > 60
     assert named <= set(words["en"]), named - set(words["en"])
-    # A key that is put together has a beginning that the code names.
+    # A computed key starts with a prefix in the code.
     beginnings = tuple(
         set(re.findall(r"`([a-z]+)\.\$\{", code)) | set(re.findall(r"""known\("([a-z]+)\"""", code))
     )
@@ -99,7 +99,7 @@ def test_all_words_are_there(new_tab: NewTab) -> None:
 
 
 def test_config(site: Site) -> None:
-    """What the page asks first: whether a token is needed, and where the Argo UI is."""
+    """The configuration of the page: authorization, namespace, URL of the Argo UI, version."""
     told = requests.get(f"{site.url}/web/config.json", timeout=30).json()
     assert told["namespace"] == "warm"
     assert told["auth"] == "none"
@@ -111,7 +111,7 @@ def test_config(site: Site) -> None:
 def test_the_argo_ui(
     chromium: Browser, environment: dict[str, str], submit: Submit, configured: str, link: bool
 ) -> None:
-    """A task leads to its Workflow in the Argo UI, where that is configured."""
+    """A task links to its Workflow in the Argo UI, if the URL is configured."""
     submit("one")
     site = Site({**environment, "ARGO_URL": configured}, "--auth", "none")
     try:
@@ -126,7 +126,7 @@ def test_the_argo_ui(
         site.stop()
 
 
-def test_an_argo_url_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a browser would run as code is refused at the start."""
+def test_an_invalid_argo_url(capsys: pytest.CaptureFixture[str]) -> None:
+    """A `javascript:` URL is refused at the start."""
     assert run(["serve", "--argo-url", "javascript:alert(1)"]) == 2
     assert "expected an http or https URL" in capsys.readouterr().err

@@ -14,7 +14,7 @@ GOOD, BAD = "good.token", "bad.token"
 
 @pytest.fixture
 def guarded(server: ApiServer, environment: dict[str, str]) -> Iterator[Site]:
-    """A server that asks Kubernetes about tokens."""
+    """A server with `--auth kubernetes`."""
     server.users[GOOD] = {"username": "ada"}
     one = Site(environment, "--auth", "kubernetes")
     yield one
@@ -23,14 +23,14 @@ def guarded(server: ApiServer, environment: dict[str, str]) -> Iterator[Site]:
 
 @pytest.fixture
 def guarded_tab(chromium: Browser, guarded: Site) -> Iterator[Tab]:
-    """A tab that looks at it; refusals are part of each test."""
+    """A tab that shows the server; each test expects 401 and 403."""
     with looking(chromium, guarded.url) as one:
         one.expects("401", "403")
         yield one
 
 
-def test_it_asks_for_a_token(guarded_tab: Tab, submit: Submit) -> None:
-    """Without a token nothing is asked of the API; a refused one is asked for again; a good one opens the same route."""
+def test_sign_in(guarded_tab: Tab, submit: Submit) -> None:
+    """Without a token the page sends no API request. A refused token is asked for again; a valid one opens the same route."""
     tab = guarded_tab
     submit("secret")
     tab.open("tasks/secret")
@@ -39,22 +39,22 @@ def test_it_asks_for_a_token(guarded_tab: Tab, submit: Submit) -> None:
     assert not [url for url in tab.asked if "/api/" in url]
     field.fill(BAD)
     tab.page.keyboard.press("Enter")
-    expect(tab.page.get_by_role("alert")).to_contain_text("The token was not accepted")
+    expect(tab.page.get_by_role("alert")).to_contain_text("The server rejected the token")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_have_value("")
     field.fill(f"Bearer {GOOD}\n")
     tab.page.keyboard.press("Enter")
     expect(tab.one("heading", "secret")).to_be_visible()
-    expect(tab.page.get_by_text("number 1 in the queue")).to_be_visible()
+    expect(tab.page.get_by_text("position 1 in the queue")).to_be_visible()
 
 
 def test_the_token_stays_in_its_tab(guarded_tab: Tab, submit: Submit) -> None:
-    """A reload keeps it; no cookie and no other tab has it; it can be forgotten."""
+    """A reload keeps the token; no cookie and no other tab has it; "Sign out" removes it."""
     tab = guarded_tab
     submit("secret")
     tab.open()
     tab.page.get_by_label("Bearer token").fill(GOOD)
-    tab.one("button", "Use this token").click()
+    tab.one("button", "Sign in").click()
     expect(tab.one("link", "secret")).to_be_visible()
     tab.page.reload()
     expect(tab.one("link", "secret")).to_be_visible()
@@ -64,14 +64,14 @@ def test_the_token_stays_in_its_tab(guarded_tab: Tab, submit: Submit) -> None:
     other = tab.page.context.new_page()
     other.goto(tab.page.url)
     expect(other.get_by_label("Bearer token")).to_be_visible()
-    tab.one("button", "Forget token").click()
+    tab.one("button", "Sign out").click()
     expect(tab.page.get_by_label("Bearer token")).to_be_focused()
     expect(tab.one("link", "secret")).to_have_count(0)
     assert tab.page.evaluate("sessionStorage.length") == 0
 
 
 def test_a_token_that_expires(guarded_tab: Tab, submit: Submit, server: ApiServer) -> None:
-    """When the cluster no longer knows the token the page asks again, and goes on where it was."""
+    """When the token expires the page asks for another one and then shows the same view."""
     tab = guarded_tab
     submit("secret")
     tab.open("tasks?status=pending")
@@ -89,8 +89,8 @@ def test_a_token_that_expires(guarded_tab: Tab, submit: Submit, server: ApiServe
     assert tab.page.url.endswith("#/tasks?status=pending")
 
 
-def test_what_the_account_may_not_do(guarded_tab: Tab, submit: Submit, server: ApiServer) -> None:
-    """Who may read but not cancel is told so, in the words of the cluster's rules."""
+def test_a_missing_permission(guarded_tab: Tab, submit: Submit, server: ApiServer) -> None:
+    """A user who may read but not cancel sees which permission is missing."""
     tab = guarded_tab
     submit("secret")
     server.may = lambda spec: spec.get("resourceAttributes", {}).get("verb") != "delete"

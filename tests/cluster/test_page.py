@@ -65,7 +65,7 @@ def test_a_task_from_the_form_to_its_end(cluster: Cluster, tab: Tab, name: str) 
     tab.open(f"tasks?status=completed&q={name}")
     expect(tab.page.get_by_role("row", name=name)).to_have_count(1)
     tab.open(f"tasks?status=failed&q={name}")
-    expect(tab.page.get_by_text("No task fits.")).to_be_visible()
+    expect(tab.page.get_by_text("No matching tasks.")).to_be_visible()
 
 
 @pytest.mark.long
@@ -75,15 +75,15 @@ def test_a_failed_task_shows_the_reason(cluster: Cluster, tab: Tab, name: str) -
     cluster.submit(f'{{"name": "{name}", "images": ["{image}"]}}')
     tab.open(f"tasks/{name}")
     status(tab, "failed")
-    panel = tab.page.get_by_role("region", name="What failed, and why")
+    panel = tab.page.get_by_role("region", name="Failures")
     expect(panel.locator("summary")).to_contain_text("not foundNotFound")
-    expect(panel).to_contain_text("The registry does not know this name")
+    expect(panel).to_contain_text("The registry has no such name")
     expect(panel).to_contain_text("not found")
     for node in cluster.nodes:
         expect(panel).to_contain_text(node)
     audit(cluster, name)
     cluster.push(f"tests/{name}:1")
-    tab.one("button", "Retry what failed").click()
+    tab.one("button", "Retry failed nodes").click()
     expect(tab.one("heading", f"{name}-r1")).to_be_visible()
     status(tab, "completed")
     audit(cluster, f"{name}-r1")

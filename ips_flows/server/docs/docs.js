@@ -1,4 +1,4 @@
-// Renders openapi.json. Every text is put in as text, never as markup.
+// Render openapi.json. Every text is inserted as text, never as markup.
 "use strict";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
@@ -10,7 +10,7 @@ function make(tag, properties, ...children) {
   return element;
 }
 
-// A sentence with its `code` as such.
+// Render a sentence; text between backticks becomes <code>.
 function prose(text) {
   return text.split("`").map((part, at) => (at % 2 ? make("code", { textContent: part }) : part));
 }
@@ -19,7 +19,7 @@ function nameOf(ref) {
   return ref.split("/").pop();
 }
 
-// A schema in a few words, with links to the shapes that it names.
+// Describe a schema in a few words, with links to the schemas that it refers to.
 function words(schema) {
   if (!schema) return [""];
   if (schema.$ref) {
@@ -32,9 +32,9 @@ function words(schema) {
   if (schema.enum) return [schema.enum.map((one) => JSON.stringify(one)).join(", ")];
   if (schema.type === "array") return ["list of ", ...words(schema.items)];
   if (schema.type === "object" && typeof schema.additionalProperties === "object") {
-    return ["mapping to ", ...words(schema.additionalProperties)];
+    return ["map of string to ", ...words(schema.additionalProperties)];
   }
-  return [schema.type || "anything"];
+  return [schema.type || "any"];
 }
 
 function bounds(schema) {
@@ -96,7 +96,7 @@ function shape(name, schema) {
   const rows = Object.entries(whole.properties || {}).map(([field, one]) => [
     make("code", { textContent: field }),
     words(one),
-    prose([required.has(field) ? "always" : "", one.description || "", bounds(one)].filter(Boolean).join("; ")),
+    prose([required.has(field) ? "required" : "", one.description || "", bounds(one)].filter(Boolean).join("; ")),
   ]);
   body.append(rows.length ? table(["field", "type", ""], rows) : make("p", {}, ...words(schema)));
   return make("details", { id: `shape-${name}` }, make("summary", {}, make("code", { textContent: name })), body);
@@ -111,7 +111,7 @@ async function main() {
   const about = document.getElementById("about");
   const answer = await fetch("openapi.json");
   if (!answer.ok) {
-    about.textContent = `openapi.json can't be read: HTTP ${answer.status}`;
+    about.textContent = `can't load openapi.json: HTTP ${answer.status}; reload the page`;
     return;
   }
   const api = await answer.json();

@@ -1,4 +1,4 @@
-/** The server's API. Every failure is an ApiError with a sentence for people. */
+/** Client of the REST API. Every failure is an ApiError with a readable message. */
 
 import { t } from "./i18n.js";
 import { keepToken, token } from "./storage.js";
@@ -6,7 +6,7 @@ import { keepToken, token } from "./storage.js";
 const BASE = "/api/v1/tasks";
 const REFUSED = new EventTarget();
 
-/** What went wrong: the HTTP status (0 without an answer), the server's words, what to do, and what it says of fields. */
+/** An API error: HTTP status (0 without a response), message, hint, and details by field. */
 export class ApiError extends Error {
   constructor(status, message, { details = [], hint = "" } = {}) {
     super(message);
@@ -15,19 +15,19 @@ export class ApiError extends Error {
     this.hint = hint;
   }
 
-  /** All of it that is for people. */
+  /** Message and hint, for display. */
   get words() {
     return [this.message, this.hint].filter(Boolean).join("\n");
   }
 }
 
-/** Be told when the server wants a token, or another one. */
+/** Add a listener for responses with status 401. */
 export const onUnauthorized = (listener) => REFUSED.addEventListener("refused", listener);
 
-/** What the server says of itself: argoUrl, namespace, auth, version. */
+/** Read the configuration of the page: argoUrl, namespace, auth, version. */
 export const config = () => json("/web/config.json");
 
-/** A page of tasks. */
+/** Read one page of the task list. */
 export function tasks({ status, search, limit, offset }, signal) {
   const query = new URLSearchParams({ limit, offset });
   if (status) query.set("status", status);
@@ -39,13 +39,13 @@ export const task = (id) => json(`${BASE}/${encodeURIComponent(id)}`);
 export const cancel = (id) => json(`${BASE}/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const retry = (id) => json(`${BASE}/${encodeURIComponent(id)}/retry`, { method: "POST", body: "{}" });
 
-/** Submit a request: the task, and whether it is a new one. */
+/** Submit a request. Resolves to the task and whether it was created. */
 export async function create(request) {
   const answer = await ask(BASE, { method: "POST", body: JSON.stringify(request) });
   return { task: await answer.json(), created: answer.status === 201 };
 }
 
-/** The body of the live updates of a task, as a stream of bytes. */
+/** Open the event stream of a task. Resolves to a stream of bytes. */
 export async function events(id, signal) {
   const answer = await ask(`${BASE}/${encodeURIComponent(id)}/events`, {
     signal,

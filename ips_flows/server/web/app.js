@@ -1,4 +1,4 @@
-/** The frame of the page: its routes, the header, the language, and asking for a token. */
+/** The frame of the page: routes, header, language, sign-in. */
 
 import { ApiError, config, onUnauthorized } from "./api.js";
 import { problem } from "./components.js";
@@ -13,7 +13,7 @@ import { keepToken, token } from "./storage.js";
 const main = document.getElementById("main");
 const page = { view: null, name: "", config: null, wanted: null };
 
-/** What the hash names: a view, its argument and its query. */
+/** Parse the URL hash: view, argument, query. */
 function route() {
   const [path, query = ""] = window.location.hash.replace(/^#\/?/, "").split("?");
   const parts = path.split("/").filter(Boolean);
@@ -53,7 +53,7 @@ function show({ anew = false } = {}) {
   page.view = next.open();
   if (moved) {
     window.scrollTo(0, 0);
-    // A view that knows better where to begin has taken the focus already.
+    // Some views set the focus themselves.
     if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
   }
 }
@@ -102,13 +102,13 @@ document.getElementById("top").addEventListener("click", (event) => {
   }
 });
 
-/** What of the frame depends on the language alone. */
+/** Update the parts of the frame that depend on the language only. */
 function speak() {
   mark(document.documentElement, "lang", locale());
   say(document.getElementById("skip"), t("head.skip"));
 }
 
-// The skip link leads to the content, not to a route.
+// The skip link moves the focus to the content and does not change the route.
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

@@ -1,21 +1,21 @@
-/** What several views show: a status, a bar, an error, a question, a time. */
+/** Components shared by the views: status, progress bar, error, confirmation, time. */
 
 import { fresh, h, keyed, mark, say } from "./dom.js";
 import { ago, moment, number } from "./format.js";
 import { known, t } from "./i18n.js";
 
-/** A task's status as colour, form and word; one that is cancelled but has not ended is still being cancelled. */
+/** Show a task's status as colour, shape and word. A cancelled task that has not ended is `cancelling`. */
 export function status(element, task) {
   element.className = `status ${task.status}`;
   const ending = task.status === "cancelled" && !task.finishedAt;
   say(element, ending ? t("status.cancelling") : known("status", task.status));
 }
 
-/** An empty bar; `bar` fills it. */
+/** An empty progress bar; `bar` fills it. */
 export const emptyBar = () =>
   h("div", { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 });
 
-/** Show how far a task is: what is done, what failed, what pulls, of all its nodes. */
+/** Show a task's progress: done, failed and pulling nodes out of all nodes. */
 export function bar(element, task) {
   const { totalNodes: total, completedNodes: done, failedNodes: failed, percentage } = task.progress;
   const pulling = task.status === "running" ? pullingNodes(task) : 0;
@@ -31,7 +31,7 @@ export function bar(element, task) {
     ([name]) => h("span", { class: `part ${name}` }),
     (child, [, count]) => child.style.setProperty("width", `${(count / total) * 100}%`),
   );
-  // An empty task that has nothing to do is whole, too.
+  // A task without nodes that has completed shows a full bar.
   element.classList.toggle("whole", !total && percentage === 100);
   mark(element, "aria-valuenow", percentage);
   mark(element, "aria-label", t("progress.label", { task: task.taskId }));
@@ -40,7 +40,7 @@ export function bar(element, task) {
 
 export const pullingNodes = (task) => (task.waves ?? []).reduce((sum, wave) => sum + wave.pullingNodes, 0);
 
-/** How far a task is, in words. */
+/** A task's progress as text. */
 export function progressText(task) {
   const { totalNodes: total, completedNodes: done, failedNodes: failed } = task.progress;
   if (task.status === "pending") {
@@ -54,20 +54,20 @@ export function progressText(task) {
   return words.join(t("comma"));
 }
 
-/** What stands where something is still asked for. */
+/** Placeholder while data is loading. */
 export const loading = () => h("p", { class: "loading", role: "status" }, t("loading"));
 
-/** The address of a task's view. */
+/** Link to a task's view. */
 export const taskLink = (id) => `#/tasks/${encodeURIComponent(id)}`;
 
-/** A time that says how long ago it was, and when on hovering. */
+/** Show a time relative to now, with the full time as tooltip. */
 export function when(element, stamp) {
   mark(element, "datetime", stamp);
   mark(element, "title", moment(stamp));
   say(element, ago(stamp));
 }
 
-/** An error that says what to do, and lets it be done again. */
+/** An error with its hint and a button to try again. */
 export function problem(title, error, again) {
   return h(
     "div",
@@ -78,12 +78,12 @@ export function problem(title, error, again) {
   );
 }
 
-/** A section, named as its heading. */
+/** A section with a heading, which is also its accessible name. */
 export function section(title, ...children) {
   return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...children);
 }
 
-/** Ask before something that can't be undone. Resolves to whether it is meant. */
+/** Ask for confirmation. Resolves to true if the user confirms. */
 export function confirm(title, text, yes) {
   return new Promise((resolve) => {
     const id = fresh("question");
@@ -112,7 +112,7 @@ export function confirm(title, text, yes) {
   });
 }
 
-/** Tell something that needs no answer, for a while; who reads by ear hears it. */
+/** Show a notification for 8 seconds. Screen readers announce it. */
 export function notify(text) {
   const place = document.getElementById("notices");
   const one = h("p", {}, text);

@@ -1,4 +1,4 @@
-/** One task: live state, the grid, what failed and why, what was tried, and what can be done about it. */
+/** The view of one task: live state, grid, failures with advice, attempts, actions. */
 
 import { ApiError, cancel, retry, task as whole } from "./api.js";
 import {
@@ -22,12 +22,12 @@ import { isOver } from "./results.js";
 import { statusTiles } from "./status_tiles.js";
 import { follow } from "./stream.js";
 
-const WHOLE_SECONDS = 3; // results are stored at most every 30 s; asking for them costs more than the stream does
+const WHOLE_SECONDS = 3; // shortest pause between reads of the whole task, which cost more than the stream
 
 export function detail(main, id, config) {
   let task = null;
-  let stopped = false; // the view was left, or its task deleted: nothing is drawn any more
-  let asked = 0; // when the whole task was asked for last
+  let stopped = false; // the view was closed or its task deleted: nothing is drawn any more
+  let asked = 0; // time of the last read of the whole task
   let cost = 0;
   let timer = 0;
   let seen = new Date();
@@ -111,7 +111,7 @@ export function detail(main, id, config) {
     actions();
   }
 
-  /** What failed can be unfolded, so it is made anew only when it tells something else. */
+  /** Redraw the failures only if they changed, so that open details stay open. */
   function explain() {
     const key = JSON.stringify([task.failedNodeDetails, task.summary?.failures]);
     if (key === explained) return;
@@ -174,7 +174,7 @@ export function detail(main, id, config) {
     });
   }
 
-  /** Do what a button says, once at a time; a refusal is told beside it, in the server's words. */
+  /** Run the action of a button, one at a time. Show the server's message if it is refused. */
   async function attempt(does) {
     busy = true;
     error.hidden = true;
@@ -192,7 +192,7 @@ export function detail(main, id, config) {
     }
   }
 
-  /** The stream tells a task without its nodes: what is known of these stays until the whole is asked for. */
+  /** Show a new state. The stream sends tasks without nodes; known nodes stay until the whole task is read. */
   function take(told) {
     if (stopped) return;
     const before = task;
@@ -213,7 +213,7 @@ export function detail(main, id, config) {
     if (!told.nodeStatuses && (changed || !task.nodeStatuses)) later();
   }
 
-  /** A list cut to 20 does not replace one that told all. */
+  /** Keep the complete list of failures if the new one is cut to 20. */
   function longer(before, told) {
     const known = before?.failedNodeDetails ?? [];
     return told.failedNodeDetails.length < known.length && before.status === told.status
@@ -221,7 +221,7 @@ export function detail(main, id, config) {
       : told.failedNodeDetails;
   }
 
-  /** Ask for the whole soon: at once after the end, else on a beat that what it costs makes slower. */
+  /** Schedule a read of the whole task: immediately after the end, else with a pause that grows with its cost. */
   function later() {
     const pause = Math.max(WHOLE_SECONDS * 1000, cost * 10);
     const wait = isOver(task) ? 0 : Math.max(0, asked + pause - Date.now());

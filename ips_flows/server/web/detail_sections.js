@@ -1,4 +1,4 @@
-/** The parts of a task's view that only tell: each makes its section, or nothing where there is nothing to tell. */
+/** Read-only sections of a task's view. Each function returns a section, or null if there is nothing to show. */
 
 import { section } from "./components.js";
 import { h } from "./dom.js";
@@ -6,7 +6,7 @@ import { between, clock, duration, moment, number } from "./format.js";
 import { has, known, t } from "./i18n.js";
 import { failuresOf, isOver } from "./results.js";
 
-const MOST_NODES = 50; // names in one line
+const MOST_NODES = 50; // node names per message
 const MOST_MESSAGES = 20;
 
 const table = (caption, heads, rows) =>
@@ -41,7 +41,7 @@ const table = (caption, heads, rows) =>
 
 const stamp = (value) => (value ? h("time", { datetime: value, title: moment(value) }, clock(value)) : "–");
 
-/** Reasons with their counts and what they mean. */
+/** Reasons with counts and explanations. */
 function reasons(counts) {
   return h(
     "ul",
@@ -58,13 +58,13 @@ function reasons(counts) {
   );
 }
 
-/** Why a plan leaves such nodes out, where there are words for it. */
+/** The explanation of a left-out reason, if there is a text for it. */
 function leftOut(reason) {
   const key = [`left.${reason}`, `advice.${reason}`].find(has);
   return key ? t(key) : "";
 }
 
-/** The waves, where there are several or one is at work. */
+/** The waves, if there are several or the task runs. */
 export function waves(task) {
   if (!task.waves?.length || (task.waves.length === 1 && task.status !== "running")) return null;
   const rows = task.waves.map((wave) => [
@@ -84,7 +84,7 @@ export function waves(task) {
   );
 }
 
-/** Failures by class: what each means, what to do, and where. */
+/** Failures by class, with advice, messages and nodes. */
 export function failures(task) {
   const classes = failuresOf(task);
   if (!classes.length) return null;
@@ -134,7 +134,7 @@ export function failures(task) {
   );
 }
 
-/** What each attempt brought, and when the next one comes. */
+/** The result of each attempt, and the time of the next one. */
 export function retries(task) {
   if (!task.retryHistory?.length && !task.nextRetryAt) return null;
   const rows = (task.retryHistory ?? []).map((one) => [
@@ -166,7 +166,7 @@ export function retries(task) {
   );
 }
 
-/** References for which nodes hold different images. */
+/** Image references that resolve to different digests on different nodes. */
 export function drift(task) {
   const found = Object.entries(task.drift ?? {});
   if (!found.length) return null;
@@ -188,7 +188,7 @@ export function drift(task) {
   );
 }
 
-/** What happened when. */
+/** The timeline of the task. */
 export function timeline(task) {
   const steps = [["created", task.createdAt]];
   if (task.startedAt) steps.push(["started", task.startedAt]);
@@ -217,7 +217,7 @@ export function timeline(task) {
   );
 }
 
-/** What was asked for. */
+/** The request of the task. */
 export function facts(task) {
   const selector = Object.entries(task.nodeSelector ?? {}).map(([key, value]) => `${key}=${value}`);
   const items = [
@@ -256,13 +256,13 @@ export function facts(task) {
   );
 }
 
-/** Which nodes were left out, and why. */
+/** Nodes left out of the plan, by reason. */
 export function skipped(task) {
   if (!Object.keys(task.skippedNodes ?? {}).length) return null;
   return section(t("skipped.title"), reasons(task.skippedNodes));
 }
 
-/** What became of the webhook. */
+/** The delivery of the webhook notification. */
 export function notice(task) {
   const told = task.notice;
   if (!told) return null;

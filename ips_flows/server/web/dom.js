@@ -1,6 +1,6 @@
-/** Elements, made without markup: what comes from data can only ever become text. */
+/** Create elements without markup, so that data always becomes text. */
 
-/** An element. Attributes that are null or false are left out, `on…` functions become listeners. */
+/** Create an element. Attributes that are null or false are omitted; `on…` functions become listeners. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -12,18 +12,18 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Set an element's text, touching the page only where it differs. */
+/** Set an element's text if it differs. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Set or take away an attribute, touching the page only where it differs. */
+/** Set or remove an attribute if it differs. */
 export function mark(element, name, value) {
   if (value === null || value === undefined || value === false) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
 }
 
-/** Put other children into an element, unless they would say the same: so focus and selection stay. */
+/** Replace an element's children if they differ. Equal children stay, with focus and selection. */
 export function fill(element, ...children) {
   const fresh = [...h("div", {}, ...children).childNodes];
   const before = [...element.childNodes];
@@ -31,7 +31,7 @@ export function fill(element, ...children) {
   element.replaceChildren(...fresh);
 }
 
-/** Keep one child per item, in the items' order; children are made once and updated after that. */
+/** Keep one child per item, in the items' order. Each child is created once, then updated. */
 export function keyed(parent, items, key, make, update) {
   const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   let previous = null;
@@ -53,7 +53,7 @@ export function keyed(parent, items, key, make, update) {
 
 let last = 0;
 
-/** An id that no other element has. */
+/** A unique element id. */
 export function fresh(prefix) {
   last += 1;
   return `${prefix}-${last}`;

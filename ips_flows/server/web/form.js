@@ -1,4 +1,4 @@
-/** Submits a request. What is wrong with it the server says, and it is shown at the field. */
+/** The form for a new task. Errors from the server are shown at their fields. */
 
 import { ApiError, create } from "./api.js";
 import { notify, taskLink } from "./components.js";
@@ -7,7 +7,7 @@ import { has, t } from "./i18n.js";
 import { fieldOf, problemsOf, requestOf } from "./request.js";
 import { SECTIONS } from "./request_fields.js";
 
-let draft = {}; // what was typed and not submitted, kept while other views are looked at
+let draft = {}; // unsubmitted input, kept while another view is open
 
 export function form(main) {
   const controls = new Map();
@@ -162,7 +162,7 @@ export function form(main) {
     }
   }
 
-  /** Each problem at its field; what belongs to none, and that there are some, stands above. */
+  /** Show each problem at its field; above the form show a summary and the problems without a field. */
   function explain(error) {
     const details =
       error.status === 409 && !error.details.length
@@ -202,7 +202,7 @@ export function form(main) {
   return { stop() {} };
 }
 
-/** The line that an item stands in, counted from 1: empty lines make no items. */
+/** The line number of an item, from 1. Empty lines are not items. */
 function lineOf(text, index) {
   const filled = text.split("\n").flatMap((line, at) => (line.trim() ? [at + 1] : []));
   return filled[index] ?? index + 1;

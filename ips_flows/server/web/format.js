@@ -1,12 +1,12 @@
-/** Numbers, sizes and times for people. What is not known is a dash, never 0. */
+/** Format numbers, sizes and times for display. Unknown values are a dash, never 0. */
 
 import { locale, t } from "./i18n.js";
 
 const NONE = "–";
 
-const FORMATTERS = new Map(); // making one costs far more than using it
+const FORMATTERS = new Map(); // cached: a formatter is slow to create
 
-/** A formatter of the reader's locale. */
+/** A formatter for the current locale. */
 function formatter(kind, options = {}) {
   const key = JSON.stringify([kind, locale(), options]);
   if (!FORMATTERS.has(key)) FORMATTERS.set(key, new Intl[kind](locale(), options));
@@ -24,14 +24,14 @@ export function bytes(value) {
   return `${formatter("NumberFormat", { maximumFractionDigits: digits }).format(scaled)} ${units[power]}`;
 }
 
-/** The seconds of one pull, with one digit after the point while that says something. */
+/** Format the duration of one pull; below 100 seconds with one decimal digit. */
 export function seconds(value) {
   if (value === null || value === undefined) return NONE;
   if (value >= 100) return duration(value);
   return t("time.s", { s: formatter("NumberFormat", { maximumFractionDigits: 1 }).format(value) });
 }
 
-/** A longer time, in its two largest units. */
+/** Format a duration in its two largest units. */
 export function duration(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
   const whole = Math.max(0, Math.round(value));
@@ -47,13 +47,13 @@ export function duration(value) {
   return t("time.s", { s });
 }
 
-/** The seconds between two stamps; up to now where the second is missing. */
+/** Seconds between two timestamps; until now if the second is missing. */
 export function between(from, to) {
   if (!from) return null;
   return ((to ? Date.parse(to) : Date.now()) - Date.parse(from)) / 1000;
 }
 
-/** When, as date and time of the reader's own zone. */
+/** Format a timestamp as date and time in the local time zone. */
 export function moment(stamp) {
   if (!stamp) return NONE;
   return formatter("DateTimeFormat", {
@@ -63,7 +63,7 @@ export function moment(stamp) {
   }).format(new Date(stamp));
 }
 
-/** The time of day, with the date where that is another one. */
+/** Format a timestamp as time of day, with the date if it is not today. */
 export function clock(stamp) {
   const at = new Date(stamp);
   const today = at.toDateString() === new Date().toDateString();
@@ -73,7 +73,7 @@ export function clock(stamp) {
   }).format(at);
 }
 
-/** How long ago, or in how long. */
+/** Format a timestamp relative to now. */
 export function ago(stamp) {
   if (!stamp) return NONE;
   const away = (Date.parse(stamp) - Date.now()) / 1000;
@@ -85,12 +85,12 @@ export function ago(stamp) {
   return relative.format(Math.round(away / 86400), "day");
 }
 
-/** The last part of a reference: what tells images of one registry apart. A digest is cut. */
+/** Shorten an image reference to its last path segment. A digest is cut to 8 characters. */
 export function shortImage(reference) {
   const tail = reference.slice(reference.lastIndexOf("/") + 1);
   const at = tail.indexOf("@sha256:");
   return at < 0 ? tail : `${tail.slice(0, at)}@${tail.slice(at + 8, at + 16)}`;
 }
 
-/** A digest that fits into a line. */
+/** Shorten a digest to fit on one line. */
 export const shortDigest = (digest) => (digest ? digest.slice(0, 19) : NONE);

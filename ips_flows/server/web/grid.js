@@ -1,4 +1,4 @@
-/** The node × image grid: a row a node, a column an image. Only rows in sight exist, so thousands stay smooth. */
+/** The node × image grid: one row per node, one column per image. Only visible rows are in the DOM. */
 
 import { pullingNodes } from "./components.js";
 import { fresh, h, keyed, mark, say } from "./dom.js";
@@ -8,20 +8,20 @@ import { nodeHeatmap } from "./node_heatmap.js";
 import { countsOf, isOver, kindOf, nodesOf } from "./results.js";
 
 const ROW = 34; // pixels; the style sheet has the same
-const BESIDE = 8; // rows kept above and below those in sight
-const GLANCE = 12; // from so many nodes on there is something to see at a glance
+const BESIDE = 8; // rows kept above and below the visible ones
+const GLANCE = 12; // the node map is shown from this number of nodes on
 const KINDS = ["all", "failed", "pulled", "present", "skipped", "unknown", "left"];
 const GLYPHS = { pulled: "✓", present: "●", failed: "✕", skipped: "–", unknown: "·" };
 
 export function grid() {
   let nodes = [];
-  let made = {}; // of what the nodes were made: sorting thousands anew each time is for nothing
+  let made = {}; // input of `nodes`, which are computed again only when it changes
   let shown = [];
   let images = [];
-  let why = ""; // why there is no node to show
+  let why = ""; // the text to show when there is no node
   let kind = "all";
   let active = { row: 0, column: 0 };
-  const drawn = new WeakMap(); // what each row shows, and where
+  const drawn = new WeakMap(); // the node and the index that each row shows
   const id = fresh("grid");
 
   const heatmap = nodeHeatmap(choose);
@@ -222,7 +222,7 @@ export function grid() {
     if (place) move(Number(place[1]), Number(place[2]));
   }
 
-  /** Show the row of a node, whatever is filtered. */
+  /** Show the row of a node; clear the filters if they hide it. */
   function choose(node) {
     if (!shown.some((one) => one.node === node)) {
       kind = "all";
@@ -246,7 +246,7 @@ export function grid() {
   };
 }
 
-/** How many nodes of which nothing is told yet are done, pull, and wait. */
+/** Number of done, pulling and waiting nodes that have no stored result yet. */
 function restOf(task, told) {
   const left = Math.max(0, task.progress.totalNodes - told.length);
   const good = told.filter((one) => one.worst === "pulled" || one.worst === "present").length;

@@ -1,4 +1,4 @@
-/** The words of the page, in the language that the browser asks for or the user has chosen. */
+/** Texts of the page, in the language that the user has chosen or the browser prefers. */
 
 import en from "./locales/en.js";
 import zh from "./locales/zh.js";
@@ -21,22 +21,22 @@ function chosen() {
 /** The text for a key; a text that depends on values is a function of them. */
 export function t(key, values = {}) {
   const text = WORDS[current][key] ?? WORDS.en[key];
-  if (text === undefined) throw new Error(`no words for ${key}`);
+  if (text === undefined) throw new Error(`no text for the key ${key}`);
   return typeof text === "function" ? text(values) : text;
 }
 
-/** The text for a key that may be one of a newer server; then the word itself. */
+/** The text for a value of the API. A value without a text, as of a newer server, is shown as it is. */
 export function known(prefix, word) {
   return `${prefix}.${word}` in WORDS.en ? t(`${prefix}.${word}`) : word;
 }
 
-/** Whether there are words for a key. */
+/** Whether a key has a text. */
 export const has = (key) => key in WORDS.en;
 
 /** `en` or `zh`. */
 export const lang = () => current;
 
-/** The locale for numbers and times: the reader's own kind of the language, where the browser names one. */
+/** The locale for numbers and times: the browser's regional variant of the language, if it lists one. */
 export const locale = () =>
   navigator.languages.find((one) => one.toLowerCase().split("-")[0] === current) ?? LOCALES[current];
 

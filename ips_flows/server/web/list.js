@@ -1,4 +1,4 @@
-/** All tasks: live bars, filtered by status, searched, in pages. The hash holds what is chosen. */
+/** The task list: live progress, status filter, search, pages. The URL hash holds the filter. */
 
 import { ApiError, tasks } from "./api.js";
 import { bar, emptyBar, loading, problem, progressText, status, taskLink, when } from "./components.js";
@@ -10,11 +10,11 @@ import { poll } from "./poll.js";
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
 const SIZES = [20, 50, 100];
 const SECONDS = 2.5;
-const TYPING = 250; // milliseconds until a pause in typing counts as an end
+const TYPING = 250; // milliseconds without a keystroke before a search starts
 
 export function list(main, query) {
   let chosen = read(query);
-  let answered = null; // when the server last told
+  let answered = null; // time of the last successful response
   let typing = 0;
 
   const search = h("input", {
@@ -154,7 +154,7 @@ export function list(main, query) {
     fill(pages, step(asked.page - 1, "list.previous", "prev"), step(asked.page + 1, "list.next", "next"));
   }
 
-  /** What was told last stays, and says how old it is; without any, the error takes its place. */
+  /** Keep showing the last data with its time. Without data, show the error. */
   function missing(error) {
     if (answered && error.status !== 400) {
       say(stale, t("list.stale", { at: clock(answered), why: error.message }));

@@ -1,15 +1,15 @@
-/** All nodes at a glance: a tile a node on one canvas, coloured by the worst of its images. */
+/** The node map: one tile per node on a canvas, coloured by the worst result of its images. */
 
 import { fill, h, mark, say } from "./dom.js";
 import { number } from "./format.js";
 import { known, t } from "./i18n.js";
 import { kindOf } from "./results.js";
 
-const SIZES = [18, 14, 11, 8, 6, 4]; // pixels of a tile: the largest that keeps all of them in sight
+const SIZES = [18, 14, 11, 8, 6, 4]; // tile sizes in pixels; the largest that fits all tiles is used
 const HIGH = 360;
 const KINDS = ["failed", "skipped", "pulled", "present", "pulling", "waiting", "done"];
 
-/** The tiles; `onChoose(node)` is told of the one that was clicked, or entered with the keyboard. */
+/** The tiles. `onChoose(node)` is called on a click or on Enter. */
 export function nodeHeatmap(onChoose) {
   const canvas = h("canvas", {
     class: "tiles",
@@ -34,7 +34,7 @@ export function nodeHeatmap(onChoose) {
   const scheme = window.matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", draw);
 
-  /** `rest` is how many nodes of which nothing is told yet are done, pull, and wait. */
+  /** `rest` holds the number of done, pulling and waiting nodes that have no stored result yet. */
   function update(nodes, rest) {
     const nameless = ["done", "pulling", "waiting"].flatMap((kind) =>
       Array.from({ length: rest[kind] }, () => ({ kind })),
@@ -78,7 +78,7 @@ export function nodeHeatmap(onChoose) {
       const [x, y] = place(index);
       brush.fillStyle = colours[kind];
       brush.fillRect(x, y, size, size);
-      // A failure is told by its form, too.
+      // A failure is also marked by a shape, not by colour alone.
       if (kind === "failed" && size > 4) {
         brush.strokeStyle = ink;
         brush.lineWidth = size > 10 ? 1.5 : 1;

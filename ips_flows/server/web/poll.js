@@ -1,8 +1,8 @@
-/** Asks again and again while the page is looked at, more slowly while there is no answer. */
+/** Poll while the tab is visible, with growing pauses while requests fail. */
 
 const LONGEST_SECONDS = 15;
 
-/** `ask(signal)` resolves to whether it got an answer. `now()` asks at once, and forgets a question under way. */
+/** `ask(signal)` resolves to true on success. `now()` polls immediately and aborts a request in flight. */
 export function poll(seconds, ask) {
   let timer = 0;
   let asking = null;

@@ -1,11 +1,10 @@
-/** The request that the form's fields make. A pure module. */
+/** Build the request from the fields of the form. A pure module. */
 
 import { SECTIONS } from "./request_fields.js";
 
 /*
- * Of the kinds of fields `lines` are items one a line, `pairs` are key=value lines, `sizes` have commas between,
- * `size` is a number or a percentage. Whatever can't be read is sent as it was typed: the server says what is wrong
- * with it.
+ * Kinds of fields: `lines` is one item per line, `pairs` is key=value lines, `sizes` is a comma-separated list,
+ * `size` is a number or a percentage. A value that can't be parsed is sent as typed: the server returns the error.
  */
 const FIELDS = SECTIONS.flatMap((section) => section.fields);
 const READERS = {
@@ -18,7 +17,7 @@ const READERS = {
   text: (value) => value.trim() || undefined,
 };
 
-/** The request of what was typed: only what was filled in, so that the defaults are the server's. */
+/** Build the request from the fields that are filled in. The others get the server's defaults. */
 export function requestOf(typed) {
   const request = {};
   for (const [name, kind] of FIELDS) {
@@ -29,7 +28,7 @@ export function requestOf(typed) {
   return request;
 }
 
-/** Problems that the request can't carry to the server, such as duplicate keys: `{field, key, values}`. */
+/** Problems that JSON would hide from the server, such as duplicate keys: `{field, key, values}`. */
 export function problemsOf(typed) {
   return FIELDS.filter(([, kind]) => kind === "pairs").flatMap(([name]) => {
     const seen = new Set();
@@ -44,7 +43,7 @@ export function problemsOf(typed) {
   });
 }
 
-/** The first part of a path such as `images[2]` or `nodeSelector.disk`, and the index where it has one. */
+/** The field name and the index, if any, of a path such as `images[2]` or `nodeSelector.disk`. */
 export function fieldOf(path) {
   const match = /^([A-Za-z]+)(?:\[(\d+)\])?/.exec(path ?? "");
   return match

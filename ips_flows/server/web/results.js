@@ -1,6 +1,6 @@
-/** What became of each image on each node, made ready to be shown. A pure module. */
+/** Results of each image on each node, prepared for display. A pure module. */
 
-// Why a plan leaves a node out; a node that was never reached is none of these.
+// Reasons of nodes that the plan leaves out. A node that was never reached has another reason.
 const LEFT_OUT = new Set([
   "NotReady",
   "Cordoned",
@@ -39,10 +39,10 @@ export function nodesOf(task) {
     .sort((one, other) => names.compare(one.node, other.node));
 }
 
-/** How a result is told: what is not known is waited for. */
+/** The kind to show for a result: unknown is shown as waiting. */
 export const kindOf = (result) => (result === "unknown" ? "waiting" : result);
 
-/** How many nodes there are of each worst result, the left-out ones apart. */
+/** Number of nodes by their worst result; left-out nodes are counted as `left`. */
 export function countsOf(nodes) {
   const counts = { all: 0, left: 0 };
   for (const { worst, leftOut } of nodes) {
@@ -55,7 +55,7 @@ export function countsOf(nodes) {
   return counts;
 }
 
-/** Failures by class, the most frequent first: `{reason, count, nodes, messages}`, a message with its nodes. */
+/** Failures by class, the most frequent first: `{reason, count, nodes, messages}`; each message has its nodes. */
 export function failuresOf(task) {
   const classes = new Map();
   for (const { nodeName, image, reason, message } of task.failedNodeDetails ?? []) {
@@ -82,9 +82,9 @@ export function failuresOf(task) {
     .sort((one, other) => other.count - one.count);
 }
 
-/** A message without its node, so that the same trouble on many nodes is one. */
+/** Remove the node name from a message, so that the same error on many nodes is one group. */
 const generic = (message, node) => (message ?? "").replaceAll(node, "");
 
-/** Whether a task has its end; one that was cancelled is still ending until then. */
+/** Whether a task has ended. A cancelled task runs until it has `finishedAt`. */
 export const isOver = (task) =>
   ["completed", "failed", "cancelled"].includes(task.status) && Boolean(task.finishedAt);

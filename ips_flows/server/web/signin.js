@@ -1,10 +1,10 @@
-/** Asks for a token of Kubernetes, which this tab then sends with every call. */
+/** Form for the bearer token, which this tab then sends with every request. */
 
 import { fresh, h } from "./dom.js";
 import { t } from "./i18n.js";
 import { keepToken } from "./storage.js";
 
-/** `asked` is `{again, message}`: whether a token was refused, and in which words. */
+/** `asked` is `{again, message}`: whether a token was refused, and the server's message. */
 export function signIn(main, config, asked, entered) {
   const [hint, wrong] = [fresh("hint"), fresh("wrong")];
   const field = h("input", {
@@ -19,7 +19,7 @@ export function signIn(main, config, asked, entered) {
 
   function submit(event) {
     event.preventDefault();
-    // A copied token may be broken by line ends, and may bring the word before it along.
+    // A copied token may contain line breaks or start with "Bearer".
     const value = field.value.replace(/^\s*bearer\s+/i, "").replace(/\s+/g, "");
     if (!value) return;
     if (!/^[\x21-\x7e]+$/.test(value)) {

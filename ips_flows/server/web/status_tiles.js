@@ -1,11 +1,11 @@
-/** The figures of a task that are looked at first. */
+/** Key numbers of a task, at the top of its view. */
 
 import { pullingNodes } from "./components.js";
 import { h, keyed, say } from "./dom.js";
 import { ago, between, bytes, duration, number } from "./format.js";
 import { t } from "./i18n.js";
 
-/** Fill a description list with the figures that are known. */
+/** Fill a description list with the numbers that are known. */
 export function statusTiles(element, task) {
   const { totalNodes, completedNodes, failedNodes, currentBatch, totalBatches, percentage } = task.progress;
   const running = task.status === "running";

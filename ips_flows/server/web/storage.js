@@ -1,9 +1,9 @@
-/** What the browser keeps for us: the token until the tab closes, the language for longer. No cookies. */
+/** Browser storage: the token until the tab closes, the language permanently. No cookies. */
 
 const TOKEN = "ips-flow.token";
 const LANGUAGE = "ips-flow.language";
 
-// A browser that forbids storage throws; then this tab remembers for itself.
+// A browser that blocks storage throws; the values then stay in the memory of this tab.
 const own = new Map();
 
 function kept(storage, key) {

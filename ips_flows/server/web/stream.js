@@ -1,4 +1,4 @@
-/** The live updates of one task: read while the page is looked at, taken up again after every break. */
+/** Live updates of one task: read while the tab is visible, reconnected after each break. */
 
 import { ApiError, events } from "./api.js";
 import { t } from "./i18n.js";
@@ -8,8 +8,8 @@ const LONGEST_PAUSE = 10_000;
 const SILENCE = 60_000; // the server sends a comment more often than that
 
 /**
- * Hands each task to `onTask`, tells `onState` of "live", "lost" and "over", and `onError` of a refusal that asking
- * again won't mend. Only the server's own word ends the stream; whatever else breaks it off is a break.
+ * Call `onTask` with each state of the task, `onState` with "live", "lost" or "over", and `onError` with an error
+ * that a retry can't fix. Only the event `end` or `deleted` ends the stream; any other end is a lost connection.
  */
 export function follow(id, { onTask, onState, onError }) {
   let reading = null;
@@ -57,7 +57,7 @@ export function follow(id, { onTask, onState, onError }) {
     }
   }
 
-  /** What goes wrong with showing it is no break of the stream: it belongs on the console. */
+  /** Handle one event. An exception in the view goes to the console and does not break the stream. */
   function take(event) {
     pause = FIRST_PAUSE;
     try {
@@ -78,7 +78,7 @@ export function follow(id, { onTask, onState, onError }) {
     }
   }
 
-  // A hidden tab gives its connection back: a browser has six of them for one server.
+  // A hidden tab closes its connection: browsers open only six to one server.
   function seen() {
     if (document.visibilityState !== "visible") leave();
     else if (!reading && !over) read();
@@ -103,7 +103,7 @@ export function follow(id, { onTask, onState, onError }) {
   };
 }
 
-/** The event of a block of `event:` and `data:` lines; a comment, which shows that the server is there, has no kind. */
+/** Parse a block of `event:` and `data:` lines. A comment, which the server sends as heartbeat, has no kind. */
 function eventOf(block) {
   const lines = block.split(/\r?\n/);
   const values = (name) =>

@@ -1,4 +1,4 @@
-"""Who may do what: Kubernetes' word, for a short while; and the guards where nobody is asked."""
+"""Authorization: decisions by Kubernetes and their cache, and the origin checks of `--auth none`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def reviews(server: ApiServer) -> list[str]:
 
 @pytest.mark.parametrize(("method", "path", "verb"), CALLS)
 def test_each_route_needs_its_verb(rest: Rest, server: ApiServer, method: str, path: str, verb: str) -> None:
-    """Kubernetes is asked about Workflows of the namespace, for the token's user; 403 says what is lacking."""
+    """The SubjectAccessReview is about Workflows of the namespace; 403 names the missing verb."""
     asked: list[Any] = []
 
     def refuse(spec: Any) -> bool:
@@ -68,8 +68,8 @@ def test_each_route_needs_its_verb(rest: Rest, server: ApiServer, method: str, p
 @pytest.mark.parametrize(
     "header", [None, "Basic Ym9iOmJvYg==", "Bearer", "Bearer  ", "Bearer someone", "Bearer " + "x" * 20_000]
 )
-def test_no_token_no_answer(rest: Rest, method: str, path: str, verb: str, header: str | None) -> None:  # noqa: ARG001
-    """401 with the challenge, whatever is asked."""
+def test_a_token_is_required(rest: Rest, method: str, path: str, verb: str, header: str | None) -> None:  # noqa: ARG001
+    """Every route of the API returns 401 with the challenge."""
     found = rest.call(method, path, {} if method == "POST" else None, {"Authorization": header})
     assert (found.status, found.headers["www-authenticate"]) == (401, 'Bearer realm="ips-flow"')
     assert set(found.json) == {"error", "hint", "requestId"}
@@ -77,13 +77,13 @@ def test_no_token_no_answer(rest: Rest, method: str, path: str, verb: str, heade
 
 @pytest.mark.parametrize("path", OPEN)
 def test_what_is_open(rest: Rest, server: ApiServer, path: str) -> None:
-    """Probes, page and description need no token."""
+    """Probes, page and API description need no token."""
     assert rest.call("GET", path, headers={"Authorization": None}).status != 401
     assert reviews(server) == []
 
 
 def test_a_token_that_may_read_only(rest: Rest, server: ApiServer) -> None:
-    """It lists, and can't cancel."""
+    """It can list but not cancel."""
     server.may = lambda spec: spec["resourceAttributes"]["verb"] in ("get", "list")
     rest.await_list(lambda _: True)
     assert rest.get(f"{ROOT}/a").status == 404
@@ -91,17 +91,17 @@ def test_a_token_that_may_read_only(rest: Rest, server: ApiServer) -> None:
     assert rest.call("POST", ROOT, {"images": ["a"]}).status == 403
 
 
-def test_the_cluster_does_not_say(rest: Rest, server: ApiServer) -> None:
-    """Trouble is no refusal: 503, and asked again the next time."""
+def test_a_review_that_fails(rest: Rest, server: ApiServer) -> None:
+    """A failed review is a 503, not a refusal, and is not cached."""
     server.fail("POST .*/subjectaccessreviews", 500, "InternalError", "etcd is away", times=1)
     found = rest.get(f"{ROOT}/a")
     assert (found.status, found.headers["retry-after"]) == (503, "5")
-    assert "can't be asked who may do this" in found.json["error"]
+    assert "the cluster can't check the access of this request" in found.json["error"]
     assert rest.get(f"{ROOT}/a").status == 404
 
 
-def test_the_server_may_not_ask(rest: Rest, server: ApiServer) -> None:
-    """It is the server that is refused, not the caller: 502, and the cluster's word."""
+def test_the_server_may_not_create_reviews(rest: Rest, server: ApiServer) -> None:
+    """The server is refused, not the user: 502, with the error of the cluster."""
     server.fail("POST .*/tokenreviews", 403, "Forbidden", "ips-flow-server may not create tokenreviews")
     found = rest.get(f"{ROOT}/a")
     assert found.status == 502
@@ -109,12 +109,12 @@ def test_the_server_may_not_ask(rest: Rest, server: ApiServer) -> None:
 
 
 class Clock:
-    """A clock that is set."""
+    """A clock with a settable time."""
 
     now = 1000.0
 
     def __call__(self) -> float:
-        """What it is set to."""
+        """Return the time that was set."""
         return self.now
 
 
@@ -125,8 +125,8 @@ def admitted(authorizer: KubernetesAuthorizer, token: str, verb: auth.Verb = "ge
         return str(error.status)
 
 
-def test_answers_are_remembered_for_a_short_while(server: ApiServer, kube: Kube) -> None:
-    """Good ones 10 s, refusals 2 s, each verb by itself; a token that is withdrawn is so after that."""
+def test_decisions_are_cached_for_a_few_seconds(server: ApiServer, kube: Kube) -> None:
+    """Grants for 10 s, refusals for 2 s, each verb separately. A revoked token is refused after that."""
     clock = Clock()
     authorizer = KubernetesAuthorizer(kube, "warm", clock=clock)
     server.users["t"] = {"username": "bob"}
@@ -146,8 +146,8 @@ def test_answers_are_remembered_for_a_short_while(server: ApiServer, kube: Kube)
     assert admitted(authorizer, "t") == "bob"
 
 
-def test_who_asks_at_once_is_asked_about_once(server: ApiServer, kube: Kube) -> None:
-    """Fifty pages that reload together cost two reviews; each gets the answer."""
+def test_concurrent_requests_share_a_review(server: ApiServer, kube: Kube) -> None:
+    """Fifty concurrent requests cost two reviews; each request gets the decision."""
     server.users["t"] = {"username": "bob"}
     authorizer = KubernetesAuthorizer(kube, "warm")
 
@@ -160,8 +160,8 @@ def test_who_asks_at_once_is_asked_about_once(server: ApiServer, kube: Kube) -> 
     assert reviews(server) == ["tokenreviews", "subjectaccessreviews"]
 
 
-def test_one_who_leaves_takes_nobody_with_him(server: ApiServer, kube: Kube) -> None:
-    """A client that hangs up while the cluster is asked does not spoil the answer for others."""
+def test_a_client_that_disconnects_does_not_cancel_the_review(server: ApiServer, kube: Kube) -> None:
+    """The other requests that share the review still get the decision."""
     server.users["t"] = {"username": "bob"}
     authorizer = KubernetesAuthorizer(kube, "warm")
 
@@ -175,8 +175,8 @@ def test_one_who_leaves_takes_nobody_with_him(server: ApiServer, kube: Kube) -> 
     assert asyncio.run(two()) == "bob"
 
 
-def test_memory_is_bounded_and_holds_no_token(server: ApiServer, kube: Kube) -> None:
-    """The least used answer goes first; what is kept is a hash."""
+def test_the_cache_is_bounded_and_holds_no_token(server: ApiServer, kube: Kube) -> None:
+    """The least recently used decision is dropped first; the key is a hash of the token."""
     kept = DecisionCache(3)
     for number in range(3):
         kept.put((bytes([number]), "get"), AccessDecision("bob"))
@@ -192,12 +192,12 @@ def test_memory_is_bounded_and_holds_no_token(server: ApiServer, kube: Kube) -> 
 
 
 def test_a_token_goes_to_the_cluster_only(rest: Rest, server: ApiServer) -> None:
-    """In a review's body, not in a path that logs show."""
+    """The token is in the body of a review, never in a path, which logs show."""
     rest.get(f"{ROOT}/a")
     assert "bobs" not in json.dumps(server.calls)
 
 
-# Without auth
+# --auth none
 
 
 def refused(authorizer: NoAuthorizer, method: str, **headers: str) -> int:
@@ -230,8 +230,8 @@ def refused(authorizer: NoAuthorizer, method: str, **headers: str) -> int:
         ("0.0.0.0:8080", 421),
     ],
 )
-def test_the_host_must_be_ours(host: str, status: int) -> None:
-    """A name that leads here by someone else's DNS is refused, for reads too."""
+def test_the_host_must_be_allowed(host: str, status: int) -> None:
+    """A foreign name that resolves to this server (DNS rebinding) is refused, for reads too."""
     authorizer = NoAuthorizer((EVERYWHERE, "10.0.0.5", "ips.example.com"))
     assert refused(authorizer, "GET", host=host) == status
     assert refused(authorizer, "POST", host=host, content_type="application/json") == status
@@ -243,7 +243,7 @@ def test_the_host_must_be_ours(host: str, status: int) -> None:
     [
         ({}, 0),
         ({"origin": "http://localhost:8080"}, 0),
-        ({"origin": "https://localhost:8080"}, 0),  # TLS ends before us
+        ({"origin": "https://localhost:8080"}, 0),  # a proxy terminates TLS
         ({"origin": "http://localhost:3000"}, 403),
         ({"origin": "http://evil.example.com"}, 403),
         ({"origin": "null"}, 403),
@@ -256,7 +256,7 @@ def test_the_host_must_be_ours(host: str, status: int) -> None:
     ],
 )
 def test_a_write_comes_from_this_site(method: str, headers: dict[str, str], status: int) -> None:
-    """A page of another site, or of another port, can't write with a browser that reaches us."""
+    """A page of another site or port can't write through a browser that can reach the server."""
     given = {"host": "localhost:8080", "content_type": "application/json", **headers}
     assert refused(NoAuthorizer(()), method, **given) == status
     assert refused(NoAuthorizer(()), "GET", **given) == 0
@@ -275,13 +275,13 @@ def test_a_write_comes_from_this_site(method: str, headers: dict[str, str], stat
     ],
 )
 def test_a_write_is_json(kind: str, status: int) -> None:
-    """What a form can send is refused; a DELETE has no body, and no form can send it."""
+    """Content types that a form can send are refused. A DELETE needs none: no form can send it."""
     assert refused(NoAuthorizer(()), "POST", host="localhost", content_type=kind) == status
     assert refused(NoAuthorizer(()), "DELETE", host="localhost", content_type=kind) == 0
 
 
-def test_the_guards_stand_before_every_route(server: ApiServer, kube: Kube) -> None:
-    """They hold on the wire, in the shape of all errors; probes come by whatever address."""
+def test_the_checks_cover_every_route(server: ApiServer, kube: Kube) -> None:
+    """Over HTTP the errors have the common shape. Probes may use any Host."""
     with serving(server, kube, NoAuthorizer(())) as rest:
         none: dict[str, str | None] = {"Authorization": None}
         good = rest.call("POST", ROOT, {"images": ["busybox:1"]}, none)
@@ -289,7 +289,7 @@ def test_the_guards_stand_before_every_route(server: ApiServer, kube: Kube) -> N
         foreign = {**none, "Host": "evil.example.com"}
         for path in (ROOT, f"{ROOT}/a", "/", "/docs", "/openapi.json", "/web/"):
             found = rest.call("GET", path, headers=foreign)
-            assert (found.status, found.json["error"]) == (421, "host 'evil.example.com' is not served here")
+            assert (found.status, found.json["error"]) == (421, "host 'evil.example.com' is not allowed")
             assert found.json["requestId"] == found.headers["x-request-id"]
         for path in ("/health", "/healthz", "/readyz"):
             assert rest.call("GET", path, headers=foreign).status == 200
@@ -319,7 +319,7 @@ def test_the_guards_stand_before_every_route(server: ApiServer, kube: Kube) -> N
     ],
 )
 def test_loopback(host: str, *, own: bool) -> None:
-    """This machine's own addresses, and no other."""
+    """Loopback names and addresses only."""
     assert is_loopback(host) == own
 
 
@@ -335,7 +335,7 @@ def test_loopback(host: str, *, own: bool) -> None:
 def test_the_options(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], authorizer: type
 ) -> None:
-    """They choose who decides; the default is Kubernetes."""
+    """The options choose the authorizer; the default is Kubernetes."""
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
     seen: list[Any] = []
 
@@ -347,8 +347,8 @@ def test_the_options(
     assert [type(one) for one in seen] == [authorizer]
 
 
-def test_nobody_listens_to_the_world_by_accident(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without auth, another address than this machine's own has to be asked for."""
+def test_a_public_address_without_auth_needs_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--auth none` an address other than loopback needs --allow-unauthenticated."""
     assert run(["serve", "--auth", "none", "--host", EVERYWHERE]) == 2
     told = capsys.readouterr().err
     assert "--auth none on 0.0.0.0 would let everybody in" in told

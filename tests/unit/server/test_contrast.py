@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.site import WEB
 
-# Text on what it stands on.
+# Text and background.
 _PAIRS = [
     ("text", "bg"),
     ("text", "surface"),
@@ -34,7 +34,7 @@ _FORMS = [("edge", "surface"), ("accent", "surface"), ("tile-ink", "tile-failed"
 
 
 def tokens() -> dict[str, dict[str, str]]:
-    """The colours of both themes; the dark one changes only what it names."""
+    """Return the colours of both themes. The dark theme inherits those that it does not set."""
     text = (WEB / "style" / "tokens.css").read_text("utf-8")
     light, dark = text.split("@media (prefers-color-scheme: dark)")
     themes = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", part)) for part in (light, dark)]
@@ -42,7 +42,7 @@ def tokens() -> dict[str, dict[str, str]]:
 
 
 def contrast(one: str, other: str) -> float:
-    """The ratio of WCAG 2."""
+    """Return the contrast ratio of WCAG 2."""
 
     def luminance(colour: str) -> float:
         parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
@@ -57,7 +57,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_texts_can_be_read(theme: str) -> None:
-    """Every text has a contrast of at least 4.5 to what it stands on; borders, focus and marks of at least 3."""
+    """Text has a contrast of at least 4.5 to its background; borders, focus and marks of at least 3."""
     colours = tokens()[theme]
     poor = [
         f"{one} on {other}: {contrast(colours[one], colours[other]):.2f}"
@@ -69,7 +69,7 @@ def test_texts_can_be_read(theme: str) -> None:
 
 
 def test_the_sheets_name_no_colour_of_their_own() -> None:
-    """All other sheets draw from these, so that the test above speaks for them."""
+    """The other style sheets use colours of tokens.css only, so the test above covers them."""
     for sheet in (WEB / "style").glob("*.css"):
         if sheet.name != "tokens.css":
             found = re.findall(r"#[0-9a-f]{3,8}\b|\brgb\(|\bhsl\(", sheet.read_text("utf-8"))

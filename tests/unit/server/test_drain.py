@@ -1,4 +1,4 @@
-"""SIGTERM while the server is busy: no request fails, streams end, nothing is lost."""
+"""SIGTERM under load: no request fails, streams end, no task is lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def server() -> Iterator[ApiServer]:
 
 
 class Client(threading.Thread):
-    """Asks again and again, by one connection as long as it is left open, and stops when told to go elsewhere."""
+    """Client that sends requests over one connection, and reconnects when the server closes it."""
 
     def __init__(self, port: int, stop: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -41,7 +41,7 @@ class Client(threading.Thread):
         self.closed = 0
 
     def run(self) -> None:
-        """Ask."""
+        """Send requests."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         while not self.stop.is_set():
             try:
@@ -62,7 +62,7 @@ def status(served: Served, path: str) -> int:
 
 
 def test_under_load(server: ApiServer, tmp_path: Path) -> None:
-    """Who goes where readiness says is always answered; a stream has its proper end; then the process exits 0."""
+    """Clients that follow readiness get every response. A stream ends properly. Then the process exits 0."""
     kube = Kube.connect(str(server.kubeconfig(tmp_path)))
     submit_request(kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": "a"}))
     with serving(server, tmp_path, "--linger", "2") as served:
@@ -88,7 +88,7 @@ def test_under_load(server: ApiServer, tmp_path: Path) -> None:
         for client in clients:
             client.join(30)
         rest = events.read()
-        assert rest.endswith(b"retry: 1000\n: the server ends; ask again\n\n")
+        assert rest.endswith(b"retry: 1000\n: the server is shutting down; reconnect\n\n")
         assert served.process.wait(60) == 0
         assert served.await_line("ended")
     assert [client.errors for client in clients] == [[]] * 8
@@ -97,7 +97,7 @@ def test_under_load(server: ApiServer, tmp_path: Path) -> None:
 
 
 def test_a_request_in_flight_is_answered(server: ApiServer, tmp_path: Path) -> None:
-    """Even one whose body is half there; with no linger nobody else comes in."""
+    """Even if its body is half received. Without --linger no new connection is accepted."""
     with serving(server, tmp_path) as served:
         served.await_ready(server)
         connection = http.client.HTTPConnection("127.0.0.1", int(str(served.port)), timeout=30)
@@ -107,7 +107,7 @@ def test_a_request_in_flight_is_answered(server: ApiServer, tmp_path: Path) -> N
             connection.putheader(key, value)
         connection.endheaders()
         connection.send(body[:10])
-        server.await_call("POST .*/subjectaccessreviews")  # it has come so far
+        server.await_call("POST .*/subjectaccessreviews")  # the server is processing the request
         served.process.send_signal(signal.SIGTERM)
         served.await_line("Shutting down")
         connection.send(body[10:])
@@ -118,7 +118,7 @@ def test_a_request_in_flight_is_answered(server: ApiServer, tmp_path: Path) -> N
 
 
 def test_a_restart_loses_nothing(server: ApiServer, tmp_path: Path) -> None:
-    """Killed outright, the next process tells the same of each task."""
+    """After a SIGKILL the next process returns the same tasks."""
     kube = Kube.connect(str(server.kubeconfig(tmp_path)))
     for name in ("a", "b"):
         submit_request(kube, "warm", merge_overrides(None, "x", {"images": ["busybox:1"], "name": name}))

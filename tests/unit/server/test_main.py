@@ -1,4 +1,4 @@
-"""`ips-flow serve` as a process, and its routes."""
+"""`ips-flow serve` as a process, and its health routes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.paths import ROOT
 
 
 class Served:
-    """A server as a process of its own, and what it has logged so far."""
+    """A server process and its log lines so far."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -45,7 +45,7 @@ class Served:
                 self._told.notify_all()
 
     def await_line(self, message: str) -> dict[str, object]:
-        """The first line with this message, as soon as it is there."""
+        """Wait for the first log line with this message."""
 
         def found() -> list[dict[str, object]]:
             return [line for line in self.lines if line["message"] == message]
@@ -55,7 +55,7 @@ class Served:
             return found()[0]
 
     def await_ready(self, server: ApiServer) -> None:
-        """Until it says that it is ready: which is only asked for, so it is asked now and then."""
+        """Poll /readyz until the server is ready."""
         end = time.monotonic() + 60
         while self.get("/readyz")[0] != 200:
             assert time.monotonic() < end, self.lines
@@ -63,7 +63,7 @@ class Served:
                 server.store.changed.wait(0.05)
 
     def get(self, path: str) -> tuple[int, dict[str, str]]:
-        """Status and body of an answer."""
+        """Return status and body of a response."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
                 return answer.status, json.load(answer)
@@ -100,7 +100,7 @@ def serving(server: ApiServer, folder: Path, *flags: str) -> Iterator[Served]:
 
 
 def test_it_serves_and_drains(server: ApiServer, tmp_path: Path) -> None:
-    """It is ready when it has listed the Workflows; SIGTERM gives the Lease back and exits 0; the log is JSON lines."""
+    """It is ready after listing the Workflows. On SIGTERM it releases the Lease and exits 0. The log is JSON lines."""
     with serving(server, tmp_path) as served:
         served.await_line("holds the Lease")
         served.await_ready(server)
@@ -116,7 +116,7 @@ def test_it_serves_and_drains(server: ApiServer, tmp_path: Path) -> None:
 
 
 def test_it_lives_without_an_api_server(server: ApiServer, tmp_path: Path) -> None:
-    """While the API server is away it is alive and not ready, and says why."""
+    """Without an API server it is alive but not ready, and gives the reason."""
     server.fail(".", 503)
     with serving(server, tmp_path) as served:
         assert served.get("/health")[0] == 200
@@ -129,7 +129,7 @@ def test_it_lives_without_an_api_server(server: ApiServer, tmp_path: Path) -> No
 def test_a_port_that_is_taken(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is started, and the message names the address."""
+    """Nothing starts; the message names the address."""
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
     port = re.sub(r".*:", "", server.url)
     assert run(["serve", "--port", port]) == 1
@@ -138,7 +138,7 @@ def test_a_port_that_is_taken(
 
 
 def test_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The message says what to install."""
+    """The message names the packages to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "uvicorn" else object())
     assert run(["serve"]) == 1
     told = capsys.readouterr().err
@@ -147,7 +147,7 @@ def test_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def status_of(app: FastAPI, path: str) -> int:
-    """What the application answers, asked without a server."""
+    """Call the ASGI application without a server; return the status."""
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -161,8 +161,8 @@ def status_of(app: FastAPI, path: str) -> int:
     return int(sent[0]["status"])
 
 
-def test_what_is_stuck_is_not_alive() -> None:
-    """A liveness probe then starts it anew."""
+def test_a_stuck_server_is_not_alive() -> None:
+    """The liveness probe fails, so that Kubernetes restarts it."""
 
     class Stuck:
         def alive(self) -> bool:

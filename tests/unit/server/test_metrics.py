@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them: objects in, text out."""
+"""Metrics: Kubernetes objects in, exposition text out."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 @dataclass
 class Hands:
-    """A keeper, as far as it is asked."""
+    """A keeper with the two values that metrics read."""
 
     finish_jobs: int = 0
     holds_lease: bool = False
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock with a settable time."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """What it says."""
+        """Return the time that was set."""
         return self.now
 
 
 def made(kube: Kube, **options: Any) -> Metrics:
-    """The metrics of a server, without those of its process."""
+    """Return the metrics of a server, without process metrics."""
     metrics = Metrics(kube, "warm", process=False, **options)
     metrics.expect(ROUTES)
     return metrics
 
 
 def text(metrics: Metrics) -> str:
-    """What a Prometheus of old gets."""
+    """Return the exposition in the text format of older Prometheus versions."""
     content_type, body = metrics.exposition()
     assert content_type == "text/plain; version=0.0.4; charset=utf-8"
     return body.decode()
 
 
 def moved(metrics: Metrics) -> list[str]:
-    """The lines of the exposition that are not 0, without those that no task, Job or request moves."""
+    """Return the exposition lines that are not 0, without those that no task, Job or request changes."""
     still = ("#", "ips_mirror_", "ips_build_info")
     return [
         line
@@ -81,12 +81,12 @@ def tell(metrics: Metrics, *told: tuple[str, Event]) -> None:
 
 
 def first_lists(**lists: Any) -> Iterator[tuple[str, Event]]:
-    """The first list of each collection: empty, unless given."""
+    """Send the first list of each collection; empty if not given."""
     return ((collection, Replaced(tuple(lists.get(collection, ())))) for collection in COLLECTIONS)
 
 
 def await_that(condition: Any) -> None:
-    """Until it holds."""
+    """Wait until the condition holds."""
     beat = threading.Event()
     for _ in range(1500):
         if condition():
@@ -95,8 +95,8 @@ def await_that(condition: Any) -> None:
     assert condition()
 
 
-def test_every_series_is_there_from_the_start(kube: Kube) -> None:
-    """Each value of each label, and each bucket: 0, so that the first increase is seen."""
+def test_every_series_exists_from_the_start(kube: Kube) -> None:
+    """Each label value and each bucket is 0, so that `increase` sees the first event."""
     exposed = {found.name: found for found in plain_metrics(text(made(kube)))}
     for family in FAMILIES:
         found = exposed[family.name.removesuffix("_total")]
@@ -123,8 +123,8 @@ def test_every_series_is_there_from_the_start(kube: Kube) -> None:
     }
 
 
-def test_a_counter_reads_like_this(kube: Kube) -> None:
-    """Name, help, type and samples, and nothing else: no series for the birth of a series."""
+def test_the_text_of_a_counter(kube: Kube) -> None:
+    """Name, help, type and samples only: no `_created` series."""
     metrics = made(kube)
     tell(metrics, *first_lists(), (JOBS, Updated(job("j", "a"))))
     lines = [line for line in text(metrics).splitlines() if "ips_job_creation" in line]
@@ -138,7 +138,7 @@ def test_a_counter_reads_like_this(kube: Kube) -> None:
 
 
 def test_a_task_from_start_to_end(kube: Kube) -> None:
-    """What of the exposition has moved when a task has waited, run, lost its driver once, ended and told its end."""
+    """The lines that change when a task waits, runs, loses its driver once, ends and sends its notification."""
     metrics = made(kube)
     tell(
         metrics,
@@ -195,7 +195,7 @@ def test_a_task_from_start_to_end(kube: Kube) -> None:
 
 
 def test_a_restart_counts_no_history(kube: Kube) -> None:
-    """A server that starts when all has happened has moved nothing but what is so at the moment."""
+    """After a start, past events are not counted; only gauges have values."""
     metrics = made(kube)
     told = done("a", summary=counts(), told=notice())
     tell(metrics, *first_lists(done=[told], live=[live("b"), live("c", "Pending")], jobs=[job("j", "b")]))
@@ -203,8 +203,8 @@ def test_a_restart_counts_no_history(kube: Kube) -> None:
     assert moved(metrics) == ["ips_active_tasks 1.0", "ips_pending_tasks 1.0"]
 
 
-def test_how_the_mirror_is(kube: Kube) -> None:
-    """In step from its first list on, not while the API server does not answer; the age of its last word."""
+def test_the_state_of_the_task_cache(kube: Kube) -> None:
+    """In sync after the first list, out of sync while the API server fails; the age of its last response."""
     clock = Clock()
     metrics = made(kube, monotonic=clock)
     tell(metrics, *first_lists())
@@ -227,15 +227,15 @@ def test_how_the_mirror_is(kube: Kube) -> None:
         'ips_mirror_silence_seconds{collection="jobs"} 15.0',
         'ips_mirror_silence_seconds{collection="results"} 15.0',
     ]
-    tell(metrics, (DONE, Replaced(())))  # it is listed while it can't be watched
+    tell(metrics, (DONE, Replaced(())))  # listed while it can't be watched
     assert 'ips_mirror_in_step{collection="done"} 0.0' in text(metrics)
     for mended in (Updated(done("a")), Synced()):
         tell(metrics, (DONE, WatchError(UnavailableError("no answer"))), (DONE, mended))
         assert 'ips_mirror_in_step{collection="done"} 1.0' in text(metrics)
 
 
-def test_what_the_keeper_does(kube: Kube) -> None:
-    """Whether it acts, and how many finish Jobs it started; a server without one has neither."""
+def test_the_metrics_of_the_keeper(kube: Kube) -> None:
+    """Lease and number of finish Jobs; both are 0 without a keeper."""
     hands = Hands()
     metrics = made(kube, keeper=hands)
     hands.finish_jobs, hands.holds_lease = 3, True
@@ -243,8 +243,8 @@ def test_what_the_keeper_does(kube: Kube) -> None:
     assert moved(made(kube)) == []
 
 
-def test_a_keeper_tells_what_it_did(whole: Stage) -> None:
-    """It counts the finish Jobs that it started; who waits for the Lease has none and does not act."""
+def test_a_keeper_counts_its_finish_jobs(whole: Stage) -> None:
+    """It counts the finish Jobs that it started. A keeper that waits for the Lease has 0 and does not act."""
     keeper_harness.argo_ends(whole, finished_at="2026-01-01T00:00:00Z")
     first, second = keeper_harness.keeper(whole), keeper_harness.keeper(whole, "keeper-2")
     keeper_harness.run_round(whole, first)
@@ -252,8 +252,8 @@ def test_a_keeper_tells_what_it_did(whole: Stage) -> None:
     assert [(one.holds_lease, one.finish_jobs) for one in (first, second)] == [(True, 1), (False, 0)]
 
 
-def test_answers_by_route(kube: Kube) -> None:
-    """Known ones are there from the start; what nobody serves is other, whatever the path, the method or its case."""
+def test_responses_by_route(kube: Kube) -> None:
+    """Known routes exist from the start. Unknown paths and methods are counted as `other`."""
     metrics = made(kube)
     metrics.request("GET", "/api/v1/tasks", 200, 0.02)
     metrics.request("GET", "/api/v1/tasks/secret-name", 404, 0.001)
@@ -269,8 +269,8 @@ def test_answers_by_route(kube: Kube) -> None:
     assert 'le="0.025",method="GET",route="/api/v1/tasks"} 1.0' in text(metrics)
 
 
-def test_open_metrics_where_it_is_asked_for(kube: Kube) -> None:
-    """By its own parser; everyone else gets the text format."""
+def test_open_metrics_by_accept_header(kube: Kube) -> None:
+    """The OpenMetrics parser accepts it. Without the header the response is the text format."""
     metrics = made(kube)
     content_type, body = metrics.exposition(OPEN_METRICS)
     assert content_type.startswith("application/openmetrics-text")
@@ -280,14 +280,14 @@ def test_open_metrics_where_it_is_asked_for(kube: Kube) -> None:
 
 
 @pytest.mark.parametrize("accept", ["", OPEN_METRICS])
-def test_promtool_has_no_complaint(kube: Kube, accept: str) -> None:
-    """Names, units, help texts and types are as Prometheus wants them, those of the process included."""
+def test_promtool_accepts_the_metrics(kube: Kube, accept: str) -> None:
+    """Names, units, help texts and types follow the rules of Prometheus, process metrics included."""
     metrics = Metrics(kube, "warm")
     tell(metrics, *first_lists(), (DONE, Updated(done("a", summary=counts()))))
     body = metrics.exposition(accept)[1]
     assert b"process_start_time_seconds" in body
     assert b"python_info" in body
-    if accept:  # promtool reads the text format alone
+    if accept:  # promtool reads the text format only
         assert body.endswith(b"# EOF\n")
         return
     checked = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, check=False)
@@ -295,7 +295,7 @@ def test_promtool_has_no_complaint(kube: Kube, accept: str) -> None:
 
 
 def test_two_servers_share_nothing(kube: Kube) -> None:
-    """Each has a registry of its own, also in one process."""
+    """Each has its own registry, also in one process."""
     first, second = made(kube), made(kube)
     tell(first, *first_lists(), (DONE, Updated(done("a"))))
     assert moved(second) == []
@@ -306,7 +306,7 @@ def put_results(server: ApiServer, name: str, task: str, chunk: Chunk) -> Any:
 
 
 def test_results_are_read_once(server: ApiServer, kube: Kube) -> None:
-    """For the durations of pulls and batches; what is there at the start is not read."""
+    """For the durations of pulls and batches. Results that exist at the start are not read."""
     metrics = made(kube, pauses=(0.01,))
     chunk = Chunk(0, 0, {"n1": node(3, pulled(2.0)), "n2": node(9, pulled(4.0))}, STARTED)
     old = put_results(server, "r-0", "a", chunk)
@@ -325,8 +325,8 @@ def test_results_are_read_once(server: ApiServer, kube: Kube) -> None:
     assert len([call for call in server.calls if "/configmaps" in call]) == 1
 
 
-def test_results_that_cannot_be_read_are_told(server: ApiServer, kube: Kube) -> None:
-    """Gone, made anew, by another hand, of a newer program, refused: the reader goes on with the next one."""
+def test_unreadable_results_are_counted(server: ApiServer, kube: Kube) -> None:
+    """Deleted, replaced, invalid, of a newer version, forbidden: the reader continues with the next one."""
     metrics = made(kube, pauses=(0.01, 0.01))
     tell(metrics, *first_lists())
     chunk = Chunk(0, 0, {"n1": node(3, pulled(2.0))}, STARTED)
@@ -354,7 +354,7 @@ def test_results_that_cannot_be_read_are_told(server: ApiServer, kube: Kube) -> 
 
 
 def follow(kube: Kube, metrics: Metrics, until: Any) -> None:
-    """Follow the collections of a server as the task cache does, until something holds."""
+    """Follow the collections of an API server as the task cache does, until a condition holds."""
     is_task = f"{LABEL_TASK}=true"
     sources = {
         LIVE: ListWatch(workflows("warm"), labels=f"{is_task},!{LABEL_VERDICT}"),
@@ -372,8 +372,8 @@ def follow(kube: Kube, metrics: Metrics, until: Any) -> None:
     raise AssertionError(text(metrics))
 
 
-def test_along_a_real_watch(server: ApiServer, kube: Kube) -> None:
-    """A task ends while the API server is watched; its label moves it from one collection to the other."""
+def test_with_a_real_watch(server: ApiServer, kube: Kube) -> None:
+    """A task ends during the watch; its label moves it from one collection to another."""
 
     def put(name: str) -> None:
         server.put(

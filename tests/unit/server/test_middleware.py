@@ -1,4 +1,4 @@
-"""What holds for every request: ids, limits, errors in one shape, and a log line."""
+"""Common to all requests: ids, limits, shape of errors, log line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
     ("sent", "kept"), [("abc-1.2:3_4", True), ("a b", False), ("x" * 101, False), ("é", False)]
 )
 def test_a_request_has_an_id(rest: Rest, sent: str, *, kept: bool) -> None:
-    """A sane one is taken over, another one made; header and error body have it."""
+    """A valid id is kept, an invalid one is replaced; header and error body have it."""
     found = rest.call("GET", "/nowhere", headers={"X-Request-Id": sent.encode().decode("latin-1")})
     given = found.headers["x-request-id"]
     assert found.json["requestId"] == given
@@ -40,14 +40,14 @@ def test_a_request_has_an_id(rest: Rest, sent: str, *, kept: bool) -> None:
 
 
 def test_unknown_paths_and_methods(rest: Rest) -> None:
-    """404 and 405 are JSON too; 405 says what is allowed."""
+    """404 and 405 are JSON too; 405 lists the allowed methods."""
     nowhere = rest.get("/api/v2/tasks")
-    assert (nowhere.status, nowhere.json["error"]) == (404, "there is nothing at /api/v2/tasks")
+    assert (nowhere.status, nowhere.json["error"]) == (404, "no route /api/v2/tasks")
     assert rest.get(f"{ROOT}/").status == 404
     for path, allowed in ((ROOT, "GET, POST"), (f"{ROOT}/a", "DELETE, GET"), (f"{ROOT}/a/retry", "POST")):
         found = rest.call("PUT", path)
         assert (found.status, found.headers["allow"]) == (405, allowed)
-        assert found.json["error"] == f"PUT is not allowed here; allowed: {allowed}"
+        assert found.json["error"] == f"got method PUT; allowed: {allowed}"
         schemas.Error.model_validate_json(found.body)
 
 
@@ -66,8 +66,8 @@ def test_unknown_paths_and_methods(rest: Rest) -> None:
         (b"[" * 100_000, "body: got more than 20 levels of nesting; allowed: at most 20"),
     ],
 )  # fmt: skip
-def test_a_body_that_is_no_json(rest: Rest, server: ApiServer, body: bytes, said: str) -> None:
-    """400 with the place, and nothing is asked of the cluster."""
+def test_a_body_that_is_not_json(rest: Rest, server: ApiServer, body: bytes, said: str) -> None:
+    """400 with line and column; no request reaches the cluster."""
     found = rest.call("POST", ROOT, body)
     assert (found.status, found.json["error"]) == (400, said)
     schemas.Error.model_validate_json(found.body)
@@ -75,7 +75,7 @@ def test_a_body_that_is_no_json(rest: Rest, server: ApiServer, body: bytes, said
 
 
 def test_a_body_that_is_too_large(rest: Rest) -> None:
-    """413, whether its length was told or it comes in chunks; a body of just the limit is read."""
+    """413, with Content-Length or in chunks; a body of exactly the limit is accepted."""
     for body in (b" " * (MIB + 1), iter([b" " * 65536] * 17)):
         found = rest.call("POST", ROOT, body)
         assert found.status == 413
@@ -86,13 +86,13 @@ def test_a_body_that_is_too_large(rest: Rest) -> None:
 
 
 def test_a_body_that_is_compressed(rest: Rest) -> None:
-    """It is not guessed at."""
+    """415: content encodings are not supported."""
     found = rest.call("POST", ROOT, b"x", {"Content-Encoding": "gzip"})
     assert (found.status, found.json["error"]) == (415, "content encoding 'gzip'; allowed: none")
 
 
 def test_each_request_is_a_line_of_the_log(rest: Rest, caplog: pytest.LogCaptureFixture) -> None:
-    """With id, user, status and time; never the token, the query, or a line that a path forges. Probes are quiet."""
+    """With id, user, status and time; never with token or query. Paths are escaped. Probes are not logged."""
     with caplog.at_level(logging.INFO, "ips_flows.server"):
         rest.call("GET", f"{ROOT}?status=secret", headers={"X-Request-Id": "one"})
         rest.get("/a%0Ab%1B")
@@ -106,10 +106,10 @@ def test_each_request_is_a_line_of_the_log(rest: Rest, caplog: pytest.LogCapture
     assert not [line for line in lines if "bobs" in line or "secret" in line or "\n" in line]
 
 
-def test_what_nobody_thought_of(
+def test_an_unexpected_exception(
     server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """500 in the same shape, and the trace in the log only."""
+    """500 in the common shape; only the log has the traceback."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("the secret reason")
@@ -118,13 +118,13 @@ def test_what_nobody_thought_of(
     with serving(server, kube) as rest:
         found = rest.get(f"{ROOT}/a")
     assert found.status == 500
-    assert found.json["error"] == "this should not have happened; the server's log has more"
+    assert found.json["error"] == "internal error; the server log has the traceback"
     assert found.json["requestId"] == found.headers["x-request-id"]
     assert "the secret reason" in caplog.text
 
 
-def test_a_list_is_not_made_up(server: ApiServer, kube: Kube) -> None:
-    """While the tasks were never listed, the list is 503, and so is /readyz; the server lives."""
+def test_no_list_before_the_first_sync(server: ApiServer, kube: Kube) -> None:
+    """Until the tasks are listed once, the list and /readyz return 503; the server is alive."""
     server.fail("GET .*/workflows", 403, "Forbidden", "no right")
     with serving(server, kube) as rest:
         server.await_call("GET .*/workflows")
@@ -140,19 +140,19 @@ def test_a_list_is_not_made_up(server: ApiServer, kube: Kube) -> None:
         assert rest.get("/healthz").status == 200
 
 
-def test_a_server_that_ends_says_so(rest: Rest) -> None:
-    """It is not ready, still answers, and asks for each connection to be the last."""
+def test_a_server_that_is_shutting_down(rest: Rest) -> None:
+    """It is not ready, still responds, and closes each connection."""
     rest.await_list(lambda _: True)
     assert "connection" not in rest.get("/health").headers
     rest.state.draining = True
     ready = rest.get("/readyz")
-    assert (ready.status, ready.json["reason"]) == (503, "the server ends")
+    assert (ready.status, ready.json["reason"]) == (503, "the server is shutting down")
     found = rest.get(ROOT)
     assert (found.status, found.headers["connection"]) == (200, "close")
 
 
 class Counter:
-    """Metrics that write down what they are told."""
+    """Metrics that record their calls."""
 
     def __init__(self) -> None:
         self.collections: set[str] = set()
@@ -160,26 +160,26 @@ class Counter:
         self.expected: set[tuple[str, str]] = set()
 
     def handle(self, collection: str, event: Event) -> None:
-        """Remember where it came from."""
+        """Record the collection."""
         assert event
         self.collections.add(collection)
 
     def expect(self, routes: Iterable[tuple[str, str, int]]) -> None:
-        """Remember what may be asked."""
+        """Record the routes."""
         self.expected = {(method, route) for method, route, _ in routes}
 
     def request(self, method: str, route: str, code: int, seconds: float) -> None:
-        """Remember a request."""
+        """Record a request."""
         assert seconds >= 0
         self.requests.append((method, route, code))
 
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
-        """A text."""
+        """Return a fixed text."""
         return f"text/{'plain' if 'plain' in accept else 'other'}", b"ips_test 1\n"
 
 
-def test_metrics_are_told_and_tell(server: ApiServer, kube: Kube) -> None:
-    """Of each request its route, never the task's name in it; their text is at /metrics, open to all."""
+def test_metrics_count_requests_and_are_served(server: ApiServer, kube: Kube) -> None:
+    """A request is counted by its route, never by task name. /metrics needs no token."""
     metrics = Counter()
     with serving(server, kube, metrics=metrics) as rest:
         rest.await_list(lambda _: True)
@@ -202,5 +202,5 @@ def test_metrics_are_told_and_tell(server: ApiServer, kube: Kube) -> None:
 
 
 def test_without_metrics_there_is_no_such_route(rest: Rest) -> None:
-    """Nothing is made up."""
+    """/metrics returns 404."""
     assert rest.get("/metrics").status == 404

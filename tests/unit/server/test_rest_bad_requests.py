@@ -1,4 +1,4 @@
-"""The table of bad requests, by REST: refused in the words of the command line, and nothing is done."""
+"""The table of bad requests, over REST: the same messages as on the command line, and no change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server() -> Iterator[ApiServer]:
 
 @pytest.fixture(scope="module")
 def rest(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
-    """Without auth, so that not even a token is asked about."""
+    """A server without auth, so that it sends no reviews."""
     kube = Kube.connect(str(server.kubeconfig(Path(tmp_path_factory.mktemp("kube")))))
     with serving(server, kube, NoAuthorizer(())) as one:
         yield one
@@ -45,7 +45,7 @@ def is_json(text: str) -> bool:
 
 
 def as_json(text: str) -> str | None:
-    """The values of a YAML text as JSON; None where the text itself is wrong, or a number is written otherwise."""
+    """Return a YAML text as JSON, or None if JSON can't express it in the same way."""
     try:
         document = read_document(text, "f")
     except BadRequestError:
@@ -77,18 +77,18 @@ ROWS = list(rows())
 
 
 def bare(said: str) -> list[str]:
-    """The messages without where they stand: a YAML row is elsewhere as JSON."""
+    """Return the messages without positions, which differ between YAML and JSON."""
     return sorted(re.sub(r"^f(:\d+:\d+)?: ", "", line) for line in said.split("\n"))
 
 
 def test_the_table_reaches_rest() -> None:
-    """Most rows can be said in JSON; the others are about YAML's own grammar."""
+    """JSON can express most rows; the others are about the syntax of YAML."""
     assert len(ROWS) > 0.6 * len(DOCUMENTS)
 
 
 @pytest.mark.parametrize(("sent", "said"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_a_bad_request(rest: Rest, server: ApiServer, sent: str, said: str) -> None:
-    """400; the same words, each field by its name; the cluster hears nothing of it."""
+    """400 with the same messages and the field names; no write reaches the cluster."""
     found = rest.call("POST", "/api/v1/tasks", sent.encode("utf-8", "surrogatepass"))
     assert found.status == 400, found.body
     details = [f"{one['field']}: {one['message']}".removeprefix(": ") for one in found.json["details"]]

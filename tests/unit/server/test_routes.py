@@ -1,4 +1,4 @@
-"""The routes of tasks, each with what it answers in each case."""
+"""REST routes of tasks: every response of each route."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GOOD = {"images": ["busybox:1"], "name": "a"}
 def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
     with serving(server, kube) as one:
         yield one
-    unread = {("", "namespaces", "get")}  # what it may not look at is taken to be there
+    unread = {("", "namespaces", "get")}  # a namespace that the server may not read is assumed to exist
     assert needed(server.calls) - unread <= granted("ips-flow-server")
 
 
@@ -46,7 +46,7 @@ def planned(server: ApiServer, name: str = "a", nodes: int = 2) -> Argo:
 
 
 def ended(server: ApiServer, name: str, *, good: bool = True) -> Argo:
-    """A task on two nodes that has its verdict."""
+    """Create a task on two nodes with its verdict."""
     argo = planned(server, name)
     nodes = {"n1": pulled(), "n2": pulled() if good else failed()}
     argo.results(nodes)
@@ -56,7 +56,7 @@ def ended(server: ApiServer, name: str, *, good: bool = True) -> Argo:
 
 
 def test_a_request_becomes_a_task_once(rest: Rest) -> None:
-    """201, then 200 for the same request, then 409 for another one of that name."""
+    """201, then 200 for the same request, then 409 for another request with that name."""
     made = rest.call("POST", ROOT, GOOD)
     assert (made.status, made.headers["location"]) == (201, f"{ROOT}/a")
     assert made.json["taskId"] == "a"
@@ -68,8 +68,8 @@ def test_a_request_becomes_a_task_once(rest: Rest) -> None:
     assert other.json["error"] == "name a is taken in namespace warm by a task with another request"
 
 
-def test_who_has_done_something_finds_it_in_the_list(rest: Rest) -> None:
-    """At once, although lists come from memory."""
+def test_a_list_shows_the_last_change(rest: Rest) -> None:
+    """Immediately, although lists come from memory."""
     rest.await_list(lambda _: True)
     for number in range(20):
         name = f"t{number:02d}"
@@ -81,7 +81,7 @@ def test_who_has_done_something_finds_it_in_the_list(rest: Rest) -> None:
 
 
 def test_a_task_reads_as_on_the_command_line(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """One function makes the JSON: the same fields, the same values, node statuses included."""
+    """The JSON is the same as that of `ips-flow get`, node statuses included."""
     submit(kube, "a", webhookUrl="https://hooks.example.com/x", maxRetries=2)
     ended(server, "a", good=False)
     found = rest.get(f"{ROOT}/a")
@@ -92,7 +92,7 @@ def test_a_task_reads_as_on_the_command_line(rest: Rest, server: ApiServer, kube
 
 
 def test_a_list_is_newest_first_in_pages(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """Limit and offset cut it, total does not; a status narrows it."""
+    """Limit and offset select a page and do not change `total`; a status filters."""
     for number in range(12):
         submit(kube, f"t{number:02d}")
         stamp = f"2026-01-01T00:00:{number:02d}Z"
@@ -113,8 +113,8 @@ def test_a_list_is_newest_first_in_pages(rest: Rest, server: ApiServer, kube: Ku
     schemas.TaskList.model_validate_json(rest.get(f"{ROOT}?limit=100").body)
 
 
-def test_a_list_has_what_the_request_said(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """What the metadata of an ended task lacks is in its row all the same, and why its nodes failed."""
+def test_a_list_has_the_fields_of_the_request(rest: Rest, server: ApiServer, kube: Kube) -> None:
+    """The row of an ended task has the request and the failures, which its metadata lacks."""
     submit(kube, "a", webhookUrl="https://hooks.example.com/x", maxRetries=3, batchSize="20%")
     ended(server, "a", good=False)
     (row,) = rest.await_list(lambda one: one["total"] == 1, "?status=failed")["tasks"]
@@ -146,7 +146,7 @@ def test_a_list_has_what_the_request_said(rest: Rest, server: ApiServer, kube: K
     ],
 )
 def test_a_bad_page_is_refused(rest: Rest, query: str, details: list[tuple[str, str]]) -> None:
-    """400 names each parameter."""
+    """400 names each bad parameter."""
     found = rest.get(f"{ROOT}?{query}")
     assert found.status == 400
     assert [(one["field"], one["message"]) for one in found.json["details"]] == details
@@ -154,7 +154,7 @@ def test_a_bad_page_is_refused(rest: Rest, query: str, details: list[tuple[str, 
 
 
 def test_positions_follow_the_queue(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """A task that waits knows its place, and gets another one when a task before it starts."""
+    """A pending task has a position, which changes when a task before it starts."""
     submit(kube, "low", priority=2)
     submit(kube, "high", priority=8)
 
@@ -167,7 +167,7 @@ def test_positions_follow_the_queue(rest: Rest, server: ApiServer, kube: Kube) -
 
 
 def test_a_running_task_shows_its_progress(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """What drivers write on their Jobs is in the list, and stays when `finish` deletes them."""
+    """The list has the progress that drivers write on their Jobs, also after `finish` deletes the Jobs."""
     submit(kube, "a")
     argo = planned(server)
     argo.progress(done=1, pulling=1)
@@ -182,7 +182,7 @@ def test_a_running_task_shows_its_progress(rest: Rest, server: ApiServer, kube: 
 
 
 def test_cancel(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """200 and the task, also the second time; 404 where there is none; 409 with the true end."""
+    """200 and the task, also the second time; 404 for an unknown task; 409 with the status for an ended one."""
     submit(kube, "a")
     submit(kube, "b")
     found = rest.call("DELETE", f"{ROOT}/a")
@@ -196,7 +196,7 @@ def test_cancel(rest: Rest, server: ApiServer, kube: Kube) -> None:
 
 
 def test_retry(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """201 and the new task for the lost nodes, 200 while that lives; 409 where there is nothing to try."""
+    """201 and a new task for the failed nodes; 200 while that task runs; 409 if there is nothing to retry."""
     submit(kube, "a")
     assert rest.call("POST", f"{ROOT}/a/retry").status == 409
     ended(server, "a", good=False)
@@ -214,8 +214,8 @@ def test_retry(rest: Rest, server: ApiServer, kube: Kube) -> None:
 @pytest.mark.parametrize(
     "name", ["..", "a%3Flimit=1", "a%23", "%2e%2e%2fconfigmaps", "A", "a%20b", "a" * 254, "-a", "a%00"]
 )
-def test_an_id_is_no_path(rest: Rest, server: ApiServer, name: str) -> None:
-    """What can be no Workflow's name is never asked for."""
+def test_an_invalid_id(rest: Rest, server: ApiServer, name: str) -> None:
+    """An id that is not a valid Workflow name never reaches the API server."""
     rest.await_list(lambda _: True)
     before = len(server.calls)
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/retry"), ("GET", "/events")):
@@ -233,10 +233,10 @@ def test_an_id_is_no_path(rest: Rest, server: ApiServer, name: str) -> None:
         ((401, "Unauthorized", "who are you"), 502, "does not know these credentials"),
     ],
 )
-def test_a_cluster_in_trouble(
+def test_a_failing_api_server(
     rest: Rest, server: ApiServer, fault: tuple[int, str, str], status: int, said: str
 ) -> None:
-    """503 and when to try again where it does not answer, 502 where it refuses the server."""
+    """503 with Retry-After if it does not respond; 502 if it refuses the server."""
     rest.get(f"{ROOT}/a")
     server.fail("GET .*/workflows/a$", *fault)
     found = rest.get(f"{ROOT}/a")
@@ -245,8 +245,8 @@ def test_a_cluster_in_trouble(
     assert ("retry-after" in found.headers) == (status == 503)
 
 
-def test_a_right_that_the_server_lacks(rest: Rest, server: ApiServer) -> None:
-    """It is not the caller's fault, and told as what it is."""
+def test_a_permission_that_the_server_lacks(rest: Rest, server: ApiServer) -> None:
+    """502: the server lacks the permission, not the user."""
     server.forbid("POST .*/workflows", "create", "workflows", "argoproj.io")
     found = rest.call("POST", ROOT, GOOD)
     assert found.status == 502
@@ -254,7 +254,7 @@ def test_a_right_that_the_server_lacks(rest: Rest, server: ApiServer) -> None:
 
 
 def test_ips_flow_is_not_installed(rest: Rest, server: ApiServer) -> None:
-    """A request can't be taken, for now."""
+    """A submit returns 503."""
     server.remove("workflowtemplates", "ips-prewarm")
     found = rest.call("POST", ROOT, GOOD)
     assert (found.status, found.headers["retry-after"]) == (503, "5")
@@ -263,7 +263,7 @@ def test_ips_flow_is_not_installed(rest: Rest, server: ApiServer) -> None:
 
 
 def test_a_request_larger_than_argo_takes(rest: Rest) -> None:
-    """A body within the limit that makes too large a request is refused by the model."""
+    """The request model refuses a request that is too large although its body is within the limit."""
     nodes = [f"node-{number:05d}{'x' * 50}" for number in range(9_000)]
     found = rest.call("POST", ROOT, {**GOOD, "nodes": nodes})
     assert found.status == 400
@@ -271,7 +271,7 @@ def test_a_request_larger_than_argo_takes(rest: Rest) -> None:
 
 
 def test_the_role_grants_what_the_api_does_and_no_more(server: ApiServer, kube: Kube) -> None:
-    """Every right of its Role is used, and beside asking who calls no other is needed."""
+    """Every permission of the Role is used; apart from the reviews of users no other is needed."""
     with serving(server, kube) as rest:
         rest.await_list(lambda _: True)
         rest.call("POST", ROOT, GOOD)

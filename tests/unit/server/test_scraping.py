@@ -21,13 +21,13 @@ JOB = "ips-flow-server"
 
 
 class Page(BaseHTTPRequestHandler):
-    """The exposition of the server that runs."""
+    """Handler that serves the exposition of the running server."""
 
     metrics: ClassVar[Metrics]
     accepted: ClassVar[set[str]]
 
     def do_GET(self) -> None:
-        """What a scrape gets."""
+        """Respond to a scrape."""
         content_type, body = self.metrics.exposition(self.headers["Accept"])
         self.accepted.add(content_type.partition(";")[0])
         self.send_response(200)
@@ -37,12 +37,12 @@ class Page(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def served(page: type[Page]) -> Iterator[str]:
-    """The address at which a page is."""
+    """Serve a page; yield its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), page)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:
@@ -53,7 +53,7 @@ def served(page: type[Page]) -> Iterator[str]:
 
 
 def started(kube: Kube, *ended: str) -> Metrics:
-    """A server that has just listed what there is."""
+    """Return the metrics of a server after its first lists."""
     metrics = Metrics(kube, "warm")
     for collection in COLLECTIONS:
         metrics.handle(collection, Replaced(tuple(done(uid) for uid in ended) if collection == DONE else ()))
@@ -61,7 +61,7 @@ def started(kube: Kube, *ended: str) -> Metrics:
 
 
 def test_a_real_prometheus_sees_each_end_once(kube: Kube, tmp_path: Path) -> None:
-    """It takes OpenMetrics; over a restart `increase` is what happened, though the counter began anew."""
+    """Prometheus accepts OpenMetrics. Over a restart, which resets the counter, `increase` is right."""
 
     class Ours(Page):
         metrics: ClassVar[Metrics] = started(kube, "a")

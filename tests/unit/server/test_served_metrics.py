@@ -1,4 +1,4 @@
-"""The metrics of `ips-flow serve` as a process: what happens in the cluster, to requests, and in the keeper."""
+"""Metrics of an `ips-flow serve` process: cluster events, requests, keeper."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["server"]  # the fixture
 
 
 def scraped(served: Served, accept: str = "") -> tuple[str, str]:
-    """Content type and text of a scrape."""
+    """Return content type and text of a scrape."""
     asked = urllib.request.Request(
         f"http://127.0.0.1:{served.port}/metrics", headers={"Accept": accept} if accept else {}
     )
@@ -37,7 +37,7 @@ def shows(served: Served, *lines: str) -> Callable[[], bool]:
 
 
 def put(server: ApiServer, item: Any) -> str:
-    """A task as the API server has it; its uid."""
+    """Store a task in the API server; return its uid."""
     item["metadata"] |= {"labels": {LABEL_TASK: "true"}}
     del item["metadata"]["uid"]
     return str(server.put("workflows", item)["metadata"]["uid"])
@@ -49,7 +49,7 @@ def ends(server: ApiServer, name: str, patch: Any) -> None:
 
 
 def test_what_a_server_counts(server: ApiServer, tmp_path: Path) -> None:
-    """A task that ended before is history; one that runs and ends is counted with all that belongs to it."""
+    """A task that ended before the start is not counted; one that runs and ends is counted in all metrics."""
     put(server, live("old", "Succeeded"))
     ends(server, "task-old", done("old", told=notice()))
     with serving(server, tmp_path) as served:
@@ -109,8 +109,8 @@ def test_what_a_server_counts(server: ApiServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("code", "failures"), [("4", 1), ("1", 0)])
-def test_the_mirror_hands_on_what_is_counted(code: str, failures: int) -> None:
-    """Of a Workflow it keeps little, the drivers that were lost among it."""
+def test_the_cache_keeps_what_metrics_count(code: str, failures: int) -> None:
+    """A trimmed Workflow still has its failed driver pods."""
     from ips_flows.core.metrics.counter import EventCounter  # noqa: PLC0415
     from ips_flows.core.rest.task_store import LIVE  # noqa: PLC0415
 

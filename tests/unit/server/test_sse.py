@@ -1,4 +1,4 @@
-"""Live updates of a task: its state, each change, its end."""
+"""Live updates of a task: current state, changes, end."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def submit(kube: Kube, name: str) -> None:
 
 
 def until(events: Iterator[tuple[str, Any]], status: str) -> Any:
-    """The first state with this status."""
+    """Read events up to the first state with this status."""
     return next(data for kind, data in events if kind == "task" and data["status"] == status)
 
 
 def test_the_whole_life_of_a_task(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """Every state as lists have it; the last one has the verdict; then the stream ends by itself."""
+    """Every state is as in lists; the last one has the verdict; then the stream ends."""
     submit(kube, "a")
     with rest.events("a") as events:
         kind, first = next(events)
@@ -60,7 +60,7 @@ def test_the_whole_life_of_a_task(rest: Rest, server: ApiServer, kube: Kube) -> 
 
 
 def test_a_task_that_has_ended(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """Its state, and the end."""
+    """Its state, then `end`."""
     submit(kube, "a")
     argo = Argo(server, "a")
     argo.planned(waves={"wave-1": 1})
@@ -71,7 +71,7 @@ def test_a_task_that_has_ended(rest: Rest, server: ApiServer, kube: Kube) -> Non
 
 
 def test_a_task_that_is_deleted(rest: Rest, server: ApiServer, kube: Kube) -> None:
-    """The stream says so and ends."""
+    """The stream sends `deleted` and ends."""
     submit(kube, "a")
     with rest.events("a") as events:
         next(events)
@@ -86,65 +86,65 @@ def test_no_such_task(rest: Rest) -> None:
     assert (found.status, found.json["error"]) == (404, "there is no task nobody in namespace warm")
 
 
-def test_a_quiet_stream_beats(server: ApiServer, kube: Kube) -> None:
-    """Comments keep it open through proxies, and are no events."""
+def test_a_quiet_stream_sends_heartbeats(server: ApiServer, kube: Kube) -> None:
+    """Comments keep it open through proxies and are not events."""
     with serving(server, kube, NoAuthorizer(()), heartbeat=0.05) as rest:
         submit(kube, "a")
         connection = http.client.HTTPConnection("127.0.0.1", rest.port, timeout=30)
         connection.request("GET", f"{ROOT}/a/events")
         answer = connection.getresponse()
         lines = [answer.readline() for _ in range(9)]
-        assert lines.count(b": still here\n") >= 2
+        assert lines.count(b": heartbeat\n") >= 2
         assert answer.headers["Cache-Control"] == "no-store"
         connection.close()
 
 
-def test_a_server_that_ends_ends_its_streams(rest: Rest, kube: Kube) -> None:
-    """Properly: the last chunk comes, and word to ask again."""
+def test_a_shutdown_ends_streams(rest: Rest, kube: Kube) -> None:
+    """Properly: with the last chunk and a `retry` line."""
     submit(kube, "a")
     connection = http.client.HTTPConnection("127.0.0.1", rest.port, timeout=30)
     connection.request("GET", f"{ROOT}/a/events", headers={"Authorization": "Bearer bobs"})
     answer = connection.getresponse()
     assert answer.readline() == b"event: task\n"
     rest.streams.close()
-    assert answer.read().endswith(b"retry: 1000\n: the server ends; ask again\n\n")
+    assert answer.read().endswith(b"retry: 1000\n: the server is shutting down; reconnect\n\n")
     connection.close()
 
 
 class Scene:
-    """A task cache whose snapshot is set, and announced."""
+    """A task cache whose snapshot the test sets."""
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
         self.listeners: list[Any] = []
 
     def show(self, *rows: Any) -> None:
-        """Set another snapshot."""
+        """Set the snapshot and call the listeners."""
         self.snapshot = Snapshot(rows, {row.name: row for row in rows})
         for listener in self.listeners:
             listener()
 
     def listening(self, listener: Any) -> Any:
-        """Announce each snapshot."""
+        """Call a listener on each snapshot."""
         self.listeners.append(listener)
         return Leave(self, listener)
 
 
 class Leave:
-    """The end of listening."""
+    """Context of a listener."""
 
     def __init__(self, scene: Scene, listener: Any) -> None:
         self.scene, self.listener = scene, listener
 
     def __enter__(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def __exit__(self, *_: object) -> None:
         self.scene.listeners.remove(self.listener)
 
 
 class FixedRow:
-    """A row with a given body."""
+    """A row with a fixed body."""
 
     name = "a"
 
@@ -153,12 +153,12 @@ class FixedRow:
         self._body = body
 
     def body(self) -> bytes:
-        """Its JSON."""
+        """Return the JSON."""
         return self._body
 
 
 def test_a_slow_reader_gets_the_latest_state_only() -> None:
-    """What came while it did not read is not piled up."""
+    """States that a client did not read are not queued."""
 
     async def read() -> list[bytes]:
         scene = Scene()
@@ -181,7 +181,7 @@ def test_a_slow_reader_gets_the_latest_state_only() -> None:
 
 
 def test_a_task_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task cache may not know it yet; another one of its name is another one."""
+    """The task cache may not have it yet. A task with the same name and another uid is another task."""
     monkeypatch.setattr(sse, "APPEAR_SECONDS", 0.05)
 
     async def read(*rows: Any) -> list[bytes]:
@@ -198,8 +198,8 @@ def test_a_task_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
     assert asyncio.run(read()) == [first, gone]
 
 
-def test_an_end_without_a_verdict_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a keeper there may never be one."""
+def test_a_missing_verdict_does_not_keep_the_stream_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a keeper the verdict may never come."""
     monkeypatch.setattr(sse, "VERDICT_SECONDS", 0.0)
 
     async def read() -> list[bytes]:
@@ -212,6 +212,6 @@ def test_an_end_without_a_verdict_is_not_waited_for_for_ever(monkeypatch: pytest
     assert seen[-1].startswith(b"event: end")
 
 
-def test_events_are_parsed_as_they_are_written() -> None:
-    """The tests' own reader, against the writer."""
+def test_events_are_encoded_as_parsers_expect() -> None:
+    """The parser of these tests reads what the encoder writes."""
     assert list(parsed(sse.encode_event("task", b"{}").splitlines(keepends=True))) == [("task", {})]

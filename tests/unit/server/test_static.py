@@ -1,4 +1,4 @@
-"""What browsers get: no code of others, and a description that is true."""
+"""Static files and API description: no third-party code, and no drift from the routes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def rest(server: ApiServer, kube: Kube) -> Iterator[Rest]:
 
 
 def test_the_root_leads_to_the_page(rest: Rest) -> None:
-    """Whoever types the address finds it."""
+    """`/` redirects to the page."""
     for path in ("/", "/web"):
         found = rest.get(path)
         assert (found.status, found.headers["location"]) == (307, "/web/")
 
 
 def test_the_description_needs_nothing_from_elsewhere(rest: Rest) -> None:
-    """All that /docs loads comes from this server; the policy would let nothing else run."""
+    """/docs loads files of this server only; the policy blocks everything else."""
     found = rest.get("/docs")
     assert (found.status, found.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert found.headers["content-security-policy"] == POLICY
@@ -59,7 +59,7 @@ def test_the_description_needs_nothing_from_elsewhere(rest: Rest) -> None:
 
 
 def test_only_the_files_of_the_description(rest: Rest) -> None:
-    """A name that is none of them leads back, and to no other file."""
+    """Any other name redirects to /docs and never returns another file."""
     for name in ("..%2fpages.py", "app.js", "%2e%2e"):
         found = rest.get(f"/docs/{name}")
         assert found.status in (307, 404)
@@ -69,7 +69,7 @@ def test_only_the_files_of_the_description(rest: Rest) -> None:
 def test_files_of_the_page(
     server: ApiServer, kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its index and what is beside it, under the policy, asked anew after each upgrade; nothing from above."""
+    """Index and files of the page have the policy and are revalidated; parent folders are not served."""
     web = tmp_path / "web"
     web.mkdir()
     (web / "index.html").write_text("<!doctype html><title>x</title>")
@@ -92,7 +92,7 @@ def routes(app: FastAPI) -> set[tuple[str, str]]:
 
 
 def test_the_description_names_each_route() -> None:
-    """And none that is not there."""
+    """The description has every route and no other."""
     parts: Any = TaskRoutes(None, "warm", None, None, None)  # type: ignore[arg-type]
     served = routes(create_app(None, parts, StaticPages(), exposition=lambda _: ("", b"")))  # type: ignore[arg-type]
     for_people = {
@@ -111,8 +111,8 @@ def test_the_description_names_each_route() -> None:
     assert told == served - for_people
 
 
-def test_the_description_is_whole(rest: Rest) -> None:
-    """It is served as it is made, each reference leads somewhere, and its example is a good request."""
+def test_the_description_is_complete(rest: Rest) -> None:
+    """It is served unchanged, each reference resolves, and its example is a valid request."""
     found = rest.get("/openapi.json").json
     assert found == document()
     names = found["components"]["schemas"]
@@ -122,8 +122,8 @@ def test_the_description_is_whole(rest: Rest) -> None:
     assert parse_json(encode_json(REQUEST_EXAMPLE).decode(), "example").name == "app-1-2"
 
 
-def test_what_is_answered_is_what_is_described(rest: Rest) -> None:
-    """Probes and errors; tasks are checked where they are made."""
+def test_responses_match_the_description(rest: Rest) -> None:
+    """Probes and errors only. The tests of task JSON check tasks."""
     for path in ("/health", "/healthz", "/readyz"):
         schemas.Condition.model_validate_json(rest.get(path).body)
     for path in ("/nowhere", "/api/v1/tasks/nobody", "/api/v1/tasks?limit=0"):

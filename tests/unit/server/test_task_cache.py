@@ -1,4 +1,4 @@
-"""The task cache against an API server: what it reads, what it keeps, and what it says of itself."""
+"""The task cache against an API server: reads, contents, health."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ QUICK = CacheIntervals(tick=0.02, relist=0.3)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the pauses."""
+    """Remove the pauses."""
     monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(list_watch, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(list_watch, "PROBE_SECONDS", 1.0)
 
 
 class Witness:
-    """Writes down what the task cache gets."""
+    """Handler that records events."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Event]] = []
 
     def handle(self, collection: str, event: Event) -> None:
-        """Remember an event."""
+        """Record an event."""
         self.told.append((collection, event))
 
 
@@ -62,7 +62,7 @@ def caching(kube: Kube, *handlers: Witness, intervals: CacheIntervals = QUICK) -
 
 
 def until(task_cache: TaskCache, holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait for something that the task cache brings about."""
+    """Wait for a change by the task cache."""
     end = time.monotonic() + seconds
     changed = threading.Event()
     with task_cache.listening(changed.set):
@@ -91,8 +91,8 @@ def ended(server: ApiServer, name: str, *, good: bool = True) -> None:
     argo.verdict(nodes)
 
 
-def test_a_server_that_starts_knows_all(server: ApiServer, kube: Kube) -> None:
-    """A row says of each task what the command line says, whether it has ended, runs or waits."""
+def test_a_new_server_has_all_tasks(server: ApiServer, kube: Kube) -> None:
+    """A row has the same fields as the command line, for ended, running and pending tasks."""
     submit(kube, "bad", maxRetries=2, webhookUrl="https://hooks.example.com")
     submit(kube, "runs")
     submit(kube, "waits")
@@ -106,8 +106,8 @@ def test_a_server_that_starts_knows_all(server: ApiServer, kube: Kube) -> None:
         assert json.loads(body) == task_json(tasks.get_task(kube, "warm", name), clock.now(), brief=True)
 
 
-def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> None:
-    """A few one by one, many by pages; later lists are metadata alone."""
+def test_an_ended_task_is_read_in_full_once(server: ApiServer, kube: Kube) -> None:
+    """A few are read one by one, many in pages; later lists are metadata only."""
     for number in range(25):
         submit(kube, f"t{number:02d}")
         ended(server, f"t{number:02d}", good=number > 0)
@@ -123,11 +123,11 @@ def test_what_has_ended_is_read_whole_once(server: ApiServer, kube: Kube) -> Non
     assert len(whole) == 1
     assert not [call for call in server.calls if "/workflows/t" in call]
     results = [call for call in server.calls if "results" in call and "workflow-uid" in call]
-    assert len(results) == 1  # only one task lost something
+    assert len(results) == 1  # only one task has failed nodes
 
 
 def test_tasks_come_and_go(server: ApiServer, kube: Kube) -> None:
-    """What is submitted, ends or is deleted is so in the view, and none is missing in between."""
+    """Submitted, ended and deleted tasks show in the snapshot; a task that ends never disappears in between."""
     seen: list[dict[str, str]] = []
     with caching(kube, intervals=CacheIntervals(tick=0.02)) as task_cache:
         until(task_cache, lambda: not task_cache.not_ready())
@@ -144,7 +144,7 @@ def test_tasks_come_and_go(server: ApiServer, kube: Kube) -> None:
 
 
 def test_many_deletions_are_seen_by_one_list(server: ApiServer, kube: Kube) -> None:
-    """Not by a look at each; only what is there all the same is looked at."""
+    """Not by one read per task; only tasks that still exist are read."""
     for number in range(30):
         submit(kube, f"t{number:02d}")
     task_cache = TaskCache(kube, "warm")
@@ -163,7 +163,7 @@ def test_many_deletions_are_seen_by_one_list(server: ApiServer, kube: Kube) -> N
 
 
 def test_observers_get_every_event(server: ApiServer, kube: Kube) -> None:
-    """Of all four collections, lists and changes, without what only fills memory."""
+    """Lists and changes of all four collections, with trimmed objects."""
     submit(kube, "a")
     server.change("workflows", "a", {"metadata": {"managedFields": [{"manager": "x"}]}})
     reader = Witness()
@@ -199,7 +199,7 @@ def test_observers_get_every_event(server: ApiServer, kube: Kube) -> None:
     ],
 )
 def test_a_watch_that_breaks(server: ApiServer, kube: Kube, pattern: str, name: str) -> None:
-    """It is listed instead, told as degraded, and not as unready; when the watch is back it says so."""
+    """The collection is listed instead: degraded, but ready. When the watch works again a log line says so."""
     server.fail(pattern, 403, "Forbidden", "no watch")
     with caching(kube) as task_cache:
         until(task_cache, lambda: name in task_cache.broken and not task_cache.not_ready())
@@ -213,15 +213,15 @@ def test_a_watch_that_breaks(server: ApiServer, kube: Kube, pattern: str, name: 
 
 
 def test_an_api_server_that_is_away(server: ApiServer, kube: Kube) -> None:
-    """What was known stays; after a while without a word it is unready, and with the first word it is back."""
+    """The snapshot stays. After a time without responses it is not ready; the first response makes it ready."""
     submit(kube, "a")
     with caching(kube, intervals=CacheIntervals(tick=0.02, relist=0.2, stale=1.5)) as task_cache:
         until(task_cache, lambda: not task_cache.not_ready())
         server.fail(".", 0)
         with server.store.changed:
-            server.store.oldest = server.store.version + 1  # what is open breaks off, too
+            server.store.oldest = server.store.version + 1  # open watches break too
             server.store.changed.notify_all()
-        until(task_cache, lambda: "no word from the API server" in (task_cache.not_ready() or ""))
+        until(task_cache, lambda: "no response from the API server" in (task_cache.not_ready() or ""))
         assert statuses(task_cache.snapshot) == {"a": "pending"}
         assert task_cache.alive()
         server.faults.clear()
@@ -229,8 +229,8 @@ def test_an_api_server_that_is_away(server: ApiServer, kube: Kube) -> None:
         until(task_cache, lambda: not task_cache.not_ready() and not task_cache.degraded())
 
 
-def test_what_can_not_be_read_is_not_shown_wrong(server: ApiServer, kube: Kube) -> None:
-    """While the request of an ended task can't be read it is missing, not ready, and tried again."""
+def test_an_unreadable_request_is_retried(server: ApiServer, kube: Kube) -> None:
+    """While the request of an ended task can't be read, the task is missing, the cache not ready, the read retried."""
     submit(kube, "a", maxRetries=4)
     ended(server, "a")
     server.fail("GET .*/workflows/a$", 500, "InternalError", "etcd is away")
@@ -246,15 +246,15 @@ def test_what_can_not_be_read_is_not_shown_wrong(server: ApiServer, kube: Kube) 
 @pytest.mark.parametrize(
     "text",
     [
-        '{"images": ["a\\ud800"]}',  # half of a pair, which no UTF-8 has
+        '{"images": ["a\\ud800"]}',  # a lone surrogate, which UTF-8 can't encode
         "[" * 100_000,
         '{"images": {"a": 1}}',
         '"',
         "",
     ],
 )
-def test_a_request_that_someone_made_by_hand(server: ApiServer, kube: Kube, text: str) -> None:
-    """Whatever its text is, its task is shown, before its end and after, and the others with it."""
+def test_a_manually_written_request(server: ApiServer, kube: Kube, text: str) -> None:
+    """Whatever its text, the task is listed, before and after its end, and so are the others."""
     submit(kube, "good")
     submit(kube, "odd")
     parameters = [{"name": "request", "value": text}]
@@ -282,8 +282,8 @@ def test_a_request_that_someone_made_by_hand(server: ApiServer, kube: Kube, text
         {"results.json.gz": base64.b64encode(gzip.compress(b"[1]")).decode()},
     ],
 )
-def test_results_that_are_none(server: ApiServer, kube: Kube, data: dict[str, Any]) -> None:
-    """What someone else's hand made of stored results costs its task's failures, and no other task."""
+def test_invalid_stored_results(server: ApiServer, kube: Kube, data: dict[str, Any]) -> None:
+    """Manually changed results hide the failures of their task and do not affect other tasks."""
     submit(kube, "a")
     ended(server, "a", good=False)
     server.change("configmaps", "a-results-0", {"binaryData": {"results.json.gz": None, **data}})
@@ -296,8 +296,8 @@ def test_results_that_are_none(server: ApiServer, kube: Kube, data: dict[str, An
         until(task_cache, lambda: "later" in statuses(task_cache.snapshot))
 
 
-def test_its_rights_are_enough(server: ApiServer, kube: Kube) -> None:
-    """The ServiceAccount of the server may do all that the task cache does."""
+def test_its_permissions_are_enough(server: ApiServer, kube: Kube) -> None:
+    """The ServiceAccount of the server has the permissions that the task cache needs."""
     submit(kube, "a")
     ended(server, "a", good=False)
     server.calls.clear()
