@@ -74,7 +74,7 @@ def _example() -> str:
     head = (
         f"# {_GENERATED}\n"
         "# A request: these images on those nodes. Run it with `ips-flow run images.yaml`.\n"
-        "# Only `images` is needed; what stands behind a # is the default or an example.\n"
+        "# Only `images` is required. A field in a comment has its default or an example.\n"
     )
     return "\n".join([head, *(_example_section(section) for section in SECTIONS)])
 
@@ -90,22 +90,22 @@ def _readme() -> str:
 
 # The request
 
-A request says which images go to which nodes, and how. The same fields make a YAML or JSON text, the flags of
-`ips-flow run`, the body of `POST /api/v1/tasks`, the form of the page and the form of the Argo UI. Only `images` is
-required. [images.yaml](../../../deploy/examples/images.yaml) is a request with its fields explained.
+A request defines which images to warm on which nodes, and how. A YAML or JSON file, the flags of `ips-flow run`, the
+body of `POST /api/v1/tasks`, the form of the page and the form of the Argo UI have the same fields. Only `images` is
+required. [images.yaml](../../../deploy/examples/images.yaml) is an example with comments.
 
 | module | content |
 |---|---|
-| `fields` | the table of fields: flag, form parameter, syntax as text, place on the page |
-| `model` | types and defaults; a text, flags or a form become a request |
-| `types` | the types of fields, with their messages |
-| `limits` | each limit, written once |
-| `text_values` | values written as text, in flags and in the Argo UI's form |
-| `document` | a YAML or JSON text as values, each with line and column |
-| `validation` | all problems of a request, each at its position in the text |
+| `fields` | the table of fields: flag, form parameter, syntax as text, section on the page |
+| `model` | types and defaults; reads a request from a text, flags or a form |
+| `types` | the types of fields, with their error messages |
+| `limits` | the limits of all fields |
+| `text_values` | field values as text, in flags and in the Argo UI's form |
+| `document` | reads a YAML or JSON text into values, each with line and column |
+| `validation` | finds all problems of a request, each with its position in the text |
 
 A new field needs a type and a default in `model`, a record in `fields`, and its texts in the page's dictionaries.
-`python -m tests.docs` writes what is derived.
+`python -m tests.docs` writes the derived files.
 """
     return "\n".join([head, *(_readme_section(section) for section in SECTIONS)])
 
