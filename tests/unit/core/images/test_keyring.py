@@ -40,15 +40,15 @@ def test_secrets_are_read_as_kubelets_read_them() -> None:
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        ({}, "it has neither .dockerconfigjson nor .dockercfg, so it is no image pull Secret"),
-        ({"data": {".dockerconfigjson": "!"}}, "its .dockerconfigjson is no Docker configuration"),
+        ({}, "it has neither .dockerconfigjson nor .dockercfg, so it is not an image pull Secret"),
+        ({"data": {".dockerconfigjson": "!"}}, "its .dockerconfigjson is not a Docker configuration"),
         (
             {"data": {".dockerconfigjson": base64.b64encode(b"[" * 100_000).decode()}},
-            "its .dockerconfigjson is no Docker configuration",
+            "its .dockerconfigjson is not a Docker configuration",
         ),
-        (secret([1]), "its .dockerconfigjson is no Docker configuration"),
-        (secret({"a": 1}), "its .dockerconfigjson is no Docker configuration"),
-        (secret({"a": {"auth": "A"}}), "its .dockerconfigjson is no Docker configuration"),
+        (secret([1]), "its .dockerconfigjson is not a Docker configuration"),
+        (secret({"a": 1}), "its .dockerconfigjson is not a Docker configuration"),
+        (secret({"a": {"auth": "A"}}), "its .dockerconfigjson is not a Docker configuration"),
     ],
 )
 def test_secrets_that_are_none(document: Any, told: str) -> None:

@@ -13,18 +13,18 @@ from tests.fakes import token_registry as fake
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (b"<html>", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
-        (b"[]", "JSON that is no mapping"),
+        (b"<html>", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "JSON that is not a mapping"),
         (
             b'{"schemaVersion": 1}',
-            "a manifest of Docker's first schema, which containerd 2 and CRI-O do not take",
+            "a manifest of Docker schema 1, which containerd 2 and CRI-O do not support",
         ),
-        (b'{"schemaVersion": 2}', "no image: its media type is not told"),
-        (b'{"mediaType": "text/plain"}', "no image: its media type is text/plain"),
+        (b'{"schemaVersion": 2}', "not an image: its media type is missing"),
+        (b'{"mediaType": "text/plain"}', "not an image: its media type is text/plain"),
         (b'{"manifests": 3}', "a manifest without manifests"),
         (b'{"layers": []}', "a manifest without config"),
-        (b'{"layers": [], "config": 3}', "a manifest with a descriptor that is no mapping"),
+        (b'{"layers": [], "config": 3}', "a manifest with a descriptor that is not a mapping"),
         (b'{"layers": [], "config": {"digest": "x"}}', "a manifest with a descriptor without a digest"),
         (
             b'{"layers": [], "config": {"digest": "sha256:0"}}',

@@ -64,7 +64,7 @@ def test_normalises(text: str, canonical: str) -> None:
         ("x.io:65536/a", 'got "x.io:65536/a"; allowed: a registry port from 1 to 65535'),
         (
             "-x.io/a",
-            'got "-x.io/a"; allowed: a registry that is a host name, or an address, with or without :port',
+            'got "-x.io/a"; allowed: a registry that is a host name or an address, with an optional :port',
         ),
         (
             "a@sha256:12",

@@ -95,8 +95,7 @@ batchSize: 5000
     assert problems_of(parse_request, text, "images.yaml") == [
         'images.yaml:3:5: images[1]: got the number 1.0; allowed: text; put it in quotes: "1.0"',
         (
-            'images.yaml:4:5: images[2]: got "docker.io/library/busybox:latest" again, which is the same as "busybox";'
-            " allowed: each one once"
+            'images.yaml:4:5: images[2]: duplicate image "docker.io/library/busybox:latest", the same as "busybox"'
         ),
         'images.yaml:5:13: images[3].image: got "Foo"; allowed: a repository in lower case: "foo"',
         'images.yaml:5:30: images[3].pullPolicy: got "Sometimes"; allowed: IfNotPresent or Always',
@@ -110,7 +109,7 @@ batchSize: 5000
         'images.yaml:9:30: nodeSelector["c d"]: got "c d"; allowed: a label key such as "disk" or "example.com/disk"',
         'images.yaml:9:43: nodeSelector.e: got "{{x}}"; allowed: text without "{{", which Argo would expand',
         'images.yaml:10:14: nodeTimeout: got "3h"; allowed: at most timeout, which is "2h"',
-        "images.yaml:11:1: batchSize: duplicate key; it stands in line 7 already; allowed: each key once",
+        "images.yaml:11:1: batchSize: duplicate key, first used in line 7",
         'images.yaml:11:12: batchSize: got 5000; allowed: a number from 1 to 1000, or a percentage such as "10%"',
     ]
 
@@ -143,13 +142,13 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
             "nodes: [A]",
             "nodes[0]: got \"A\"; allowed: the name of a node: lower-case letters, digits, '-' and '.'",
         ),
-        ("nodes: [a, b, a]", 'nodes[2]: got "a" again; allowed: each one once'),
+        ("nodes: [a, b, a]", 'nodes[2]: duplicate name "a"'),
         ("nodes: a", 'nodes: got "a"; allowed: a list of at most 10000 node names'),
-        ("excludeNodes: [a, a]", 'excludeNodes[1]: got "a" again; allowed: each one once'),
+        ("excludeNodes: [a, a]", 'excludeNodes[1]: duplicate name "a"'),
         (
             "selector: a in b",
             (
-                "selector: got \"a in b\": 'b' where '(' must stand; allowed: a label selector such as"
+                "selector: got \"a in b\": expected '(' after 'in', got 'b'; allowed: a label selector such as"
                 ' "disk=ssd,zone in (a,b),!gpu"'
             ),
         ),
@@ -157,7 +156,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
         ("includeCordoned: 1", "includeCordoned: got 1; allowed: true or false"),
         (
             "tolerations: [{value: a}]",
-            "tolerations[0]: got no key; allowed: no key only with operator Exists",
+            "tolerations[0]: got no key; allowed: only with operator Exists",
         ),
         (
             "tolerations: [{key: a, operator: Exists, value: b}]",
@@ -176,7 +175,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
             "tolerations: [{key: a, effect: No}]",
             (
                 'tolerations[0].effect: got "No"; allowed: NoSchedule, PreferNoSchedule or NoExecute;'
-                " left out, all of them"
+                " if omitted, all effects"
             ),
         ),
         ("maxRetries: 6", "maxRetries: got 6; allowed: a number from 0 to 5"),
@@ -188,7 +187,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
         ),
         (
             "webhookUrl: https://u:p@x",
-            "webhookUrl: got a URL with credentials; allowed: one without; name a Secret in webhookSecretName",
+            "webhookUrl: got a URL with credentials; allowed: a URL without credentials; use a Secret and webhookSecretName",
         ),
         (
             "webhookSecretName: A",
@@ -208,7 +207,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
         ),
         (
             f"waves: {list(range(1, 22))}",
-            "waves: got 21 of them; allowed: a list of at most 20 cumulative sizes",
+            "waves: got 21 items; allowed: a list of at most 20 cumulative sizes",
         ),
         ("order: random", 'order: got "random"; allowed: rolling or batch'),
         (
@@ -263,7 +262,7 @@ def test_reserved_label_keys(key: str) -> None:
         ("batchSize: 3", "f:1:1: images: missing; needed: a list of 1 to 50 image references"),
         ("images:", "f:1:8: images: missing; needed: a list of 1 to 50 image references"),
         ("images: []", "f:1:9: images: got an empty list; allowed: a list of 1 to 50 image references"),
-        ("[" + "a," * 51 + "]", "f:1:1: images: got 51 of them; allowed: a list of 1 to 50 image references"),
+        ("[" + "a," * 51 + "]", "f:1:1: images: got 51 items; allowed: a list of 1 to 50 image references"),
         ("images: a", 'f:1:9: images: got "a"; allowed: a list of 1 to 50 image references'),
         (
             "images: [a, ~]",
@@ -290,9 +289,7 @@ def test_no_request(text: str, message: str) -> None:
 def test_images_that_are_the_same() -> None:
     """Two spellings of one image are a duplicate, also with one digest under two tags."""
     [message] = problems_of(parse_request, f"- a:1@{SHA}\n- a:2\n- library/a@{SHA}", "f")
-    assert message == (
-        f'f:3:3: images[2]: got "library/a@{SHA}" again, which is the same as "a:1@{SHA}"; allowed: each one once'
-    )
+    assert message == (f'f:3:3: images[2]: duplicate image "library/a@{SHA}", the same as "a:1@{SHA}"')
 
 
 def test_null_means_left_out() -> None:
@@ -399,7 +396,7 @@ def test_problems_of_flags() -> None:
     overrides = {"batchSize": 0, "timeout": "1s", "images": ["a", "B"], "nodeSelector": ("c",)}
     assert problems_of(merge_overrides, "priority: 0", "f.yaml", overrides) == [
         "f.yaml:1:11: priority: got 0; allowed: a number from 1 to 10; 10 goes first",
-        '--node-selector: got "c"; allowed: key=value, with commas between several',
+        '--node-selector: got "c"; allowed: key=value, or several separated by commas',
         '--image: images[1]: got "B"; allowed: a repository in lower case: "b"',
         f"--batch-size: got 0; allowed: {WINDOW}",
         '--task-timeout: got "1s"; allowed: a duration from 30s to 7d',
@@ -471,7 +468,7 @@ def test_a_field_of_the_form_under_both_its_names(name: str, field: str, text: s
     """Neither of two values is taken for the other, whichever comes first; an empty one is none."""
     for pair in ({name: text, field: "x"}, {field: "x", name: text}, {field: text, name: text}):
         assert problems_of(from_form, {"images": "a", **pair}) == [
-            f"form: {name}: given twice, as {name} and as {field}; allowed: one of them"
+            f"form: {name}: got both {name} and {field}; allowed: one of them"
         ]
     assert from_form({"images": "a", name: text, field: " "}) == from_form({"images": "a", field: text})
 
@@ -576,6 +573,6 @@ def test_too_long_lists_are_one_problem() -> None:
         "images: [a]\nnodes:\n" + "- A\n" * 10001 + "labels:\n" + "".join(f"  k{n}: x\n" for n in range(101))
     )
     assert problems_of(parse_request, text, "f") == [
-        "f:3:1: nodes: got 10001 of them; allowed: a list of at most 10000 node names",
-        "f:10005:3: labels: got 101 of them; allowed: a mapping of at most 100 label keys to values",
+        "f:3:1: nodes: got 10001 items; allowed: a list of at most 10000 node names",
+        "f:10005:3: labels: got 101 items; allowed: a mapping of at most 100 label keys to values",
     ]
