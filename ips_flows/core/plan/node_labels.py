@@ -43,7 +43,7 @@ class ImageSet:
 
 @dataclass(frozen=True, slots=True)
 class ImageSets:
-    """All sets of a namespace. `problems` maps the name of an invalid set to its problem; its labels are not changed."""
+    """All sets of a namespace. `problems` maps names of invalid sets to messages; labels of these sets are not changed."""
 
     sets: tuple[ImageSet, ...] = ()
     problems: Mapping[str, str] = field(default_factory=dict)

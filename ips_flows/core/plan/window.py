@@ -70,5 +70,5 @@ def parse_window(text: str, eligible: int) -> int | None:
 
 
 def job_parallelism(window: int, nodes: int) -> int:
-    """Return the parallelism of the Job: the window and a reserve of gated pods, so that a free slot is filled quickly."""
+    """Return the Job's parallelism: the window and a reserve of gated pods, so that free slots are filled quickly."""
     return min(nodes, window + max(1, math.ceil(window / 4)))

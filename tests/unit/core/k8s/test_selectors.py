@@ -36,7 +36,7 @@ LABELS = {"disk": "ssd", "zone": "a", "empty": "", "example.com/x": "1", "in": "
     ],
 )
 def test_matches(text: str, *, matches: bool) -> None:
-    """A selector selects what kubectl would select with it."""
+    """A selector matches the same labels as in kubectl."""
     assert parse_selector(text).matches(LABELS) is matches
 
 
@@ -63,7 +63,7 @@ def test_matches(text: str, *, matches: bool) -> None:
     ],
 )
 def test_refuses(text: str, message: str) -> None:
-    """What kubectl would refuse is refused with what stands where it must not."""
+    """A selector that kubectl rejects is rejected; the message has what was expected and what was got."""
     with pytest.raises(ValueError, match=r".") as caught:
         parse_selector(text)
     assert str(caught.value) == message

@@ -199,7 +199,7 @@ OLD_RUNTIME = node("n2", runtime="containerd://1.7.27")
 def test_the_mode(
     asked: PrewarmRequest, nodes: list[dict[str, Any]], kept: bool, mode: str, why: str | None
 ) -> None:
-    """Image volumes are used only if all eligible nodes, the API server and the policies allow it; else the plan has the reason."""
+    """Image volumes are used only if nodes, API server and pull policies allow them; else the plan has the reason."""
     summary = plan(asked, nodes, kept=kept).summary
     assert summary.mode == mode
     if why is not None:

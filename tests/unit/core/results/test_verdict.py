@@ -84,7 +84,7 @@ def verdict(
 def test_the_verdict(
     eligible: int, losses: int, results: list[NodeResult], stopped: bool, status: str, message: str
 ) -> None:
-    """A task is completed only if every image is on every eligible node, or if it was not stopped and the failures are allowed."""
+    """A task is completed if every image is on every eligible node, or if failures are allowed and it was not stopped."""
     made = verdict(
         summary(eligible=eligible, losses=losses),
         {f"n{number}": result for number, result in enumerate(results)},
