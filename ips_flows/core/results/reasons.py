@@ -100,7 +100,7 @@ class SkipReason(DocumentedEnum):
     VIRTUAL = "Virtual", "the node has no kubelet with an image store (virtual-kubelet, Fargate)"
     BREAKER_OPEN = (
         "BreakerOpen",
-        "every node of the first window failed without an image, so the other nodes were not started",
+        "no node of the first window got an image, so the other nodes were not started",
     )
     NOT_REACHED = "NotReached", "the task ended before the node was started"
 

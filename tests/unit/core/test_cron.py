@@ -27,7 +27,7 @@ def test_valid_expressions(text: str, expression: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "got 1 fields, expected 5"),
         ("* * * *", "got 4 fields, expected 5"),
@@ -50,11 +50,11 @@ def test_valid_expressions(text: str, expression: str) -> None:
         ("{{x}} * * * *", "minute is '{{x}}'"),
     ],
 )
-def test_invalid_expressions(text: str, words: str) -> None:
+def test_invalid_expressions(text: str, message: str) -> None:
     """The message has the invalid field, or the number of fields."""
     with pytest.raises(UsageError) as caught:
         cron.check_expression(text)
-    assert words in caught.value.message
+    assert message in caught.value.message
     assert repr(text) in caught.value.message
 
 

@@ -52,7 +52,7 @@ def test_a_label_value_depends_on_the_references_in_any_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"),
+    ("name", "text", "message"),
     [
         ("-web", WEB, "is not a valid label name"),
         ("w" * 64, WEB, "is not a valid label name"),
@@ -61,11 +61,11 @@ def test_a_label_value_depends_on_the_references_in_any_order() -> None:
         ("web", "- a:{{x}}\n", "web:1:3"),
     ],
 )
-def test_an_invalid_set_is_reported_and_other_sets_are_read(name: str, text: str, words: str) -> None:
+def test_an_invalid_set_is_reported_and_other_sets_are_read(name: str, text: str, message: str) -> None:
     """The problem has the set's name and the position."""
     found = read_sets({name: text, "good": WEB})
     assert [one.name for one in found.sets] == ["good"]
-    assert words in found.problems[name]
+    assert message in found.problems[name]
 
 
 def test_only_a_node_with_all_images_keeps_the_label() -> None:

@@ -11,11 +11,11 @@ from ips_flows.core.results.reasons import PLANNED_SKIPS, DocumentedEnum, Failur
 from tests.support.paths import ROOT
 
 
-@pytest.mark.parametrize("words", [FailureReason, SkipReason, IssueKind])
-def test_every_reason_has_a_meaning(words: type[DocumentedEnum]) -> None:
+@pytest.mark.parametrize("reasons", [FailureReason, SkipReason, IssueKind])
+def test_every_reason_has_a_meaning(reasons: type[DocumentedEnum]) -> None:
     """Every reason has a meaning; values and meanings are unique."""
-    assert all(one.meaning for one in words)
-    assert len({one.meaning for one in words}) == len(list(words)) == len(words.__members__)
+    assert all(one.meaning for one in reasons)
+    assert len({one.meaning for one in reasons}) == len(list(reasons)) == len(reasons.__members__)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
