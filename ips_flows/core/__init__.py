@@ -1,1 +1,1 @@
-"""Decisions and formats as functions of values: no socket, no subprocess, no printing."""
+"""Decision logic and data formats as pure functions: no socket, no subprocess, no printing."""

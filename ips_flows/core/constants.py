@@ -1,4 +1,4 @@
-"""The names that IPS Flow puts into a cluster: labels, annotations, object names, defaults."""
+"""The names that IPS Flow uses in a cluster (labels, annotations, objects), and its defaults."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 PREFIX = "ips-flow.io/"
 
-# As metadata.managedFields: the API server forgets who wrote which field, and keeps no record of it from there on.
-# That serves server-side apply, and nobody applies a task's Workflow or a pull pod; it would be a quarter of a
-# Workflow, and a third of all that a task writes to etcd.
+# The value of metadata.managedFields that makes the API server stop tracking the owners of fields.
+# Only server-side apply needs that record, and no client applies a task's Workflow or a pull pod. The record would be
+# a quarter of a Workflow, and a third of the data that a task writes to etcd.
 UNTRACKED: tuple[dict[str, str]] = ({},)
 
 # On Workflows
@@ -16,27 +16,29 @@ LABEL_TASK = PREFIX + "task"  # "true" on every Workflow that is a task
 LABEL_VERDICT = PREFIX + "verdict"  # the final status, for selectors
 ANNOTATION_REQUEST_HASH = PREFIX + "request-hash"
 ANNOTATION_PLAN = PREFIX + "plan"  # records.PlanSummary as JSON, written by filter
-ANNOTATION_ERROR = PREFIX + "error"  # why no plan could be made, written by filter
+ANNOTATION_ERROR = PREFIX + "error"  # the reason why no plan was made, written by filter
 ANNOTATION_VERDICT = (
     PREFIX + "verdict"
-)  # records.Verdict as JSON, written by finish, or by a filter with nothing to do
-ANNOTATION_CLEANED = PREFIX + "cleaned"  # when nothing was left of the task's Jobs and plans
-ANNOTATION_NOTICE = PREFIX + "notice"  # notice.Notice as JSON: what became of the webhook, written by finish
-ANNOTATION_WEBHOOK = PREFIX + "webhook"  # notice.Webhook as JSON, for whoever sees no more than the metadata
-ANNOTATION_BATCH_SIZE = PREFIX + "batch-size"  # a new window for a running task: N, N%, or 0 for a pause
-ANNOTATION_RETRY_OF = PREFIX + "retry-of"  # the name of the first task, on one that `retry` made
+)  # records.Verdict as JSON, written by finish, or by filter if there is nothing to pull
+ANNOTATION_CLEANED = PREFIX + "cleaned"  # time when all Jobs and plans of the task were deleted
+ANNOTATION_NOTICE = (
+    PREFIX + "notice"
+)  # notice.Notice as JSON: the result of the webhook notification, written by finish
+ANNOTATION_WEBHOOK = PREFIX + "webhook"  # notice.Webhook as JSON, for clients that read only the metadata
+ANNOTATION_BATCH_SIZE = PREFIX + "batch-size"  # a new window for a running task: N, N%, or 0 to pause
+ANNOTATION_RETRY_OF = PREFIX + "retry-of"  # on a task that `retry` created: the name of the original task
 ANNOTATION_TITLE = "workflows.argoproj.io/title"
 ANNOTATION_DESCRIPTION = "workflows.argoproj.io/description"
-ANNOTATION_COLUMNS = PREFIX + "columns"  # what `list` shows, as JSON
+ANNOTATION_COLUMNS = PREFIX + "columns"  # the columns of `list`, as JSON
 
-# On CronWorkflows, and on the Workflows that Argo makes of them
+# On CronWorkflows, and on the Workflows that Argo creates from them
 LABEL_CRON_WORKFLOW = "workflows.argoproj.io/cron-workflow"
 ANNOTATION_DUE = "workflows.argoproj.io/scheduled-time"
 LABEL_SCHEDULE = PREFIX + "schedule"  # "true" on every CronWorkflow that is a schedule
-ANNOTATION_LATELY = PREFIX + "lately"  # schedule.Lately as JSON: what explains its missed runs
+ANNOTATION_LATELY = PREFIX + "lately"  # schedule.Lately as JSON: the reasons of its missed runs
 
 LABEL_STEP = PREFIX + "step"  # on step pods: filter, drive or finish
-ANNOTATION_VERSION = PREFIX + "version"  # on what `install` puts into a cluster
+ANNOTATION_VERSION = PREFIX + "version"  # on the objects that `install` creates
 
 # On Jobs, pull pods and ConfigMaps
 LABEL_WORKFLOW_UID = PREFIX + "workflow-uid"
@@ -46,17 +48,19 @@ LABEL_KIND = PREFIX + "kind"
 LABEL_GROUP = PREFIX + "group"  # 0, 1, …
 LABEL_ATTEMPT = PREFIX + "attempt"  # 0, 1, …
 ANNOTATION_EPOCH = PREFIX + "epoch"  # on Jobs and pods: the driver that may ungate
-ANNOTATION_HOLDER = PREFIX + "holder"  # on Jobs: pod name of the driver that works it
+ANNOTATION_HOLDER = PREFIX + "holder"  # on Jobs: pod name of the driver that owns the Job
 ANNOTATION_PROGRESS = PREFIX + "progress"  # on Jobs: records.GroupProgress as JSON
-ANNOTATION_ENDED = PREFIX + "ended"  # on pods: what was seen before the driver ended it, as JSON
+ANNOTATION_ENDED = (
+    PREFIX + "ended"
+)  # on pods: the state that the driver observed before it ended the pod, as JSON
 SCHEDULING_GATE = PREFIX + "window"
 
 TEMPLATE_PREWARM = "ips-prewarm"
 TEMPLATE_SUBMIT = "ips-submit"
 CONFIG_MAP = "ips-config"
-CONFIG_MAP_SETS = "ips-sets"  # sets of images that nodes are labelled for
-LIMIT_KEY = "max-concurrent-tasks"  # in ips-config: how many tasks run at once
-NETWORKS_KEY = "webhook-allowed-networks"  # in ips-config: CIDRs that webhooks may reach all the same
+CONFIG_MAP_SETS = "ips-sets"  # image sets for which nodes get labels
+LIMIT_KEY = "max-concurrent-tasks"  # in ips-config: tasks that run at the same time
+NETWORKS_KEY = "webhook-allowed-networks"  # in ips-config: CIDRs of special addresses that webhooks may reach
 LABEL_WEBHOOK = PREFIX + "webhook"  # "true" on Secrets that webhooks may use
 PRIORITY_CLASS = "ips-flow-pull"
 SERVICE_ACCOUNT_PULL = "ips-flow-pull"
@@ -66,35 +70,35 @@ DEFAULT_IMAGE = "ips-flow:0.1.0"
 DEFAULT_WORKER_IMAGE = "busybox:1.37-musl"
 DEFAULT_MAX_CONCURRENT_TASKS = 3
 DEFAULT_KEEP_DAYS = 7
-KUBELET_IMAGES_LISTED = 50  # the kubelet's default nodeStatusMaxImages: a node lists its largest images only
+KUBELET_IMAGES_LISTED = 50  # the kubelet's default nodeStatusMaxImages; a node lists only its largest images
 
-_WHOLE = 40  # up to this length the name of a task stands whole in the names of its objects
-_CUT = 30  # so much of a longer one does
+_WHOLE = 40  # a task name of at most this length is a part of its objects' names, uncut
+_CUT = 30  # characters kept of a longer name
 _NOT_LABEL_VALUE = re.compile(r"[^A-Za-z0-9]+$")
 
 
 def base_name(task: str, uid: str) -> str:
-    """The stem of the names of all objects of a task: its name and 6 hex of its uid, at most 47 characters.
+    """Return the common prefix of the names of a task's objects, at most 47 characters.
 
-    Of a name longer than 40 characters it is the first 30 and 16 hex: many tasks may begin alike, such as the runs
-    of a CronWorkflow, and then only the uid tells them apart. `-g<i>-a<n>` and a pod index behind it still fit into
-    63 characters, and are one DNS label: a Workflow that was not made by us may have dots in its name, which a
-    pod's host name may not.
+    The prefix is the task's name and 6 hex digits of its uid. A name longer than 40 characters is cut to 30, followed
+    by 16 hex digits: the runs of a CronWorkflow have the same first characters, so only the uid distinguishes them.
+    The prefix with `-g<i>-a<n>` and a pod index fits into 63 characters and is one DNS label. A Workflow that another
+    client created may have dots in its name; they are replaced, because a pod's host name must not have dots.
     """
     kept, digits = (len(task), 6) if len(task) <= _WHOLE else (_CUT, 16)
     return f"{task[:kept].replace('.', '-').rstrip('-')}-{uid.replace('-', '')[:digits]}"
 
 
 def group_name(task: str, uid: str, group: int) -> str:
-    """The ConfigMap that holds the plan of one group."""
+    """Return the name of the ConfigMap that stores the plan of a group."""
     return f"{base_name(task, uid)}-g{group}"
 
 
 def attempt_name(task: str, uid: str, group: int, attempt: int) -> str:
-    """The Job of one attempt, and the ConfigMap that maps its indexes to nodes."""
+    """Return the name of an attempt's Job, and of the ConfigMap that maps its indexes to nodes."""
     return f"{group_name(task, uid, group)}-a{attempt}"
 
 
 def label_value(text: str) -> str:
-    """A text cut so that it is a valid label value."""
+    """Cut a text to a valid label value."""
     return _NOT_LABEL_VALUE.sub("", text[:63])

@@ -1,4 +1,4 @@
-"""Cron expressions as Argo reads them, in a time zone: what is refused, and when they are due."""
+"""Cron expressions of Argo in a time zone: validation, and the times when they are due."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SHORT = {
     "@hourly": "0 * * * *",
 }
 _FIELDS = ("minute", "hour", "day of month", "month", "day of week")
-# What both Argo and our own calendar understand; Argo knows neither L, W, # nor a Sunday that is 7.
+# The syntax that both Argo and cronsim support. Argo does not support L, W, #, or 7 for Sunday.
 _FIELD = re.compile(r"(?:\*|[0-9]{1,2}|[A-Za-z]{3})(?:-(?:[0-9]{1,2}|[A-Za-z]{3}))?(?:/[0-9]{1,3})?")
 
 
 def check_expression(text: str) -> str:
-    """A cron expression, its blanks made even. Raises UsageError that names the field and what it may be."""
+    """Return a valid cron expression with single spaces. Raises UsageError that names the invalid field."""
     expression = " ".join(text.split())
     hint = 'Five fields: minute, hour, day of month, month, day of week, such as "0 2 * * 1-5"; or @daily, @hourly, …'
     if expression.startswith("@"):
@@ -55,22 +55,22 @@ def check_expression(text: str) -> str:
 
 
 def check_timezone(text: str) -> str:
-    """The name of a time zone. Raises UsageError for one that nobody knows."""
+    """Return the name of a known time zone. Raises UsageError for an unknown one."""
     if _zone(text) is None:
         raise UsageError(
-            f"time zone {text!r} is not known",
-            hint="Take a name of the IANA list, such as Asia/Shanghai or UTC.",
+            f"unknown time zone {text!r}",
+            hint="Use a name of the IANA time zone database, such as Asia/Shanghai or UTC.",
         )
     return text
 
 
 def due_after(expression: str, timezone: str, moment: datetime) -> datetime | None:
-    """When the expression is due next after a moment, in UTC; None where it or its zone can't be read."""
+    """Return the first due time after `moment`, in UTC; None if the expression or time zone is invalid."""
     return next(_due(expression, timezone, moment), None)
 
 
 def due_between(expression: str, timezone: str, after: datetime, until: datetime) -> Iterator[datetime]:
-    """Each time that the expression was due after one moment, up to and with another, in UTC."""
+    """Yield the due times later than `after` and not later than `until`, in UTC."""
     return takewhile(lambda due: due <= until, _due(expression, timezone, after))
 
 
@@ -80,7 +80,7 @@ def _due(expression: str, timezone: str, after: datetime) -> Iterator[datetime]:
         return
     try:
         times = CronSim(_SHORT.get(expression, expression), after.astimezone(zone))
-    except CronSimError:  # someone else's hand, or a form that only Argo knows
+    except CronSimError:  # edited by a user, or a syntax that only Argo supports
         return
     yield from (due.astimezone(UTC) for due in times)
 

@@ -1,4 +1,4 @@
-"""Every error that IPS Flow raises on purpose: one sentence (subject, got, expected), then what to do next."""
+"""The errors that IPS Flow raises: a message (subject, got, expected) and a hint."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from ips_flows.core.escape import escape
 
-_MOST_TOLD = 20  # problems in one message, which an annotation has to hold too
+_MOST_TOLD = 20  # problems in one message; an annotation stores the message too
 
 
 class IpsFlowError(Exception):
-    """An error with a message for people and, where there is one, a hint at what to do.
+    """An error with a message for the user and an optional hint at what to do.
 
-    `exit_code` is what the command line exits with: 1 for a failure, 2 for bad usage or a bad request.
+    `exit_code` is the exit code of the command line: 1 for a failure, 2 for bad usage or a bad request.
     """
 
     exit_code = 1
@@ -25,7 +25,7 @@ class IpsFlowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One thing wrong with a request: where it stands, which field, and what was got and is allowed.
+    """A problem of a request: its position, its field, the value that was got and the allowed values.
 
     `line` and `column` count from 1; 0 means that the request has no text (flags, REST body, UI form).
     """
@@ -42,9 +42,9 @@ class FieldProblem:
 
 
 class BadRequestError(IpsFlowError):
-    """A request that can't be accepted. `problems` holds all that is wrong with it, in the order of the text.
+    """An invalid request. `problems` holds all its problems, in the order of the text.
 
-    The message tells the first 20, one a line.
+    The message lists the first 20 problems, one per line.
     """
 
     exit_code = 2
@@ -58,17 +58,17 @@ class BadRequestError(IpsFlowError):
 
 
 class UsageError(IpsFlowError):
-    """A command that can't be carried out as it was typed."""
+    """A command with invalid arguments."""
 
     exit_code = 2
 
 
 class NameTakenError(IpsFlowError):
-    """A task of this name exists, with another request."""
+    """A task with this name and another request exists."""
 
 
 class TaskEndedError(IpsFlowError):
-    """The task has ended already, so it can't be changed. `status` is its true end."""
+    """The task has ended, so it can't be changed. `status` is its final status."""
 
     def __init__(self, message: str, status: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -76,42 +76,42 @@ class TaskEndedError(IpsFlowError):
 
 
 class WaitTimeoutError(IpsFlowError):
-    """A task has not ended in the time there was; it goes on."""
+    """A task did not end before the timeout. The task continues."""
 
 
 class TaskStartedError(IpsFlowError):
-    """The task waits no longer, so its place in the queue can't be changed."""
+    """The task has started, so its position in the queue can't be changed."""
 
 
 class TaskNotEndedError(IpsFlowError):
-    """The task has not ended yet, so it can't be tried again."""
+    """The task has not ended, so it can't be retried."""
 
 
 class NothingToRetryError(IpsFlowError):
-    """The task lost no node, so there is nothing to try again."""
+    """No node of the task failed, so there is nothing to retry."""
 
 
 class NotInstalledError(IpsFlowError):
-    """A part that IPS Flow needs is missing in the cluster or the namespace."""
+    """An object that IPS Flow needs is missing in the cluster or the namespace."""
 
 
 class TasksRunError(IpsFlowError):
-    """Tasks that have not ended stand in the way."""
+    """The operation is refused because tasks have not ended."""
 
 
 class NewerFormatError(IpsFlowError):
-    """Something in the cluster was written by a newer IPS Flow, in a format that this one does not know."""
+    """A stored document has a format of a newer IPS Flow, which this version does not support."""
 
 
 class PlanError(IpsFlowError):
-    """No plan can be made for this request on this cluster."""
+    """The request can't be planned on this cluster."""
 
 
 class ApiError(IpsFlowError):
-    """The Kubernetes API refused or failed a call. `status` is the HTTP status, 0 when there was no answer.
+    """A request to the Kubernetes API failed. `status` is the HTTP status, 0 if there was no response.
 
-    `reason` is the API's own machine-readable reason (`NotFound`, `AlreadyExists`, `Expired`, …); `retry_after` is
-    for how many seconds it asks not to be asked again, 0 where it does not say.
+    `reason` is the machine-readable reason of the API (`NotFound`, `AlreadyExists`, `Expired`, …). `retry_after` is
+    the value of Retry-After in seconds, 0 if the response has none.
     """
 
     def __init__(
@@ -124,23 +124,23 @@ class ApiError(IpsFlowError):
 
 
 class NotFoundError(ApiError):
-    """404: no such object, or no such kind."""
+    """404: the object or its kind does not exist."""
 
 
 class ConflictError(ApiError):
-    """409: the object exists already, or was changed since it was read."""
+    """409: the object exists already, or has changed since it was read."""
 
 
 class ForbiddenError(ApiError):
-    """403: these credentials may not do that."""
+    """403: the credentials do not permit the request."""
 
 
 class UnauthorizedError(ApiError):
-    """401: these credentials are not known."""
+    """401: the credentials are missing or invalid."""
 
 
 class InvalidError(ApiError):
-    """422 or 400: the API refused the object itself."""
+    """422 or 400: the API rejected the object as invalid."""
 
 
 class GoneError(ApiError):
@@ -148,8 +148,8 @@ class GoneError(ApiError):
 
 
 class UnavailableError(ApiError):
-    """No answer, 429 or 5xx: the same call may succeed later."""
+    """No response, 429 or 5xx: the same request may succeed later."""
 
 
 class KubeconfigError(IpsFlowError):
-    """No usable way to reach a cluster was configured."""
+    """No usable cluster configuration was found."""

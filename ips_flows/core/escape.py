@@ -1,7 +1,7 @@
-"""Text of others, made safe to print: what can't be seen, or would move a terminal, is written out.
+"""Escape text from other systems for logs and terminals.
 
-Registries, nodes, labels and the API server send texts that end in logs and terminals. There an escape sequence
-could clear a screen, a newline forge a line, and a bidirectional mark turn a name around.
+Registries, nodes, labels and the API server send texts that are printed. An escape sequence could clear the screen,
+a newline could forge a log line, and a bidirectional mark could reverse a name.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_UNUSUAL = re.compile(r"[^\x20-\x7e]")  # all that is not seen at once to be harmless
+_UNUSUAL = re.compile(r"[^\x20-\x7e]")  # characters that may need an escape
 
 
 def escape(text: str, *, keep: str = "") -> str:
-    r"""A text in which each character without a picture of its own stands as its escape: `\x1b`, `\n`, `\u202e`.
+    r"""Replace each non-printable character by its escape: `\x1b`, `\n`, `\u202e`.
 
-    `keep` are such characters that stay as they are, for texts whose lines are ours.
+    `keep` lists non-printable characters that are not replaced, such as the line ends that IPS Flow adds.
     """
     return _written(text, keep, _escaped)
 
 
 def escape_json(document: str) -> str:
-    r"""A JSON document, as it is but for such characters inside its texts: there they are `\u001b` and the like."""
+    r"""Replace the non-printable characters in the strings of a JSON document by JSON escapes such as `\u001b`."""
     return _written(document, "\n", _json_escape)
 
 
 def _written(text: str, keep: str, escape: Callable[[str], str]) -> str:
-    if text.isprintable():  # almost every text; a table has a million
+    if text.isprintable():  # fast path: almost every text is printable
         return text
     return _UNUSUAL.sub(
         lambda one: one[0] if one[0].isprintable() or one[0] in keep else escape(one[0]), text

@@ -1,7 +1,7 @@
-"""The version of what is stored in the cluster, so that a program never misreads what a newer one wrote.
+"""The format version of documents that are stored in the cluster.
 
-Every plan, verdict and chunk of results says its format and the oldest program that reads it. What says nothing
-was written before there was a second format, and is of the first.
+Every plan, verdict and chunk of results stores its format and the oldest version of IPS Flow that reads it. A program
+refuses a newer format, so it never misreads a document. A document without a format has format 1.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ NEEDED = "0.1.0"  # the oldest version of IPS Flow that reads FORMAT
 
 
 def check_format(document: Mapping[str, Any], what: str, key: str = "v") -> None:
-    """Raise NewerFormatError for a document of a format that this program does not know; `key` holds the format."""
+    """Raise NewerFormatError if the document has a newer format. `key` is the field that stores the format."""
     found = document.get(key, 1)
     if isinstance(found, int) and found > FORMAT:
         needed = document.get("needs")
         wanted = f"IPS Flow {needed} or later is needed" if needed else "a later IPS Flow is needed"
         raise NewerFormatError(
-            f"{what} of format {found}: {wanted}, this is {__version__}, which reads up to format {FORMAT}",
-            hint="Upgrade this program; `ips-flow version` shows what runs in the cluster.",
+            f"{what} in format {found}: {wanted}; this is {__version__}, which reads up to format {FORMAT}",
+            hint="Upgrade this program; `ips-flow version` shows the version in the cluster.",
         )

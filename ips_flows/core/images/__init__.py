@@ -1,1 +1,1 @@
-"""Image references, manifests, platforms, and the credentials for registries."""
+"""Image references, manifests, platforms, and credentials for registries."""

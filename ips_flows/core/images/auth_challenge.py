@@ -1,4 +1,4 @@
-"""`WWW-Authenticate`: how a registry wants to be asked."""
+"""The `WWW-Authenticate` header: the authentication that a registry requires."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SCHEME = re.compile(r'(?:^|,)\s*(Bearer|Basic)(?=\s|$)(?=(?:[^"]*"[^"]*")*[^"]*
 
 
 class Challenge(NamedTuple):
-    """A scheme, `bearer` or `basic`, and its parameters: `realm`, `service`, `scope`."""
+    """A scheme (`bearer` or `basic`) and its parameters: `realm`, `service`, `scope`."""
 
     scheme: str
     parameters: Mapping[str, str]
 
 
 def read_challenge(header: str) -> Challenge | None:
-    """The challenge that is met: Bearer, as a registry that offers both wants it, else Basic."""
+    """Return the challenge to respond to: Bearer if the registry offers it, else Basic; None if it offers neither."""
     starts = list(_SCHEME.finditer(header))
     found: dict[str, Challenge] = {}
     for match, following in zip_longest(starts, starts[1:]):

@@ -1,4 +1,4 @@
-"""Credentials for registries from image pull Secrets, chosen as the kubelet chooses them."""
+"""Credentials for registries from image pull Secrets, selected by the rules of the kubelet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ips_flows.core.images.reference import DEFAULT_REGISTRY, Reference
 
 _HUB_KEY = "index.docker.io"
-# Registries for which kubelets commonly have a credential provider, which no Secret shows.
+# Registries for which kubelets often have a credential provider. Its credentials are not in a Secret.
 _CLOUDS = (
     "*.dkr.ecr.*.amazonaws.com",
     "*.dkr.ecr.*.amazonaws.com.cn",
@@ -26,7 +26,7 @@ _CLOUDS = (
 
 
 class Credential(NamedTuple):
-    """A user and a password for `key`: a host with an optional port and path, and `*` in parts of the host."""
+    """A user and a password for `key`: a host, possibly with `*`, and an optional port and path."""
 
     key: str
     user: str
@@ -35,13 +35,13 @@ class Credential(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The credentials of image pull Secrets. `whole` is whether every Secret that exists could be read."""
+    """The credentials of image pull Secrets. `whole` is False if an existing Secret could not be read."""
 
     credentials: Sequence[Credential]
     whole: bool = True
 
     def credentials_for(self, reference: Reference) -> list[Credential]:
-        """The credentials to try for an image, in this order. If there are none, a kubelet asks without."""
+        """Return the credentials for an image in the order to try. If there are none, a kubelet pulls anonymously."""
         ordered = sorted(self.credentials, key=lambda one: one.key, reverse=True)
         matching = [one for one in ordered if _matches(one.key, reference)]
         if not matching and reference.registry == DEFAULT_REGISTRY:
@@ -50,7 +50,7 @@ class Keyring:
 
 
 def read_secret(secret: Mapping[str, Any]) -> list[Credential]:
-    """The credentials of an image pull Secret. ValueError if it is malformed."""
+    """Return the credentials of an image pull Secret. Raises ValueError if it is malformed."""
     data = secret.get("data") or {}
     for field, nested in ((".dockerconfigjson", True), (".dockercfg", False)):
         if field in data:
@@ -59,12 +59,12 @@ def read_secret(secret: Mapping[str, Any]) -> list[Credential]:
                 entries = (document.get("auths") or {}) if nested else document
                 return [_credential(server, entry) for server, entry in entries.items()]
             except (ValueError, AttributeError, TypeError, RecursionError) as error:
-                raise ValueError(f"its {field} is no Docker configuration") from error
-    raise ValueError("it has neither .dockerconfigjson nor .dockercfg, so it is no image pull Secret")
+                raise ValueError(f"its {field} is not a Docker configuration") from error
+    raise ValueError("it has neither .dockerconfigjson nor .dockercfg, so it is not an image pull Secret")
 
 
 def has_provider(registry: str) -> bool:
-    """Whether kubelets commonly have a credential provider for a registry."""
+    """Report whether kubelets often have a credential provider for a registry."""
     return any(fnmatch.fnmatchcase(registry, pattern) for pattern in _CLOUDS)
 
 
@@ -94,5 +94,5 @@ def _matches(key: str, reference: Reference) -> bool:
 
 
 def _hosts_match(patterns: Sequence[str], parts: Sequence[str]) -> bool:
-    """A `*` stands for any text within one part of a name."""
+    """Match a host part by part. A `*` matches any text within one part."""
     return len(patterns) == len(parts) and all(map(fnmatch.fnmatchcase, parts, patterns))

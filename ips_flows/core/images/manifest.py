@@ -1,4 +1,4 @@
-"""Manifests and indexes of registries, as the OCI image specification and Docker's second schema write them.
+"""Manifests and indexes in the formats of the OCI image specification and Docker schema 2.
 
 https://github.com/opencontainers/image-spec
 """
@@ -29,12 +29,12 @@ ACCEPT = ", ".join((*_INDEXES, *_MANIFESTS))
 
 
 class ManifestError(ValueError):
-    """What a registry sent is no manifest that a node could use. The message says what it is."""
+    """The response of a registry is not a usable manifest. The message describes the content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a manifest says of a blob or of another manifest. `elsewhere` is whether it is fetched from another place."""
+    """A reference to a blob or to another manifest. `foreign` is True if the content is fetched from another URL."""
 
     digest: str
     size: int
@@ -45,31 +45,31 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The images of several platforms under one name; what is no image (attestations) is left out."""
+    """The images of several platforms under one name, without entries that are not images (attestations)."""
 
     entries: Sequence[Descriptor]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageManifest:
-    """One image: its config, and its layers from the lowest up."""
+    """One image: its config, and its layers from the lowest to the highest."""
 
     config: Descriptor
     layers: Sequence[Descriptor]
 
     @property
     def runs(self) -> bool:
-        """Whether this is a container image, not another artifact in the same wrapping, such as a chart."""
+        """Report whether this is a container image, and not another artifact such as a Helm chart."""
         return self.config.media_type in _CONFIGS
 
 
 def read_manifest(body: bytes, content_type: str) -> Index | ImageManifest:
-    """Read what a registry sent for a tag or digest. Raises ManifestError."""
+    """Parse the manifest or index that a registry returned for a tag or digest. Raises ManifestError."""
     document = _json(body)
     sent = content_type.partition(";")[0].strip()
     kind = str(document.get("mediaType") or sent)
     if document.get("schemaVersion") == 1 or kind.startswith(_FIRST_SCHEMA):
-        raise ManifestError("a manifest of Docker's first schema, which containerd 2 and CRI-O do not take")
+        raise ManifestError("a manifest of Docker schema 1, which containerd 2 and CRI-O do not support")
     if kind in _INDEXES or (kind not in _MANIFESTS and "manifests" in document):
         entries = [_descriptor(entry) for entry in _list(document, "manifests")]
         return Index([one for one in entries if one.platform is None or one.platform.os != "unknown"])
@@ -78,17 +78,17 @@ def read_manifest(body: bytes, content_type: str) -> Index | ImageManifest:
             _descriptor(_mapping(document, "config")),
             [_descriptor(layer) for layer in _list(document, "layers")],
         )
-    raise ManifestError(f"no image: its media type is {kind or 'not told'}")
+    raise ManifestError(f"not an image: its media type is {kind or 'missing'}")
 
 
 def read_config(body: bytes) -> Platform:
-    """The platform that an image's config is made for. Raises ManifestError."""
+    """Return the platform in an image's config. Raises ManifestError."""
     return read_platform(_json(body))
 
 
 def _descriptor(document: Any) -> Descriptor:
     if not isinstance(document, dict):
-        raise ManifestError("a manifest with a descriptor that is no mapping")
+        raise ManifestError("a manifest with a descriptor that is not a mapping")
     digest, size = document.get("digest"), document.get("size")
     if not isinstance(digest, str) or ":" not in digest:
         raise ManifestError("a manifest with a descriptor without a digest")
@@ -108,9 +108,9 @@ def _json(body: bytes) -> Mapping[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ManifestError("no JSON") from error
+        raise ManifestError("not JSON") from error
     if not isinstance(document, dict):
-        raise ManifestError("JSON that is no mapping")
+        raise ManifestError("JSON that is not a mapping")
     return document
 
 

@@ -1,4 +1,4 @@
-"""Platforms of images and nodes, matched as containerd does it (github.com/containerd/platforms)."""
+"""Platforms of images and nodes, matched by the rules of containerd (github.com/containerd/platforms)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _ALIASES = {
 }
 _PLAIN_VARIANTS = {("amd64", "v1"), ("arm64", "v8"), ("arm64", "v8.0")}
 _ARM = ("v8", "v7", "v6", "v5")
-# What runs on a node of an architecture, the best first. A Node tells no variant, so that of `arm` is taken as the
-# newest, and amd64 and arm64 as the oldest.
+# The platforms that run on a node of an architecture, the best first. A Node object has no variant, so `arm` counts as
+# the newest variant, and amd64 and arm64 as the oldest.
 _RUNS: Mapping[str, Sequence[tuple[str, str]]] = {
     "amd64": (("amd64", ""), ("386", "")),
     "arm64": (("arm64", ""), *(("arm", variant) for variant in _ARM)),
@@ -26,7 +26,7 @@ _RUNS: Mapping[str, Sequence[tuple[str, str]]] = {
 
 
 class Platform(NamedTuple):
-    """An operating system, an architecture in Go's words, and a variant such as `v7`, where there is one."""
+    """An operating system, an architecture (a GOARCH name), and an optional variant such as `v7`."""
 
     os: str
     architecture: str
@@ -37,7 +37,7 @@ class Platform(NamedTuple):
 
 
 def read_platform(document: Mapping[str, Any]) -> Platform:
-    """The platform that an entry of an index, or the config of an image, tells; normalised."""
+    """Return the normalised platform of an index entry or an image config."""
     os, architecture = (str(document.get(name) or "").lower() for name in ("os", "architecture"))
     architecture = _ALIASES.get(architecture, architecture)
     variant = str(document.get("variant") or "").lower()
@@ -51,7 +51,7 @@ def read_platform(document: Mapping[str, Any]) -> Platform:
 
 
 def match_rank(architecture: str, offered: Platform) -> int | None:
-    """How well an image suits Linux nodes of an architecture: 0 is best, None is not at all."""
+    """Return the rank of a platform on Linux nodes of an architecture: 0 is the best, None means it does not run."""
     runs = _RUNS.get(architecture, ((architecture, ""),))
     kind = (offered.architecture, offered.variant)
     return runs.index(kind) if offered.os == "linux" and kind in runs else None

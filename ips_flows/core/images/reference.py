@@ -1,4 +1,4 @@
-"""Image references: the grammar of distribution/reference, and the names under which a node lists an image."""
+"""Image references: the syntax of distribution/reference, and the names under which a node lists an image."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _IMAGE_ID = re.compile(r"[a-f0-9]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image reference. `text` is as the user wrote it, the other parts are normalised.
+    """An image reference. `text` is the user's spelling; the other fields are normalised.
 
-    `busybox` has registry `docker.io`, repository `library/busybox`, and neither tag nor digest.
+    `busybox` has the registry `docker.io`, the repository `library/busybox`, no tag and no digest.
     """
 
     text: str
@@ -36,29 +36,31 @@ class Reference:
 
     @property
     def canonical(self) -> str:
-        """The one full spelling: `registry/repository[:tag][@digest]`, `:latest` where neither was written."""
+        """The full spelling: `registry/repository[:tag][@digest]`, with `:latest` if there is no tag and no digest."""
         return f"{self.registry}/{self.repository}{self._suffix}"
 
     @property
     def identity(self) -> str:
-        """What a runtime pulls: a tag beside a digest is ignored, so it doesn't tell two images apart."""
+        """The image that a runtime pulls. A runtime ignores a tag beside a digest, so the identity has no such tag."""
         return f"{self.registry}/{self.repository}@{self.digest}" if self.digest else self.canonical
 
     @property
     def pinned(self) -> bool:
-        """Whether a digest says exactly which content is meant."""
+        """Report whether a digest fixes the content of the image."""
         return self.digest is not None
 
     def names(self) -> tuple[str, ...]:
-        """All spellings under which `node.status.images` may list this image, the usual one first.
+        """Return all spellings under which `node.status.images` may list this image, the most common first.
 
-        containerd and CRI-O list full names, cri-dockerd the short ones of Docker Hub. A pinned reference
-        is found by its digest only: its tag may have moved on.
+        containerd and CRI-O list full names, cri-dockerd lists the short names of Docker Hub. A pinned reference
+        is found only by its digest, because its tag may have moved.
         """
         stems = [f"{self.registry}/{self.repository}"]
         if self.registry == DEFAULT_REGISTRY:
             stems.append(f"index.docker.io/{self.repository}")
-            if _split_registry(self.repository)[0] == DEFAULT_REGISTRY:  # else it would name another registry
+            if (
+                _split_registry(self.repository)[0] == DEFAULT_REGISTRY
+            ):  # else the name would have another registry
                 stems.append(self.repository)
             if self.repository.startswith("library/"):
                 stems.append(self.repository.removeprefix("library/"))
@@ -74,7 +76,7 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """Read `[registry/]repository[:tag][@digest]` as Docker does. Raises ValueError: what was got, what is allowed."""
+    """Parse `[registry/]repository[:tag][@digest]` as Docker does. Raises ValueError (got, allowed)."""
     if not text or len(text) > _LONGEST_TEXT:
         raise _wrong(text, 'an image reference such as "registry.example.com/team/app:1.2"')
     if text.strip() != text or any(character.isspace() for character in text):
@@ -96,7 +98,7 @@ def parse_reference(text: str) -> Reference:
 
 
 def _split_tag(rest: str) -> tuple[str, str | None]:
-    """Cut the tag off: a colon counts only behind the last slash, before it a registry's port stands."""
+    """Split off the tag. A colon before the last slash belongs to the registry's port."""
     head, slash, last = rest.rpartition("/")
     name, colon, tag = last.partition(":")
     return head + slash + name, tag if colon else None
@@ -116,7 +118,7 @@ def _split_registry(name: str) -> tuple[str, str]:
 def _check_registry(text: str, registry: str) -> None:
     match = _REGISTRY.fullmatch(registry)
     if not match:
-        raise _wrong(text, "a registry that is a host name, or an address, with or without :port")
+        raise _wrong(text, "a registry that is a host name or an address, with an optional :port")
     if match["port"] and not (len(match["port"]) <= 5 and 1 <= int(match["port"]) <= 65535):
         raise _wrong(text, "a registry port from 1 to 65535")
 
@@ -133,7 +135,7 @@ def _check_repository(text: str, name: str, registry: str, repository: str) -> N
     if len(registry) + 1 + len(repository) > _LONGEST_REPOSITORY:
         raise _wrong(text, f"a registry and repository of at most {_LONGEST_REPOSITORY} characters")
     if _IMAGE_ID.fullmatch(name):
-        raise _wrong(text, "a name; 64 hex digits alone are an image ID, which no registry can serve")
+        raise _wrong(text, "a name; 64 hex digits are an image ID, which can't be pulled from a registry")
 
 
 def _check_digest(text: str, digest: str) -> None:

@@ -1,1 +1,1 @@
-"""Kubernetes' own formats: names, selectors, and objects as JSON."""
+"""Formats of Kubernetes: names, selectors, quantities, and objects as JSON."""

@@ -1,4 +1,4 @@
-"""Quantities as Kubernetes writes them: `50Gi` → bytes."""
+"""Quantities of Kubernetes: `50Gi` → bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUFFIXES: Mapping[str, Decimal] = {
 
 
 def quantity(text: str) -> int | None:
-    """A quantity of Kubernetes (`50Gi`, `95551679124`, `1e9`) as a whole number; None where it is none."""
+    """Convert a quantity (`50Gi`, `95551679124`, `1e9`) to a whole number; None if it is invalid."""
     match = _QUANTITY.fullmatch(text)
     if not match:
         return None

@@ -1,4 +1,4 @@
-"""Label selectors: the set-based grammar of kubectl, and which labels one matches."""
+"""Label selectors: parse the set-based syntax of kubectl, and match labels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TOKEN = re.compile(r"\s*(?:(==|!=|[=!(),<>])|([^\s=!(),<>]+))")
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One condition of a selector. `values` belongs to `in` and `notin`; `=` is an `in` of one value."""
+    """A requirement of a selector. Only `in` and `notin` have `values`; `=` is `in` with one value."""
 
     key: str
     operator: Operator
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether an object with these labels fulfils the condition; `notin` is true where the key is missing."""
+        """Report whether labels meet the requirement. `notin` is also met if the key is missing."""
         match self.operator:
             case "exists":
                 return self.key in labels
@@ -38,17 +38,17 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """A label selector: all its requirements must be met. The empty one matches everything."""
+    """A label selector. All requirements must be met. A selector without requirements matches every object."""
 
     requirements: tuple[Requirement, ...]
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether an object with these labels is selected."""
+        """Report whether labels meet all requirements."""
         return all(requirement.matches(labels) for requirement in self.requirements)
 
 
 def parse_selector(text: str) -> Selector:
-    """Read a set-based label selector as kubectl does. Raises ValueError with what stands where it must not."""
+    """Parse a set-based label selector as kubectl does. Raises ValueError (what was expected, what was got)."""
     if not text.strip():
         return Selector(())
     tokens = _Tokens(text)
@@ -60,7 +60,7 @@ def parse_selector(text: str) -> Selector:
 
 
 class _Tokens:
-    """The tokens of a selector, with one of look-ahead; "" is the end."""
+    """The tokens of a selector, with one token of look-ahead. "" is the end."""
 
     def __init__(self, text: str) -> None:
         self._stream = self._scan(text.rstrip())
@@ -85,14 +85,14 @@ class _Tokens:
 
     def unexpected(self, meant: str) -> ValueError:
         found = _named(self._next) if self._next else "the end"
-        return ValueError(f"{found} where {meant} must stand")
+        return ValueError(f"expected {meant}, got {found}")
 
     def word(self) -> bool:
         return self._next != "" and self._next[0] not in "=!(),<>"
 
 
 def _named(token: str) -> str:
-    """A token in a message: a whole file may stand in a selector."""
+    """Quote a token for a message, and cut a long one."""
     return f"'{token}'" if len(token) <= _LONGEST_NAMED else f"'{token[: _LONGEST_NAMED - 1]}…'"
 
 
@@ -118,16 +118,16 @@ def _requirement(tokens: _Tokens) -> Requirement:
             return Requirement(key, "notin", frozenset({_value(tokens)}))
         case "in":
             tokens.take()
-            return Requirement(key, "in", _values(tokens))
+            return Requirement(key, "in", _values(tokens, "in"))
         case "notin":
             tokens.take()
-            return Requirement(key, "notin", _values(tokens))
+            return Requirement(key, "notin", _values(tokens, "notin"))
         case _:
             raise tokens.unexpected("'=', '==', '!=', 'in', 'notin' or ','")
 
 
 def _value(tokens: _Tokens) -> str:
-    """One value; nothing before ',' or ')' or the end is the empty value."""
+    """Parse one value. A value is empty if ',', ')' or the end follows immediately."""
     if tokens.peek() in ("", ",", ")"):
         return ""
     if not tokens.word():
@@ -138,8 +138,8 @@ def _value(tokens: _Tokens) -> str:
     return value
 
 
-def _values(tokens: _Tokens) -> frozenset[str]:
-    tokens.expect("(", "'('")
+def _values(tokens: _Tokens, operator: Operator) -> frozenset[str]:
+    tokens.expect("(", f"'(' after '{operator}'")
     if tokens.peek() == ")":
         raise tokens.unexpected("a label value")
     values = {_value(tokens)}

@@ -1,1 +1,1 @@
-"""Which nodes a task warms, in which waves, and which of them may start now."""
+"""The plan of a task: eligible nodes, waves, and the window of nodes that may pull."""

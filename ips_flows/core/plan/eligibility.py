@@ -1,4 +1,4 @@
-"""Decides whether a node is eligible for a request."""
+"""Decide whether a node is eligible for a request."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ips_flows.core.plan.node import Node
 from ips_flows.core.request.model import PrewarmRequest
 from ips_flows.core.results.reasons import SkipReason
 
-# The first releases with image volumes that hold for us: kubelet 1.35 reports them per container,
+# The first releases with the required support for image volumes: kubelet 1.35 reports them per container,
 # containerd 2.1 and CRI-O 1.31 mount them.
 _KUBELET_WITH_IMAGE_VOLUMES = (1, 35)
 _RUNTIMES_WITH_IMAGE_VOLUMES = {"containerd": (2, 1), "cri-o": (1, 31)}
 _CORDON_TAINT = "node.kubernetes.io/unschedulable"
-# Judged by the Ready condition, not as taints.
+# These taints are ignored, because the Ready condition is checked.
 _HEALTH_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _STRICT_EFFECTS = ("NoSchedule", "NoExecute")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
 class Eligibility:
-    """The rules by which nodes are skipped, one per reason; the first that applies is given."""
+    """The rules for skipping nodes, one per reason. The first rule that applies gives the reason."""
 
     def __init__(self, request: PrewarmRequest) -> None:
         self._request = request
@@ -34,7 +34,7 @@ class Eligibility:
         self._tolerations = pod_tolerations(request)
 
     def skip_reason(self, node: Node) -> SkipReason | None:
-        """Why a node is skipped; None if it is eligible."""
+        """Return the reason why a node is skipped; None if it is eligible."""
         request = self._request
         if self._names and node.name not in self._names:
             return SkipReason.NOT_SELECTED
@@ -63,7 +63,7 @@ class Eligibility:
 
 
 def pod_tolerations(request: PrewarmRequest) -> list[dict[str, Any]]:
-    """The tolerations of the pull pods: all taints by default."""
+    """Return the tolerations of the pull pods. By default they tolerate all taints."""
     if request.tolerations is None:
         return [{"operator": "Exists"}]
     own = [
@@ -75,7 +75,7 @@ def pod_tolerations(request: PrewarmRequest) -> list[dict[str, Any]]:
 
 
 def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, str]) -> bool:
-    """Whether a toleration covers a taint, as the scheduler decides it."""
+    """Report whether a toleration covers a taint, by the rules of the scheduler."""
     if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
         return False
     if not toleration.get("key"):
@@ -88,7 +88,7 @@ def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, str]) -> bool:
 
 
 def is_virtual(node: Node) -> bool:
-    """Whether no kubelet with an image store stands behind the node (virtual-kubelet, Fargate)."""
+    """Report whether the node has no kubelet with an image store (virtual-kubelet, Fargate)."""
     return (
         node.labels.get("type") == "virtual-kubelet"
         or node.labels.get("eks.amazonaws.com/compute-type") == "fargate"
@@ -97,21 +97,21 @@ def is_virtual(node: Node) -> bool:
 
 
 def lacks_image_volumes(node: Node) -> str | None:
-    """Why image volumes can't be used on a node; None if they can."""
+    """Return the reason why a node can't mount image volumes; None if it can."""
     kubelet = _version(node.kubelet)
     if kubelet is None or kubelet < _KUBELET_WITH_IMAGE_VOLUMES:
-        return f"{node.name} runs kubelet {node.kubelet or 'of unknown version'}, before 1.35"
+        return f"{node.name} runs kubelet {node.kubelet or '(unknown version)'}; needed: 1.35 or later"
     name, _, text = node.runtime.partition("://")
     needed = _RUNTIMES_WITH_IMAGE_VOLUMES.get(name)
     version = _version(text)
     if needed is None or version is None or version < needed:
-        known = ", ".join(f"{key} ≥ {a}.{b}" for key, (a, b) in _RUNTIMES_WITH_IMAGE_VOLUMES.items())
-        return f"{node.name} runs {node.runtime or 'an unknown runtime'}, not {known}"
+        known = " or ".join(f"{key} ≥ {a}.{b}" for key, (a, b) in _RUNTIMES_WITH_IMAGE_VOLUMES.items())
+        return f"{node.name} runs {node.runtime or 'an unknown runtime'}; needed: {known}"
     return None
 
 
 def references(request: PrewarmRequest) -> list[Reference]:
-    """The parsed references of a request, in its order."""
+    """Return the parsed image references of a request, in its order."""
     return [parse_reference(spec.image) for spec in request.images]
 
 

@@ -12,7 +12,7 @@ from ips_flows.core.k8s.objects import true_condition
 
 @dataclass(frozen=True, slots=True)
 class NodeImage:
-    """An image in a node's list. `digest` is that of its manifest or index, where known."""
+    """An image in a node's image list. `digest` is the digest of its manifest or index, if known."""
 
     digest: str | None
     bytes: int
@@ -20,7 +20,7 @@ class NodeImage:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node. `images` maps every name in its image list to the image."""
+    """A node. `images` maps every name in the node's image list to its image."""
 
     name: str
     labels: Mapping[str, str]
@@ -33,12 +33,12 @@ class Node:
     images: Mapping[str, NodeImage]
 
     def image(self, reference: Reference) -> NodeImage | None:
-        """The image in the node's list, by any of its names."""
+        """Find an image in the node's image list by any of its names."""
         return next((self.images[name] for name in reference.names() if name in self.images), None)
 
 
 def read_node(node: Mapping[str, Any]) -> Node:
-    """The facts of a Node object as the API sends it."""
+    """Convert a Node object of the API."""
     metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
     info = status.get("nodeInfo") or {}
     labels = metadata.get("labels") or {}
@@ -56,7 +56,7 @@ def read_node(node: Mapping[str, Any]) -> Node:
 
 
 def is_ready(node: Mapping[str, Any]) -> bool:
-    """Whether the node's Ready condition is True."""
+    """Report whether the node's Ready condition is True."""
     return true_condition(node, "Ready") is not None
 
 

@@ -1,7 +1,7 @@
-"""Sets of images, and the labels of nodes that hold them all: a pure reading of settings and Node objects.
+"""Image sets, and the labels of nodes that have all images of a set. All functions are pure.
 
-A label `ips-flow.io/<set>` has the digest of the set's references as its value, so that workloads can prefer or
-require nodes that hold just this set: another list of images is another value.
+The value of the label `ips-flow.io/<set>` is a digest of the set's references, so that workloads can prefer or require
+nodes with exactly this set. A set with other images has another value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ips_flows.core.plan.node import read_node
 from ips_flows.core.request.model import parse_request
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_DIGITS = 16  # of the digest: a label's value has room for 63
+_DIGITS = 16  # hex digits of the digest; a label value has at most 63 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +31,31 @@ class ImageSet:
 
     @property
     def label(self) -> str:
-        """The key of its label."""
+        """The key of the set's label."""
         return PREFIX + self.name
 
     @property
     def digest(self) -> str:
-        """The value of its label: 16 hex digits that depend on the references alone, whatever their order."""
+        """The value of the set's label: 16 hex digits that depend only on the references, in any order."""
         names = "\n".join(sorted(one.canonical for one in self.references))
         return hashlib.sha256(names.encode()).hexdigest()[:_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSets:
-    """All sets of a namespace. `problems` has those that can't be read, by name: their labels are left as they are."""
+    """All sets of a namespace. `problems` maps names of invalid sets to messages; labels of these sets are not changed."""
 
     sets: tuple[ImageSet, ...] = ()
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_sets(data: Mapping[str, str]) -> ImageSets:
-    """The sets in the data of a ConfigMap: name → a request, or a list of images, as YAML or JSON."""
+    """Read the sets in the data of a ConfigMap: name → a request or a list of images, as YAML or JSON."""
     sets, problems = [], {}
     for name, text in sorted(data.items()):
         if not _NAME.fullmatch(name):
             problems[name] = (
-                f"{name!r} can't be a label's name: expected at most 63 letters, digits, '-', '_' and '.'"
+                f"{name!r} is not a valid label name; expected at most 63 letters, digits, '-', '_' and '.'"
             )
             continue
         try:
@@ -68,9 +68,9 @@ def read_sets(data: Mapping[str, str]) -> ImageSets:
 
 
 def label_changes(node: Json, sets: ImageSets) -> dict[str, str | None]:
-    """The changes to a node's labels: new values, and None for those to remove.
+    """Return the changes to a node's labels: new values, and None for labels to remove.
 
-    `node` is a Node object, of which name, labels and the list of images are read.
+    `node` is a Node object; its name, labels and image list are used.
     """
     facts = read_node(node)
     wanted = {
@@ -85,7 +85,7 @@ def label_changes(node: Json, sets: ImageSets) -> dict[str, str | None]:
 
 
 def trim_node(node: Json) -> Json:
-    """What `label_changes` reads of a Node object, and the version that a patch carries."""
+    """Return the fields of a Node object that `label_changes` uses, and the resourceVersion for a patch."""
     metadata = node["metadata"]
     kept = ("name", "labels", "resourceVersion")
     return {

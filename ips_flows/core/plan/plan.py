@@ -1,4 +1,4 @@
-"""The plan of a task: which nodes are skipped and why, which are warm, and the rest cut into groups."""
+"""The plan of a task: skipped nodes with reasons, warm nodes, and groups of nodes to pull on."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _PLAN_KEY = "plan.json.gz"
 
 
 class PlannedImage(Record):
-    """An image of the task, as the pull pods ask for it."""
+    """An image of the task, as the pull pods specify it."""
 
     image: str
     pull_policy: str
 
 
 class PlannedNode(Record):
-    """A node to pull on. `present` are the indexes of the images that it listed when the plan was made."""
+    """A node to pull on. `present` has the indexes of the images that the node listed when the plan was made."""
 
     name: str
     present: tuple[int, ...] = ()
 
 
 class GroupPlan(StoredRecord):
-    """The plan of one group, as a driver reads it. Times are seconds, `deadline` is RFC 3339 UTC."""
+    """The plan of a group, for its driver. Times are in seconds; `deadline` is RFC 3339 UTC."""
 
     group: int
     wave: str
@@ -52,23 +52,23 @@ class GroupPlan(StoredRecord):
     worker_image: str
     losses_allowed: int
     nodes: tuple[PlannedNode, ...]
-    eligible: int = 0  # of the whole task: what a percentage of a new window is of
+    eligible: int = 0  # eligible nodes of the whole task; the base of a window in percent
     order: RolloutOrder = "rolling"
     max_retries: int = 0
 
     def encode(self) -> dict[str, str]:
-        """The `binaryData` of the group's ConfigMap."""
+        """Return the plan as the `binaryData` of the group's ConfigMap."""
         return pack(_PLAN_KEY, self.model_dump(by_alias=True))
 
     @classmethod
     def decode(cls, binary: Mapping[str, str]) -> Self:
-        """Read what `encode` wrote. Raises NewerFormatError where a newer program wrote it."""
+        """Parse the output of `encode`. Raises NewerFormatError if a newer program wrote it."""
         return cls.model_validate(unpack(_PLAN_KEY, binary))
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole plan: its summary, the groups, and the results that are known before any pod runs."""
+    """The plan: its summary, the groups, and the results that are known before any pod runs."""
 
     summary: PlanSummary
     groups: Sequence[GroupPlan]
@@ -83,10 +83,10 @@ def make_plan(
     started: datetime,
     image_volumes_kept: Callable[[], bool],
 ) -> Plan:
-    """Decide which nodes are skipped, which are warm, and which are to pull.
+    """Make the plan: find the skipped nodes, the warm nodes and the nodes to pull on.
 
-    `image_volumes_kept` asks the API server whether it stores image volumes; it is called only when every
-    eligible node supports them. Raises PlanError when no node is eligible.
+    `image_volumes_kept` checks whether the API server stores image volumes; it is called only if every eligible node
+    supports them. Raises PlanError if no node is eligible.
     """
     wanted = references(request)
     eligibility = Eligibility(request)
@@ -166,17 +166,17 @@ def make_plan(
 
 
 def resolve_up(size: int | str, total: int) -> int:
-    """A count, or a percentage of a total rounded up; at least 1."""
+    """Return a count, or a percentage of a total rounded up; at least 1."""
     return max(1, size if isinstance(size, int) else math.ceil(total * _percent(size) / 100))
 
 
 def resolve_down(size: int | str, total: int) -> int:
-    """A count, or a percentage of a total rounded down."""
+    """Return a count, or a percentage of a total rounded down."""
     return size if isinstance(size, int) else total * _percent(size) // 100
 
 
 def cut_waves(nodes: Sequence[PlannedNode], waves: Sequence[int | str]) -> list[Sequence[PlannedNode]]:
-    """Cut nodes at cumulative sizes. What the last size leaves over makes one more wave; empty waves vanish."""
+    """Split nodes at cumulative sizes. The nodes beyond the last size are one more wave. Empty waves are removed."""
     ends = [min(len(nodes), resolve_up(size, len(nodes))) for size in waves] + [len(nodes)]
     groups: list[Sequence[PlannedNode]] = []
     start = 0
@@ -198,7 +198,7 @@ def _choose_mode(
         spec.image for number, spec in enumerate(request.images) if request.pull_policy_of(number) == "Always"
     ]
     if always:
-        return "container", f"{always[0]} is to be pulled Always"
+        return "container", f"{always[0]} has the pull policy Always"
     if no_volumes:
         return "container", no_volumes
     if not kept():

@@ -1,4 +1,4 @@
-"""The window: which nodes may start to pull now. Ungating pods is the only control point."""
+"""The window: the nodes that may start to pull now. A node starts only when its pod is ungated."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ _SIZE = re.compile(r"[0-9]{1,3}|1000|[1-9][0-9]?%|100%")
 class WindowState:
     """The state of an attempt that the window depends on.
 
-    `pulling` counts ungated pods that have not ended, those whose deadline was set included.
-    `gated` are the indexes whose pods are gated. `ended` counts nodes with a result, `reached` those
-    of them that hold at least one image of the task. `barrier` is for batches with a strict barrier between
-    them: how many nodes had started when the present window came into force; None: nodes roll. `awaited` counts
-    pods that have ended and have no result yet.
+    `pulling` counts ungated pods that have not ended, including pods whose deadline was set. `gated` are the indexes of
+    gated pods. `ended` counts nodes with a result, and `reached` counts those of them that have at least one image of
+    the task. `barrier` is the number of nodes that had started when the current window took effect, for `order: batch`;
+    None means `order: rolling`. `awaited` counts pods that have ended but have no result yet.
     """
 
     window: int
@@ -31,16 +30,16 @@ class WindowState:
 
 
 def breaker_open(state: WindowState) -> bool:
-    """Whether a whole first window has ended and no image is on any node of it: a typo costs one window."""
+    """Report whether a whole first window has ended without an image on any node. A typo then costs only one window."""
     return state.ended >= state.window > 0 and state.reached == 0
 
 
 def ungatable(state: WindowState) -> Sequence[int]:
-    """The indexes that may start now, lowest first."""
+    """Return the indexes that may start now, in ascending order."""
     if breaker_open(state):
         return ()
     if state.reached == 0:
-        # The first window is a probe: until one node holds an image, no node beyond it is ungated.
+        # The first window is a probe: until a node has an image, no node beyond the window is ungated.
         free = state.window - state.pulling - state.awaited - state.ended
     else:
         free = state.window - state.pulling
@@ -50,7 +49,7 @@ def ungatable(state: WindowState) -> Sequence[int]:
 
 
 def _left_of_batch(state: WindowState, barrier: int) -> int:
-    """How many nodes of the present batch have not started; none while a node from before the barrier pulls."""
+    """Return the number of nodes of the current batch that have not started; 0 while an earlier node pulls."""
     ended = state.ended - barrier
     if ended < 0 or not state.window:
         return 0
@@ -59,9 +58,9 @@ def _left_of_batch(state: WindowState, barrier: int) -> int:
 
 
 def parse_window(text: str, eligible: int) -> int | None:
-    """The window in an annotation: a number, a percentage, or 0 for a pause.
+    """Parse the window in an annotation: a number, a percentage, or 0 for a pause.
 
-    None if the text is none of these: it may have been written by hand.
+    Return None for an invalid text, because a user may have edited the annotation.
     """
     if not _SIZE.fullmatch(text):
         return None
@@ -71,5 +70,5 @@ def parse_window(text: str, eligible: int) -> int | None:
 
 
 def job_parallelism(window: int, nodes: int) -> int:
-    """How many pods the Job holds: the window and a reserve of gated pods, so that a freed slot fills at once."""
+    """Return the Job's parallelism: the window and a reserve of gated pods, so that free slots are filled quickly."""
     return min(nodes, window + max(1, math.ceil(window / 4)))

@@ -1,1 +1,1 @@
-"""The request: its fields, their limits, and how a text becomes one."""
+"""The request: its fields, their limits, and the parsing of texts."""

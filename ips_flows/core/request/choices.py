@@ -1,4 +1,4 @@
-"""Closed sets of words that a field may have. No third-party import: help pages read them too."""
+"""The allowed values of fields that are a choice. No third-party import, because every help page loads this module."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ WebhookFormat = Literal["json", "cloudevents", "slack", "dingtalk"]
 
 
 def words(choice: Any) -> tuple[str, ...]:
-    """The words of one of these sets, the default first."""
+    """Return the values of a choice, the default first."""
     return get_args(choice)
 
 
 def either(choice: Any) -> str:
-    """The words as a text: `json, cloudevents, slack or dingtalk`."""
+    """Return the values as a text: `json, cloudevents, slack or dingtalk`."""
     *first, last = words(choice)
     return f"{', '.join(first)} or {last}"

@@ -1,7 +1,7 @@
-"""A YAML or JSON text as plain values, with the line and column of every key and value.
+"""Read a YAML or JSON text into plain values, with the line and column of every key and value.
 
 Scalars follow the core schema of YAML 1.2: only `true` and `false` are booleans, so `no` and `yes` are text.
-The tree is built from events, without recursion, so nesting can't exhaust the stack.
+The values are built from parse events without recursion, so deep nesting can't exhaust the stack.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DEEPEST = 20
 _TOO_DEEP = f"got more than {_DEEPEST} levels of nesting; allowed: at most {_DEEPEST}"
 _MOST_VALUES = 50_000
 _LONGEST_SHOWN = 100  # characters of a key or a name in a message
-_LONGEST_INTEGER = 18  # digits; longer ones are only numbers that are too big
+_LONGEST_INTEGER = 18  # digits; a longer number is above every limit
 
 _NULL = re.compile(r"null|Null|NULL|~|")
 _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -36,10 +36,10 @@ _FLOAT = re.compile(
 )
 _JSON_START = re.compile(r'\s*(?:\{\s*"|\[\s*["\[{])')
 _JSON_TOKEN = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"|[^\s,:\[\]{}"]+')
-_YAML_MEANINGS = {  # part of PyYAML's message: our message for the author of the text
-    "'\\t'": "a tab where only spaces may stand",
-    "mapping values are not allowed": "a second ': ' in one line; put a text that holds one in quotes",
-    "<block end>": "this line doesn't fit the lines above; look at its indentation",
+_YAML_MEANINGS = {  # part of a message of PyYAML: the message for the user
+    "'\\t'": "got a tab; allowed: spaces",
+    "mapping values are not allowed": "a second ': ' in one line; put a text that contains ': ' in quotes",
+    "<block end>": "this line doesn't fit the lines above; check its indentation",
     "could not find expected ':'": "a key without ':'",
     "<stream end>": "the text ends in the middle of a list, mapping or quoted text",
     "unexpected end of stream": "the text ends in the middle of a list, mapping or quoted text",
@@ -49,7 +49,7 @@ _SIMPLE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True, slots=True)
 class TextPosition:
-    """Line and column of a key or value, and a plain scalar as written there. Line 0: not in a text."""
+    """Line and column of a key or value, and the text of a plain scalar. Line 0 means: not from a text."""
 
     source: str
     line: int = 0
@@ -61,7 +61,7 @@ class TextPosition:
 class Document:
     """The values of a text, their positions, and the problems of the text itself.
 
-    `muted` holds paths whose values could not be read; no further problem is added at or below them.
+    `muted` has the paths whose values could not be read. No further problem is added at or below them.
     """
 
     data: Any = None
@@ -72,7 +72,7 @@ class Document:
 
 
 def field_path(path: Path) -> str:
-    """A path as text: `images[2].pullPolicy`, `nodeSelector["kubernetes.io/os"]`."""
+    """Format a path: `images[2].pullPolicy`, `nodeSelector["kubernetes.io/os"]`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -91,7 +91,7 @@ def _cut(text: str) -> str:
 
 
 def read_document(text: str, source: str, *, only_json: bool = False) -> Document:
-    """Read one YAML or JSON document. Raises BadRequestError if the text is not one."""
+    """Read one YAML or JSON document. Raises BadRequestError if the text is not exactly one."""
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise _fatal(
@@ -134,7 +134,7 @@ class _Event(NamedTuple):
 
 
 class _Lines:
-    """Offsets in a text as line and column, both from 1."""
+    """Converts offsets in a text to line and column, both counted from 1."""
 
     def __init__(self, text: str) -> None:
         self._starts = [0, *(match.end() for match in re.finditer(r"\n", text))]
@@ -153,9 +153,9 @@ def _no_constant(name: str) -> None:
 
 
 def _json_error(text: str) -> Exception | None:
-    """The error of reading a text as JSON; None for JSON."""
+    """Return the error of parsing a text as JSON; None if it is JSON."""
     if text.lstrip()[:1] not in ("{", "["):
-        return ValueError("it starts otherwise")
+        return ValueError("not JSON: it does not start with { or [")
     try:
         json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -172,14 +172,14 @@ def _check_json(text: str, source: str) -> None:
         raise _fatal(source, error.lineno, error.colno, message) from error
     except RecursionError as error:
         raise _fatal(source, 0, 0, _TOO_DEEP) from error
-    except ValueError as error:  # NaN and Infinity, which JSON has not
+    except ValueError as error:  # NaN and Infinity, which JSON does not allow
         offset = next((match.start() for match in _JSON_TOKEN.finditer(text) if match[0] == str(error)), 0)
         message = f"not valid JSON: got {error}; allowed: a number, or null"
         raise _fatal(source, *_Lines(text).at(offset), message) from error
 
 
 def _json_events(text: str) -> Iterator[_Event]:
-    """The events of a JSON text, which may hold what YAML can't read: tabs, surrogates."""
+    """Yield the events of a JSON text, which may contain tabs and surrogates that YAML can't parse."""
     lines = _Lines(text)
     for match in _JSON_TOKEN.finditer(text):
         lexeme = match[0]
@@ -220,15 +220,15 @@ def _yaml_events(text: str, source: str) -> Iterator[_Event]:
     except yaml.MarkedYAMLError as error:
         forgotten_colon = "could not find expected ':'" in str(
             error.problem
-        )  # seen only behind the key's line
+        )  # PyYAML reports it after the key's line
         mark = (error.context_mark if forgotten_colon else None) or error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (loader.line + 1, loader.column + 1)
         raise _fatal(source, line, column, _yaml_problem(error)) from error
     except (
         ValueError,
         OverflowError,
-    ) as error:  # bugs of PyYAML: "\UFFFFFFFF", %YAML with endless digits
-        message = "not valid YAML: a number that can't be"
+    ) as error:  # bugs of PyYAML: "\UFFFFFFFF", %YAML with too many digits
+        message = "not valid YAML: a number is out of range"
         raise _fatal(source, loader.line + 1, loader.column + 1, message) from error
 
 
@@ -255,7 +255,7 @@ def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
 
 @dataclass(slots=True)
 class _Frame:
-    """A mapping or list under construction."""
+    """A mapping or list that is being built."""
 
     path: Path
     container: dict[str, Any] | list[Any]
@@ -300,14 +300,14 @@ class _Builder:
             self._add_problem(
                 path,
                 position,
-                f"duplicate key; it stands in line {first.line} already; allowed: each key once",
+                f"duplicate key, first used in line {first.line}",
             )
         else:
             self._document.keys[path] = position
         frame.key = event.text
 
     def _take_value(self, event: _Event) -> None:
-        self._values += 1  # counts duplicates of a key too, which are not kept
+        self._values += 1  # includes the values of duplicate keys, which are not stored
         if self._values > _MOST_VALUES:
             raise _fatal(
                 self._source,
@@ -360,7 +360,7 @@ class _Builder:
 
 
 def _scalar(text: str) -> Any:
-    """A plain scalar by the core schema of YAML 1.2."""
+    """Convert a plain scalar by the core schema of YAML 1.2."""
     if _NULL.fullmatch(text):
         return None
     if _BOOLEAN.fullmatch(text):

@@ -1,10 +1,10 @@
-"""The table of request fields: ONE record a field, from which flags, the Argo UI's form, the page and documents come.
+"""The table of request fields. Flags, the Argo UI's form, the page and the documents are derived from it.
 
 A new field needs a record here, its type and default in `model.PrewarmRequest`, and its texts in the page's
-dictionaries. `python -m tests.docs` then writes the page's list of fields, the example and the README, `ips-flow render`
-the form, `python -m tests.contracts` the record.
-The table has the order of the page. Flags and the form have their own orders, which users know: their `position`.
-No third-party import: a help page needs this module.
+dictionaries. Then run `python -m tests.docs` (the page's list of fields, the example, the README), `ips-flow render`
+(the form) and `python -m tests.contracts` (the record).
+The table has the order of the page. Flags and the form keep their own orders in `position`, because users know them.
+This module has no third-party import, because every help page loads it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ips_flows.core.request.limits import (
     TASK_TIMEOUT,
 )
 
-# How a text becomes the value of a field, in flags, in the Argo UI's form and on the page:
-# text: as it is · duration, url: as it is, and never a number · number: a whole number · size: a number or a percentage · boolean: true or false
-# lines: one item a line · names, sizes: items with commas between · pairs: key=value · tolerations: as kubectl's taints
+# The syntax of a field's value as text, in flags, in the Argo UI's form and on the page:
+# text: unchanged · duration, url: unchanged, and never a number · number: a whole number · size: a number or a percentage · boolean: true or false
+# lines: one item per line · names, sizes: comma-separated items · pairs: key=value · tolerations: the syntax of kubectl taint
 Syntax = Literal[
     "text", "duration", "url", "number", "size", "boolean", "lines", "names", "sizes", "pairs", "tolerations"
 ]
@@ -36,7 +36,7 @@ _SEVERAL: frozenset[Syntax] = frozenset({"lines", "names", "sizes", "pairs", "to
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page's form, of the example and of the README. `open`: the page shows it unfolded."""
+    """A section of the page's form, of the example and of the README. With `open`, the page shows it expanded."""
 
     name: str
     title: str
@@ -56,7 +56,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class FormParameter:
-    """The field's parameter of the WorkflowTemplate, which the Argo UI's form shows. Its value is the default."""
+    """The field's parameter of the WorkflowTemplate, shown in the Argo UI's form. Its value is the default."""
 
     position: int
     name: str
@@ -67,8 +67,9 @@ class FormParameter:
 class RequestField:
     """One field of a request. Its type and its default are in the model.
 
-    `name` is the wire name. `meaning` is for the README, `example` the lines of `deploy/examples/images.yaml`.
-    `form` is None where the Argo UI's form has no such parameter; `on_page` False where the page has no such field.
+    `name` is the wire name. `meaning` is the text in the README. `example` has the lines of
+    `deploy/examples/images.yaml`. `form` is None if the Argo UI's form has no parameter for the field. `on_page` is
+    False if the page has no input for it.
     """
 
     name: str
@@ -82,7 +83,7 @@ class RequestField:
 
     @property
     def several(self) -> bool:
-        """Whether the field holds several items, so that its flag may be repeated."""
+        """Report whether the field has several items, so that its flag can be repeated."""
         return self.syntax in _SEVERAL
 
 
@@ -92,14 +93,14 @@ SECTIONS = (
     Section(
         "where",
         "Nodes",
-        example="# Which nodes. All conditions must be met; without any, every node counts.",
+        example="# Nodes to warm. A node must meet all conditions. Without conditions, all eligible nodes are warmed.",
     ),
     Section("trouble", "Retries and limits"),
     Section(
         "notice",
         "Webhook and labels",
-        example="# Who is told of the end. The Secret carries the label ips-flow.io/webhook=true"
-        " and has keys `url`, `secret` or both.",
+        example="# Webhook that receives the result. The Secret has the label ips-flow.io/webhook=true"
+        " and the key `url`, `secret` or both.",
     ),
 )
 
@@ -109,7 +110,7 @@ FIELDS = (
         section="what",
         syntax="lines",
         meaning="Images to warm. An item is a reference, or a mapping with `image` and its own `pullPolicy`.",
-        flag=Flag(1, "--image", "An image; repeatable.", "IMAGE"),
+        flag=Flag(1, "--image", "Image to warm; repeatable.", "IMAGE"),
         form=FormParameter(1, "images", "Images, one per line"),
         example=f"""\
 images: # {IMAGES}, by tag or digest
@@ -123,42 +124,48 @@ images: # {IMAGES}, by tag or digest
         name="name",
         section="what",
         syntax="text",
-        meaning="Name of the task. Left out, a name is generated.",
-        flag=Flag(23, "--name", "The task's name, instead of a generated one.", "NAME"),
+        meaning="Name of the task. If omitted, a name is generated.",
+        flag=Flag(23, "--name", "Name of the task, instead of a generated name.", "NAME"),
         form=None,
-        example="# name: nightly-images # left out, a name is made\n",
+        example="# name: nightly-images # if omitted, a name is generated\n",
     ),
     RequestField(
         name="pullPolicy",
         section="what",
         syntax="text",
-        meaning="`Always` asks the registry again, also for an image that the node has: for tags that move.",
-        flag=Flag(17, "--pull-policy", f"{either(PullPolicy)}.", "NAME"),
-        form=FormParameter(9, "pull-policy", "IfNotPresent, or Always to check moving tags again"),
-        example="pullPolicy: IfNotPresent # Always re-checks tags that move\n",
+        meaning="`IfNotPresent` pulls only missing images. `Always` also checks the registry for images that the node has;"
+        " use it for tags that move.",
+        flag=Flag(17, "--pull-policy", f"Pull policy: {either(PullPolicy)}.", "NAME"),
+        form=FormParameter(9, "pull-policy", "IfNotPresent, or Always to check the registry for moved tags"),
+        example="pullPolicy: IfNotPresent # Always checks the registry again, for tags that move\n",
     ),
     RequestField(
         name="pullSecrets",
         section="what",
         syntax="names",
         meaning="Image pull Secrets in the namespace of the task.",
-        flag=Flag(16, "--pull-secrets", "Image pull Secrets of the namespace.", "NAMES"),
+        flag=Flag(
+            16,
+            "--pull-secrets",
+            "Image pull Secrets in the task's namespace; comma-separated or repeatable.",
+            "NAMES",
+        ),
         form=FormParameter(10, "pull-secrets", "Names of image pull Secrets, separated by commas"),
-        example="# pullSecrets: [registry-credentials] # image pull Secrets of the task's namespace\n",
+        example="# pullSecrets: [registry-credentials] # image pull Secrets in the task's namespace\n",
     ),
     RequestField(
         name="batchSize",
         section="pace",
         syntax="size",
         meaning="Nodes that pull at the same time. A percentage is of the eligible nodes.",
-        flag=Flag(2, "--batch-size", "How many nodes may pull at once.", "N|N%"),
+        flag=Flag(2, "--batch-size", "Nodes that pull at the same time.", "N|N%"),
         form=FormParameter(
             2,
             "batch-size",
-            f"How many nodes may pull at once: {BATCH_SIZE.short}, or a percentage such as 10%",
+            f"Nodes that pull at the same time: {BATCH_SIZE.short}, or a percentage such as 10%",
         ),
         example=f"""\
-batchSize: "10%" # at most this many nodes pull at once: {BATCH_SIZE}, or a percentage of the eligible nodes
+batchSize: "10%" # nodes that pull at the same time: {BATCH_SIZE}, or a percentage of the eligible nodes
 """,
     ),
     RequestField(
@@ -166,19 +173,23 @@ batchSize: "10%" # at most this many nodes pull at once: {BATCH_SIZE}, or a perc
         section="pace",
         syntax="number",
         meaning="Priority of the task in the queue.",
-        flag=Flag(3, "--priority", f"{PRIORITY.high} goes first.", PRIORITY.short),
-        form=FormParameter(3, "priority", f"{PRIORITY.short}, {PRIORITY.high} first"),
-        example=f"priority: 5 # {PRIORITY}; {PRIORITY.high} goes first\n",
+        flag=Flag(3, "--priority", f"Priority in the queue; {PRIORITY.high} goes first.", PRIORITY.short),
+        form=FormParameter(
+            3, "priority", f"Priority in the queue: {PRIORITY.short}; {PRIORITY.high} goes first"
+        ),
+        example=f"priority: 5 # in the queue: {PRIORITY}; {PRIORITY.high} goes first\n",
     ),
     RequestField(
         name="waves",
         section="pace",
         syntax="sizes",
-        meaning="Cumulative numbers or percentages of nodes. A wave starts when the one before has succeeded.",
-        flag=Flag(18, "--waves", 'Cumulative sizes, such as "1,10%,100%".', "SIZES"),
-        form=FormParameter(11, "waves", "Cumulative sizes: 1, 10%, 100%; empty: all nodes in one wave"),
+        meaning="Cumulative numbers or percentages of nodes. A wave starts when the previous wave has succeeded.",
+        flag=Flag(18, "--waves", 'Cumulative sizes of waves, such as "1,10%,100%".', "SIZES"),
+        form=FormParameter(
+            11, "waves", "Cumulative sizes of waves, such as 1, 10%, 100%; empty: all nodes in one wave"
+        ),
         example="""\
-# The first node is the canary: each wave starts when the one before has succeeded. Sizes are cumulative.
+# The first node is the canary: a wave starts when the previous wave has succeeded. Sizes are cumulative.
 waves: [1, "10%", "100%"]
 """,
     ),
@@ -186,22 +197,29 @@ waves: [1, "10%", "100%"]
         name="order",
         section="pace",
         syntax="text",
-        meaning="`rolling`: the next node starts when any finishes. `batch`: the next `batchSize` nodes start when"
+        meaning="`rolling`: the next node starts when any node finishes. `batch`: the next `batchSize` nodes start when"
         " all nodes of the batch have finished.",
-        flag=Flag(19, "--order", "rolling, or batch: a barrier after every batchSize nodes.", "NAME"),
-        form=FormParameter(
-            12, "order", "rolling, or batch: the next nodes start when all of a batch have finished"
+        flag=Flag(
+            19,
+            "--order",
+            "rolling: start a node when any node finishes; batch: when all nodes of the batch have finished.",
+            "NAME",
         ),
-        example="order: rolling # the next node starts when any finishes;"
-        " batch: a strict barrier every batchSize nodes\n",
+        form=FormParameter(
+            12,
+            "order",
+            "rolling: the next node starts when any node finishes; batch: when all nodes of the batch have finished",
+        ),
+        example="order: rolling # the next node starts when any node finishes;"
+        " batch: when all nodes of the batch have finished\n",
     ),
     RequestField(
         name="nodeSelector",
         section="where",
         syntax="pairs",
         meaning="Labels that a node must have.",
-        flag=Flag(4, "--node-selector", "Nodes with this label; repeatable.", "KEY=VALUE"),
-        form=FormParameter(4, "node-selector", "Labels that nodes must have: disk=ssd,zone=a"),
+        flag=Flag(4, "--node-selector", "Label that a node must have; repeatable.", "KEY=VALUE"),
+        form=FormParameter(4, "node-selector", "Labels that a node must have, such as disk=ssd,zone=a"),
         example="""\
 nodeSelector:
   kubernetes.io/os: linux
@@ -211,27 +229,29 @@ nodeSelector:
         name="selector",
         section="where",
         syntax="text",
-        meaning="A set-based label selector that a node must match, as `kubectl -l` takes it.",
-        flag=Flag(6, "--selector", "Nodes by a set-based label selector.", "LABELS"),
-        form=FormParameter(5, "selector", "A set-based label selector: zone in (a,b),!gpu"),
+        meaning="Set-based label selector that a node must match, in the syntax of `kubectl -l`.",
+        flag=Flag(6, "--selector", "Set-based label selector that a node must match.", "LABELS"),
+        form=FormParameter(
+            5, "selector", "Set-based label selector that a node must match, such as zone in (a,b),!gpu"
+        ),
         example='# selector: "disktype in (ssd,nvme),!example.com/quarantine"\n',
     ),
     RequestField(
         name="nodes",
         section="where",
         syntax="names",
-        meaning="Names of nodes. Only these nodes are warmed.",
-        flag=Flag(5, "--nodes", "Only these nodes; commas or repeatable.", "NAMES"),
-        form=FormParameter(6, "nodes", "Names of nodes, separated by commas; empty: all"),
+        meaning="Names of the nodes to warm. Other nodes are skipped.",
+        flag=Flag(5, "--nodes", "Warm only these nodes; comma-separated or repeatable.", "NAMES"),
+        form=FormParameter(6, "nodes", "Names of the nodes to warm, separated by commas; empty: all nodes"),
         example="# nodes: [worker-1, worker-2]\n",
     ),
     RequestField(
         name="excludeNodes",
         section="where",
         syntax="names",
-        meaning="Names of nodes that are left out.",
-        flag=Flag(7, "--exclude-nodes", "Not these nodes.", "NAMES"),
-        form=FormParameter(7, "exclude-nodes", "Names of nodes to leave out, separated by commas"),
+        meaning="Names of nodes to skip.",
+        flag=Flag(7, "--exclude-nodes", "Skip these nodes; comma-separated or repeatable.", "NAMES"),
+        form=FormParameter(7, "exclude-nodes", "Names of nodes to skip, separated by commas"),
         example="# excludeNodes: [worker-9]\n",
     ),
     RequestField(
@@ -239,20 +259,25 @@ nodeSelector:
         section="where",
         syntax="boolean",
         meaning="`true` warms cordoned nodes too.",
-        flag=Flag(8, "--include-cordoned", "Cordoned nodes too."),
-        form=FormParameter(8, "include-cordoned", "Whether cordoned nodes are warmed too"),
+        flag=Flag(8, "--include-cordoned", "Warm cordoned nodes too."),
+        form=FormParameter(8, "include-cordoned", "Warm cordoned nodes too: true or false"),
         example="# includeCordoned: false\n",
     ),
     RequestField(
         name="tolerations",
         section="where",
         syntax="tolerations",
-        meaning="Tolerations of the pull pods. Left out, all taints are tolerated; an empty list tolerates none.",
-        flag=Flag(9, "--tolerations", "Instead of all taints.", "KEY[=VALUE][:EFFECT]"),
+        meaning="Tolerations of the pull pods. If omitted, all taints are tolerated; an empty list tolerates none.",
+        flag=Flag(
+            9,
+            "--tolerations",
+            "Tolerations of the pull pods, instead of tolerating all taints.",
+            "KEY[=VALUE][:EFFECT]",
+        ),
         form=None,
         on_page=False,
         example="""\
-# tolerations: # left out, all taints are tolerated; [] tolerates none
+# tolerations: # if omitted, all taints are tolerated; [] tolerates none
 #   - key: dedicated
 #     operator: Equal
 #     value: gpu
@@ -263,10 +288,10 @@ nodeSelector:
         name="maxRetries",
         section="trouble",
         syntax="number",
-        meaning="Times that a wave is tried again, with the nodes that failed.",
-        flag=Flag(10, "--max-retries", "How often failed nodes are tried again.", RETRIES.short),
-        form=FormParameter(14, "max-retries", f"How often failed nodes are tried again: {RETRIES.short}"),
-        example=f"maxRetries: 2 # {RETRIES}: how often a wave is tried again, with the nodes that still fail\n",
+        meaning="Number of retries of a wave. A retry takes only the nodes that still fail.",
+        flag=Flag(10, "--max-retries", "Number of retries for failed nodes.", RETRIES.short),
+        form=FormParameter(14, "max-retries", f"Number of retries for failed nodes: {RETRIES.short}"),
+        example=f"maxRetries: 2 # {RETRIES}: number of retries of a wave, with the nodes that still fail\n",
     ),
     RequestField(
         name="retryStrategy",
@@ -274,75 +299,84 @@ nodeSelector:
         syntax="text",
         meaning="`linear`: the same delay each time."
         f" `exponential`: the delay doubles each time, at most {_LONGEST_DELAY}.",
-        flag=Flag(11, "--retry-strategy", "How that wait grows: linear (not at all) or exponential.", "NAME"),
+        flag=Flag(
+            11,
+            "--retry-strategy",
+            "Delay before further retries: linear (constant) or exponential (doubled each time).",
+            "NAME",
+        ),
         form=FormParameter(
             15,
             "retry-strategy",
-            f"linear: the same delay each time; exponential: twice as long each time, at most {_LONGEST_DELAY}",
+            f"linear: the same delay each time; exponential: the delay doubles each time, at most {_LONGEST_DELAY}",
         ),
         example=f"retryStrategy: exponential # the delay doubles each time, at most {_LONGEST_DELAY};"
-        " linear: always the same\n",
+        " linear: the same delay each time\n",
     ),
     RequestField(
         name="retryDelay",
         section="trouble",
         syntax="number",
-        meaning="Seconds before the first retry.",
-        flag=Flag(12, "--retry-delay", f"The wait before a retry: {RETRY_DELAY}.", "SECONDS"),
-        form=FormParameter(16, "retry-delay", f"Seconds before the first retry: {RETRY_DELAY.short}"),
-        example=f"retryDelay: 30 # seconds before the first retry: {RETRY_DELAY}\n",
+        meaning="Delay before the first retry, in seconds.",
+        flag=Flag(12, "--retry-delay", f"Delay before the first retry, {RETRY_DELAY} seconds.", "SECONDS"),
+        form=FormParameter(
+            16, "retry-delay", f"Delay before the first retry, in seconds: {RETRY_DELAY.short}"
+        ),
+        example=f"retryDelay: 30 # delay before the first retry, in seconds: {RETRY_DELAY}\n",
     ),
     RequestField(
         name="maxFailedNodes",
         section="trouble",
         syntax="size",
-        meaning="Nodes that may fail, after all retries, with the task still completed.",
-        flag=Flag(20, "--max-failed-nodes", "How many nodes may be lost.", "N|N%"),
+        meaning="Nodes that may fail after all retries, with the task still completed.",
+        flag=Flag(20, "--max-failed-nodes", "Nodes that may fail with the task still completed.", "N|N%"),
         form=FormParameter(
-            13, "max-failed-nodes", "How many nodes may be lost: a number, or a percentage such as 5%"
+            13,
+            "max-failed-nodes",
+            "Nodes that may fail with the task still completed: a number, or a percentage such as 5%",
         ),
         example="""\
-maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task still completed; default 0
+maxFailedNodes: "1%" # nodes that may fail after all retries, with the task still completed; default 0
 """,
     ),
     RequestField(
         name="nodeTimeout",
         section="trouble",
         syntax="duration",
-        meaning="Time for one node in one attempt.",
-        flag=Flag(21, "--node-timeout", "The time a node has for an attempt.", "DURATION"),
-        form=FormParameter(20, "node-timeout", "How long one node may take"),
-        example=f"nodeTimeout: 10m # one node, one attempt: {' to '.join(NODE_TIMEOUT)}\n",
+        meaning="Time limit for one node in one attempt.",
+        flag=Flag(21, "--node-timeout", "Time limit for one node in one attempt.", "DURATION"),
+        form=FormParameter(20, "node-timeout", "Time limit for one node in one attempt, such as 10m"),
+        example=f"nodeTimeout: 10m # time limit for one node in one attempt: {' to '.join(NODE_TIMEOUT)}\n",
     ),
     RequestField(
         name="timeout",
         section="trouble",
         syntax="duration",
-        meaning="Time for the whole task.",
-        flag=Flag(22, "--task-timeout", "The time the task has (field `timeout`).", "DURATION"),
-        form=FormParameter(21, "task-timeout", "How long the whole task may take"),
-        example=f"timeout: 2h # the whole task: {' to '.join(TASK_TIMEOUT)}\n",
+        meaning="Time limit for the whole task.",
+        flag=Flag(22, "--task-timeout", "Time limit for the whole task (field `timeout`).", "DURATION"),
+        form=FormParameter(21, "task-timeout", "Time limit for the whole task, such as 2h"),
+        example=f"timeout: 2h # time limit for the whole task: {' to '.join(TASK_TIMEOUT)}\n",
     ),
     RequestField(
         name="webhookUrl",
         section="notice",
         syntax="url",
-        meaning="URL that receives the result by POST. Everyone who can read the task can read it.",
-        flag=Flag(13, "--webhook-url", "Who is told of the end.", "URL"),
-        form=FormParameter(17, "webhook-url", "Who is told of the end: an http or https URL"),
+        meaning="URL that receives the result by POST. Every user who can read the task can read the URL.",
+        flag=Flag(13, "--webhook-url", "URL that receives the result by POST.", "URL"),
+        form=FormParameter(17, "webhook-url", "http or https URL that receives the result by POST"),
         example="# webhookUrl: https://hooks.example.com/ips-flow\n",
     ),
     RequestField(
         name="webhookSecretName",
         section="notice",
         syntax="text",
-        meaning="Secret, labelled `ips-flow.io/webhook=true`, with the webhook's `url`, its signing key `secret`,"
+        meaning="Secret with the label `ips-flow.io/webhook=true` and the webhook's `url`, its signing key `secret`,"
         " or both.",
-        flag=Flag(14, "--webhook-secret-name", "The Secret with the webhook's URL or key.", "NAME"),
+        flag=Flag(14, "--webhook-secret-name", "Secret with the webhook's URL, signing key or both.", "NAME"),
         form=FormParameter(
             18,
             "webhook-secret-name",
-            "A Secret labelled ips-flow.io/webhook=true with the webhook's url, secret, or both",
+            "Secret with the label ips-flow.io/webhook=true and the key url, secret or both",
         ),
         example="# webhookSecretName: hook\n",
     ),
@@ -351,8 +385,8 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
         section="notice",
         syntax="text",
         meaning="Format of the message that the webhook receives.",
-        flag=Flag(15, "--webhook-format", f"{either(WebhookFormat)}.", "NAME"),
-        form=FormParameter(19, "webhook-format", either(WebhookFormat)),
+        flag=Flag(15, "--webhook-format", f"Format of the webhook message: {either(WebhookFormat)}.", "NAME"),
+        form=FormParameter(19, "webhook-format", f"Format of the webhook message: {either(WebhookFormat)}"),
         example=f"# webhookFormat: {words(WebhookFormat)[0]} # or {', '.join(words(WebhookFormat)[1:])}\n",
     ),
     RequestField(
@@ -360,7 +394,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
         section="notice",
         syntax="pairs",
         meaning="Labels of the task's Workflow.",
-        flag=Flag(24, "--labels", "Labels of the task; repeatable.", "KEY=VALUE"),
+        flag=Flag(24, "--labels", "Label of the task's Workflow; repeatable.", "KEY=VALUE"),
         form=None,
         example="""\
 labels:
@@ -374,16 +408,16 @@ FORM_NAMES = {field.name: field.form.name for field in FIELDS if field.form}  # 
 
 
 def in_order_of_flags() -> list[RequestField]:
-    """All fields, as help pages list their flags."""
+    """Return all fields in the order of their flags on help pages."""
     return sorted(FIELDS, key=lambda field: field.flag.position)
 
 
 def form_parameters() -> list[tuple[RequestField, FormParameter]]:
-    """The fields that the Argo UI's form has, in its order."""
+    """Return the fields of the Argo UI's form, in its order."""
     return sorted(((field, field.form) for field in FIELDS if field.form), key=lambda pair: pair[1].position)
 
 
 def flag_of(name: str) -> str:
-    """The flag that sets a field; of a name that no field has, the name in kebab-case."""
+    """Return the flag of a field. For an unknown name, return `--` and the name in kebab-case."""
     field = BY_NAME.get(name)
     return field.flag.name if field else "--" + "".join(f"-{c.lower()}" if c.isupper() else c for c in name)

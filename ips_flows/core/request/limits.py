@@ -1,4 +1,4 @@
-"""The limits of a request, each written once. No third-party import: help pages and steps read them too."""
+"""The limits of a request. No third-party import, because help pages and steps load this module."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Range(NamedTuple):
 
     @property
     def short(self) -> str:
-        """As flags and forms show it: `1-10`."""
+        """The range as flags and forms show it: `1-10`."""
         return f"{self.low}-{self.high}"
 
 
 MAX_BYTES = 1024 * 1024  # of the text of a request
-# Argo keeps a Workflow's arguments twice in an object that it wants below 1 MiB.
+# Argo stores a Workflow's arguments twice, in an object that must be smaller than 1 MiB.
 MAX_STORED_BYTES = 448 * 1024
 
 IMAGES = Range(1, 50)  # of a task
@@ -30,9 +30,11 @@ PRIORITY = Range(1, 10)
 DEFAULT_PRIORITY = 5
 RETRIES = Range(0, 5)
 RETRY_DELAY = Range(1, 300)  # seconds before the first retry
-LONGEST_RETRY_DELAY = 600  # seconds, of a delay that doubles; the template's back-off has the same cap
+LONGEST_RETRY_DELAY = (
+    600  # seconds; the cap of a delay that doubles. The template's back-off has the same cap.
+)
 
-MAX_NAME_LENGTH = 52  # of a task; Argo derives names of pods from it
+MAX_NAME_LENGTH = 52  # of a task; Argo derives pod names from it
 MAX_NODES = 10_000  # in `nodes` and in `excludeNodes`
 MAX_LABELS = 100
 MAX_SECRETS = 100

@@ -1,4 +1,4 @@
-"""The request: which images go to which nodes, and how. One model for YAML, JSON, REST, flags and the UI form."""
+"""The model of a request: images, nodes and options. YAML, JSON, REST, flags and the UI form share it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _Model(BaseModel):
 
 
 class ImageSpec(_Model):
-    """One image. `pull_policy` None means the request's own."""
+    """An image. If `pull_policy` is None, the pull policy of the request applies."""
 
     model_config = ConfigDict(
         json_schema_extra={"description": "an image reference, or a mapping with image and pullPolicy"}
@@ -91,7 +91,7 @@ class Toleration(_Model):
     operator: Literal["Exists", "Equal"] = Field("Equal", description="Exists or Equal")
     value: types.LabelValue = Field("", description="a label value")
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
-        "", description="NoSchedule, PreferNoSchedule or NoExecute; left out, all of them"
+        "", description="NoSchedule, PreferNoSchedule or NoExecute; if omitted, all effects"
     )
     toleration_seconds: types.Whole | None = Field(None, description="a number of seconds")
 
@@ -100,7 +100,7 @@ class Toleration(_Model):
         if self.key and not is_label_key(self.key):
             raise FieldError([(("key",), f"got {shown(self.key)}; allowed: a label key")])
         if not self.key and self.operator == "Equal":
-            raise FieldError([((), "got no key; allowed: no key only with operator Exists")])
+            raise FieldError([((), "got no key; allowed: only with operator Exists")])
         if self.value and self.operator == "Exists":
             raise FieldError(
                 [(("value",), f"got {shown(self.value)}; allowed: no value with operator Exists")]
@@ -112,7 +112,7 @@ class Toleration(_Model):
 
 
 class PrewarmRequest(_Model):
-    """What a user asks for. Errors and the schema show the description of a field as what is allowed."""
+    """A request of a user. Errors and the schema show a field's description as its allowed values."""
 
     images: Annotated[
         tuple[ImageSpec, ...],
@@ -136,7 +136,7 @@ class PrewarmRequest(_Model):
     include_cordoned: types.Flag = Field(default=False, description="true or false")
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=MAX_TOLERATIONS)] | None = Field(
         None,
-        description=f"a list of at most {MAX_TOLERATIONS} tolerations as in a pod's spec; left out, all taints are tolerated",
+        description=f"a list of at most {MAX_TOLERATIONS} tolerations as in a pod's spec; if omitted, all taints are tolerated",
     )
     max_retries: Annotated[types.Whole, Field(ge=RETRIES.low, le=RETRIES.high)] = Field(
         0, description=f"a number from {RETRIES}"
@@ -189,12 +189,12 @@ class PrewarmRequest(_Model):
         return seconds_of(self.timeout)
 
     def pull_policy_of(self, index: int) -> PullPolicy:
-        """The pull policy in force for the image at this index."""
+        """Return the pull policy that applies to the image at this index."""
         return self.images[index].pull_policy or self.pull_policy
 
 
 def parse_request(text: str, source: str = "<stdin>") -> PrewarmRequest:
-    """Read a YAML or JSON text: a mapping, or a list of images.
+    """Parse a YAML or JSON text: a mapping, or a list of images.
 
     Raises BadRequestError with all problems, in the order of the text.
     """
@@ -202,15 +202,15 @@ def parse_request(text: str, source: str = "<stdin>") -> PrewarmRequest:
 
 
 def parse_json(text: str, source: str) -> PrewarmRequest:
-    """Read a text as `parse_request` does, but refuse YAML with the same error."""
+    """Parse a JSON text as `parse_request` does. Raises BadRequestError for YAML too."""
     return _validated(_request_document(text, source, only_json=True), source)
 
 
 def merge_overrides(text: str | None, source: str, overrides: Mapping[str, Any]) -> PrewarmRequest:
-    """Read a text, if there is one, and replace whole fields by the values of flags.
+    """Parse a text, if any, and replace whole fields by the values of flags.
 
-    `overrides` maps wire names to texts, sequences of texts, or values; None is a flag not given.
-    A problem of a flag has the flag as its source, as `flag_of` spells it.
+    `overrides` maps wire names to texts, sequences of texts, or values; None is a flag that was not given.
+    The source of a problem in a flag is the flag's name, as `flag_of` returns it.
     """
     document = Document(data={}) if text is None else _request_document(text, source)
     given = {field: value for field, value in overrides.items() if value is not None}
@@ -219,9 +219,9 @@ def merge_overrides(text: str | None, source: str, overrides: Mapping[str, Any])
 
 
 def from_form(parameters: Mapping[str, str]) -> PrewarmRequest:
-    """Read the plain parameters of the Argo UI's form; an empty one means the default.
+    """Parse the plain parameters of the Argo UI's form. An empty parameter means the default.
 
-    A field may go by its name in the form or by its wire name, but not by both at once.
+    A parameter has its name in the form or its wire name. A field that is given under both names is a problem.
     """
     filled = {name: text for name, text in parameters.items() if text.strip() and name != "request"}
     doubled = {
@@ -233,19 +233,19 @@ def from_form(parameters: Mapping[str, str]) -> PrewarmRequest:
     document = Document(data={})
     _replace(document, "form", given, dict.fromkeys(given, "form"), FORM_NAMES)
     for field, name in doubled.items():
-        message = f"given twice, as {name} and as {field}; allowed: one of them"
+        message = f"got both {name} and {field}; allowed: one of them"
         document.problems.append(FieldProblem("form", 0, 0, name, message))
         document.muted.add((field,))
     return _validated(document, "form", FORM_NAMES)
 
 
 def from_canonical(text: str) -> PrewarmRequest:
-    """Read what `canonical_json` wrote."""
+    """Parse the output of `canonical_json`."""
     return parse_request(text, "request")
 
 
 def canonical_json(request: PrewarmRequest) -> str:
-    """A request as short JSON with sorted keys: wire names, and only what differs from the default."""
+    """Return a request as compact JSON with wire names and sorted keys, without fields that have the default."""
     content = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     content["images"] = [
         spec.model_dump(mode="json", by_alias=True, exclude_none=True) if spec.pull_policy else spec.image
@@ -255,13 +255,13 @@ def canonical_json(request: PrewarmRequest) -> str:
 
 
 def request_hash(request: PrewarmRequest) -> str:
-    """The identity of a request: SHA-256 over all fields but the name, in hex."""
+    """Return the identity of a request: the SHA-256 of all fields except the name, in hex."""
     nameless = request.model_copy(update={"name": ""})
     return hashlib.sha256(canonical_json(nameless).encode()).hexdigest()
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a request, with wire names. An image may be just its reference."""
+    """Return the JSON schema of a request, with wire names. An image may be a plain reference."""
     schema = PrewarmRequest.model_json_schema()
     spec = schema["$defs"]["ImageSpec"]
     schema["$defs"]["ImageSpec"] = {
@@ -272,7 +272,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def default_text(field: str) -> str:
-    """The default of a field as text, for forms; empty where the field has none, or an empty one."""
+    """Return a field's default as text, for forms; empty if the field has no default or an empty default."""
     default = _schema()["properties"][field].get("default")
     if isinstance(default, bool):
         return str(default).lower()
@@ -280,7 +280,7 @@ def default_text(field: str) -> str:
 
 
 def choices(field: str) -> tuple[str, ...]:
-    """The words that a field may have; empty where it is not a choice."""
+    """Return the allowed values of a field that is a choice; empty for other fields."""
     return tuple(_schema()["properties"][field].get("enum", ()))
 
 
@@ -290,7 +290,7 @@ def _schema() -> dict[str, Any]:
 
 
 def _request_document(text: str, source: str, *, only_json: bool = False) -> Document:
-    """A text's document, with a plain list taken as the list of images."""
+    """Read a text into a document. A plain list becomes the list of images."""
     document = read_document(text, source, only_json=only_json)
     if isinstance(document.data, list):
         document.data = {"images": document.data}
@@ -308,7 +308,7 @@ def _replace(
     sources: Mapping[str, str],
     names: Mapping[str, str] | None = None,
 ) -> None:
-    """Replace fields of a document by values from outside its text."""
+    """Replace fields of a document by values from flags or a form."""
     if not isinstance(document.data, dict):
         return
     for field, value in given.items():
@@ -327,7 +327,7 @@ def _replace(
 
 
 def _validated(document: Document, source: str, names: Mapping[str, str] | None = None) -> PrewarmRequest:
-    """The request of a document. Raises BadRequestError with all problems.
+    """Return the request of a document. Raises BadRequestError with all problems.
 
     `names` maps wire names to the names in a form.
     """

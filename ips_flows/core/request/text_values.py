@@ -1,4 +1,4 @@
-"""Fields of a request written as plain text, in flags and in the Argo UI's form, as the values that YAML would hold."""
+"""Parse fields written as plain text (flags, the Argo UI's form) into the values that YAML would have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ips_flows.core.request.fields import BY_NAME, Syntax
 from ips_flows.core.request.types import FieldError, shown
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
-# Control characters separate nothing: they stay in the text, for its reader to refuse.
+# Other control characters are not separators. They stay in the text, and validation rejects them.
 _BLANK = " \t\r\n"
 _SEPARATOR = re.compile(r"[, \t\r\n]+")
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -18,9 +18,9 @@ _COMMENT = re.compile(r"(?:^|[ \t])#.*", re.DOTALL)
 
 
 def parse_text_value(field: str, value: Any) -> Any:
-    """The value of a field, given as text, as a sequence of texts (a repeated flag), or as the value itself.
+    """Return the value of a field from a text, a sequence of texts (a repeated flag), or the value itself.
 
-    Raises FieldError where a text can't be split into what the field holds.
+    Raises FieldError if a text does not have the field's syntax.
     """
     if isinstance(value, Mapping):
         return dict(value)
@@ -44,7 +44,7 @@ def _scalar(syntax: Syntax, text: str) -> Any:
 
 
 def _lines(values: list[Any]) -> list[Any]:
-    """One image a line; blank lines and comments behind # don't count."""
+    """Split texts into lines, without blank lines and comments that start with #."""
     items: list[Any] = []
     for value in values:
         if not isinstance(value, str):
@@ -74,16 +74,16 @@ def _pairs(values: list[Any]) -> dict[str, str]:
         key, equals, value = str(item).partition("=")
         if not equals:
             raise FieldError(
-                [((), f"got {shown(str(item))}; allowed: key=value, with commas between several")]
+                [((), f"got {shown(str(item))}; allowed: key=value, or several separated by commas")]
             )
         if key in pairs:
-            raise FieldError([((), f"got the key {shown(key)} twice; allowed: each key once")])
+            raise FieldError([((), f"duplicate key {shown(key)}")])
         pairs[key] = value
     return pairs
 
 
 def _tolerations(values: list[Any]) -> list[Any]:
-    """Texts as kubectl writes taints: `key=value:Effect`, `key:Effect`, `key`."""
+    """Parse tolerations in the syntax of kubectl taint: `key=value:Effect`, `key:Effect`, `key`."""
     items: list[Any] = []
     for item in _names(values):
         if not isinstance(item, str):

@@ -1,4 +1,4 @@
-"""The types of request fields; an error names the value and what is allowed."""
+"""The types of request fields. An error has the value that was got and the allowed values."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ips_flows.core.request.limits import (
 )
 
 _RESERVED = ("kubernetes.io", "k8s.io", "argoproj.io", "ips-flow.io")
-_LONGEST_SHOWN = 120  # characters of a value in a message: an image with its digest fits
+_LONGEST_SHOWN = 120  # characters of a value in a message; enough for an image with a digest
 SELECTOR_EXAMPLE = '"disk=ssd,zone in (a,b),!gpu"'
 _DURATION = re.compile(r"(?=[0-9])(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 _UNITS = (86400, 3600, 60, 1)
 
 
 class FieldError(ValueError):
-    """Problems inside a field: (path below the field, message) pairs."""
+    """The problems of a field's value, as pairs (path below the field, message)."""
 
     def __init__(self, parts: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
         super().__init__("; ".join(message for _, message in parts))
@@ -41,11 +41,11 @@ class FieldError(ValueError):
 
 
 def shown(value: Any, text: str = "") -> str:
-    """A value as messages show it; `text` is a plain scalar as it was written."""
+    """Format a value for a message. `text` is a plain scalar as it was written."""
     if value is None:
         return "nothing"
     if isinstance(value, str):
-        # ASCII only: no letter looks like another one. Only URLs may hold more.
+        # ASCII only, so that no letter looks like another letter. Only URLs may have other characters.
         cut = len(value) > _LONGEST_SHOWN
         return json.dumps(value[: _LONGEST_SHOWN - 1])[:-1] + '…"' if cut else json.dumps(value)
     if isinstance(value, bool):
@@ -57,7 +57,7 @@ def shown(value: Any, text: str = "") -> str:
 
 
 def seconds_of(duration: str) -> int:
-    """A duration such as `90s` or `1h30m` in seconds. Raises ValueError if it is none."""
+    """Convert a duration such as `90s` or `1h30m` to seconds. Raises ValueError for an invalid one."""
     match = _DURATION.fullmatch(duration)
     if not match:
         raise ValueError(f'got {shown(duration)}; allowed: a duration such as "90s", "10m" or "1h30m"')
@@ -65,9 +65,10 @@ def seconds_of(duration: str) -> int:
 
 
 def duplicates(items: Sequence[Any], identity: Callable[[str], str] = str) -> list[tuple[int, str]]:
-    """(index, message) of each text that means the same as an earlier one. Skips what can't be parsed."""
+    """Return (index, message) of each item with the identity of an earlier item. Skip items that can't be parsed."""
     first: dict[str, str] = {}
     found = []
+    kind = "image" if identity is image_identity else "name"
     for index, item in enumerate(items):
         text = item.get("image") if isinstance(item, Mapping) else getattr(item, "image", item)
         if not isinstance(text, str):
@@ -77,20 +78,20 @@ def duplicates(items: Sequence[Any], identity: Callable[[str], str] = str) -> li
         except ValueError:
             continue
         if key in first:
-            same = "" if first[key] == text else f", which is the same as {shown(first[key])}"
-            found.append((index, f"got {shown(text)} again{same}; allowed: each one once"))
+            same = "" if first[key] == text else f", the same as {shown(first[key])}"
+            found.append((index, f"duplicate {kind} {shown(text)}{same}"))
         else:
             first[key] = text
     return found
 
 
 def image_identity(text: str) -> str:
-    """The identity of an image reference: equal for references of the same image."""
+    """Return the identity of an image reference. References of the same image have the same identity."""
     return parse_reference(text).identity
 
 
 def no_duplicates(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Check that a list has no duplicate texts or images."""
+    """Return a list if it has no duplicates. Raises FieldError."""
     identity = str if not items or isinstance(items[0], str) else image_identity
     if found := duplicates(items, identity):
         raise FieldError([((index,), message) for index, message in found])
@@ -98,7 +99,7 @@ def no_duplicates(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _text(fits: Callable[[str], bool], allowed: str) -> AfterValidator:
-    """A validator of texts by a predicate."""
+    """Return a validator for texts that a predicate accepts."""
 
     def check(value: str) -> str:
         if not fits(value):
@@ -133,7 +134,7 @@ def _duration(shortest: str, longest: str) -> AfterValidator:
 
 
 def _rising(sizes: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Sizes are cumulative; numbers compare with numbers only, percentages with percentages."""
+    """Check that sizes rise. Numbers are compared only with numbers, percentages only with percentages."""
     last: dict[type, int] = {}
     parts = []
     for index, size in enumerate(sizes):
@@ -164,7 +165,7 @@ def _web_address(value: str) -> str:
     ):
         if value and parts.username is not None:
             raise ValueError(
-                "got a URL with credentials; allowed: one without; name a Secret in webhookSecretName"
+                "got a URL with credentials; allowed: a URL without credentials; use a Secret and webhookSecretName"
             )
         return value
     raise ValueError(

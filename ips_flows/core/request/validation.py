@@ -1,4 +1,4 @@
-"""Find all problems of a request, each with its position in the text and a message of ours."""
+"""Find all problems of a request, each with its position in the text and a message for users."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from ips_flows.core.request.types import FieldError, duplicates, image_identity,
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BRACES = re.compile(r"\{\{|\}\}")
-_MOST_UNKNOWN = 100  # a text with more of them is no request
+_MOST_UNKNOWN = 100  # reported per mapping; a text with more of them is not a request
 _IDENTITIES: dict[str, Callable[[str], str]] = {
     "images": image_identity,
     "nodes": str,
     "excludeNodes": str,
     "pullSecrets": str,
 }
-# A number in quotes is wrong there too.
+# For these fields, a number in quotes is invalid too.
 _NEVER_NUMBERS = tuple(field.name for field in FIELDS if field.syntax in ("duration", "url"))
-_STAND_INS: dict[str, str] = {"nodeTimeout": "timeout"}  # the default of the first can exceed the second
+_STAND_INS: dict[str, str] = {
+    "nodeTimeout": "timeout"
+}  # the default of nodeTimeout can exceed the given timeout
 
 
 class RequestErrors:
-    """Collects the problems of one document, at most one a path."""
+    """Collects the problems of a document, at most one per path."""
 
     def __init__(self, document: Document, source: str, names: Mapping[str, str] | None = None) -> None:
         self._document = document
@@ -40,29 +42,29 @@ class RequestErrors:
         self._found: dict[tuple[Path, bool], FieldProblem] = {}
 
     def add(self, path: Path, message: str, *, of_key: bool = False) -> None:
-        """Add a problem of the value at a path, or of its key."""
+        """Add a problem of the value at a path, or of the key."""
         if (path, of_key) not in self._found and not self._is_muted(path):
             self._found[path, of_key] = self._problem(path, message, of_key=of_key)
 
     def add_and_mute(self, path: Path, message: str, *, of_key: bool = False) -> None:
-        """Add a problem, and ignore further ones at this path and below."""
+        """Add a problem, and ignore further problems at or below its path."""
         self.add(path, message, of_key=of_key)
         self._document.muted.add(path)
 
     @property
     def found(self) -> bool:
-        """Whether the text or its values have a problem."""
+        """Report whether the text or its values have a problem."""
         return bool(self._found or self._document.problems)
 
     def error(self) -> BadRequestError:
-        """The error with all problems in the order of the text; those without a line come last."""
+        """Return the error with all problems in the order of the text. Problems without a line come last."""
         problems = [*self._document.problems, *self._found.values()]
         return BadRequestError(
             sorted(problems, key=lambda problem: (problem.line == 0, problem.line, problem.column))
         )
 
     def text_of(self, path: Path) -> str:
-        """A plain scalar as written in the text."""
+        """Return a plain scalar as it is written in the text."""
         position = self._document.values.get(path)
         return position.text if position else ""
 
@@ -78,7 +80,7 @@ class RequestErrors:
         )
 
     def _position(self, path: Path, *, of_key: bool) -> tuple[TextPosition, bool]:
-        """The position of a path, or of its nearest parent; and whether it is its own."""
+        """Return the position of a path or of its nearest parent, and whether it is the path's own position."""
         if of_key and path in self._document.keys:
             return self._document.keys[path], True
         for length in range(len(path), 0, -1):
@@ -92,7 +94,7 @@ class RequestErrors:
 
 
 def check_texts(errors: RequestErrors, data: Any) -> None:
-    """Check that no text or key has control characters or `{{`, which Argo would expand."""
+    """Check that no text or key has control characters, or `{{`, which Argo would expand."""
     for path, text, of_key in _texts((), data):
         if match := _FORBIDDEN.search(text):
             name = f"U+{ord(match[0]):04X}"
@@ -104,7 +106,7 @@ def check_texts(errors: RequestErrors, data: Any) -> None:
 
 
 def encodable(data: Any) -> Any:
-    """Values without halves of surrogate pairs, which pydantic refuses; `check_texts` reports them."""
+    """Return values without lone surrogates, which pydantic rejects. `check_texts` reports them."""
     if isinstance(data, str):
         return "" if _SURROGATE.search(data) else data
     if isinstance(data, Mapping):
@@ -125,7 +127,7 @@ def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str, bool]]:
 
 
 def check_keys(errors: RequestErrors, path: Path, value: Any, model: type[BaseModel]) -> Any:
-    """Report unknown keys; return the mapping without them and without nulls, which mean "left out"."""
+    """Add unknown keys as problems. Return the mapping without them and without nulls, which mean "omitted"."""
     if not isinstance(value, Mapping):
         return value
     known = wire_names(model)
@@ -136,7 +138,7 @@ def check_keys(errors: RequestErrors, path: Path, value: Any, model: type[BaseMo
 
 
 def wire_names(model: type[BaseModel]) -> list[str]:
-    """The wire names of a model's fields, in the model's order."""
+    """Return the wire names of a model's fields, in the model's order."""
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
@@ -147,7 +149,7 @@ def _suggestion(key: str, known: list[str]) -> str:
 
 
 def check_sizes(errors: RequestErrors, data: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    """Check that no list or mapping is longer than the schema allows; mute one that is."""
+    """Check that no list or mapping is longer than the schema allows. Mute and empty a longer one."""
     for field, value in data.items():
         limits = [schema["properties"][field], *schema["properties"][field].get("anyOf", ())]
         most = min(
@@ -155,12 +157,12 @@ def check_sizes(errors: RequestErrors, data: dict[str, Any], schema: Mapping[str
             default=None,
         )
         if most is not None and isinstance(value, list | dict) and len(value) > most:
-            errors.add_and_mute((field,), f"got {len(value)} of them; allowed: {_allowed((field,), schema)}")
+            errors.add_and_mute((field,), f"got {len(value)} items; allowed: {_allowed((field,), schema)}")
             data[field] = type(value)()
 
 
 def check_duplicates(errors: RequestErrors, data: Mapping[str, Any]) -> None:
-    """Check for duplicates in lists. The model checks them too, but not while an item is invalid."""
+    """Check for duplicates in lists. The model checks too, but not if an item is invalid."""
     for field, identity in _IDENTITIES.items():
         items = data.get(field)
         if isinstance(items, list):
@@ -169,12 +171,12 @@ def check_duplicates(errors: RequestErrors, data: Mapping[str, Any]) -> None:
 
 
 def explain(errors: RequestErrors, error: ValidationError, data: Any, schema: Mapping[str, Any]) -> None:
-    """Add the model's errors with messages of ours; pydantic's messages are for programmers."""
+    """Add the model's errors with messages for users; the messages of pydantic are for programmers."""
     for detail in error.errors(include_url=False):
         path, of_key = _path(detail["loc"], data, detail["type"])
         cause = detail.get("ctx", {}).get("error")
         if detail["type"] == "too_short" and detail["input"]:
-            continue  # pydantic counts valid items only; the invalid ones are reported
+            continue  # pydantic counts only valid items; the invalid items are reported already
         if isinstance(cause, FieldError):
             for below, message in cause.parts:
                 errors.add((*path, *below), message)
@@ -203,7 +205,7 @@ def _mismatch(errors: RequestErrors, path: Path, kind: str, got: Any, schema: Ma
 
 
 def _path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[Path, bool]:
-    """Pydantic's location as a path, without its marks for union branches and keys."""
+    """Convert a location of pydantic to a path, without the parts for union branches and keys."""
     path: Path = ()
     value: Any = data
     for part in (to_camel(str(loc[0])), *loc[1:]):
@@ -219,7 +221,7 @@ def _path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[Path, bool]
 
 
 def _allowed(path: Path, schema: Mapping[str, Any]) -> str:
-    """The description in the schema that is nearest to a path."""
+    """Return the description in the schema that is nearest to a path."""
     definitions = schema.get("$defs", {})
     node: Mapping[str, Any] = schema
     allowed = ""

@@ -1,1 +1,1 @@
-"""Results per node and image, the records that are stored, and the verdict."""
+"""Results per node and image, stored records, and the verdict."""

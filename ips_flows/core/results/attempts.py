@@ -16,7 +16,7 @@ from ips_flows.core.results.results import FILTER_GROUP, FINISH_GROUP, Chunk, No
 
 @dataclass(frozen=True, slots=True)
 class PendingRetry:
-    """A wave waits for its next attempt: number `attempt` of `attempts`, counted from 1, at about `at`."""
+    """The next attempt of a wave: number `attempt` of `attempts`, counted from 1, at about `at`."""
 
     wave: str
     attempt: int
@@ -25,7 +25,7 @@ class PendingRetry:
 
 
 def retry_delay(strategy: RetryStrategy, seconds: int, retry: int) -> int:
-    """The seconds before retry number 1, 2, …: constant, or doubled for each retry up to 10 minutes."""
+    """Return the seconds before a retry, counted from 1: constant, or doubled for each retry up to 10 minutes."""
     return min(LONGEST_RETRY_DELAY, seconds * 2 ** (retry - 1) if strategy == "exponential" else seconds)
 
 
@@ -67,10 +67,10 @@ def retry_history(
     *,
     ended: bool = False,
 ) -> tuple[AttemptSummary, ...]:
-    """The attempts of the waves that were retried, or would have been; in order.
+    """Return the attempts of waves with a retry, in order. A retry that the end of the task prevented counts too.
 
-    `groups` is the progress that drivers write on their Jobs. For the latest attempt of a wave it wins over the stored
-    results until the task's end, because not all results may be stored yet.
+    `groups` is the progress that drivers write on their Jobs. For the latest attempt of a wave, it takes precedence over
+    the stored results until the task ends, because some results may not be stored yet.
     """
     if plan is None or not plan.max_retries:
         return ()
@@ -95,9 +95,9 @@ def retry_history(
 def pending_retry(
     plan: PlanSummary | None, attempts: Sequence[AttemptSummary], groups: Iterable[GroupProgress]
 ) -> PendingRetry | None:
-    """The next attempt, if the task waits between two attempts of its latest wave.
+    """Return the next attempt if the task waits between two attempts of its latest wave, else None.
 
-    Argo counts from when it sees the attempt's end, so the next attempt starts a few seconds later than `at`.
+    Argo starts the delay when it observes the end of the attempt, so the next attempt starts a few seconds after `at`.
     """
     latest = max(groups, key=lambda one: (one.group, one.attempt), default=None)
     last = attempts[-1] if attempts else None

@@ -1,4 +1,4 @@
-"""Progress of a task: nodes, waves and batches, counted from its plan, the progress of its groups and its verdict."""
+"""Progress of a task in nodes, waves and batches, from its plan, the progress of its groups and its verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ips_flows.core.results.records import GroupProgress, PlanSummary, Verdict
 
 @dataclass(frozen=True, slots=True)
 class WaveProgress:
-    """One wave: of its `nodes`, `done` have every image, `failed` failed in the latest attempt."""
+    """The progress of a wave. Of its `nodes`, `done` have every image, and `failed` failed in the latest attempt."""
 
     name: str
     nodes: int
@@ -28,7 +28,7 @@ class WaveProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The counts of a task. `completed` includes the warm nodes; `ended` counts the nodes to do that have ended."""
+    """The counts of a task. `completed` includes warm nodes. `ended` counts the nodes to do that have ended."""
 
     total: int = 0
     completed: int = 0
@@ -39,32 +39,32 @@ class Progress:
 
     @property
     def warm(self) -> int:
-        """The number of nodes that had every image before."""
+        """The number of nodes that had every image before the task."""
         return self.total - self.to_do
 
     @property
     def total_batches(self) -> int:
-        """The number of windows that the nodes to do fill."""
+        """The number of batches (of the window's size) for all nodes to do."""
         return math.ceil(self.to_do / self.window) if self.window else 0
 
     @property
     def current_batch(self) -> int:
-        """The number of the current window, from 1; 0 if there is nothing to do."""
+        """The number of the current batch, from 1; 0 if there are no nodes to do."""
         return min(self.total_batches, self.ended // self.window + 1) if self.window else 0
 
     @property
     def percentage(self) -> int:
-        """The percentage of eligible nodes that are complete, rounded down, so that 100 means all."""
+        """The percentage of eligible nodes that are completed, rounded down, so that 100 means all nodes."""
         return self.completed * 100 // self.total if self.total else 0
 
 
 def wave_progress(
     plan: PlanSummary | None, groups: Sequence[GroupProgress], verdict: Verdict | None = None
 ) -> tuple[WaveProgress, ...]:
-    """Progress of each wave; empty if it is no longer known.
+    """Return the progress of each wave; empty if it is no longer known.
 
-    Attempts of a group add up: a later one takes only the nodes that failed. Waves run one after another, so a wave
-    whose Jobs are gone while a later wave has some is done. After the verdict the Jobs are gone.
+    Completed nodes of all attempts are added up, because a later attempt takes only the failed nodes. Waves run one
+    after another, so a wave without Jobs is done if a later wave has Jobs. The Jobs are deleted after the verdict.
     """
     if plan is None:
         return ()
@@ -98,9 +98,9 @@ def wave_progress(
 def count_progress(
     plan: PlanSummary | None, verdict: Verdict | None, waves: tuple[WaveProgress, ...], *, ended: bool
 ) -> Progress:
-    """The counts of a task: from the verdict; before it, from the plan and the waves.
+    """Count the nodes of a task: from the verdict or, before the verdict, from the plan and the waves.
 
-    After a task's end every eligible node that is not complete counts as failed, even if it was never reached.
+    After the task's end, every eligible node that is not completed counts as failed, even if it was never started.
     """
     window = plan.window if plan else 0
     if verdict and verdict.summary:

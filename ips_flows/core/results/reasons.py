@@ -1,4 +1,4 @@
-"""Reasons why an image is not on a node, or a node is skipped, each with its meaning."""
+"""Reasons why an image is not on a node or a node is skipped, each with its meaning."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Self
 
 
 class DocumentedEnum(StrEnum):
-    """Words that are stored and shown, each with its meaning for the documents."""
+    """Stored values, each with a meaning for the documents."""
 
     meaning: str
 
     def __new__(cls, word: str, meaning: str) -> Self:
-        """Make a member of `NAME = word, meaning`; one without a meaning is a TypeError at import."""
+        """Create a member from `NAME = word, meaning`. A member without a meaning is a TypeError at import."""
         member = str.__new__(cls, word)
         member._value_ = word
         member.meaning = meaning
@@ -29,7 +29,7 @@ class Result(StrEnum):
 
 
 class FailureCategory(Enum):
-    """Where to look for the cause of a failure. Every category but CANCELLED has an alert rule."""
+    """The area in which a failure has its cause. Every category except CANCELLED has an alert rule."""
 
     IMAGE = "the image, or its name in the request"
     REGISTRY = "the registry, or the credentials for it"
@@ -44,8 +44,8 @@ class FailureReason(DocumentedEnum):
     category: FailureCategory
 
     def __new__(cls, word: str, meaning: str, category: FailureCategory) -> Self:
-        """Make a member of `NAME = word, meaning, category`."""
-        member = str.__new__(cls, word)  # an Enum's own __new__ only looks members up
+        """Create a member from `NAME = word, meaning, category`."""
+        member = str.__new__(cls, word)  # Enum.__new__ only returns existing members
         member._value_ = word
         member.meaning, member.category = meaning, category
         return member
@@ -53,42 +53,57 @@ class FailureReason(DocumentedEnum):
     NOT_FOUND = "NotFound", "the registry has no such image or tag", FailureCategory.IMAGE
     UNAUTHORIZED = (
         "Unauthorized",
-        "the registry wants credentials, or refuses those it got",
+        "the registry requires credentials, or rejects the ones it received",
         FailureCategory.REGISTRY,
     )
-    RATE_LIMITED = "RateLimited", "the registry says 429", FailureCategory.REGISTRY
+    RATE_LIMITED = "RateLimited", "the registry limits requests (HTTP 429)", FailureCategory.REGISTRY
     REGISTRY_UNAVAILABLE = (
         "RegistryUnavailable",
-        "the registry can't be reached, or answers 5xx",
+        "the registry is unreachable, or returns HTTP 5xx",
         FailureCategory.REGISTRY,
     )
     NO_SPACE = "NoSpace", "the node's disk is full", FailureCategory.NODE
-    WRONG_PLATFORM = "WrongPlatform", "the image is not made for the node's platform", FailureCategory.IMAGE
-    INVALID_IMAGE = "InvalidImage", "what the registry sent is no usable image", FailureCategory.IMAGE
-    TIMEOUT = "Timeout", "`nodeTimeout` or `timeout` was up", FailureCategory.NODE
-    UNSCHEDULABLE = "Unschedulable", "the scheduler found no room on the node for 60 s", FailureCategory.NODE
-    NODE_LOST = "NodeLost", "the node went away, or its kubelet fell silent", FailureCategory.NODE
-    WORKER_IMAGE = "WorkerImage", "the pull pod's own tiny image could not be pulled", FailureCategory.WORKER
-    CANCELLED = "Cancelled", "the task was cancelled while the node pulled", FailureCategory.CANCELLED
-    UNKNOWN = "Unknown", "anything else; the message says what was told", FailureCategory.NODE
+    WRONG_PLATFORM = "WrongPlatform", "the image does not support the node's platform", FailureCategory.IMAGE
+    INVALID_IMAGE = (
+        "InvalidImage",
+        "the content from the registry is not a valid image",
+        FailureCategory.IMAGE,
+    )
+    TIMEOUT = "Timeout", "`nodeTimeout` or `timeout` expired", FailureCategory.NODE
+    UNSCHEDULABLE = (
+        "Unschedulable",
+        "the pull pod could not be scheduled on the node for 60 s",
+        FailureCategory.NODE,
+    )
+    NODE_LOST = "NodeLost", "the node was deleted, or its kubelet stopped reporting", FailureCategory.NODE
+    WORKER_IMAGE = (
+        "WorkerImage",
+        "the image of the pull pod itself could not be pulled",
+        FailureCategory.WORKER,
+    )
+    CANCELLED = "Cancelled", "the task was cancelled while the node was pulling", FailureCategory.CANCELLED
+    UNKNOWN = "Unknown", "any other failure; see its message", FailureCategory.NODE
 
 
 class SkipReason(DocumentedEnum):
     """Reason why a node was skipped."""
 
     NOT_READY = "NotReady", "the node's Ready condition is not True"
-    CORDONED = "Cordoned", "the node is cordoned; `includeCordoned: true` warms it too"
-    TAINT_NOT_TOLERATED = "TaintNotTolerated", "`tolerations` were given and do not cover the node's taints"
-    NOT_SELECTED = "NotSelected", "`nodes`, `nodeSelector` or `selector` leave the node out"
-    EXCLUDED = "Excluded", "the node stands in `excludeNodes`"
+    CORDONED = "Cordoned", "the node is cordoned; `includeCordoned: true` includes it"
+    TAINT_NOT_TOLERATED = (
+        "TaintNotTolerated",
+        "the `tolerations` of the request do not cover the node's taints",
+    )
+    NOT_SELECTED = "NotSelected", "`nodes`, `nodeSelector` or `selector` does not match the node"
+    EXCLUDED = "Excluded", "`excludeNodes` lists the node"
     WRONG_PLATFORM = "WrongPlatform", "the node does not run Linux"
-    VIRTUAL = "Virtual", "there is no kubelet with an image store behind the node (virtual-kubelet, Fargate)"
+    VIRTUAL = "Virtual", "the node has no kubelet with an image store (virtual-kubelet, Fargate)"
     BREAKER_OPEN = (
         "BreakerOpen",
-        "a whole first window brought no image to any node, so the rest was left alone",
+        "no node of the first window got an image, so the other nodes were not started",
     )
-    NOT_REACHED = "NotReached", "the task ended before this node's turn"
+    NOT_REACHED = "NotReached", "the task ended before the node was started"
 
 
-# Reasons of the plan; the others are of nodes whose turn never came. The page has the same in `results.js`.
+# Reasons that the plan gives. Nodes with the other reasons were never started. `results.js` of the page has the same set.
 PLANNED_SKIPS = frozenset(SkipReason) - {SkipReason.BREAKER_OPEN, SkipReason.NOT_REACHED}

@@ -1,6 +1,6 @@
-"""Stored records of a task: the plan in short, the progress of a group, the attempts, the verdict with its counts.
+"""Stored records of a task: summary of the plan, progress of a group, attempts, verdict with counts.
 
-They are stored as JSON in annotations, so that a list of tasks needs metadata only.
+The records are stored as JSON in annotations, so that a list of tasks needs only metadata.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _FAILURES_SHOWN = 10
 
 
 class Record(BaseModel):
-    """A value that is stored as JSON with camelCase names; unknown names of a newer version are ignored."""
+    """A value that is stored as JSON with camelCase names. Unknown names of newer versions are ignored."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
     def to_json(self) -> str:
-        """The record as compact JSON."""
+        """Return the record as compact JSON."""
         return self.model_dump_json(by_alias=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
+        """Parse the output of `to_json`."""
         return cls.model_validate_json(text)
 
 
 class StoredRecord(Record):
-    """A record that outlives the program that wrote it. Reading a newer format raises NewerFormatError."""
+    """A record that other versions of IPS Flow may read. Parsing a newer format raises NewerFormatError."""
 
     v: int = stored_format.FORMAT
     needs: str = stored_format.NEEDED
@@ -52,14 +52,14 @@ class StoredRecord(Record):
 
 
 class WaveSummary(Record):
-    """One wave: its name in the Argo UI, and its number of nodes to do."""
+    """A wave: its name in the Argo UI, and its number of nodes to do."""
 
     name: str
     nodes: int
 
 
 class PlanSummary(StoredRecord):
-    """The plan in short. `eligible` = `warm` + `to_do`; the nodes of the waves add up to `to_do`."""
+    """The summary of a plan. `eligible` = `warm` + `to_do`, and `to_do` is the sum of the waves' nodes."""
 
     mode: Mode
     mode_reason: str
@@ -90,7 +90,7 @@ class FailureLine(Record):
 
 
 class GroupProgress(Record):
-    """Progress of an attempt of a group: `total` = done + failed + pulling + those that wait."""
+    """Progress of an attempt of a group: `total` = done + failed + pulling + waiting nodes."""
 
     group: int
     attempt: int
@@ -99,8 +99,8 @@ class GroupProgress(Record):
     done: int = 0
     pulling: int = 0
     failed: int = 0
-    window: int | None = None  # the one in force; 0 is a pause
-    failures: tuple[FailureLine, ...] = ()  # the latest, at most 10
+    window: int | None = None  # the current window; 0 is a pause
+    failures: tuple[FailureLine, ...] = ()  # the latest failures, at most 10
     classes: dict[str, int] = {}  # nodes × images that are missing, by class
     started: str = ""
     at: str = ""
@@ -124,9 +124,10 @@ class AttemptSummary(Record):
 
 
 class Summary(Record):
-    """The counts of a task. A node is completed when every image is on it, the warm ones included.
+    """The counts of a task. A node is completed if every image is on it; warm nodes are included.
 
-    `failed` counts nodes with a failed image and nodes never reached; `skipped` those that the plan left out.
+    `failed` counts nodes with a failed image and nodes that were never started. `skipped` counts the nodes that the
+    plan skipped, by reason.
     """
 
     eligible: int
@@ -142,7 +143,7 @@ class Summary(Record):
 
 
 class Verdict(StoredRecord):
-    """The end of a task, written once. `event_id` is the same in every notice of it."""
+    """The final result of a task, written once. Every notification of it has the same `event_id`."""
 
     status: FinalStatus
     event_id: str
@@ -151,15 +152,15 @@ class Verdict(StoredRecord):
     message: str
     summary: Summary | None  # None when no plan was made
     losses_allowed: int = 0
-    drift: dict[str, tuple[str, ...]] = {}  # reference → the different digests that nodes hold
+    drift: dict[str, tuple[str, ...]] = {}  # reference → the different digests on the nodes
     retries: tuple[AttemptSummary, ...] = ()  # the attempts of waves that were retried
-    notify: bool = False  # a notice is owed to a webhook
+    notify: bool = False  # a webhook notification must be sent
 
 
 def failure_lines(
     node: str, result: NodeResult, images: Sequence[str], limit: int = _FAILURES_SHOWN
 ) -> list[FailureLine]:
-    """The failed images of a node, for display. Results of another program may be fewer or more than `images`."""
+    """Return the failed images of a node, for display. Results of another program may not match `images` in number."""
     return [
         FailureLine(node=node, image=name, reason=image.reason, message=image.message, at=result.at)
         for name, image in zip(images, result.images, strict=False)

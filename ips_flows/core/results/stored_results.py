@@ -1,4 +1,4 @@
-"""Stored results: chunks as compressed JSON in ConfigMaps, never above the API's limits."""
+"""Stored results: chunks as compressed JSON in ConfigMaps, within the size limit of the API."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ips_flows.core import stored_format
 from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.results import MESSAGE_LIMIT, Chunk, ImageResult, NodeResult
 
-# The errors that `decode` raises for a ConfigMap that another program labelled as results.
+# The errors of `decode` for a ConfigMap that another program labelled as results.
 NOT_OURS = (ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, RecursionError, zlib.error)
 CHUNK_BYTES = 900_000  # a ConfigMap holds 1 MiB, base64 and metadata included
 
 
 def encode(chunk: Chunk) -> dict[str, str]:
-    """The `binaryData` of a ConfigMap."""
+    """Return a chunk as the `binaryData` of a ConfigMap."""
     document = {
         "version": stored_format.FORMAT,
         "needs": stored_format.NEEDED,
@@ -33,7 +33,7 @@ def encode(chunk: Chunk) -> dict[str, str]:
 
 
 def decode(binary: Mapping[str, str]) -> Chunk:
-    """Read what `encode` wrote. Raises NewerFormatError if a newer program wrote it."""
+    """Parse the output of `encode`. Raises NewerFormatError if a newer program wrote it."""
     document = unpack("results.json.gz", binary)
     stored_format.check_format(document, "results are", "version")
     return Chunk(
@@ -45,7 +45,7 @@ def decode(binary: Mapping[str, str]) -> Chunk:
 
 
 def split(chunk: Chunk, limit: int = CHUNK_BYTES) -> list[Chunk]:
-    """Split a chunk into as many as its stored size needs."""
+    """Split a chunk into chunks whose stored size is within the limit."""
     size = sum(len(value) for value in encode(chunk).values())
     if size <= limit or len(chunk.nodes) <= 1:
         return [chunk]
@@ -60,19 +60,19 @@ def split(chunk: Chunk, limit: int = CHUNK_BYTES) -> list[Chunk]:
 
 
 def pack(key: str, document: Any) -> dict[str, str]:
-    """A JSON document as compressed `binaryData`. The bytes depend on the document only."""
+    """Return a JSON document as compressed `binaryData`. The bytes depend only on the document."""
     text = json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return {key: base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()}
 
 
 def unpack(key: str, binary: Mapping[str, str]) -> Any:
-    """Read what `pack` wrote."""
+    """Parse the output of `pack`."""
     return json.loads(gzip.decompress(base64.b64decode(binary[key])))
 
 
 def _pack(node: NodeResult) -> dict[str, Any]:
     images: Sequence[ImageResult] = node.images
-    if len(set(images)) == 1:  # skipped nodes: one entry stands for all
+    if len(set(images)) == 1:  # skipped nodes: one entry represents all images
         return {"at": node.at, "count": len(images), "images": [_pack_image(images[0])]}
     return {"at": node.at, "images": [_pack_image(image) for image in images]}
 

@@ -1,4 +1,4 @@
-"""The verdict of a task, decided from the results of its nodes alone."""
+"""The verdict of a task, decided only from the results of its nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ips_flows.core.results.results import ImageResult, NodeResult
 
 
 def summarize(plan: PlanSummary, results: Mapping[str, NodeResult], seconds: float) -> Summary:
-    """Count the results of a task. `results` holds every node of the plan, skipped ones included."""
+    """Count the results of a task. `results` has every node of the plan, including skipped nodes."""
     touched = {name: node for name, node in results.items() if not is_left_out(node)}
     images: Counter[str] = Counter(image.result.value for node in touched.values() for image in node.images)
     failures: Counter[str] = Counter(
@@ -51,9 +51,9 @@ def decide_verdict(
 ) -> Verdict:
     """Decide the verdict of a task from the results of its nodes.
 
-    `stopped` is whether the Workflow was asked to stop; a task whose images were all in place by then is still
-    completed. `error` is why there is no plan. `waves` are the nodes of each wave, `notify` is whether the request
-    names a webhook.
+    `stopped` is True if a stop of the Workflow was requested; a task with every image in place is still completed.
+    `error` is the reason why there is no plan. `waves` are the nodes of each wave. `notify` is True if the request has a
+    webhook.
     """
     summary = summarize(plan, results, seconds) if plan else None
     status: FinalStatus
@@ -84,10 +84,10 @@ def decide_verdict(
 def loss_violation(
     waves: Sequence[Collection[str]], results: Mapping[str, NodeResult], *, allowed: int, deadline: str
 ) -> str | None:
-    """Why the nodes that these waves lost fail the task; None if the task may lose them.
+    """Return the reason why the failed nodes of these waves fail the task; None if the failures are allowed.
 
-    It may lose as many as `maxFailedNodes` allows, provided that each wave has a node that holds its images, every
-    node was tried, and none was lost because the task's own time was up. Drivers and verdict share this rule.
+    Failures are allowed if there are at most `allowed` failed nodes, each wave has a node with its images, every node
+    was tried, and no node failed because the task's timeout expired. Drivers and verdict share this rule.
     """
     lost = [name for wave in waves for name in wave if name not in results or not results[name].ok]
     if not lost:
@@ -95,9 +95,9 @@ def loss_violation(
     if len(lost) > allowed:
         return f"{len(lost)} nodes lost, {allowed} allowed"
     if any(name not in results or results[name].skipped for name in lost):
-        return "not every node had its turn"
+        return "some nodes were never started"
     if any(clock.parse(results[name].at) >= clock.parse(deadline) for name in lost):
-        return "the task's time was up"
+        return "the task's timeout expired"
     for number, wave in enumerate(waves, start=1):
         if wave and not any(name in results and results[name].ok for name in wave):
             return f"no node of wave-{number} has its images"
@@ -105,7 +105,7 @@ def loss_violation(
 
 
 def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> dict[str, tuple[str, ...]]:
-    """References for which nodes hold different known digests."""
+    """Return the references for which nodes have different known digests, with the digests."""
     seen: dict[str, set[str]] = {}
     for node in results.values():
         for name, image in zip(images, node.images, strict=False):
@@ -115,7 +115,7 @@ def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> di
 
 
 def is_left_out(node: NodeResult) -> bool:
-    """Whether the plan left a node out. A node that was never reached is not left out."""
+    """Report whether the plan skipped a node. A node that was never started does not count as skipped by the plan."""
     return node.skipped and node.images[0].reason in PLANNED_SKIPS
 
 
@@ -127,7 +127,7 @@ def _violation(
     *,
     stopped: bool,
 ) -> str | None:
-    """Why a task is not completed; None if it is."""
+    """Return the reason why a task is not completed; None if it is completed."""
     if not summary.failed:
         return None
     if stopped or not summary.completed or summary.failed > plan.losses_allowed:
@@ -153,8 +153,8 @@ def _completed_message(summary: Summary, allowed: int) -> str:
 
 def _cancelled_message(summary: Summary | None) -> str:
     if summary is None:
-        return "cancelled before it was planned"
-    return f"cancelled with every image on {summary.completed} of {summary.eligible} nodes"
+        return "stopped before its plan was made"
+    return f"{summary.completed} of {summary.eligible} nodes have every image"
 
 
 def _failed_message(summary: Summary, violation: str | None) -> str:
@@ -163,7 +163,7 @@ def _failed_message(summary: Summary, violation: str | None) -> str:
     if real:
         parts.append(", ".join(f"{name} ×{count}" for name, count in real.items()))
     if summary.not_reached:
-        parts.append(f"{summary.not_reached} never reached")
+        parts.append(f"{summary.not_reached} never started")
     if violation:
         parts.append(violation)
     return "; ".join(parts)

@@ -250,7 +250,7 @@ def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: 
         return ""
     if status == "cancelled":
         return (
-            "cancelled before it was planned" if not _annotation(workflow, ANNOTATION_PLAN) else "cancelled"
+            "stopped before its plan was made" if not _annotation(workflow, ANNOTATION_PLAN) else "cancelled"
         )
     if status == "completed":
         return ""

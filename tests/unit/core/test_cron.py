@@ -1,4 +1,4 @@
-"""Cron expressions as Argo reads them."""
+"""Cron expressions of Argo."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
         ("@daily", "@daily"),
     ],
 )
-def test_what_argo_takes(text: str, expression: str) -> None:
-    """Blanks are made even, all else is left as it was written."""
+def test_valid_expressions(text: str, expression: str) -> None:
+    """A valid expression is returned with single spaces and is otherwise unchanged."""
     assert cron.check_expression(text) == expression
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "got 1 fields, expected 5"),
         ("* * * *", "got 4 fields, expected 5"),
@@ -50,19 +50,19 @@ def test_what_argo_takes(text: str, expression: str) -> None:
         ("{{x}} * * * *", "minute is '{{x}}'"),
     ],
 )
-def test_what_is_refused(text: str, words: str) -> None:
-    """Each message names the field, or how many there are."""
+def test_invalid_expressions(text: str, message: str) -> None:
+    """The message has the invalid field, or the number of fields."""
     with pytest.raises(UsageError) as caught:
         cron.check_expression(text)
-    assert words in caught.value.message
+    assert message in caught.value.message
     assert repr(text) in caught.value.message
 
 
 def test_time_zones() -> None:
-    """Names of the IANA list, and nothing that leads to a file."""
+    """Only names of the IANA database are valid; a path is not."""
     assert cron.check_timezone("Asia/Shanghai") == "Asia/Shanghai"
     for text in ("Asia/Nowhere", "../../etc/passwd", "+08:00"):
-        with pytest.raises(UsageError, match="is not known"):
+        with pytest.raises(UsageError, match="unknown time zone"):
             cron.check_timezone(text)
 
 
@@ -73,24 +73,24 @@ def test_time_zones() -> None:
         ("0 2 * * *", "Asia/Shanghai", "2026-03-01T18:00:00Z"),
         ("@hourly", "", "2026-03-01T13:00:00Z"),
         ("30 2 29 3 *", "Europe/Berlin", "2026-03-29T01:00:00Z"),  # 2:30 does not exist there that day
-        ("0 0 1 * MON", "UTC", "2026-03-02T00:00:00Z"),  # the first or any Monday
+        ("0 0 1 * MON", "UTC", "2026-03-02T00:00:00Z"),  # the first of the month, or any Monday
     ],
 )
-def test_when_it_is_due(expression: str, timezone: str, due: str) -> None:
-    """In the schedule's own time zone, told in UTC."""
+def test_next_due_time(expression: str, timezone: str, due: str) -> None:
+    """Fields are in the schedule's time zone; the result is in UTC."""
     found = cron.due_after(expression, timezone, AT)
     assert found
     assert clock.stamp(found) == due
 
 
-def test_what_can_not_be_read_is_never_due() -> None:
-    """Someone else's CronWorkflow may hold what only Argo knows."""
+def test_an_unsupported_expression_is_never_due() -> None:
+    """A CronWorkflow of another client may have a syntax that only Argo supports."""
     assert cron.due_after("@every 1h", "UTC", AT) is None
     assert cron.due_after("* * * * *", "Mars/Olympus", AT) is None
 
 
-def test_every_time_between_two_moments() -> None:
-    """The first moment is left out, the last one is in."""
+def test_due_times_between_two_moments() -> None:
+    """The first moment is excluded, the last one is included."""
     until = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
     found = [clock.stamp(one) for one in cron.due_between("0 * * * *", "UTC", AT, until)]
     assert found == [f"2026-03-01T{hour}:00:00Z" for hour in (13, 14, 15)]

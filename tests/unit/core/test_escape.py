@@ -1,4 +1,4 @@
-"""Text of others in logs and terminals: nothing of it acts, and no line of it looks like one of ours."""
+"""Hostile text in logs and terminals: no escape sequence takes effect, and no line can be forged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.fakes.argo import Argo, failed
 from tests.support.paths import ROOT
 from tests.unit.cli.output.test_live import RUNNING
 
-# Clears the screen, sets the window's title, turns text around, forges lines of ours.
+# Clears the screen, sets the window title, reverses text, forges lines of IPS Flow.
 HOSTILE = "\x1b[2J\x1b]0;gotcha\x07\x9b31m\u202egnp.exe\u200b\u2066\r\nn1: 1 pulled\nerror: forged\u2028\x85wave-1: 9 of 9"
 UNSEEN = re.compile(r"[^\n\x20-\x7e–—×…├└│━╍─✗⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏→]")
 
@@ -44,8 +44,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
 
 
 @given(st.text())
-def test_what_is_left_can_be_seen(text: str) -> None:
-    """Every character has a picture, printable text is left as it is, and once is enough."""
+def test_escaped_text_is_printable(text: str) -> None:
+    """The result is printable, printable text is unchanged, and escaping twice changes nothing more."""
     shown = escape(text)
     assert shown.isprintable()
     assert escape(shown) == shown
@@ -55,20 +55,20 @@ def test_what_is_left_can_be_seen(text: str) -> None:
 
 @given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_json_stays_the_same_document(document: Any) -> None:
-    """JSON for a terminal holds the same values."""
+    """Escaped JSON has the same values."""
     text = escape_json(json.dumps(document, indent=2, ensure_ascii=False))
     assert text.replace("\n", "").isprintable()
     assert json.loads(text) == document
 
 
 def test_escapes() -> None:
-    """Escapes are those that people know."""
+    """Escapes have the form of Python."""
     assert escape("a\x1b[0m\r\n\u202e\U000e0001é") == "a\\x1b[0m\\r\\n\\u202e\\U000e0001é"
     assert escape("a\nb\tc\x07", keep="\n\t") == "a\nb\tc\\x07"
 
 
-def test_a_word_of_a_step_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """A step's log gets one line a word, whatever a registry answered."""
+def test_a_message_of_a_step_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A step logs each message in one line, for any response of a registry."""
     say(f"n1: {HOSTILE}")
     out = capsys.readouterr().out
     assert out.count("\n") == 1
@@ -76,7 +76,7 @@ def test_a_word_of_a_step_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_crash_of_a_step_is_legible() -> None:
-    """A traceback keeps its lines and nothing else that acts; the exit code is that of a crash."""
+    """A traceback keeps its line ends; other control characters are escaped. The exit code is 70."""
     code = "from steps.context import start\ndef step(*_): raise ValueError('\\x1b[2J\\u202e')\nstart(step)"
     environment = {"PYTHONPATH": str(ROOT), "KUBECONFIG": "/nowhere"}
     code = f"from steps import context\ncontext.Kube.connect = lambda: None\n{code}"
@@ -89,7 +89,7 @@ def test_a_crash_of_a_step_is_legible() -> None:
 
 
 def test_lines_and_tables() -> None:
-    """A line about a task and a row of a table are one line each."""
+    """A status line of a task and a table row are one line each."""
     line = FailureLine(node=HOSTILE, image=HOSTILE, reason=HOSTILE, message=HOSTILE, at="")
     hostile = replace(RUNNING, failures=(line,))
     for text in (failure_line(line), cut(HOSTILE), *changed_lines(None, hostile)):
@@ -103,7 +103,7 @@ def test_lines_and_tables() -> None:
 
 
 def test_the_live_view() -> None:
-    """What is drawn holds no sequence but rich's own, and failures scroll past in one line each."""
+    """The output has only the escape sequences of rich, and each failure is one line."""
     stream = io.StringIO()
     console = Console(
         file=stream, force_terminal=True, color_system=None, width=120, height=24, legacy_windows=False
@@ -132,7 +132,7 @@ def test_the_live_view() -> None:
     ],
 )
 def test_the_command_line(server: ApiServer, capsys: pytest.CaptureFixture[str], arguments: str) -> None:
-    """Whatever a registry, an annotation or a log holds, every verb prints text that only is read."""
+    """Every verb prints printable text, for any content of a registry, an annotation or a log."""
     assert run(["run", "--image", "busybox:1", "--name", "a", "--detach"]) == 0
     argo = Argo(server, "a")
     argo.phase("Running")
@@ -153,8 +153,8 @@ def test_the_command_line(server: ApiServer, capsys: pytest.CaptureFixture[str],
         assert yaml.safe_load(got.out)["failedNodeDetails"][0]["message"] == HOSTILE
 
 
-def test_arguments_that_are_repeated(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was typed comes back in an error without its escape sequences."""
+def test_arguments_in_error_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error message quotes an argument without its escape sequences."""
     for arguments in (
         ["\x1b[2Jrun"],
         ["run", "\x1b[2J\u202e.yaml"],
@@ -165,8 +165,8 @@ def test_arguments_that_are_repeated(capsys: pytest.CaptureFixture[str]) -> None
         assert not UNSEEN.search(capsys.readouterr().err)
 
 
-def test_many_problems_are_told_in_part() -> None:
-    """A message holds the first 20 problems and says how many more there are, so that an annotation can hold it."""
+def test_many_problems_are_listed_in_part() -> None:
+    """A message has the first 20 problems and the number of the others, so that it fits into an annotation."""
     error = BadRequestError([FieldProblem("f", line, 1, "a", "b\nc") for line in range(1, 10_001)])
     lines = error.message.split("\n")
     assert (len(lines), lines[0], lines[-1]) == (21, "f:1:1: a: b\\nc", "f: and 9980 more problems")

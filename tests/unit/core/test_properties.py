@@ -1,4 +1,4 @@
-"""Properties of results, waves, the window and the names of objects, over generated ones."""
+"""Properties of results, waves, the window and object names, tested with generated values."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ chunks = st.builds(
 
 
 @given(chunks)
-def test_what_is_stored_is_read(chunk: Chunk) -> None:
-    """A chunk is read as it was written, whatever the registries said; its bytes depend on nothing else."""
+def test_stored_chunks_are_read_back(chunk: Chunk) -> None:
+    """A chunk is read back unchanged with any message, and its bytes depend only on its content."""
     assert decode(encode(chunk)) == chunk
     assert encode(decode(encode(chunk))) == encode(chunk)
 
 
 @given(chunks, st.text(min_size=MESSAGE_LIMIT, max_size=MESSAGE_LIMIT + 50))
 def test_messages_are_cut_when_they_are_stored(chunk: Chunk, message: str) -> None:
-    """A message of any length is stored up to the limit, and nothing but the message is changed."""
+    """A message is cut at the limit, and the other fields are unchanged."""
     result = ImageResult(Result.FAILED, message=message)
     stored = decode(encode(replace(chunk, nodes={"n": NodeResult((result,), AT)})))
     assert stored.nodes["n"].images == (replace(result, message=message[:MESSAGE_LIMIT]),)
@@ -58,7 +58,7 @@ def test_messages_are_cut_when_they_are_stored(chunk: Chunk, message: str) -> No
 
 @given(chunks, st.integers(150, 2000))
 def test_pieces_hold_the_same(chunk: Chunk, limit: int) -> None:
-    """Pieces are within the limit, or of one node; together they are the chunk, each node in one of them, in order."""
+    """Each piece is within the limit or has one node; together the pieces have the chunk's nodes in order."""
     pieces = split(chunk, limit)
     assert [name for piece in pieces for name in piece.nodes] == list(chunk.nodes)
     assert fold(pieces) == fold([chunk])
@@ -67,30 +67,30 @@ def test_pieces_hold_the_same(chunk: Chunk, limit: int) -> None:
         assert len(piece.nodes) <= 1 or sum(map(len, encode(piece).values())) <= limit
 
 
-told = st.builds(
-    lambda word: NodeResult((ImageResult(Result.FAILED, message=word),), AT), st.sampled_from("abcdef")
+failed_nodes = st.builds(
+    lambda text: NodeResult((ImageResult(Result.FAILED, message=text),), AT), st.sampled_from("abcdef")
 )
 short_chunks = st.builds(
     Chunk,
     group=st.sampled_from([-1, 0, 1, FINISH_GROUP]),
     attempt=st.integers(0, 2),
-    nodes=st.dictionaries(st.sampled_from(["n1", "n2"]), told),
+    nodes=st.dictionaries(st.sampled_from(["n1", "n2"]), failed_nodes),
 )
 
 
 @given(st.lists(short_chunks, max_size=5), st.randoms(use_true_random=False))
-def test_folding_knows_the_latest(stored: list[Chunk], chance: object) -> None:
-    """One result a node: that of the latest attempt; that of finish only where there is no other."""
+def test_folding_keeps_the_latest_result(stored: list[Chunk], chance: object) -> None:
+    """Each node has the result of its latest attempt, or that of finish if there is no other."""
     stored = list({(one.group, one.attempt): one for one in stored}.values())
     shuffled = stored[:]
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     folded = fold(shuffled)
     assert folded == fold(stored)
     for name in {name for one in stored for name in one.nodes}:
-        said = [one for one in stored if name in one.nodes]
-        tried = [one for one in said if one.group != FINISH_GROUP]
+        with_node = [one for one in stored if name in one.nodes]
+        tried = [one for one in with_node if one.group != FINISH_GROUP]
         latest = max(tried, key=lambda one: (one.group, one.attempt), default=None)
-        candidates = [latest] if latest else said
+        candidates = [latest] if latest else with_node
         assert folded[name] in [one.nodes[name] for one in candidates]
 
 
@@ -101,7 +101,7 @@ sizes = st.integers(1, 60) | st.integers(1, 100).map("{}%".format)
 
 @given(st.integers(0, 50), st.lists(sizes, max_size=20))
 def test_waves_hold_every_node_once(count: int, waves: list[int | str]) -> None:
-    """Every node is in exactly one wave, in order; no wave is empty, and there is at most one more than was asked."""
+    """Every node is in exactly one wave, in order; no wave is empty; there is at most one wave more than sizes."""
     nodes = [PlannedNode(name=f"n{number:02}") for number in range(count)]
     groups = cut_waves(nodes, waves)
     assert [node for group in groups for node in group] == nodes
@@ -111,7 +111,7 @@ def test_waves_hold_every_node_once(count: int, waves: list[int | str]) -> None:
 
 @given(sizes, st.integers(1, 10_000))
 def test_percentages(size: int | str, total: int) -> None:
-    """Windows and waves round up to at least one, losses down to at most all that a percentage allows."""
+    """Windows and waves round up and are at least 1; allowed failures round down."""
     up, down = resolve_up(size, total), resolve_down(size, total)
     assert up >= 1
     assert 0 <= down <= up
@@ -125,7 +125,7 @@ def test_percentages(size: int | str, total: int) -> None:
 
 @st.composite
 def standings(draw: st.DrawFn) -> WindowState:
-    """Any state of an attempt, shrunk windows and pauses included."""
+    """Generate states of an attempt, including reduced windows and pauses."""
     pulling, ended = draw(st.integers(0, 30)), draw(st.integers(0, 30))
     return WindowState(
         window=draw(st.integers(0, 30)),
@@ -139,7 +139,7 @@ def standings(draw: st.DrawFn) -> WindowState:
 
 @given(standings())
 def test_the_window_is_never_exceeded(standing: WindowState) -> None:
-    """What may start fits into the window beside what pulls; it comes from the gate, the lowest first."""
+    """Started and pulling nodes fit into the window; gated indexes start in ascending order."""
     started = list(ungatable(standing))
     assert standing.pulling + len(started) <= max(standing.window, standing.pulling)
     assert started == sorted(standing.gated)[: len(started)]
@@ -153,7 +153,7 @@ def test_the_window_is_never_exceeded(standing: WindowState) -> None:
 
 @given(st.integers(1, 8), st.integers(1, 40), st.booleans(), st.data())
 def test_every_node_gets_its_turn(window: int, nodes: int, batches: bool, data: st.DataObject) -> None:
-    """Whatever ends first, all nodes start, never more at once than the window, and in batches none across a barrier."""
+    """All nodes start in any order of ends, within the window and, with batches, never across a barrier."""
     gated, pulling, ended = list(range(nodes)), set[int](), set[int]()
     while len(ended) < nodes:
         standing = WindowState(window, len(pulling), gated, len(ended), len(ended), 0 if batches else None)
@@ -171,7 +171,7 @@ def test_every_node_gets_its_turn(window: int, nodes: int, batches: bool, data: 
 
 @given(st.integers(1, 1000), st.integers(1, 5000))
 def test_a_job_holds_a_reserve(window: int, nodes: int) -> None:
-    """A Job holds more pods than may pull, unless there are no more, and never more than nodes."""
+    """A Job has more pods than the window, unless that exceeds the number of nodes."""
     held = job_parallelism(window, nodes)
     assert held <= nodes
     assert held == nodes or held > window
@@ -190,14 +190,14 @@ groups, attempts = st.integers(0, 20) | st.just(20), st.integers(0, 5) | st.just
 
 
 def pod_name(job: str, index: int) -> str:
-    """As the Job controller (podGenerateNameWithIndex) and the API server (SimpleNameGenerator) make it."""
-    behind = f"-{index}-"
-    stem = (job + behind if len(job + behind) <= 58 else job[: 58 - len(behind)] + behind)[:58]
+    """Build a pod name as podGenerateNameWithIndex (Job controller) and SimpleNameGenerator (API server) do."""
+    suffix = f"-{index}-"
+    stem = (job + suffix if len(job + suffix) <= 58 else job[: 58 - len(suffix)] + suffix)[:58]
     return f"{stem}abcde"
 
 
 def objects(task: str, uid: str, group: int, attempt: int, number: int) -> list[str]:
-    """The names of all that a task makes, one of each kind."""
+    """Return the names of a task's objects, one of each kind."""
     job = attempt_name(task, uid, group, attempt)
     base = base_name(task, uid)
     return [
@@ -211,7 +211,7 @@ def objects(task: str, uid: str, group: int, attempt: int, number: int) -> list[
 
 @given(tasks, uids, groups, attempts, st.integers(0, 4999) | st.just(4999), st.integers(0, 999))
 def test_names_are_valid(task: str, uid: str, group: int, attempt: int, index: int, number: int) -> None:
-    """Names of Jobs, their pods' host names, pods, ConfigMaps, and label values are valid for any task."""
+    """For any task, the names of Jobs, pods, host names and ConfigMaps are valid, and so are label values."""
     assume(is_dns_name(task))
     job = attempt_name(task, uid, group, attempt)
     assert is_dns_label(f"{job}-{index}")
@@ -224,10 +224,10 @@ def test_names_are_valid(task: str, uid: str, group: int, attempt: int, index: i
 
 
 @given(tasks, uids, st.tuples(groups, attempts), st.tuples(groups, attempts))
-def test_attempts_have_names_of_their_own(
+def test_attempts_have_distinct_names(
     task: str, uid: str, one: tuple[int, int], other: tuple[int, int]
 ) -> None:
-    """Two attempts of a task share no name, however long it is."""
+    """Two attempts of a task never share a name, for a task name of any length."""
     assume(one != other)
     first, second = (attempt_name(task, uid, *which) for which in (one, other))
     assert first != second
@@ -235,12 +235,12 @@ def test_attempts_have_names_of_their_own(
 
 
 @given(long_names, st.text("abcdefghij", max_size=12), uids, uids, groups, attempts)
-def test_tasks_have_names_of_their_own(
+def test_tasks_have_distinct_names(
     task: str, end: str, uid: str, later: str, group: int, attempt: int
 ) -> None:
-    """Tasks alike in their first 40 characters, or made anew under one name, share no object's name and no label.
+    """Tasks with the same first 40 characters, or with the same name, share no object name and no label.
 
-    Even where their uids begin alike, as of many tasks some will.
+    This holds even if their uids start with the same digits, which happens with many tasks.
     """
     later = uid[:6] + later[6:]
     assume(uid[:18] != later[:18])
@@ -252,7 +252,7 @@ def test_tasks_have_names_of_their_own(
     assert task_labels(task, uid, "pull") != task_labels(task, later, "pull")
 
 
-def test_uids_are_told_apart_by_their_first_digits() -> None:
-    """The six hex digits in a name are those that are random in a uid of the API server."""
+def test_uids_differ_in_their_first_digits() -> None:
+    """The six hex digits in a name are random digits of the uid."""
     seen = {base_name("a", str(uuid.uuid4())) for _ in range(200)}
     assert len(seen) >= 199

@@ -1,4 +1,4 @@
-"""What an older and a newer program stored: read, or refused with the version that is needed."""
+"""Stored documents of an older format are read; those of a newer format are refused with the needed version."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ips_flows.core.task import task
 from tests.support.kube_objects import group_plan, summary
 
 NEWER = {"v": 2, "version": 2, "needs": "0.4.0"}
-NEEDED = "of format 2: IPS Flow 0.4.0 or later is needed, this is 0.1.0, which reads up to format 1"
+NEEDED = "in format 2: IPS Flow 0.4.0 or later is needed; this is 0.1.0, which reads up to format 1"
 
 
 def verdict() -> Any:
     return decide_verdict(None, {}, stopped=False, error="no", uid="u", started_at="s", at="a", seconds=1.0)
 
 
-def test_all_that_is_stored_says_its_format() -> None:
-    """Plans, verdicts and results carry the format and the oldest version that reads it."""
+def test_every_stored_document_has_its_format() -> None:
+    """Plans, verdicts and results store the format and the oldest version that reads it."""
     for record in (summary(), verdict()):
         stored = json.loads(record.to_json())
         assert (stored["v"], stored["needs"]) == (1, "0.1.0")
@@ -36,8 +36,8 @@ def test_all_that_is_stored_says_its_format() -> None:
     assert (chunk["version"], chunk["needs"]) == (1, "0.1.0")
 
 
-def test_what_says_no_format_is_read() -> None:
-    """What was stored before formats were written is of the first one."""
+def test_a_document_without_a_format_is_read() -> None:
+    """A document without a format has format 1."""
     old = {key: value for key, value in json.loads(summary().to_json()).items() if key not in ("v", "needs")}
     assert PlanSummary.from_json(json.dumps(old)) == summary()
     stored = unpack("plan.json.gz", group_plan().encode())
@@ -47,8 +47,8 @@ def test_what_says_no_format_is_read() -> None:
     assert stored_results.decode(pack("results.json.gz", chunk)) == Chunk(0, 0)
 
 
-def test_a_newer_format_says_which_version_is_needed() -> None:
-    """It is refused before anything else of it is read, so that nothing is misread."""
+def test_a_newer_format_is_refused_with_the_needed_version() -> None:
+    """The document is refused before its other fields are read, so nothing is misread."""
     with pytest.raises(NewerFormatError, match=f"PlanSummary is {NEEDED}"):
         PlanSummary.from_json(json.dumps(NEWER))
     with pytest.raises(NewerFormatError, match=f"GroupPlan is {NEEDED}"):
@@ -60,8 +60,8 @@ def test_a_newer_format_says_which_version_is_needed() -> None:
 
 
 @pytest.mark.parametrize("annotation", ["plan", "verdict"])
-def test_a_task_of_a_newer_version_is_shown_with_what_it_needs(annotation: str) -> None:
-    """It does not break a list: the label tells its status, its message the version that reads the rest."""
+def test_a_task_of_a_newer_version_is_shown_with_the_needed_version(annotation: str) -> None:
+    """It does not break a list: the status comes from the label, and the message has the needed version."""
     seen = task.read_task(
         {
             "metadata": {

@@ -291,7 +291,7 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             lambda server: server.put("nodes", node("n2", kubelet="v1.34.1"), namespace=""),
             "warn",
             "nodes",
-            "1 of 2 nodes do not mount image volumes (n2 runs kubelet v1.34.1, before 1.35)",
+            "1 of 2 nodes do not mount image volumes (n2 runs kubelet v1.34.1; needed: 1.35 or later)",
         ),
         (no_image_volumes, "warn", "nodes", "the API server drops image volumes"),
         (

@@ -309,7 +309,7 @@ def test_the_list_and_the_history(kube: Kube, capsys: pytest.CaptureFixture[str]
     ("words", "message"),
     [
         ((*CREATE[:-1], "0 25 * * *"), "bad hour"),
-        ((*CREATE, "--timezone", "Nowhere"), "time zone 'Nowhere' is not known"),
+        ((*CREATE, "--timezone", "Nowhere"), "unknown time zone 'Nowhere'"),
         ((*CREATE, "--name", "x"), "a schedule names its tasks itself"),
         (("schedule", "create", "Nightly", *CREATE[3:]), "schedule name 'Nightly'"),
         (("schedule", "create", "n" * 42, *CREATE[3:]), "at most 41"),

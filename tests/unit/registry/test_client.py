@@ -330,7 +330,7 @@ def test_other_content_than_was_asked_for() -> None:
         )
         failure, certain, message = refused(f"{one.address}/app:old")
         assert (failure, certain) == (FailureReason.INVALID_IMAGE, True)
-        assert "Docker's first schema" in message
+        assert "Docker schema 1" in message
 
 
 def test_a_digest_of_another_kind() -> None:

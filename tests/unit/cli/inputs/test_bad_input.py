@@ -110,7 +110,9 @@ def test_each_message_names_the_place_and_the_mend(sent: str, said: str) -> None
     assert str(caught.value) == said
     for line in said.split("\n"):
         assert re.match(r"f(:[1-9][0-9]*:[1-9][0-9]*)?: ", line)
-        assert re.search(r"allowed: |did you mean|needed: |not valid (YAML|JSON): ", line)
+        assert re.search(
+            r"allowed: |did you mean|needed: |duplicate (image|name|key)\b|not valid (YAML|JSON): ", line
+        )
         assert line.isprintable()
         assert len(line) < 600
 

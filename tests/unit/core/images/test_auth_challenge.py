@@ -32,5 +32,5 @@ from ips_flows.core.images.auth_challenge import Challenge, read_challenge
     ],
 )
 def test_challenges(header: str, challenge: Challenge | None) -> None:
-    """Bearer goes before Basic; what stands in quotes is no scheme."""
+    """Bearer takes precedence over Basic. Quoted text is not a scheme."""
     assert read_challenge(header) == challenge

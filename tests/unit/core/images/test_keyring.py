@@ -1,4 +1,4 @@
-"""Credentials of pull Secrets, chosen as the kubelet chooses them."""
+"""Credentials of image pull Secrets, selected by the rules of the kubelet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def secret(auths: Any, field: str = ".dockerconfigjson") -> dict[str, Any]:
 
 
 def test_secrets_are_read_as_kubelets_read_them() -> None:
-    """Both kinds of Secret, both ways to write a password, and every way to write a server."""
+    """Both kinds of Secret, both forms of a password, and all forms of a server are read."""
     pair = base64.b64encode(b"me:pass:word").decode()
     auths = {
         "https://index.docker.io/v1/": {"auth": pair, "username": "other"},
@@ -38,22 +38,22 @@ def test_secrets_are_read_as_kubelets_read_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "message"),
     [
-        ({}, "it has neither .dockerconfigjson nor .dockercfg, so it is no image pull Secret"),
-        ({"data": {".dockerconfigjson": "!"}}, "its .dockerconfigjson is no Docker configuration"),
+        ({}, "it has neither .dockerconfigjson nor .dockercfg, so it is not an image pull Secret"),
+        ({"data": {".dockerconfigjson": "!"}}, "its .dockerconfigjson is not a Docker configuration"),
         (
             {"data": {".dockerconfigjson": base64.b64encode(b"[" * 100_000).decode()}},
-            "its .dockerconfigjson is no Docker configuration",
+            "its .dockerconfigjson is not a Docker configuration",
         ),
-        (secret([1]), "its .dockerconfigjson is no Docker configuration"),
-        (secret({"a": 1}), "its .dockerconfigjson is no Docker configuration"),
-        (secret({"a": {"auth": "A"}}), "its .dockerconfigjson is no Docker configuration"),
+        (secret([1]), "its .dockerconfigjson is not a Docker configuration"),
+        (secret({"a": 1}), "its .dockerconfigjson is not a Docker configuration"),
+        (secret({"a": {"auth": "A"}}), "its .dockerconfigjson is not a Docker configuration"),
     ],
 )
-def test_secrets_that_are_none(document: Any, told: str) -> None:
-    """The message says what is wrong, and holds nothing of the content."""
-    with pytest.raises(ValueError, match=f"^{told}$"):
+def test_invalid_secrets(document: Any, message: str) -> None:
+    """The message has the problem, and nothing of the content."""
+    with pytest.raises(ValueError, match=f"^{message}$"):
         read_secret(document)
 
 
@@ -70,14 +70,14 @@ def test_secrets_that_are_none(document: Any, told: str) -> None:
     ],
 )
 def test_credentials_for_an_image(image: str, keys: list[str]) -> None:
-    """The most special key goes first; a `*` stands for one part of a host; Docker Hub has a key of its own."""
+    """The most specific key is first; a `*` matches one part of a host; Docker Hub has its own key."""
     known = ["registry.example", "registry.example/team", "*.wild.example", "index.docker.io"]
     chosen = Keyring([Credential(key, "u", "p") for key in known]).credentials_for(parse_reference(image))
     assert [one.key for one in chosen] == keys
 
 
 def test_clouds_whose_nodes_have_credentials() -> None:
-    """No Secret tells of a kubelet's credential provider."""
+    """Registries with a usual credential provider of kubelets are known by their host names."""
     assert has_provider("123.dkr.ecr.eu-central-1.amazonaws.com")
     assert has_provider("europe-docker.pkg.dev")
     assert not has_provider("registry.example")

@@ -10,7 +10,7 @@ from ips_flows.core.images.platform import Platform, match_rank, read_platform
 
 
 @pytest.mark.parametrize(
-    ("told", "platform"),
+    ("document", "platform"),
     [
         ({"os": "linux", "architecture": "amd64"}, "linux/amd64"),
         ({"os": "Linux", "architecture": "x86_64", "variant": "v1"}, "linux/amd64"),
@@ -22,13 +22,13 @@ from ips_flows.core.images.platform import Platform, match_rank, read_platform
         ({}, ""),
     ],
 )
-def test_platforms_are_normalised(told: Mapping[str, str], platform: str) -> None:
-    """Spellings of one platform are one, as containerd has it."""
-    assert str(read_platform(told)) == platform
+def test_platforms_are_normalised(document: Mapping[str, str], platform: str) -> None:
+    """Different spellings of a platform are normalised as in containerd."""
+    assert str(read_platform(document)) == platform
 
 
 @pytest.mark.parametrize(
-    ("architecture", "platform", "fit"),
+    ("architecture", "platform", "rank"),
     [
         ("amd64", Platform("linux", "amd64"), 0),
         ("amd64", Platform("linux", "386"), 1),
@@ -43,6 +43,6 @@ def test_platforms_are_normalised(told: Mapping[str, str], platform: str) -> Non
         ("riscv64", Platform("linux", "riscv64"), 0),
     ],
 )
-def test_what_runs_on_a_node(architecture: str, platform: Platform, fit: int | None) -> None:
-    """A node takes its own architecture first, then what it runs beside that."""
-    assert match_rank(architecture, platform) == fit
+def test_what_runs_on_a_node(architecture: str, platform: Platform, rank: int | None) -> None:
+    """A node prefers its own architecture to other platforms that it runs."""
+    assert match_rank(architecture, platform) == rank

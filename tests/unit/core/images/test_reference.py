@@ -28,7 +28,7 @@ SHA = "sha256:" + "0123456789abcdef" * 4
     ],
 )
 def test_normalises(text: str, canonical: str) -> None:
-    """A reference has one full spelling, the one that Docker gives it, and keeps what the user wrote."""
+    """A reference has the same full spelling as in Docker, and keeps the user's spelling."""
     reference = parse_reference(text)
     assert (reference.text, reference.canonical) == (text, canonical)
     assert parse_reference(canonical).canonical == canonical
@@ -64,7 +64,7 @@ def test_normalises(text: str, canonical: str) -> None:
         ("x.io:65536/a", 'got "x.io:65536/a"; allowed: a registry port from 1 to 65535'),
         (
             "-x.io/a",
-            'got "-x.io/a"; allowed: a registry that is a host name, or an address, with or without :port',
+            'got "-x.io/a"; allowed: a registry that is a host name or an address, with an optional :port',
         ),
         (
             "a@sha256:12",
@@ -75,8 +75,8 @@ def test_normalises(text: str, canonical: str) -> None:
         ),
     ],
 )
-def test_refuses_with_a_sentence(text: str, message: str) -> None:
-    """What is no reference is refused with what was got and what is allowed."""
+def test_rejects_with_a_message(text: str, message: str) -> None:
+    """An invalid reference is rejected; the message has the text and the allowed form."""
     with pytest.raises(ValueError, match="allowed") as caught:
         parse_reference(text)
     assert str(caught.value) == message
@@ -111,13 +111,13 @@ def test_refuses_with_a_sentence(text: str, message: str) -> None:
     ],
 )
 def test_refuses(text: str) -> None:
-    """Nothing outside the grammar of Docker references passes."""
+    """A text that is not a valid Docker reference is rejected."""
     with pytest.raises(ValueError, match=r"^got "):
         parse_reference(text)
 
 
 def test_names_of_a_tag() -> None:
-    """An image of Docker Hub is found under its full name, as containerd has it, and the short ones."""
+    """An image of Docker Hub is found under the full name of containerd and under short names."""
     assert parse_reference("busybox:1").names() == (
         "docker.io/library/busybox:1",
         "index.docker.io/library/busybox:1",
@@ -128,7 +128,7 @@ def test_names_of_a_tag() -> None:
 
 
 def test_names_of_a_digest() -> None:
-    """A pinned image is never found by its tag alone, which may have moved."""
+    """A pinned image is never found by its tag alone, because the tag may have moved."""
     names = parse_reference(f"x.io/a:1@{SHA}").names()
     assert names == (f"x.io/a@{SHA}", f"x.io/a:1@{SHA}")
 
@@ -140,6 +140,6 @@ def test_pinned() -> None:
 
 
 def test_identity_ignores_a_tag_beside_a_digest() -> None:
-    """Two references with the same repository and digest are the same image, whatever their tags."""
+    """References with the same repository and digest are the same image with any tag."""
     assert parse_reference(f"a:1@{SHA}").identity == parse_reference(f"docker.io/library/a@{SHA}").identity
     assert parse_reference("a:1").identity != parse_reference("a:2").identity

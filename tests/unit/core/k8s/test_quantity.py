@@ -23,5 +23,5 @@ from ips_flows.core.k8s.quantity import quantity
     ],
 )
 def test_quantities(text: str, number: int | None) -> None:
-    """Quantities as Kubernetes writes them."""
+    """Quantities of Kubernetes are converted to whole numbers; other texts give None."""
     assert quantity(text) == number

@@ -36,26 +36,26 @@ LABELS = {"disk": "ssd", "zone": "a", "empty": "", "example.com/x": "1", "in": "
     ],
 )
 def test_matches(text: str, *, matches: bool) -> None:
-    """A selector selects what kubectl would select with it."""
+    """A selector matches the same labels as in kubectl."""
     assert parse_selector(text).matches(LABELS) is matches
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (",", "',' where a label key must stand"),
-        ("a,", "the end where a label key must stand"),
-        ("a,,b", "',' where a label key must stand"),
-        ("a in b", "'b' where '(' must stand"),
-        ("a in (b", "the end where ',' or ')' must stand"),
-        ("a in ()", "')' where a label value must stand"),
-        ("a in", "the end where '(' must stand"),
-        ("a=b c", "'c' where ',' or the end must stand"),
-        ("a b", "'b' where '=', '==', '!=', 'in', 'notin' or ',' must stand"),
-        ("!a=b", "'=' where ',' or the end must stand"),
-        ("!!a", "'!' where a label key must stand"),
-        ("a>1", "'>' where '=', '==', '!=', 'in', 'notin' or ',' must stand"),
-        ("a=(b)", "'(' where a label value must stand"),
+        (",", "expected a label key, got ','"),
+        ("a,", "expected a label key, got the end"),
+        ("a,,b", "expected a label key, got ','"),
+        ("a in b", "expected '(' after 'in', got 'b'"),
+        ("a in (b", "expected ',' or ')', got the end"),
+        ("a in ()", "expected a label value, got ')'"),
+        ("a in", "expected '(' after 'in', got the end"),
+        ("a=b c", "expected ',' or the end, got 'c'"),
+        ("a b", "expected '=', '==', '!=', 'in', 'notin' or ',', got 'b'"),
+        ("!a=b", "expected ',' or the end, got '='"),
+        ("!!a", "expected a label key, got '!'"),
+        ("a>1", "expected '=', '==', '!=', 'in', 'notin' or ',', got '>'"),
+        ("a=(b)", "expected a label value, got '('"),
         ("-a", "'-a' is not a label key"),
         ("X.io/a", "'X.io/a' is not a label key"),
         ("a=b/c", "'b/c' is not a label value"),
@@ -63,7 +63,7 @@ def test_matches(text: str, *, matches: bool) -> None:
     ],
 )
 def test_refuses(text: str, message: str) -> None:
-    """What kubectl would refuse is refused with what stands where it must not."""
+    """A selector that kubectl rejects is rejected; the message has what was expected and what was got."""
     with pytest.raises(ValueError, match=r".") as caught:
         parse_selector(text)
     assert str(caught.value) == message

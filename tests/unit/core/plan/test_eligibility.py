@@ -59,12 +59,12 @@ def skip(fields: dict[str, Any], **facts: Any) -> SkipReason | None:
     ],
 )
 def test_reasons(fields: dict[str, Any], facts: dict[str, Any], expected: SkipReason | None) -> None:
-    """Each rule leaves a node out for its own reason, and none else does."""
+    """Each rule skips a node for its own reason, and no other node is skipped."""
     assert skip(fields, **facts) is expected
 
 
 def test_the_first_reason_is_given() -> None:
-    """Of several reasons the one that a user would have to mend first is given: selection before state."""
+    """Of several reasons, the one to fix first is given: selection before state."""
     fields: dict[str, Any] = {"nodes": ["n2"], "excludeNodes": ["n1"], "tolerations": []}
     facts: dict[str, Any] = {
         "labels": {"type": "virtual-kubelet"},
@@ -73,7 +73,7 @@ def test_the_first_reason_is_given() -> None:
         "cordoned": True,
         "taints": [TAINT],
     }
-    mends: list[tuple[SkipReason, dict[str, Any], dict[str, Any]]] = [
+    fixes: list[tuple[SkipReason, dict[str, Any], dict[str, Any]]] = [
         (SkipReason.NOT_SELECTED, {"nodes": []}, {}),
         (SkipReason.EXCLUDED, {"excludeNodes": []}, {}),
         (SkipReason.VIRTUAL, {}, {"labels": {}}),
@@ -82,7 +82,7 @@ def test_the_first_reason_is_given() -> None:
         (SkipReason.CORDONED, {}, {"cordoned": False}),
         (SkipReason.TAINT_NOT_TOLERATED, {}, {"taints": []}),
     ]
-    for reason, field, fact in mends:
+    for reason, field, fact in fixes:
         assert skip(fields, **facts) is reason
         fields |= field
         facts |= fact
@@ -90,8 +90,8 @@ def test_the_first_reason_is_given() -> None:
 
 
 @pytest.mark.parametrize("key", ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"])
-def test_health_taints_are_judged_by_the_condition(key: str) -> None:
-    """A Ready node whose health taint has not gone yet is eligible, whatever is tolerated."""
+def test_the_ready_condition_counts_and_health_taints_do_not(key: str) -> None:
+    """A Ready node that still has a health taint is eligible, for any tolerations."""
     assert skip({"tolerations": []}, taints=[{"key": key, "effect": "NoExecute"}]) is None
 
 
@@ -111,18 +111,18 @@ def test_health_taints_are_judged_by_the_condition(key: str) -> None:
         ({}, False),
     ],
 )
-def test_tolerations_are_judged_as_by_the_scheduler(toleration: dict[str, str], expected: bool) -> None:
-    """No key with Exists matches all taints, no effect all effects, no operator means Equal."""
+def test_tolerations_follow_the_rules_of_the_scheduler(toleration: dict[str, str], expected: bool) -> None:
+    """Exists without a key matches all taints, no effect matches all effects, and no operator means Equal."""
     assert tolerates(toleration, TAINT) is expected
 
 
 def test_a_taint_without_a_value() -> None:
-    """A missing value equals an empty one."""
+    """A missing value is equal to an empty value."""
     assert tolerates({"key": "gpu", "operator": "Equal"}, {"key": "gpu", "effect": "NoSchedule"})
 
 
 def test_tolerations_of_the_pods() -> None:
-    """Pods tolerate all by default, else what was asked for, and the cordon where cordoned nodes are included."""
+    """Pods tolerate all taints by default, else those of the request, and the cordon if cordoned nodes are included."""
     assert pod_tolerations(request()) == [{"operator": "Exists"}]
     asked = [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}, {"key": "a", "value": "b"}]
     assert pod_tolerations(request(tolerations=asked)) == asked
@@ -137,22 +137,26 @@ def test_tolerations_of_the_pods() -> None:
         ("v1.36.3", "containerd://2.3.7", None),
         ("v1.35.0", "containerd://2.1.0", None),
         ("v1.35.0-eks-1", "cri-o://1.31.0", None),
-        ("v1.34.9", "containerd://2.3.7", "n1 runs kubelet v1.34.9, before 1.35"),
-        ("", "containerd://2.3.7", "n1 runs kubelet of unknown version, before 1.35"),
-        ("v1.36.3", "containerd://2.0.5", "n1 runs containerd://2.0.5, not containerd ≥ 2.1, cri-o ≥ 1.31"),
-        ("v1.36.3", "cri-o://1.30.1", "n1 runs cri-o://1.30.1, not containerd ≥ 2.1, cri-o ≥ 1.31"),
-        ("v1.36.3", "docker://28.0.0", "n1 runs docker://28.0.0, not containerd ≥ 2.1, cri-o ≥ 1.31"),
-        ("v1.36.3", "", "n1 runs an unknown runtime, not containerd ≥ 2.1, cri-o ≥ 1.31"),
+        ("v1.34.9", "containerd://2.3.7", "n1 runs kubelet v1.34.9; needed: 1.35 or later"),
+        ("", "containerd://2.3.7", "n1 runs kubelet (unknown version); needed: 1.35 or later"),
+        (
+            "v1.36.3",
+            "containerd://2.0.5",
+            "n1 runs containerd://2.0.5; needed: containerd ≥ 2.1 or cri-o ≥ 1.31",
+        ),
+        ("v1.36.3", "cri-o://1.30.1", "n1 runs cri-o://1.30.1; needed: containerd ≥ 2.1 or cri-o ≥ 1.31"),
+        ("v1.36.3", "docker://28.0.0", "n1 runs docker://28.0.0; needed: containerd ≥ 2.1 or cri-o ≥ 1.31"),
+        ("v1.36.3", "", "n1 runs an unknown runtime; needed: containerd ≥ 2.1 or cri-o ≥ 1.31"),
     ],
 )
 def test_which_nodes_mount_image_volumes(kubelet: str, runtime: str, why: str | None) -> None:
-    """Kubelet and runtime must both know image volumes; else it is said which does not."""
+    """Kubelet and runtime must both support image volumes. The reason names the one that does not."""
     assert lacks_image_volumes(read_node(node(kubelet=kubelet, runtime=runtime))) == why
 
 
 @pytest.mark.parametrize("names", [["docker.io/library/busybox:1"], ["busybox:1"], ["library/busybox:1"]])
 def test_an_image_is_found_by_any_of_its_names(names: list[str]) -> None:
-    """Runtimes list an image under full or short names; the digest of the same repository is its digest."""
+    """An image is found under full and short names, with the digest of the same repository."""
     entry = {"names": [f"{names[0].removesuffix(':1')}@{DIGEST}", *names], "sizeBytes": 7}
     image = read_node(node(images=[entry])).image(parse_reference("busybox:1"))
     assert image
@@ -160,14 +164,14 @@ def test_an_image_is_found_by_any_of_its_names(names: list[str]) -> None:
 
 
 def test_a_pinned_image_is_found_by_its_digest_only() -> None:
-    """A tag may have moved on: the same tag with another digest is another image."""
+    """The same tag with another digest is another image, because a tag may have moved."""
     one = read_node(node(images=[held(GOOD)]))
     assert one.image(parse_reference(f"{GOOD}@{DIGEST}"))
     assert one.image(parse_reference(f"{GOOD}@sha256:{'b' * 64}")) is None
 
 
 def test_a_bare_node() -> None:
-    """A node that has said nothing yet is read all the same, and is not ready."""
+    """A Node object without spec and status is read, and is not ready."""
     bare = read_node({"metadata": {"name": "n1"}})
     assert (bare.ready, bare.os, bare.images) == (False, "linux", {})
     assert Eligibility(request()).skip_reason(bare) is SkipReason.NOT_READY

@@ -1,4 +1,4 @@
-"""Sets of images and the labels of nodes that hold them."""
+"""Image sets, and the labels of nodes that have their images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEB = "- r.example/web:1\n- r.example/side:2\n"
 
 
 def node(*images: str, name: str = "n1", **labels: str) -> Any:
-    """A node that lists these images."""
+    """Return a Node object that lists these images."""
     return {
         "metadata": {
             "name": name,
@@ -33,15 +33,15 @@ def node(*images: str, name: str = "n1", **labels: str) -> Any:
 
 
 def label(sets: ImageSets, name: str = "web") -> str:
-    """The value that a set's label has."""
+    """Return the label value of a set."""
     return next(one.digest for one in sets.sets if one.name == name)
 
 
 # -- reading
 
 
-def test_a_set_is_its_references_in_any_order() -> None:
-    """Other references are another value; a short and a long name are one reference."""
+def test_a_label_value_depends_on_the_references_in_any_order() -> None:
+    """Other references give another value. A short and a full name are the same reference."""
     first = read_sets({"web": WEB})
     assert label(first) == label(read_sets({"web": '{"images": ["r.example/side:2", "r.example/web:1"]}'}))
     assert label(first) != label(read_sets({"web": "- r.example/web:1\n"}))
@@ -52,24 +52,24 @@ def test_a_set_is_its_references_in_any_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"),
+    ("name", "text", "message"),
     [
-        ("-web", WEB, "can't be a label's name"),
-        ("w" * 64, WEB, "can't be a label's name"),
+        ("-web", WEB, "is not a valid label name"),
+        ("w" * 64, WEB, "is not a valid label name"),
         ("web", "", "web: got an empty text"),
         ("web", "- A\n", "web:1:3: images[0]"),
         ("web", "- a:{{x}}\n", "web:1:3"),
     ],
 )
-def test_what_is_no_set_is_told_and_keeps_no_other_from_being_one(name: str, text: str, words: str) -> None:
-    """With the name of the set, and the place."""
+def test_an_invalid_set_is_reported_and_other_sets_are_read(name: str, text: str, message: str) -> None:
+    """The problem has the set's name and the position."""
     found = read_sets({name: text, "good": WEB})
     assert [one.name for one in found.sets] == ["good"]
-    assert words in found.problems[name]
+    assert message in found.problems[name]
 
 
-def test_a_node_that_holds_all_is_labelled_and_one_that_lost_one_no_more() -> None:
-    """Labels of other prefixes are nobody's business here."""
+def test_only_a_node_with_all_images_keeps_the_label() -> None:
+    """A label is set, updated or removed. Labels with other prefixes are ignored."""
     sets = read_sets({"web": WEB})
     whole = node("r.example/web:1", "r.example/side:2", other="x")
     assert label_changes(whole, sets) == {"ips-flow.io/web": label(sets)}
@@ -81,16 +81,16 @@ def test_a_node_that_holds_all_is_labelled_and_one_that_lost_one_no_more() -> No
     assert label_changes(old, sets) == {"ips-flow.io/web": label(sets)}
 
 
-def test_labels_of_a_set_that_can_not_be_read_stay() -> None:
-    """Someone is editing it, perhaps."""
+def test_labels_of_an_invalid_set_are_not_changed() -> None:
+    """A user may be editing the set."""
     sets = read_sets({"web": "- A\n"})
     assert label_changes(node(**{"ips-flow.io__web": "before", "ips-flow.io__gone": "x"}), sets) == {
         "ips-flow.io/gone": None
     }
 
 
-def test_what_is_kept_of_a_node_is_enough() -> None:
-    """And little."""
+def test_a_trimmed_node_gives_the_same_changes() -> None:
+    """A trimmed node has the fields for label changes and no others."""
     sets = read_sets({"web": WEB})
     whole = node("r.example/web:1", "r.example/side:2") | {"spec": {"podCIDR": "x"}}
     assert label_changes(trim_node(whole), sets) == label_changes(whole, sets)
@@ -106,7 +106,7 @@ def test_what_is_kept_of_a_node_is_enough() -> None:
 
 @contextmanager
 def labelling(kube: Kube) -> Iterator[None]:
-    """The labeller, in a thread."""
+    """Run the labeller in a thread."""
     stop = threading.Event()
     thread = threading.Thread(target=label_nodes, args=(kube, "warm", stop))
     thread.start()
@@ -119,17 +119,17 @@ def labelling(kube: Kube) -> Iterator[None]:
 
 
 def await_label(server: ApiServer, name: str, value: str | None) -> None:
-    """Until a node has that value of the set's label."""
+    """Wait until a node has this value of the set's label."""
 
-    def there() -> bool:
+    def reached() -> bool:
         return (server.get("nodes", name, "")["metadata"].get("labels") or {}).get("ips-flow.io/web") == value
 
     with server.store.changed:
-        assert server.store.changed.wait_for(there, 30)
+        assert server.store.changed.wait_for(reached, 30)
 
 
-def test_nodes_are_labelled_as_they_change_and_as_the_sets_do(server: ApiServer, kube: Kube) -> None:
-    """A pull, a removal, another list of images, no list at all; and nothing is written where nothing changes."""
+def test_labels_follow_changes_of_nodes_and_sets(server: ApiServer, kube: Kube) -> None:
+    """Labels follow a pull, a removal, a changed set and a deleted set; no patch is sent without a change."""
     server.put("nodes", node("r.example/web:1", "r.example/side:2", name="n1"), "")
     server.put("nodes", node("r.example/web:1", name="n2"), "")
     server.put("configmaps", {"metadata": {"name": "ips-sets"}, "data": {"web": WEB}})
@@ -150,8 +150,8 @@ def test_nodes_are_labelled_as_they_change_and_as_the_sets_do(server: ApiServer,
     assert len(patches) == 7
 
 
-def test_a_node_that_can_not_be_labelled_keeps_no_other_from_it(server: ApiServer, kube: Kube) -> None:
-    """A policy that refuses, a version that is old: they come again."""
+def test_a_node_that_can_not_be_labelled_does_not_block_others(server: ApiServer, kube: Kube) -> None:
+    """After a refused patch, other nodes are labelled, and the node is retried after its next change."""
     server.put("configmaps", {"metadata": {"name": "ips-sets"}, "data": {"web": WEB}})
     for name in ("n1", "n2"):
         server.put("nodes", node("r.example/web:1", "r.example/side:2", name=name), "")
@@ -164,7 +164,7 @@ def test_a_node_that_can_not_be_labelled_keeps_no_other_from_it(server: ApiServe
 
 
 def test_its_roles_grant_what_it_does_and_no_more(server: ApiServer, kube: Kube) -> None:
-    """By the files of the component, which `install` leaves out."""
+    """The component's roles grant exactly the used verbs. `install` does not create the component."""
     server.put("configmaps", {"metadata": {"name": "ips-sets"}, "data": {"web": WEB}})
     server.put("nodes", node("r.example/web:1", "r.example/side:2"), "")
     with labelling(kube):
@@ -187,7 +187,7 @@ def test_its_roles_grant_what_it_does_and_no_more(server: ApiServer, kube: Kube)
 
 
 def test_the_component_is_whole() -> None:
-    """Every file is in its kustomization."""
+    """The kustomization lists every file of the component."""
     folder = ROOT / "deploy" / "components" / "labels"
     named = set(yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))["resources"])
     assert named | {"kustomization.yaml"} == {file.name for file in folder.iterdir()}

@@ -58,7 +58,7 @@ def names(made: Plan) -> list[list[str]]:
     ],
 )
 def test_percentages(size: int | str, total: int, up: int, down: int) -> None:
-    """Windows and waves round up and are at least 1; losses round down."""
+    """Windows and waves round up and are at least 1; allowed failures round down."""
     assert (resolve_up(size, total), resolve_down(size, total)) == (up, down)
 
 
@@ -78,7 +78,7 @@ def test_percentages(size: int | str, total: int, up: int, down: int) -> None:
     ],
 )
 def test_waves(waves: tuple[int | str, ...], total: int, sizes: list[int]) -> None:
-    """Sizes are cumulative; what they leave over makes one more wave, and empty waves vanish."""
+    """Sizes are cumulative; the other nodes are one more wave; empty waves are removed."""
     nodes = [PlannedNode(name=f"n{number}") for number in range(total)]
     cut = cut_waves(nodes, waves)
     assert [len(wave) for wave in cut] == sizes
@@ -86,7 +86,7 @@ def test_waves(waves: tuple[int | str, ...], total: int, sizes: list[int]) -> No
 
 
 def test_groups() -> None:
-    """Groups are numbered without a gap, nodes in the order of their names, each with all that a driver needs."""
+    """Groups are numbered without gaps, nodes are sorted by name, and each group has all data for its driver."""
     asked = request(
         GOOD,
         {"image": OTHER, "pullPolicy": "Always"},
@@ -109,7 +109,7 @@ def test_groups() -> None:
 
 
 def test_the_summary_adds_up() -> None:
-    """Eligible nodes are the warm ones and those to do; skipped ones are counted by reason."""
+    """Eligible nodes are the warm nodes and the nodes to do. Skipped nodes are counted by reason."""
     nodes = [
         node("n1"),
         node("n2", images=[held(GOOD)]),
@@ -139,19 +139,19 @@ def test_the_summary_adds_up() -> None:
     ],
 )
 def test_a_warm_node_holds_every_image(images: tuple[Any, ...], *, warm: bool) -> None:
-    """By tag or by digest, all of them, and never where a tag is to be checked again."""
+    """A node is warm if it has all images by tag or digest, and never with the pull policy Always."""
     made = plan(request(*images), [node(images=[held(GOOD)])])
     assert (made.summary.warm, len(made.groups)) == ((1, 0) if warm else (0, 1))
 
 
-def test_what_a_node_holds_already_is_noted() -> None:
-    """A node to do says which images it had: without an event they are not taken for pulled."""
+def test_present_images_of_a_node_are_stored() -> None:
+    """A node to do stores its present images. Without an event they do not count as pulled."""
     (group,) = plan(request(GOOD, OTHER), [node(images=[held(OTHER)])]).groups
     assert group.nodes == (PlannedNode(name="n1", present=(1,)),)
 
 
 def test_percentages_are_of_the_eligible_nodes() -> None:
-    """The window counts warm nodes in and skipped ones out; waves are shares of the nodes to do."""
+    """The window is a percentage of the eligible nodes, waves are percentages of the nodes to do."""
     nodes = [
         *(node(f"a{number}") for number in range(4)),
         *(node(f"w{number}", images=[held(GOOD)]) for number in range(6)),
@@ -176,41 +176,41 @@ OLD_RUNTIME = node("n2", runtime="containerd://1.7.27")
             [node(), OLD_KUBELET],
             True,
             "container",
-            "n2 runs kubelet v1.34.0, before 1.35",
+            "n2 runs kubelet v1.34.0; needed: 1.35 or later",
         ),
         (
             request(),
             [node(), OLD_RUNTIME],
             True,
             "container",
-            "n2 runs containerd://1.7.27, not containerd ≥ 2.1, cri-o ≥ 1.31",
+            "n2 runs containerd://1.7.27; needed: containerd ≥ 2.1 or cri-o ≥ 1.31",
         ),
         (request(nodes=["n1"]), [node(), OLD_KUBELET], True, "volume", None),
-        (request(pullPolicy="Always"), [node()], True, "container", f"{GOOD} is to be pulled Always"),
+        (request(pullPolicy="Always"), [node()], True, "container", f"{GOOD} has the pull policy Always"),
         (
             request(GOOD, {"image": OTHER, "pullPolicy": "Always"}),
             [node()],
             True,
             "container",
-            f"{OTHER} is to be pulled Always",
+            f"{OTHER} has the pull policy Always",
         ),
     ],
 )
 def test_the_mode(
     asked: PrewarmRequest, nodes: list[dict[str, Any]], kept: bool, mode: str, why: str | None
 ) -> None:
-    """Image volumes only where all eligible nodes, the API server and the policies allow; the plan says why not."""
+    """Image volumes are used only if nodes, API server and pull policies allow them; else the plan has the reason."""
     summary = plan(asked, nodes, kept=kept).summary
     assert summary.mode == mode
     if why is not None:
         assert summary.mode_reason == why
 
 
-def test_the_api_server_is_asked_only_when_it_matters() -> None:
-    """Where a node lacks image volumes anyway, no dry run is made."""
+def test_the_api_server_is_checked_only_if_needed() -> None:
+    """If a node does not support image volumes, no dry run is made."""
 
     def never() -> bool:
-        raise AssertionError("asked")
+        raise AssertionError("the API server was checked")
 
     made = make_plan(
         request(),
@@ -233,14 +233,14 @@ def test_the_api_server_is_asked_only_when_it_matters() -> None:
     ],
 )
 def test_no_eligible_node(nodes: list[dict[str, Any]], message: str) -> None:
-    """The error says why each node was left out."""
+    """The error counts the skipped nodes by reason."""
     with pytest.raises(PlanError) as caught:
         plan(request(), nodes)
     assert caught.value.message == message
 
 
 def test_a_plan_survives_its_storage() -> None:
-    """What a driver reads is what filter wrote."""
+    """A stored plan is read back unchanged."""
     made = group_plan(GOOD, OTHER, present=(1,), nodes=[f"n{number}" for number in range(100)])
     assert GroupPlan.decode(made.encode()) == made
 

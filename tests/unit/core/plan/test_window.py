@@ -24,19 +24,19 @@ def state(**values: object) -> WindowState:
         (state(gated=(3,), pulling=3, ended=1, reached=1), []),
     ],
 )
-def test_free_places_go_to_the_lowest_indexes(now: WindowState, expected: list[int]) -> None:
-    """As many nodes start as the window has free places, in the order of their indexes."""
+def test_free_slots_go_to_the_lowest_indexes(now: WindowState, expected: list[int]) -> None:
+    """Nodes start in the order of their indexes, as many as the window has free slots."""
     assert list(ungatable(now)) == expected
 
 
 def test_the_first_window_is_a_probe() -> None:
-    """Until a node holds an image, a failed node's place is not given away."""
+    """Until a node has an image, the slot of a failed node is not reused."""
     assert list(ungatable(state(gated=(2, 3), pulling=1, ended=1, reached=0))) == []
     assert list(ungatable(state(gated=(2, 3), pulling=1, awaited=1, reached=0))) == []
 
 
 def test_the_breaker_opens_after_a_whole_window_without_an_image() -> None:
-    """A first window that brings nothing stops the rest; one image on one node keeps it shut."""
+    """A first window without any image opens the breaker; one image on one node keeps it closed."""
     assert breaker_open(state(ended=2, reached=0))
     assert not breaker_open(state(ended=2, reached=1))
     assert not breaker_open(state(ended=1, reached=0, pulling=1))
@@ -44,7 +44,7 @@ def test_the_breaker_opens_after_a_whole_window_without_an_image() -> None:
 
 
 def test_never_more_than_the_window_pull() -> None:
-    """In any run of starts and ends the number of pulling nodes stays within the window, and all are done."""
+    """In any order of ends, the number of pulling nodes is within the window, and all nodes are done."""
     generator = random.Random(7)  # noqa: S311
     for _ in range(200):
         nodes, window = generator.randint(1, 40), generator.randint(1, 12)
@@ -68,7 +68,7 @@ def test_never_more_than_the_window_pull() -> None:
     [(1, 1, 1), (1, 2, 2), (1, 9, 2), (10, 100, 13), (10, 12, 12), (1000, 5000, 1250)],
 )
 def test_the_job_holds_a_reserve(window: int, nodes: int, pods: int) -> None:
-    """The Job's parallelism is the window and a quarter more, never above the nodes."""
+    """The Job's parallelism is the window plus a quarter, at most the number of nodes."""
     assert job_parallelism(window, nodes) == pods
 
 
@@ -84,27 +84,27 @@ def test_the_job_holds_a_reserve(window: int, nodes: int, pods: int) -> None:
     ],
     ids=[
         "the first batch",
-        "one of it still pulls",
+        "a node of the batch still pulls",
         "the next batch",
-        "the rest of a batch whose pods came late",
+        "the rest of a batch whose pods were created late",
         "a node from before the window's change still pulls",
         "a batch of the new window",
     ],
 )
 def test_batches_have_a_strict_barrier(now: WindowState, expected: list[int]) -> None:
-    """The next batch starts when every node of the one before has ended, whatever the window was then."""
+    """The next batch starts when every node of the previous batch has ended, also after a change of the window."""
     assert list(ungatable(now)) == expected
 
 
 def test_batches_in_any_run() -> None:
-    """Whenever nodes start, all that started before belong to the same batch or have ended; all are done."""
+    """When a node starts, every earlier node is in the same batch or has ended. All nodes are done."""
     generator = random.Random(11)  # noqa: S311
     for _ in range(200):
         nodes, window = generator.randint(1, 40), generator.randint(1, 12)
         waiting, pulling, started, ended = list(range(nodes)), set[int](), 0, 0
         while waiting or pulling:
-            there = waiting[: generator.randint(1, window)]  # not every pod is made yet
-            now = WindowState(window, len(pulling), tuple(there), ended, ended, barrier=0)
+            created = waiting[: generator.randint(1, window)]  # not every pod is created yet
+            now = WindowState(window, len(pulling), tuple(created), ended, ended, barrier=0)
             for index in ungatable(now):
                 waiting.remove(index)
                 batch = started // window
@@ -118,7 +118,7 @@ def test_batches_in_any_run() -> None:
 
 
 def test_a_pause_starts_nothing() -> None:
-    """With window 0 no node starts, and the breaker does not judge."""
+    """With window 0 no node starts, and the breaker stays closed."""
     for barrier in (None, 0):
         paused = state(window=0, gated=(1, 2), ended=3, reached=0, barrier=barrier)
         assert list(ungatable(paused)) == []
@@ -142,6 +142,6 @@ def test_a_pause_starts_nothing() -> None:
         ("٣", None),
     ],
 )
-def test_another_window(text: str, expected: int | None) -> None:
-    """A number, 0 for a pause, or a percentage of the eligible nodes, rounded up; nothing else."""
+def test_parse_window(text: str, expected: int | None) -> None:
+    """A window is a number, 0 for a pause, or a percentage of the eligible nodes, rounded up."""
     assert parse_window(text, 25) == expected

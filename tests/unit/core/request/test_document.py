@@ -34,15 +34,15 @@ from ips_flows.core.request.document import field_path, read_document
     ],
 )
 def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
-    """Plain scalars are read by YAML 1.2's core schema, and keep their text beside their value."""
+    """Plain scalars are parsed by the core schema of YAML 1.2, and their text is kept."""
     document = read_document(f"a: {text}", "f")
     assert document.data == {"a": value}
     assert type(document.data["a"]) is type(value)
     assert document.values[("a",)].text == ("" if "'" in text else text)
 
 
-def test_places() -> None:
-    """Every key and value has its line and column, both from 1."""
+def test_positions() -> None:
+    """Every key and value has its line and column, both counted from 1."""
     document = read_document("a: 1\nb:\n  - x\n  - {c: 'd'}\n", "f")
     values = {
         field_path(path): (position.line, position.column) for path, position in document.values.items()
@@ -53,7 +53,7 @@ def test_places() -> None:
 
 
 def test_json_is_read_as_json() -> None:
-    """JSON that PyYAML stumbles over (tabs, surrogate pairs, long keys) is read, with positions."""
+    """JSON that PyYAML can't parse (tabs, surrogate pairs, long keys) is read with positions."""
     document = read_document('{\n\t"a" : "\\ud83d\\ude00",\n\t"' + "k" * 2000 + '": [true, null, -1.5]}', "f")
     assert document.data == {"a": "\U0001f600", "k" * 2000: [True, None, -1.5]}
     assert (document.values[("a",)].line, document.values[("a",)].column) == (2, 8)
@@ -63,18 +63,21 @@ def test_json_is_read_as_json() -> None:
     "text", ["\ufeffa: b", "---\na: b\n", "---\na: b\n...\n", "a: b\r\n", "%YAML 1.2\n---\na: b"]
 )
 def test_harmless_wrapping(text: str) -> None:
-    """A byte order mark, document markers and Windows line ends change nothing."""
+    """A byte order mark, document markers and Windows line ends are ignored."""
     assert read_document(text, "f").data == {"a": "b"}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a:\n\t- b", "f:2:1: not valid YAML: a tab where only spaces may stand"),
-        ("a: b: c", "f:1:5: not valid YAML: a second ': ' in one line; put a text that holds one in quotes"),
+        ("a:\n\t- b", "f:2:1: not valid YAML: got a tab; allowed: spaces"),
+        (
+            "a: b: c",
+            "f:1:5: not valid YAML: a second ': ' in one line; put a text that contains ': ' in quotes",
+        ),
         (
             "a:\n - b\n- c",
-            "f:3:1: not valid YAML: this line doesn't fit the lines above; look at its indentation",
+            "f:3:1: not valid YAML: this line doesn't fit the lines above; check its indentation",
         ),
         ("a: [b", "f:1:6: not valid YAML: the text ends in the middle of a list, mapping or quoted text"),
         ("a: 'b", "f:1:6: not valid YAML: the text ends in the middle of a list, mapping or quoted text"),
@@ -96,11 +99,11 @@ def test_harmless_wrapping(text: str) -> None:
         ("[" * 5000 + "]" * 5000, "f:1:21: got more than 20 levels of nesting; allowed: at most 20"),
         ("- " * 100_000, "f:1:41: got more than 20 levels of nesting; allowed: at most 20"),
         ("-\n" * 60_000, "f:50000:2: got more than 50000 values; allowed: at most 50000"),
-        ('a: "\\UFFFFFFFF"', "f:1:7: not valid YAML: a number that can't be"),
+        ('a: "\\UFFFFFFFF"', "f:1:7: not valid YAML: a number is out of range"),
     ],
 )
-def test_no_document(text: str, message: str) -> None:
-    """What can't be read at all is refused in one short sentence with line and column."""
+def test_invalid_documents(text: str, message: str) -> None:
+    """A text that can't be parsed is rejected with one short message with line and column."""
     with pytest.raises(BadRequestError) as caught:
         read_document(text, "f")
     assert str(caught.value) == message
@@ -109,10 +112,10 @@ def test_no_document(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3", "f:3:1: a: duplicate key; it stands in line 1 already; allowed: each key once"),
+        ("a: 1\nb: 2\na: 3", "f:3:1: a: duplicate key, first used in line 1"),
         (
             '{"a": {"b/c": 1,\n"b/c": 2}}',
-            'f:2:1: a["b/c"]: duplicate key; it stands in line 1 already; allowed: each key once',
+            'f:2:1: a["b/c"]: duplicate key, first used in line 1',
         ),
         ("a: &x 1", "f:1:4: a: got the anchor &x; allowed: a value without anchor"),
         ("a: *x", "f:1:4: a: got the alias *x; allowed: the value itself"),
@@ -121,12 +124,12 @@ def test_no_document(text: str, message: str) -> None:
     ],
 )
 def test_problems_of_a_document(text: str, message: str) -> None:
-    """Duplicate keys, anchors, aliases and tags are problems beside those of the values."""
+    """Duplicate keys, anchors, aliases and tags are problems of the document."""
     assert [str(problem) for problem in read_document(text, "f").problems] == [message]
 
 
 def test_field_path() -> None:
-    """A path reads as people write it; what is no simple name stands in brackets and quotes."""
+    """A simple key follows a dot; another key is in brackets and quotes."""
     assert field_path(("images", 2, "pullPolicy")) == "images[2].pullPolicy"
     assert field_path(("nodeSelector", "kubernetes.io/os")) == 'nodeSelector["kubernetes.io/os"]'
     assert field_path(("a\nb",)) == '["a\\nb"]'
@@ -142,8 +145,8 @@ def test_field_path() -> None:
         ("[" * 30 + "]" * 30, "f:1:21: got more than 20 levels of nesting; allowed: at most 20"),
     ],
 )
-def test_no_json(text: str, message: str) -> None:
-    """Where only JSON will do, what is merely YAML is refused with its position."""
+def test_invalid_json(text: str, message: str) -> None:
+    """If only JSON is allowed, YAML is rejected with its position."""
     with pytest.raises(BadRequestError) as caught:
         read_document(text, "f", only_json=True)
     assert str(caught.value) == message
@@ -151,5 +154,5 @@ def test_no_json(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(("text", "data"), [("", None), (" \n", None), ("5", 5), ('{"a": "é"}', {"a": "é"})])
 def test_only_json(text: str, data: object) -> None:
-    """JSON is read as ever, and an empty text is empty."""
+    """If only JSON is allowed, JSON and an empty text are read as usual."""
     assert read_document(text, "f", only_json=True).data == data

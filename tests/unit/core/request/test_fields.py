@@ -1,4 +1,4 @@
-"""The table of request fields is whole, and agrees with the model."""
+"""The table of request fields is complete and agrees with the model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_every_field_has_one_record() -> None:
 
 
 def test_positions_are_counted_from_one() -> None:
-    """Flags and form parameters stand in their orders without gaps, and no two have one name."""
+    """Positions of flags and form parameters have no gaps, and names are unique."""
     flags = [field.flag for field in in_order_of_flags()]
     assert [flag.position for flag in flags] == list(range(1, len(FIELDS) + 1))
     assert len({flag.name for flag in flags}) == len(flags)
@@ -43,23 +43,23 @@ def test_positions_are_counted_from_one() -> None:
 
 
 def test_sections_hold_their_fields_together() -> None:
-    """Every section has fields, every field a section, and the table has the order of the sections."""
+    """Every section has fields, every field has a section, and the table has the order of the sections."""
     assert list(dict.fromkeys(field.section for field in FIELDS)) == [section.name for section in SECTIONS]
     order = [section.name for section in SECTIONS]
-    places = [order.index(field.section) for field in FIELDS]
-    assert places == sorted(places)
+    positions = [order.index(field.section) for field in FIELDS]
+    assert positions == sorted(positions)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=NAMES)
 def test_the_example_has_the_field(field: RequestField) -> None:
-    """The example of a field names it, commented out or not, and ends with a line."""
+    """The example of a field has the field, possibly as a comment, and ends with a line end."""
     assert re.search(rf"^(# )?{field.name}:", field.example, re.MULTILINE)
     assert field.example.endswith("\n")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if default_text(name)])
 def test_a_default_as_text_is_the_default(name: str) -> None:
-    """What a form shows as the default is read as the model's default; of a choice it is the first one."""
+    """The default in a form is parsed as the model's default. The default of a choice is its first value."""
     info = next(info for key, info in PrewarmRequest.model_fields.items() if (info.alias or key) == name)
     assert parse_text_value(name, default_text(name)) == info.default
     if choices(name):
@@ -75,5 +75,5 @@ def test_the_page_names_every_field(language: str) -> None:
 
 
 def test_an_unknown_name_has_a_flag_too() -> None:
-    """A name that no field has is refused under the flag that it would have."""
+    """An unknown name gives the flag that it would have."""
     assert flag_of("notAField") == "--not-a-field"

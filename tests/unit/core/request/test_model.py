@@ -66,7 +66,7 @@ def test_defaults() -> None:
 
 
 def test_a_plain_list_is_a_request() -> None:
-    """A text that is just a list is the list of images, and its problems are in `images`."""
+    """A text that is a list is the list of images; its problems are in `images`."""
     assert parse_request("- a\n- {image: b, pullPolicy: Always}").images == (
         ImageSpec(image="a"),
         ImageSpec(image="b", pull_policy="Always"),
@@ -78,7 +78,7 @@ def test_a_plain_list_is_a_request() -> None:
 
 
 def test_all_problems_at_once_in_the_order_of_the_text() -> None:
-    """One reading reports everything that is wrong, from top to bottom, whatever finds it."""
+    """Parsing reports all problems in the order of the text."""
     text = """\
 images:
   - busybox
@@ -95,8 +95,7 @@ batchSize: 5000
     assert problems_of(parse_request, text, "images.yaml") == [
         'images.yaml:3:5: images[1]: got the number 1.0; allowed: text; put it in quotes: "1.0"',
         (
-            'images.yaml:4:5: images[2]: got "docker.io/library/busybox:latest" again, which is the same as "busybox";'
-            " allowed: each one once"
+            'images.yaml:4:5: images[2]: duplicate image "docker.io/library/busybox:latest", the same as "busybox"'
         ),
         'images.yaml:5:13: images[3].image: got "Foo"; allowed: a repository in lower case: "foo"',
         'images.yaml:5:30: images[3].pullPolicy: got "Sometimes"; allowed: IfNotPresent or Always',
@@ -110,7 +109,7 @@ batchSize: 5000
         'images.yaml:9:30: nodeSelector["c d"]: got "c d"; allowed: a label key such as "disk" or "example.com/disk"',
         'images.yaml:9:43: nodeSelector.e: got "{{x}}"; allowed: text without "{{", which Argo would expand',
         'images.yaml:10:14: nodeTimeout: got "3h"; allowed: at most timeout, which is "2h"',
-        "images.yaml:11:1: batchSize: duplicate key; it stands in line 7 already; allowed: each key once",
+        "images.yaml:11:1: batchSize: duplicate key, first used in line 7",
         'images.yaml:11:12: batchSize: got 5000; allowed: a number from 1 to 1000, or a percentage such as "10%"',
     ]
 
@@ -143,13 +142,13 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
             "nodes: [A]",
             "nodes[0]: got \"A\"; allowed: the name of a node: lower-case letters, digits, '-' and '.'",
         ),
-        ("nodes: [a, b, a]", 'nodes[2]: got "a" again; allowed: each one once'),
+        ("nodes: [a, b, a]", 'nodes[2]: duplicate name "a"'),
         ("nodes: a", 'nodes: got "a"; allowed: a list of at most 10000 node names'),
-        ("excludeNodes: [a, a]", 'excludeNodes[1]: got "a" again; allowed: each one once'),
+        ("excludeNodes: [a, a]", 'excludeNodes[1]: duplicate name "a"'),
         (
             "selector: a in b",
             (
-                "selector: got \"a in b\": 'b' where '(' must stand; allowed: a label selector such as"
+                "selector: got \"a in b\": expected '(' after 'in', got 'b'; allowed: a label selector such as"
                 ' "disk=ssd,zone in (a,b),!gpu"'
             ),
         ),
@@ -157,7 +156,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
         ("includeCordoned: 1", "includeCordoned: got 1; allowed: true or false"),
         (
             "tolerations: [{value: a}]",
-            "tolerations[0]: got no key; allowed: no key only with operator Exists",
+            "tolerations[0]: got no key; allowed: only with operator Exists",
         ),
         (
             "tolerations: [{key: a, operator: Exists, value: b}]",
@@ -176,7 +175,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
             "tolerations: [{key: a, effect: No}]",
             (
                 'tolerations[0].effect: got "No"; allowed: NoSchedule, PreferNoSchedule or NoExecute;'
-                " left out, all of them"
+                " if omitted, all effects"
             ),
         ),
         ("maxRetries: 6", "maxRetries: got 6; allowed: a number from 0 to 5"),
@@ -188,7 +187,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
         ),
         (
             "webhookUrl: https://u:p@x",
-            "webhookUrl: got a URL with credentials; allowed: one without; name a Secret in webhookSecretName",
+            "webhookUrl: got a URL with credentials; allowed: a URL without credentials; use a Secret and webhookSecretName",
         ),
         (
             "webhookSecretName: A",
@@ -208,7 +207,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
         ),
         (
             f"waves: {list(range(1, 22))}",
-            "waves: got 21 of them; allowed: a list of at most 20 cumulative sizes",
+            "waves: got 21 items; allowed: a list of at most 20 cumulative sizes",
         ),
         ("order: random", 'order: got "random"; allowed: rolling or batch'),
         (
@@ -231,7 +230,7 @@ NAME = "a name of lower-case letters, digits and '-', at most 52, with a letter 
     ],
 )
 def test_bounds(line: str, problem: str) -> None:
-    """A value out of bounds is refused with its field, what was got and what is allowed."""
+    """A value out of bounds is rejected; the message has the field, the value and the allowed values."""
     [message] = problems_of(parse_request, f"images: [b]\n{line}\n", "f")
     assert message.split(": ", 1)[1] == problem
     assert message.startswith("f:2:")
@@ -242,7 +241,7 @@ def test_bounds(line: str, problem: str) -> None:
     ["kubernetes.io/a", "x.k8s.io/a", "workflows.argoproj.io/a", "ips-flow.io/a", "a.ips-flow.io/b"],
 )
 def test_reserved_label_keys(key: str) -> None:
-    """Label keys of Kubernetes, Argo and ours are not for users."""
+    """Users can't set label keys of Kubernetes, Argo and IPS Flow."""
     [message] = problems_of(parse_request, f"images: [b]\nlabels: {{{key}: x}}", "f")
     assert message == (
         f'f:2:10: labels["{key}"]: got "{key}"; allowed: a label key of your own;'
@@ -263,7 +262,7 @@ def test_reserved_label_keys(key: str) -> None:
         ("batchSize: 3", "f:1:1: images: missing; needed: a list of 1 to 50 image references"),
         ("images:", "f:1:8: images: missing; needed: a list of 1 to 50 image references"),
         ("images: []", "f:1:9: images: got an empty list; allowed: a list of 1 to 50 image references"),
-        ("[" + "a," * 51 + "]", "f:1:1: images: got 51 of them; allowed: a list of 1 to 50 image references"),
+        ("[" + "a," * 51 + "]", "f:1:1: images: got 51 items; allowed: a list of 1 to 50 image references"),
         ("images: a", 'f:1:9: images: got "a"; allowed: a list of 1 to 50 image references'),
         (
             "images: [a, ~]",
@@ -281,34 +280,32 @@ def test_reserved_label_keys(key: str) -> None:
     ],
 )
 def test_no_request(text: str, message: str) -> None:
-    """A text that holds no request says what it must hold."""
+    """A text without a request is rejected; the message has the allowed form."""
     if text.startswith("[a,"):
         text = "[" + ",".join(f"a{number}" for number in range(51)) + "]"
     assert problems_of(parse_request, text, "f") == [message]
 
 
-def test_images_that_are_the_same() -> None:
-    """Two spellings of one image are a duplicate, also with one digest under two tags."""
+def test_duplicate_images() -> None:
+    """Two spellings of an image are a duplicate; so are two tags with the same digest."""
     [message] = problems_of(parse_request, f"- a:1@{SHA}\n- a:2\n- library/a@{SHA}", "f")
-    assert message == (
-        f'f:3:3: images[2]: got "library/a@{SHA}" again, which is the same as "a:1@{SHA}"; allowed: each one once'
-    )
+    assert message == (f'f:3:3: images[2]: duplicate image "library/a@{SHA}", the same as "a:1@{SHA}"')
 
 
-def test_null_means_left_out() -> None:
-    """A field that is null is as if it were not there."""
+def test_null_means_omitted() -> None:
+    """A null field has the same effect as an omitted field."""
     assert parse_request('{"images": ["a"], "nodes": null, "webhookUrl": null}') == parse_request("[a]")
 
 
 def test_yaml_words_stay_text() -> None:
-    """`yes` and `no` are text where text is meant."""
+    """`yes`, `no` and `on` are text in text fields."""
     request = parse_request("images: [yes, no]\nnodeSelector: {a: on}")
     assert [spec.image for spec in request.images] == ["yes", "no"]
     assert request.node_selector == {"a": "on"}
 
 
 def test_pull_policy_of() -> None:
-    """An image's own pull policy goes before the request's."""
+    """An image's pull policy takes precedence over the request's."""
     request = parse_request("images: [a, {image: b, pullPolicy: IfNotPresent}]\npullPolicy: Always")
     assert [request.pull_policy_of(index) for index in (0, 1)] == ["Always", "IfNotPresent"]
 
@@ -335,7 +332,7 @@ def full() -> PrewarmRequest:
 
 
 def test_canonical_json() -> None:
-    """The canonical form is short, sorted, and keeps images as they were written."""
+    """The canonical form is compact and sorted, and keeps the spelling of images."""
     assert canonical_json(full()) == (
         '{"batchSize":"10%","excludeNodes":["n3"],"images":["busybox",{"image":"x.io/a:1","pullPolicy":"Always"}],'
         '"includeCordoned":true,"labels":{"team":"x"},"name":"nightly",'
@@ -352,13 +349,13 @@ def test_canonical_json() -> None:
 
 @pytest.mark.parametrize("request_", [full(), parse_request("[a]"), parse_request(EXAMPLE.read_text())])
 def test_round_trip(request_: PrewarmRequest) -> None:
-    """What canonical_json writes, from_canonical reads as the same request."""
+    """`from_canonical` reads the output of `canonical_json` as the same request."""
     assert from_canonical(canonical_json(request_)) == request_
     assert canonical_json(from_canonical(canonical_json(request_))) == canonical_json(request_)
 
 
 def test_request_hash() -> None:
-    """The hash ignores the name, defaults written out and the order of fields, and sees all else."""
+    """The hash ignores the name, explicit defaults and the order of fields, and depends on all else."""
     base = request_hash(parse_request("images: [a]\nbatchSize: 5"))
     assert request_hash(parse_request("name: x\npriority: 5\nbatchSize: 5\nimages: [a]")) == base
     assert request_hash(parse_request("images: [a]\nbatchSize: 5\nlabels: {a: b}")) != base
@@ -367,7 +364,7 @@ def test_request_hash() -> None:
 
 
 def test_overrides_replace_fields() -> None:
-    """A flag replaces its field as a whole, also one that is wrong in the file; None changes nothing."""
+    """A flag replaces its whole field, also an invalid one in the file. None changes nothing."""
     request = merge_overrides(
         "images: [a]\nbatchSize: 0\nnodeSelector: {a: b}\npriority: 3",
         "f.yaml",
@@ -395,11 +392,11 @@ def test_overrides_replace_fields() -> None:
 
 
 def test_problems_of_flags() -> None:
-    """A problem of a flag names the flag, and comes after those of the file."""
+    """A problem of a flag has the flag's name, and follows the problems of the file."""
     overrides = {"batchSize": 0, "timeout": "1s", "images": ["a", "B"], "nodeSelector": ("c",)}
     assert problems_of(merge_overrides, "priority: 0", "f.yaml", overrides) == [
         "f.yaml:1:11: priority: got 0; allowed: a number from 1 to 10; 10 goes first",
-        '--node-selector: got "c"; allowed: key=value, with commas between several',
+        '--node-selector: got "c"; allowed: key=value, or several separated by commas',
         '--image: images[1]: got "B"; allowed: a repository in lower case: "b"',
         f"--batch-size: got 0; allowed: {WINDOW}",
         '--task-timeout: got "1s"; allowed: a duration from 30s to 7d',
@@ -425,7 +422,7 @@ def test_flag_of() -> None:
 
 
 def test_form() -> None:
-    """The UI form's texts make the same request as YAML does; empty ones mean the default."""
+    """The texts of the UI form give the same request as YAML. An empty text means the default."""
     parameters = {
         "images": "# the base\nbusybox\n\n  nginx:1.29  # with a comment\n",
         "batch-size": "20",
@@ -454,7 +451,7 @@ def test_form() -> None:
 
 
 def test_problems_of_the_form() -> None:
-    """Problems of the form name the form and the field; unknown parameters are refused."""
+    """Problems of the form have the form and the field; unknown parameters are rejected."""
     parameters = {"images": "a\nB", "priority": "x", "batchsize": "3", "node-selector": "{{a}}=b"}
     assert problems_of(from_form, parameters) == [
         'form: node-selector["{{a}}"]: got "{{a}}"; allowed: text without "{{", which Argo would expand',
@@ -467,17 +464,17 @@ def test_problems_of_the_form() -> None:
 @pytest.mark.parametrize(
     ("name", "field", "text"), [("batch-size", "batchSize", "3"), ("task-timeout", "timeout", "1h")]
 )
-def test_a_field_of_the_form_under_both_its_names(name: str, field: str, text: str) -> None:
-    """Neither of two values is taken for the other, whichever comes first; an empty one is none."""
+def test_a_field_of_the_form_under_both_names(name: str, field: str, text: str) -> None:
+    """A field given under both names is a problem in any order; an empty text counts as not given."""
     for pair in ({name: text, field: "x"}, {field: "x", name: text}, {field: text, name: text}):
         assert problems_of(from_form, {"images": "a", **pair}) == [
-            f"form: {name}: given twice, as {name} and as {field}; allowed: one of them"
+            f"form: {name}: got both {name} and {field}; allowed: one of them"
         ]
     assert from_form({"images": "a", name: text, field: " "}) == from_form({"images": "a", field: text})
 
 
 def test_schema() -> None:
-    """The schema has every field by its wire name, with its bounds, and accepts plain images."""
+    """The schema has every field by its wire name with its bounds, and accepts plain images."""
     schema = json_schema()
     assert set(schema["properties"]) == set(full().model_dump(by_alias=True))
     assert schema["required"] == ["images"]
@@ -535,7 +532,7 @@ FRAGMENTS = (
 
 @pytest.mark.parametrize("seed", range(20))
 def test_garbage(seed: int) -> None:
-    """Whatever the text, it is a request or a BadRequestError whose message can be printed."""
+    """Any text is a request, or raises BadRequestError with a printable message."""
     chance = random.Random(seed)  # noqa: S311 - a repeatable test
     example = EXAMPLE.read_text()
     for _ in range(20):
@@ -556,7 +553,7 @@ def test_garbage(seed: int) -> None:
 
 
 def test_the_model_checks_by_itself() -> None:
-    """A request made in Python obeys the same bounds as one that was read."""
+    """A request created in Python has the same bounds as a parsed request."""
     wrong: list[dict[str, Any]] = [
         {"images": ("a", "a:latest")},
         {"images": ("a",), "nodes": ("n", "n")},
@@ -571,11 +568,11 @@ def test_the_model_checks_by_itself() -> None:
 
 
 def test_too_long_lists_are_one_problem() -> None:
-    """A list or mapping beyond its limit is one problem, whatever else is wrong inside."""
+    """A list or mapping beyond its limit is one problem, even if its items are invalid."""
     text = (
         "images: [a]\nnodes:\n" + "- A\n" * 10001 + "labels:\n" + "".join(f"  k{n}: x\n" for n in range(101))
     )
     assert problems_of(parse_request, text, "f") == [
-        "f:3:1: nodes: got 10001 of them; allowed: a list of at most 10000 node names",
-        "f:10005:3: labels: got 101 of them; allowed: a mapping of at most 100 label keys to values",
+        "f:3:1: nodes: got 10001 items; allowed: a list of at most 10000 node names",
+        "f:10005:3: labels: got 101 items; allowed: a mapping of at most 100 label keys to values",
     ]

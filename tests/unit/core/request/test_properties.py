@@ -1,4 +1,4 @@
-"""Properties of requests, image references and selectors, over generated ones."""
+"""Properties of requests, image references and selectors, tested with generated values."""
 
 from __future__ import annotations
 
@@ -76,18 +76,18 @@ FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "name": names,
     "labels": labels,
 }
-LIVING = {
+OPTIONAL = {
     field.alias or name: FIELDS[field.alias or name]
     for name, field in PrewarmRequest.model_fields.items()
     if name != "images"
 }
 documents = st.fixed_dictionaries(
-    {"images": st.lists(image_specs, min_size=1, max_size=4, unique_by=identity)}, optional=LIVING
+    {"images": st.lists(image_specs, min_size=1, max_size=4, unique_by=identity)}, optional=OPTIONAL
 )
 
 
 def block(document: Mapping[str, Any]) -> str:
-    """The same as YAML in block style, texts in single quotes."""
+    """Format a document as YAML in block style, with texts in single quotes."""
 
     def scalar(value: Any) -> str:
         if isinstance(value, str):
@@ -110,7 +110,7 @@ def block(document: Mapping[str, Any]) -> str:
 
 @given(documents)
 def test_every_field_is_generated_and_survives_storage(document: dict[str, Any]) -> None:
-    """A valid request is read back from its canonical form as itself, and has one canonical form."""
+    """A valid request is read back from its canonical form unchanged, and has exactly one canonical form."""
     assert set(FIELDS) | {"images"} == {
         field.alias or name for name, field in PrewarmRequest.model_fields.items()
     }
@@ -122,10 +122,10 @@ def test_every_field_is_generated_and_survives_storage(document: dict[str, Any])
 
 
 @given(documents, st.randoms(use_true_random=False))
-def test_spelling_is_no_matter(document: dict[str, Any], chance: Any) -> None:
-    """YAML, JSON in any order and with any spaces, and nulls for what is left out, are one request with one hash."""
+def test_the_spelling_does_not_matter(document: dict[str, Any], chance: Any) -> None:
+    """YAML, JSON with any order and spaces, and nulls for omitted fields give the same request and hash."""
     wanted = parse_request(json.dumps(document))
-    shuffled = list(document.items()) + [(name, None) for name in LIVING if name not in document]
+    shuffled = list(document.items()) + [(name, None) for name in OPTIONAL if name not in document]
     chance.shuffle(shuffled)
     for text in (block(document), json.dumps(dict(shuffled), indent=chance.choice([None, 1, "\t"]))):
         assert parse_request(text) == wanted
@@ -133,8 +133,8 @@ def test_spelling_is_no_matter(document: dict[str, Any], chance: Any) -> None:
 
 
 @given(documents, documents)
-def test_the_hash_tells_requests_apart(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Two requests have the same hash exactly if they differ in nothing but the name."""
+def test_different_requests_have_different_hashes(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Two requests have the same hash exactly if all fields except the name are equal."""
     first, second = (parse_request(json.dumps(document)) for document in (one, other))
     nameless = [request.model_copy(update={"name": ""}) for request in (first, second)]
     assert (request_hash(first) == request_hash(second)) == (nameless[0] == nameless[1])
@@ -157,8 +157,8 @@ wrong = st.dictionaries(st.sampled_from(["images", *FIELDS]), junk, max_size=4) 
     | wrong.map(json.dumps)
     | st.tuples(texts, texts).map(lambda two: f"images: [a]\n{two[0]}: {two[1]}")
 )
-def test_any_text_is_a_request_or_refused(text: str) -> None:
-    """Whatever is sent: a request, or a refusal whose every line can be printed; nothing else is raised."""
+def test_any_text_is_a_request_or_rejected(text: str) -> None:
+    """Any text is a request or raises BadRequestError with printable lines, and no other exception."""
     try:
         request = parse_request(text, "f")
     except BadRequestError as error:
@@ -186,7 +186,7 @@ Parts = tuple[str, str, str | None, str | None]
 
 
 def reference_oracle(text: str) -> Parts | None:
-    """What ParseNormalizedNamed makes of a text: domain, path, tag and digest."""
+    """Return the result of ParseNormalizedNamed for a text: domain, path, tag and digest."""
     if re.fullmatch(r"[a-f0-9]{64}", text):
         return None
     head, slash, rest = text.partition("/")
@@ -209,7 +209,7 @@ def reference_oracle(text: str) -> Parts | None:
 
 
 def stricter(text: str) -> bool:
-    """Where we are stricter than distribution on purpose: a port that can't be, an image ID with a tag."""
+    """Report whether IPS Flow rejects a text that distribution accepts: an invalid port, or an image ID with a tag."""
     host = text.partition("/")[0]
     port = re.search(r":([0-9]+)$", host) if "/" in text else None
     return bool(port and not 1 <= int(port[1]) <= 65535) or bool(re.match(r"[a-f0-9]{64}[:@]", text))
@@ -247,7 +247,7 @@ likely = st.tuples(hosts, paths, tags, digests).map("".join)
 
 @st.composite
 def near_references(draw: st.DrawFn) -> str:
-    """A likely reference with one character put in, taken out or put in place of another."""
+    """Generate a likely reference with one character inserted, removed or replaced."""
     text = draw(likely)
     at = draw(st.integers(0, len(text) - 1))
     put_in: str = draw(st.sampled_from(["", *"aA0._-/:@[]{}é \n"]))
@@ -256,7 +256,7 @@ def near_references(draw: st.DrawFn) -> str:
 
 @given(likely | near_references() | st.text("aA0._-/:@[]", max_size=12))
 def test_references_are_those_of_distribution(text: str) -> None:
-    """A text is a reference, and has the parts, that distribution/reference says."""
+    """Parsing agrees with distribution/reference on validity and parts."""
     oracle = reference_oracle(text)
     try:
         mine = parse_reference(text)
@@ -268,7 +268,7 @@ def test_references_are_those_of_distribution(text: str) -> None:
 
 @given(likely)
 def test_a_reference_is_known_by_all_its_names(text: str) -> None:
-    """The canonical spelling is its own; each name under which a node may list the image means that image."""
+    """The canonical spelling is stable, and each name of the image on a node has the image's identity."""
     if reference_oracle(text) is None or stricter(text):
         return
     reference = parse_reference(text)
@@ -295,7 +295,7 @@ _CLAUSES = {
 
 
 def selector_oracle(text: str, labels: Mapping[str, str]) -> bool | None:
-    """Whether labels match a selector; None where it is none. By clauses and regular expressions."""
+    """Report whether labels match a selector, by regular expressions on clauses; None if it is invalid."""
     if not text.strip():
         return True
     verdicts = [_clause(clause, labels) for clause in re.split(r",(?![^(]*\))", text)]
@@ -338,8 +338,8 @@ clauses = st.one_of(
 
 
 @given(st.lists(clauses, max_size=4).map(",".join) | st.lists(tokens, max_size=10).map("".join), some_labels)
-def test_selectors_agree_with_a_second_reading(text: str, labels: dict[str, str]) -> None:
-    """Parsing token by token and matching by clauses come to the same, valid or not."""
+def test_selectors_agree_with_a_second_parser(text: str, labels: dict[str, str]) -> None:
+    """The parser and the oracle agree on validity and on matches."""
     wanted = selector_oracle(text, labels)
     try:
         selector = parse_selector(text)

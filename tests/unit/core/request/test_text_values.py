@@ -36,19 +36,19 @@ from ips_flows.core.request.types import FieldError
     ],
 )
 def test_reads(field: str, value: Any, expected: Any) -> None:
-    """A text becomes what YAML would hold; what fits nothing stays as it is, for the model to refuse."""
+    """A text becomes the value that YAML would have. An invalid value is unchanged, so that the model rejects it."""
     assert parse_text_value(field, value) == expected
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("a", 'got "a"; allowed: key=value, with commas between several'),
-        ("a=b,a=c", 'got the key "a" twice; allowed: each key once'),
+        ("a", 'got "a"; allowed: key=value, or several separated by commas'),
+        ("a=b,a=c", 'duplicate key "a"'),
     ],
 )
 def test_refuses(value: str, message: str) -> None:
-    """Pairs need an equals sign, and each key stands once."""
+    """A pair needs an equals sign, and each key is allowed once."""
     with pytest.raises(FieldError) as caught:
         parse_text_value("labels", value)
     assert str(caught.value) == message

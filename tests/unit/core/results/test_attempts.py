@@ -29,7 +29,7 @@ def plan(retries: int = 2, strategy: RetryStrategy = "exponential", seconds: int
     return kube_objects.summary().model_copy(update=changes)
 
 
-def told(
+def progress(
     attempt: int = 0, *, done: int = 0, failed: int = 0, total: int = 2, group: int = 0
 ) -> GroupProgress:
     return GroupProgress(
@@ -54,12 +54,12 @@ def told(
     ],
 )
 def test_the_delays(strategy: RetryStrategy, seconds: int, expected: list[int]) -> None:
-    """Linear is constant; exponential doubles from the delay itself, and is at most 10 minutes."""
+    """A linear delay is constant. An exponential delay starts with the given one and doubles up to 10 minutes."""
     assert [retry_delay(strategy, seconds, retry) for retry in range(1, 6)] == expected
 
 
-def test_the_history_from_what_is_stored() -> None:
-    """Each attempt has its time, its nodes, its failures by class and the delay behind it; filter's word is none."""
+def test_the_history_from_stored_results() -> None:
+    """Each attempt has times, nodes, failures by class and the next delay. Results of filter are not an attempt."""
     chunks = [
         Chunk(FILTER_GROUP, 0, {"n0": GOOD}),
         Chunk(0, 1, {"n2": GOOD}, "2026-01-01T00:00:40Z"),
@@ -73,20 +73,20 @@ def test_the_history_from_what_is_stored() -> None:
 
 
 def test_a_task_without_retries_has_no_history() -> None:
-    """Where nothing is tried again, or nothing failed, there is nothing to tell."""
+    """Without retries, or without failures, the history is empty."""
     assert retry_history(plan(retries=0), recorded_attempts([FIRST])) == ()
     assert retry_history(plan(), recorded_attempts([Chunk(0, 0, {"n1": GOOD}, STARTED)])) == ()
     assert retry_history(None, ()) == ()
 
 
 def test_a_task_that_ends_before_its_next_attempt() -> None:
-    """What was to be tried again, and was cancelled, is told without a delay behind it."""
+    """An attempt whose retry was cancelled has no next delay."""
     (first,) = retry_history(plan(), recorded_attempts([FIRST]), ended=True)
     assert (first.attempt, first.failed, first.next_delay) == (0, 1, None)
 
 
 def test_no_delay_follows_the_last_attempt() -> None:
-    """Once the retries are used up, or the task has ended, no next attempt is announced."""
+    """After the last retry, or after the task's end, there is no next delay."""
     chunks = [Chunk(0, number, {"n2": BAD}, STARTED) for number in range(3)]
     assert [one.next_delay for one in retry_history(plan(), recorded_attempts(chunks))] == [4, 8, None]
     assert [one.next_delay for one in retry_history(plan(), recorded_attempts(chunks[:2]), ended=True)] == [
@@ -95,21 +95,21 @@ def test_no_delay_follows_the_last_attempt() -> None:
     ]
 
 
-def test_what_drivers_say_counts_while_an_attempt_runs() -> None:
-    """Half of an attempt may be stored already: its Job's word says that it is not over."""
-    running = told(1, done=0, failed=1)
+def test_the_progress_of_drivers_wins_while_an_attempt_runs() -> None:
+    """If only a part of an attempt is stored, the progress on its Job shows that it has not ended."""
+    running = progress(1, done=0, failed=1)
     stored = recorded_attempts([FIRST, Chunk(0, 1, {"n2": BAD}, STARTED)])
-    assert [one.ended_at for one in retry_history(plan(), stored, [told(done=1, failed=1), running])] == [
+    assert [one.ended_at for one in retry_history(plan(), stored, [progress(done=1, failed=1), running])] == [
         ENDED,
         "",
     ]
-    assert retry_history(plan(), stored, [told(), running], ended=True)[-1].ended_at == BAD.at
+    assert retry_history(plan(), stored, [progress(), running], ended=True)[-1].ended_at == BAD.at
 
 
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_task_between_two_attempts(*, stored: bool) -> None:
-    """It waits for the next attempt until the delay is over, by what is stored and by the Jobs alike."""
-    groups = [] if stored else [told(done=1, failed=1)]
+    """The next attempt is known from stored results and from the progress on Jobs."""
+    groups = [] if stored else [progress(done=1, failed=1)]
     past = retry_history(plan(), recorded_attempts([FIRST] if stored else []), groups)
     at = datetime(2026, 1, 1, 0, 0, 34, tzinfo=UTC)
     assert pending_retry(plan(), past, groups) == PendingRetry("wave-1", 2, 3, at)
@@ -118,16 +118,16 @@ def test_a_task_between_two_attempts(*, stored: bool) -> None:
 @pytest.mark.parametrize(
     ("groups", "deadline"),
     [
-        ([told(done=2)], 600),
-        ([told(done=1)], 600),
-        ([told(done=1, failed=1), told(1, total=1)], 600),
-        ([told(2, failed=2)], 600),
-        ([told(done=1, failed=1)], 33),
+        ([progress(done=2)], 600),
+        ([progress(done=1)], 600),
+        ([progress(done=1, failed=1), progress(1, total=1)], 600),
+        ([progress(2, failed=2)], 600),
+        ([progress(done=1, failed=1)], 33),
     ],
-    ids=["all good", "running", "already tried again", "the last attempt", "the task's time is up first"],
+    ids=["all good", "running", "already retried", "the last attempt", "the task's timeout expires first"],
 )
 def test_a_task_that_waits_for_no_attempt(groups: list[GroupProgress], deadline: int) -> None:
-    """Who runs, is done, has no retry left or no time left waits for no attempt."""
+    """A task that runs, is done, or has no retry or no time left does not wait for an attempt."""
     until = clock.stamp(clock.parse("2026-01-01T00:00:00Z") + timedelta(seconds=deadline))
     made = plan().model_copy(update={"deadline": until})
     assert pending_retry(made, retry_history(made, (), groups), groups) is None

@@ -26,7 +26,7 @@ def one(image: ImageResult) -> NodeResult:
 
 
 def test_results_survive_their_storage() -> None:
-    """What is read is what was written, unknown figures included."""
+    """Results are read back unchanged, including unknown values."""
     chunk = Chunk(
         2,
         1,
@@ -40,27 +40,27 @@ def test_results_survive_their_storage() -> None:
 
 
 def test_storage_depends_on_the_results_only() -> None:
-    """The same results are the same bytes, whatever the order in which they came."""
-    forth = Chunk(0, 0, {"n1": one(PULLED), "n2": one(FAILED)})
-    back = Chunk(0, 0, {"n2": one(FAILED), "n1": one(PULLED)})
-    assert encode(forth) == encode(back)
+    """The same results have the same bytes in any order."""
+    first = Chunk(0, 0, {"n1": one(PULLED), "n2": one(FAILED)})
+    reversed_ = Chunk(0, 0, {"n2": one(FAILED), "n1": one(PULLED)})
+    assert encode(first) == encode(reversed_)
 
 
 def test_long_messages_are_cut() -> None:
-    """No message is stored beyond its limit."""
+    """A stored message is cut at the limit."""
     chunk = Chunk(0, 0, {"n1": one(ImageResult(Result.FAILED, "Unknown", "x" * 1000))})
     (image,) = decode(encode(chunk)).nodes["n1"].images
     assert image.message == "x" * MESSAGE_LIMIT
 
 
 def noise(seed: int) -> ImageResult:
-    """A result that hardly compresses."""
+    """Return a result that is hard to compress."""
     text = "".join(hashlib.sha256(f"{seed}-{part}".encode()).hexdigest() for part in range(4))
     return ImageResult(Result.FAILED, FailureReason.UNKNOWN, text)
 
 
 def test_large_results_are_split() -> None:
-    """Each chunk's stored size is below the limit; together they are what was given, in its order."""
+    """Each piece is stored within the limit; together the pieces have all nodes in order."""
     chunk = Chunk(3, 2, {f"n{number}": one(noise(number)) for number in range(200)})
     limit = 8000
     pieces = split(chunk, limit)
@@ -72,7 +72,7 @@ def test_large_results_are_split() -> None:
 
 
 def test_small_results_stay_together() -> None:
-    """Nothing is split without need, and one node can't be."""
+    """A chunk within the limit is not split, and neither is a chunk with one node."""
     chunk = Chunk(0, 0, {"n1": one(PULLED), "n2": one(PULLED)})
     assert split(chunk) == [chunk]
     single = Chunk(0, 0, {"n1": one(noise(1))})
@@ -80,7 +80,7 @@ def test_small_results_stay_together() -> None:
 
 
 def test_a_later_attempt_counts() -> None:
-    """Chunks may come in any order: the later attempt's result stands, finish speaks only for the rest."""
+    """In any order of chunks, the later attempt wins, and finish counts only for nodes without an attempt."""
     skipped = ImageResult(Result.SKIPPED, SkipReason.CORDONED)
     missing = ImageResult(Result.SKIPPED, SkipReason.NOT_REACHED)
     chunks = [
@@ -94,8 +94,8 @@ def test_a_later_attempt_counts() -> None:
     assert fold(reversed(chunks)) == expected
 
 
-def test_what_counts_as_done() -> None:
-    """A node is done when every image is on it; it was left alone when every image was skipped."""
+def test_a_done_or_skipped_node() -> None:
+    """A node is ok if every image is on it, and skipped if every image was skipped."""
     skipped = ImageResult(Result.SKIPPED, SkipReason.EXCLUDED)
     assert NodeResult((PULLED, PRESENT), AT).ok
     assert not NodeResult((PULLED, FAILED), AT).ok

@@ -57,16 +57,16 @@ def verdict(
             [GOOD_NODE, BAD_NODE, NOT_REACHED],
             False,
             "failed",
-            "2 of 3 nodes lack images; NotFound ×1; 1 never reached",
+            "2 of 3 nodes lack images; NotFound ×1; 1 never started",
         ),
-        (2, 0, [GOOD_NODE], False, "failed", "1 of 2 nodes lack images; 1 never reached"),
+        (2, 0, [GOOD_NODE], False, "failed", "1 of 2 nodes lack images; 1 never started"),
         (
             2,
             0,
             [BAD_NODE, BREAKER],
             False,
             "failed",
-            "2 of 2 nodes lack images; NotFound ×1; 1 never reached",
+            "2 of 2 nodes lack images; NotFound ×1; 1 never started",
         ),
         (2, 0, [GOOD_NODE, GOOD_NODE], True, "completed", "every image is on 2 of 2 nodes"),
         (
@@ -75,16 +75,16 @@ def verdict(
             [GOOD_NODE, STOPPED_NODE, NOT_REACHED],
             True,
             "cancelled",
-            "cancelled with every image on 1 of 3 nodes",
+            "1 of 3 nodes have every image",
         ),
-        (2, 0, [GOOD_NODE, BAD_NODE], True, "cancelled", "cancelled with every image on 1 of 2 nodes"),
+        (2, 0, [GOOD_NODE, BAD_NODE], True, "cancelled", "1 of 2 nodes have every image"),
         (1, 0, [STOPPED_NODE], False, "failed", "1 of 1 nodes lack images"),
     ],
 )
 def test_the_verdict(
     eligible: int, losses: int, results: list[NodeResult], stopped: bool, status: str, message: str
 ) -> None:
-    """Completed only when every image is on every eligible node, or the losses are allowed and nobody stopped it."""
+    """A task is completed if every image is on every eligible node, or if failures are allowed and it was not stopped."""
     made = verdict(
         summary(eligible=eligible, losses=losses),
         {f"n{number}": result for number, result in enumerate(results)},
@@ -106,7 +106,7 @@ def test_the_verdict(
     ],
 )
 def test_each_wave_needs_a_good_node(waves: list[list[str]], status: str, message: str) -> None:
-    """The verdict agrees with the driver: a wave that brought its images to no node has failed."""
+    """The verdict agrees with the driver: a wave without a node that has its images has failed."""
     made = decide_verdict(
         summary(eligible=3, losses=2),
         {"n0": GOOD_NODE, "n1": BAD_NODE, "n2": GOOD_NODE},
@@ -121,22 +121,22 @@ def test_each_wave_needs_a_good_node(waves: list[list[str]], status: str, messag
     assert (made.status, made.message) == (status, message)
 
 
-def test_a_node_lost_to_the_tasks_time_is_no_allowed_loss() -> None:
-    """The verdict agrees with the driver, which exits 1 when the task's own time is up."""
+def test_a_node_that_failed_by_the_task_timeout_is_not_allowed() -> None:
+    """The verdict agrees with the driver, which exits with 1 when the task's timeout expires."""
     late = NodeResult((PULLED, ImageResult(Result.FAILED, FailureReason.TIMEOUT)), "2026-01-01T02:00:00Z")
     made = verdict(summary(eligible=2, losses=1), {"n0": GOOD_NODE, "n1": late})
     assert made.status == "failed"
-    assert made.message == "1 of 2 nodes lack images; Timeout ×1; the task's time was up"
+    assert made.message == "1 of 2 nodes lack images; Timeout ×1; the task's timeout expired"
 
 
-def test_a_node_without_its_turn_is_no_allowed_loss() -> None:
-    """What was never tried is not lost: the task ended too early."""
+def test_a_node_that_was_never_started_is_not_allowed() -> None:
+    """A node that was never started is not an allowed failure: the task ended too early."""
     made = verdict(summary(eligible=2, losses=1), {"n0": GOOD_NODE, "n1": NOT_REACHED})
     assert made.status == "failed"
 
 
 def test_all_warm() -> None:
-    """A task that had nothing to do says so."""
+    """The message states that all nodes were warm."""
     warm = NodeResult((PRESENT, PRESENT), AT)
     made = verdict(summary(eligible=2, warm=2), {"n1": warm, "n2": warm})
     assert (made.status, made.message) == ("completed", "every image is on 2 of 2 nodes, all warm already")
@@ -147,17 +147,17 @@ def test_all_warm() -> None:
     [
         (False, "no eligible node", "failed", "no eligible node"),
         (False, "", "failed", "the task ended before its plan was made"),
-        (True, "", "cancelled", "cancelled before it was planned"),
+        (True, "", "cancelled", "stopped before its plan was made"),
     ],
 )
 def test_without_a_plan(stopped: bool, error: str, status: str, message: str) -> None:
-    """What ended before it was planned failed for filter's reason, or was cancelled."""
+    """A task that ended without a plan has failed for the reason of filter, or was cancelled."""
     made = verdict(None, {}, stopped=stopped, error=error)
     assert (made.status, made.message, made.summary) == (status, message, None)
 
 
 def test_the_counts() -> None:
-    """Nodes and images are counted over eligible nodes; unknown sizes count nothing."""
+    """Nodes and images are counted over eligible nodes. Unknown sizes count as 0."""
     unknown = NodeResult((ImageResult(Result.PULLED), ImageResult(Result.PRESENT, bytes=7)), AT)
     plan = summary(eligible=5, warm=1, skipped={"Cordoned": 1})
     results = {
@@ -184,7 +184,7 @@ def test_the_counts() -> None:
 
 
 def test_drift() -> None:
-    """Different known digests for one reference are told; unknown ones and failed images say nothing."""
+    """Different known digests of a reference are reported; unknown digests and failed images are ignored."""
     other = ImageResult(Result.PULLED, digest=B)
     results = {
         "n1": NodeResult((PULLED, PRESENT), AT),
@@ -197,7 +197,7 @@ def test_drift() -> None:
 
 
 def test_failures_as_lines() -> None:
-    """One line per failed image, in the order of the request, no more than asked for."""
+    """There is one line per failed image, in the order of the request, up to the limit."""
     (line,) = failure_lines("n1", BAD_NODE, (GOOD, OTHER))
     assert (line.node, line.image, line.reason, line.message) == (
         "n1",
@@ -205,13 +205,13 @@ def test_failures_as_lines() -> None:
         "NotFound",
         "manifest unknown",
     )
-    assert [one.image for one in failure_lines("n1", BAD_NODE, (OTHER,))] == []  # someone else's hand
+    assert [one.image for one in failure_lines("n1", BAD_NODE, (OTHER,))] == []  # stored by another program
     both = NodeResult((MISSING, MISSING), AT)
     assert [one.image for one in failure_lines("n1", both, (GOOD, OTHER), limit=1)] == [GOOD]
 
 
 def test_records_survive_their_storage() -> None:
-    """What is read from an annotation is what was written, by camelCase names; names of a newer version are ignored."""
+    """A record is read back from its JSON with camelCase names. Names of a newer version are ignored."""
     made = verdict(summary(eligible=1), {"n1": GOOD_NODE})
     text = made.to_json()
     assert '"eventId":' in text

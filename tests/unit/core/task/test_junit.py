@@ -91,9 +91,9 @@ def test_skipped_nodes_and_allowed_failures_are_skipped() -> None:
 @pytest.mark.parametrize("results", [None, {}, {"n1": NodeResult((PULLED, PULLED), AT)}])
 def test_a_task_that_did_not_complete_without_failures(results: Mapping[str, NodeResult] | None) -> None:
     """A task without a plan, or a cancelled one, is an error of the whole task, so the report does not pass."""
-    root = parsed(ended("cancelled", results, "cancelled before it was planned"))
+    root = parsed(ended("cancelled", results, "stopped before its plan was made"))
     (error,) = root.iter("error")
-    assert (error.get("type"), error.get("message")) == ("cancelled", "cancelled before it was planned")
+    assert (error.get("type"), error.get("message")) == ("cancelled", "stopped before its plan was made")
     assert root.get("errors") == "1"
 
 

@@ -173,7 +173,7 @@ def test_nodes_never_reached_count_as_failed(stage: Stage) -> None:
     assert stage.finish() == 0
     verdict = verdict_of(stage)
     assert verdict.status == "failed"
-    assert verdict.message == "2 of 3 nodes lack images; NotFound ×1; 1 never reached"
+    assert verdict.message == "2 of 3 nodes lack images; NotFound ×1; 1 never started"
     (image,) = stage.results()["n3"].images
     assert (image.result, image.reason) == (Result.SKIPPED, SkipReason.NOT_REACHED)
 
@@ -202,7 +202,7 @@ def test_pods_that_nobody_recorded(stage: Stage) -> None:
     assert results["n2"].reason == FailureReason.CANCELLED
     assert results["n3"].reason == SkipReason.NOT_REACHED
     assert verdict_of(stage).status == "cancelled"
-    assert verdict_of(stage).message == "cancelled with every image on 1 of 3 nodes"
+    assert verdict_of(stage).message == "1 of 3 nodes have every image"
 
 
 def test_what_a_lost_finish_stored_is_kept(stage: Stage) -> None:
