@@ -153,8 +153,8 @@ def _completed_message(summary: Summary, allowed: int) -> str:
 
 def _cancelled_message(summary: Summary | None) -> str:
     if summary is None:
-        return "cancelled before it was planned"
-    return f"cancelled with every image on {summary.completed} of {summary.eligible} nodes"
+        return "stopped before it was planned"
+    return f"{summary.completed} of {summary.eligible} nodes have every image"
 
 
 def _failed_message(summary: Summary, violation: str | None) -> str:

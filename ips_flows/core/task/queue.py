@@ -13,12 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from ips_flows.core import clock
-from ips_flows.core.constants import ANNOTATION_COLUMNS, ANNOTATION_DESCRIPTION, LIMIT_KEY
+from ips_flows.core.constants import ANNOTATION_COLUMNS, ANNOTATION_DESCRIPTION, CONFIG_MAP, LIMIT_KEY
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task.task import priority_of, status_of
 from ips_flows.core.task.workflow_status import phase_of
-
-_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +80,14 @@ def task_limit(settings: Mapping[str, Any]) -> int | None:
 
 
 def waits_for(queue: Queue, entry: QueueEntry) -> str:
-    """What a task waits for, in words."""
+    """Return, as text, what a task waits for."""
     if queue.limit is None:
-        return f"a usable {LIMIT_KEY}"
+        return f"a valid {LIMIT_KEY} in ConfigMap {CONFIG_MAP}"
     ahead = entry.position - 1
     if ahead < queue.free:
         return "nothing: Argo starts it now"
-    names = ", ".join(queue.running[:_NAMES_SHOWN])
-    more = len(queue.running) - _NAMES_SHOWN
-    parts = [f"{names} and {more} more" if more > 0 else names] if names else []
-    parts += [f"{ahead} before it"] if ahead else []
-    return ", and ".join(parts)
+    behind = f", behind {ahead} task{'' if ahead == 1 else 's'}" if ahead else ""
+    return f"a free slot{behind}"
 
 
 def queue_json(queue: Queue, now: datetime) -> Json:
