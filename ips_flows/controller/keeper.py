@@ -103,7 +103,9 @@ class Keeper:
         if not self._index.listed:
             return "the Workflows are not listed yet"
         silent = time.monotonic() - self._heard
-        return f"no events from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
+        return (
+            f"no response from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
+        )
 
     def _keep_lease(self) -> None:
         held = False

@@ -222,7 +222,7 @@ def test_without_a_worker_image(stage: Stage) -> None:
     assert step.run(stage.context, ()) == 1
     assert (
         stage.annotations()[ANNOTATION_ERROR]
-        == "ConfigMap ips-config of namespace warm names no worker-image"
+        == "worker-image is missing in ConfigMap ips-config of namespace warm"
     )
 
 

@@ -75,9 +75,9 @@ def verdict(
             [GOOD_NODE, STOPPED_NODE, NOT_REACHED],
             True,
             "cancelled",
-            "cancelled with every image on 1 of 3 nodes",
+            "1 of 3 nodes have every image",
         ),
-        (2, 0, [GOOD_NODE, BAD_NODE], True, "cancelled", "cancelled with every image on 1 of 2 nodes"),
+        (2, 0, [GOOD_NODE, BAD_NODE], True, "cancelled", "1 of 2 nodes have every image"),
         (1, 0, [STOPPED_NODE], False, "failed", "1 of 1 nodes lack images"),
     ],
 )
@@ -147,7 +147,7 @@ def test_all_warm() -> None:
     [
         (False, "no eligible node", "failed", "no eligible node"),
         (False, "", "failed", "the task ended before its plan was made"),
-        (True, "", "cancelled", "cancelled before it was planned"),
+        (True, "", "cancelled", "stopped before it was planned"),
     ],
 )
 def test_without_a_plan(stopped: bool, error: str, status: str, message: str) -> None:

@@ -100,30 +100,30 @@ def test_only_what_argo_reads_as_a_number_is_a_limit(text: str, limit: int | Non
 @pytest.mark.parametrize(
     ("limit", "running", "position", "words"),
     [
-        (3, "abc", 1, "a, b, c"),
-        (3, "abc", 3, "a, b, c, and 2 before it"),
+        (3, "abc", 1, "a free slot"),
+        (3, "abc", 3, "a free slot, behind 2 tasks"),
         (3, "ab", 1, "nothing: Argo starts it now"),
-        (3, "ab", 2, "a, b, and 1 before it"),
-        (1, "abc", 1, "a, b, c"),
-        (9, "abcdefgh", 2, "a, b, c, d, e and 3 more, and 1 before it"),
-        (1, "", 2, "1 before it"),
-        (None, "a", 1, "a usable max-concurrent-tasks"),
+        (3, "ab", 2, "a free slot, behind 1 task"),
+        (1, "abc", 1, "a free slot"),
+        (9, "abcdefgh", 2, "a free slot, behind 1 task"),
+        (1, "", 2, "a free slot, behind 1 task"),
+        (None, "a", 1, "a valid max-concurrent-tasks in ConfigMap ips-config"),
     ],
 )
 def test_what_a_task_waits_for(limit: int | None, running: str, position: int, words: str) -> None:
-    """It names the tasks that run while all slots are taken, how many go before, or what is wrong with the limit."""
+    """The text names a free slot, the number of tasks that start earlier, or an invalid limit."""
     queue = Queue(limit, tuple(running), ())
     assert waits_for(queue, QueueEntry(position, "x", 5, "")) == words
 
 
 def test_the_table_and_the_json() -> None:
-    """People and programs get place, priority, time waited and what is waited for."""
+    """Table and JSON show position, priority, waiting time and what each task waits for."""
     known = [workflow("a", phase="Running"), workflow("b", 5), workflow("c", 9, "11:50:00")]
     queue = read_queue(known, 1)
     assert queue_table(queue, NOW).splitlines() == [
         "POSITION   NAME   PRIORITY   WAITING   WAITS FOR",
-        "1          c      9          10m       a",
-        "2          b      5          60s       a, and 1 before it",
+        "1          c      9          10m       a free slot",
+        "2          b      5          60s       a free slot, behind 1 task",
     ]
     assert queue_json(queue, NOW) == {
         "limit": 1,

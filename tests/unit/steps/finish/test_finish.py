@@ -202,7 +202,7 @@ def test_pods_that_nobody_recorded(stage: Stage) -> None:
     assert results["n2"].reason == FailureReason.CANCELLED
     assert results["n3"].reason == SkipReason.NOT_REACHED
     assert verdict_of(stage).status == "cancelled"
-    assert verdict_of(stage).message == "cancelled with every image on 1 of 3 nodes"
+    assert verdict_of(stage).message == "1 of 3 nodes have every image"
 
 
 def test_what_a_lost_finish_stored_is_kept(stage: Stage) -> None:
