@@ -50,7 +50,7 @@ QUICK = KeeperIntervals(tick=0.01, round=0.02, pods=0.02, relist=0.5, lease=0.1,
 class Jobs:
     """Simulates how Kubernetes runs finish Jobs: each once, with its result in the status.
 
-    `fail` makes the next ones fail; an `old` image knows no notices.
+    `fail` is the number of next Jobs that fail; an `old` image has no notifications.
     """
 
     def __init__(self, stage: Stage) -> None:
