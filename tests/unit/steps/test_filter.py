@@ -101,7 +101,7 @@ def test_the_workflow_is_not_tracked_from_there_on(stage: Stage) -> None:
 
 
 def test_the_outputs_are_those_that_the_template_declares(stage: Stage) -> None:
-    """filter writes exactly the output parameters that its template declares."""
+    """`filter` writes exactly the output parameters that its template declares."""
     ask(stage, request=request())
     assert step.run(stage.context, ()) == 0
     template = prewarm_template().to_dict()
@@ -301,7 +301,7 @@ def test_nodes_come_in_pages(stage: Stage) -> None:
 
 
 def test_the_role_grants_what_filter_does_and_no_more(stage: Stage) -> None:
-    """filter uses every right of its Role."""
+    """`filter` uses every right of its Role."""
     ask(stage, request=request())
     assert step.run(stage.context, ()) == 0
     unused = granted("ips-flow-filter") - needed(stage.server.calls) - EXECUTOR

@@ -188,7 +188,7 @@ def test_a_later_attempt_counts(stage: Stage) -> None:
 
 
 def test_pods_that_nobody_recorded(stage: Stage) -> None:
-    """finish reads the evidence of pods that no driver recorded; nodes of gated pods were never reached."""
+    """`finish` reads the evidence of pods that no driver recorded; nodes of gated pods were never reached."""
     plan = announced(stage, "n1", "n2", "n3").model_copy(update={"window": 2})
     put_job(stage, plan)
     stage.workflow({"spec": {"shutdown": "Stop"}})
@@ -414,7 +414,7 @@ def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None
 
 
 def test_an_api_server_that_never_comes_back(stage: Stage) -> None:
-    """finish fails if the API server does not recover in time."""
+    """`finish` fails if the API server does not recover in time."""
     set_timings(stage.finish_timings, patience=0.0, refused=0.0)
     for status, error in ((503, UnavailableError), (403, ForbiddenError)):
         stage.server.faults.clear()
@@ -424,7 +424,7 @@ def test_an_api_server_that_never_comes_back(stage: Stage) -> None:
 
 
 def test_the_role_grants_what_finish_does_and_no_more(stage: Stage) -> None:
-    """finish uses every right of its Role."""
+    """`finish` uses every right of its Role."""
     plan = announced(stage, "n1", "n2")
     put_job(stage, plan)
     driver_pod(stage, "Running")
