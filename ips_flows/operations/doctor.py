@@ -208,7 +208,7 @@ def _settings(kube: Kube, namespace: str) -> Finding:
         hint = f"Separate networks such as 10.0.0.0/8 with commas: kubectl -n {namespace} edit configmap {CONFIG_MAP}"
         return Finding("warn", "settings", message, hint)
     return Finding(
-        "ok", "settings", f"at most {limit} tasks run at once, worker image {settings.worker_image}"
+        "ok", "settings", f"at most {limit} tasks run at the same time, worker image {settings.worker_image}"
     )
 
 

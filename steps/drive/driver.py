@@ -171,7 +171,7 @@ class Driver:
     def _end_at_deadline(self, pods: Sequence[Json]) -> None:
         """Record all nodes at the task's deadline. Nodes without evidence of their images have timed out."""
         self._tracker.record_ungated(pods, ENDED_TIMEOUT)
-        timeout = ImageResult(Result.FAILED, FailureReason.TIMEOUT, "the task's time was up")
+        timeout = ImageResult(Result.FAILED, FailureReason.TIMEOUT, "the task's timeout expired")
         for index in self._recorder.left:
             self._recorder.add_untried(index, timeout)
 

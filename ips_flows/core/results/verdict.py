@@ -153,7 +153,7 @@ def _completed_message(summary: Summary, allowed: int) -> str:
 
 def _cancelled_message(summary: Summary | None) -> str:
     if summary is None:
-        return "stopped before it was planned"
+        return "stopped before its plan was made"
     return f"{summary.completed} of {summary.eligible} nodes have every image"
 
 

@@ -247,7 +247,9 @@ def _message(workflow: Json, verdict: Verdict | None, status: Status, *, ended: 
     if not ended:
         return ""
     if status == "cancelled":
-        return "stopped before it was planned" if not _annotation(workflow, ANNOTATION_PLAN) else "cancelled"
+        return (
+            "stopped before its plan was made" if not _annotation(workflow, ANNOTATION_PLAN) else "cancelled"
+        )
     if status == "completed":
         return ""
     advice = advice_on(said)

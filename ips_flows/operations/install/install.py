@@ -80,7 +80,7 @@ def install(
     if priority_policy and knows_policies(kube):
         components.append(PRIORITY)
     elif priority_policy:
-        say("priority policy skipped: it needs MutatingAdmissionPolicy, which Kubernetes has since 1.36")
+        say("priority policy skipped: it needs MutatingAdmissionPolicy (Kubernetes 1.36 or later)")
     if server or _get_or_none(kube, object_path("Deployment", namespace, SERVER_NAME)):
         components.append(SERVER)
     for wanted in load_manifests(

@@ -443,7 +443,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         cancelled,
         "wait a",
         3,
-        "cancelled: stopped before it was planned\n",
+        "cancelled: stopped before its plan was made\n",
         "",
     ),
     (

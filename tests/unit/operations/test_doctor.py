@@ -83,7 +83,7 @@ def test_all_is_well(server: ApiServer, kube: Kube) -> None:
         ("ok", "argo version", "v4.0.7 (quay.io/argoproj/workflow-controller:v4.0.7)"),
         ("ok", "namespace", "warm exists"),
         ("ok", "template", "ips-prewarm 0.1.0"),
-        ("ok", "settings", "at most 3 tasks run at once, worker image busybox:1.37-musl"),
+        ("ok", "settings", "at most 3 tasks run at the same time, worker image busybox:1.37-musl"),
         ("ok", "priority policy", "every task gets its priority, within 1-10"),
         ("ok", "priority class", "ips-flow-pull, value -10, never preempts"),
         (

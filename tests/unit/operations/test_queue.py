@@ -145,7 +145,7 @@ def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[
     server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "0"}})
     assert main.run(["queue"]) == 0
     said = capsys.readouterr()
-    assert "a usable max-concurrent-tasks" in said.out
+    assert "a valid max-concurrent-tasks in ConfigMap ips-config" in said.out
     assert "no task can start: `ips-flow doctor -n warm` says why" in said.err
 
 

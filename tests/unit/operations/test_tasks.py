@@ -221,7 +221,7 @@ def test_a_terminated_task_has_no_verdict_to_wait_for(server: ApiServer, kube: K
     cancel_task(kube, "warm", "a")
     Argo(server, "a").phase("Succeeded")
     last = follow.wait_for_end(kube, "warm", "a", grace=60)
-    assert (last.status, last.message) == ("cancelled", "stopped before it was planned")
+    assert (last.status, last.message) == ("cancelled", "stopped before its plan was made")
 
 
 def test_a_followed_task_that_is_deleted_is_not_found(server: ApiServer, kube: Kube) -> None:

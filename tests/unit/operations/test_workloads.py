@@ -121,7 +121,7 @@ def test_a_missing_right_is_told(server: ApiServer, kube: Kube) -> None:
     assert [use.image for use in found.uses] == ["a:1"]
     assert [(str(one), one.missing) for one in found.notes] == [
         (
-            "CronJob/warm/?: not read, since me may not list cronjobs.batch in namespace warm",
+            "CronJob/warm/?: not read: me may not list cronjobs.batch in namespace warm",
             True,
         )
     ]

@@ -147,7 +147,7 @@ def test_all_warm() -> None:
     [
         (False, "no eligible node", "failed", "no eligible node"),
         (False, "", "failed", "the task ended before its plan was made"),
-        (True, "", "cancelled", "stopped before it was planned"),
+        (True, "", "cancelled", "stopped before its plan was made"),
     ],
 )
 def test_without_a_plan(stopped: bool, error: str, status: str, message: str) -> None:

@@ -91,9 +91,9 @@ def test_what_was_left_out_and_what_may_be_lost_is_skipped() -> None:
 @pytest.mark.parametrize("results", [None, {}, {"n1": NodeResult((PULLED, PULLED), AT)}])
 def test_a_task_that_lost_nothing_and_did_not_complete(results: Mapping[str, NodeResult] | None) -> None:
     """Without a plan, or cancelled: an error of the task itself, so that no report is green by chance."""
-    root = parsed(ended("cancelled", results, "stopped before it was planned"))
+    root = parsed(ended("cancelled", results, "stopped before its plan was made"))
     (error,) = root.iter("error")
-    assert (error.get("type"), error.get("message")) == ("cancelled", "stopped before it was planned")
+    assert (error.get("type"), error.get("message")) == ("cancelled", "stopped before its plan was made")
     assert root.get("errors") == "1"
 
 

@@ -221,7 +221,7 @@ def test_the_priority_policy_needs_a_cluster_that_knows_it(server: ApiServer, ku
     """If the cluster lacks the kind, install skips the policy with a message, and uninstall does not find it."""
     server.documents.pop(POLICIES)
     server.groups.discard("admissionregistration.k8s.io")
-    assert "priority policy left out" in put(kube)[0]
+    assert "priority policy skipped" in put(kube)[0]
     assert not [key for key in server.store.objects if "admission" in key[0]]
     assert "mutatingadmissionpolicy/ips-flow-priority not found" in remove(kube)
 

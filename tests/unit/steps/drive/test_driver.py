@@ -383,7 +383,7 @@ def test_an_evicted_driver_and_its_successor(stage: Stage) -> None:
             process.send_signal(signal.SIGTERM)
             said, _ = process.communicate(timeout=60)
         assert process.returncode == 4, said
-        assert "the next driver takes over" in said
+        assert "another driver takes over" in said
         uid = job_of(stage)["metadata"]["uid"]
         cluster.release()
         assert stage.drive(me="driver-2") == 0
