@@ -32,9 +32,7 @@ from ips_flows.kube.client import Kube, core, jobs, workflows
 from ips_flows.kube.lease import Lease
 from ips_flows.kube.list_watch import Informer, ListWatch, Replaced, Updated, WatchError
 
-_MOST_JOBS = (
-    10  # finish Jobs at the same time, so that a keeper that starts late does not flood the API server
-)
+_MOST_JOBS = 10  # finish Jobs at a time: a keeper that starts late must not flood the API server
 _REMEMBERED_SECONDS = 300.0  # how long a keeper without the Lease remembers a deleted task
 
 

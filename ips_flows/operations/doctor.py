@@ -376,10 +376,8 @@ def _image_lists(kube: Kube, namespace: str) -> Finding:  # noqa: ARG001  (all c
         if len(listed(node)) == KUBELET_IMAGES_LISTED
     ]
     if cut:
-        message = (
-            f"{len(cut)} nodes list exactly {KUBELET_IMAGES_LISTED} images, for example {cut[0]}: "
-            "smaller images may be missing"
-        )
+        nodes = f"node {cut[0]} lists" if len(cut) == 1 else f"{len(cut)} nodes, for example {cut[0]}, list"
+        message = f"{nodes} exactly {KUBELET_IMAGES_LISTED} images: smaller images may be missing"
         hint = "Set nodeStatusMaxImages of the kubelet to -1, so that tasks recognize all warm nodes."
         return Finding("warn", "image lists", message, hint)
     return Finding("ok", "image lists", "every node lists all its images")

@@ -304,7 +304,7 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             lambda server: server.put("nodes", node("n1", images=FIFTY), namespace=""),
             "warn",
             "image lists",
-            "1 nodes list exactly 50 images, for example n1: smaller images may be missing",
+            "node n1 lists exactly 50 images: smaller images may be missing",
         ),
     ],
 )
