@@ -232,7 +232,7 @@ def test_finish_killed_before_a_mark(
     )  # sent before the kill, but not recorded
 
 
-def test_a_task_that_ended_just_now_is_left_to_argo(
+def test_argos_finish_has_one_minute(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The keeper starts a Job only one minute after the task has ended."""
@@ -306,7 +306,7 @@ def test_a_restart_does_nothing_twice(stage: Stage, server: ApiServer, keep: Cal
     assert not any(call.startswith(("POST /apis/batch", "DELETE")) for call in server.calls[calls:])
 
 
-def test_an_api_server_that_forgets_and_fails(
+def test_expired_watches_and_api_failures(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
 ) -> None:
     """Expired watches, 5xx responses and broken connections only delay the work."""
@@ -323,7 +323,7 @@ def test_an_api_server_that_forgets_and_fails(
     assert one.alive()
 
 
-def test_a_refusal_is_told_and_tried_again(
+def test_a_refusal_is_logged_and_tried_again(
     stage: Stage,
     server: ApiServer,
     keep: Callable[..., Keeper],
@@ -367,7 +367,7 @@ def test_a_task_deleted_before_its_verdict(
 
 
 @pytest.mark.usefixtures("stage")
-def test_a_deleted_task_of_which_nothing_is_left(server: ApiServer, keep: Callable[..., Keeper]) -> None:
+def test_a_deleted_task_without_remaining_objects(server: ApiServer, keep: Callable[..., Keeper]) -> None:
     """If garbage collection has deleted all objects, no Job runs."""
     one = keep()
     until(server, lambda: one.lease.held and not one.not_ready())
@@ -416,7 +416,7 @@ def told(stage: Stage) -> Notice | None:
     return notice.recorded_notice(stage.annotations())
 
 
-def test_a_notice_that_a_lost_finish_owed(
+def test_a_notification_that_finish_did_not_send(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
 ) -> None:
     """The notification is sent once, with the id of the verdict."""
@@ -431,7 +431,7 @@ def test_a_notice_that_a_lost_finish_owed(
     assert jobs.started == ["1"]
 
 
-def test_an_undelivered_notice_is_sent_again_until_it_is_taken(
+def test_an_undelivered_notification_is_sent_again(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
 ) -> None:
     """After Argo's finish could not deliver the notification, each Job is another round of it."""
@@ -451,7 +451,7 @@ def test_an_undelivered_notice_is_sent_again_until_it_is_taken(
     assert len(verdicts(server)) == 1
 
 
-def test_between_two_rounds_nothing_is_asked(
+def test_no_requests_between_two_rounds(
     stage: Stage,
     server: ApiServer,
     keep: Callable[..., Keeper],
@@ -478,7 +478,7 @@ def test_between_two_rounds_nothing_is_asked(
     until(server, lambda: bool((made := told(stage)) and made.final))
 
 
-def test_an_image_that_knows_no_notices(
+def test_an_image_without_notifications(
     stage: Stage,
     server: ApiServer,
     keep: Callable[..., Keeper],
@@ -517,7 +517,7 @@ def test_an_image_that_knows_no_notices(
 
 
 @pytest.mark.parametrize("down_for", [0, 6])
-def test_a_deleted_task_is_told_once(
+def test_a_deleted_task_is_reported_once(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver, down_for: int
 ) -> None:
     """A task deleted without a verdict sends one task.cancelled event with a stable id; then the copy is deleted."""
@@ -594,7 +594,7 @@ def test_step_pods_of_lost_nodes(
     assert left == ({"fine", "foreign"} if freed else {"stuck", "fine", "foreign"})
 
 
-def test_a_keeper_that_comes_late_starts_few_jobs(
+def test_a_keeper_that_starts_late_starts_few_jobs(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many old tasks without a verdict do not start as many Jobs at the same time."""
@@ -609,7 +609,7 @@ def test_a_keeper_that_comes_late_starts_few_jobs(
     assert len(finish_jobs(server)) == 2
 
 
-def test_a_job_that_the_cluster_refuses_keeps_no_other_task_waiting(
+def test_a_refused_job_does_not_block_other_tasks(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If an admission policy refuses the old image of some tasks, the tasks after them are still finished."""

@@ -74,7 +74,7 @@ def findings(kube: Kube) -> dict[str, Finding]:
     return {finding.subject: finding for finding in examine(kube, "warm")}
 
 
-def test_all_is_well(server: ApiServer, kube: Kube) -> None:
+def test_no_faults(server: ApiServer, kube: Kube) -> None:
     """If a namespace can run tasks, every finding is ok and shows the value that was found."""
     found = list(examine(kube, "warm"))
     assert [(finding.level, finding.subject, finding.message) for finding in found] == [
@@ -99,13 +99,13 @@ def test_all_is_well(server: ApiServer, kube: Kube) -> None:
     ]
 
 
-def test_a_step_needs_no_more_than_it_was_given(server: ApiServer, kube: Kube) -> None:
+def test_steps_need_only_their_rights(server: ApiServer, kube: Kube) -> None:
     """ServiceAccount ips-flow-submit, for submits from other Workflows, needs no right to nodes."""
     may_not(resource="nodes", user="system:serviceaccount:warm:ips-flow-submit")(server)
     assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
 
 
-def test_the_servers_rights_are_looked_at_where_it_runs(server: ApiServer, kube: Kube) -> None:
+def test_the_servers_rights_are_checked_if_it_is_installed(server: ApiServer, kube: Kube) -> None:
     """The server's rights are checked against the Roles of its component, but only if the server is installed."""
     may_not(resource="tokenreviews", user="system:serviceaccount:warm:ips-flow-server")(server)
     assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
@@ -325,7 +325,7 @@ def test_what_is_wrong_is_found(
     assert [one.subject for one in found.values() if one.level != "ok"] == [subject]
 
 
-def test_nothing_more_is_told_without_argo_or_the_namespace(server: ApiServer, kube: Kube) -> None:
+def test_the_doctor_stops_without_argo_or_the_namespace(server: ApiServer, kube: Kube) -> None:
     """The doctor stops if Argo or the namespace is missing, since the later checks depend on it."""
     server.remove("namespaces", "warm", "")
     assert list(findings(kube))[-1] == "namespace"
@@ -333,7 +333,7 @@ def test_nothing_more_is_told_without_argo_or_the_namespace(server: ApiServer, k
     assert list(findings(kube))[-1] == "argo"
 
 
-def test_the_executor_tells_argos_version(server: ApiServer, kube: Kube) -> None:
+def test_the_version_is_read_from_the_executor(server: ApiServer, kube: Kube) -> None:
     """Without the right to read the controller, the version is read from the executor in a step pod."""
     server.fail(f"GET {DEPLOYMENTS}", 403, "Forbidden", "no")
     labels = {"workflows.argoproj.io/workflow": "t"}
@@ -358,7 +358,7 @@ def test_the_doctor_changes_nothing(server: ApiServer, kube: Kube) -> None:
     assert server.store.version == version
 
 
-def test_a_keeper_that_fell_silent(server: ApiServer, kube: Kube) -> None:
+def test_a_keeper_that_does_not_renew_its_lease(server: ApiServer, kube: Kube) -> None:
     """A Lease that is not renewed is a warning; the hint names the flag that installs a keeper."""
     server.put("leases", keeper_lease("server-1", clock.now() - timedelta(seconds=120)))
     finding = findings(kube)["keeper"]

@@ -150,7 +150,7 @@ def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("shell")
-def test_several_are_stopped_before_any_is_waited_for(
+def test_all_tasks_are_stopped_before_any_wait(
     server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All tasks are cancelled before any wait: otherwise the end of one task would start the next."""

@@ -49,7 +49,7 @@ def request_of(server: ApiServer, name: str) -> dict[str, object]:
     return request
 
 
-def test_a_retry_takes_what_failed_and_what_was_not_reached(server: ApiServer, kube: Kube) -> None:
+def test_a_retry_takes_failed_and_unreached_nodes(server: ApiServer, kube: Kube) -> None:
     """A retry submits the same request for the nodes that lack images. Nodes that the plan skipped stay skipped."""
     argo = made(server, kube, priority=9, labels={"team": "x"})
     ended(argo, n1=pulled(), n2=failed(), n3=NOT_REACHED, n4=LEFT_OUT)
@@ -62,7 +62,7 @@ def test_a_retry_takes_what_failed_and_what_was_not_reached(server: ApiServer, k
     assert server.get("workflows", "a-r1")["metadata"]["annotations"]["ips-flow.io/retry-of"] == "a"
 
 
-def test_a_retry_of_a_retry_counts_on(server: ApiServer, kube: Kube) -> None:
+def test_a_retry_of_a_retry_gets_the_next_number(server: ApiServer, kube: Kube) -> None:
     """The name of every retry is derived from the first task, not from the task that is retried."""
     ended(made(server, kube), n1=pulled(), n2=failed())
     retry_task(kube, "warm", "a")
@@ -70,7 +70,7 @@ def test_a_retry_of_a_retry_counts_on(server: ApiServer, kube: Kube) -> None:
     assert retry_task(kube, "warm", "a-r1").task.name == "a-r2"
 
 
-def test_a_retry_that_still_lives_is_not_doubled(server: ApiServer, kube: Kube) -> None:
+def test_a_running_retry_is_returned(server: ApiServer, kube: Kube) -> None:
     """A second retry returns the running one. A name that another task has is skipped."""
     ended(made(server, kube), n1=pulled(), n2=failed())
     made(server, kube, "a-r1", priority=1)
@@ -156,7 +156,7 @@ def test_a_scale_that_races_with_the_end(server: ApiServer, kube: Kube) -> None:
         (lambda kube: reprioritize(kube, "warm", "a", 9), "its priority was being changed"),
     ],
 )
-def test_a_task_that_never_stands_still(
+def test_a_change_gives_up_after_20_conflicts(
     server: ApiServer, kube: Kube, verb: Callable[[Kube], object], doing: str
 ) -> None:
     """After 20 conflicts a change fails with an error and has changed nothing."""

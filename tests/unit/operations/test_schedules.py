@@ -126,7 +126,7 @@ def test_missed_runs_are_explained() -> None:
     )
 
 
-def test_where_tasks_may_overlap_none_keeps_another_out() -> None:
+def test_with_overlap_no_task_blocks_another() -> None:
     """With concurrencyPolicy Allow, a running task is never the reason for a missed run."""
     document = cron_workflow(concurrencyPolicy="Allow")
     document["metadata"]["creationTimestamp"] = "2026-03-10T10:30:00Z"
@@ -134,7 +134,7 @@ def test_where_tasks_may_overlap_none_keeps_another_out() -> None:
     assert next(why for _, why in told(found)).startswith("Argo's controller")
 
 
-def test_what_argo_says_against_it() -> None:
+def test_an_error_condition_of_argo() -> None:
     """An error condition of the CronWorkflow is the reason for its missed runs."""
     document = cron_workflow()
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
@@ -146,7 +146,7 @@ def test_what_argo_says_against_it() -> None:
 
 
 @pytest.mark.parametrize(("keep", "missed"), [(2, ["07:00"]), (3, ["07:00", "05:00"])])
-def test_tasks_that_argo_has_cleared_away_are_not_called_missed(keep: int, missed: Sequence[str]) -> None:
+def test_tasks_that_argo_has_deleted_are_not_missed_runs(keep: int, missed: Sequence[str]) -> None:
     """Runs before the oldest kept task are not shown as missed, since Argo may have deleted their tasks."""
     document = cron_workflow(successfulJobsHistoryLimit=keep, failedJobsHistoryLimit=keep)
     document["metadata"]["creationTimestamp"] = "2026-03-10T04:30:00Z"
@@ -161,7 +161,7 @@ def test_a_run_that_is_due_just_now_is_not_missed_yet() -> None:
     assert schedule.read_schedule(document, [], datetime(2026, 3, 10, 12, 0, 59, tzinfo=UTC)).runs == ()
 
 
-def test_a_task_made_by_hand_is_a_run_as_well() -> None:
+def test_a_manual_task_is_a_run() -> None:
     """A manual run has no due time and is sorted by its creation time."""
     document = cron_workflow()
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
@@ -169,7 +169,7 @@ def test_a_task_made_by_hand_is_a_run_as_well() -> None:
     assert told(found) == [("12:00", "nightly-12"), ("by hand", "nightly-11")]
 
 
-def test_someone_elses_hand() -> None:
+def test_a_schedule_that_another_client_changed() -> None:
     """A schedule with two expressions, an unknown time zone and an invalid annotation is still shown."""
     document = cron_workflow(schedules=["0 * * * *", "30 * * * *"], timezone="Mars/Olympus")
     document["metadata"]["annotations"][ANNOTATION_LATELY] = "nonsense"
@@ -186,7 +186,7 @@ def test_names_that_no_schedule_may_have(name: str) -> None:
     assert schedule.check_name("n" * 41) == "n" * 41
 
 
-def test_a_time_that_nobody_can_read() -> None:
+def test_an_invalid_scheduled_time() -> None:
     """A task whose scheduled time is not valid counts as a manual run."""
     document = cron_workflow()
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
@@ -215,7 +215,7 @@ def test_pauses() -> None:
 
 
 @on_a_server
-def test_a_schedule_from_its_making_to_its_end(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_life_cycle_of_a_schedule(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     """A schedule is created, unchanged the second time, replaced only with --replace, suspended, resumed, deleted."""
     code, out, err = flow(capsys, *CREATE, "--priority", "9", "--timezone", "Asia/Shanghai")
     assert (code, out) == (0, "schedule nightly created\n")
@@ -247,7 +247,7 @@ def test_a_schedule_from_its_making_to_its_end(server: ApiServer, capsys: pytest
 
 
 @on_a_server
-def test_a_run_by_hand_is_the_task_that_argo_would_make(server: ApiServer, kube: Kube) -> None:
+def test_a_manual_run_is_the_task_that_argo_would_create(server: ApiServer, kube: Kube) -> None:
     """A manual run has the request, priority, labels and owner that Argo would set."""
     request = merge_overrides(
         None, "flags", {"images": ["busybox:1"], "priority": 9, "labels": {"team": "x"}}
@@ -335,7 +335,7 @@ def test_what_is_refused(
 
 
 @on_a_server
-def test_a_cron_workflow_of_someone_else(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cron_workflow_of_another_client(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     """A CronWorkflow of another client is neither shown nor changed."""
     server.put("cronworkflows", {"metadata": {"name": "theirs"}, "spec": {"workflowSpec": {}}})
     assert flow(capsys, "schedule", "list", "-o", "name")[1] == ""
@@ -347,7 +347,7 @@ def test_a_cron_workflow_of_someone_else(server: ApiServer, capsys: pytest.Captu
 
 
 @on_a_server
-def test_one_that_can_not_be_suspended_keeps_no_other_from_it(
+def test_a_failed_suspend_does_not_stop_the_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All names are processed, and the exit code reports the failure."""

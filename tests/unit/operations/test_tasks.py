@@ -106,7 +106,7 @@ def test_cancel_stops_what_runs_and_ends_what_waits(
     assert cancel_task(kube, "warm", "a").shutdown == shutdown
 
 
-def test_cancel_reads_again_when_argo_was_faster(server: ApiServer, kube: Kube) -> None:
+def test_cancel_reads_again_after_a_conflict(server: ApiServer, kube: Kube) -> None:
     """After a conflict the task is read again, and its new state decides."""
     submit(kube, name="a")
     server.fail("PATCH .*/workflows/a", 409, "Conflict", times=2)
@@ -114,7 +114,7 @@ def test_cancel_reads_again_when_argo_was_faster(server: ApiServer, kube: Kube) 
 
 
 @pytest.mark.parametrize("with_verdict", [True, False])
-def test_cancel_of_an_ended_task_says_its_true_end(
+def test_cancel_of_an_ended_task_reports_its_status(
     server: ApiServer, kube: Kube, *, with_verdict: bool
 ) -> None:
     """A cancel of an ended task reports its real status and patches nothing."""
@@ -130,7 +130,7 @@ def test_cancel_of_an_ended_task_says_its_true_end(
     assert not [call for call in server.calls if call.startswith("PATCH")]
 
 
-def test_a_followed_task_tells_its_whole_life(server: ApiServer, kube: Kube) -> None:
+def test_follow_yields_every_state(server: ApiServer, kube: Kube) -> None:
     """Every state is yielded in order; the last has the verdict, and the waves from before the clean-up."""
     submit(kube, name="a")
     argo = Argo(server, "a")
@@ -172,7 +172,7 @@ def test_the_last_progress_is_awaited_after_the_verdict(
     assert [(wave.done, wave.pulling, wave.failed) for wave in last.waves] == [(2, 0, 1)]
 
 
-def test_a_followed_task_survives_an_api_server_that_is_away(
+def test_follow_recovers_from_api_failures(
     server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Failed lists and watches, and expired versions, are reported, and `follow` recovers from them."""
@@ -234,7 +234,7 @@ def test_a_followed_task_that_is_deleted_is_not_found(server: ApiServer, kube: K
         list(states)
 
 
-def test_the_place_in_the_queue_changes_with_the_others(server: ApiServer, kube: Kube) -> None:
+def test_the_queue_position_changes(server: ApiServer, kube: Kube) -> None:
     """A pending task moves up in the queue when an earlier task starts."""
     submit(kube, name="first", priority=9)
     submit(kube, name="second")

@@ -113,7 +113,7 @@ def test_a_cluster_without_a_usual_kind(server: ApiServer, kube: Kube) -> None:
         read(kube)
 
 
-def test_a_missing_right_is_told(server: ApiServer, kube: Kube) -> None:
+def test_a_missing_right_becomes_a_note(server: ApiServer, kube: Kube) -> None:
     """A kind that may not be listed gives a note, since images may be missing because of it."""
     server.forbid("GET .*/cronjobs", "list", "cronjobs", "batch")
     put(server, "deployments", "x", "a:1")
@@ -232,7 +232,7 @@ def test_custom_kinds_that_make_pods(server: ApiServer, kube: Kube, schema: Any,
     assert any("/clusters?" in call for call in server.calls) == makes
 
 
-def test_who_may_not_see_custom_kinds(server: ApiServer, kube: Kube) -> None:
+def test_custom_kinds_that_may_not_be_listed(server: ApiServer, kube: Kube) -> None:
     """Without the right to list CustomResourceDefinitions there is a note, and all other kinds are read."""
     server.forbid(
         "GET .*/customresourcedefinitions", "list", "customresourcedefinitions", "apiextensions.k8s.io"
@@ -245,7 +245,7 @@ def test_who_may_not_see_custom_kinds(server: ApiServer, kube: Kube) -> None:
     assert str(note).startswith("custom kinds are read only if given with --kind: me may not list")
 
 
-def test_a_namespace_that_is_not_there(server: ApiServer, kube: Kube) -> None:
+def test_a_missing_namespace(server: ApiServer, kube: Kube) -> None:
     """A missing namespace is an error, not an empty list."""
     del server.store.objects["namespaces", "", "warm"]
     with pytest.raises(NotFoundError, match="namespace warm does not exist"):

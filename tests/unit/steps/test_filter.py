@@ -126,7 +126,7 @@ def all_warm(stage: Stage, **fields: Any) -> None:
     ask(stage, request=request(**fields))
 
 
-def test_all_warm_is_an_end(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_warm_ends_the_task(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     """If every eligible node holds the images, there are no waves, and filter ends the task."""
     all_warm(stage)
     assert step.run(stage.context, ()) == 0
@@ -159,7 +159,7 @@ def test_all_warm_with_a_webhook(stage: Stage) -> None:
     assert ANNOTATION_VERDICT not in stage.annotations()
 
 
-def test_all_warm_in_a_second_life(stage: Stage) -> None:
+def test_all_warm_in_a_second_filter_pod(stage: Stage) -> None:
     """If filter failed after it had ended the task, the next filter pod keeps that verdict; finish does the rest."""
     all_warm(stage)
     assert step.run(stage.context, ()) == 0
@@ -172,7 +172,7 @@ def test_all_warm_in_a_second_life(stage: Stage) -> None:
         assert outputs(stage) == {**said, "ended": "no"}
 
 
-def test_a_second_life_reuses_the_plan(stage: Stage) -> None:
+def test_a_second_filter_pod_reuses_the_plan(stage: Stage) -> None:
     """A filter pod that replaces a failed one uses its plan: the outputs are the same."""
     ask(stage, request=request())
     assert step.run(stage.context, ()) == 0
@@ -187,7 +187,7 @@ def test_a_second_life_reuses_the_plan(stage: Stage) -> None:
     assert [call.split()[0] for call in stage.server.calls[calls:]] == ["GET"]
 
 
-def test_a_life_that_ended_before_the_annotation_leaves_nothing(stage: Stage) -> None:
+def test_a_plan_that_was_not_announced_is_replaced(stage: Stage) -> None:
     """A plan and results that were not announced are deleted and written again."""
     ask(stage, request=request(waves=[1]))
     assert step.run(stage.context, ()) == 0

@@ -124,7 +124,7 @@ def test_two_namespaces(server: ApiServer, kube: Kube) -> None:
     assert left == []
 
 
-def test_an_account_of_an_older_version_goes(server: ApiServer, kube: Kube) -> None:
+def test_an_account_of_an_earlier_version_is_removed(server: ApiServer, kube: Kube) -> None:
     """An upgrade removes accounts of earlier versions in the same namespace from the binding."""
     put(kube)
     old = {"kind": "ServiceAccount", "name": "ips-flow-old", "namespace": "warm"}
@@ -208,7 +208,7 @@ def test_an_uninstall_that_cancels(server: ApiServer, kube: Kube) -> None:
     assert {key[0] for key in server.store.objects} == {"namespaces", "workflows"}
 
 
-def test_an_uninstall_does_not_wait_for_ever(server: ApiServer, kube: Kube) -> None:
+def test_an_uninstall_has_a_timeout(server: ApiServer, kube: Kube) -> None:
     """If a task does not end in time, nothing is deleted, since the task needs its steps."""
     put(kube)
     submitted(server, "stuck", "Running")

@@ -112,7 +112,7 @@ def test_the_server_is_replaced_without_a_gap() -> None:
     assert "--auth" not in container["args"]  # the default: the cluster decides
 
 
-def test_the_server_may_ask_who_calls() -> None:
+def test_the_rights_of_the_server() -> None:
     """Cluster-wide, the server may only read nodes and create reviews; only one of its ports is reachable."""
     extra = [one for one in load_manifests("warm", components=(SERVER,)) if one not in load_manifests("warm")]
     bound = {
@@ -145,7 +145,7 @@ def test_the_image_is_set_in_one_place() -> None:
         assert images == {expected or asked}
 
 
-def test_every_object_knows_its_place() -> None:
+def test_every_object_is_in_its_namespace() -> None:
     """Namespaced objects are set to the requested namespace; bindings refer to its ServiceAccounts."""
     for found in load_manifests("elsewhere"):
         namespaced = KINDS[found["kind"]][2]
@@ -183,7 +183,7 @@ def test_how_long_ended_tasks_are_kept() -> None:
         assert len(templates) == 2
 
 
-def test_every_service_account_is_there() -> None:
+def test_every_service_account_exists() -> None:
     """The ServiceAccounts of step and pull pods exist; that of each step is bound to the Role of the same name."""
     accounts = {one["metadata"]["name"] for one in of_kind("ServiceAccount")}
     steps = {

@@ -179,9 +179,7 @@ def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
     assert results_of(stage, "n1") == [(Result.FAILED, FailureReason.UNKNOWN)]
 
 
-def test_a_pod_that_is_placed_just_before_it_is_given_up(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pod_that_is_bound_just_before_it_is_failed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver fails a pod only in the version that it has read: if the pod pulls by now, its node has not failed."""
     stage.set_timings(unbound=0.0)
     stage.planned(GOOD, nodes=["n1"])
@@ -285,7 +283,7 @@ def test_the_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> N
         assert results_of(stage, node) == [(Result.FAILED, FailureReason.TIMEOUT)]
 
 
-def test_the_jobs_own_deadline_does_not_forestall_ours(stage: Stage) -> None:
+def test_the_jobs_deadline_is_after_the_tasks(stage: Stage) -> None:
     """The Job's deadline, for the case that the driver fails, is a little later than the task's."""
     stage.planned(GOOD, nodes=["n1"], seconds=600)
     with Cluster(stage.server, ["n1"]):
@@ -311,7 +309,7 @@ def test_a_driver_that_starts_past_the_deadline(stage: Stage, *, with_job: bool)
     )
 
 
-def test_recorded_results_are_not_done_again(stage: Stage) -> None:
+def test_nodes_with_stored_results_get_no_pod(stage: Stage) -> None:
     """Results that an earlier driver of the attempt stored are kept, and their nodes get no pod."""
     stage.planned(GOOD, nodes=["n1", "n2"])
     before = NodeResult((ImageResult(Result.PULLED, seconds=9.0),), "2026-01-01T00:00:00Z")
@@ -372,7 +370,7 @@ def test_sigterm_of_a_stopped_task(stage: Stage) -> None:
     assert results_of(stage, "n3") == [(Result.FAILED, FailureReason.CANCELLED)]
 
 
-def test_an_evicted_driver_and_its_successor(stage: Stage) -> None:
+def test_an_evicted_driver_and_the_next_one(stage: Stage) -> None:
     """On SIGTERM without spec.shutdown, the driver keeps its Job and exits 4; the next driver completes the Job."""
     nodes = ["n1", "n2", "n3"]
     stage.planned(GOOD, nodes=nodes, window=2)
@@ -446,7 +444,7 @@ def test_a_job_changes_while_it_is_adopted(
     assert expected in said + capsys.readouterr().out
 
 
-def test_a_job_of_another_task_is_left_alone(stage: Stage) -> None:
+def test_a_job_of_another_task_is_not_adopted(stage: Stage) -> None:
     """A Job of the same name with another Workflow's uid is not adopted."""
     stage.planned(GOOD, nodes=["n1"])
     labels = {"ips-flow.io/workflow-uid": "other"}
@@ -455,7 +453,7 @@ def test_a_job_of_another_task_is_left_alone(stage: Stage) -> None:
         stage.drive()
 
 
-def test_a_job_that_someone_deletes(stage: Stage) -> None:
+def test_a_job_that_another_client_deletes(stage: Stage) -> None:
     """If the Job is deleted, the driver stores its results and exits; the next one creates a Job for the rest."""
     nodes = ["n1", "n2"]
     stage.planned(GOOD, nodes=nodes, window=1)
@@ -474,7 +472,7 @@ def test_a_job_that_someone_deletes(stage: Stage) -> None:
     assert set(cluster.ended) == {"n2"}
 
 
-def test_a_pod_that_is_deleted_before_its_word(stage: Stage) -> None:
+def test_a_pod_that_is_deleted_before_its_event(stage: Stage) -> None:
     """If a succeeded pod is deleted before its event arrives, its image still counts as present."""
     nodes = ["n1", "n2"]
     stage.planned(GOOD, nodes=nodes, window=2)
@@ -493,7 +491,7 @@ def test_a_pod_that_is_deleted_before_its_word(stage: Stage) -> None:
     assert {stage.results()[node].images[0].result for node in nodes} == {Result.PULLED}
 
 
-def test_pods_that_someone_deletes(stage: Stage) -> None:
+def test_pods_that_another_client_deletes(stage: Stage) -> None:
     """A node whose pod was deleted by another client counts as failed; the driver does not wait for it forever."""
     nodes = ["n1", "n2", "n3"]
     stage.planned(GOOD, nodes=nodes, window=2)
@@ -662,7 +660,7 @@ def hold_back_first_event(stage: Stage) -> Callable[[], object]:
     return lambda: put("events", *held[0])
 
 
-def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
+def test_the_kubelets_event_is_awaited(stage: Stage) -> None:
     """Events may be late: the result of an ended pod is recorded with the values of its event."""
     stage.planned(GOOD, nodes=["n1"])
     send = hold_back_first_event(stage)
@@ -677,7 +675,7 @@ def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
     assert stage.results()["n1"].images == (PULLED,)
 
 
-def test_a_node_that_shows_its_image_opens_the_way(stage: Stage) -> None:
+def test_nodes_start_before_the_events_of_earlier_ones(stage: Stage) -> None:
     """The next nodes start before the kubelet's events on the first window arrive, since its pods show the image."""
     stage.planned(GOOD, nodes=["n1", "n2"], window=1)
     send = hold_back_first_event(stage)
@@ -692,7 +690,7 @@ def test_a_node_that_shows_its_image_opens_the_way(stage: Stage) -> None:
     assert {stage.results()[node].images for node in ("n1", "n2")} == {(PULLED,)}
 
 
-def test_an_unforeseen_error_is_no_failed_attempt(stage: Stage) -> None:
+def test_an_unexpected_error_is_no_failed_attempt(stage: Stage) -> None:
     """After a crash the exit code is above 1, so that Argo replaces the pod and counts no attempt."""
     plan = stage.planned(GOOD, nodes=["n1"])
     name = f"{TASK}-{stage.uid.replace('-', '')[:6]}-g{plan.group}"
@@ -736,7 +734,7 @@ def test_the_role_grants_what_a_driver_does_and_no_more(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("foreign", ["plan", "index"])
-def test_the_maps_of_another_task_are_not_taken(stage: Stage, foreign: str) -> None:
+def test_the_config_maps_of_another_task_are_not_used(stage: Stage, foreign: str) -> None:
     """A plan or an index of the same name with another uid is not used, and nothing is started."""
     stage.planned(GOOD, nodes=["n1"])
     name = group_name(TASK, stage.uid, 0) if foreign == "plan" else job_name(stage)

@@ -30,7 +30,7 @@ def versions(pods: PodCache) -> dict[str, int]:
     return {one["metadata"]["uid"]: int(one["metadata"]["resourceVersion"]) for one in pods.list()}
 
 
-def test_the_newer_version_stands(pods: PodCache) -> None:
+def test_the_newer_version_is_kept(pods: PodCache) -> None:
     """A watch event or a list may be older than the response to the driver's patch; the newer version is kept."""
     pods._apply(Replaced((pod("a", 98), pod("b", 99))))
     pods.update(pod("a", 103))
@@ -41,7 +41,7 @@ def test_the_newer_version_stands(pods: PodCache) -> None:
     assert versions(pods) == {"a": 1000, "b": 100}
 
 
-def test_what_is_gone(pods: PodCache) -> None:
+def test_deleted_pods(pods: PodCache) -> None:
     """A deleted pod is removed by its watch event or, if that is missed, by the next list."""
     pods._apply(Replaced((pod("a", 1), pod("b", 2), pod("c", 3))))
     pods._apply(Updated(pod("a", 4), gone=True))
@@ -57,7 +57,7 @@ def test_nothing_is_known_before_the_first_list(stage: Stage, pods: PodCache) ->
         pods.list()
 
 
-def test_trouble_is_told_once(pods: PodCache, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_watch_is_logged_once(pods: PodCache, capsys: pytest.CaptureFixture[str]) -> None:
     """A broken watch is logged once, however long it stays broken."""
     for event in (WatchError(UnavailableError("away")), WatchError(UnavailableError("away")), Synced()):
         pods._apply(event)
@@ -67,9 +67,7 @@ def test_trouble_is_told_once(pods: PodCache, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == told
 
 
-def test_pods_that_nobody_follows_any_more(
-    stage: Stage, pods: PodCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pods_without_a_watch(stage: Stage, pods: PodCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the watch has ended, the driver exits for another one, and does not continue with old pods."""
     monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(list_watch.reflect, "__kwdefaults__", {"patience": 0.05})
@@ -78,7 +76,7 @@ def test_pods_that_nobody_follows_any_more(
         pods.list()
 
 
-def test_it_follows(stage: Stage, pods: PodCache) -> None:
+def test_changes_arrive_by_the_watch(stage: Stage, pods: PodCache) -> None:
     """Changes arrive by the watch, trimmed to the fields that drivers read."""
     labels = dict(term.split("=") for term in pods._attempt.pod_selector.split(","))
     stage.server.put("pods", {"metadata": {"name": "p", "labels": labels}})

@@ -65,7 +65,7 @@ def test_an_image_that_appears_between_attempts(stage: Stage) -> None:
     assert all(node.ok for node in stage.results().values())
 
 
-def test_what_an_attempt_brought_outlives_one_without_time(stage: Stage) -> None:
+def test_results_outlive_a_later_attempt_without_time(stage: Stage) -> None:
     """An attempt past the task's deadline does not discard images that an earlier attempt pulled."""
     stage.planned(GOOD, OTHER, nodes=["n1"], max_retries=1, seconds=-5)
     half = NodeResult(
@@ -88,7 +88,7 @@ def test_retries_are_spent_before_losses_are_allowed(stage: Stage, attempt: int,
 
 
 @pytest.mark.parametrize(("allowed", "code"), [(1, 1), (2, 0)])
-def test_losses_of_all_waves_add_up(stage: Stage, allowed: int, code: int) -> None:
+def test_failed_nodes_of_all_waves_add_up(stage: Stage, allowed: int, code: int) -> None:
     """A wave may have as many failed nodes as earlier waves have left of the limit."""
     stage.planned(GOOD, nodes=["n1", "n2"], group=1, wave="wave-2", losses_allowed=allowed)
     stage.recorded("before-r0", Chunk(0, 0, {"n3": PULLED, "n4": LOST}))
@@ -118,7 +118,7 @@ def test_nodes_lost_to_the_tasks_time_are_no_allowed_losses(stage: Stage) -> Non
     assert stage.drive() == 1
 
 
-def test_the_breaker_of_a_wave_that_had_images_stays_shut(stage: Stage) -> None:
+def test_the_breaker_of_a_wave_with_images_stays_closed(stage: Stage) -> None:
     """A retry of failed nodes does not open the breaker: each node is tried and keeps its own failure."""
     nodes = ["n1", "n2", "n3", "n4"]
     stage.planned(GOOD, nodes=nodes, window=1, max_retries=1)
@@ -236,7 +236,7 @@ def test_what_an_attempt_left_pulling_fills_the_window_of_the_next(stage: Stage)
     assert (before[ANNOTATION_HOLDER], before[ANNOTATION_EPOCH]) == ("driver-2", "2")
 
 
-def test_a_pod_that_an_attempt_left_behind_is_not_awaited_for_ever(stage: Stage) -> None:
+def test_a_remaining_pod_of_an_attempt_is_not_awaited_forever(stage: Stage) -> None:
     """A silent kubelet never ends a pod: after the time limit of a pod it no longer counts for the window."""
     stage.planned(GOOD, nodes=["n0", "n1"], window=1, max_retries=1)
     with Cluster(stage.server, ["n0", "n1"], {GOOD: Play.SLOW}) as cluster:
@@ -372,7 +372,7 @@ def test_after_a_shrink_nothing_starts_until_fewer_pull(stage: Stage) -> None:
     assert set(cluster.ended) == set(nodes)
 
 
-def test_a_window_written_by_hand_is_left_aside(stage: Stage) -> None:
+def test_an_invalid_window_is_ignored(stage: Stage) -> None:
     """An invalid window in the annotation changes nothing."""
     stage.planned(GOOD, nodes=["n1"], window=1)
     scale(stage, "many")

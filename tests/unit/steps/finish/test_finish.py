@@ -132,7 +132,7 @@ def test_the_second_run_changes_nothing(stage: Stage) -> None:
     assert [call.split()[0] for call in stage.server.calls[calls:]] == ["GET"]
 
 
-def test_a_life_that_ended_after_the_verdict_is_finished(stage: Stage) -> None:
+def test_a_finish_that_failed_after_the_verdict(stage: Stage) -> None:
     """A second finish writes no second verdict, and cleans up the objects that the first left."""
     announced(stage, "n1")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
@@ -187,7 +187,7 @@ def test_a_later_attempt_counts(stage: Stage) -> None:
     assert verdict_of(stage).status == "completed"
 
 
-def test_pods_that_nobody_recorded(stage: Stage) -> None:
+def test_pods_that_no_driver_recorded(stage: Stage) -> None:
     """`finish` reads the evidence of pods that no driver recorded; nodes of gated pods were never reached."""
     plan = announced(stage, "n1", "n2", "n3").model_copy(update={"window": 2})
     put_job(stage, plan)
@@ -205,7 +205,7 @@ def test_pods_that_nobody_recorded(stage: Stage) -> None:
     assert verdict_of(stage).message == "1 of 3 nodes have every image"
 
 
-def test_what_a_lost_finish_stored_is_kept(stage: Stage) -> None:
+def test_results_of_a_failed_finish_are_kept(stage: Stage) -> None:
     """A second finish keeps the results that the first one stored, and adds the missing ones."""
     plan = announced(stage, "n1", "n2")
     name = f"{attempt_name(TASK, stage.uid, plan.group, 0).rpartition('-g')[0]}-finish-r0"
@@ -247,7 +247,7 @@ def test_a_conflict_is_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch
     assert verdict_of(stage).status == "cancelled"
 
 
-def test_a_verdict_written_by_someone_else_stands(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verdict_of_another_finish_is_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """If two decide at the same time, the verdict that is written first stays."""
     announced(stage, "n1")
     patch = Kube.patch
@@ -265,7 +265,7 @@ def test_a_verdict_written_by_someone_else_stands(stage: Stage, monkeypatch: pyt
     assert verdict_of(stage) == other
 
 
-def test_jobs_go_before_plans_and_results_stay(stage: Stage) -> None:
+def test_jobs_are_deleted_before_plans_and_results_stay(stage: Stage) -> None:
     """Jobs are deleted first: a late Job then has no owner and is garbage-collected. Results stay with the Workflow."""
     plan = announced(stage, "n1")
     put_job(stage, plan)
@@ -389,9 +389,7 @@ def test_a_driver_that_still_records_is_awaited(stage: Stage) -> None:
     assert verdict_of(stage).status == "completed"
 
 
-def test_a_driver_that_hangs_is_not_awaited_for_ever(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_driver_that_hangs_is_not_awaited_forever(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     """After a while finish continues without the driver, and logs that."""
     set_timings(stage.finish_timings, drivers=0.3)
     announced(stage, "n1")

@@ -88,7 +88,7 @@ def verdict(stage: Stage) -> Verdict:
     ("result", "shutdown", "status"),
     [(PULLED, "", "completed"), (MISSING, "", "failed"), (MISSING, "Stop", "cancelled")],
 )
-def test_each_end_is_told(
+def test_each_end_is_reported(
     stage: Stage, receiver: Receiver, result: NodeResult, shutdown: str, status: str
 ) -> None:
     """One message with the task is sent after verdict and clean-up, and the outcome is recorded."""
@@ -119,7 +119,7 @@ def test_each_format_is_sent(stage: Stage, receiver: Receiver, form: str) -> Non
     assert recorded(stage).outcome == "delivered"
 
 
-def test_a_task_without_a_webhook_costs_no_call_more(stage: Stage) -> None:
+def test_a_task_without_a_webhook_costs_no_requests(stage: Stage) -> None:
     """Without a webhook there is no mark for a notification, and no request for one."""
     asks(stage)
     assert stage.finish() == 0
@@ -130,7 +130,7 @@ def test_a_task_without_a_webhook_costs_no_call_more(stage: Stage) -> None:
     assert not any("secrets" in call or "endpointslices" in call for call in stage.server.calls)
 
 
-def test_a_verdict_of_an_older_program_owes_nothing(stage: Stage, receiver: Receiver) -> None:
+def test_a_verdict_of_an_earlier_version_sends_nothing(stage: Stage, receiver: Receiver) -> None:
     """A verdict of a version without webhooks sends no notification."""
     asks(stage, webhookUrl=receiver.url)
     old = Verdict(status="failed", event_id="other", at=AT, started_at=AT, message="", summary=None)
@@ -142,7 +142,7 @@ def test_a_verdict_of_an_older_program_owes_nothing(stage: Stage, receiver: Rece
 
 
 @pytest.mark.parametrize("outcome", [204, 410])
-def test_a_settled_notice_is_not_sent_again(stage: Stage, receiver: Receiver, outcome: int) -> None:
+def test_a_final_notification_is_not_sent_again(stage: Stage, receiver: Receiver, outcome: int) -> None:
     """A notification with a final outcome is not sent again."""
     receiver.otherwise = Reply(outcome)
     asks(stage, webhookUrl=receiver.url)
@@ -153,7 +153,7 @@ def test_a_settled_notice_is_not_sent_again(stage: Stage, receiver: Receiver, ou
     assert [call.split()[0] for call in stage.server.calls[calls:]] == ["GET"]
 
 
-def test_an_undelivered_one_is_sent_again_with_the_same_id(stage: Stage, receiver: Receiver) -> None:
+def test_an_undelivered_notification_keeps_its_id(stage: Stage, receiver: Receiver) -> None:
     """A failed delivery changes neither verdict nor exit code; the record counts the tries of all rounds."""
     receiver.otherwise = Reply(500)
     asks(stage, webhookUrl=receiver.url)
@@ -168,7 +168,7 @@ def test_an_undelivered_one_is_sent_again_with_the_same_id(stage: Stage, receive
     assert stage.annotations()[ANNOTATION_VERDICT] == written
 
 
-def test_after_a_day_it_is_given_up(stage: Stage, receiver: Receiver) -> None:
+def test_a_notification_is_given_up_after_one_day(stage: Stage, receiver: Receiver) -> None:
     """A notification that is one day old is not sent any more."""
     asks(stage, webhookUrl=receiver.url)
     at = clock.stamp(clock.now() - timedelta(hours=24, seconds=1))
@@ -333,7 +333,7 @@ def test_a_secret_that_can_not_be_used(stage: Stage, secret: Any, reason: str) -
     assert verdict(stage).status == "completed"
 
 
-def test_a_secret_without_anything_of_use(stage: Stage, receiver: Receiver) -> None:
+def test_a_secret_without_valid_keys(stage: Stage, receiver: Receiver) -> None:
     """A request with a Secret wants a signature: nothing is sent unsigned if the Secret's key is misspelt."""
     stage.server.put("secrets", kube_objects.webhook_secret("hook", sercet="k"))
     asks(stage, webhookUrl=receiver.url, webhookSecretName="hook")
@@ -410,7 +410,7 @@ def test_a_task_of_the_form(stage: Stage, receiver: Receiver) -> None:
     assert Webhook.from_json(stage.annotations()[ANNOTATION_WEBHOOK]).url == receiver.url
 
 
-def test_a_request_that_nobody_understands(stage: Stage, receiver: Receiver) -> None:
+def test_an_invalid_request(stage: Stage, receiver: Receiver) -> None:
     """A task with an invalid request has no known webhook and sends nothing."""
     parameters = [{"name": "images", "value": "Bad"}, {"name": "webhook-url", "value": receiver.url}]
     stage.workflow({"spec": {"arguments": {"parameters": parameters}}})
@@ -453,7 +453,7 @@ def test_a_deleted_task(stage: Stage, receiver: Receiver) -> None:
     assert len(receiver.received) == 1
 
 
-def test_a_task_deleted_with_its_notice_owed(stage: Stage, receiver: Receiver) -> None:
+def test_a_task_deleted_before_its_notification(stage: Stage, receiver: Receiver) -> None:
     """The message has the status and id of the verdict; a second round adds to the counts."""
     asks(stage, webhookUrl=receiver.url)
     receiver.otherwise = Reply(500)
@@ -472,7 +472,7 @@ def test_a_task_deleted_with_its_notice_owed(stage: Stage, receiver: Receiver) -
 
 
 @pytest.mark.parametrize("copied", [True, False])
-def test_a_deleted_task_that_owes_nothing_here(stage: Stage, receiver: Receiver, copied: bool) -> None:
+def test_a_deleted_task_that_sends_nothing(stage: Stage, receiver: Receiver, copied: bool) -> None:
     """Without the keeper's copy, or without a webhook, finish sends nothing."""
     asks(stage, webhookUrl=receiver.url)
     if copied:
