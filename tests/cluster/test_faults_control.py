@@ -69,4 +69,4 @@ def test_a_watch_that_is_answered_with_410(cluster: Cluster, slow: SlowTask) -> 
         with faults.away("apiserver"):
             pass
     assert_nothing_lost(cluster, slow)
-    assert "the watch of the pods broke" in cluster.flow("logs", slow.name).out
+    assert "the pods can't be watched" in cluster.flow("logs", slow.name).out
