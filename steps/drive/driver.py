@@ -85,7 +85,7 @@ class Driver:
         self._earlier_until = 0.0
 
     def run(self) -> int:
-        """Run the attempt until it ends. Returns 0 if all nodes of the group have their images or may fail."""
+        """Run the attempt until it ends. Returns 0 if no node of the group failed, or the failures are allowed."""
         if not self._recorder.complete:
             self._adopt_earlier_jobs()
             self._job.create_or_adopt(self._window)
