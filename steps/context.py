@@ -26,7 +26,7 @@ from ips_flows.kube.client import Kube, workflows
 from ips_flows.kube.patch import retry_on_conflict
 from ips_flows.operations.results import stored_chunks
 
-# Everything above 1 makes Argo replace the pod without counting an attempt.
+# With an exit code above 1, Argo replaces the pod without counting an attempt.
 EXIT_REPLACE_POD = 4
 EXIT_CRASHED = 70
 
@@ -39,7 +39,7 @@ class ReplacePodError(IpsFlowError):
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """The task that a step works for."""
+    """The task of a step, and the API client."""
 
     kube: Kube
     task: str
@@ -56,22 +56,22 @@ class StepContext:
         return workflows(self.namespace, self.task)
 
     def workflow(self) -> Json:
-        """The task's Workflow; ReplacePodError if another one has its name by now."""
+        """Return the task's Workflow. Raises ReplacePodError if another Workflow has its name now."""
         workflow = self.kube.get(self.path)
         if workflow["metadata"]["uid"] != self.uid:
             raise ReplacePodError(f"Workflow {self.task} was replaced: it has another uid than {self.uid}")
         return workflow
 
     def stored_chunks(self) -> list[Chunk]:
-        """The results of the task that are stored so far."""
+        """Return the results of the task that are stored so far."""
         return stored_chunks(self.kube, self.namespace, self.uid)
 
     def annotate(self, annotations: Mapping[str, str]) -> None:
-        """Write annotations on the task's Workflow, and on no other that has its name by now."""
+        """Write annotations on the task's Workflow, but never on another Workflow with the same name."""
         self.update_annotations(lambda _workflow: annotations)
 
     def update_annotations(self, change: Callable[[Json], Mapping[str, str] | None]) -> None:
-        """Write the annotations that `change` makes of the task's Workflow; None leaves it as it is."""
+        """Write the annotations that `change` returns for the task's Workflow; None leaves it as it is."""
 
         def patch(workflow: Json) -> Json | None:
             annotations = change(workflow)
@@ -83,28 +83,28 @@ class StepContext:
 
 
 def is_over(workflow: Mapping[str, Any]) -> bool:
-    """Whether the task is stopped or has a verdict, so that nothing more may be started."""
+    """Return whether the task is stopped or has a verdict, so that nothing more may be started."""
     annotations = objects.annotations(workflow)
     return is_stopped(workflow) or ANNOTATION_VERDICT in annotations
 
 
 def read_request(workflow: Mapping[str, Any]) -> PrewarmRequest:
-    """The request of a Workflow: the argument `request`, else the arguments of Argo's submit form."""
+    """Return the request of a Workflow: the argument `request`, else the arguments of Argo's submit form."""
     values = {name: _argo_text(value) for name, value in parameters_of(workflow).items()}
     document = values.pop("request", "")
     return from_canonical(document) if document.strip() else from_form(values)
 
 
 def webhook_of(workflow: Json) -> Webhook | None:
-    """The webhook of a task by its request; None if it has none."""
+    """Return the webhook in the request of a task; None if there is none."""
     try:
         return Webhook.of_request(read_request(workflow))
-    except BadRequestError:  # then no webhook is known either
+    except BadRequestError:  # without a valid request, no webhook is known
         return None
 
 
 def _argo_text(value: Any) -> str:
-    """The text of a parameter as Argo reads it: `kubectl create` also accepts numbers and booleans."""
+    """Return the text of a parameter as Argo reads it: `kubectl create` also accepts numbers and booleans."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
@@ -116,7 +116,7 @@ def say(text: str) -> None:
 
 
 def say_error(error: IpsFlowError) -> None:
-    """Print an error to the step's log; that of a bad request has one line per problem."""
+    """Print an error to the step's log. A bad request has one line per problem."""
     first, *rest = error.message.split("\n")
     say(f"error: {first}")
     for line in rest:
@@ -132,7 +132,7 @@ def report_progress(done: int, total: int) -> None:
 
 def start(step: Callable[[StepContext, Sequence[str]], int], extra: Sequence[str] = ()) -> NoReturn:
     """Run a step with the arguments TASK UID and its own, and exit with its code."""
-    # An unforeseen error must not look like a failed attempt (exit 1).
+    # An unexpected error must not look like a failed attempt (exit 1).
     sys.excepthook = _crash
     parser = argparse.ArgumentParser()
     for name in ("task", "uid", *extra):

@@ -39,7 +39,7 @@ EXIT_NO_PLAN = 1
 
 
 def run(context: StepContext, _arguments: Sequence[str]) -> int:
-    """Plan once. After a lost filter pod the next one uses the plan that was announced, or plans again."""
+    """Plan the task once. If an earlier filter pod failed, use the plan that it announced, or plan again."""
     workflow = context.workflow()
     annotations = objects.annotations(workflow)
     try:
@@ -67,7 +67,7 @@ def run(context: StepContext, _arguments: Sequence[str]) -> int:
 def _make_plan(context: StepContext, request: PrewarmRequest, priority: int) -> Plan:
     kube = context.kube
     worker = worker_image(kube, context.namespace)
-    # Written by an earlier filter pod that ended before it announced the plan.
+    # ConfigMaps of an earlier filter pod that ended before it announced the plan.
     leftovers = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND} in (plan,results)"
     kube.delete_all(core(context.namespace, "configmaps"), labels=leftovers)
 
@@ -88,7 +88,7 @@ def _make_plan(context: StepContext, request: PrewarmRequest, priority: int) -> 
 
 
 def _end_if_nothing_to_do(context: StepContext, request: PrewarmRequest, plan: Plan) -> bool:
-    """End a task without work and without a webhook here, which spares the pod of `finish`."""
+    """End a task that has no work and no webhook, so that no pod of `finish` is needed."""
     if plan.summary.to_do or Webhook.of_request(request):
         return False
     write_verdict(context, [plan.known])

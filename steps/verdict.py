@@ -32,10 +32,10 @@ def write_verdict(
     *,
     patience: float = _PATIENCE_SECONDS,
 ) -> Verdict:
-    """Decide the verdict of a task and write it; an existing verdict is returned as it is.
+    """Decide the verdict of a task and write it. If it already has a verdict, return that one.
 
-    `waves` are the nodes of each wave. `patience` is for how many seconds conflicts are retried: the patch carries
-    the resourceVersion at which there was no verdict.
+    `waves` are the nodes of each wave. The patch carries the resourceVersion at which there was no verdict;
+    conflicts are retried for `patience` seconds.
     """
     results = fold(chunks)
     attempts = recorded_attempts(chunks)
@@ -62,7 +62,7 @@ def write_verdict(
             retries=retry_history(plan, attempts, ended=True),
             notify=webhook is not None,
         )
-        # The webhook too: of a task that is deleted before its notice, only the metadata is left.
+        # The webhook too: if the task is deleted before its notification, only its metadata is left.
         webhook_annotation = {ANNOTATION_WEBHOOK: webhook.to_json()} if webhook else {}
         metadata = {
             "resourceVersion": workflow["metadata"]["resourceVersion"],
@@ -72,7 +72,7 @@ def write_verdict(
         try:
             context.kube.patch(context.path, {"metadata": metadata})
         except ConflictError:
-            # Argo's controller wrote in between.
+            # Argo's controller has changed the Workflow in between.
             if time.monotonic() > end:
                 raise
             continue

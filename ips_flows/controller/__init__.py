@@ -1,1 +1,1 @@
-"""Loops that act on their own."""
+"""Control loops: the keeper and the node labeller."""

@@ -1,8 +1,8 @@
-"""The keeper: finishes what Argo's exit handler could not, tidies up after deleted tasks, frees stuck step pods.
+"""The keeper: finishes tasks whose exit handler failed, cleans up after deleted tasks, deletes stuck step pods.
 
-What `finish` could not bring about may be a notice that nobody took: then it is run again, too. Two threads: one
-keeps the Lease, one follows the Workflows and acts while the Lease is held. What is to be done is decided in
-`core.reconcile.decide`; whatever is done twice, by a second keeper or after a restart, has the same effect as once.
+It also runs `finish` again if a webhook notification was not delivered. One thread renews the Lease; another
+watches the Workflows and acts while the Lease is held. `core.reconcile.decide` decides on each action. All actions
+are idempotent: a second keeper or a restart may repeat them.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from ips_flows.kube.client import Kube, core, jobs, workflows
 from ips_flows.kube.lease import Lease
 from ips_flows.kube.list_watch import Informer, ListWatch, Replaced, Updated, WatchError
 
-_MOST_JOBS = 10  # finish Jobs at once: a keeper that comes late must not flood the API server
-_REMEMBERED_SECONDS = 300.0  # how long a keeper that may not act remembers a deleted task
+_MOST_JOBS = 10  # finish Jobs at a time: a keeper that starts late must not flood the API server
+_REMEMBERED_SECONDS = 300.0  # how long a keeper without the Lease remembers a deleted task
 
 
 @dataclass(frozen=True, slots=True)
 class KeeperIntervals:
-    """How often the keeper does what, in seconds."""
+    """Intervals and limits of the keeper, in seconds."""
 
-    tick: float = 1.0  # the shortest pause between two looks; how soon it ends when asked
+    tick: float = 1.0  # the longest wait for an event; the keeper stops within it
     round: float = 5.0  # between two rounds
-    pods: float = 30.0  # between two looks for stuck pods
+    pods: float = 30.0  # between two checks for stuck pods
     relist: float = 30.0  # between two lists of the Workflows
     lease: float = 5.0  # between two renewals of the Lease
-    stale: float = 90.0  # without a word from the API server: not ready
-    stuck: float = 300.0  # without a beat of the loop: not alive
+    stale: float = 90.0  # without an event from the API server: not ready
+    stuck: float = 300.0  # without a pass of the loop: not alive
 
 
 class Keeper:
-    """The reconcile loop of one namespace. `start` it, ask it how it is, `stop` it."""
+    """The reconcile loop of one namespace, in two threads. It reports whether it is alive and ready."""
 
     def __init__(
         self, kube: Kube, namespace: str, identity: str, *, intervals: KeeperIntervals | None = None
@@ -65,43 +65,45 @@ class Keeper:
         self._beat = time.monotonic()
         self._heard = -self._intervals.stale
         self._pods_at = 0.0
-        self.finish_jobs = 0  # how many it has started
+        self.finish_jobs = 0  # started by this keeper
         self._threads = [
             threading.Thread(target=self._keep_lease, name="lease", daemon=True),
             threading.Thread(target=self._follow, name="keeper", daemon=True),
         ]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End the loop when its round is done, and give the Lease to whoever is next."""
+        """Stop the loop after its current round, and release the Lease."""
         self._stop.set()
         for thread in self._threads:
             thread.join(30)
         try:
             self.lease.release()
         except ApiError as error:
-            warning("the Lease could not be given back; it expires", error=error.message)
+            warning("the Lease can't be released and will expire", error=error.message)
 
     def alive(self) -> bool:
-        """Whether both threads run and the loop goes on."""
+        """Return whether both threads run and the loop makes progress."""
         running = all(thread.is_alive() for thread in self._threads)
         return running and time.monotonic() - self._beat < self._intervals.stuck
 
     @property
     def holds_lease(self) -> bool:
-        """Whether it acts, and no other one."""
+        """Whether this keeper holds the Lease, so that it acts and no other keeper does."""
         return self.lease.held
 
     def not_ready(self) -> str | None:
-        """Why it is not in step with the API server; None when it is."""
+        """Return why the known Workflows may be out of date; None if they are current."""
         if not self._index.listed:
-            return "the Workflows were not listed yet"
+            return "the Workflows are not listed yet"
         silent = time.monotonic() - self._heard
-        return f"no word from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
+        return (
+            f"no response from the API server for {silent:.0f} s" if silent > self._intervals.stale else None
+        )
 
     def _keep_lease(self) -> None:
         held = False
@@ -122,7 +124,7 @@ class Keeper:
             labels=f"{LABEL_TASK}=true",
             metadata_only=True,
             relist_seconds=self._intervals.relist,
-            page=100,  # whoever answers requests beside it waits no longer than for one page to be read
+            page=100,  # other threads of the server wait while one page is parsed, so pages are small
         )
         while not self._stop.is_set():
             try:
@@ -131,7 +133,7 @@ class Keeper:
                     self._handle_events(informer)
             except ApiError as error:
                 self._beat = time.monotonic()
-                warning("the Workflows can't be followed; beginning anew", error=error.message)
+                warning("the Workflows can't be read; trying again", error=error.message)
                 self._stop.wait(self._intervals.round)
 
     def _handle_events(self, informer: Informer) -> None:
@@ -142,7 +144,7 @@ class Keeper:
             if got:
                 event = got[1]
                 if isinstance(event, WatchError):
-                    warning("the API server does not answer", error=event.error.message)
+                    warning("the Workflows can't be watched", error=event.error.message)
                     continue
                 self._heard = time.monotonic()
                 if isinstance(event, Replaced):
@@ -154,7 +156,7 @@ class Keeper:
                 round_at = time.monotonic() + self._intervals.round
 
     def round(self) -> None:
-        """One round, if we may; what fails is told, and tried again in the next one."""
+        """Run one round if the Lease is held. Failures are logged, and tried again in the next round."""
         self._forget()
         if not self.lease.held:
             return
@@ -168,7 +170,7 @@ class Keeper:
                 warning(f"{duty.__name__.strip('_').replace('_', ' ')}: {error.message}")
 
     def _forget(self) -> None:
-        """A deletion that nobody could record is not remembered for ever."""
+        """Forget deleted tasks that no keeper recorded in time, so that memory stays bounded."""
         now = time.monotonic()
         for uid in self._index.deleted:
             self._deleted_seen.setdefault(uid, now)
@@ -181,14 +183,14 @@ class Keeper:
         due = self._index.due()
         if not due:
             return
-        # The Jobs before the Workflows: one that has ended by then has left its marks.
+        # Read the Jobs before the Workflows: a Job that has ended by then has already annotated its Workflow.
         found = self._finish_jobs()
         room = _MOST_JOBS - sum(not decide.is_over(job) for job in found.values())
         for metadata in due:
             name, uid = metadata["name"], metadata["uid"]
             job = found.get(job_name(uid))
             if decide.next_try(metadata, job, clock.now()).do is Action.WAIT:
-                continue  # whatever its Workflow says
+                continue  # the Workflow can't change this, so it is not read
             try:
                 workflow = self._kube.get(workflows(self._namespace, name))
             except NotFoundError:
@@ -211,16 +213,16 @@ class Keeper:
             try:
                 self._kube.create(core(self._namespace, "configmaps"), copy)
             except ConflictError:
-                pass  # it was recorded before
+                pass  # already recorded
             else:
-                info("a task was deleted before its end was recorded", task=metadata["name"], uid=uid)
+                info("task deleted before its end was recorded", task=metadata["name"], uid=uid)
             self._index.deleted.pop(uid)
         copies = list(
             self._kube.list(core(self._namespace, "configmaps"), labels=f"{LABEL_KIND}={KIND_DELETED}")
         )
         if not copies:
             return
-        # The Jobs before the notices: one that has ended by then has left its record.
+        # Read the Jobs before the notifications: a Job that has ended by then has already recorded its outcome.
         found, notices = self._finish_jobs(), self._notices()
         for copy in copies:
             metadata, at = finish_job.read_copy(copy)
@@ -236,19 +238,19 @@ class Keeper:
                 self._kube.delete(
                     core(self._namespace, "configmaps", copy_name(uid)), uid=copy["metadata"]["uid"]
                 )
-                info("nothing is left of a deleted task", task=metadata["name"], uid=uid)
+                info("clean-up of a deleted task is done", task=metadata["name"], uid=uid)
             else:
                 self._start_job(decision, job, metadata, finish_job.copy_owner(copy), None)
 
     def _start_job(
         self, decision: Decision, job: Json | None, metadata: Json, owner: Json, spec: Json | None
     ) -> bool:
-        """Start or replace the finish Job of a task; False where the cluster refuses that, which is only told."""
+        """Start or replace the finish Job of a task. If the cluster refuses it, log that and return False."""
         try:
             self._create_job(decision, job, metadata, owner, spec)
         except UnavailableError:
             raise
-        except ApiError as error:  # one task must not keep those that come after it waiting
+        except ApiError as error:  # one task must not block the next ones
             warning(f"finish Job refused: {error.message}", task=metadata["name"], uid=metadata["uid"])
             return False
         return True
@@ -261,20 +263,20 @@ class Keeper:
         name, uid = metadata["name"], metadata["uid"]
         if decision.do is Action.REPLACE and job:
             self._kube.delete(jobs(self._namespace, job_name(uid)), uid=job["metadata"]["uid"])
-            info("a finish Job left something undone", task=name, uid=uid, tries=decision.number - 1)
+            info("finish Job did not complete its work", task=name, uid=uid, tries=decision.number - 1)
         elif decision.do is not Action.START:
             return
         image = finish_job.finish_image(spec) or self._template_image()
         if not image:
-            warning(f"WorkflowTemplate {TEMPLATE_PREWARM} names no image for the step finish", task=name)
+            warning(f"WorkflowTemplate {TEMPLATE_PREWARM} has no image for the step finish", task=name)
             return
         body = finish_job.finish_job(name, uid, image=image, number=decision.number, owner=owner)
         try:
             self._kube.create(jobs(self._namespace), body)
         except ConflictError:
-            return  # the one before is still going, or another keeper was faster: the next round sees
+            return  # the old Job is still being deleted, or another keeper created one: the next round checks
         self.finish_jobs += 1
-        info("started a finish Job", task=name, uid=uid, number=decision.number)
+        info("finish Job started", task=name, uid=uid, number=decision.number)
 
     def _template_image(self) -> str | None:
         template = self._kube.get(workflows(self._namespace, TEMPLATE_PREWARM, "workflowtemplates"))
@@ -285,12 +287,12 @@ class Keeper:
         return {job["metadata"]["name"]: job for job in listed}
 
     def _notices(self) -> dict[str, str]:
-        """What became of the notices of deleted tasks, by uid."""
+        """Return the outcomes of the webhook notifications of deleted tasks, by uid."""
         maps = self._kube.list(core(self._namespace, "configmaps"), labels=f"{LABEL_KIND}={KIND_NOTICE}")
         return finish_job.latest_notice(maps)
 
     def _anything_left(self, uid: str) -> bool:
-        """Whether Jobs or records of a task are there that garbage collection should have taken."""
+        """Return whether Jobs or records of a task exist that garbage collection should have deleted."""
         ours = f"{LABEL_WORKFLOW_UID}={uid}"
         kinds = (
             (jobs(self._namespace), ours),
@@ -303,7 +305,7 @@ class Keeper:
         )
 
     def _free_pods(self) -> None:
-        """Delete step pods for good whose node will never say that they have ended."""
+        """Force-delete step pods on nodes that can no longer report that the pods have ended."""
         self._pods_at = time.monotonic() + self._intervals.pods
         path = core(self._namespace, "pods")
         pods = list(self._kube.list(path, labels=LABEL_STEP, metadata_only=True))
@@ -319,7 +321,7 @@ class Keeper:
             if node and decide.is_lost(self._node(node), clock.now()) and self.lease.held:
                 at = core(self._namespace, "pods", metadata["name"])
                 if self._kube.delete(at, grace_seconds=0, uid=metadata["uid"]):
-                    info("deleted a step pod of a lost node", pod=metadata["name"], node=node)
+                    info("step pod of a failed node deleted", pod=metadata["name"], node=node)
 
     def _node(self, name: str) -> Json | None:
         try:

@@ -1,8 +1,8 @@
-"""Labels the nodes that hold sets of images, for as long as it runs.
+"""Labels the nodes that hold sets of images, until it is stopped.
 
-The sets are those of ConfigMap `ips-sets`. What a node holds is what its kubelet lists, up to 40 s late; a node
-that lists but its 50 largest images (the kubelet's default) may lack a label, and never has a wrong one for that.
-Each event of a node is judged by itself, so nothing is remembered and a restart changes nothing.
+The sets are those of ConfigMap `ips-sets`. A node holds the images that its kubelet lists, up to 40 s late. If the
+kubelet lists only its 50 largest images (its default), a label may be missing, but none is wrong because of that.
+Each event of a node is handled independently, so no state is kept and a restart changes nothing.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ def label_nodes(kube: Kube, namespace: str, stop: threading.Event) -> None:
                 continue
             found = _stored_sets(informer)
             for name, problem in found.problems.items():
-                warning(f"a set can't be read, its labels stay as they are: {problem}", set=name)
-            info("sets of images", sets={one.name: one.digest for one in found.sets})
+                warning(f"a set can't be read, so its labels are not changed: {problem}", set=name)
+            info("sets of images read", sets={one.name: one.digest for one in found.sets})
             _follow_nodes(kube, informer, found, stop)
 
 
 def _stored_sets(informer: Informer) -> ImageSets:
-    """The sets as the store has them; none where there is no ConfigMap."""
+    """Return the sets from the store; none if the ConfigMap does not exist."""
     (found, *_) = [*informer.stores["sets"].objects.values(), {}]
     return read_sets(found.get("data") or {})
 
 
 def _follow_nodes(kube: Kube, settings: Informer, sets: ImageSets, stop: threading.Event) -> None:
-    """Judge every node by these sets, until the sets change."""
+    """Label every node by these sets, until the sets change."""
     nodes = ListWatch(
         core("", "nodes"),
         relist_seconds=_RELIST_SECONDS,
@@ -85,7 +85,7 @@ def _nodes_of(event: Event) -> tuple[Json, ...]:
 
 
 def _patch_labels(kube: Kube, node: Json, sets: ImageSets) -> None:
-    """Change the labels of a node as it was read; one that has changed since comes again."""
+    """Patch the labels of a node at the version that was read. A node that has changed since has a new event."""
     changes = label_changes(node, sets)
     if not changes:
         return
@@ -95,14 +95,14 @@ def _patch_labels(kube: Kube, node: Json, sets: ImageSets) -> None:
         kube.patch(core("", "nodes", metadata["name"]), patch)
     except (ConflictError, NotFoundError):
         return
-    except ApiError as error:  # it comes again with the next list
+    except ApiError as error:  # tried again after the next list
         warning(f"a node can't be labelled: {error.message}", node=metadata["name"])
         return
-    info("labelled", node=metadata["name"], labels=changes)
+    info("node labelled", node=metadata["name"], labels=changes)
 
 
 def _warn_of_error(name: str, event: Event) -> bool:
-    """Whether an event is about the watch rather than what is watched; trouble is told of."""
+    """Return whether an event is about the watch itself and not about an object; errors are logged."""
     if isinstance(event, WatchError):
         warning(f"{name} can't be watched: {event.error.message}")
     return isinstance(event, WatchError | Synced)

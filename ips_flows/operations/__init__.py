@@ -1,1 +1,1 @@
-"""What a user can do with a cluster. CLI, REST and Python API call the same functions."""
+"""Operations of a user on a cluster. CLI, REST and Python API call the same functions."""

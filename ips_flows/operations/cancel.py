@@ -13,17 +13,17 @@ from ips_flows.operations.tasks import amend_task
 
 
 def cancel_task(kube: Kube, namespace: str, name: str) -> Task:
-    """Ask a task to stop: a running one finishes its records first, a pending one ends at once.
+    """Stop a task. A running task records its results before it ends; a pending task ends immediately.
 
-    Raises TaskEndedError when it has ended; one that is asked to stop already stays so.
+    Raises TaskEndedError if the task has ended. A task that is already being cancelled is not changed.
     """
 
     def stop(_: Json, seen: Task) -> Json | None:
         if seen.ended:
             raise TaskEndedError(
-                f"task {name} in namespace {namespace} has ended already: {seen.status}",
+                f"task {name} in namespace {namespace} has already ended: {seen.status}",
                 seen.status,
-                hint=f"`ips-flow get {name} -n {namespace}` shows how.",
+                hint=f"`ips-flow get {name} -n {namespace}` shows its result.",
             )
         if seen.shutdown:
             return None

@@ -1,4 +1,4 @@
-"""Checks that a namespace can run tasks: each finding is one line, with the mend where something is wrong."""
+"""Checks that a namespace can run tasks. Each finding is one line; a warning or failure has a hint with the fix."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Level = Literal["ok", "warn", "fail"]
 
 _OLDEST_ARGO = (4, 0)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
-# What a person needs for the verbs of the command line: (API group, resource, verbs)
+# The rights that a user needs for all commands: (API group, resource, verbs)
 _USER_RIGHTS = (
     ("argoproj.io", "workflows", ("create", "get", "list", "watch", "patch", "delete")),
     ("argoproj.io", "workflowtemplates", ("get",)),
@@ -50,7 +50,7 @@ _USER_RIGHTS = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor: what was looked at, what was found, and what to do about it."""
+    """One line of the doctor's output: what was checked, what was found, and how to fix it."""
 
     level: Level
     subject: str
@@ -59,9 +59,9 @@ class Finding:
 
 
 class AccessRight(NamedTuple):
-    """Something that a user (empty: whoever asks) may or may not do. `resource` may have a `/subresource`.
+    """A right to check for a user (empty: the current user). `resource` may have a `/subresource`.
 
-    `name` is that of the one object that it is about, where a Role names it.
+    `name` is the name of one object, if the Role limits the right to it.
     """
 
     namespace: str
@@ -73,9 +73,9 @@ class AccessRight(NamedTuple):
 
 
 def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
-    """All findings, in the order in which things depend on each other; stops where nothing more can be told."""
+    """Yield all findings, each check after those it depends on. Stops if the later checks can't work."""
     version = kube.get("/version")
-    yield Finding("ok", "apiserver", f"{kube.host} answers, Kubernetes {version['gitVersion']}")
+    yield Finding("ok", "apiserver", f"{kube.host} is reachable, Kubernetes {version['gitVersion']}")
     argo = _argo_kinds(kube)
     yield argo
     if argo.level == "fail":
@@ -109,9 +109,8 @@ def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
             yield check(kube, namespace)
         except ForbiddenError as error:
             subject = check.__name__.strip("_").replace("_", " ")
-            yield Finding(
-                "warn", subject, f"can't be checked: {error.message}", "Ask someone with that right."
-            )
+            hint = "Run `ips-flow doctor` as a user with this right."
+            yield Finding("warn", subject, f"not checked: {error.message}", hint)
 
 
 def _argo_kinds(kube: Kube) -> Finding:
@@ -121,7 +120,7 @@ def _argo_kinds(kube: Kube) -> Finding:
         return Finding(
             "fail",
             "argo",
-            "Argo Workflows is not installed: there is no API group argoproj.io/v1alpha1",
+            "Argo Workflows is not installed: the API argoproj.io/v1alpha1 is missing",
             "Install Argo Workflows 4.0 or later: https://argo-workflows.readthedocs.io/en/latest/installation/",
         )
     kinds = {entry["name"] for entry in found["resources"]}
@@ -131,21 +130,21 @@ def _argo_kinds(kube: Kube) -> Finding:
             "fail",
             "argo",
             f"CRDs are missing: {', '.join(sorted(missing))}",
-            "Apply Argo's full set of CRDs.",
+            "Apply all CRDs of Argo Workflows.",
         )
-    return Finding("ok", "argo", "the CRDs of Argo Workflows are there")
+    return Finding("ok", "argo", "the CRDs of Argo Workflows are installed")
 
 
 def _argo_version(kube: Kube, namespace: str) -> Finding:
-    """The controller's image, else the executor's in a step pod: no API says Argo's version."""
+    """Read Argo's version from the controller's image, else from the executor's in a step pod: no API returns it."""
     image = _controller_image(kube) or _executor_image(kube, namespace)
     match = _VERSION.fullmatch(image.rpartition(":")[2]) if image else None
     if match is None:
         return Finding(
             "warn",
             "argo version",
-            "can't be told: no workflow-controller Deployment and no step pod can be seen",
-            "Make sure that it is 4.0 or later.",
+            "unknown: found no workflow-controller Deployment and no step pod",
+            "Make sure that Argo Workflows is 4.0 or later.",
         )
     if (int(match[1]), int(match[2])) < _OLDEST_ARGO:
         return Finding(
@@ -183,11 +182,10 @@ def _template(kube: Kube, namespace: str) -> Finding:
         found = kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"))
     except NotFoundError:
         return Finding("fail", "template", f"WorkflowTemplate {TEMPLATE_PREWARM} is missing", hint)
-    version = objects.annotations(found).get(ANNOTATION_VERSION, "of no version")
+    version = objects.annotations(found).get(ANNOTATION_VERSION, "unknown")
     if version != __version__:
-        return Finding(
-            "warn", "template", f"{TEMPLATE_PREWARM} is {version}, this program {__version__}", hint
-        )
+        message = f"version of {TEMPLATE_PREWARM} is {version}, version of ips-flow is {__version__}"
+        return Finding("warn", "template", message, hint)
     return Finding("ok", "template", f"{TEMPLATE_PREWARM} {version}")
 
 
@@ -200,24 +198,25 @@ def _settings(kube: Kube, namespace: str) -> Finding:
     limit = settings.task_limit
     if limit is None:
         got = settings.task_limit_found
-        return Finding("fail", "settings", f"{LIMIT_KEY} of {CONFIG_MAP} {got}, not a number from 1", hint)
+        message = f"{LIMIT_KEY} of {CONFIG_MAP} {got}, expected a number from 1"
+        return Finding("fail", "settings", message, hint)
     if settings.worker_image is None:
         return Finding("fail", "settings", f"worker-image of {CONFIG_MAP} is missing", hint)
     unknown = parse_networks(settings.webhook_networks)[1]
     if unknown:
-        message = f"{NETWORKS_KEY} of {CONFIG_MAP}: {unknown[0]!r} is no network, so it allows nothing"
-        hint = f"kubectl -n {namespace} edit configmap {CONFIG_MAP}: networks such as 10.0.0.0/8, with commas between"
+        message = f"{NETWORKS_KEY} of {CONFIG_MAP}: {unknown[0]!r} is not a network and is ignored"
+        hint = f"Separate networks such as 10.0.0.0/8 with commas: kubectl -n {namespace} edit configmap {CONFIG_MAP}"
         return Finding("warn", "settings", message, hint)
-    return Finding("ok", "settings", f"{limit} tasks at once, worker image {settings.worker_image}")
+    return Finding(
+        "ok", "settings", f"at most {limit} tasks run at the same time, worker image {settings.worker_image}"
+    )
 
 
 def _priority_policy(kube: Kube, namespace: str) -> Finding:
-    """Without the policy nothing copies the form's priority to where Argo looks for it."""
-    lost = (
-        "tasks of Argo's submit form wait at priority 0, behind all others, and no priority is held to 1-10"
-    )
+    """Check the policy that copies the priority of Argo's submit form to `spec.priority`, which Argo reads."""
+    lost = "tasks of Argo's submit form get priority 0 and start last, and priorities are not limited to 1-10"
     if not knows_policies(kube):
-        hint = "Kubernetes 1.36 has it; until then submit with `ips-flow run`."
+        hint = "Upgrade to Kubernetes 1.36 or later, or submit with `ips-flow run`."
         return Finding("warn", "priority policy", f"the cluster has no MutatingAdmissionPolicy: {lost}", hint)
     missing = []
     for wanted in load_manifests(namespace, components=(PRIORITY,)):
@@ -230,7 +229,7 @@ def _priority_policy(kube: Kube, namespace: str) -> Finding:
     if missing:
         hint = f"ips-flow install -n {namespace} --image IMAGE"
         return Finding("warn", "priority policy", f"missing: {', '.join(missing)}; so {lost}", hint)
-    return Finding("ok", "priority policy", "every way to submit a task gives it its priority, within 1-10")
+    return Finding("ok", "priority policy", "every task gets its priority, within 1-10")
 
 
 def _priority_class(kube: Kube, namespace: str) -> Finding:
@@ -241,8 +240,8 @@ def _priority_class(kube: Kube, namespace: str) -> Finding:
         return Finding("fail", "priority class", f"{PRIORITY_CLASS} is missing", hint)
     if found["value"] >= 0 or found.get("preemptionPolicy") != "Never":
         message = f"{PRIORITY_CLASS} has value {found['value']} and preemptionPolicy {found.get('preemptionPolicy')}"
-        return Finding("warn", "priority class", f"{message}: pull pods could push out others", hint)
-    return Finding("ok", "priority class", f"{PRIORITY_CLASS}, value {found['value']}, never pre-empts")
+        return Finding("warn", "priority class", f"{message}: pull pods may preempt other pods", hint)
+    return Finding("ok", "priority class", f"{PRIORITY_CLASS}, value {found['value']}, never preempts")
 
 
 def _service_accounts(kube: Kube, namespace: str) -> Finding:
@@ -260,7 +259,7 @@ def _service_accounts(kube: Kube, namespace: str) -> Finding:
 
 
 def _user_rights(kube: Kube, namespace: str) -> Finding:
-    """May whoever runs this use every verb?"""
+    """Check that the current user may run every command."""
     missing = [
         f"{verb} {resource}"
         for group, resource, verbs in _USER_RIGHTS
@@ -268,14 +267,13 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
         if not _allowed(kube, AccessRight(namespace, group, resource, verb))
     ]
     if missing:
-        return Finding(
-            "warn", "your rights", f"you may not {', '.join(missing)}", f"Ask for a Role in {namespace}."
-        )
-    return Finding("ok", "your rights", "every verb of ips-flow")
+        message, hint = f"you may not {', '.join(missing)}", f"Ask for these rights in namespace {namespace}."
+        return Finding("warn", "your rights", message, hint)
+    return Finding("ok", "your rights", "you may run every command of ips-flow")
 
 
 def _step_rights(kube: Kube, namespace: str) -> Finding:
-    """May the ServiceAccount of each step, and of the server if it is there, do what its Roles were made for?"""
+    """Check that the ServiceAccount of each step, and of an installed server, has the rights of its Roles."""
     server = _is_there(kube, f"/apis/apps/v1/namespaces/{namespace}/deployments/{SERVER_NAME}")
     objects = load_manifests(namespace, components=(SERVER,) if server else ())
     missing = [
@@ -287,12 +285,12 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         hint = f"ips-flow install -n {namespace} --image IMAGE"
         return Finding("fail", "steps' rights", ", ".join(missing[:3]) + more, hint)
-    also = ", and so may the server" if server else ""
-    return Finding("ok", "steps' rights", f"each step may do what it must{also}")
+    also = " and the server" if server else ""
+    return Finding("ok", "steps' rights", f"all steps{also} have the rights they need")
 
 
 def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, AccessRight]]:
-    """The rights that an installation gives: the ServiceAccount, and what it may do."""
+    """Yield the rights that an installation grants, each with its ServiceAccount."""
     roles = {(one["kind"], one["metadata"]["name"]): one for one in objects if one["kind"].endswith("Role")}
     for binding in (one for one in objects if one["kind"] in ("RoleBinding", "ClusterRoleBinding")):
         rules = roles[binding["roleRef"]["kind"], binding["roleRef"]["name"]]["rules"]
@@ -300,7 +298,7 @@ def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, Acc
             account = subject["name"]
             user = f"system:serviceaccount:{namespace}:{account}"
             names = rule.get("resourceNames") or [""]
-            # What is granted for the whole cluster by name is an object of namespace default.
+            # A cluster-wide right to a named object is for an object in namespace default.
             where = namespace if binding["kind"] == "RoleBinding" else "default" if names[0] else ""
             for group, resource, verb, name in product(
                 rule["apiGroups"], rule["resources"], rule["verbs"], names
@@ -309,7 +307,7 @@ def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, Acc
 
 
 def _is_there(kube: Kube, path: str) -> bool:
-    """Whether an object can be seen."""
+    """Return whether an object exists and may be read."""
     try:
         kube.get(path, metadata_only=True)
     except (NotFoundError, ForbiddenError):
@@ -318,18 +316,19 @@ def _is_there(kube: Kube, path: str) -> bool:
 
 
 def _keeper(kube: Kube, namespace: str) -> Finding:
-    """Does a keeper hold the Lease, by its own word not long ago?"""
-    lost = "tasks whose exit handler is lost stay without a verdict"
+    """Check that a keeper holds the Lease and has renewed it recently."""
+    lost = "tasks whose exit handler fails get no verdict"
     hint = f"ips-flow install -n {namespace} --image IMAGE --with-server"
     try:
         lease = kube.get(lease_path(namespace))
     except NotFoundError:
-        return Finding("warn", "keeper", f"none runs: {lost}", hint)
+        return Finding("warn", "keeper", f"no keeper runs: {lost}", hint)
     holder, silent = holder_of(lease), seconds_since_renewal(lease, clock.now())
     if silent is None:
-        return Finding("warn", "keeper", f"none holds the Lease: {lost}", hint)
+        return Finding("warn", "keeper", f"no keeper holds the Lease: {lost}", hint)
     if silent > SILENT_SECONDS:
-        return Finding("warn", "keeper", f"{holder} fell silent {silent:.0f} s ago: {lost}", hint)
+        message = f"{holder} last renewed the Lease {silent:.0f} s ago: {lost}"
+        return Finding("warn", "keeper", message, hint)
     return Finding("ok", "keeper", f"{holder} holds the Lease")
 
 
@@ -348,8 +347,8 @@ def _allowed(kube: Kube, right: AccessRight) -> bool:
     if right.user:
         kind, spec["user"] = "SubjectAccessReview", right.user
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
-    answer = kube.create(f"/apis/authorization.k8s.io/v1/{kind.lower()}s", body)
-    return bool(answer["status"]["allowed"])
+    review = kube.create(f"/apis/authorization.k8s.io/v1/{kind.lower()}s", body)
+    return bool(review["status"]["allowed"])
 
 
 def _image_volumes(kube: Kube, namespace: str) -> Finding:
@@ -359,15 +358,15 @@ def _image_volumes(kube: Kube, namespace: str) -> Finding:
         return Finding("fail", "nodes", "the cluster has no nodes", "Add nodes.")
     if reasons:
         message = f"{len(reasons)} of {len(nodes)} nodes do not mount image volumes ({reasons[0]})"
-        return Finding("warn", "nodes", message, "Tasks on them use mode container, which works too.")
+        return Finding("warn", "nodes", message, "Tasks on these nodes use mode container, which also works.")
     probe = probe_job("busybox", "busybox")
     if not keeps_image_volume(kube.create(jobs(namespace), probe, dry_run=True)):
         message = "the API server drops image volumes"
-        return Finding("warn", "nodes", message, "Tasks use mode container, which works too.")
-    return Finding("ok", "nodes", f"all {len(nodes)} mount image volumes")
+        return Finding("warn", "nodes", message, "Tasks use mode container, which also works.")
+    return Finding("ok", "nodes", f"all {len(nodes)} nodes mount image volumes")
 
 
-def _image_lists(kube: Kube, namespace: str) -> Finding:  # noqa: ARG001  (a check like the others)
+def _image_lists(kube: Kube, namespace: str) -> Finding:  # noqa: ARG001  (all checks have the same signature)
     def listed(node: Json) -> list[Any]:
         return (node.get("status") or {}).get("images") or []
 
@@ -377,11 +376,8 @@ def _image_lists(kube: Kube, namespace: str) -> Finding:  # noqa: ARG001  (a che
         if len(listed(node)) == KUBELET_IMAGES_LISTED
     ]
     if cut:
-        message = f"{len(cut)} nodes list just {KUBELET_IMAGES_LISTED} images, {cut[0]} for one: small ones are missing"
-        return Finding(
-            "warn",
-            "image lists",
-            message,
-            "Set the kubelet's nodeStatusMaxImages to -1, so that warm nodes are known.",
-        )
+        nodes = f"node {cut[0]} lists" if len(cut) == 1 else f"{len(cut)} nodes, for example {cut[0]}, list"
+        message = f"{nodes} exactly {KUBELET_IMAGES_LISTED} images: smaller images may be missing"
+        hint = "Set nodeStatusMaxImages of the kubelet to -1, so that tasks recognize all warm nodes."
+        return Finding("warn", "image lists", message, hint)
     return Finding("ok", "image lists", "every node lists all its images")

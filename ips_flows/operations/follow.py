@@ -1,4 +1,4 @@
-"""Following a task to its end."""
+"""Follows tasks by watches, and waits until a task ends."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ips_flows.kube.client import Kube, jobs, workflows
 from ips_flows.kube.list_watch import Informer, ListWatch, WatchError
 from ips_flows.operations import tasks
 
-VERDICT_GRACE = 10.0  # how long `finish` may still write its verdict once Argo calls the Workflow ended
-_TICK_SECONDS = 1.0  # how often a time limit is looked at
+VERDICT_GRACE = 10.0  # how long `finish` may still write its verdict after Argo has ended the Workflow
+_TICK_SECONDS = 1.0  # how often a time limit is checked
 PROGRESS_GRACE = 1.0  # how long the watch of the Jobs may lag behind that of the Workflow
 
 
 def _quiet(_: str) -> None:
-    """Say nothing."""
+    """Ignore a message."""
 
 
 def follow(
@@ -33,10 +33,10 @@ def follow(
     grace: float = VERDICT_GRACE,
     tick: float | None = None,
 ) -> Generator[Task | None, None, None]:
-    """The task each time it changes; the last one has ended. About every `tick` seconds without a change: None.
+    """Yield the task each time it changes, until it has ended. Yield None about every `tick` seconds without a change.
 
-    Raises NotFoundError when there is no such task, or when it is deleted meanwhile. `narrate` hears of an
-    API server that can't be reached for a while.
+    Raises NotFoundError if the task does not exist or is deleted meanwhile. `narrate` gets a message when the
+    API server can't be reached.
     """
     first = tasks.workflow(kube, namespace, name)
     with Informer(kube) as informer:
@@ -80,7 +80,7 @@ _QUEUE = f"{tasks.IS_TASK},!{LABEL_VERDICT}"
 def _sources(namespace: str, name: str, uid: str) -> dict[str, ListWatch]:
     return {
         "workflow": ListWatch(workflows(namespace), fields=f"metadata.name={name}"),
-        # `finish` deletes the Jobs right after its verdict: what they said last is still wanted then.
+        # `finish` deletes the Jobs right after its verdict, but their last progress is still needed.
         "jobs": ListWatch(
             jobs(namespace), labels=f"{LABEL_WORKFLOW_UID}={uid}", metadata_only=True, keep_gone=True
         ),
@@ -88,7 +88,7 @@ def _sources(namespace: str, name: str, uid: str) -> dict[str, ListWatch]:
 
 
 def _task_in_stores(informer: Informer, namespace: str, name: str, uid: str) -> Task | None:
-    """The task as the stores have it; None while they are not filled."""
+    """Return the task from the stores; None until they are filled."""
     stores = informer.stores
     if not all(store.synced for store in stores.values()):
         return None
@@ -97,7 +97,7 @@ def _task_in_stores(informer: Informer, namespace: str, name: str, uid: str) -> 
         raise tasks.not_found(namespace, name)
     position = None
     if task.status_of(current) == "pending":
-        if "queue" not in stores:  # only who waits looks at the others
+        if "queue" not in stores:  # only a waiting task needs the others
             informer.add({"queue": ListWatch(workflows(namespace), labels=_QUEUE)})
             return None
         others = [one for one in stores["queue"].objects.values() if one["metadata"]["name"] != name]
@@ -110,10 +110,10 @@ def _shorter_wait(one: float | None, other: float | None) -> float | None:
 
 
 def _grace_left(seen: Task, grace: float) -> float:
-    """How long an ended task may still have something to say.
+    """Return for how many seconds an ended task may still change.
 
-    The verdict, unless it was stopped in the way that runs no exit handler; then the Jobs' last progress, which
-    comes by another watch.
+    It may still get a verdict, unless it was terminated, which runs no exit handler. With a verdict, it may still
+    get the Jobs' last progress, which arrives by another watch.
     """
     if not seen.ended:
         return 0.0
@@ -126,7 +126,7 @@ def _grace_left(seen: Task, grace: float) -> float:
 def wait_for_end(
     kube: Kube, namespace: str, name: str, *, grace: float = VERDICT_GRACE, timeout: float | None = None
 ) -> Task:
-    """Wait until a task has ended; WaitTimeoutError after `timeout` seconds."""
+    """Wait until a task has ended. Raises WaitTimeoutError after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
     with closing(follow(kube, namespace, name, grace=grace, tick=_TICK_SECONDS)) as states:
         for seen in states:
@@ -134,7 +134,7 @@ def wait_for_end(
                 return seen
             if deadline is not None and time.monotonic() >= deadline:
                 raise WaitTimeoutError(
-                    f"task {name} in namespace {namespace} has not ended after {timeout:g} s; it goes on"
+                    f"task {name} in namespace {namespace} has not ended after {timeout:g} s; it continues"
                 )
     raise tasks.not_found(namespace, name)
 
@@ -142,7 +142,7 @@ def wait_for_end(
 def watch_tasks(
     kube: Kube, namespace: str, *, labels: str = "", narrate: Callable[[str], None] = _quiet
 ) -> Generator[list[Task], None, None]:
-    """The tasks of a namespace (of all, when it is empty), newest first; then, for ever, those that changed."""
+    """Yield the tasks of a namespace (of all if it is empty), newest first; then, without end, the changed tasks."""
     selector = f"{tasks.IS_TASK},{labels}" if labels else tasks.IS_TASK
     with Informer(kube) as informer, tasks.argo_errors(namespace):
         informer.add(

@@ -1,4 +1,4 @@
-"""Read what a forecast needs from the cluster and from registries. Changes neither."""
+"""Forecasts from data of the cluster and of registries. Changes neither."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ips_flows.registry.parallel import map_bounded
 
 @dataclass(frozen=True, slots=True)
 class ForecastOptions:
-    """Options of a forecast: bandwidth, registries that speak plain HTTP, whether to ask kubelets for their disks."""
+    """Options of a forecast: bandwidth, registries with plain HTTP, whether to read disk usage from kubelets."""
 
     bandwidth: Bandwidth
     insecure: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ class ForecastOptions:
 class _Access:
     """Access to registries with some pull Secrets.
 
-    `cache` holds what was fetched with them, which other credentials may not be allowed to fetch.
+    `cache` holds manifests fetched with these Secrets; other credentials may not be allowed to fetch them.
     """
 
     keyring: Keyring
@@ -53,7 +53,7 @@ class _Access:
 
 
 class Forecaster:
-    """Forecasts for requests of a namespace. It reads credentials once, and each manifest once with them."""
+    """Makes forecasts for requests in a namespace. Reads credentials once, and each manifest once per credentials."""
 
     def __init__(self, kube: Kube, namespace: str, options: ForecastOptions) -> None:
         self._kube = kube
@@ -62,7 +62,7 @@ class Forecaster:
         self._accesses: dict[tuple[str, ...], _Access] = {}  # by the names of pull Secrets
 
     def pinned(self, request: PrewarmRequest) -> Pinned:
-        """The request with a digest for every tag. Raises PlanError if a registry gives none."""
+        """Return the request with a digest for every tag. Raises PlanError if a registry returns none."""
         images = pin.unpinned(request)
         found = dict(zip(images, self._resolve_all(request, [(image, ()) for image in images]), strict=True))
         problems = [
@@ -71,14 +71,12 @@ class Forecaster:
             if isinstance(resolution, Unresolved)
         ]
         if problems:
-            raise PlanError(
-                "\n".join(problems), hint="Without --pin each node asks the registry for the tag."
-            )
+            raise PlanError("\n".join(problems), hint="Without --pin, each node resolves the tag itself.")
         digests = {image: one.digest for image, one in found.items() if isinstance(one, Resolved)}
         return pin.pin(request, digests)
 
     def forecast(self, request: PrewarmRequest) -> Forecast:
-        """The forecast of a task with this request. Raises PlanError if no node is eligible."""
+        """Return the forecast of a task with this request. Raises PlanError if no node is eligible."""
         worker = settings.worker_image(self._kube, self._namespace)
         node_info: dict[str, NodeInfo] = {}
         notes: list[Issue] = []
@@ -106,7 +104,7 @@ class Forecaster:
         )
 
     def _nodes(self, request: PrewarmRequest, worker: str, node_info: dict[str, NodeInfo]) -> Iterator[Node]:
-        """The nodes for the plan, page by page. Adds the NodeInfo of each to `node_info`."""
+        """Yield the nodes for the plan, page by page. Adds the NodeInfo of each to `node_info`."""
         wanted, tool = references(request), parse_reference(worker)
         for raw in self._kube.list(core("", "nodes")):
             node = read_node(raw)
@@ -117,18 +115,15 @@ class Forecaster:
         try:
             return settings.keeps_image_volumes(self._kube, self._namespace, request, worker)
         except ForbiddenError as error:
-            message = f"whether the API server stores image volumes was not seen: {error.message}"
-            notes.append(
-                Issue(
-                    "warning", IssueKind.MODE, message, hint="A task takes mode container where it does not."
-                )
-            )
+            message = f"not checked whether the API server stores image volumes: {error.message}"
+            hint = "If it does not store them, the task uses mode container."
+            notes.append(Issue("warning", IssueKind.MODE, message, hint=hint))
             return True
 
     def _resolve_all(
         self, request: PrewarmRequest, questions: Sequence[tuple[str, Iterable[str]] | None]
     ) -> list[Resolved | Unresolved | None]:
-        """Resolve references for architectures; one answer for each question, None for None."""
+        """Resolve each reference for its architectures, in the same order; None results in None."""
         if not any(questions):
             return [None for _ in questions]
         access = self._access(request)
@@ -149,7 +144,7 @@ class Forecaster:
             found = resolve(repository, reference.digest or reference.tag or "latest", architectures)
         if isinstance(found, Unresolved) and found.failure is FailureReason.UNAUTHORIZED and not chosen:
             if has_provider(reference.registry):
-                words = f"{found.message}; nodes may have a credential provider for it"
+                words = f"{found.message}; nodes may have a credential provider for this registry"
                 return Unresolved(found.failure, words, certain=False)
             if not access.keyring.whole:
                 return Unresolved(
@@ -158,7 +153,7 @@ class Forecaster:
         return found
 
     def _disks(self, plan: Plan) -> Mapping[str, Disk | None]:
-        """The disks of the nodes to do, from their kubelets. Raises ForbiddenError without `nodes/proxy`."""
+        """Read the disks of the planned nodes from their kubelets. Raises ForbiddenError without `nodes/proxy`."""
         names = [node.name for group in plan.groups for node in group.nodes]
         return dict(zip(names, map_bounded(self._disk, names), strict=True))
 
@@ -172,13 +167,13 @@ class Forecaster:
             return None
         try:
             configuration = self._kube.get(f"{proxy}/configz")
-        except ApiError:  # a kubelet may have it switched off
+        except ApiError:  # configz may be disabled in the kubelet
             configuration = {}
         return read_disk(summary, configuration)
 
 
 def read_keyring(kube: Kube, namespace: str, names: Sequence[str]) -> tuple[Keyring, list[Issue]]:
-    """Read the Secrets that the pull pods will have: the named ones, else those of their ServiceAccount."""
+    """Read the pull Secrets of the pull pods: the Secrets in `names`, else those of their ServiceAccount."""
     issues: list[Issue] = []
     found: list[Credential] = []
     whole = True
@@ -191,20 +186,20 @@ def read_keyring(kube: Kube, namespace: str, names: Sequence[str]) -> tuple[Keyr
         except ForbiddenError as error:
             whole = False
             message = (
-                f"the pull Secrets of ServiceAccount {SERVICE_ACCOUNT_PULL} were not seen: {error.message}"
+                f"the pull Secrets of ServiceAccount {SERVICE_ACCOUNT_PULL} were not read: {error.message}"
             )
             issues.append(Issue("warning", IssueKind.PULL_SECRET, message))
     for name in names:
         try:
             found += read_secret(kube.get(core(namespace, "secrets", name)))
         except NotFoundError:
-            message = f"Secret {name} is not in namespace {namespace}; nodes pull without it"
+            message = f"Secret {name} does not exist in namespace {namespace}; nodes pull without it"
             issues.append(
                 Issue("warning", IssueKind.PULL_SECRET, message, hint=f"kubectl -n {namespace} get secrets")
             )
         except ForbiddenError as error:
             whole = False
-            message = f"Secret {name} was not read, so images were asked for without it: {error.message}"
+            message = f"Secret {name} was not read, so registries were queried without it: {error.message}"
             issues.append(Issue("warning", IssueKind.PULL_SECRET, message))
         except ValueError as error:
             issues.append(Issue("warning", IssueKind.PULL_SECRET, f"Secret {name}: {error}"))
@@ -214,7 +209,7 @@ def read_keyring(kube: Kube, namespace: str, names: Sequence[str]) -> tuple[Keyr
 def _questions(
     request: PrewarmRequest, plan: Plan, node_info: Mapping[str, NodeInfo], worker: str
 ) -> Iterator[tuple[str, frozenset[str]] | None]:
-    """The questions for registries: each image that a node asks for, with the nodes' architectures; the worker's last."""
+    """Yield the registry queries: each image that nodes need, with their architectures; the worker image is last."""
     asked_by = {node.name: images_to_ask(request, node) for group in plan.groups for node in group.nodes}
     for index, spec in enumerate(request.images):
         asking = frozenset(node_info[name].architecture for name, asked in asked_by.items() if index in asked)

@@ -1,4 +1,4 @@
-"""What the steps of a task wrote."""
+"""Reads the logs of a task's steps."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ CONTAINER = "main"
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line and the step that wrote it."""
+    """A log line, and the step that wrote it."""
 
     step: str
     text: str
 
 
 def stored_lines(kube: Kube, namespace: str, name: str) -> Iterator[LogLine]:
-    """What the step pods that still exist wrote, in the order in which they were made."""
+    """Yield the log lines of the step pods that still exist, oldest pod first."""
     pods = kube.list(core(namespace, "pods"), labels=_task_selector(name))
     for pod in sorted(pods, key=_creation_order):
         if _has_started(pod):
@@ -36,9 +36,9 @@ def stored_lines(kube: Kube, namespace: str, name: str) -> Iterator[LogLine]:
 
 
 def follow_lines(kube: Kube, namespace: str, name: str, narrate: Callable[[str], None]) -> Iterator[LogLine]:
-    """What the step pods write, until the task's Workflow has ended and all they wrote was read.
+    """Yield the log lines of the step pods until the task's Workflow has ended and all lines are read.
 
-    Steps run one after another, so they are read one after another.
+    Steps run one after another, so their logs are read one after another.
     """
     read: set[str] = set()
     with Informer(kube) as informer:
@@ -56,7 +56,7 @@ def follow_lines(kube: Kube, namespace: str, name: str, narrate: Callable[[str],
             if not (pods.synced and mine.synced):
                 continue
             ended = all(workflow_status.is_finished(one) for one in mine.objects.values())
-            # The last pod's own news may come after those of the Workflow.
+            # The last event of the last pod may arrive after that of the Workflow.
             there = (
                 kube.list(core(namespace, "pods"), labels=_task_selector(name))
                 if ended
@@ -72,14 +72,14 @@ def follow_lines(kube: Kube, namespace: str, name: str, narrate: Callable[[str],
 
 
 def has_step_pods(kube: Kube, namespace: str, name: str) -> bool:
-    """Whether any step pod of a task still exists."""
+    """Return whether any step pod of a task still exists."""
     return any(
         True for _ in kube.list(core(namespace, "pods"), labels=_task_selector(name), metadata_only=True)
     )
 
 
 def step_of(pod: Json) -> str:
-    """The step that a pod runs."""
+    """Return the step that a pod runs."""
     return str(pod["metadata"]["labels"].get(LABEL_STEP) or pod["metadata"]["name"])
 
 
@@ -100,14 +100,14 @@ def _has_started(pod: Json) -> bool:
 
 
 def _lines_to_end(kube: Kube, pod: Json, narrate: Callable[[str], None]) -> Iterator[LogLine]:
-    """The lines of a pod to its end; a stream that breaks is opened again once, after what was read."""
+    """Yield the lines of a pod until it ends. A broken stream is opened once more, and known lines are skipped."""
     count = 0
     try:
         for line in _lines(kube, pod, follow=True):
             count += 1
             yield line
     except UnavailableError as error:
-        narrate(f"{error.message}; reading on")
+        narrate(f"{error.message}; trying again")
     else:
         return
     for index, line in enumerate(_lines(kube, pod, follow=True)):
@@ -116,7 +116,7 @@ def _lines_to_end(kube: Kube, pod: Json, narrate: Callable[[str], None]) -> Iter
 
 
 def _lines(kube: Kube, pod: Json, *, follow: bool) -> Iterator[LogLine]:
-    """The lines of a pod's step; none when it is gone or its container has no log."""
+    """Yield the lines of a pod's step; none if the pod is gone or its container has no log."""
     metadata = pod["metadata"]
     step = step_of(pod)
     try:

@@ -1,4 +1,4 @@
-"""The queue of a namespace: looking at it, and moving a task in it."""
+"""The queue of a namespace: reads it, and changes the priority of a task in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOT_OVER = "workflows.argoproj.io/completed!=true"
 
 
 def get_queue(kube: Kube, namespace: str) -> queue.Queue:
-    """Which tasks of a namespace wait, in order, and which ones run."""
+    """Return the waiting tasks of a namespace in order, and its running tasks."""
     with tasks.argo_errors(namespace):
         known = tasks.list_all(kube, workflows(namespace), f"{tasks.IS_TASK},{_NOT_OVER}")
     if not known:
@@ -31,9 +31,9 @@ def get_queue(kube: Kube, namespace: str) -> queue.Queue:
 
 
 def reprioritize(kube: Kube, namespace: str, name: str, priority: int) -> Task:
-    """Give a waiting task another priority; Argo sorts its queue anew when it sees that.
+    """Change the priority of a waiting task. Argo then sorts its queue again.
 
-    Raises TaskEndedError or TaskStartedError for a task that waits no longer.
+    Raises TaskEndedError or TaskStartedError for a task that no longer waits.
     """
 
     def move(found: Json, seen: Task) -> Json | None:
@@ -51,18 +51,18 @@ def reprioritize(kube: Kube, namespace: str, name: str, priority: int) -> Task:
 def _refuse_started(seen: Task) -> None:
     where = f"task {seen.name} in namespace {seen.namespace}"
     if seen.ended:
-        raise TaskEndedError(f"{where} has ended already: {seen.status}", seen.status)
+        raise TaskEndedError(f"{where} has already ended: {seen.status}", seen.status)
     if seen.shutdown:
-        raise TaskStartedError(f"{where} is being cancelled, so it has no place in the queue")
+        raise TaskStartedError(f"{where} is being cancelled and is no longer in the queue")
     if seen.status != "pending":
         raise TaskStartedError(
-            f"{where} runs already: a priority only orders tasks that wait",
-            hint="To make place for another task, cancel this one.",
+            f"{where} is already running; a priority orders only waiting tasks",
+            hint="To let another task start, cancel this one.",
         )
 
 
 def _annotations(workflow: Json, priority: int) -> dict[str, str]:
-    """What shows the priority without the rest of the task, where it was submitted with that."""
+    """Return the annotations that show the new priority in lists; none for a task submitted without them."""
     text = objects.annotations(workflow).get(ANNOTATION_COLUMNS)
     if not text:
         return {}
@@ -71,5 +71,5 @@ def _annotations(workflow: Json, priority: int) -> dict[str, str]:
         return queue.list_annotations(
             images=columns["images"], priority=priority, batch_size=columns["batchSize"]
         )
-    except (ValueError, KeyError, TypeError):  # someone else's hand; nothing of ours to keep
+    except (ValueError, KeyError, TypeError):  # changed by another client: nothing to keep
         return {}

@@ -1,4 +1,4 @@
-"""Retries an ended task: the same request for the nodes that it lost or did not reach."""
+"""Retries an ended task: submits the same request for the nodes that failed or were not reached."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from ips_flows.operations.submit import Submission, submit_request
 
 
 def retry_task(kube: Kube, namespace: str, name: str) -> Submission:
-    """Submit the request of an ended task anew, for the nodes that it lost or did not reach.
+    """Submit the request of an ended task again, for the nodes that failed or were not reached.
 
-    The new task is named after the first one; a retry with the same nodes that still lives is not doubled.
-    Raises TaskNotEndedError, and NothingToRetryError when every image is on every node.
+    The new task is named after the first one. If a retry of the same nodes has not ended, it is returned instead.
+    Raises TaskNotEndedError if the task has not ended, and NothingToRetryError if every node has every image.
     """
     from ips_flows.core.request.model import merge_overrides  # noqa: PLC0415  (pydantic)
 
@@ -41,14 +41,14 @@ def retry_task(kube: Kube, namespace: str, name: str) -> Submission:
     if not seen.ended:
         raise TaskNotEndedError(
             f"task {name} in namespace {namespace} has not ended: {seen.status}",
-            hint=f"`ips-flow wait {name} -n {namespace}` waits for its end, `ips-flow cancel` brings it about.",
+            hint=f"`ips-flow wait {name} -n {namespace}` waits until it ends, `ips-flow cancel` stops it.",
         )
     overrides: Json = {}
     if seen.plan is not None:
         overrides["nodes"] = _failed_nodes(kube, namespace, uid)
         if not overrides["nodes"]:
             raise NothingToRetryError(
-                f"task {name} in namespace {namespace} lost no node: {seen.message or seen.status}"
+                f"task {name} in namespace {namespace} has no nodes to retry: {seen.message or seen.status}"
             )
     first = objects.annotations(found).get(ANNOTATION_RETRY_OF) or name
     text = json.dumps({field: value for field, value in seen.request.items() if value is not None})
@@ -61,23 +61,23 @@ def retry_task(kube: Kube, namespace: str, name: str) -> Submission:
             continue
         if made.created or not made.task.ended:
             return made
-    raise AssertionError  # there is always another number
+    raise AssertionError  # unreachable: `count` has no end
 
 
 def retry_name(first: str, number: int) -> str:
-    """`<first>-r<number>`, cut so that it is still a task's name."""
+    """Return `<first>-r<number>`, cut to the length of a task name."""
     suffix = f"-r{number}"
     return first[: MAX_NAME_LENGTH - len(suffix)].rstrip("-.") + suffix
 
 
 def _retry_number(first: str, name: str) -> int:
-    """Which retry of the first task a task is; 0 for the first one itself."""
+    """Return the number of a retry of the first task; 0 for the first task itself."""
     match = re.search(r"-r(\d{1,9})$", name)
     return int(match[1]) if match and name != first else 0
 
 
 def _failed_nodes(kube: Kube, namespace: str, uid: str) -> list[str]:
-    """The nodes that lack images: those that failed, and those never reached, even where nobody recorded that."""
+    """Return the nodes that lack images: failed nodes, and nodes never reached, even without a stored result."""
     from ips_flows.core.plan.plan import GroupPlan  # noqa: PLC0415  (pydantic)
 
     recorded = results_to_show(kube, namespace, uid)

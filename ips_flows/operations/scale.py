@@ -1,4 +1,4 @@
-"""What can be done with tasks that exist: another window while one runs, another try when one has ended."""
+"""Changes the window of a running task."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube
 from ips_flows.operations import tasks
 
-_ANY = 100  # percentages are checked as of any number
+_ANY = 100  # a number of nodes, only to check the syntax of a percentage
 
 
 def scale_task(kube: Kube, namespace: str, name: str, size: str) -> Task:
-    """Give a task another window: a number, a percentage of its eligible nodes, or 0 for a pause.
+    """Change a task's window: a number of nodes, a percentage of its eligible nodes, or 0 to pause.
 
-    Raises TaskEndedError when it has ended, or was asked to.
+    Raises TaskEndedError if the task has ended or is being cancelled.
     """
     if parse_window(size, _ANY) is None:
         raise UsageError(
-            f'batch size {size!r}: expected a number from {BATCH_SIZE}, a percentage such as "10%", or 0 for a pause'
+            f'batch size {size!r}: expected a number from {BATCH_SIZE}, a percentage such as "10%", or 0 to pause'
         )
 
     def rescale(_: Json, seen: Task) -> Json:
         if seen.ended or seen.shutdown:
-            how = f"has ended already: {seen.status}" if seen.ended else "is being cancelled"
+            how = f"has already ended: {seen.status}" if seen.ended else "is being cancelled"
             raise TaskEndedError(
                 f"task {name} in namespace {namespace} {how}",
                 seen.status,
-                hint=f"`ips-flow get {name} -n {namespace}` shows how.",
+                hint=f"`ips-flow get {name} -n {namespace}` shows its result.",
             )
         return {"metadata": {"annotations": {ANNOTATION_BATCH_SIZE: size}}}
 

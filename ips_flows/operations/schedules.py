@@ -1,4 +1,4 @@
-"""What can be done with schedules: make, read, suspend, resume, run by hand, delete."""
+"""Creates, reads, suspends, resumes, runs and deletes schedules."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _IS_SCHEDULE = f"{LABEL_SCHEDULE}=true"
 def create_schedule(
     kube: Kube, namespace: str, name: str, request: PrewarmRequest, timing: Timing, *, replace: bool = False
 ) -> tuple[Schedule, str]:
-    """Make a schedule; also what became of it: created, unchanged or replaced.
+    """Create a schedule. Returns it with the result: `created`, `unchanged` or `replaced`.
 
-    Raises NameTakenError where another schedule has the name and is not to be replaced, UsageError where the
-    request has a name of its own.
+    Raises NameTakenError if another schedule has the name and `replace` is not set, and UsageError if the request
+    has a name.
     """
     from ips_flows.argo.cron_workflow import cron_workflow  # noqa: PLC0415  (hera takes 0.7 s)
 
     if request.name:
         raise UsageError(
             f"the request has the name {request.name}, but a schedule names its tasks itself",
-            hint=f"Leave `name` out: the tasks will be {name}-<time>.",
+            hint=f"Remove `name` from the request. The tasks are named {name}-<time>.",
         )
     check_installed(kube, namespace)
     manifest = cron_workflow(request, timing, name=name, namespace=namespace)
@@ -52,12 +52,12 @@ def create_schedule(
         return _schedule_with_runs(kube, found), "unchanged"
     if not replace:
         raise NameTakenError(
-            f"schedule {name} in namespace {namespace} exists, with another request or another time",
-            hint="With --replace it gets this one.",
+            f"schedule {name} in namespace {namespace} already exists, with another request or another time",
+            hint="Use --replace to replace it.",
         )
 
     def renew(before: Json) -> Json:
-        # A merge patch drops what the new one does not have only where it says null.
+        # A merge patch removes a field only if it sets the field to null.
         gone = dict.fromkeys(before["spec"].keys() - manifest["spec"].keys())
         return {
             "metadata": {"annotations": manifest["metadata"]["annotations"]},
@@ -68,12 +68,12 @@ def create_schedule(
 
 
 def get_schedule(kube: Kube, namespace: str, name: str) -> Schedule:
-    """One schedule with its runs."""
+    """Return one schedule with its runs."""
     return _schedule_with_runs(kube, _get_cron_workflow(kube, namespace, name))
 
 
 def list_schedules(kube: Kube, namespace: str) -> list[Schedule]:
-    """The schedules of a namespace (of all, when it is empty), by name."""
+    """Return the schedules of a namespace (of all if it is empty), sorted by namespace and name."""
     with tasks.argo_errors(namespace):
         found = tasks.list_all(kube, workflows(namespace, kind=_KIND), _IS_SCHEDULE)
     if not found and namespace:
@@ -87,17 +87,17 @@ def list_schedules(kube: Kube, namespace: str) -> list[Schedule]:
 
 
 def suspend_schedule(kube: Kube, namespace: str, name: str) -> Schedule:
-    """Make no task any more until it is resumed; one that is under way goes on."""
+    """Suspend a schedule: it creates no tasks until it is resumed. A running task continues."""
     return _set_suspended(kube, namespace, name, suspended=True)
 
 
 def resume_schedule(kube: Kube, namespace: str, name: str) -> Schedule:
-    """Make tasks again."""
+    """Resume a schedule, so that it creates tasks again."""
     return _set_suspended(kube, namespace, name, suspended=False)
 
 
 def run_schedule(kube: Kube, namespace: str, name: str) -> Submission:
-    """Make a task of a schedule now, suspended or not, whatever its overlap."""
+    """Create a task of a schedule now, even if the schedule is suspended or another of its tasks runs."""
     check_installed(kube, namespace)
     found = _get_cron_workflow(kube, namespace, name)
     meta = found["spec"].get("workflowMetadata") or {}
@@ -116,7 +116,7 @@ def run_schedule(kube: Kube, namespace: str, name: str) -> Submission:
             "name": f"{name}-{int(time.time())}",
             "labels": {**(meta.get("labels") or {}), LABEL_CRON_WORKFLOW: name},
             "annotations": meta.get("annotations") or {},
-            "ownerReferences": [owner],  # as Argo's own: its limits on what is kept count this task too
+            "ownerReferences": [owner],  # as Argo sets it, so that Argo's history limits count this task
         },
         "spec": found["spec"]["workflowSpec"],
     }
@@ -124,7 +124,7 @@ def run_schedule(kube: Kube, namespace: str, name: str) -> Submission:
 
 
 def delete_schedule(kube: Kube, namespace: str, name: str) -> None:
-    """Delete a schedule. Its tasks stay, one that is under way goes on."""
+    """Delete a schedule. Its tasks stay, and a running task continues."""
     found = _get_cron_workflow(kube, namespace, name)
     path = workflows(namespace, name, _KIND)
     if not kube.delete(path, propagation="Orphan", uid=found["metadata"]["uid"]):
@@ -146,20 +146,20 @@ def _set_suspended(kube: Kube, namespace: str, name: str, *, suspended: bool) ->
 
 
 def _amend_schedule(kube: Kube, namespace: str, name: str, change: Callable[[Json], Json | None]) -> Json:
-    """Change a CronWorkflow as it was read, again where someone else was faster; None leaves it as it is."""
+    """Patch a CronWorkflow, and try again on a conflict. `change` returns None to leave it as it is."""
     return retry_on_conflict(
         kube,
         workflows(namespace, name, _KIND),
         lambda: _get_cron_workflow(kube, namespace, name),
         change,
         missing=_not_found(namespace, name),
-        conflict=f"schedule {name} changed {MAX_TRIES} times meanwhile",
+        conflict=f"schedule {name} changed {MAX_TRIES} times while it was being updated",
     )
 
 
 def _get_cron_workflow(kube: Kube, namespace: str, name: str) -> Json:
     foreign = NotFoundError(
-        f"CronWorkflow {name} in namespace {namespace} is no schedule of IPS Flow",
+        f"CronWorkflow {name} in namespace {namespace} is not a schedule of IPS Flow",
         hint=f"`ips-flow schedule list -n {namespace}` shows the schedules.",
         status=404,
     )
@@ -182,7 +182,7 @@ def _schedule_with_runs(kube: Kube, found: Json) -> Schedule:
 
 
 def _list_runs(kube: Kube, namespace: str, name: str = "") -> list[Json]:
-    """The metadata of the tasks that schedules made."""
+    """Return the metadata of the tasks that schedules created."""
     label = f"{LABEL_CRON_WORKFLOW}={name}" if name else LABEL_CRON_WORKFLOW
     return tasks.list_all(kube, workflows(namespace), f"{tasks.IS_TASK},{label}", metadata_only=True)
 

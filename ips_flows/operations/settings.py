@@ -19,18 +19,18 @@ _WORKER_KEY = "worker-image"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The data of ConfigMap `ips-config`; empty where there is no such object."""
+    """The data of ConfigMap `ips-config`; empty if it does not exist."""
 
     data: Mapping[str, Any]
 
     @property
     def task_limit(self) -> int | None:
-        """How many tasks may run at once; None where Argo could not use what is set."""
+        """The number of tasks that may run at the same time; None if Argo can't use the value that is set."""
         return task_limit(self.data)
 
     @property
     def task_limit_found(self) -> str:
-        """For messages: what stands where the task limit should."""
+        """The invalid task limit, for messages: `is 'x'` or `is missing`."""
         return f"is {self.data[LIMIT_KEY]!r}" if LIMIT_KEY in self.data else "is missing"
 
     @property
@@ -41,26 +41,26 @@ class Settings:
 
     @property
     def webhook_networks(self) -> str:
-        """The networks that webhooks may reach all the same, as they are written."""
+        """The special networks that webhooks may reach, as written in the ConfigMap."""
         return str(self.data.get(NETWORKS_KEY) or "")
 
 
 def read_settings(kube: Kube, namespace: str) -> Settings:
-    """Read the settings of a namespace. Raises NotFoundError where the ConfigMap is missing."""
+    """Read the settings of a namespace. Raises NotFoundError if the ConfigMap is missing."""
     return Settings(kube.get(core(namespace, "configmaps", CONFIG_MAP)).get("data") or {})
 
 
 def worker_image(kube: Kube, namespace: str) -> str:
-    """The image that pull pods run. Raises NotInstalledError where the settings name none."""
+    """Return the image that pull pods run. Raises NotInstalledError if none is set."""
     image = read_settings(kube, namespace).worker_image
     if image is None:
-        raise NotInstalledError(f"ConfigMap {CONFIG_MAP} of namespace {namespace} names no worker-image")
+        raise NotInstalledError(f"worker-image is missing in ConfigMap {CONFIG_MAP} of namespace {namespace}")
     return image
 
 
 def keeps_image_volumes(kube: Kube, namespace: str, request: PrewarmRequest, worker: str) -> bool:
-    """Whether the API server stores image volumes, by a dry run that creates nothing."""
-    from ips_flows.core.pods.pull_job import keeps_image_volume, probe_job  # noqa: PLC0415  (submit needs none of it)
+    """Return whether the API server stores image volumes. Checks it with a dry run, which creates nothing."""
+    from ips_flows.core.pods.pull_job import keeps_image_volume, probe_job  # noqa: PLC0415  (submit does not need it)
 
     probe = probe_job(request.images[0].image, worker)
     return keeps_image_volume(kube.create(jobs(namespace), probe, dry_run=True))

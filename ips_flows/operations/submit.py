@@ -38,18 +38,18 @@ _NAME_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A task and whether this submit made it; else one with the same request was there."""
+    """A task, and whether this call created it. If not, a task with the same request existed."""
 
     task: Task
     created: bool
 
 
 def submit_request(kube: Kube, namespace: str, request: PrewarmRequest, *, retry_of: str = "") -> Submission:
-    """Make the Workflow of a request. The same name with the same request gives the task that exists.
+    """Create the Workflow of a request. The same name with the same request returns the existing task.
 
-    `retry_of` is the first task, where this one tries its failed nodes again.
-    Raises NotInstalledError where Argo, our templates, the settings or the namespace are missing,
-    and NameTakenError where the name belongs to another request.
+    `retry_of` is the name of the first task, if this one retries its failed nodes.
+    Raises NotInstalledError if Argo, the templates, the settings or the namespace are missing,
+    and NameTakenError if the name belongs to another request.
     """
     from ips_flows.argo.task_workflow import task_workflow  # noqa: PLC0415  (hera takes 0.7 s)
 
@@ -67,13 +67,13 @@ def submit_request(kube: Kube, namespace: str, request: PrewarmRequest, *, retry
                 continue
             return Submission(_same_or_taken(kube, namespace, name, manifest), created=False)
         return Submission(task.read_task(made), created=True)
-    raise NameTakenError(f"{_NAME_TRIES} generated names were all taken", hint="Give the task a --name.")
+    raise NameTakenError(f"all {_NAME_TRIES} generated names are taken", hint="Set a name with --name.")
 
 
 def check_installed(kube: Kube, namespace: str) -> None:
-    """Make sure that a task submitted to this namespace can run.
+    """Check that a task submitted to this namespace can run.
 
-    What these credentials may not read is taken for granted: a submitter needs no more than `create workflows`.
+    Objects that these credentials may not read are assumed to exist: a submitter needs only `create workflows`.
     """
     try:
         with argo_errors(namespace):
@@ -82,7 +82,7 @@ def check_installed(kube: Kube, namespace: str) -> None:
         check_namespace(kube, namespace)
         raise NotInstalledError(
             f"IPS Flow is not installed in namespace {namespace}: WorkflowTemplate {TEMPLATE_PREWARM} is missing",
-            hint=f"Run `ips-flow install -n {namespace}`, or name the namespace where it is with -n.",
+            hint=f"Run `ips-flow install -n {namespace}`, or select the namespace of an installation with -n.",
         ) from error
     except ForbiddenError:
         return
@@ -105,23 +105,25 @@ def check_installed(kube: Kube, namespace: str) -> None:
 
 
 def generated_name() -> str:
-    """A name for a task that was given none."""
+    """Return a random name, for a task without a name."""
     return "warm-" + "".join(secrets.choice(_NAME_CHARACTERS) for _ in range(6))
 
 
 def _same_or_taken(kube: Kube, namespace: str, name: str, manifest: Json) -> Task:
-    """The task of that name if its request is the same."""
+    """Return the task of that name if its request is the same. Raises NameTakenError if not."""
     try:
         found = kube.get(workflows(namespace, name))
     except NotFoundError as error:
-        raise ApiError(f"task {name} was deleted at this very moment", hint="Submit again.") from error
+        raise ApiError(f"task {name} was deleted during the submit", hint="Submit again.") from error
     wanted = manifest["metadata"]["annotations"][ANNOTATION_REQUEST_HASH]
     if objects.annotations(found).get(ANNOTATION_REQUEST_HASH) != wanted:
         what = (
-            "a task with another request" if task.is_task(found) else "a Workflow that is no task of IPS Flow"
+            "a task with another request"
+            if task.is_task(found)
+            else "a Workflow that is not a task of IPS Flow"
         )
         raise NameTakenError(
             f"name {name} is taken in namespace {namespace} by {what}",
-            hint="Submit under another --name.",
+            hint="Use another --name.",
         )
     return task.read_task(found)

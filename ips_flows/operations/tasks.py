@@ -38,13 +38,13 @@ OUR_JOBS = f"{LABEL_KIND}=pull"
 
 
 def check_namespace(kube: Kube, namespace: str) -> None:
-    """Raise NotFoundError if there is no such namespace; nothing where that can't be read."""
+    """Raise NotFoundError if the namespace does not exist. Does nothing if it may not be read."""
     try:
         kube.get(core("", "namespaces", namespace), metadata_only=True)
     except NotFoundError as error:
         raise NotFoundError(
             f"namespace {namespace} does not exist",
-            hint=f"Name another with -n, or make it: `ips-flow install --create-namespace -n {namespace}`.",
+            hint=f"Select another with -n, or create it: `ips-flow install --create-namespace -n {namespace}`.",
             status=error.status,
             reason=error.reason,
         ) from error
@@ -53,9 +53,9 @@ def check_namespace(kube: Kube, namespace: str) -> None:
 
 
 def workflow(kube: Kube, namespace: str, name: str) -> Json:
-    """The Workflow of a task; NotFoundError if there is none, or if it is no task."""
+    """Return the Workflow of a task. Raises NotFoundError if it does not exist or is not a task."""
     foreign = NotFoundError(
-        f"Workflow {name} in namespace {namespace} is no task of IPS Flow",
+        f"Workflow {name} in namespace {namespace} is not a task of IPS Flow",
         hint=f"`ips-flow list -n {namespace}` shows the tasks.",
         status=404,
     )
@@ -66,7 +66,7 @@ def workflow(kube: Kube, namespace: str, name: str) -> Json:
 def get_labelled(
     kube: Kube, namespace: str, path: str, *, label: str, missing: NotFoundError, foreign: NotFoundError
 ) -> Json:
-    """An object of Argo's that carries our label; `missing` is raised if there is none, `foreign` if it is no such."""
+    """Return an Argo object with our label. Raises `missing` if it does not exist, `foreign` if it lacks the label."""
     try:
         with argo_errors(namespace):
             found = kube.get(path)
@@ -79,7 +79,7 @@ def get_labelled(
 
 
 def not_found(namespace: str, name: str) -> NotFoundError:
-    """The error for a task that does not exist."""
+    """Return the error for a task that does not exist."""
     return NotFoundError(
         f"there is no task {name} in namespace {namespace}",
         hint=f"`ips-flow list -n {namespace}` shows the tasks, -A those of all namespaces.",
@@ -89,12 +89,12 @@ def not_found(namespace: str, name: str) -> NotFoundError:
 
 
 def get_task(kube: Kube, namespace: str, name: str) -> Task:
-    """One task with its progress, its results and, while it waits, its position in the queue."""
+    """Return one task with its progress, its results and, while it waits, its position in the queue."""
     found = workflow(kube, namespace, name)
     uid = f"{LABEL_WORKFLOW_UID}={found['metadata']['uid']}"
     position = None
     if task.status_of(found) == "pending":
-        # Whole, since metadata does not tell the priority in force.
+        # Whole objects, since the priority in force is not in the metadata.
         queue = kube.list(workflows(namespace), labels=f"{IS_TASK},!{LABEL_VERDICT}")
         position = queue_positions([found, *_without(queue, name)]).get((namespace, name))
     chunks = chunks_to_show(kube, namespace, found["metadata"]["uid"])
@@ -108,19 +108,19 @@ def get_task(kube: Kube, namespace: str, name: str) -> Task:
 
 
 def with_results(kube: Kube, seen: Task) -> Task:
-    """A task with what is recorded of each node, and with all that failed rather than the latest."""
+    """Return a task with the result of each node, and with all failures instead of only the latest."""
     found = workflow(kube, seen.namespace, seen.name)
     return task.read_task(found, results=results_to_show(kube, seen.namespace, seen.uid))
 
 
 def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = False) -> list[Task]:
-    """The tasks of a namespace (of all, when it is empty), newest first.
+    """Return the tasks of a namespace (of all if it is empty), newest first.
 
-    Reads metadata only, and whole only what has no verdict, unless all of every request is wanted.
+    Reads a Workflow whole if it has no verdict or if `whole` is set, else only its metadata.
     """
     selector = f"{IS_TASK},{labels}" if labels else IS_TASK
     with argo_errors(namespace):
-        # In this order a task that gets its verdict between the two is seen twice rather than never.
+        # In this order, a task that gets its verdict between the two lists is in both, not in neither.
         live = list_all(kube, workflows(namespace), f"{selector},!{LABEL_VERDICT}")
         done = list_all(kube, workflows(namespace), f"{selector},{LABEL_VERDICT}", metadata_only=not whole)
     if not live and not done and namespace:
@@ -132,7 +132,7 @@ def list_tasks(kube: Kube, namespace: str, *, labels: str = "", whole: bool = Fa
 
 
 def with_failures(kube: Kube, seen: Task) -> Task:
-    """An ended task with its failures, which only its results have; any other one as it is."""
+    """Return an ended task with its failures, which only its results hold; any other task unchanged."""
     summary = seen.verdict.summary if seen.verdict else None
     if summary is None or not summary.failures:
         return seen
@@ -140,13 +140,13 @@ def with_failures(kube: Kube, seen: Task) -> Task:
         recorded = results_to_show(kube, seen.namespace, seen.uid)
     except NewerFormatError as error:  # one such task must not hide the others
         return replace(seen, message=error.message)
-    except NOT_OURS as error:  # someone else's hand
+    except NOT_OURS as error:  # changed by another client
         return replace(seen, message=f"its stored results can't be read: {error!r}")
     return replace(seen, failures=task.all_failures(seen.plan, (), recorded))
 
 
 def by_workflow(our_jobs: Iterable[Json]) -> dict[str, list[Json]]:
-    """Jobs by the uid of the Workflow that they belong to."""
+    """Group Jobs by the uid of their Workflow."""
     grouped: dict[str, list[Json]] = {}
     for job in our_jobs:
         grouped.setdefault(job["metadata"]["labels"].get(LABEL_WORKFLOW_UID, ""), []).append(job)
@@ -156,7 +156,7 @@ def by_workflow(our_jobs: Iterable[Json]) -> dict[str, list[Json]]:
 def sort_tasks(
     live: Iterable[Json], done: Iterable[Json], jobs_by_uid: Mapping[str, Iterable[Json]]
 ) -> list[Task]:
-    """Tasks of Workflows without (`live`) and with a verdict, newest first, each once."""
+    """Return the tasks of Workflows without (`live`) and with (`done`) a verdict, newest first, each once."""
     merged = {one["metadata"]["uid"]: one for one in [*live, *done]}
     positions = queue_positions(merged.values())
     tasks = [
@@ -178,9 +178,9 @@ def amend_task(
     *,
     doing: str,
 ) -> Task:
-    """Change a task by the merge patch that `change` makes of its Workflow and of what that says; None leaves it.
+    """Patch a task. `change` returns a merge patch for the task's Workflow, or None to leave it as it is.
 
-    ConflictError says what it was `doing`. See `retry_on_conflict`.
+    `doing` is the operation, for the message of ConflictError. See `retry_on_conflict`.
     """
     found = retry_on_conflict(
         kube,
@@ -199,28 +199,28 @@ def argo_errors(namespace: str) -> Iterator[None]:
     try:
         yield
     except NotFoundError as error:
-        if error.reason:  # of an object, or of its namespace
+        if error.reason:  # the 404 is for an object or its namespace
             if "namespaces " in error.message:
                 raise NotFoundError(
                     f"namespace {namespace} does not exist",
-                    hint=f"Name another with -n, or run `ips-flow install -n {namespace}`.",
+                    hint=f"Select another with -n, or run `ips-flow install -n {namespace}`.",
                     status=404,
                     reason=error.reason,
                 ) from error
             raise
         raise NotInstalledError(
-            "Argo Workflows is not installed in this cluster: it does not know the API group argoproj.io",
+            "Argo Workflows is not installed in this cluster: the API group argoproj.io is missing",
             hint="Install Argo Workflows, or use another --context; `ips-flow doctor` checks the rest.",
         ) from error
 
 
 def list_all(kube: Kube, path: str, labels: str, *, metadata_only: bool = False) -> list[Json]:
-    """A whole list; read once more if it expired half-way."""
+    """Return a whole list. If it expires during the read, it is read once more."""
     return list_again_if_expired(lambda: kube.list(path, labels=labels, metadata_only=metadata_only))
 
 
 def list_again_if_expired(read: Callable[[], Iterable[T]]) -> list[T]:
-    """All that is read; read once more if it expired half-way."""
+    """Return all items of `read`. If the list expires during the read, it is read once more."""
     try:
         return list(read())
     except GoneError:

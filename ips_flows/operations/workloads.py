@@ -1,4 +1,4 @@
-"""The workloads of a cluster, read page by page for the images in them, and what it knows of pulls."""
+"""Reads images from a cluster's workloads, pulls from its events, and image lists from its nodes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ips_flows.operations.tasks import check_namespace, list_again_if_expired
 
 _ARGO = "/apis/argoproj.io/v1alpha1"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_FEW = 10  # CustomResourceDefinitions a page: with their schemas some have a megabyte
-# Pods that have ended start no more; the server leaves them out.
+_FEW = 10  # CustomResourceDefinitions per page: with its schema, one may have a megabyte
+# Ended pods do not start again, so the API server leaves them out of the list.
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A kind of objects: the root of its API, its plural, and the name that its objects in lists lack."""
+    """A kind of object: the root of its API, its plural, and its name if items of lists lack `kind`."""
 
     root: str
     plural: str
@@ -35,7 +35,7 @@ class _Kind:
 
     @property
     def resource(self) -> tuple[str, str]:
-        """Its API group and plural, whatever the version."""
+        """The API group and the plural, without the version."""
         return self.root.rpartition("/")[0], self.plural
 
 
@@ -56,9 +56,9 @@ _OF_CLUSTER = (_Kind(_ARGO, "clusterworkflowtemplates", "ClusterWorkflowTemplate
 
 
 def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequence[str] = ()) -> None:
-    """Take in the workloads of a namespace (of all, when it is empty), with custom kinds that make pods.
+    """Add the workloads of a namespace (of all if it is empty) to `finder`, with custom kinds that create pods.
 
-    `custom` names further kinds as `plural.group`. A kind that may not be listed becomes a note.
+    `custom` lists further kinds as `plural.group`. A kind that may not be listed becomes a note.
     """
     if namespace:
         check_namespace(kube, namespace)
@@ -74,7 +74,7 @@ def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequen
             continue
         except ForbiddenError as error:
             location = SourceLocation(namespace=namespace, kind=kind.name or kind.plural)
-            text = f"not read, since {error.message}"
+            text = f"not read: {error.message}"
             finder.add_note(Note(location, text, missing=True))
             continue
         for one in taken:
@@ -82,14 +82,14 @@ def read_workloads(kube: Kube, namespace: str, finder: Finder, *, custom: Sequen
 
 
 def read_pulls(kube: Kube, namespace: str) -> dict[str, Pulls]:
-    """What the events of a namespace (of all, when it is empty) tell of pulls; the API keeps them for an hour."""
+    """Return the pulls in the events of a namespace (of all if it is empty). The API keeps events for one hour."""
     return pulls_of(
         list_again_if_expired(lambda: kube.list(core(namespace, "events"), fields="reason=Pulled"))
     )
 
 
 def read_nodes(kube: Kube) -> tuple[list[Node], int]:
-    """The nodes of the cluster with what they hold, and how many of them may hold more than they list."""
+    """Return the nodes with their images, and the number of nodes that may hold more images than they list."""
 
     def read() -> Iterator[tuple[Node, bool]]:
         for one in kube.list(core("", "nodes"), page=100):
@@ -100,23 +100,23 @@ def read_nodes(kube: Kube) -> tuple[list[Node], int]:
 
 
 def _read_objects(kube: Kube, kind: _Kind, namespace: str) -> Iterator[ObjectImages]:
-    """What the objects of a kind say: of a page no more is kept."""
+    """Yield the images of each object of a kind. The objects themselves are not kept."""
     for item in kube.list(collection(kind.root, namespace, kind.plural), fields=kind.fields):
         yield read_object(_with_kind(item, kind), SourceLocation(namespace=namespace))
 
 
 def _with_kind(item: Json, kind: _Kind) -> Json:
-    """An item of a list of a built-in kind with what such items lack."""
+    """Add `apiVersion` and `kind`, which items in lists of built-in kinds lack."""
     version = kind.root.removeprefix("/apis/").removeprefix("/api/")
     return {"apiVersion": version, "kind": kind.name, **item} if kind.name else item
 
 
 def _custom_kinds(kube: Kube, namespace: str, finder: Finder) -> list[_Kind]:
-    """The custom kinds that make pods, by their schemas."""
+    """Return the custom kinds whose schemas show that they create pods."""
     try:
         found = list_again_if_expired(lambda: custom_kinds(kube.list(_DEFINITIONS, page=_FEW)))
     except ForbiddenError as error:
-        text = f"custom kinds are not looked for, only those of --kind, since {error.message}"
+        text = f"custom kinds are read only if given with --kind: {error.message}"
         finder.add_note(Note(SourceLocation(), text))
         return []
     return [
@@ -127,18 +127,18 @@ def _custom_kinds(kube: Kube, namespace: str, finder: Finder) -> list[_Kind]:
 
 
 def _custom_kind(kube: Kube, text: str) -> _Kind:
-    """The kind that `plural.group` means, in the version that the cluster prefers."""
+    """Return the kind for `plural.group`, in the version that the cluster prefers."""
     plural, _, group = text.partition(".")
     if not plural or not group:
         raise UsageError(
             f"kind {text!r}: expected plural.group",
-            hint="`kubectl get crd` shows the names: rollouts.argoproj.io.",
+            hint="`kubectl get crd` lists the names, such as rollouts.argoproj.io.",
         )
     try:
         found = kube.get(f"/apis/{group}")
     except NotFoundError as error:
         raise UsageError(
             f"kind {text!r}: the cluster has no API group {group}",
-            hint="`kubectl get crd` shows what there is.",
+            hint="`kubectl get crd` lists the custom kinds.",
         ) from error
     return _Kind(f"/apis/{group}/{found['preferredVersion']['version']}", plural)

@@ -32,9 +32,9 @@ class Attempt:
 
     @classmethod
     def read_or_create(cls, context: StepContext, wave: str, number: int) -> Self:
-        """Read the plan of `wave` and the index of the attempt, which is created if there is none.
+        """Read the plan of `wave` and the index of the attempt; create the index if it is missing.
 
-        Raises ReplacePodError when either belongs to another task, NotFoundError when there is no plan.
+        Raises ReplacePodError if either belongs to another task, NotFoundError if the plan is missing.
         """
         group = int(wave.removeprefix("wave-")) - 1
         plan_map = _config_map_of_task(context, group_name(context.task, context.uid, group))
@@ -80,16 +80,16 @@ class Attempt:
         return task_labels(self.context.task, self.context.uid, "pull", self.plan.group, self.number)
 
     def path(self, kind: str, name: str = "") -> str:
-        """The API path of a core object of the task, or of their collection."""
+        """Return the API path of a core object of the task, or of the collection if `name` is empty."""
         return core(self.context.namespace, kind, name)
 
     def seconds_left(self) -> float:
-        """How many seconds the task still has; negative past its deadline."""
+        """Return the seconds until the task's deadline; negative after it."""
         return (clock.parse(self.plan.deadline) - clock.now()).total_seconds()
 
 
 def _config_map_of_task(context: StepContext, name: str) -> Json:
-    """A ConfigMap of this task. Its name has only the first digits of the task's uid, so the label is checked."""
+    """Return a ConfigMap of this task. Its name holds only the first digits of the task's uid, so check the label."""
     found = context.kube.get(core(context.namespace, "configmaps", name))
     if found["metadata"]["labels"].get(LABEL_WORKFLOW_UID) != context.uid:
         raise ReplacePodError(f"ConfigMap {name} belongs to another task")
@@ -97,7 +97,7 @@ def _config_map_of_task(context: StepContext, name: str) -> Json:
 
 
 def _remaining_nodes(context: StepContext, plan: GroupPlan, number: int) -> list[str]:
-    """The nodes of a group that lack images after the earlier attempts."""
+    """Return the nodes of a group that lack images after the earlier attempts."""
     done = {
         name
         for chunk in context.stored_chunks()

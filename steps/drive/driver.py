@@ -30,7 +30,7 @@ from steps.drive.recorder import ResultRecorder
 from steps.drive.throttle import Throttle
 from steps.drive.timings import DriverTimings
 
-_TOO_MANY_REQUESTS = 429  # an answer: another pod would fare no better
+_TOO_MANY_REQUESTS = 429  # the API server is up: another pod would get the same response
 
 
 class _StoppedError(Exception):
@@ -52,7 +52,7 @@ class _Sigterm:
 
     @contextmanager
     def ends_wait(self) -> Iterator[None]:
-        """Raise _StoppedError in this block on SIGTERM, also on one that arrived before."""
+        """Raise _StoppedError in this block on SIGTERM, even if SIGTERM arrived before it."""
         self._waiting = True
         try:
             if self.came:
@@ -85,7 +85,7 @@ class Driver:
         self._earlier_until = 0.0
 
     def run(self) -> int:
-        """Run the attempt to its end; 0 if every node of the group has its images, or its losses are allowed."""
+        """Run the attempt until it ends. Returns 0 if no node of the group failed, or the failures are allowed."""
         if not self._recorder.complete:
             self._adopt_earlier_jobs()
             self._job.create_or_adopt(self._window)
@@ -110,7 +110,7 @@ class Driver:
                 if silent_since is not None and at - silent_since > self._timings.patience:
                     raise
                 pause = self._throttle.failed(error)
-                say(f"the API does not answer, trying again in {pause:g} s: {error.message}")
+                say(f"API request failed, trying again in {pause:g} s: {error.message}")
                 self._back_off(pause)
             except _StoppedError:
                 return self._handle_sigterm()
@@ -144,7 +144,7 @@ class Driver:
         self._recorder.report(pulling=pulling, window=self._window)
 
     def _adopt_earlier_jobs(self) -> None:
-        """Adopt the Jobs of earlier attempts whose drivers were lost, so that no other driver ungates their pods."""
+        """Adopt remaining Jobs of earlier attempts, so that no earlier driver ungates their pods."""
         self._earlier = [
             job
             for job in (OwnedJob(one, self._timings) for one in self._attempt.earlier)
@@ -153,7 +153,7 @@ class Driver:
         self._earlier_until = time.monotonic() + self._plan.node_timeout + self._timings.earlier_slack
 
     def _count_earlier_pulls(self) -> int:
-        """The number of pods of earlier attempts that still pull. They count for as long as a pod may live."""
+        """Return the number of pods of earlier attempts that still pull. They count while such a pod may still run."""
         if time.monotonic() > self._earlier_until:
             self._earlier = []
         pulling = {job: sum(is_pulling(pod) for pod in job.pods()) for job in self._earlier}
@@ -165,18 +165,18 @@ class Driver:
             self._end_at_deadline([])
             return
         self._tracker.record_awaited()
-        self._recorder.persist()  # the pods are gone as well, and the evidence with them
+        self._recorder.persist()  # the pods and their evidence are gone as well
         raise ReplacePodError(f"Job {self._attempt.name} is gone") from error
 
     def _end_at_deadline(self, pods: Sequence[Json]) -> None:
-        """Record all nodes at the task's deadline: those without evidence of their images have timed out."""
+        """Record all nodes at the task's deadline. Nodes without evidence of their images have timed out."""
         self._tracker.record_ungated(pods, ENDED_TIMEOUT)
-        timeout = ImageResult(Result.FAILED, FailureReason.TIMEOUT, "the task's time was up")
+        timeout = ImageResult(Result.FAILED, FailureReason.TIMEOUT, "the task's timeout expired")
         for index in self._recorder.left:
             self._recorder.add_untried(index, timeout)
 
     def _update_window(self, current: Mapping[str, Any], pulling: int) -> None:
-        """Apply a window that was changed meanwhile. The Job's parallelism is only raised, never lowered."""
+        """Apply a changed window. The Job's parallelism is only raised, never lowered."""
         window = self._requested_window(self._context.kube.get(self._context.path, metadata_only=True))
         if window != self._window:
             say(f"window {self._window} → {window}" if window else f"window {self._window} → 0: paused")
@@ -188,7 +188,7 @@ class Driver:
             self._job.raise_parallelism(pods)
 
     def _requested_window(self, workflow: Mapping[str, Any]) -> int:
-        """The window that the Workflow asks for, else that of the plan."""
+        """Return the window in the Workflow's annotation, else the window of the plan."""
         if workflow["metadata"]["uid"] != self._context.uid:
             raise ReplacePodError(f"Workflow {self._context.task} was replaced")
         asked = objects.annotations(workflow).get(ANNOTATION_BATCH_SIZE)
@@ -207,7 +207,7 @@ class Driver:
         )
 
     def _ungate(self, gated: Mapping[int, Json], indexes: Sequence[int]) -> int:
-        """Ungate pods; returns how many of them still existed."""
+        """Ungate pods. Returns the number of pods that still existed."""
         started = 0
         for first in range(0, len(indexes), self._throttle.concurrency):
             if self._sigterm.came:
@@ -230,7 +230,7 @@ class Driver:
         self._pods.remove(self._job.delete_in_background(stored, self._throttle.concurrency))
 
     def _open_breaker(self) -> None:
-        say(f"the breaker opened: {len(self._recorder)} nodes ended and no image is on any of them")
+        say(f"breaker opened: {len(self._recorder)} nodes ended, and none of them has an image")
         for index in self._recorder.left:
             self._recorder.add_for_all_images(index, ImageResult(Result.SKIPPED, SkipReason.BREAKER_OPEN))
 
@@ -251,7 +251,7 @@ class Driver:
     # -- ends
 
     def _finish_attempt(self) -> int:
-        """End an attempt with a result for every node; 0 if none lacks an image or the losses are allowed."""
+        """End an attempt with a result for every node. Returns 0 if no node failed or the failures are allowed."""
         self._recorder.persist()
         self._recorder.report(pulling=0, window=self._window)
         failed = self._recorder.failed
@@ -259,10 +259,10 @@ class Driver:
         return 1 if failed and self._losses_fail_group() else 0
 
     def _handle_sigterm(self) -> int:
-        """Stop on SIGTERM: the task was stopped, or only this pod is evicted and another driver takes over."""
+        """Stop on SIGTERM: either the task was stopped, or this pod is evicted and another driver takes over."""
         if not is_stopped(self._context.workflow()):
             self._recorder.persist()
-            say("this pod is to go: the next driver takes over")
+            say("this pod is evicted; another driver takes over")
             return EXIT_REPLACE_POD
         self._tracker.record_ungated(self._job.pods(), ENDED_CANCELLED)
         self._recorder.persist()
@@ -271,7 +271,7 @@ class Driver:
         return 1
 
     def _losses_fail_group(self) -> bool:
-        """Whether the lost nodes fail the group. Retries come first: losses are allowed only in the last attempt."""
+        """Return whether the failed nodes fail the group. Failures are allowed only in the last attempt."""
         left = self._plan.max_retries - self._attempt.number
         if left > 0:
             say(f"{left} of {self._plan.max_retries} retries left")

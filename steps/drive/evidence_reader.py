@@ -32,7 +32,7 @@ class EvidenceReader:
     def final_results(
         self, planned: PlannedNode, pod: Mapping[str, Any], pod_events: PodEvents
     ) -> tuple[ImageResult, ...] | None:
-        """The results of a pod that has ended; None while a pull event may still arrive."""
+        """Return the results of a pod that has ended; None while a pull event may still arrive."""
         uid = pod["metadata"]["uid"]
         events = pod_events.for_pod(uid)
         if awaits_pull_event(self._plan, pod, events):
@@ -47,12 +47,12 @@ class EvidenceReader:
     def current_results(
         self, planned: PlannedNode, pod: Mapping[str, Any], *, why: str | None
     ) -> tuple[ImageResult, ...]:
-        """The results of a pod by the evidence there is now, whether or not it has ended."""
+        """Return the results of a pod from the current evidence, whether or not it has ended."""
         node = partial(self._get_node, planned.name)
         return image_results(self._plan, planned, pod, self._list_events(pod), node, why=why)
 
     def silence_reason(self, name: str) -> str | None:
-        """Why the node's kubelet counts as silent; None if it does not."""
+        """Return why the node's kubelet counts as silent; None if it does not."""
         try:
             node = self._context.kube.get(f"/api/v1/nodes/{name}")
         except NotFoundError:
@@ -65,7 +65,7 @@ class EvidenceReader:
         return f"node {name} is not ready: its kubelet is silent"
 
     def _list_events(self, pod: Mapping[str, Any]) -> list[Json]:
-        """The events of a pod, read now."""
+        """Read the events of a pod."""
         path = core(self._context.namespace, "events")
         return list(self._context.kube.list(path, fields=f"involvedObject.uid={pod['metadata']['uid']}"))
 

@@ -54,8 +54,8 @@ class OwnedJob:
     def create_or_adopt(self, window: int) -> None:
         """Create the attempt's Job, or adopt it together with its gated pods.
 
-        Past the deadline none is created, but one that is there is adopted, so that its end is recorded.
-        Raises ReplacePodError when the Job is another task's, or another driver takes it at the same time.
+        After the deadline no Job is created, but an existing one is adopted, so that its end is recorded.
+        Raises ReplacePodError if the Job belongs to another task, or another driver adopts it at the same time.
         """
         attempt = self._attempt
         if attempt.seconds_left() <= 0:
@@ -80,7 +80,7 @@ class OwnedJob:
             say(f"Job {attempt.name}: {len(attempt.nodes)} nodes, at most {window} at once")
 
     def adopt_if_exists(self) -> bool:
-        """Adopt the Job if it exists, so that no other driver ungates its pods; False if it does not."""
+        """Adopt the Job, so that no other driver ungates its pods. Returns False if it does not exist."""
         try:
             self._adopt()
         except NotFoundError:
@@ -88,9 +88,9 @@ class OwnedJob:
         return True
 
     def verify_holder(self) -> Json:
-        """The Job as it is now; ReplacePodError if another driver holds it, NotFoundError if it is gone.
+        """Return the current Job. Raises ReplacePodError if another driver holds it, NotFoundError if it is gone.
 
-        Call it after reading pods and before ending or deleting any.
+        Call this after reading pods and before ending or deleting any.
         """
         current = self._kube.get(self._path)
         holder = current["metadata"]["annotations"].get(ANNOTATION_HOLDER)
@@ -124,7 +124,7 @@ class OwnedJob:
             try:
                 self._kube.patch(self._path, {"metadata": patch})
             except ConflictError:
-                continue  # the Job controller counts its pods there
+                continue  # the Job controller has updated the Job's status
             return epoch
 
     # -- the Job
@@ -138,22 +138,22 @@ class OwnedJob:
         try:
             self._kube.patch(self._path, {"metadata": {"annotations": {ANNOTATION_PROGRESS: progress}}})
         except NotFoundError:
-            say("the Job is gone, its progress is not shown any more")
+            say("the Job is gone; its progress is no longer reported")
 
     def delete(self) -> None:
-        """Delete the Job, and with it its pods."""
+        """Delete the Job and its pods."""
         self._kube.delete(self._path)
 
     # -- its pods
 
     def pods(self) -> list[Json]:
-        """All pods of the Job as they are now."""
+        """List all pods of the Job."""
         return list(self._kube.list(self._attempt.path("pods"), labels=self._attempt.pod_selector))
 
     def ungate(self, pods: Sequence[tuple[Json, str]]) -> Iterator[Json]:
-        """Ungate pods in parallel, each pinned to its node; yields the patched pods, without those that are gone.
+        """Ungate pods in parallel, each pinned to its node. Yields the patched pods, without those that are gone.
 
-        Raises ReplacePodError if another driver took one over. Errors are raised after all ungated pods.
+        Raises ReplacePodError if another driver has taken over a pod. Errors are raised after all ungated pods.
         """
         futures = [
             self._executor.submit(self._patch_gated, pod, ungate_patch(pod, node)) for pod, node in pods
@@ -169,16 +169,16 @@ class OwnedJob:
         self._patch_as_seen(pod, self._pod_path(pod), deadline_patch(pod, why))
 
     def mark_failed(self, pod: Mapping[str, Any], reason: str, message: str) -> None:
-        """Set a pod's status to Failed, where no kubelet would end it."""
+        """Set the status of a pod to Failed. Needed for pods that no kubelet would end."""
         self._patch_as_seen(
             pod, self._pod_path(pod) + "/status", failed_status_patch(reason, message), kind="strategic"
         )
 
     def delete_in_background(self, pods: Iterable[Json], concurrency: int) -> list[Json]:
-        """Delete pods that have ended in the background; returns those whose deletion was begun.
+        """Delete ended pods in the background. Returns the pods whose deletion has started.
 
-        At most `concurrency` deletions run, those of earlier calls included. An error is raised by a later call.
-        There is no grace period: with one kubelets would have to delete the pods a second time.
+        At most `concurrency` deletions run, including those of earlier calls. A later call raises their errors.
+        The grace period is 0: otherwise kubelets would have to delete the pods a second time.
         """
         done = [one for one in self._deletions if one.done()]
         self._deletions = [one for one in self._deletions if not one.done()]
@@ -192,13 +192,13 @@ class OwnedJob:
     def _patch_as_seen(
         self, pod: Mapping[str, Any], path: str, patch: Json, *, kind: PatchKind = "merge"
     ) -> None:
-        """Patch a pod at the version that was read; one that has changed or is gone is left to the next pass."""
+        """Patch a pod at the version that was read. If it has changed or is gone, the next pass handles it."""
         metadata = {**patch.get("metadata", {}), "resourceVersion": pod["metadata"]["resourceVersion"]}
         with suppress(NotFoundError, ConflictError):
             self._kube.patch(path, {**patch, "metadata": metadata}, kind=kind)
 
     def _patch_gated(self, pod: Mapping[str, Any], patch: list[Json]) -> Json | None:
-        """Patch a gated pod; None if it is gone. The patch of a pod that another driver took over fails with 422."""
+        """Patch a gated pod; None if it is gone. The API returns 422 if another driver has taken over the pod."""
         try:
             return self._kube.patch(self._pod_path(pod), patch, kind="json")
         except NotFoundError:

@@ -15,15 +15,15 @@ from steps.context import ReplacePodError, say
 from steps.drive.attempt import Attempt
 from steps.drive.timings import DriverTimings
 
-_PAGE = 100  # pods at a time, since they are large before they are trimmed
+_PAGE = 100  # pods per request, since they are large before they are trimmed
 
 
 class PodCache:
-    """The pods of an attempt's Job, while it is open.
+    """The pods of an attempt's Job, while the cache is open.
 
-    A watch event may be older than the response to a patch of ours, so the newer version of a pod wins: an ungated
-    pod never counts as gated again. Versions are compared as numbers, as Kubernetes allows for objects
-    of one resource.
+    A watch event may be older than the response to this driver's patch, so the newer version of a pod is kept: an
+    ungated pod never counts as gated again. Versions are compared as numbers, which Kubernetes allows for
+    objects of one resource.
     """
 
     def __init__(self, attempt: Attempt, timings: DriverTimings) -> None:
@@ -50,7 +50,7 @@ class PodCache:
         self._informer.__exit__()
 
     def list(self) -> list[Json]:
-        """The pods as of the last event received; UnavailableError if they were never listed."""
+        """Return the pods as of the last received event. Raises UnavailableError if they were never listed."""
         end = time.monotonic() + self._timings.pods_first_list
         while self._receive(0.0 if self._listed else end - time.monotonic()):
             pass
@@ -59,7 +59,7 @@ class PodCache:
         return list(self._pods.values())
 
     def wait_for_change(self, seconds: float) -> None:
-        """Wait for an event, at most so many seconds."""
+        """Wait at most `seconds` for an event."""
         self._receive(seconds)
 
     def update(self, pod: Json) -> None:
@@ -79,8 +79,8 @@ class PodCache:
     def _receive(self, seconds: float) -> bool:
         try:
             received = self._informer.next(seconds)
-        except UnavailableError as error:  # after minutes without an answer; the watch has ended
-            raise ReplacePodError(f"the pods can't be followed: {error.message}") from error
+        except UnavailableError as error:  # after minutes of failures; the watch has ended
+            raise ReplacePodError(f"the pods can't be watched: {error.message}") from error
         if received is None:
             return False
         self._apply(received[1])
@@ -100,7 +100,7 @@ class PodCache:
                 self._store_if_newer(item)
             case WatchError(error):
                 if self._calm:
-                    say(f"the watch of the pods broke, following them anew: {error.message}")
+                    say(f"the pods can't be watched, trying again: {error.message}")
         self._calm = not isinstance(event, WatchError)
 
 

@@ -1,7 +1,7 @@
-"""Events of kubelets on the pods of a Job, by one watch.
+"""Events of kubelets on the pods of a Job, received by one watch.
 
-To list the events of one pod the API server reads all events of the namespace; a task with thousands of nodes would
-cause that for each of them.
+To list the events of one pod, the API server reads all events of the namespace. A task with thousands of nodes
+would cause one such read per node.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BY_KUBELETS = "involvedObject.kind=Pod,source=kubelet"
 
 
 class PodEvents:
-    """The events of the pods whose names begin with `prefix`, while it is open."""
+    """The events of the pods whose names begin with `prefix`, while the watch is open."""
 
     def __init__(self, context: StepContext, prefix: str, timings: DriverTimings) -> None:
         self._timings = timings
@@ -46,7 +46,7 @@ class PodEvents:
     def relist(self, after: float) -> bool:
         """List the events up to a monotonic time, since a broken watch may have missed some.
 
-        One list serves all calls within some seconds; False while the next one is not due.
+        One list serves all calls within some seconds. Returns False while the next list is not due.
         """
         if self._listed >= after:
             return True
@@ -59,7 +59,7 @@ class PodEvents:
         return True
 
     def for_pod(self, uid: str) -> list[Json]:
-        """The events of a pod so far."""
+        """Return the events of a pod so far."""
         self._receive()
         return list(self._by_pod.get(uid, {}).values())
 
@@ -77,7 +77,7 @@ class PodEvents:
                     self._store(item)
 
     def _trim_own(self, event: Json) -> Json | None:
-        """The fields of an event that are kept; None if it is of a pod of another Job."""
+        """Return the needed fields of an event; None if its pod belongs to another Job."""
         own = event["involvedObject"].get("name", "").startswith(self._prefix)
         return trim(event, EVENT) if own else None
 

@@ -29,15 +29,15 @@ from steps.drive.recorder import ResultRecorder
 from steps.drive.timings import DriverTimings
 
 _HANGS = {
-    ENDED_SETTLED: "nothing more could come of it",
-    ENDED_TIMEOUT: "the node's time was up, and a pull still hangs",
+    ENDED_SETTLED: "the pod can't pull any more images",
+    ENDED_TIMEOUT: "the node timeout has passed, and a pull still hangs",
     ENDED_CANCELLED: "the task was stopped",
 }
 
 
 @dataclass(slots=True)
 class _Memory:
-    """State that a driver keeps in memory only: losing it causes delays, no wrong results."""
+    """State that a driver keeps only in memory: its loss causes delays, but no wrong results."""
 
     failures: FailureTracker = field(default_factory=FailureTracker)
     ungated_at: dict[int, float] = field(default_factory=dict)  # index → first seen without its gate
@@ -67,16 +67,16 @@ class PodTracker:
 
     @property
     def awaited(self) -> int:
-        """How many pods had ended at the last look and have no result yet."""
+        """The number of pods that had ended in the last pass and have no result yet."""
         return len(self._awaited)
 
     @property
     def awaited_reached(self) -> int:
-        """How many of these show that their node holds an image."""
+        """The number of awaited pods that show an image on their node."""
         return sum(shows_image(self._attempt.plan, pod) for pod in self._awaited.values())
 
     def sync(self, pods: Iterable[Json]) -> tuple[dict[int, Json], int]:
-        """Record ended pods, end those that must end; returns the gated pods by index, and how many pull."""
+        """Record ended pods and end pods that must end. Returns the gated pods by index, and the number that pull."""
         gated: dict[int, Json] = {}
         pulling = 0
         before, self._awaited = self._awaited, {}
@@ -96,19 +96,19 @@ class PodTracker:
                 self._check_pulling(index, pod, at)
         for index in [index for index in gated if index in self._recorder]:
             # Its Job was recreated after its result was stored.
-            self._job.mark_failed(gated.pop(index), "Recorded", "this node's result was recorded before")
+            self._job.mark_failed(gated.pop(index), "Recorded", "the result of this node is already recorded")
         for index in before.keys() - self._awaited.keys():
-            self._record_now(index, before[index])  # deleted meanwhile, not by us
+            self._record_now(index, before[index])  # deleted by another client
         return gated, pulling
 
     def record_awaited(self) -> None:
-        """Record the ended pods by the evidence there is now, since no more will arrive."""
+        """Record the ended pods from the current evidence, since no more will arrive."""
         for index, pod in self._awaited.items():
             self._record_now(index, pod)
         self._awaited = {}
 
     def find_lost(self, pods: Iterable[Json], current: Mapping[str, Any]) -> None:
-        """Record the indexes that the Job has counted although their pods are gone: they were deleted, not by us."""
+        """Record the indexes that the Job has counted but whose pods are gone: another client deleted them."""
         status = current.get("status") or {}
         counted = set(_indexes(status.get("failedIndexes") or "")) | set(
             _indexes(status.get("completedIndexes") or "")
@@ -124,11 +124,11 @@ class PodTracker:
                 continue
             lost = self._reader.silence_reason(self._attempt.nodes[index].name)
             failure = FailureReason.NODE_LOST if lost else FailureReason.UNKNOWN
-            message = lost or "its pull pod was deleted by someone else"
+            message = lost or "its pull pod was deleted by another client"
             self._recorder.add_for_all_images(index, ImageResult(Result.FAILED, failure, message))
 
     def record_ungated(self, pods: Sequence[Json], why: str) -> None:
-        """Record every ungated pod by the evidence there is now; `why` is one of ENDED_*."""
+        """Record every ungated pod from the current evidence; `why` is one of ENDED_*."""
         for pod in pods:
             index = completion_index(pod)
             if index not in self._recorder and not is_gated(pod):
@@ -145,10 +145,10 @@ class PodTracker:
             self._recorder.add(index, images)
 
     def _check_pulling(self, index: int, pod: Json, at: float) -> None:
-        """End a pulling pod that can bring no further image, or whose time is up."""
+        """End a pulling pod that can pull no further image, or whose timeout has passed."""
         why = end_reason(pod)
         if why:
-            # A kubelet never aborts a pull: while one hangs, it does not even notice the pod's deadline.
+            # A kubelet never aborts a pull. While a pull hangs, it does not apply the pod's deadline either.
             if at - self._memory.deadline_seen.setdefault(index, at) >= self._timings.pod_end:
                 self._job.mark_failed(pod, "DeadlineExceeded", _HANGS[why])
         elif not pod["spec"].get("nodeName"):
@@ -162,14 +162,14 @@ class PodTracker:
             self._check_node(index, pod, at)
 
     def _check_node(self, index: int, pod: Json, at: float) -> None:
-        """End a pod whose kubelet is silent, since the kubelet never will."""
+        """End a pod whose kubelet is silent, since that kubelet will not end it."""
         self._memory.node_checked[index] = at
         silent = self._reader.silence_reason(pod["spec"]["nodeName"])
         if silent:
             self._job.mark_failed(pod, FailureReason.NODE_LOST, silent)
 
     def _seconds_on_node(self, index: int, pod: Mapping[str, Any], at: float) -> float:
-        """Seconds since the kubelet started the pod, else since it was first seen ungated."""
+        """Return the seconds since the kubelet started the pod, else since it was first seen ungated."""
         started = pod["status"].get("startTime")
         if not started:
             return at - self._memory.ungated_at[index]
@@ -177,17 +177,17 @@ class PodTracker:
 
 
 def is_pulling(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod is ungated and has not ended."""
+    """Return whether a pod is ungated and has not ended."""
     return not is_terminal(pod) and not is_gated(pod)
 
 
 def _unschedulable_message(pod: Mapping[str, Any]) -> str:
     scheduled = condition(pod, "PodScheduled")
-    return "no scheduler placed the pod" if scheduled is None else scheduled.get("message") or ""
+    return "no scheduler has handled the pod" if scheduled is None else scheduled.get("message") or ""
 
 
 def _indexes(text: str) -> Iterator[int]:
-    """`1,3-5` → 1, 3, 4, 5, as a Job's status writes them."""
+    """Parse completion indexes of a Job's status: `1,3-5` → 1, 3, 4, 5."""
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
         yield from range(int(first), int(last or first) + 1)

@@ -20,14 +20,14 @@ _FAILURES_SHOWN = 10
 
 
 class ResultRecorder:
-    """The results of an attempt's nodes, by index. Begins with those that an earlier driver stored."""
+    """The results of an attempt's nodes, by index. Starts with the results that an earlier driver stored."""
 
     def __init__(self, attempt: Attempt, job: OwnedJob, timings: DriverTimings) -> None:
         self._attempt = attempt
         self._job = job
         self._timings = timings
         self._results: dict[int, NodeResult] = {}
-        # Counted as they are recorded: each pass reads the counts, and there may be thousands of nodes.
+        # Counted when a node is recorded: each pass reads the counts, and there may be thousands of nodes.
         self.failed = 0  # nodes that lack an image
         self._reached = 0
         self._chunks = 0
@@ -52,7 +52,7 @@ class ResultRecorder:
                     self._set_result(index[name], node)
         earlier = [chunk for chunk in stored if chunk.attempt < number]
         self._before = fold(earlier)
-        # An image that a node of the wave holds is no typo: the breaker stays closed in a retry.
+        # An image that a node of the wave holds is not a typo, so the breaker stays closed in a retry.
         reached = {name for chunk in earlier for name, node in chunk.nodes.items() if _reached(node)}
         self._reached_before = len(reached)
 
@@ -74,11 +74,11 @@ class ResultRecorder:
 
     @property
     def reached(self) -> int:
-        """The number of nodes with at least one image, those of earlier attempts included."""
+        """The number of nodes with at least one image, including those of earlier attempts."""
         return self._reached_before + self._reached
 
     def add(self, index: int, images: tuple[ImageResult, ...]) -> None:
-        """Record the results of a node's images, in their order."""
+        """Record the results of a node, one for each image of the plan in order."""
         self._record(index, NodeResult(images, clock.stamp(clock.now())))
 
     def add_for_all_images(self, index: int, result: ImageResult) -> None:
@@ -87,7 +87,7 @@ class ResultRecorder:
         self._record(index, same_for_all(images, result, clock.stamp(clock.now())))
 
     def add_untried(self, index: int, result: ImageResult) -> None:
-        """Record a node that this attempt did not try: images that an earlier one pulled are still there."""
+        """Record a node that this attempt did not try. Images that an earlier attempt pulled count as present."""
         before = self._before.get(self._attempt.nodes[index].name)
         if before is None:
             self.add_for_all_images(index, result)
@@ -110,7 +110,7 @@ class ResultRecorder:
 
     def _set_result(self, index: int, result: NodeResult) -> None:
         before = self._results.get(index)
-        if before is not None:  # two drivers in a row stored it
+        if before is not None:  # two drivers stored a result, one after the other
             self.failed -= not before.ok
             self._reached -= _reached(before)
         self._results[index] = result
@@ -118,11 +118,11 @@ class ResultRecorder:
         self._reached += _reached(result)
 
     def is_stored(self, index: int) -> bool:
-        """Whether the result of a node is stored, so that its pod is not needed any more."""
+        """Return whether the result of a node is stored, so that its pod is no longer needed."""
         return index in self._persisted
 
     def persist_when_due(self) -> None:
-        """Store new results, unless that was done a moment ago."""
+        """Store new results if the interval since the last store has passed."""
         if time.monotonic() - self._persisted_at >= self._timings.persist:
             self.persist()
 
@@ -147,7 +147,7 @@ class ResultRecorder:
         self._persisted |= fresh
 
     def report(self, *, pulling: int, window: int) -> None:
-        """Write the progress to the Job's annotation and to Argo; not in every pass while nodes are left."""
+        """Write the progress to the Job's annotation and to Argo. While nodes are left, not in every pass."""
         at = time.monotonic()
         if at - self._progress_at < self._timings.progress and not self.complete:
             return

@@ -1,4 +1,4 @@
-"""Adapts how fast a driver sends requests: backs off on API errors and recovers gradually."""
+"""Limits the request rate of a driver: backs off on API errors and recovers gradually."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_CONCURRENT = 8  # requests
 class Throttle:
     """Limits of a driver: `concurrency` requests in parallel, `rest` seconds between two passes.
 
-    An API error halves the one and doubles the other; each successful pass restores a little of both.
+    An API error halves `concurrency` and doubles `rest`; each successful pass restores both a little.
     """
 
     def __init__(self, timings: DriverTimings) -> None:
@@ -27,7 +27,7 @@ class Throttle:
         self._pause = self._timings.first_pause
 
     def failed(self, error: ApiError) -> float:
-        """Slow down after an API error; returns the seconds to pause, at least what the server asks for."""
+        """Slow down after an API error. Returns the seconds to pause, at least the server's Retry-After."""
         self.concurrency = max(1, self.concurrency // 2)
         self.rest = min(self._timings.longest_rest, 2 * self.rest)
         pause = self._pause

@@ -1,4 +1,4 @@
-"""Waits and intervals of a driver."""
+"""Timeouts and intervals of a driver."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ class DriverTimings:
 
     # Passes
     rest: float = 0.05  # between two passes, so that a burst of changes is one pass
-    longest_rest: float = 2.0  # while the API server fails or refuses
-    idle: float = 2.0  # until the next pass, when nothing changes
+    longest_rest: float = 2.0  # while API requests fail
+    idle: float = 2.0  # until the next pass, if nothing changes
     first_pause: float = 1.0  # after an API error; doubled by each further one
     longest_pause: float = 16.0
-    patience: float = 120.0  # without an answer of the API server, then another pod may try
+    patience: float = 120.0  # while API requests fail; then another pod tries
 
     # Job and pods
-    job_slack: int = 10  # the Job's own deadline comes so much after the task's, which a driver enforces
+    job_slack: int = 10  # from the task's deadline, which a driver enforces, to the Job's own deadline
     pods_relist: float = 30.0
     pods_first_list: float = 30.0
     earlier_slack: float = (
-        POD_SLACK_SECONDS  # beyond the node timeout, a pod of an earlier attempt counts no more
+        POD_SLACK_SECONDS  # after the node timeout, pods of earlier attempts no longer count
     )
     unbound: float = 60.0  # until a pod without a node counts as unschedulable
     pod_end: float = 5.0  # for a kubelet to end a pod that passed its deadline
@@ -32,7 +32,7 @@ class DriverTimings:
     not_ready: float = 30.0  # until the kubelet of a node that is not ready counts as silent
 
     # Evidence and results
-    pull_event: float = 3.0  # for the kubelet's event on an image, after its pod has ended
+    pull_event: float = 3.0  # after a pod has ended, for the kubelet's event on an image
     events_relist: float = 3.0
     persist: float = 30.0
     progress: float = 2.0

@@ -11,9 +11,9 @@ from steps.context import StepContext, say
 
 
 def delete_objects(context: StepContext, *kinds: str, seconds: float) -> None:
-    """Delete the task's Jobs, wait for that at most `seconds`, then delete its ConfigMaps of these kinds.
+    """Delete the task's Jobs, wait at most `seconds` until they are gone, then delete its ConfigMaps of these kinds.
 
-    In this order the garbage collector deletes a Job that a late driver still creates: its owner is gone.
+    In this order, a Job that a late driver still creates has no owner, so the garbage collector deletes it.
     """
     path = jobs(context.namespace)
     labels = f"{LABEL_WORKFLOW_UID}={context.uid}"
@@ -35,7 +35,7 @@ def delete_objects(context: StepContext, *kinds: str, seconds: float) -> None:
                 if event["type"] == "DELETED":
                     break
         except (GoneError, UnavailableError) as error:
-            say(f"watching the Jobs: {error.message}")
+            say(f"the Jobs can't be watched, trying again: {error.message}")
     context.kube.delete_all(
         core(context.namespace, "configmaps"), labels=f"{labels},{LABEL_KIND} in ({','.join(kinds)})"
     )

@@ -1,6 +1,6 @@
-"""finish, the exit handler: waits for the drivers, writes the verdict once, cleans up, sends the notice.
+"""finish, the exit handler: waits for the drivers, writes the verdict once, cleans up, notifies the webhook.
 
-Verdict, clean-up and notice each leave a mark on the Workflow, so that each is done once.
+Verdict, clean-up and notification are each marked on the Workflow, so that each is done once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from steps.verdict import write_verdict
 
 
 def run(context: StepContext, _arguments: Sequence[str], timings: FinishTimings | None = None) -> int:
-    """Finish the task; try again for a while when the API fails, since Argo does not retry an exit handler."""
+    """Finish the task. If the API fails, try again for a while, since Argo does not retry an exit handler."""
     timings = timings or FinishTimings()
     since: float | None = None
     while True:
@@ -36,18 +36,18 @@ def run(context: StepContext, _arguments: Sequence[str], timings: FinishTimings 
             since = since or at
             if at - since > (timings.refused if isinstance(error, ForbiddenError) else timings.patience):
                 raise
-            say(f"the API does not answer, trying again: {error.message}")
+            say(f"API request failed, trying again: {error.message}")
             time.sleep(timings.retry)
 
 
 def _finish(context: StepContext, timings: FinishTimings) -> int:
-    """Finish a task. Without its Workflow there is no verdict to write, only a clean-up and a notice."""
+    """Finish a task. If its Workflow was deleted, only clean up and notify the webhook: there is no verdict to write."""
     try:
         return _stages(context, timings)
     except (NotFoundError, ReplacePodError):
         if not _is_deleted(context):
             raise
-    say("the Workflow was deleted: deleting what is left of it")
+    say("the Workflow was deleted; deleting its remaining objects")
     delete_objects(context, "plan", "index", "results", seconds=timings.cleanup)
     notify.send_notice_of_deleted(context, timings)
     return 0
@@ -62,7 +62,7 @@ def _is_deleted(context: StepContext) -> bool:
 
 
 def _stages(context: StepContext, timings: FinishTimings) -> int:
-    """Run the stages that have left no mark yet, so that finish can be run again at any time."""
+    """Run the stages that are not marked as done, so that finish can be run again at any time."""
     workflow = context.workflow()
     annotations = dict(objects.annotations(workflow))
     if ANNOTATION_VERDICT not in annotations:
@@ -93,5 +93,5 @@ def _await_drivers(context: StepContext, seconds: float) -> None:
                 if event["type"] in ("MODIFIED", "DELETED"):
                     break
         except (GoneError, UnavailableError) as error:
-            say(f"watching the drivers: {error.message}")
-    say(f"a driver still runs after {seconds:.0f} s; going on without it")
+            say(f"the drivers can't be watched, trying again: {error.message}")
+    say(f"a driver still runs after {seconds:.0f} s; continuing without it")

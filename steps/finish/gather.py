@@ -1,4 +1,4 @@
-"""Completes the results of a task: by evidence of pods that no driver recorded, and for nodes never reached."""
+"""Completes the results of a task: for pods that no driver recorded, and for nodes that were never reached."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class TaskResults:
 
 
 def complete_results(context: StepContext, *, stopped: bool) -> TaskResults:
-    """Store the results that are missing and return all of them.
+    """Store the missing results of a task, and return all its results.
 
-    Missing are those of pods that no driver recorded, and of nodes that were never reached.
+    Results are missing for pods that no driver recorded, and for nodes that were never reached.
     """
     groups = _group_plans(context)
     chunks = context.stored_chunks()
@@ -55,7 +55,7 @@ def complete_results(context: StepContext, *, stopped: bool) -> TaskResults:
 
 
 def _store_chunk(context: StepContext, number: int, piece: Chunk) -> bool:
-    """Store results under a number; False if an earlier finish used it."""
+    """Store results under a number. Returns False if an earlier finish used this number."""
     name = f"{base_name(context.task, context.uid)}-finish-r{number}"
     path = core(context.namespace, "configmaps")
     try:
@@ -77,7 +77,7 @@ def _group_plans(context: StepContext) -> dict[int, GroupPlan]:
 def _unrecorded_chunks(
     context: StepContext, groups: Mapping[int, GroupPlan], chunks: Sequence[Chunk], *, stopped: bool
 ) -> list[Chunk]:
-    """The results of ungated pods that no driver recorded."""
+    """Return the results of ungated pods that no driver recorded."""
     fresh: list[Chunk] = []
     labels = f"{LABEL_WORKFLOW_UID}={context.uid}"
     for found in context.kube.list(jobs(context.namespace), labels=labels, metadata_only=True):

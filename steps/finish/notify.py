@@ -1,6 +1,6 @@
-"""The notice, the last stage of finish: sends the verdict to a webhook, and records the outcome.
+"""The webhook notification, the last stage of finish: sends the verdict, and records the outcome.
 
-A webhook that fails changes no verdict and no exit code: the outcome is recorded, and the keeper retries.
+A failed webhook changes neither the verdict nor the exit code: the outcome is recorded, and the keeper retries.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _DELETED = "the Workflow was deleted before its verdict"
 
 
 class UnusableWebhookError(IpsFlowError):
-    """The webhook can't be used as it is: the Secret that it names, or what is in it."""
+    """The webhook can't be used: its Secret is missing, or the content of the Secret is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class _ResolvedWebhook:
 
 
 def send_notice(context: StepContext, timings: FinishTimings) -> None:
-    """Send the notice of the task's verdict, unless it is delivered or given up already."""
+    """Send the notification of the task's verdict, unless it is already delivered or given up."""
     workflow = context.workflow()
     annotations = objects.annotations(workflow)
     webhook = webhook_of(workflow) or notice.recorded_webhook(annotations)
@@ -94,15 +94,15 @@ def send_notice(context: StepContext, timings: FinishTimings) -> None:
 
 
 def send_notice_of_deleted(context: StepContext, timings: FinishTimings) -> None:
-    """Send the notice of a task whose Workflow was deleted, if the keeper's copy of it says that one is due.
+    """Send the notification of a task whose Workflow was deleted, if the keeper's copy shows that it is due.
 
-    The outcome is an object of its own: to change the copy would need the right to change every ConfigMap.
+    The outcome is stored as a new object: a change of the copy would need the right to change every ConfigMap.
     """
     path = core(context.namespace, "configmaps")
     try:
         copy = context.kube.get(core(context.namespace, "configmaps", copy_name(context.uid)))
     except NotFoundError:
-        say("there is no copy of it here: if a notice is owed, the keeper sees to it")
+        say("no copy of the deleted Workflow exists; if a notification is due, the keeper sends it")
         return
     metadata, deleted_at = read_copy(copy)
     labels = f"{LABEL_WORKFLOW_UID}={context.uid},{LABEL_KIND}={KIND_NOTICE}"
@@ -122,13 +122,13 @@ def send_notice_of_deleted(context: StepContext, timings: FinishTimings) -> None
         try:
             context.kube.create(path, notice_map(context.uid, made, copy_owner(copy)))
         except ConflictError:
-            say("another finish has recorded this round")
+            say("another finish has already recorded this round")
 
     _retry_while_unavailable(record_round, timings)
 
 
 def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Event:
-    """The event of a task whose metadata is left: its verdict, else that it was cancelled."""
+    """Return the event of a task of which only the metadata is left: its verdict, else `cancelled`."""
     seen = task.read_task({"metadata": metadata})
     verdict = seen.verdict
     if verdict is None:
@@ -150,7 +150,7 @@ def _event_of_deleted(metadata: Json, deleted_at: str, webhook: Webhook) -> Even
 
 
 def _deliver_round(context: StepContext, webhook: Webhook, event: Event, before: Notice | None) -> Notice:
-    """One round of tries, and its record."""
+    """Run one round of delivery tries, and return its record."""
     began, first = time.monotonic(), clock.stamp(clock.now())
     target = shown_url(webhook.url) if webhook.url else ""
     try:
@@ -162,7 +162,7 @@ def _deliver_round(context: StepContext, webhook: Webhook, event: Event, before:
         left = BUDGET_SECONDS - (time.monotonic() - began)
         found = deliver(message, rules, DELIVERY_IO, seconds=left)
     except (UnavailableError, GoneError):
-        raise  # of our own API server: finish tries it all again
+        raise  # from the Kubernetes API, not from the webhook: finish tries again
     except (ApiError, UnusableWebhookError) as error:
         found = Delivery("undelivered", reason=error.message)
     made = Notice(
@@ -179,12 +179,12 @@ def _deliver_round(context: StepContext, webhook: Webhook, event: Event, before:
         not_before=found.not_before,
     )
     why = f": {made.reason}" if made.reason else ""
-    say(f"notice {made.event} {made.summary}{why}")
+    say(f"notification {made.event} {made.summary}{why}")
     return made
 
 
 def _resolve_webhook(context: StepContext, webhook: Webhook) -> _ResolvedWebhook:
-    """The URL and the key of a webhook. The URL in the request wins over that in its Secret."""
+    """Return the URL and the key of a webhook. The URL in the request takes precedence over that in the Secret."""
     if not webhook.secret_name:
         return _ResolvedWebhook(webhook.url, "")
     name = f"Secret {webhook.secret_name} of namespace {context.namespace}"
@@ -213,32 +213,34 @@ def _decode_value(name: str, key: str, encoded: str) -> str:
 
 
 def _target_rules(context: StepContext) -> Rules:
-    """The networks that the settings allow, and the addresses of the API server, which are forbidden."""
+    """Return the networks that the settings allow, and the addresses of the API server, which are forbidden."""
     try:
         settings = read_settings(context.kube, context.namespace)
     except NotFoundError:
         settings = Settings({})
     allowed, unknown = parse_networks(settings.webhook_networks)
     if unknown:
-        say(f"{NETWORKS_KEY} of ConfigMap {CONFIG_MAP}: no networks, so left out: {', '.join(unknown)}")
+        say(f"{NETWORKS_KEY} of ConfigMap {CONFIG_MAP}: ignoring invalid networks: {', '.join(unknown)}")
     return Rules(allowed, frozenset(_api_server_addresses(context)))
 
 
 def _api_server_addresses(context: StepContext) -> Iterable[tuple[Address, int]]:
-    """Its Service, which is what a pod connects to, and the endpoints behind it.
+    """Return the addresses of the API server: its Service, to which pods connect, and the Service's endpoints.
 
-    Those are the addresses in EndpointSlice `kubernetes` of namespace `default`, which each API server writes
-    itself. finish may get the EndpointSlice of this one name; no narrower right shows all API servers.
+    The endpoints are in EndpointSlice `kubernetes` of namespace `default`, which each API server writes itself.
+    finish may read only this EndpointSlice; no narrower right shows all API servers.
     """
     parts = urlsplit(context.kube.host)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         found = {endpoint(address, port) for address in resolve_host(parts.hostname or "", port)}
     except OSError as error:
-        raise UnusableWebhookError("where the API server is can't be told, so nothing is sent") from error
+        raise UnusableWebhookError(
+            "the address of the API server can't be resolved, so nothing is sent"
+        ) from error
     try:
         endpoints = context.kube.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
-    except NotFoundError:  # a cluster that does not say
+    except NotFoundError:  # the cluster does not publish them
         return found
     ports = [one.get("port") or port for one in endpoints.get("ports") or ()]
     return found | {
@@ -250,7 +252,7 @@ def _api_server_addresses(context: StepContext) -> Iterable[tuple[Address, int]]
 
 
 def _record_notice(context: StepContext, made: Notice) -> None:
-    """Annotate the Workflow with the outcome; a final one stays as it is."""
+    """Annotate the Workflow with the outcome. A final outcome is not replaced."""
 
     def mark(workflow: Json) -> dict[str, str] | None:
         there = notice.recorded_notice(objects.annotations(workflow))
@@ -260,7 +262,7 @@ def _record_notice(context: StepContext, made: Notice) -> None:
 
 
 def _retry_while_unavailable(write: Callable[[], None], timings: FinishTimings) -> None:
-    """Write the outcome of a notice, and try again while the API server is unavailable: else it would be sent twice."""
+    """Write the outcome, and try again while the API is unavailable: without a record, it would be sent twice."""
     end = time.monotonic() + timings.record
     while True:
         try:
@@ -268,7 +270,7 @@ def _retry_while_unavailable(write: Callable[[], None], timings: FinishTimings) 
         except UnavailableError as error:
             if time.monotonic() > end:
                 raise
-            say(f"the API does not answer, trying again: {error.message}")
+            say(f"API request failed, trying again: {error.message}")
             time.sleep(timings.retry)
         else:
             return

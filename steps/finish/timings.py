@@ -1,4 +1,4 @@
-"""Waits of finish."""
+"""Timeouts and intervals of finish."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class FinishTimings:
 
     drivers: float = 40.0  # for stopped drivers to end
     cleanup: float = 30.0  # for Jobs to be deleted
-    patience: float = 120.0  # without an answer of the API server
-    refused: float = 15.0  # an API server that has just started knows no rights yet
+    patience: float = 120.0  # while API requests fail
+    refused: float = 15.0  # while the API server returns 403: after its start it may not have loaded RBAC yet
     retry: float = 2.0
-    verdict: float = 120.0  # of conflicts while the verdict is written
-    record: float = 120.0  # without an answer of the API server while the notice is recorded
+    verdict: float = 120.0  # while conflicts prevent the write of the verdict
+    record: float = 120.0  # while requests to record the notification fail

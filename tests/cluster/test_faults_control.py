@@ -71,4 +71,4 @@ def test_a_watch_that_gets_410(cluster: Cluster, slow: SlowTask) -> None:
         with faults.away("apiserver"):
             pass
     assert_nothing_lost(cluster, slow)
-    assert "the watch of the pods broke" in cluster.flow("logs", slow.name).out
+    assert "the pods can't be watched" in cluster.flow("logs", slow.name).out

@@ -78,7 +78,7 @@ def test_tasks_wait_in_order_and_reprioritize_sorts_again(
     assert cluster.task(third)["priority"] == 10
     refused = cluster.flow("reprioritize", holder, "1")
     assert refused.code == 1
-    assert "runs already" in refused.err
+    assert "is already running" in refused.err
     assert cluster.flow("cancel", holder, "--wait").code == 0
     cluster.await_that(lambda: running(cluster) == {third}, 30, lambda: f"runs: {running(cluster)}")
     assert order(cluster) == [second, first]

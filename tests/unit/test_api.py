@@ -48,7 +48,7 @@ def test_the_time_is_up(server: ApiServer) -> None:
     """The task goes on."""
     task = submit(request(name="a"))
     with pytest.raises(
-        WaitTimeoutError, match="task a in namespace warm has not ended after 0 s; it goes on"
+        WaitTimeoutError, match="task a in namespace warm has not ended after 0 s; it continues"
     ):
         wait(task, timeout=0)
     assert "shutdown" not in server.get("workflows", "a")["spec"]

@@ -13,12 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from ips_flows.core import clock
-from ips_flows.core.constants import ANNOTATION_COLUMNS, ANNOTATION_DESCRIPTION, LIMIT_KEY
+from ips_flows.core.constants import ANNOTATION_COLUMNS, ANNOTATION_DESCRIPTION, CONFIG_MAP, LIMIT_KEY
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task.task import priority_of, status_of
 from ips_flows.core.task.workflow_status import phase_of
-
-_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def task_limit(settings: Mapping[str, Any]) -> int | None:
 def waits_for(queue: Queue, entry: QueueEntry) -> str:
     """Describe what a task waits for."""
     if queue.limit is None:
-        return f"a valid {LIMIT_KEY}"
+        return f"a valid {LIMIT_KEY} in ConfigMap {CONFIG_MAP}"
     ahead = entry.position - 1
     if ahead < queue.free:
         return "nothing: Argo starts it now"

@@ -1,1 +1,1 @@
-"""The objects of an installation, and how they get into a cluster."""
+"""The objects of an installation, and the functions that apply and delete them."""

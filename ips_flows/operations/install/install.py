@@ -42,17 +42,17 @@ _SHARED_KINDS = (
     "MutatingAdmissionPolicy",
     "MutatingAdmissionPolicyBinding",
 )
-_TICK_SECONDS = 0.5  # how often a time limit is looked at
+_TICK_SECONDS = 0.5  # how often a time limit is checked
 _POLICIES = "/apis/admissionregistration.k8s.io/v1"
 
 
 def require_argo(kube: Kube) -> None:
-    """Raise NotInstalledError when the cluster does not know Argo's kinds."""
+    """Raise NotInstalledError if the cluster lacks Argo's API."""
     try:
         kube.get("/apis/argoproj.io/v1alpha1")
     except NotFoundError as error:
         raise NotInstalledError(
-            "Argo Workflows is not installed in this cluster: there is no API group argoproj.io/v1alpha1",
+            "Argo Workflows is not installed in this cluster: the API argoproj.io/v1alpha1 is missing",
             hint="Install Argo Workflows 4.0 or later: https://argo-workflows.readthedocs.io/en/latest/installation/",
         ) from error
 
@@ -69,10 +69,10 @@ def install(
     priority_policy: bool = True,
     server: bool = False,
 ) -> None:
-    """Apply every object, say of each what became of it. Settings that are there already stay, unless given.
+    """Apply every object and report each result. Existing settings are kept, except those in `settings`.
 
-    The priority policy is applied where the cluster knows its kind. A server that is there is upgraded with the
-    rest, whether it is asked for or not.
+    The priority policy is applied if the cluster has its kind. An existing server is always upgraded, even if
+    `server` is not set.
     """
     require_argo(kube)
     _ensure_namespace(kube, namespace, create=create_namespace, say=say)
@@ -80,7 +80,7 @@ def install(
     if priority_policy and knows_policies(kube):
         components.append(PRIORITY)
     elif priority_policy:
-        say("priority policy left out: this cluster has no MutatingAdmissionPolicy (Kubernetes 1.36 has)")
+        say("priority policy skipped: it needs MutatingAdmissionPolicy (Kubernetes 1.36 or later)")
     if server or _get_or_none(kube, object_path("Deployment", namespace, SERVER_NAME)):
         components.append(SERVER)
     for wanted in load_manifests(
@@ -105,7 +105,7 @@ def install(
 
 
 def knows_policies(kube: Kube) -> bool:
-    """Whether the cluster has the kind MutatingAdmissionPolicy in the version that we use."""
+    """Return whether the cluster has MutatingAdmissionPolicy in the API version that is used here."""
     try:
         found = kube.get(_POLICIES)
     except NotFoundError:
@@ -114,10 +114,10 @@ def knows_policies(kube: Kube) -> bool:
 
 
 def uninstall(kube: Kube, namespace: str, *, cancel: bool, say: Say, timeout: float | None = None) -> None:
-    """Delete what `install` put there; ended tasks stay.
+    """Delete the objects that `install` creates. Ended tasks stay.
 
-    While tasks have not ended this is refused with TasksRunError, for they need their steps; `cancel` cancels
-    them and waits for their verdicts, `timeout` seconds at most.
+    Raises TasksRunError if tasks have not ended, since they need the templates. `cancel` first cancels them and
+    waits for their verdicts, for at most `timeout` seconds.
     """
     open_tasks = _open_tasks(kube, namespace)
     if open_tasks and cancel:
@@ -129,8 +129,7 @@ def uninstall(kube: Kube, namespace: str, *, cancel: bool, say: Say, timeout: fl
         raise TasksRunError(
             f"{len(open_tasks)} task{'' if one else 's'} in namespace {namespace} {'has' if one else 'have'} "
             f"not ended: {', '.join(open_tasks[:5])}{more}",
-            hint=f"Wait for {'its' if one else 'their'} end, or let --cancel cancel "
-            f"{'it' if one else 'them'} first.",
+            hint=f"Wait until {'it ends' if one else 'they end'}, or cancel {'it' if one else 'them'} with --cancel.",
         )
     shared = _used_elsewhere(kube, namespace)
     for found in reversed(load_manifests(namespace, components=COMPONENTS)):
@@ -143,8 +142,8 @@ def uninstall(kube: Kube, namespace: str, *, cancel: bool, say: Say, timeout: fl
             say(f"{kind.lower()}/{name} kept: another namespace uses it")
         elif kube.delete(path):
             say(f"{kind.lower()}/{name} deleted")
-        elif not name.startswith(SERVER_NAME):  # a server is there only where it was asked for
-            say(f"{kind.lower()}/{name} was not there")
+        elif not name.startswith(SERVER_NAME):  # the server is optional
+            say(f"{kind.lower()}/{name} not found")
     if kube.delete(lease_path(namespace)):
         say(f"lease/{LEASE} deleted")
 
@@ -155,18 +154,18 @@ def _ensure_namespace(kube: Kube, namespace: str, *, create: bool, say: Say) -> 
         return
     if not create:
         raise NotInstalledError(
-            f"namespace {namespace} does not exist", hint="Create it, or let --create-namespace do so."
+            f"namespace {namespace} does not exist", hint="Create it, or add --create-namespace."
         )
     metadata = {"name": namespace, "labels": _NAMESPACE_LABELS}
     try:
         kube.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-    except ConflictError:  # someone else was quicker
+    except ConflictError:  # another client created it
         return
     say(f"namespace/{namespace} created")
 
 
 def _update_settings(kube: Kube, path: str, before: Json, wanted: Json, given: Mapping[str, str]) -> Json:
-    """An upgrade keeps the settings; it adds new ones and sets those that were given."""
+    """Add new settings and set the given ones. An upgrade keeps all other settings."""
     there = before.get("data") or {}
     data = {key: value for key, value in wanted["data"].items() if key not in there} | dict(given)
     changed = {key: value for key, value in data.items() if there.get(key) != value}
@@ -174,13 +173,13 @@ def _update_settings(kube: Kube, path: str, before: Json, wanted: Json, given: M
 
 
 def _merge_subjects(before: list[Json], wanted: list[Json], namespace: str) -> list[Json]:
-    """The subjects of all namespaces in which we are installed; those that are there keep their order."""
+    """Return the subjects of all namespaces with an installation; existing subjects keep their order."""
     kept = [subject for subject in before if subject in wanted or subject.get("namespace") != namespace]
     return [*kept, *(subject for subject in wanted if subject not in kept)]
 
 
 def _used_elsewhere(kube: Kube, namespace: str) -> dict[str, list[Json]]:
-    """The subjects of other namespaces in each of our ClusterRoleBindings."""
+    """Return the subjects of other namespaces in each ClusterRoleBinding of IPS Flow."""
     names = [
         item["metadata"]["name"]
         for item in load_manifests(namespace, components=COMPONENTS)
@@ -204,18 +203,18 @@ def _open_tasks(kube: Kube, namespace: str) -> list[str]:
             item["metadata"]["name"]
             for item in kube.list(workflows(namespace), labels=labels, metadata_only=True)
         ]
-    except NotFoundError:  # no Argo, no tasks
+    except NotFoundError:  # without Argo there are no tasks
         return []
 
 
 def _cancel_all(kube: Kube, namespace: str, names: list[str], *, say: Say, timeout: float | None) -> None:
-    """Cancel tasks and wait for their ends; those that wait go first, so that none of them starts meanwhile."""
+    """Cancel tasks and wait until they end. Pending tasks are cancelled first, so that none of them starts."""
     deadline = None if timeout is None else time.monotonic() + timeout
     waiting = {name for name in names if task.status_of(tasks.workflow(kube, namespace, name)) == "pending"}
     for name in sorted(names, key=lambda name: name not in waiting):
         try:
             cancel_task(kube, namespace, name)
-        except TaskEndedError:  # by itself, at this moment
+        except TaskEndedError:  # it ended in the meantime
             continue
         say(f"task {name} is being cancelled")
     for name in names:
@@ -235,7 +234,7 @@ def _apply(kube: Kube, path: str, wanted: Json) -> Json:
         return kube.patch(path, wanted, kind="apply", force=True)
     except ForbiddenError as error:
         if path.startswith(_POLICIES):
-            error.hint = "Ask for this right, or install --without-priority-policy."
+            error.hint = "Ask for this right, or run `ips-flow install --without-priority-policy`."
         raise
 
 

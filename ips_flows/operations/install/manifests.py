@@ -1,6 +1,6 @@
-"""The objects that make an installation, set up for a namespace.
+"""The objects of an installation, set up for a namespace.
 
-They are the files of `deploy/base` and `templates`, and of those components in `deploy/components` that are wanted.
+They are read from the files in `deploy/base`, in `templates` and in the selected folders of `deploy/components`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import yaml
 from ips_flows.core.constants import CONFIG_MAP, DEFAULT_IMAGE
 from ips_flows.core.k8s.objects import Json
 
-# kind → (API root, plural, whether it belongs to a namespace)
+# kind → (API root, plural, whether it is namespaced)
 KINDS: dict[str, tuple[str, str, bool]] = {
     "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses", False),
     "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
@@ -33,16 +33,16 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "Deployment": ("/apis/apps/v1", "deployments", True),
     "WorkflowTemplate": ("/apis/argoproj.io/v1alpha1", "workflowtemplates", True),
 }
-PRIORITY = "priority"  # the component that gives tasks of the submit form their priority
+PRIORITY = "priority"  # the component that sets the priority of tasks of Argo's submit form
 SERVER = "server"  # the component that runs `ips-flow serve`
 SERVER_NAME = "ips-flow-server"
 COMPONENTS = (PRIORITY, SERVER)
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built so: ten times faster
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times faster, but optional
 _NOT_OBJECTS = ("kustomization.yaml", "kustomizeconfig.yaml")
 
 
 def object_path(kind: str, namespace: str, name: str = "") -> str:
-    """The API path of an object or collection of one of our kinds."""
+    """Return the API path of an object, or of a collection, of a kind in `KINDS`."""
     root, plural, namespaced = KINDS[kind]
     scope = f"{root}/namespaces/{namespace}/{plural}" if namespaced else f"{root}/{plural}"
     return f"{scope}/{name}" if name else scope
@@ -56,9 +56,9 @@ def load_manifests(
     keep_seconds: int | None = None,
     components: Sequence[str] = (),
 ) -> list[Json]:
-    """The objects of the base and of some components, in the order in which they are applied.
+    """Return the objects of the base and of `components`, in the order in which they are applied.
 
-    `settings` go over those of ConfigMap `ips-config`; `keep_seconds` is how long ended tasks stay.
+    `settings` override those of ConfigMap `ips-config`. `keep_seconds` is how long ended tasks are kept.
     """
     objects = sorted(_files(components), key=lambda found: list(KINDS).index(found["kind"]))
     for found in objects:
@@ -88,11 +88,11 @@ def _files(components: Sequence[str]) -> Iterator[Json]:
     for folder in _folders(components):
         for file in sorted(folder.glob("*.yaml")):
             if file.name not in _NOT_OBJECTS:
-                yield yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe one)
+                yield yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe loader)
 
 
 def _folders(components: Sequence[str]) -> list[Path]:
-    """Where the files are: in the installed package, or in the checkout."""
+    """Return the folders of the files: in the installed package, or in the checkout."""
     package = Path(__file__).parents[2] / "manifests"
     checkout = Path(__file__).parents[3]
     manifests, templates = (

@@ -114,12 +114,12 @@ MENDS_LIMIT = (
     """-p '{"data":{"max-concurrent-tasks":"3"}}'\n"""
 )
 NO_ARGO = (
-    "error: Argo Workflows is not installed in this cluster: it does not know the API group argoproj.io\n"
+    "error: Argo Workflows is not installed in this cluster: the API group argoproj.io is missing\n"
     "hint:  Install Argo Workflows, or use another --context; `ips-flow doctor` checks the rest.\n"
 )
 NO_NAMESPACE = (
     "error: namespace warm does not exist\n"
-    "hint:  Name another with -n, or make it: `ips-flow install --create-namespace -n warm`.\n"
+    "hint:  Select another with -n, or create it: `ips-flow install --create-namespace -n warm`.\n"
 )
 
 OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
@@ -215,7 +215,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         (
             "error: IPS Flow is not installed in namespace warm: WorkflowTemplate ips-prewarm is missing\n"
-            "hint:  Run `ips-flow install -n warm`, or name the namespace where it is with -n.\n"
+            "hint:  Run `ips-flow install -n warm`, or select the namespace of an installation with -n.\n"
         ),
     ),
     (
@@ -291,13 +291,13 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
     ("no tasks as JSON", nothing, "list -o json", 0, '{\n  "tasks": [],\n  "total": 0\n}\n', ""),
     ("no such task", nothing, "get a", 1, "", "error: there is no task a in namespace warm\n" + NOT_HERE),
     (
-        "a Workflow that is no task",
+        "a Workflow that is not a task",
         lambda server: server.put("workflows", {"metadata": {"name": "a"}}),
         "get a",
         1,
         "",
         (
-            "error: Workflow a in namespace warm is no task of IPS Flow\n"
+            "error: Workflow a in namespace warm is not a task of IPS Flow\n"
             "hint:  `ips-flow list -n warm` shows the tasks.\n"
         ),
     ),
@@ -336,7 +336,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         (
             "error: name a is taken in namespace warm by a task with another request\n"
-            "hint:  Submit under another --name.\n"
+            "hint:  Use another --name.\n"
         ),
     ),
     (
@@ -382,7 +382,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "retry a",
         1,
         "",
-        "error: task a in namespace warm lost no node: every image is on 2 of 2 nodes\n",
+        "error: task a in namespace warm has no nodes to retry: every image is on 2 of 2 nodes\n",
     ),
     (
         "retry of a task that waits",
@@ -392,7 +392,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         (
             "error: task a in namespace warm has not ended: pending\n"
-            "hint:  `ips-flow wait a -n warm` waits for its end, `ips-flow cancel` brings it about.\n"
+            "hint:  `ips-flow wait a -n warm` waits until it ends, `ips-flow cancel` stops it.\n"
         ),
     ),
     (
@@ -411,8 +411,8 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         1,
         "",
         (
-            "error: task a in namespace warm has ended already: completed\n"
-            "hint:  `ips-flow get a -n warm` shows how.\n"
+            "error: task a in namespace warm has already ended: completed\n"
+            "hint:  `ips-flow get a -n warm` shows its result.\n"
         ),
     ),
     (
@@ -423,7 +423,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         (
             "error: batch size '1001': expected a number from 1 to 1000, a percentage such as \"10%\","
-            " or 0 for a pause\n"
+            " or 0 to pause\n"
         ),
     ),
     (
@@ -509,8 +509,8 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "cancel a b",
         1,
         "",
-        "error: task a in namespace warm has ended already: completed\n"
-        "hint:  `ips-flow get a -n warm` shows how.\n"
+        "error: task a in namespace warm has already ended: completed\n"
+        "hint:  `ips-flow get a -n warm` shows its result.\n"
         "error: there is no task b in namespace warm\n" + NOT_HERE,
     ),
     ("delete what has ended", completed, "delete a", 0, "task a deleted\n", ""),

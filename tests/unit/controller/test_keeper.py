@@ -48,9 +48,9 @@ QUICK = KeeperIntervals(tick=0.01, round=0.02, pods=0.02, relist=0.5, lease=0.1,
 
 
 class Jobs:
-    """What Kubernetes does with finish Jobs: runs each once, and says how it ended.
+    """Simulates how Kubernetes runs finish Jobs: each once, with its result in the status.
 
-    `fail` makes the next ones fail; an `old` image knows no notices.
+    `fail` is the number of next Jobs that fail; an `old` image has no notifications.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -106,11 +106,11 @@ def stage(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def keep(stage: Stage) -> Iterator[Callable[..., Keeper]]:
-    """Starts keepers, and stops them at the end."""
+    """Start keepers, and stop them at the end of the test."""
     started: list[Keeper] = []
 
     def start(name: str = "a", *, begin: bool = True) -> Keeper:
-        # A connection of its own, as each process has.
+        # Each keeper has its own connection, as each process does.
         one = Keeper(Kube.connect(str(stage.kubeconfig)), "warm", name, intervals=QUICK)
         if begin:
             one.start()
@@ -124,7 +124,7 @@ def keep(stage: Stage) -> Iterator[Callable[..., Keeper]]:
 
 
 def planned(stage: Stage) -> None:
-    """A task with a plan and the results of all its nodes."""
+    """Store a task with a plan and the results of all its nodes."""
     stage.planned(GOOD, nodes=["n1"])
     summary = kube_objects.summary(eligible=1).model_copy(update={"images": (GOOD,)})
     stage.workflow({"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
@@ -132,14 +132,14 @@ def planned(stage: Stage) -> None:
 
 
 def end(stage: Stage, seconds_ago: float = 90) -> None:
-    """Argo is done with the Workflow, and its finish pod was lost."""
+    """End the Workflow as Argo does after its finish pod failed."""
     finished = clock.stamp(clock.now() - timedelta(seconds=seconds_ago))
     labels = {"workflows.argoproj.io/phase": "Succeeded"}
     stage.workflow({"metadata": {"labels": labels}, "status": {"phase": "Succeeded", "finishedAt": finished}})
 
 
 def until(server: ApiServer, holds: Callable[[], bool], seconds: float = 10) -> None:
-    """Until something holds; looked at when an object changes, and often enough to notice calls that change none."""
+    """Wait until `holds` is true. It is checked when an object changes, and at short intervals."""
     end = time.monotonic() + seconds
     with server.store.changed:
         while not holds():
@@ -157,13 +157,13 @@ def maps(server: ApiServer, prefix: str) -> list[str]:
 
 
 def copy_gone(server: ApiServer) -> bool:
-    """Whether the copy of a deleted task was deleted itself; the call alone may not have been answered yet."""
+    """Return whether the copy of a deleted task is deleted; a recorded request alone may still be in progress."""
     asked = any(call.startswith("DELETE") and "ips-deleted-" in call for call in server.calls)
     return asked and not maps(server, "ips-deleted-")
 
 
 def verdicts(server: ApiServer) -> set[str]:
-    """Every verdict that any version of the task had."""
+    """Return the verdicts of all versions of the task's Workflow."""
     return {
         Verdict.from_json(said).event_id
         for _, _, kind, item in server.store.history
@@ -179,7 +179,7 @@ def finish_jobs(server: ApiServer) -> list[Any]:
 def test_a_task_whose_finish_pod_was_lost_is_finished(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
 ) -> None:
-    """The keeper runs finish as a Job of the task's own image and ServiceAccount: one verdict, nothing left."""
+    """The keeper runs finish as a Job with the task's image and ServiceAccount: one verdict, no objects left."""
     planned(stage)
     stored = {
         "templates": [{"container": {"command": ["python", "-m", "steps.finish"], "image": "flow:own"}}]
@@ -203,7 +203,7 @@ def test_a_task_whose_finish_pod_was_lost_is_finished(
 def test_finish_killed_before_a_mark(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver, mark: str
 ) -> None:
-    """Whatever stage finish was killed before, the keeper's completes it, with the verdict there already is."""
+    """If finish is killed before any of its marks, the keeper's Job completes it and keeps an existing verdict."""
     planned(stage)
     tells(stage, receiver)
     patch = Kube.patch
@@ -227,13 +227,15 @@ def test_finish_killed_before_a_mark(
     assert len(verdicts(server)) == 1
     assert set(stage.results()) == {"n1"}
     assert set(receiver.ids) == verdicts(server)
-    assert len(receiver.received) == (2 if mark == ANNOTATION_NOTICE else 1)  # it was sent, and nobody knows
+    assert len(receiver.received) == (
+        2 if mark == ANNOTATION_NOTICE else 1
+    )  # sent before the kill, but not recorded
 
 
-def test_a_task_that_ended_just_now_is_left_to_argo(
+def test_argos_finish_has_one_minute(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is done for a minute; then it is."""
+    """The keeper starts a Job only one minute after the task has ended."""
     monkeypatch.setattr(decide, "GRACE_SECONDS", 3600.0)
     planned(stage)
     end(stage)
@@ -246,7 +248,7 @@ def test_a_task_that_ended_just_now_is_left_to_argo(
 
 
 def test_a_failed_job_is_replaced(stage: Stage, server: ApiServer, keep: Callable[..., Keeper]) -> None:
-    """Each try has its number, and there is never more than one Job."""
+    """Each try has its number, and at most one Job exists at a time."""
     planned(stage)
     end(stage)
     jobs = Jobs(stage)
@@ -258,7 +260,7 @@ def test_a_failed_job_is_replaced(stage: Stage, server: ApiServer, keep: Callabl
 
 
 def test_two_keepers_one_acts(stage: Stage, server: ApiServer, keep: Callable[..., Keeper]) -> None:
-    """The second one waits for the Lease, and takes over when the first has ended."""
+    """The second keeper waits for the Lease, and takes over when the first has stopped."""
     jobs = Jobs(stage)
     first = keep("a")
     until(server, lambda: first.lease.held)
@@ -278,7 +280,7 @@ def test_two_keepers_one_acts(stage: Stage, server: ApiServer, keep: Callable[..
 def test_without_the_lease_nothing_is_done(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
 ) -> None:
-    """A keeper that does not hold it only watches, and is ready all the same."""
+    """A keeper without the Lease only watches, but is ready."""
     lease = {"holderIdentity": "other", "leaseDurationSeconds": 3600, "renewTime": "x"}
     server.put("leases", {"metadata": {"name": "ips-keeper"}, "spec": lease})
     planned(stage)
@@ -290,7 +292,7 @@ def test_without_the_lease_nothing_is_done(
 
 
 def test_a_restart_does_nothing_twice(stage: Stage, server: ApiServer, keep: Callable[..., Keeper]) -> None:
-    """A keeper that was killed in the middle has made a Job; the next one finds it by its name."""
+    """After a keeper was killed, the next one finds its Job by name and creates no second one."""
     planned(stage)
     end(stage)
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": TASK, "uid": stage.uid}
@@ -304,10 +306,10 @@ def test_a_restart_does_nothing_twice(stage: Stage, server: ApiServer, keep: Cal
     assert not any(call.startswith(("POST /apis/batch", "DELETE")) for call in server.calls[calls:])
 
 
-def test_an_api_server_that_forgets_and_fails(
+def test_expired_watches_and_api_failures(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
 ) -> None:
-    """A watch that is too old, 5xx and broken connections delay the work and lose none of it."""
+    """Expired watches, 5xx responses and broken connections only delay the work."""
     planned(stage)
     Jobs(stage)
     one = keep()
@@ -321,13 +323,13 @@ def test_an_api_server_that_forgets_and_fails(
     assert one.alive()
 
 
-def test_a_refusal_is_told_and_tried_again(
+def test_a_refusal_is_logged_and_tried_again(
     stage: Stage,
     server: ApiServer,
     keep: Callable[..., Keeper],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A missing right ends nothing but this round."""
+    """A missing right is logged and fails only the current round."""
     planned(stage)
     end(stage)
     server.fail("GET .*workflows.watch|GET .*/workflows\\?", 403, "Forbidden", "no list", times=1)
@@ -342,7 +344,7 @@ def test_a_refusal_is_told_and_tried_again(
 def test_a_task_deleted_before_its_verdict(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
 ) -> None:
-    """What garbage collection leaves of it is deleted; then the copy goes too."""
+    """The keeper deletes the objects that garbage collection left; then it deletes the copy."""
     planned(stage)
     labels = {LABEL_WORKFLOW_UID: stage.uid, "ips-flow.io/kind": "pull"}
     server.put("jobs", {"metadata": {"name": "straggler", "labels": labels}})
@@ -365,8 +367,8 @@ def test_a_task_deleted_before_its_verdict(
 
 
 @pytest.mark.usefixtures("stage")
-def test_a_deleted_task_of_which_nothing_is_left(server: ApiServer, keep: Callable[..., Keeper]) -> None:
-    """Where garbage collection did all of it no Job is run."""
+def test_a_deleted_task_without_remaining_objects(server: ApiServer, keep: Callable[..., Keeper]) -> None:
+    """If garbage collection has deleted all objects, no Job runs."""
     one = keep()
     until(server, lambda: one.lease.held and not one.not_ready())
     server.remove("workflows", TASK)
@@ -377,7 +379,7 @@ def test_a_deleted_task_of_which_nothing_is_left(server: ApiServer, keep: Callab
 def test_a_deletion_that_a_dead_keeper_recorded(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
 ) -> None:
-    """The copy outlives its keeper: the next one goes on with it."""
+    """The next keeper continues with the copy that a failed keeper stored."""
     planned(stage)
     metadata = stage.workflow()["metadata"]
     server.put("configmaps", copy_of(metadata, AT))
@@ -391,7 +393,7 @@ def test_a_deletion_that_a_dead_keeper_recorded(
 
 @pytest.fixture
 def receiver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    """A receiver that webhooks may reach; rounds follow one another at once."""
+    """A receiver that webhooks may reach; rounds follow without a pause."""
     monkeypatch.setattr(notice, "PAUSES", (0.0,))
     monkeypatch.setattr(notice_step, "DELIVERY_IO", DeliveryIO(sleep=lambda _seconds: None))
     networks = {"webhook-allowed-networks": "127.0.0.0/8"}
@@ -401,7 +403,7 @@ def receiver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver
 
 
 def tells(stage: Stage, receiver: Receiver) -> None:
-    """The task wants this receiver told, by its request and by its metadata, as `run` submits it."""
+    """Set the receiver as the task's webhook, in the request and in the metadata, as `run` does."""
     request = f'{{"images":["{GOOD}"],"webhookUrl":"{receiver.url}"}}'
     annotations = {ANNOTATION_WEBHOOK: Webhook(url=receiver.url).to_json()}
     parameters = [{"name": "request", "value": request}]
@@ -414,10 +416,10 @@ def told(stage: Stage) -> Notice | None:
     return notice.recorded_notice(stage.annotations())
 
 
-def test_a_notice_that_a_lost_finish_owed(
+def test_a_notification_that_finish_did_not_send(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
 ) -> None:
-    """It is sent once, with the verdict's id."""
+    """The notification is sent once, with the id of the verdict."""
     planned(stage)
     tells(stage, receiver)
     end(stage)
@@ -429,10 +431,10 @@ def test_a_notice_that_a_lost_finish_owed(
     assert jobs.started == ["1"]
 
 
-def test_an_undelivered_notice_is_sent_again_until_it_is_taken(
+def test_an_undelivered_notification_is_sent_again(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
 ) -> None:
-    """Argo's own finish found nobody there; each Job is another round of the same notice."""
+    """After Argo's finish could not deliver the notification, each Job is another round of it."""
     planned(stage)
     tells(stage, receiver)
     receiver.will(*[Reply(503)] * 10)
@@ -449,14 +451,14 @@ def test_an_undelivered_notice_is_sent_again_until_it_is_taken(
     assert len(verdicts(server)) == 1
 
 
-def test_between_two_rounds_nothing_is_asked(
+def test_no_requests_between_two_rounds(
     stage: Stage,
     server: ApiServer,
     keep: Callable[..., Keeper],
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A notice that waits for its next try costs neither Jobs nor looks at its Workflow."""
+    """While a notification waits for its next try, there are no Jobs and no reads of its Workflow."""
     monkeypatch.setattr(notice, "PAUSES", (60.0,))
     planned(stage)
     tells(stage, receiver)
@@ -470,20 +472,20 @@ def test_between_two_rounds_nothing_is_asked(
     until(server, lambda: sum("kind%3Ddeleted" in call for call in server.calls[calls:]) > 5)
     assert finish_jobs(server) == []
     assert not any(TASK in call for call in server.calls[calls:])
-    # Its time comes.
+    # The next try is due.
     monkeypatch.setattr(notice, "PAUSES", (0.0,))
     receiver.otherwise = Reply(200)
     until(server, lambda: bool((made := told(stage)) and made.final))
 
 
-def test_an_image_that_knows_no_notices(
+def test_an_image_without_notifications(
     stage: Stage,
     server: ApiServer,
     keep: Callable[..., Keeper],
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its Job succeeds and tells nobody; the next one comes after a pause of minutes, not at once."""
+    """The Job of an image without notifications succeeds and sends nothing; the next Job starts minutes later."""
     monkeypatch.setattr(notice, "PAUSES", (60.0,))
     planned(stage)
     tells(stage, receiver)
@@ -515,10 +517,10 @@ def test_an_image_that_knows_no_notices(
 
 
 @pytest.mark.parametrize("down_for", [0, 6])
-def test_a_deleted_task_is_told_once(
+def test_a_deleted_task_is_reported_once(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver, down_for: int
 ) -> None:
-    """Nobody wrote its verdict: one event task.cancelled, whose id follows from the task; then the copy goes."""
+    """A task deleted without a verdict sends one task.cancelled event with a stable id; then the copy is deleted."""
     planned(stage)
     tells(stage, receiver)
     made = stage.workflow()["metadata"]["creationTimestamp"]
@@ -538,7 +540,7 @@ def test_a_deleted_task_is_told_once(
 def test_a_task_deleted_after_its_verdict(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
 ) -> None:
-    """What was still owed is told as the verdict said it, under its id."""
+    """A notification that is still due is sent with the status and id of the verdict."""
     planned(stage)
     tells(stage, receiver)
     receiver.will(*[Reply(500)] * 4)
@@ -555,7 +557,7 @@ def test_a_task_deleted_after_its_verdict(
 def test_a_task_deleted_after_its_notice(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], receiver: Receiver
 ) -> None:
-    """Nothing is owed any more, so nothing is remembered."""
+    """No notification is due any more, so no copy is stored."""
     planned(stage)
     tells(stage, receiver)
     assert finish.run(stage.context, ()) == 0
@@ -575,7 +577,7 @@ def test_a_task_deleted_after_its_notice(
 def test_step_pods_of_lost_nodes(
     server: ApiServer, keep: Callable[..., Keeper], gone: bool, ready: bool, freed: bool
 ) -> None:
-    """A step pod that should have gone is deleted for good where its node can't say so; others are left alone."""
+    """An overdue step pod is force-deleted if its node can't report its end; other pods are not changed."""
     node = kube_objects.node("n1", ready=ready)
     if not gone:
         server.put("nodes", node, namespace="")
@@ -592,10 +594,10 @@ def test_step_pods_of_lost_nodes(
     assert left == ({"fine", "foreign"} if freed else {"stuck", "fine", "foreign"})
 
 
-def test_a_keeper_that_comes_late_starts_few_jobs(
+def test_a_keeper_that_starts_late_starts_few_jobs(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many old tasks without a verdict do not become as many Jobs at once."""
+    """Many old tasks without a verdict do not start as many Jobs at the same time."""
     monkeypatch.setattr("ips_flows.controller.keeper._MOST_JOBS", 2)
     end(stage)
     workflow = stage.workflow()
@@ -607,10 +609,10 @@ def test_a_keeper_that_comes_late_starts_few_jobs(
     assert len(finish_jobs(server)) == 2
 
 
-def test_a_job_that_the_cluster_refuses_keeps_no_other_task_waiting(
+def test_a_refused_job_does_not_block_other_tasks(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An admission policy may refuse the old image of some tasks for ever: those after them are finished."""
+    """If an admission policy refuses the old image of some tasks, the tasks after them are still finished."""
     monkeypatch.setattr("ips_flows.controller.keeper._MOST_JOBS", 1)
     planned(stage)
     end(stage)
@@ -633,7 +635,7 @@ def test_a_job_that_the_cluster_refuses_keeps_no_other_task_waiting(
 def test_the_role_grants_what_the_keeper_does_and_no_more(
     stage: Stage, server: ApiServer, keep: Callable[..., Keeper]
 ) -> None:
-    """Every right of the server's ServiceAccount is used, and no other is needed."""
+    """The keeper uses every right of its Role and needs no other."""
     jobs: list[Any] = []
     server.on_change = lambda kind, item: jobs.append(item) if kind == "jobs" else None
     end(stage)

@@ -317,6 +317,20 @@ def test_an_alert_has_all_texts_and_a_valid_query(rule: Any) -> None:
     assert complaints(rule["expr"]) == []
 
 
+def test_a_runbook_quotes_commands_and_log_messages_that_exist() -> None:
+    """What a runbook shows as code is a command, or part of a message that the server logs."""
+    files = [*(ROOT / "ips_flows" / "server").glob("*.py"), *(ROOT / "ips_flows" / "controller").glob("*.py")]
+    logged = [
+        message
+        for file in files
+        for message in re.findall(r'\b(?:info|warning|error)\(\s*f?"([^"]+)"', file.read_text(encoding="utf-8"))
+    ]
+    quoted = {text for rule in rules() for text in re.findall(r"`([^`]+)`", rule["annotations"]["runbook"])}
+    messages = {text for text in quoted if not text.startswith(("kubectl ", "ips-flow "))}
+    assert messages
+    assert [text for text in messages if not any(text in message for message in logged)] == []
+
+
 @pytest.mark.parametrize("name", sorted(one.name for one in FAMILIES))
 def test_every_metric_is_on_the_dashboard(name: str) -> None:
     """At least one panel queries it."""

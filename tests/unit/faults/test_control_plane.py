@@ -1,4 +1,4 @@
-"""Drivers, Argo's controller and the API server are broken while a task runs: simulated, and nothing is lost."""
+"""Simulated faults of drivers, Argo's controller and the API server: a running task loses no result."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.kube_objects import GOOD, OTHER
 from tests.support.step_harness import TASK, Stage
 
 NODES = ["n1", "n2"]
-THERE, HELD = GOOD, OTHER  # the one is on the nodes at once, the other comes when it is released
+THERE, HELD = GOOD, OTHER  # the first is pulled immediately, the second when it is released
 PULLED = ImageResult(Result.PULLED, seconds=0.07, bytes=4196390)
 
 
 def assert_nothing_lost(stage: Stage, cluster: Cluster) -> None:
-    """Each image is on every node, and no node was asked twice."""
+    """Check that each image is on every node, and that no node had two pods."""
     assert {name: node.images for name, node in stage.results().items()} == dict.fromkeys(
         NODES, (PULLED, PULLED)
     )
@@ -30,13 +30,13 @@ def assert_nothing_lost(stage: Stage, cluster: Cluster) -> None:
 
 
 def test_two_drivers_at_once(stage: Stage) -> None:
-    """A frozen driver whose pod was given up finds its Job taken when it wakes, touches nothing and exits 4."""
+    """A frozen driver whose Job another driver has adopted changes nothing when it wakes, and exits 4."""
     stage.planned(THERE, HELD, nodes=NODES, window=1)
     with (
         Cluster(stage.server, NODES, {HELD: Play.SLOW}) as cluster,
         stage.driver("driver-1") as frozen,
     ):
-        # It has looked at its Workflow once more, and waits for news with nothing left to write.
+        # The driver has read its Workflow once more, and waits for events with nothing left to write.
         cluster.wait_for(lambda: cluster.pulling() == ["n1"] and "/workflows/" in stage.server.calls[-1])
         frozen.send_signal(signal.SIGSTOP)
         cluster.release()
@@ -60,9 +60,9 @@ def test_two_drivers_at_once(stage: Stage) -> None:
 def test_a_control_part_is_away_for_a_while(
     whole: Stage, capsys: pytest.CaptureFixture[str], part: str
 ) -> None:
-    """Without Argo's controller or the API server for a while a task goes on where it was.
+    """A task continues after Argo's controller or the API server was away for a while.
 
-    The API server knows no history when it is back; Argo starts finish long after the Job was collected.
+    The restarted API server has no watch history. Argo starts finish long after the Job was garbage-collected.
     """
     whole.announced(THERE, HELD, nodes=NODES)
 
@@ -87,7 +87,7 @@ def test_a_control_part_is_away_for_a_while(
 
 
 def test_a_watch_that_is_answered_with_410(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver whose watch starts from a version that the API server has forgotten looks anew, and goes on."""
+    """A driver whose watch starts from an expired version lists again and continues."""
     stage.planned(THERE, HELD, nodes=NODES)
     watch = Kube.watch
     forgotten: list[int] = []

@@ -1,4 +1,4 @@
-"""Whatever finish is lost before, and whoever deletes what, nothing stays behind: the keeper round by round."""
+"""The keeper, round by round: if finish fails at any stage, or a task is deleted, no objects are left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARKS = (ANNOTATION_VERDICT, ANNOTATION_CLEANED)
 
 @pytest.fixture
 def driven(whole: Stage) -> Iterator[Stage]:
-    """A task whose driver has ended well: its Job, its plan and its results are there."""
+    """A task whose driver has succeeded: its Job, its plan and its results exist."""
     whole.announced(GOOD, nodes=NODES)
     with Cluster(whole.server, NODES):
         assert whole.drive() == 0
@@ -42,7 +42,7 @@ def long_ago() -> str:
 
 
 def assert_kept(stage: Stage) -> None:
-    """The keeper has brought the task to its true end, with one Job that had one try; nothing is left."""
+    """Check that the keeper finished the task with one Job in one try, and that no objects are left."""
     assert stage.verdict().status == "completed"
     assert set(marks(stage)) == set(MARKS)
     assert set(keeper_harness.left(stage)) == {"results"}
@@ -56,14 +56,14 @@ def assert_kept(stage: Stage) -> None:
         ("GET .*/pods", "pods", "list", False),  # waits for the drivers
         ("GET .*/configmaps", "configmaps", "list", False),  # folds the results
         ("PATCH .*/workflows/", "workflows", "patch", False),  # writes the verdict
-        ("DELETE .*/jobs/", "jobs", "delete", True),  # deletes what is left
+        ("DELETE .*/jobs/", "jobs", "delete", True),  # deletes the remaining objects
         ("DELETE .*/configmaps", "configmaps", "deletecollection", True),
     ],
 )
 def test_finish_is_lost_in_each_stage(
     driven: Stage, call: str, resource: str, verb: str, judged: bool
 ) -> None:
-    """The keeper completes what is missing; a verdict that was there already stays the only one."""
+    """The keeper completes the missing stages; an existing verdict stays the only one."""
     set_timings(driven.finish_timings, refused=0.0)
     driven.server.forbid(call, verb, resource)
     with pytest.raises(ForbiddenError, match=f"me may not {verb} {resource}"):
@@ -79,7 +79,7 @@ def test_finish_is_lost_in_each_stage(
 
 
 def test_finish_is_killed_as_it_begins(driven: Stage) -> None:
-    """A finish that is lost before it has done anything is done again by the keeper's, when Argo had its minute."""
+    """If finish fails before its first stage, the keeper's Job does all stages, one minute after Argo's end."""
     keeper = keeper_harness.keeper(driven)
     keeper_harness.argo_ends(driven, "Succeeded")
     keeper_harness.run_round(driven, keeper)
@@ -92,13 +92,13 @@ def test_finish_is_killed_as_it_begins(driven: Stage) -> None:
 
 
 def test_the_keeper_is_killed_too(driven: Stage) -> None:
-    """Another keeper takes the Lease and finds what is to be done, once, although the first one never let it go."""
+    """Another keeper takes over the Lease, which was never released, and does the remaining work once."""
     passed = [0.0]
     first, second = keeper_harness.keeper(driven, "keeper-1"), keeper_harness.keeper(driven, "keeper-2")
     second.lease = Lease(driven.kube, "warm", "keeper-2", seconds=15, monotonic=lambda: passed[0])
     keeper_harness.argo_ends(driven, finished_at=long_ago())
     keeper_harness.run_round(driven, first)
-    assert len(keeper_harness.finish_jobs(driven)) == 1  # and then it is gone
+    assert len(keeper_harness.finish_jobs(driven)) == 1  # the first keeper is killed after this
     keeper_harness.run_round(driven, second)
     assert not second.lease.held
     passed[0] = 16.0
@@ -113,7 +113,7 @@ def test_the_keeper_is_killed_too(driven: Stage) -> None:
 def test_a_workflow_deleted_while_it_runs(
     whole: Stage, monkeypatch: pytest.MonkeyPatch, propagation: str
 ) -> None:
-    """No Job, pull pod, plan or copy stays, also where the deletion orphaned them; the driver is replaced."""
+    """No Job, pull pod, plan or copy is left, even if the deletion orphaned them; the driver is replaced."""
     monkeypatch.setattr(decide, "COLLECTION_SECONDS", 0.0)
     whole.announced(GOOD, nodes=NODES)
     keeper_harness.argo_ends(whole, "Running")

@@ -1,4 +1,4 @@
-"""Nodes die, vanish, fall silent, are full or have no room while a driver works: the nodes' part of the simulation."""
+"""Simulated faults of nodes while a driver runs: failed, deleted, silent, full and fully requested nodes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.kube_objects import GOOD, OTHER
 from tests.support.step_harness import Stage
 
 NODES = ["n1", "n2"]
-THERE, HELD = GOOD, OTHER  # the one is on the nodes at once, the other comes when it is released
+THERE, HELD = GOOD, OTHER  # the first is pulled immediately, the second when it is released
 PULLED = ImageResult(Result.PULLED, seconds=0.07, bytes=4196390)
 
 
 @pytest.fixture(autouse=True)
 def _attentive(stage: Stage) -> None:
-    """A driver that looks after its nodes in every pass."""
+    """Let the driver check its nodes in every pass."""
     stage.set_timings(node_check=0.0)
 
 
@@ -33,7 +33,7 @@ def cluster(stage: Stage) -> Cluster:
 
 
 def halfway(cluster: Cluster) -> None:
-    """Every node has one image, and waits for the other one."""
+    """Wait until every node has one image and pulls the other."""
 
     def has_one(pod: Any) -> bool:
         return any("terminated" in one["state"] for one in pod["status"].get("containerStatuses", ()))
@@ -43,7 +43,7 @@ def halfway(cluster: Cluster) -> None:
 
 
 def assert_lost(stage: Stage, cluster: Cluster, said: str) -> None:
-    """What n1 had stands, what it waited for is lost with it; n2 has everything; no node was asked twice."""
+    """Check that n1 keeps its pulled image and fails the other; n2 has both; no node had two pods."""
     had, lost = stage.results()["n1"].images
     assert had == PULLED
     assert (lost.result, lost.reason, lost.message) == (Result.FAILED, FailureReason.NODE_LOST, said)
@@ -53,7 +53,7 @@ def assert_lost(stage: Stage, cluster: Cluster, said: str) -> None:
 
 @pytest.mark.parametrize("whose", ["another", "the driver's"])
 def test_a_node_dies_in_the_middle(stage: Stage, cluster: Cluster, whose: str) -> None:
-    """The rest of a node that dies is lost as NodeLost; where its driver was, another one takes the Job up."""
+    """Missing images of a failed node are NodeLost; if the driver ran on it, another driver adopts the Job."""
 
     def die() -> None:
         halfway(cluster)
@@ -76,9 +76,9 @@ def test_a_node_dies_in_the_middle(stage: Stage, cluster: Cluster, whose: str) -
 
 @pytest.mark.parametrize("pod", ["left", "collected"])
 def test_a_node_is_deleted(stage: Stage, cluster: Cluster, pod: str) -> None:
-    """A node that leaves the cluster while it pulls is lost, and the task does not wait for it.
+    """A node that is deleted while it pulls has failed, and the task does not wait for it.
 
-    Whether Kubernetes has collected its pod by then only decides how much is known of it.
+    If Kubernetes has already deleted its pod, less evidence of the node is left.
     """
 
     def leave() -> None:
@@ -101,9 +101,9 @@ def test_a_node_is_deleted(stage: Stage, cluster: Cluster, pod: str) -> None:
 
 @pytest.mark.parametrize("what", ["kubelet", "network"])
 def test_a_node_is_away_for_a_while(stage: Stage, cluster: Cluster, what: str) -> None:
-    """A node without its kubelet, or without network, for less than 30 s loses nothing.
+    """A node whose kubelet or network is away for less than 30 s does not fail.
 
-    Without network its pull goes on, and ends while nobody hears of it.
+    Without network its pull continues, and ends before the API server knows.
     """
 
     def go_and_come_back() -> None:
@@ -124,9 +124,9 @@ def test_a_node_is_away_for_a_while(stage: Stage, cluster: Cluster, what: str) -
 
 
 def test_a_node_without_space(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A node whose disk is full fails as NoSpace with the runtime's own words; the other one is warmed.
+    """A node with a full disk fails as NoSpace with the runtime's message; the other node is warmed.
 
-    Space may come back: the kubelet is left to try again until the node's time is up.
+    Space may become free, so the kubelet may try again until the node timeout.
     """
     stage.planned(GOOD, nodes=NODES)
     cluster = Cluster(stage.server, NODES, on={("n1", GOOD): Play.NO_SPACE})
@@ -146,13 +146,13 @@ def test_a_node_without_space(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_node_without_room(stage: Stage) -> None:
-    """A node whose CPU is all requested fails as Unschedulable, in the scheduler's words; the other one is warmed."""
+    """A node without free CPU fails as Unschedulable with the scheduler's message; the other node is warmed."""
     stage.planned(GOOD, nodes=NODES)
     cluster = Cluster(stage.server, NODES)
     cluster.unplaceable.add("n1")
 
     def give_up() -> None:
-        """Only when the scheduler has said of each pod what it makes of it."""
+        """Wait until the scheduler has handled every pod."""
         cluster.wait_for(
             lambda: len(cluster.objects("pods")) == 2 and all(map(judged, cluster.objects("pods")))
         )

@@ -1,4 +1,4 @@
-"""Registries that fail while a driver works, as the kubelets of the simulation tell of them."""
+"""Registries that fail while a driver runs, as reported by simulated kubelets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tests.support.step_harness import Stage
 
 
 def test_the_registry_is_away_for_a_while(stage: Stage) -> None:
-    """Nodes that find no registry go on trying, and the task completes when it is back.
+    """Nodes without a registry keep trying, and the task completes when the registry is back.
 
-    What was pulled before stays; no pod is ended early, and none is made anew.
+    Images pulled before stay; no pod is ended early or created again.
     """
     nodes = ["n1", "n2"]
     stage.planned(GOOD, OTHER, nodes=nodes)

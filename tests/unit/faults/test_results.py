@@ -1,4 +1,4 @@
-"""Results that can't be written: no step makes a word up, and once they can be, the true one is written."""
+"""Results that can't be written: no step reports a false result, and the true one is written later."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REFUSALS = {
 
 @pytest.fixture
 def as_pod(whole: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
-    """Runs a step as its pod does, and returns the exit code."""
+    """Run a step as its pod does, and return the exit code."""
     monkeypatch.setenv("KUBECONFIG", str(whole.kubeconfig))
     monkeypatch.setenv("HOSTNAME", "driver-1")
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
@@ -51,9 +51,9 @@ def test_results_that_cannot_be_written(
     capsys: pytest.CaptureFixture[str],
     how: str,
 ) -> None:
-    """Nothing is called completed, the logs have the truth; once results can be written, a later finish writes it.
+    """No output says completed, and the logs have the results. When writes work again, a later finish stores them.
 
-    Neither exit code is 1: what could not be written is no failed attempt.
+    No exit code is 1: a failed write is not a failed attempt.
     """
     set_timings(whole.finish_timings, refused=0.0)
     nodes = ["n1", "n2"]
@@ -71,7 +71,7 @@ def test_results_that_cannot_be_written(
         *_, last = capsys.readouterr().out.splitlines()
         assert last.startswith("error: ")
         assert said in last
-        assert as_pod(driver.run, wave="wave-1", attempt="0") == 4  # its successor
+        assert as_pod(driver.run, wave="wave-1", attempt="0") == 4  # the next driver
         assert as_pod(partial(finish.run, timings=whole.finish_timings)) == 4
         *_, last = capsys.readouterr().out.splitlines()
         assert last.startswith("error: ")

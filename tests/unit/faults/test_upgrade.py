@@ -18,7 +18,7 @@ OLD, NEW = "registry.example:5000/flow:1", "registry.example:5000/flow:2"
 
 
 def images(spec: Any) -> set[str]:
-    """The images of all steps of a template."""
+    """Return the images of all steps of a template."""
     return {one["container"]["image"] for one in spec["templates"] if "container" in one}
 
 
@@ -29,11 +29,11 @@ def test_a_running_task_ends_with_what_it_began_with(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The steps that start after the upgrade run the old image; new tasks run the new one; settings are kept."""
+    """Steps of a running task keep the old image after an upgrade; new tasks use the new one; settings are kept."""
     server.documents["/apis/argoproj.io/v1alpha1"] = {"kind": "APIResourceList", "resources": []}
     assert run(["install", "--image", OLD, "--worker-image", "busybox:1", "--with-server"]) == 0
     stage = Stage(server, tmp_path, monkeypatch)
-    # Argo keeps with a Workflow what its template was when it began.
+    # Argo stores the template in the Workflow when the Workflow starts.
     began = server.get("workflowtemplates", TEMPLATE_PREWARM)["spec"]
     stage.workflow({"status": {"phase": "Running", "storedWorkflowTemplateSpec": began}})
     server.change("configmaps", CONFIG_MAP, {"data": {"mine": "kept"}})

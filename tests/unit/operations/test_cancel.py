@@ -1,4 +1,4 @@
-"""Cancelling, by whatever hand and at whatever moment, against simulated nodes: the true end, and nothing left."""
+"""Every way to cancel a task, at any moment, on simulated nodes: the verdict is true, and no objects are left."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NODES = ["n1", "n2"]
 
 
 def verdicts(stage: Stage) -> set[str]:
-    """Every verdict that any version of the task had."""
+    """Return the verdicts of all versions of the task's Workflow."""
     versions = [item for _, _, kind, item in stage.server.store.history if kind == "workflows"]
     texts = [(item["metadata"].get("annotations") or {}).get(ANNOTATION_VERDICT) for item in versions]
     return {text for text in texts if text}
 
 
 def running(stage: Stage, **plan: Any) -> None:
-    """The task is planned, and Argo runs it."""
+    """Plan the task, and set its phase to Running."""
     stage.announced(GOOD, nodes=NODES, **plan)
     labels = {"workflows.argoproj.io/phase": "Running"}
     stage.workflow({"metadata": {"labels": labels}, "status": {"phase": "Running"}})
@@ -41,9 +41,9 @@ def running(stage: Stage, **plan: Any) -> None:
 @pytest.mark.parametrize("how", ["Stop", "Terminate"])
 @pytest.mark.parametrize("when", ["pulling", "back-off"])
 def test_argos_own_stop_and_terminate(whole: Stage, how: str, when: str) -> None:
-    """What the Argo UI's buttons do is a cancel as well, also where Argo then runs no exit handler.
+    """Stop and Terminate in the Argo UI cancel the task, even if Argo then runs no exit handler.
 
-    In the back-off there is no driver, and the Job of the first attempt is still there.
+    During the back-off no driver runs, and the Job of the first attempt still exists.
     """
     running(whole, retries=1)
     keeper = keeper_harness.keeper(whole)
@@ -62,7 +62,7 @@ def test_argos_own_stop_and_terminate(whole: Stage, how: str, when: str) -> None
             whole.workflow({"spec": {"shutdown": how}})
         keeper_harness.argo_ends(whole)
         keeper_harness.run_round(whole, keeper)
-        # Its own exit handler has a minute, if there is one.
+        # The keeper gives Argo's exit handler one minute. Terminate runs none.
         assert keeper_harness.run_jobs(whole) == ([] if how == "Stop" else [keeper_harness.OWN])
         if how == "Stop":
             assert whole.finish() == 0
@@ -76,7 +76,7 @@ def test_argos_own_stop_and_terminate(whole: Stage, how: str, when: str) -> None
 
 
 def before_patch(monkeypatch: pytest.MonkeyPatch, what: str, act: Callable[[], object]) -> None:
-    """Do something once, between the look that a patch is based on and that patch."""
+    """Call `act` once, between the read that a patch is based on and the patch."""
     patch = Kube.patch
 
     def overtaken(self: Kube, path: str, body: Any, **options: Any) -> Any:
@@ -92,7 +92,7 @@ def before_patch(monkeypatch: pytest.MonkeyPatch, what: str, act: Callable[[], o
     "moment", ["before the driver's last look", "after the driver's end", "while finish judges", "too late"]
 )
 def test_cancel_races_with_the_end(whole: Stage, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    """Around the end of a task a cancel comes first or too late, and says so; there is one verdict, and it is true."""
+    """A cancel near the end of a task succeeds or is refused as too late. The task has one verdict, and it is true."""
     running(whole)
     driven = 0
 
@@ -102,7 +102,7 @@ def test_cancel_races_with_the_end(whole: Stage, monkeypatch: pytest.MonkeyPatch
     def stopped_as_it_waits(_pods: PodCache, _seconds: float) -> None:
         pods = cluster.objects("pods")
         if len(pods) < len(NODES) or any(is_gated(pod) for pod in pods):
-            return  # it waits for the Job controller; when the last one was let go, it waits again
+            return  # the driver still waits for the Job controller; it waits again when the last pod is ungated
         cluster.wait_for(lambda: sorted(cluster.ended) == NODES)
         cancel()
         terminate()
@@ -118,7 +118,7 @@ def test_cancel_races_with_the_end(whole: Stage, monkeypatch: pytest.MonkeyPatch
             before_patch(monkeypatch, ANNOTATION_VERDICT, cancel)
         if moment == "too late":
             before_patch(monkeypatch, "shutdown", whole.finish)
-            with pytest.raises(TaskEndedError, match="has ended already: completed"):
+            with pytest.raises(TaskEndedError, match="has already ended: completed"):
                 cancel()
         assert whole.finish() == 0
     assert whole.workflow()["spec"].get("shutdown") == (None if moment == "too late" else "Stop")
@@ -132,7 +132,7 @@ def test_cancel_races_with_the_end(whole: Stage, monkeypatch: pytest.MonkeyPatch
 def test_delete_of_a_running_task_cancels_it_first(
     whole: Stage, capsys: pytest.CaptureFixture[str], flags: list[str]
 ) -> None:
-    """`delete` waits for the verdict of a task that it stops, and with `--now` it does not; nothing is left."""
+    """`delete` stops a running task and waits for its verdict, except with `--now`. No objects are left."""
     running(whole)
 
     def user() -> None:

@@ -19,8 +19,8 @@ from tests.support.kube_objects import held, node
 KINDS = ("workflows", "workflowtemplates", "workflowtaskresults", "cronworkflows")
 POLICIES = "/apis/admissionregistration.k8s.io/v1"
 KNOWS_POLICIES = {"resources": [{"name": "mutatingadmissionpolicies"}]}
-LOST = "tasks of Argo's submit form wait at priority 0, behind all others, and no priority is held to 1-10"
-UNKEPT = "tasks whose exit handler is lost stay without a verdict"
+LOST = "tasks of Argo's submit form get priority 0 and start last, and priorities are not limited to 1-10"
+UNKEPT = "tasks whose exit handler fails get no verdict"
 FINISH = "system:serviceaccount:warm:ips-flow-finish"
 DEPLOYMENTS = "/apis/apps/v1/deployments"
 
@@ -38,7 +38,7 @@ def keeper_lease(holder: str, renewed: datetime) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
-    """The objects of an installation, made once."""
+    """The objects of an installation, created once."""
     with ApiServer() as one:
         one.documents["/apis/argoproj.io/v1alpha1"] = {}
         one.documents[POLICIES] = KNOWS_POLICIES
@@ -74,39 +74,39 @@ def findings(kube: Kube) -> dict[str, Finding]:
     return {finding.subject: finding for finding in examine(kube, "warm")}
 
 
-def test_all_is_well(server: ApiServer, kube: Kube) -> None:
-    """In a namespace that can run tasks every finding is ok, and says what was found."""
+def test_no_faults(server: ApiServer, kube: Kube) -> None:
+    """If a namespace can run tasks, every finding is ok and shows the value that was found."""
     found = list(examine(kube, "warm"))
     assert [(finding.level, finding.subject, finding.message) for finding in found] == [
-        ("ok", "apiserver", f"{server.url} answers, Kubernetes v1.36.3"),
-        ("ok", "argo", "the CRDs of Argo Workflows are there"),
+        ("ok", "apiserver", f"{server.url} is reachable, Kubernetes v1.36.3"),
+        ("ok", "argo", "the CRDs of Argo Workflows are installed"),
         ("ok", "argo version", "v4.0.7 (quay.io/argoproj/workflow-controller:v4.0.7)"),
         ("ok", "namespace", "warm exists"),
         ("ok", "template", "ips-prewarm 0.1.0"),
-        ("ok", "settings", "3 tasks at once, worker image busybox:1.37-musl"),
-        ("ok", "priority policy", "every way to submit a task gives it its priority, within 1-10"),
-        ("ok", "priority class", "ips-flow-pull, value -10, never pre-empts"),
+        ("ok", "settings", "at most 3 tasks run at the same time, worker image busybox:1.37-musl"),
+        ("ok", "priority policy", "every task gets its priority, within 1-10"),
+        ("ok", "priority class", "ips-flow-pull, value -10, never preempts"),
         (
             "ok",
             "service accounts",
             "ips-flow-drive, ips-flow-filter, ips-flow-finish, ips-flow-pull, ips-flow-submit",
         ),
-        ("ok", "your rights", "every verb of ips-flow"),
-        ("ok", "steps' rights", "each step may do what it must"),
+        ("ok", "your rights", "you may run every command of ips-flow"),
+        ("ok", "steps' rights", "all steps have the rights they need"),
         ("ok", "keeper", "server-1 holds the Lease"),
-        ("ok", "nodes", "all 2 mount image volumes"),
+        ("ok", "nodes", "all 2 nodes mount image volumes"),
         ("ok", "image lists", "every node lists all its images"),
     ]
 
 
-def test_a_step_needs_no_more_than_it_was_given(server: ApiServer, kube: Kube) -> None:
-    """Who submits for other Workflows reads no nodes."""
+def test_steps_need_only_their_rights(server: ApiServer, kube: Kube) -> None:
+    """ServiceAccount ips-flow-submit, for submits from other Workflows, needs no right to nodes."""
     may_not(resource="nodes", user="system:serviceaccount:warm:ips-flow-submit")(server)
     assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
 
 
-def test_the_servers_rights_are_looked_at_where_it_runs(server: ApiServer, kube: Kube) -> None:
-    """By the Roles of its component; elsewhere nobody asks for them."""
+def test_the_servers_rights_are_checked_if_it_is_installed(server: ApiServer, kube: Kube) -> None:
+    """The server's rights are checked against the Roles of its component, but only if the server is installed."""
     may_not(resource="tokenreviews", user="system:serviceaccount:warm:ips-flow-server")(server)
     assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
     server.put("deployments", {"metadata": {"name": "ips-flow-server"}})
@@ -129,7 +129,7 @@ def answers(path: str, document: dict[str, Any]) -> Callable[[ApiServer], Any]:
 
 
 def may_not(**attributes: str) -> Callable[[ApiServer], Any]:
-    """Refuse what has these attributes, and is asked for this user (empty: for whoever asks)."""
+    """Refuse access reviews with these attributes for a user (empty: the current user)."""
     user = attributes.pop("user", "")
 
     def may(spec: Any) -> bool:
@@ -159,7 +159,7 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             lambda server: server.documents.pop("/apis/argoproj.io/v1alpha1"),
             "fail",
             "argo",
-            "Argo Workflows is not installed: there is no API group argoproj.io/v1alpha1",
+            "Argo Workflows is not installed: the API argoproj.io/v1alpha1 is missing",
         ),
         (
             answers("/apis/argoproj.io/v1alpha1", {"resources": [{"name": kind} for kind in KINDS[:2]]}),
@@ -177,7 +177,7 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             answers(DEPLOYMENTS, {"items": []}),
             "warn",
             "argo version",
-            "can't be told: no workflow-controller Deployment and no step pod can be seen",
+            "unknown: found no workflow-controller Deployment and no step pod",
         ),
         (drop("namespaces", "warm", ""), "fail", "namespace", "warm does not exist"),
         (
@@ -194,20 +194,20 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             ),
             "warn",
             "template",
-            "ips-prewarm is 0.0.9, this program 0.1.0",
+            "version of ips-prewarm is 0.0.9, version of ips-flow is 0.1.0",
         ),
         (drop("configmaps", "ips-config"), "fail", "settings", "ConfigMap ips-config is missing"),
         (
             change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "0"}}),
             "fail",
             "settings",
-            "max-concurrent-tasks of ips-config is '0', not a number from 1",
+            "max-concurrent-tasks of ips-config is '0', expected a number from 1",
         ),
         (
             change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": None}}),
             "fail",
             "settings",
-            "max-concurrent-tasks of ips-config is missing, not a number from 1",
+            "max-concurrent-tasks of ips-config is missing, expected a number from 1",
         ),
         (
             change("configmaps", "ips-config", {"data": {"worker-image": None}}),
@@ -219,7 +219,7 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             change("configmaps", "ips-config", {"data": {"webhook-allowed-networks": "10.0.0.0/8, lan"}}),
             "warn",
             "settings",
-            "webhook-allowed-networks of ips-config: 'lan' is no network, so it allows nothing",
+            "webhook-allowed-networks of ips-config: 'lan' is not a network and is ignored",
         ),
         (
             answers(POLICIES, {"resources": []}),
@@ -237,13 +237,13 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             drop("leases", "ips-keeper"),
             "warn",
             "keeper",
-            f"none runs: {UNKEPT}",
+            f"no keeper runs: {UNKEPT}",
         ),
         (
             change("leases", "ips-keeper", {"spec": {"holderIdentity": ""}}),
             "warn",
             "keeper",
-            f"none holds the Lease: {UNKEPT}",
+            f"no keeper holds the Lease: {UNKEPT}",
         ),
         (
             drop("priorityclasses", "ips-flow-pull", ""),
@@ -255,7 +255,7 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             change("priorityclasses", "ips-flow-pull", {"value": 5}, ""),
             "warn",
             "priority class",
-            "ips-flow-pull has value 5 and preemptionPolicy Never: pull pods could push out others",
+            "ips-flow-pull has value 5 and preemptionPolicy Never: pull pods may preempt other pods",
         ),
         (drop("serviceaccounts", "ips-flow-pull"), "fail", "service accounts", "missing: ips-flow-pull"),
         (
@@ -304,7 +304,7 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
             lambda server: server.put("nodes", node("n1", images=FIFTY), namespace=""),
             "warn",
             "image lists",
-            "1 nodes list just 50 images, n1 for one: small ones are missing",
+            "node n1 lists exactly 50 images: smaller images may be missing",
         ),
     ],
 )
@@ -317,7 +317,7 @@ def test_what_is_wrong_is_found(
     subject: str,
     message: str,
 ) -> None:
-    """Each finding says what is wrong and how to mend it, and nothing else is wrong."""
+    """A fault gives exactly one finding that is not ok, with a message and a hint."""
     spoil(server)
     found = findings(kube)
     assert (found[subject].level, found[subject].message) == (level, message)
@@ -325,16 +325,16 @@ def test_what_is_wrong_is_found(
     assert [one.subject for one in found.values() if one.level != "ok"] == [subject]
 
 
-def test_nothing_more_is_told_without_argo_or_the_namespace(server: ApiServer, kube: Kube) -> None:
-    """Where a thing is missing on which the others depend, the doctor stops."""
+def test_the_doctor_stops_without_argo_or_the_namespace(server: ApiServer, kube: Kube) -> None:
+    """The doctor stops if Argo or the namespace is missing, since the later checks depend on it."""
     server.remove("namespaces", "warm", "")
     assert list(findings(kube))[-1] == "namespace"
     server.documents.pop("/apis/argoproj.io/v1alpha1")
     assert list(findings(kube))[-1] == "argo"
 
 
-def test_the_executor_tells_argos_version(server: ApiServer, kube: Kube) -> None:
-    """Who may not see the controller sees the executor in a step pod."""
+def test_the_version_is_read_from_the_executor(server: ApiServer, kube: Kube) -> None:
+    """Without the right to read the controller, the version is read from the executor in a step pod."""
     server.fail(f"GET {DEPLOYMENTS}", 403, "Forbidden", "no")
     labels = {"workflows.argoproj.io/workflow": "t"}
     containers = [{"name": "wait", "image": "quay.io/argoproj/argoexec:v4.1.0-rc1"}]
@@ -343,25 +343,25 @@ def test_the_executor_tells_argos_version(server: ApiServer, kube: Kube) -> None
 
 
 def test_a_check_that_is_forbidden_is_a_warning(server: ApiServer, kube: Kube) -> None:
-    """Who may not look gets a warning for that, and all the other findings."""
+    """A forbidden check is a warning, and all other checks still run."""
     server.forbid("GET /api/v1/nodes", "list", "nodes")
     found = findings(kube)
     assert found["image volumes"].level == "warn"
-    assert "can't be checked" in found["image volumes"].message
+    assert "not checked: " in found["image volumes"].message
     assert found["steps' rights"].level == "ok"
 
 
 def test_the_doctor_changes_nothing(server: ApiServer, kube: Kube) -> None:
-    """Probes are dry runs and reviews."""
+    """The doctor only reads, and creates access reviews and dry runs."""
     version = server.store.version
     findings(kube)
     assert server.store.version == version
 
 
-def test_a_keeper_that_fell_silent(server: ApiServer, kube: Kube) -> None:
-    """A Lease that nobody renews is no keeper; the mend is the flag that installs one."""
+def test_a_keeper_that_does_not_renew_its_lease(server: ApiServer, kube: Kube) -> None:
+    """A Lease that is not renewed is a warning; the hint names the flag that installs a keeper."""
     server.put("leases", keeper_lease("server-1", clock.now() - timedelta(seconds=120)))
     finding = findings(kube)["keeper"]
     assert finding.level == "warn"
-    assert finding.message.startswith("server-1 fell silent 12")
+    assert finding.message.startswith("server-1 last renewed the Lease 12")
     assert "--with-server" in finding.hint

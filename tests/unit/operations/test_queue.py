@@ -1,4 +1,4 @@
-"""Looking at the queue and moving a task in it, against a loopback API server."""
+"""Reading the queue and changing the priority of a task, against a loopback API server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def order(kube: Kube) -> list[str]:
 
 
 def test_reprioritize_moves_a_task(server: ApiServer, kube: Kube) -> None:
-    """The queue, the list, the task and what the Argo UI says of it all have the new priority."""
+    """The queue, the list, the task and its description in the Argo UI all show the new priority."""
     submit(kube, "a", 9)
     submit(kube, "b", 5)
     assert order(kube) == ["a", "b"]
@@ -47,14 +47,14 @@ def test_reprioritize_moves_a_task(server: ApiServer, kube: Kube) -> None:
 
 
 def test_the_same_priority_changes_nothing(server: ApiServer, kube: Kube) -> None:
-    """Nothing is written where nothing is to be changed."""
+    """An unchanged priority causes no write."""
     submit(kube, "a", 9)
     reprioritize(kube, "warm", "a", 9)
     assert not [call for call in server.calls if call.startswith("PATCH")]
 
 
 def test_a_task_of_the_form_is_moved_too(server: ApiServer, kube: Kube) -> None:
-    """Without columns in its annotations there is nothing to keep in step."""
+    """A task without the annotation for columns gets none."""
     spec = {"workflowTemplateRef": {"name": "ips-prewarm"}}
     labels = {"ips-flow.io/task": "true"}
     server.put("workflows", {"metadata": {"name": "form", "labels": labels}, "spec": spec})
@@ -65,7 +65,7 @@ def test_a_task_of_the_form_is_moved_too(server: ApiServer, kube: Kube) -> None:
 
 
 def test_only_a_task_that_waits_can_be_moved(server: ApiServer, kube: Kube) -> None:
-    """Running, cancelled and ended ones are refused, each with its own word, and stay as they are."""
+    """Running, cancelled and ended tasks are refused, each with its own message, and are not changed."""
     for name in ("running", "stopping", "over"):
         submit(kube, name)
         Argo(server, name).phase("Running")
@@ -74,9 +74,9 @@ def test_only_a_task_that_waits_can_be_moved(server: ApiServer, kube: Kube) -> N
     argo.planned(waves={"wave-1": 1})
     argo.verdict({"n": pulled()})
     for name, kind, message in (
-        ("running", errors.TaskStartedError, "runs already: a priority only orders tasks that wait"),
+        ("running", errors.TaskStartedError, "is already running; a priority orders only waiting tasks"),
         ("stopping", errors.TaskStartedError, "is being cancelled"),
-        ("over", errors.TaskEndedError, "has ended already: completed"),
+        ("over", errors.TaskEndedError, "has already ended: completed"),
     ):
         with pytest.raises(kind, match=message):
             reprioritize(kube, "warm", name, 9)
@@ -86,7 +86,7 @@ def test_only_a_task_that_waits_can_be_moved(server: ApiServer, kube: Kube) -> N
 
 
 def test_a_task_that_starts_meanwhile_is_refused(server: ApiServer, kube: Kube) -> None:
-    """The patch carries the version that was read: a start between the two is a conflict, and then a refusal."""
+    """If the task starts between read and patch, the patch conflicts, and the second try is refused."""
     submit(kube, "a")
     read = server.get("workflows", "a")
     server.fail("PATCH .*/workflows/a", 409, "Conflict", times=1)
@@ -100,7 +100,7 @@ def test_a_task_that_starts_meanwhile_is_refused(server: ApiServer, kube: Kube) 
 
 
 def test_a_cancelled_task_leaves_the_queue(kube: Kube) -> None:
-    """A pending task that is cancelled waits no longer, and the others move up at once."""
+    """A cancelled pending task leaves the queue, and the others move up immediately."""
     submit(kube, "a", 9)
     submit(kube, "b")
     cancel_task(kube, "warm", "a")
@@ -108,7 +108,7 @@ def test_a_cancelled_task_leaves_the_queue(kube: Kube) -> None:
 
 
 def test_the_limit_counts_as_it_is_now(server: ApiServer, kube: Kube) -> None:
-    """The settings are read each time; missing ones are no error here, but said."""
+    """The settings are read each time. Missing settings are not an error here, but are reported."""
     assert get_queue(kube, "warm").limit == 3
     server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "1"}})
     assert get_queue(kube, "warm").limit == 1
@@ -118,7 +118,7 @@ def test_the_limit_counts_as_it_is_now(server: ApiServer, kube: Kube) -> None:
 
 @pytest.mark.parametrize("limit", ["0", "many", " 3", None])
 def test_run_refuses_an_unusable_limit(server: ApiServer, kube: Kube, limit: str | None) -> None:
-    """No Workflow is made that could never start."""
+    """`run` creates no Workflow that could never start."""
     server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": limit}})
     with pytest.raises(errors.NotInstalledError, match="max-concurrent-tasks in ConfigMap ips-config"):
         submit(kube, "a")
@@ -127,7 +127,7 @@ def test_run_refuses_an_unusable_limit(server: ApiServer, kube: Kube, limit: str
 
 @pytest.mark.usefixtures("shell")
 def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str]) -> None:
-    """`queue` prints the queue as data and its state as narration; `reprioritize` says the new place."""
+    """`queue` prints the queue to stdout and its state to stderr; `reprioritize` prints the new position."""
     assert main.run(["queue"]) == 0
     assert capsys.readouterr() == ("", "no task waits in namespace warm\n0 of at most 3 tasks run\n")
     submit(kube, "a", 9)
@@ -140,20 +140,20 @@ def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[
     assert [one["position"] for one in json.loads(capsys.readouterr().out)["tasks"]] == [1, 2]
     Argo(server, "b").phase("Running")
     assert main.run(["reprioritize", "b", "1"]) == 1
-    assert "runs already" in capsys.readouterr().err
+    assert "is already running" in capsys.readouterr().err
     assert main.run(["reprioritize", "a", "11"]) == 2
     server.change("configmaps", "ips-config", {"data": {"max-concurrent-tasks": "0"}})
     assert main.run(["queue"]) == 0
     said = capsys.readouterr()
-    assert "a valid max-concurrent-tasks" in said.out
+    assert "a valid max-concurrent-tasks in ConfigMap ips-config" in said.out
     assert "no task can start: `ips-flow doctor -n warm` says why" in said.err
 
 
 @pytest.mark.usefixtures("shell")
-def test_several_are_stopped_before_any_is_waited_for(
+def test_all_tasks_are_stopped_before_any_wait(
     server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Otherwise the end of the first one would start the next, which is to be cancelled as well."""
+    """All tasks are cancelled before any wait: otherwise the end of one task would start the next."""
     for name in ("a", "b"):
         submit(kube, name)
 
@@ -173,14 +173,14 @@ def test_several_are_stopped_before_any_is_waited_for(
 
 
 class Semaphore:
-    """Argo's controller, as far as it starts what waits: by priority, then by age, up to the limit of the settings."""
+    """Simulates how Argo's controller starts pending tasks: by priority, then by age, up to the limit."""
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
         self.started: list[str] = []
 
     def tasks(self, phase: str) -> list[Any]:
-        """The Workflows in a phase, by name."""
+        """Return the Workflows in a phase, by name."""
         return [
             item
             for key, item in sorted(self._server.store.objects.items())
@@ -188,7 +188,7 @@ class Semaphore:
         ]
 
     def start(self) -> list[str]:
-        """Start what there is room for; the names of all that run then."""
+        """Start tasks while slots are free. Return the names of all running tasks."""
         limit = int(self._server.get("configmaps", "ips-config")["data"]["max-concurrent-tasks"])
         waiting = sorted(
             self.tasks("Pending"),
@@ -201,9 +201,9 @@ class Semaphore:
 
 
 def test_twenty_tasks_of_mixed_priorities(server: ApiServer, kube: Kube) -> None:
-    """With three slots all twenty start, none twice, by priority and then by age, and never more than three run.
+    """With three slots, all twenty tasks start once, by priority and then by age; at most three run at a time.
 
-    The queue tells beforehand in which order, and who runs, also while the limit changes.
+    The queue shows the order in advance, and the running tasks, also after the limit changes.
     """
     dice = random.Random(7)  # noqa: S311  (no secret)
     argo = Semaphore(server)

@@ -49,8 +49,8 @@ def request_of(server: ApiServer, name: str) -> dict[str, object]:
     return request
 
 
-def test_a_retry_takes_what_failed_and_what_was_not_reached(server: ApiServer, kube: Kube) -> None:
-    """The same request, for the nodes that lack images; what the plan had left out stays out."""
+def test_a_retry_takes_failed_and_unreached_nodes(server: ApiServer, kube: Kube) -> None:
+    """A retry submits the same request for the nodes that lack images. Nodes that the plan skipped stay skipped."""
     argo = made(server, kube, priority=9, labels={"team": "x"})
     ended(argo, n1=pulled(), n2=failed(), n3=NOT_REACHED, n4=LEFT_OUT)
     submission = retry_task(kube, "warm", "a")
@@ -62,16 +62,16 @@ def test_a_retry_takes_what_failed_and_what_was_not_reached(server: ApiServer, k
     assert server.get("workflows", "a-r1")["metadata"]["annotations"]["ips-flow.io/retry-of"] == "a"
 
 
-def test_a_retry_of_a_retry_counts_on(server: ApiServer, kube: Kube) -> None:
-    """The name is made of the first task, whatever the tasks in between."""
+def test_a_retry_of_a_retry_gets_the_next_number(server: ApiServer, kube: Kube) -> None:
+    """The name of every retry is derived from the first task, not from the task that is retried."""
     ended(made(server, kube), n1=pulled(), n2=failed())
     retry_task(kube, "warm", "a")
     ended(Argo(server, "a-r1"), n2=failed())
     assert retry_task(kube, "warm", "a-r1").task.name == "a-r2"
 
 
-def test_a_retry_that_still_lives_is_not_doubled(server: ApiServer, kube: Kube) -> None:
-    """Asked twice, the second one leads to the first; a name that others have is passed over."""
+def test_a_running_retry_is_returned(server: ApiServer, kube: Kube) -> None:
+    """A second retry returns the running one. A name that another task has is skipped."""
     ended(made(server, kube), n1=pulled(), n2=failed())
     made(server, kube, "a-r1", priority=1)
     first, second = retry_task(kube, "warm", "a"), retry_task(kube, "warm", "a")
@@ -80,7 +80,7 @@ def test_a_retry_that_still_lives_is_not_doubled(server: ApiServer, kube: Kube) 
 
 
 def test_a_retry_without_a_verdict(server: ApiServer, kube: Kube) -> None:
-    """Where nothing recorded that nodes were not reached, the plan that was left behind tells of them."""
+    """If finish did not record the nodes that were never reached, a retry finds them in the stored plan."""
     argo = made(server, kube)
     argo.planned(waves={"wave-1": 2})
     argo.results({"n1": pulled()})
@@ -96,7 +96,7 @@ def test_a_retry_without_a_verdict(server: ApiServer, kube: Kube) -> None:
 
 
 def test_a_retry_of_a_task_without_a_plan(server: ApiServer, kube: Kube) -> None:
-    """A task that ended before it was planned is submitted as it was."""
+    """A retry of a task that ended before it was planned submits the unchanged request."""
     argo = made(server, kube, nodes=["n7"])
     argo.no_plan("no eligible node")
     argo.verdict({}, error="no eligible node")
@@ -106,7 +106,7 @@ def test_a_retry_of_a_task_without_a_plan(server: ApiServer, kube: Kube) -> None
 
 
 def test_what_can_not_be_retried(server: ApiServer, kube: Kube) -> None:
-    """A task that has not ended, and one that lost nothing, are refused with the reason."""
+    """A retry is refused, with the reason, if the task has not ended or no node failed."""
     argo = made(server, kube)
     with pytest.raises(errors.TaskNotEndedError, match="has not ended: running"):
         retry_task(kube, "warm", "a")
@@ -119,14 +119,14 @@ def test_what_can_not_be_retried(server: ApiServer, kube: Kube) -> None:
 
 @pytest.mark.parametrize(("number", "length"), [(1, 49), (10, 48), (12345, 45)])
 def test_names_are_cut(number: int, length: int) -> None:
-    """The name of a retry is a task's name, however long the first one is."""
+    """The name of a retry is a valid task name, however long the name of the first task is."""
     name = retry_name("x" * 52, number)
     assert (len(name), name) == (52, f"{'x' * length}-r{number}")
     assert retry_name("y" * 48 + "-zzz", 1) == "y" * 48 + "-r1"
 
 
 def test_a_new_window_is_an_annotation(server: ApiServer, kube: Kube) -> None:
-    """The driver reads it there; until a driver says so the task shows what the next one will be told."""
+    """A scale sets the annotation that drivers read. The task shows this window until a driver reports one."""
     argo = made(server, kube)
     argo.planned(waves={"wave-1": 50})
     assert scale_task(kube, "warm", "a", "10%").window == 5
@@ -136,7 +136,7 @@ def test_a_new_window_is_an_annotation(server: ApiServer, kube: Kube) -> None:
 
 
 def test_a_scale_that_races_with_the_end(server: ApiServer, kube: Kube) -> None:
-    """The patch carries the version that was read: who has ended or is asked to is refused."""
+    """A conflict is tried again. A scale is refused if the task has ended or is being cancelled."""
     argo = made(server, kube)
     server.fail("PATCH .*/workflows/a", 409, "Conflict", "it changed", times=1)
     assert scale_task(kube, "warm", "a", "3").name == "a"
@@ -144,7 +144,7 @@ def test_a_scale_that_races_with_the_end(server: ApiServer, kube: Kube) -> None:
     with pytest.raises(errors.TaskEndedError, match="is being cancelled"):
         scale_task(kube, "warm", "a", "3")
     argo.verdict({}, stopped=True)
-    with pytest.raises(errors.TaskEndedError, match="has ended already: cancelled"):
+    with pytest.raises(errors.TaskEndedError, match="has already ended: cancelled"):
         scale_task(kube, "warm", "a", "3")
 
 
@@ -156,10 +156,10 @@ def test_a_scale_that_races_with_the_end(server: ApiServer, kube: Kube) -> None:
         (lambda kube: reprioritize(kube, "warm", "a", 9), "its priority was being changed"),
     ],
 )
-def test_a_task_that_never_stands_still(
+def test_a_change_gives_up_after_20_conflicts(
     server: ApiServer, kube: Kube, verb: Callable[[Kube], object], doing: str
 ) -> None:
-    """After 20 conflicts a change gives up, says so, and has changed nothing."""
+    """After 20 conflicts a change fails with an error and has changed nothing."""
     submit_request(kube, "warm", merge_overrides(None, "flags", {"images": ["busybox:1"], "name": "a"}))
     before = server.get("workflows", "a")
     server.fail("PATCH .*/workflows/a", 409, "Conflict", "it changed", times=20)
@@ -170,7 +170,7 @@ def test_a_task_that_never_stands_still(
 
 
 def test_the_history_is_shown_while_it_waits_and_at_the_end(server: ApiServer, kube: Kube) -> None:
-    """`retryHistory` comes from what is stored; between two attempts the time of the next one is told."""
+    """`retryHistory` is read from stored results. Between two attempts, the time of the next one is shown."""
     argo = made(server, kube, maxRetries=1, retryDelay=60)
     now = clock.stamp(clock.now())
     plan = argo.planned(waves={"wave-1": 2}).model_copy(

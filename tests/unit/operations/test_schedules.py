@@ -1,4 +1,4 @@
-"""Schedules against a loopback API server: what is made, what is told of it, and why runs were missed."""
+"""Schedules against a loopback API server: their objects, their output, and the reasons for missed runs."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CREATE = ("schedule", "create", "nightly", "--image", "busybox:1", "--cron", "0 
 
 
 def flow(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """The exit code, stdout and stderr of a command."""
+    """Run a command; return its exit code, stdout and stderr."""
     code = main.run(list(words))
     told = capsys.readouterr()
     return code, told.out, told.err
 
 
 def cron_workflow(**spec: Any) -> Any:
-    """A CronWorkflow that is due at every full hour, made yesterday."""
+    """A CronWorkflow that is due every full hour, created yesterday."""
     return {
         "metadata": {
             "name": "nightly",
@@ -60,7 +60,7 @@ def cron_workflow(**spec: Any) -> Any:
 def made(
     hour: int, *, phase: str = "Succeeded", took: timedelta = timedelta(minutes=5), due: bool = True
 ) -> Any:
-    """The Workflow that came of one hour, whole."""
+    """The complete Workflow of the run at one hour."""
     at = datetime(2026, 3, 10, hour, 0, 1, tzinfo=UTC)
     annotations = {"workflows.argoproj.io/scheduled-time": f"2026-03-10T{hour:02}:00:00Z"} if due else {}
     ended = {"finishedAt": clock.stamp(at + took)} if phase != "Running" else {}
@@ -79,7 +79,7 @@ def made(
 
 
 def told(found: schedule.Schedule) -> list[tuple[str, str]]:
-    """When each run was due, and its task or why there is none."""
+    """Return for each run when it was due, and its task or the reason why it has none."""
     return [
         (f"{one.due:%H:%M}" if one.due else "by hand", one.task.name if one.task else one.why)
         for one in found.runs
@@ -90,7 +90,7 @@ def told(found: schedule.Schedule) -> list[tuple[str, str]]:
 
 
 def test_missed_runs_are_explained() -> None:
-    """Suspended, kept out by a task that was not over, not seen to by the controller: each says which."""
+    """A missed run has its reason: suspended, an earlier task still ran, or the controller did not create it."""
     document = cron_workflow()
     lately = ScheduleHistory(
         since="2026-03-10T05:30:00Z",
@@ -103,13 +103,13 @@ def test_missed_runs_are_explained() -> None:
         made(12, phase="Running"),
     ]
     found = schedule.read_schedule(document, workflows, NOW)
-    nobody = "Argo's controller created no task within 600 s, or the task was deleted"
+    not_created = "Argo's controller created no task within 600 s, or the task was deleted"
     assert told(found) == [
         ("12:00", "nightly-12"),
         ("11:00", "nightly-11"),
-        ("10:00", nobody),
+        ("10:00", not_created),
         ("09:00", "suspended"),
-        ("08:00", nobody),
+        ("08:00", not_created),
         ("07:00", "nightly-6 had not ended"),
         ("06:00", "nightly-6"),
     ]
@@ -126,16 +126,16 @@ def test_missed_runs_are_explained() -> None:
     )
 
 
-def test_where_tasks_may_overlap_none_keeps_another_out() -> None:
-    """A missed run has another cause then."""
+def test_with_overlap_no_task_blocks_another() -> None:
+    """With concurrencyPolicy Allow, a running task is never the reason for a missed run."""
     document = cron_workflow(concurrencyPolicy="Allow")
     document["metadata"]["creationTimestamp"] = "2026-03-10T10:30:00Z"
     found = schedule.read_schedule(document, [made(11, phase="Running")], NOW)
     assert next(why for _, why in told(found)).startswith("Argo's controller")
 
 
-def test_what_argo_says_against_it() -> None:
-    """A condition of the CronWorkflow is why nothing came of it."""
+def test_an_error_condition_of_argo() -> None:
+    """An error condition of the CronWorkflow is the reason for its missed runs."""
     document = cron_workflow()
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
     spec_error = {"type": "SpecError", "status": "True", "message": "template ips-prewarm not found"}
@@ -146,8 +146,8 @@ def test_what_argo_says_against_it() -> None:
 
 
 @pytest.mark.parametrize(("keep", "missed"), [(2, ["07:00"]), (3, ["07:00", "05:00"])])
-def test_tasks_that_argo_has_cleared_away_are_not_called_missed(keep: int, missed: Sequence[str]) -> None:
-    """Of what was before the oldest task that is kept nobody can say anything."""
+def test_tasks_that_argo_has_deleted_are_not_missed_runs(keep: int, missed: Sequence[str]) -> None:
+    """Runs before the oldest kept task are not shown as missed, since Argo may have deleted their tasks."""
     document = cron_workflow(successfulJobsHistoryLimit=keep, failedJobsHistoryLimit=keep)
     document["metadata"]["creationTimestamp"] = "2026-03-10T04:30:00Z"
     found = schedule.read_schedule(document, [made(6), made(8)], datetime(2026, 3, 10, 8, 30, tzinfo=UTC))
@@ -155,22 +155,22 @@ def test_tasks_that_argo_has_cleared_away_are_not_called_missed(keep: int, misse
 
 
 def test_a_run_that_is_due_just_now_is_not_missed_yet() -> None:
-    """Argo has a minute."""
+    """A run counts as missed only one minute after it was due."""
     document = cron_workflow()
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
     assert schedule.read_schedule(document, [], datetime(2026, 3, 10, 12, 0, 59, tzinfo=UTC)).runs == ()
 
 
-def test_a_task_made_by_hand_is_a_run_as_well() -> None:
-    """It was due at no time, and is sorted by when it was made."""
+def test_a_manual_task_is_a_run() -> None:
+    """A manual run has no due time and is sorted by its creation time."""
     document = cron_workflow()
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
     found = schedule.read_schedule(document, [made(12), made(11, due=False)], NOW)
     assert told(found) == [("12:00", "nightly-12"), ("by hand", "nightly-11")]
 
 
-def test_someone_elses_hand() -> None:
-    """Two expressions, a zone that nobody knows, an annotation that is no JSON: what can be told is told."""
+def test_a_schedule_that_another_client_changed() -> None:
+    """A schedule with two expressions, an unknown time zone and an invalid annotation is still shown."""
     document = cron_workflow(schedules=["0 * * * *", "30 * * * *"], timezone="Mars/Olympus")
     document["metadata"]["annotations"][ANNOTATION_LATELY] = "nonsense"
     found = schedule.read_schedule(document, [made(12)], NOW)
@@ -180,14 +180,14 @@ def test_someone_elses_hand() -> None:
 
 @pytest.mark.parametrize("name", ["Nightly", "-a", "a-", "", "a.b", "n" * 42, "a\nb"])
 def test_names_that_no_schedule_may_have(name: str) -> None:
-    """Each task's name begins with it."""
+    """A schedule name must be a valid prefix of task names."""
     with pytest.raises(UsageError, match="at most 41 lower-case letters"):
         schedule.check_name(name)
     assert schedule.check_name("n" * 41) == "n" * 41
 
 
-def test_a_time_that_nobody_can_read() -> None:
-    """A task that says so of itself counts as made by hand."""
+def test_an_invalid_scheduled_time() -> None:
+    """A task whose scheduled time is not valid counts as a manual run."""
     document = cron_workflow()
     document["metadata"]["creationTimestamp"] = "2026-03-10T11:30:00Z"
     odd = made(12)
@@ -196,7 +196,7 @@ def test_a_time_that_nobody_can_read() -> None:
 
 
 def test_pauses() -> None:
-    """Twice the same changes nothing; only the last ten are kept."""
+    """A repeated suspend or resume changes nothing; only the last ten pauses are kept."""
     lately = ScheduleHistory().resumed(NOW)
     assert lately == ScheduleHistory()
     lately = lately.suspended(NOW)
@@ -215,8 +215,8 @@ def test_pauses() -> None:
 
 
 @on_a_server
-def test_a_schedule_from_its_making_to_its_end(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Made once, unchanged the second time, replaced only where that is asked for; suspended, resumed, deleted."""
+def test_the_life_cycle_of_a_schedule(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A schedule is created, unchanged the second time, replaced only with --replace, suspended, resumed, deleted."""
     code, out, err = flow(capsys, *CREATE, "--priority", "9", "--timezone", "Asia/Shanghai")
     assert (code, out) == (0, "schedule nightly created\n")
     assert "its next task is due 20" in err
@@ -247,8 +247,8 @@ def test_a_schedule_from_its_making_to_its_end(server: ApiServer, capsys: pytest
 
 
 @on_a_server
-def test_a_run_by_hand_is_the_task_that_argo_would_make(server: ApiServer, kube: Kube) -> None:
-    """The same request, priority and marks; it belongs to the schedule."""
+def test_a_manual_run_is_the_task_that_argo_would_create(server: ApiServer, kube: Kube) -> None:
+    """A manual run has the request, priority, labels and owner that Argo would set."""
     request = merge_overrides(
         None, "flags", {"images": ["busybox:1"], "priority": 9, "labels": {"team": "x"}}
     )
@@ -267,7 +267,7 @@ def test_a_run_by_hand_is_the_task_that_argo_would_make(server: ApiServer, kube:
 
 @on_a_server
 def test_tasks_outlive_their_schedule(server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes is told to delete the schedule alone, though its tasks are its own."""
+    """A delete orphans the tasks of the schedule, so that Kubernetes does not delete them."""
     request = merge_overrides(None, "flags", {"images": ["busybox:1"]})
     schedules.create_schedule(kube, "warm", "nightly", request, schedule.Timing("@daily"))
     asked: dict[str, Any] = {}
@@ -285,7 +285,7 @@ def test_tasks_outlive_their_schedule(server: ApiServer, kube: Kube, monkeypatch
 
 @on_a_server
 def test_the_list_and_the_history(kube: Kube, capsys: pytest.CaptureFixture[str]) -> None:
-    """Tables for people, names for shells."""
+    """`list` and `history` print tables, and names with -o name."""
     code, _, err = flow(capsys, "schedule", "list")
     assert (code, err) == (0, "no schedules in namespace warm\n")
     flow(capsys, *CREATE)
@@ -328,29 +328,29 @@ def test_the_list_and_the_history(kube: Kube, capsys: pytest.CaptureFixture[str]
 def test_what_is_refused(
     server: ApiServer, capsys: pytest.CaptureFixture[str], words: Sequence[str], message: str
 ) -> None:
-    """Bad usage is 2, and nothing is made."""
+    """Invalid usage exits with 2 and creates nothing."""
     code, _, err = flow(capsys, *words)
     assert (code, message in err) == (2, True), err
     assert not [key for key in server.store.objects if key[0] == "cronworkflows"]
 
 
 @on_a_server
-def test_a_cron_workflow_of_someone_else(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is neither shown nor touched."""
+def test_a_cron_workflow_of_another_client(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A CronWorkflow of another client is neither shown nor changed."""
     server.put("cronworkflows", {"metadata": {"name": "theirs"}, "spec": {"workflowSpec": {}}})
     assert flow(capsys, "schedule", "list", "-o", "name")[1] == ""
     for verb in ("suspend", "resume", "delete", "run", "history"):
         code, _, err = flow(capsys, "schedule", verb, "theirs")
         assert code == 1
-        assert "is no schedule of IPS Flow" in err
+        assert "is not a schedule of IPS Flow" in err
     assert "suspend" not in server.get("cronworkflows", "theirs")["spec"]
 
 
 @on_a_server
-def test_one_that_can_not_be_suspended_keeps_no_other_from_it(
+def test_a_failed_suspend_does_not_stop_the_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Each name is seen to, and the code tells of the failure."""
+    """All names are processed, and the exit code reports the failure."""
     flow(capsys, *CREATE)
     code, out, err = flow(capsys, "schedule", "suspend", "missing", "nightly")
     assert (code, out) == (1, "schedule nightly suspended\n")

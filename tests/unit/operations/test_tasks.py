@@ -1,4 +1,4 @@
-"""The verbs on tasks, against a loopback API server."""
+"""Operations on tasks, against a loopback API server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def submit(kube: Kube, image: str = "busybox:1", **fields: object) -> Task:
 
 
 def test_a_task_without_a_name_gets_one(server: ApiServer, kube: Kube) -> None:
-    """A generated name is short and new; the Workflow refers to the template."""
+    """A generated name is short and unique; the Workflow refers to the template."""
     made = submit(kube)
     assert re.fullmatch(r"warm-[a-z0-9]{6}", made.name)
     assert made.status == "pending"
@@ -33,7 +33,7 @@ def test_a_task_without_a_name_gets_one(server: ApiServer, kube: Kube) -> None:
 
 
 def test_the_same_request_under_the_same_name_is_one_task(server: ApiServer, kube: Kube) -> None:
-    """A second submit gives the task that is there; another request is refused."""
+    """A second submit returns the existing task; another request under its name is refused."""
     request = merge_overrides(None, "flags", {"images": ["busybox:1"], "name": "a"})
     first = submit_request(kube, "warm", request)
     second = submit_request(kube, "warm", request)
@@ -42,18 +42,18 @@ def test_the_same_request_under_the_same_name_is_one_task(server: ApiServer, kub
     with pytest.raises(errors.NameTakenError, match="taken in namespace warm by a task with another request"):
         submit(kube, "busybox:2", name="a")
     server.put("workflows", {"metadata": {"name": "b"}})
-    with pytest.raises(errors.NameTakenError, match="by a Workflow that is no task of IPS Flow"):
+    with pytest.raises(errors.NameTakenError, match="by a Workflow that is not a task of IPS Flow"):
         submit(kube, name="b")
 
 
 def test_a_submitter_needs_no_more_than_create(server: ApiServer, kube: Kube) -> None:
-    """Where template and settings can't be read they are taken for granted."""
+    """If template and settings may not be read, they are assumed to exist."""
     server.forbid("GET .*/workflowtemplates/", "get", "workflowtemplates", "argoproj.io")
     assert submit(kube).status == "pending"
 
 
 def test_a_list_reads_metadata_of_what_has_a_verdict(server: ApiServer, kube: Kube) -> None:
-    """Tasks come newest first; whole objects are read only without a verdict, Jobs only if one runs."""
+    """Tasks are sorted newest first. Whole Workflows are read only without a verdict, Jobs only if a task runs."""
     for name in ("old", "new"):
         submit(kube, name=name)
     server.change("workflows", "old", {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}})
@@ -74,7 +74,7 @@ def test_a_list_reads_metadata_of_what_has_a_verdict(server: ApiServer, kube: Ku
 
 
 def test_a_list_in_full_has_the_failures(server: ApiServer, kube: Kube) -> None:
-    """What failed is in the results, which are read for a list in full only."""
+    """Failures are in the results, which only a full list reads."""
     submit(kube, name="a")
     argo = Argo(server, "a")
     argo.planned(waves={"wave-1": 1})
@@ -85,7 +85,7 @@ def test_a_list_in_full_has_the_failures(server: ApiServer, kube: Kube) -> None:
 
 
 def test_a_list_that_expires_is_read_again(server: ApiServer, kube: Kube) -> None:
-    """A continue token that is too old costs one more list, no error."""
+    """An expired continue token costs one more list and is not an error."""
     submit(kube, name="a")
     server.fail("GET .*/workflows", 410, "Expired", times=1)
     assert [one.name for one in tasks.list_tasks(kube, "warm")] == ["a"]
@@ -97,7 +97,7 @@ def test_a_list_that_expires_is_read_again(server: ApiServer, kube: Kube) -> Non
 def test_cancel_stops_what_runs_and_ends_what_waits(
     server: ApiServer, kube: Kube, phase: str, shutdown: str
 ) -> None:
-    """A running task is stopped, so that it can record its end; a pending one is terminated."""
+    """A running task is stopped, so that it can record its results; a pending task is terminated."""
     submit(kube, name="a")
     if phase:
         Argo(server, "a").phase(phase)
@@ -106,32 +106,32 @@ def test_cancel_stops_what_runs_and_ends_what_waits(
     assert cancel_task(kube, "warm", "a").shutdown == shutdown
 
 
-def test_cancel_reads_again_when_argo_was_faster(server: ApiServer, kube: Kube) -> None:
-    """A conflict is no error: what it became decides."""
+def test_cancel_reads_again_after_a_conflict(server: ApiServer, kube: Kube) -> None:
+    """After a conflict the task is read again, and its new state decides."""
     submit(kube, name="a")
     server.fail("PATCH .*/workflows/a", 409, "Conflict", times=2)
     assert cancel_task(kube, "warm", "a").shutdown == "Terminate"
 
 
 @pytest.mark.parametrize("with_verdict", [True, False])
-def test_cancel_of_an_ended_task_says_its_true_end(
+def test_cancel_of_an_ended_task_reports_its_status(
     server: ApiServer, kube: Kube, *, with_verdict: bool
 ) -> None:
-    """A task that has ended is never called cancelled, and nothing is patched."""
+    """A cancel of an ended task reports its real status and patches nothing."""
     submit(kube, name="a")
     argo = Argo(server, "a")
     argo.planned(waves={"wave-1": 1})
     if with_verdict:
         argo.verdict({"n": pulled()})
     argo.phase("Succeeded")
-    with pytest.raises(errors.TaskEndedError, match="has ended already: completed") as caught:
+    with pytest.raises(errors.TaskEndedError, match="has already ended: completed") as caught:
         cancel_task(kube, "warm", "a")
     assert caught.value.status == "completed"
     assert not [call for call in server.calls if call.startswith("PATCH")]
 
 
-def test_a_followed_task_tells_its_whole_life(server: ApiServer, kube: Kube) -> None:
-    """Every state comes in order; the last has the verdict, and the waves as they were before clean-up."""
+def test_follow_yields_every_state(server: ApiServer, kube: Kube) -> None:
+    """Every state is yielded in order; the last has the verdict, and the waves from before the clean-up."""
     submit(kube, name="a")
     argo = Argo(server, "a")
     states = (one for one in follow.follow(kube, "warm", "a") if one)
@@ -153,7 +153,7 @@ def test_a_followed_task_tells_its_whole_life(server: ApiServer, kube: Kube) -> 
 def test_the_last_progress_is_awaited_after_the_verdict(
     server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watch of the Jobs may lag behind: the last state agrees with the verdict, and nothing pulls in it."""
+    """The watch of the Jobs may lag behind, but the last state agrees with the verdict and shows no pull."""
     monkeypatch.setattr(follow, "PROGRESS_GRACE", 10.0)
     submit(kube, name="a")
     argo = Argo(server, "a")
@@ -172,10 +172,10 @@ def test_the_last_progress_is_awaited_after_the_verdict(
     assert [(wave.done, wave.pulling, wave.failed) for wave in last.waves] == [(2, 0, 1)]
 
 
-def test_a_followed_task_survives_an_api_server_that_is_away(
+def test_follow_recovers_from_api_failures(
     server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken lists and watches, and versions that are too old, are told and mended."""
+    """Failed lists and watches, and expired versions, are reported, and `follow` recovers from them."""
     monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
     submit(kube, name="a")
     server.fail(r"GET .*/(workflows|jobs)\?.*", 0, times=3)
@@ -193,7 +193,7 @@ def test_a_followed_task_survives_an_api_server_that_is_away(
 
 
 def test_a_task_that_ends_without_a_verdict_gets_a_grace(server: ApiServer, kube: Kube) -> None:
-    """After Argo's end the verdict is awaited for a while; without it the phase counts."""
+    """After Argo has ended the Workflow, `follow` waits a while for the verdict; without one, the phase decides."""
     submit(kube, name="a")
     Argo(server, "a").phase("Failed", "child failed")
     last = follow.wait_for_end(kube, "warm", "a", grace=0.2)
@@ -204,7 +204,7 @@ def test_a_task_that_ends_without_a_verdict_gets_a_grace(server: ApiServer, kube
 
 
 def test_a_verdict_that_comes_late_still_counts(server: ApiServer, kube: Kube) -> None:
-    """The verdict within the grace decides."""
+    """A verdict within the grace period decides."""
     submit(kube, name="a")
     argo = Argo(server, "a")
     argo.planned(waves={"wave-1": 1})
@@ -216,7 +216,7 @@ def test_a_verdict_that_comes_late_still_counts(server: ApiServer, kube: Kube) -
 
 
 def test_a_terminated_task_has_no_verdict_to_wait_for(server: ApiServer, kube: Kube) -> None:
-    """A pending task that was cancelled ends at once, though Argo calls it Succeeded."""
+    """A cancelled pending task ends immediately as cancelled, although Argo's phase is Succeeded."""
     submit(kube, name="a")
     cancel_task(kube, "warm", "a")
     Argo(server, "a").phase("Succeeded")
@@ -225,7 +225,7 @@ def test_a_terminated_task_has_no_verdict_to_wait_for(server: ApiServer, kube: K
 
 
 def test_a_followed_task_that_is_deleted_is_not_found(server: ApiServer, kube: Kube) -> None:
-    """A task that is deleted meanwhile is an error, no endless wait."""
+    """If the task is deleted meanwhile, `follow` raises an error and does not wait forever."""
     submit(kube, name="a")
     states = follow.follow(kube, "warm", "a")
     next(one for one in states if one)
@@ -234,8 +234,8 @@ def test_a_followed_task_that_is_deleted_is_not_found(server: ApiServer, kube: K
         list(states)
 
 
-def test_the_place_in_the_queue_changes_with_the_others(server: ApiServer, kube: Kube) -> None:
-    """A pending task moves up when one before it starts."""
+def test_the_queue_position_changes(server: ApiServer, kube: Kube) -> None:
+    """A pending task moves up in the queue when an earlier task starts."""
     submit(kube, name="first", priority=9)
     submit(kube, name="second")
     states = (one for one in follow.follow(kube, "warm", "second") if one)
@@ -245,7 +245,7 @@ def test_the_place_in_the_queue_changes_with_the_others(server: ApiServer, kube:
 
 
 def test_watching_yields_what_changed(server: ApiServer, kube: Kube) -> None:
-    """First all tasks, then each one that changes."""
+    """`watch_tasks` yields all tasks first, then each task that changes."""
     submit(kube, name="a")
     submit(kube, name="b")
     changes = follow.watch_tasks(kube, "warm")

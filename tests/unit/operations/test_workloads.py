@@ -24,7 +24,7 @@ def read(kube: Kube, namespace: str = "warm", *custom: str) -> Findings:
 
 
 def put(server: ApiServer, kind: str, name: str, image: str, namespace: str = "warm", **fields: Any) -> None:
-    """An object of this kind with one container."""
+    """Store an object of this kind with one container."""
     spec: dict[str, Any] = {"containers": [{"name": "c", "image": image}]}
     if kind != "pods":
         spec = {"template": {"spec": spec}}
@@ -34,7 +34,7 @@ def put(server: ApiServer, kind: str, name: str, image: str, namespace: str = "w
 
 
 def test_everything_that_runs(server: ApiServer, kube: Kube) -> None:
-    """What `kubectl get all` shows is found in the same way when the cluster is read, in pages."""
+    """Reading the cluster in pages finds the same images as the output of `kubectl get all`."""
     for item in yaml.safe_load(LIVE.read_text(encoding="utf-8"))["items"]:
         item["metadata"]["namespace"] = "warm"
         plural = f"{item['kind'].lower()}s"
@@ -55,7 +55,7 @@ def test_everything_that_runs(server: ApiServer, kube: Kube) -> None:
 
 
 def test_each_kind_is_read(server: ApiServer, kube: Kube) -> None:
-    """Every kind that makes pods is listed, in the namespace alone; pods that have ended are not asked for."""
+    """Every kind that creates pods is listed, only in the namespace and without ended pods."""
     for kind in ("deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs", "pods"):
         put(server, kind, "x", f"{kind}:1")
         put(server, kind, "y", f"{kind}:2", "other")
@@ -99,7 +99,7 @@ def test_each_kind_is_read(server: ApiServer, kube: Kube) -> None:
 
 
 def test_a_cluster_without_argo(server: ApiServer, kube: Kube) -> None:
-    """Kinds of Argo that the cluster does not know are no error."""
+    """Argo kinds that the cluster lacks are not an error."""
     server.groups.discard("argoproj.io")
     put(server, "deployments", "x", "a:1")
     found = read(kube)
@@ -107,28 +107,28 @@ def test_a_cluster_without_argo(server: ApiServer, kube: Kube) -> None:
 
 
 def test_a_cluster_without_a_usual_kind(server: ApiServer, kube: Kube) -> None:
-    """A kind that every cluster has is an error where it is not there."""
+    """A missing built-in kind is an error."""
     server.groups.discard("apps")
     with pytest.raises(NotFoundError):
         read(kube)
 
 
-def test_a_missing_right_is_told(server: ApiServer, kube: Kube) -> None:
-    """What may not be listed is a note: an image may be missing because of it."""
+def test_a_missing_right_becomes_a_note(server: ApiServer, kube: Kube) -> None:
+    """A kind that may not be listed gives a note, since images may be missing because of it."""
     server.forbid("GET .*/cronjobs", "list", "cronjobs", "batch")
     put(server, "deployments", "x", "a:1")
     found = read(kube)
     assert [use.image for use in found.uses] == ["a:1"]
     assert [(str(one), one.missing) for one in found.notes] == [
         (
-            "CronJob/warm/?: not read, since me may not list cronjobs.batch in namespace warm",
+            "CronJob/warm/?: not read: me may not list cronjobs.batch in namespace warm",
             True,
         )
     ]
 
 
 def test_a_list_that_expires_is_read_again(server: ApiServer, kube: Kube) -> None:
-    """Nothing is counted twice when a list expires between its pages."""
+    """No object is counted twice if a list expires between its pages."""
     for number in range(3):
         put(server, "deployments", f"d{number}", f"a:{number}")
     server.page_limit = 1
@@ -137,7 +137,7 @@ def test_a_list_that_expires_is_read_again(server: ApiServer, kube: Kube) -> Non
 
 
 def test_custom_kinds(server: ApiServer, kube: Kube) -> None:
-    """A custom kind is read in the version that the cluster prefers; one that is not there is an error."""
+    """A custom kind is read in the version that the cluster prefers; a missing kind is an error."""
     server.groups.add("example.com")
     server.documents["/apis/example.com"] = {"preferredVersion": {"version": "v2"}}
     template = {"spec": {"containers": [{"name": "c", "image": "thing:1"}]}}
@@ -165,7 +165,7 @@ def test_custom_kinds(server: ApiServer, kube: Kube) -> None:
 
 
 def definition(server: ApiServer, plural: str, schema: Any, **fields: Any) -> None:
-    """A CustomResourceDefinition whose kind is served as v1 and, with another schema, as v1alpha1."""
+    """Store a CustomResourceDefinition whose kind is served as v1 and, with another schema, as v1alpha1."""
     server.groups.add("example.com")
     versions = [
         {"name": "v1alpha1", "served": True, "storage": False, "schema": {"openAPIV3Schema": {}}},
@@ -184,7 +184,7 @@ def definition(server: ApiServer, plural: str, schema: Any, **fields: Any) -> No
 
 
 def nested(*names: str, around: Any) -> Any:
-    """A schema of objects in objects."""
+    """Return a schema of nested objects."""
     for name in reversed(names):
         around = {"type": "object", "properties": {name: around}}
     return around
@@ -214,7 +214,7 @@ CONTAINER = {"type": "array", "items": nested("image", around={"type": "string"}
     ],
 )
 def test_custom_kinds_that_make_pods(server: ApiServer, kube: Kube, schema: Any, *, makes: bool) -> None:
-    """They are found by their schemas, and read once, in the version that is stored."""
+    """Custom kinds that create pods are found by their schemas, and read once, in the stored version."""
     definition(server, "things", schema)
     definition(server, "workflows", schema, group="argoproj.io")
     definition(server, "clusters", schema, scope="Cluster")
@@ -228,12 +228,12 @@ def test_custom_kinds_that_make_pods(server: ApiServer, kube: Kube, schema: Any,
     asked = [call for call in server.calls if "/example.com/" in call or "/argoproj.io/" in call]
     assert sum("/workflows?" in call for call in asked) == 1
     assert not any("/clusters?" in call for call in asked)
-    assert len(read(kube, "", "things.example.com").uses) == 1  # named, and so not looked at twice
+    assert len(read(kube, "", "things.example.com").uses) == 1  # given with --kind, but read only once
     assert any("/clusters?" in call for call in server.calls) == makes
 
 
-def test_who_may_not_see_custom_kinds(server: ApiServer, kube: Kube) -> None:
-    """Is told so, and of what else there is."""
+def test_custom_kinds_that_may_not_be_listed(server: ApiServer, kube: Kube) -> None:
+    """Without the right to list CustomResourceDefinitions there is a note, and all other kinds are read."""
     server.forbid(
         "GET .*/customresourcedefinitions", "list", "customresourcedefinitions", "apiextensions.k8s.io"
     )
@@ -242,13 +242,11 @@ def test_who_may_not_see_custom_kinds(server: ApiServer, kube: Kube) -> None:
     assert [use.image for use in found.uses] == ["a:1"]
     (note,) = found.notes
     assert not note.missing
-    assert str(note).startswith(
-        "custom kinds are not looked for, only those of --kind, since me may not list"
-    )
+    assert str(note).startswith("custom kinds are read only if given with --kind: me may not list")
 
 
-def test_a_namespace_that_is_not_there(server: ApiServer, kube: Kube) -> None:
-    """A namespace that does not exist is an error, not an empty list."""
+def test_a_missing_namespace(server: ApiServer, kube: Kube) -> None:
+    """A missing namespace is an error, not an empty list."""
     del server.store.objects["namespaces", "", "warm"]
     with pytest.raises(NotFoundError, match="namespace warm does not exist"):
         read(kube)

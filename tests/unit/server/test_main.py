@@ -122,7 +122,7 @@ def test_it_lives_without_an_api_server(server: ApiServer, tmp_path: Path) -> No
         assert served.get("/health")[0] == 200
         assert served.get("/readyz") == (
             503,
-            {"status": "not ready", "reason": "the Workflows were not listed yet"},
+            {"status": "not ready", "reason": "the Workflows are not listed yet"},
         )
 
 

@@ -192,7 +192,7 @@ def test_cancel(rest: Rest, server: ApiServer, kube: Kube) -> None:
     ended(server, "b")
     late = rest.call("DELETE", f"{ROOT}/b")
     assert (late.status, late.json["status"]) == (409, "completed")
-    assert late.json["error"] == "task b in namespace warm has ended already: completed"
+    assert late.json["error"] == "task b in namespace warm has already ended: completed"
 
 
 def test_retry(rest: Rest, server: ApiServer, kube: Kube) -> None:
@@ -207,7 +207,8 @@ def test_retry(rest: Rest, server: ApiServer, kube: Kube) -> None:
     submit(kube, "b")
     ended(server, "b")
     nothing = rest.call("POST", f"{ROOT}/b/retry")
-    assert (nothing.status, nothing.json["error"][:39]) == (409, "task b in namespace warm lost no node: ")
+    assert nothing.status == 409
+    assert nothing.json["error"][:48] == "task b in namespace warm has no nodes to retry: "
     assert rest.call("POST", f"{ROOT}/nobody/retry").status == 404
 
 

@@ -63,7 +63,7 @@ def plans(stage: Stage) -> list[Any]:
 
 
 def test_the_plan_is_written(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    """A ConfigMap a group, owned by the Workflow and immutable; the summary is an annotation, known results are stored."""
+    """The plan has one immutable ConfigMap per group, owned by the Workflow, a summary annotation and known results."""
     ask(stage, request=request(waves=[1], timeout="1h"))
     assert step.run(stage.context, ()) == 0
     first, second = plans(stage)
@@ -93,7 +93,7 @@ def test_the_plan_is_written(stage: Stage, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_workflow_is_not_tracked_from_there_on(stage: Stage) -> None:
-    """The record of who wrote which field would be a quarter of it."""
+    """The Workflow has no managedFields from then on, since they would be a quarter of its size."""
     stage.workflow({"metadata": {"managedFields": [{"manager": "ips-flow"}, {"manager": "argo"}]}})
     ask(stage, request=request())
     assert step.run(stage.context, ()) == 0
@@ -101,7 +101,7 @@ def test_the_workflow_is_not_tracked_from_there_on(stage: Stage) -> None:
 
 
 def test_the_outputs_are_those_that_the_template_declares(stage: Stage) -> None:
-    """The files of a filter are the output parameters of its template."""
+    """`filter` writes exactly the output parameters that its template declares."""
     ask(stage, request=request())
     assert step.run(stage.context, ()) == 0
     template = prewarm_template().to_dict()
@@ -112,7 +112,7 @@ def test_the_outputs_are_those_that_the_template_declares(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("strategy", "factor"), [("linear", "1"), ("exponential", "2")])
 def test_the_users_retries(stage: Stage, monkeypatch: pytest.MonkeyPatch, strategy: Any, factor: str) -> None:
-    """Retries, delay and factor go to Argo as texts."""
+    """Retries, delay and factor are passed to Argo as texts."""
     asked = PrewarmRequest(images=(GOOD,), max_retries=2, retry_delay=7, retry_strategy=strategy)
     monkeypatch.setattr(step, "read_request", lambda _workflow: asked)
     assert step.run(stage.context, ()) == 0
@@ -126,8 +126,8 @@ def all_warm(stage: Stage, **fields: Any) -> None:
     ask(stage, request=request(**fields))
 
 
-def test_all_warm_is_an_end(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    """When every eligible node holds the images, there is nothing to fan out over, and nothing left to finish."""
+def test_all_warm_ends_the_task(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """If every eligible node holds the images, there are no waves, and filter ends the task."""
     all_warm(stage)
     assert step.run(stage.context, ()) == 0
     assert (outputs(stage)["waves"], outputs(stage)["ended"]) == ("[]", "yes")
@@ -138,7 +138,7 @@ def test_all_warm_is_an_end(stage: Stage, capsys: pytest.CaptureFixture[str]) ->
     assert stage.workflow()["metadata"]["labels"][LABEL_VERDICT] == "completed"
     assert ANNOTATION_CLEANED in stage.annotations()
     assert capsys.readouterr().out.endswith(f"completed: {verdict.message}\n")
-    # As finish would have judged it.
+    # finish would write the same verdict.
     before = stage.annotations()
     assert stage.finish() == 0
     assert stage.annotations() == before
@@ -146,21 +146,21 @@ def test_all_warm_is_an_end(stage: Stage, capsys: pytest.CaptureFixture[str]) ->
     stage.workflow({"metadata": metadata})
     calls = len(stage.server.calls)
     assert stage.finish() == 0
-    del stage.server.calls[calls:]  # its rights are others
+    del stage.server.calls[calls:]  # calls of finish, which has other rights
     again = Verdict.from_json(stage.annotations()[ANNOTATION_VERDICT])
     assert again.model_copy(update={"at": verdict.at, "summary": verdict.summary}) == verdict
 
 
 def test_all_warm_with_a_webhook(stage: Stage) -> None:
-    """Who is to be told is told by finish, which may read the Secrets of webhooks."""
+    """With a webhook, finish ends the task, since only finish may read the Secrets of webhooks."""
     all_warm(stage, webhookUrl="https://hooks.example.com")
     assert step.run(stage.context, ()) == 0
     assert outputs(stage)["ended"] == "no"
     assert ANNOTATION_VERDICT not in stage.annotations()
 
 
-def test_all_warm_in_a_second_life(stage: Stage) -> None:
-    """A filter that ended its task and was lost before Argo knew is believed; what it left undone finish does."""
+def test_all_warm_in_a_second_filter_pod(stage: Stage) -> None:
+    """If filter failed after it had ended the task, the next filter pod keeps that verdict; finish does the rest."""
     all_warm(stage)
     assert step.run(stage.context, ()) == 0
     said, before = outputs(stage), stage.annotations()
@@ -172,8 +172,8 @@ def test_all_warm_in_a_second_life(stage: Stage) -> None:
         assert outputs(stage) == {**said, "ended": "no"}
 
 
-def test_a_second_life_reuses_the_plan(stage: Stage) -> None:
-    """A filter that comes after a lost one decides nothing anew: same plan, same outputs."""
+def test_a_second_filter_pod_reuses_the_plan(stage: Stage) -> None:
+    """A filter pod that replaces a failed one uses its plan: the outputs are the same."""
     ask(stage, request=request())
     assert step.run(stage.context, ()) == 0
     before, said = plans(stage), outputs(stage)
@@ -187,8 +187,8 @@ def test_a_second_life_reuses_the_plan(stage: Stage) -> None:
     assert [call.split()[0] for call in stage.server.calls[calls:]] == ["GET"]
 
 
-def test_a_life_that_ended_before_the_annotation_leaves_nothing(stage: Stage) -> None:
-    """Plan and results that were not announced are written anew."""
+def test_a_plan_that_was_not_announced_is_replaced(stage: Stage) -> None:
+    """A plan and results that were not announced are deleted and written again."""
     ask(stage, request=request(waves=[1]))
     assert step.run(stage.context, ()) == 0
     stage.workflow({"metadata": {"annotations": {ANNOTATION_PLAN: None}}})
@@ -207,7 +207,7 @@ def test_a_life_that_ended_before_the_annotation_leaves_nothing(stage: Stage) ->
     ],
 )
 def test_no_plan_can_be_made(stage: Stage, document: str, message: str) -> None:
-    """A bad request, or one that no node fits, exits 1 and says why on the Workflow."""
+    """If the request is invalid or no node is eligible, filter exits 1 and annotates the Workflow with the reason."""
     ask(stage, request=document)
     assert step.run(stage.context, ()) == 1
     assert stage.annotations()[ANNOTATION_ERROR].startswith(message)
@@ -216,18 +216,18 @@ def test_no_plan_can_be_made(stage: Stage, document: str, message: str) -> None:
 
 
 def test_without_a_worker_image(stage: Stage) -> None:
-    """Settings without a worker image are an error that says so."""
+    """Settings without a worker image are an error with that message."""
     stage.server.change("configmaps", "ips-config", {"data": {"worker-image": None}})
     ask(stage, request=request())
     assert step.run(stage.context, ()) == 1
     assert (
         stage.annotations()[ANNOTATION_ERROR]
-        == "ConfigMap ips-config of namespace warm names no worker-image"
+        == "worker-image is missing in ConfigMap ips-config of namespace warm"
     )
 
 
 def test_the_forms_arguments_count_where_request_is_empty(stage: Stage) -> None:
-    """What was submitted as a request wins over the fields of the Argo UI."""
+    """The argument `request` takes precedence over the fields of the Argo UI's form."""
     ask(stage, request="", images=f"{GOOD}\n{OTHER}", batch_size="3", node_selector="")
     assert [spec.image for spec in read_request(stage.workflow()).images] == [GOOD, OTHER]
     assert read_request(stage.workflow()).batch_size == 3
@@ -237,14 +237,14 @@ def test_the_forms_arguments_count_where_request_is_empty(stage: Stage) -> None:
 
 
 def test_the_forms_defaults_are_those_of_a_request() -> None:
-    """A form submitted as it stands asks for what a request of just images asks for."""
+    """A form with default values is the same request as one with only images."""
     parameters = prewarm_template().to_dict()["spec"]["arguments"]["parameters"]
     form = {one["name"]: one["value"] for one in parameters} | {"images": GOOD}
     assert from_form(form) == from_form({"images": GOOD})
 
 
 def test_an_api_server_that_drops_image_volumes(stage: Stage) -> None:
-    """The plan asks by a dry run, creates nothing, and takes mode container."""
+    """The plan checks with a dry run, creates nothing, and uses mode container."""
 
     def strip(kind: str, item: Any) -> Any:
         if kind == "jobs":
@@ -264,7 +264,7 @@ def test_an_api_server_that_drops_image_volumes(stage: Stage) -> None:
 
 @pytest.mark.parametrize("document", [request(), request(nodes=["n3"])])
 def test_a_workflow_replaced_while_it_was_planned(stage: Stage, document: str) -> None:
-    """Neither plan nor error gets onto a new Workflow of that name."""
+    """A new Workflow of the same name gets neither plan nor error."""
     ask(stage, request=document)
     listed = Kube.list
 
@@ -281,7 +281,7 @@ def test_a_workflow_replaced_while_it_was_planned(stage: Stage, document: str) -
 
 
 def test_a_stopped_task_is_not_planned(stage: Stage) -> None:
-    """No plan for a task that was stopped or has its verdict."""
+    """A task that was stopped or has its verdict gets no plan."""
     ask(stage, request=request())
     stage.workflow({"spec": {"shutdown": "Stop"}})
     assert step.run(stage.context, ()) == 1
@@ -291,7 +291,7 @@ def test_a_stopped_task_is_not_planned(stage: Stage) -> None:
 
 
 def test_nodes_come_in_pages(stage: Stage) -> None:
-    """Every page of nodes counts."""
+    """The nodes of every page are planned."""
     for number in range(7):
         stage.server.put("nodes", node(f"m{number}"), namespace="")
     stage.server.page_limit = 3
@@ -301,8 +301,8 @@ def test_nodes_come_in_pages(stage: Stage) -> None:
 
 
 def test_the_role_grants_what_filter_does_and_no_more(stage: Stage) -> None:
-    """Every right of filter's ServiceAccount is used."""
+    """`filter` uses every right of its Role."""
     ask(stage, request=request())
     assert step.run(stage.context, ()) == 0
     unused = granted("ips-flow-filter") - needed(stage.server.calls) - EXECUTOR
-    assert unused == {("", "nodes", "get")}  # the steps share one ClusterRole; the others get nodes
+    assert unused == {("", "nodes", "get")}  # the steps share one ClusterRole; the other steps get nodes

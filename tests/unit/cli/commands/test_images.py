@@ -326,7 +326,7 @@ def test_workloads(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> Non
     )
     server.forbid("GET .*/cronjobs", "list", "cronjobs", "batch")
     assert run(["images", "--workloads", "-o", "name"]) == 1
-    assert "missing: CronJob/warm/?: not read, since me may not list" in capsys.readouterr().err
+    assert "missing: CronJob/warm/?: not read: me may not list" in capsys.readouterr().err
 
 
 def test_a_pipe(

@@ -279,7 +279,9 @@ def test_a_registry_of_a_cloud(world: World, flow: Shell, monkeypatch: pytest.Mo
     monkeypatch.setattr("ips_flows.core.images.keyring._CLOUDS", ("127.*",))
     document = flow.json("plan", "--image", world.private)
     assert kinds(document) == [("warning", "Unverified", 3)]
-    assert document["problems"][0]["message"].endswith("; nodes may have a credential provider for it")
+    assert document["problems"][0]["message"].endswith(
+        "; nodes may have a credential provider for this registry"
+    )
 
 
 def test_disks_by_the_kubelets_word(world: World, flow: Shell) -> None:
@@ -376,7 +378,7 @@ def test_not_installed(world: World, flow: Shell) -> None:
     world.server.put("configmaps", {"metadata": {"name": "ips-config"}, "data": {}})
     said = flow("plan", "--image", world.app)
     assert said.code == 1
-    assert said.err == "error: ConfigMap ips-config of namespace warm names no worker-image\n"
+    assert said.err == "error: worker-image is missing in ConfigMap ips-config of namespace warm\n"
 
 
 def test_pins(world: World, flow: Shell) -> None:

@@ -107,7 +107,7 @@ def test_only_what_argo_reads_as_a_number_is_a_limit(text: str, limit: int | Non
         (1, "abc", 1, "a free slot (running: a, b, c)"),
         (9, "abcdefgh", 2, "a free slot, behind 1 task (running: a, b, c, d, e and 3 more)"),
         (1, "", 2, "a free slot, behind 1 task"),
-        (None, "a", 1, "a valid max-concurrent-tasks"),
+        (None, "a", 1, "a valid max-concurrent-tasks in ConfigMap ips-config"),
     ],
 )
 def test_what_a_task_waits_for(limit: int | None, running: str, position: int, words: str) -> None:

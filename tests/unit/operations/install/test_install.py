@@ -28,7 +28,7 @@ def server() -> Iterator[ApiServer]:
 
 
 def put(kube: Kube, namespace: str = "warm", **options: Any) -> list[str]:
-    """Install, and return what was said."""
+    """Install, and return the output lines."""
     said: list[str] = []
     defaults: dict[str, Any] = {
         "image": "",
@@ -58,7 +58,7 @@ def subjects(server: ApiServer) -> list[tuple[str, str]]:
 
 
 def test_everything_is_created(server: ApiServer, kube: Kube) -> None:
-    """Every object of the manifests is there afterwards, and was announced in the order of its creation."""
+    """Every object of the manifests is created and reported in the order of creation."""
     wanted = [
         f"{one['kind'].lower()}/{one['metadata']['name']}"
         for one in load_manifests("warm", components=(PRIORITY,))
@@ -68,7 +68,7 @@ def test_everything_is_created(server: ApiServer, kube: Kube) -> None:
 
 
 def test_the_second_time_nothing_changes(server: ApiServer, kube: Kube) -> None:
-    """The same installation again leaves every object as it is."""
+    """A second identical installation changes no object."""
     put(kube)
     version = server.store.version
     assert {line.rpartition(" ")[2] for line in put(kube)} == {"unchanged"}
@@ -76,7 +76,7 @@ def test_the_second_time_nothing_changes(server: ApiServer, kube: Kube) -> None:
 
 
 def test_an_upgrade_changes_what_differs(server: ApiServer, kube: Kube) -> None:
-    """Another image is other templates, and nothing else."""
+    """Another image changes the templates only."""
     put(kube)
     said = put(kube, image="registry.example:5000/flow:2", keep_seconds=60)
     assert [line for line in said if not line.endswith(" unchanged")] == [
@@ -88,7 +88,7 @@ def test_an_upgrade_changes_what_differs(server: ApiServer, kube: Kube) -> None:
 
 
 def test_settings_survive_an_upgrade(server: ApiServer, kube: Kube) -> None:
-    """What was set stays, also by hand; what is given is set, and what is new is added."""
+    """Existing settings stay, also manual changes; given settings are set, and new ones are added."""
     put(kube, settings={"max-concurrent-tasks": "7"})
     server.change("configmaps", "ips-config", {"data": {"mine": "x", "worker-image": None}})
     assert "configmap/ips-config configured" in put(kube)
@@ -108,7 +108,7 @@ def test_settings_survive_an_upgrade(server: ApiServer, kube: Kube) -> None:
 
 
 def test_two_namespaces(server: ApiServer, kube: Kube) -> None:
-    """The binding of cluster-wide rights holds the accounts of all namespaces, through installs and uninstalls."""
+    """The ClusterRoleBinding keeps the accounts of all namespaces, through installs and uninstalls."""
     put(kube)
     put(kube, "other", create_namespace=True)
     steps = ["filter", "drive", "finish"]
@@ -124,8 +124,8 @@ def test_two_namespaces(server: ApiServer, kube: Kube) -> None:
     assert left == []
 
 
-def test_an_account_of_an_older_version_goes(server: ApiServer, kube: Kube) -> None:
-    """Of our own namespace only the accounts that we have now stay in the binding."""
+def test_an_account_of_an_earlier_version_is_removed(server: ApiServer, kube: Kube) -> None:
+    """An upgrade removes accounts of earlier versions in the same namespace from the binding."""
     put(kube)
     old = {"kind": "ServiceAccount", "name": "ips-flow-old", "namespace": "warm"}
     server.change("clusterrolebindings", "ips-flow-nodes", {"subjects": [old]}, namespace="")
@@ -134,7 +134,7 @@ def test_an_account_of_an_older_version_goes(server: ApiServer, kube: Kube) -> N
 
 
 def test_the_namespace(server: ApiServer, kube: Kube) -> None:
-    """A namespace is made only when that is asked for, and then it is restricted."""
+    """A namespace is created only on request, and then enforces the restricted Pod Security level."""
     with pytest.raises(NotInstalledError, match="namespace new does not exist"):
         put(kube, "new")
     assert put(kube, "new", create_namespace=True)[0] == "namespace/new created"
@@ -143,7 +143,7 @@ def test_the_namespace(server: ApiServer, kube: Kube) -> None:
 
 
 def test_without_argo(server: ApiServer, kube: Kube) -> None:
-    """Nothing is installed into a cluster that does not know Argo's kinds."""
+    """Nothing is installed into a cluster without Argo's API."""
     server.documents.clear()
     with pytest.raises(NotInstalledError, match="Argo Workflows is not installed"):
         put(kube)
@@ -151,15 +151,15 @@ def test_without_argo(server: ApiServer, kube: Kube) -> None:
 
 
 def test_uninstall(server: ApiServer, kube: Kube) -> None:
-    """All that install made is deleted, in the reverse order; the second time there is nothing to delete."""
+    """All objects of install are deleted in reverse order; a second uninstall finds none."""
     made = [line.rpartition(" ")[0] for line in put(kube)]
     assert remove(kube) == [f"{name} deleted" for name in reversed(made)]
     assert {key[0] for key in server.store.objects} == {"namespaces"}
-    assert remove(kube) == [f"{name} was not there" for name in reversed(made)]
+    assert remove(kube) == [f"{name} not found" for name in reversed(made)]
 
 
 def test_open_tasks_forbid_an_uninstall(server: ApiServer, kube: Kube) -> None:
-    """Tasks that have not ended would be left without their steps; ended ones and other Workflows don't matter."""
+    """Tasks that have not ended block an uninstall, since they need their steps; ended tasks and other Workflows do not."""
     put(kube)
     ended = {"ips-flow.io/task": "true", "ips-flow.io/verdict": "completed"}
     over = {"ips-flow.io/task": "true", "workflows.argoproj.io/completed": "true"}
@@ -170,7 +170,7 @@ def test_open_tasks_forbid_an_uninstall(server: ApiServer, kube: Kube) -> None:
     before = set(server.store.objects)
     with pytest.raises(TasksRunError, match=r"^1 task in namespace warm has not ended: open$") as caught:
         remove(kube)
-    assert caught.value.hint == "Wait for its end, or let --cancel cancel it first."
+    assert caught.value.hint == "Wait until it ends, or cancel it with --cancel."
     assert set(server.store.objects) == before
 
 
@@ -182,7 +182,7 @@ def submitted(server: ApiServer, name: str, phase: str) -> Argo:
 
 
 def test_an_uninstall_that_cancels(server: ApiServer, kube: Kube) -> None:
-    """What waits is cancelled before what runs, so that it can't start; then the ends are awaited."""
+    """Pending tasks are cancelled before running ones, so that they can't start; then uninstall waits for all."""
     put(kube)
     running, waiting = submitted(server, "a-running", "Running"), submitted(server, "b-waiting", "Pending")
 
@@ -208,8 +208,8 @@ def test_an_uninstall_that_cancels(server: ApiServer, kube: Kube) -> None:
     assert {key[0] for key in server.store.objects} == {"namespaces", "workflows"}
 
 
-def test_an_uninstall_does_not_wait_for_ever(server: ApiServer, kube: Kube) -> None:
-    """A task that does not end in time keeps its steps: nothing is removed."""
+def test_an_uninstall_has_a_timeout(server: ApiServer, kube: Kube) -> None:
+    """If a task does not end in time, nothing is deleted, since the task needs its steps."""
     put(kube)
     submitted(server, "stuck", "Running")
     with pytest.raises(TasksRunError, match="has not ended"):
@@ -218,16 +218,16 @@ def test_an_uninstall_does_not_wait_for_ever(server: ApiServer, kube: Kube) -> N
 
 
 def test_the_priority_policy_needs_a_cluster_that_knows_it(server: ApiServer, kube: Kube) -> None:
-    """Where the kind is not known it is left out, and that is said; uninstall finds nothing of it."""
+    """If the cluster lacks the kind, install skips the policy with a message, and uninstall does not find it."""
     server.documents.pop(POLICIES)
     server.groups.discard("admissionregistration.k8s.io")
-    assert "priority policy left out" in put(kube)[0]
+    assert "priority policy skipped" in put(kube)[0]
     assert not [key for key in server.store.objects if "admission" in key[0]]
-    assert "mutatingadmissionpolicy/ips-flow-priority was not there" in remove(kube)
+    assert "mutatingadmissionpolicy/ips-flow-priority not found" in remove(kube)
 
 
 def test_the_priority_policy_can_be_left_out(server: ApiServer, kube: Kube) -> None:
-    """Who may not make such policies, or wants none, installs without."""
+    """The policy can be skipped by users without the right to it, or who do not want it."""
     server.fail("PATCH /apis/admissionregistration", 403, "Forbidden", "no")
     with pytest.raises(ForbiddenError) as caught:
         put(kube)
@@ -236,7 +236,7 @@ def test_the_priority_policy_can_be_left_out(server: ApiServer, kube: Kube) -> N
 
 
 def test_a_second_installation_keeps_the_policy(server: ApiServer, kube: Kube) -> None:
-    """The policy is one for the cluster: it stays until the last installation goes."""
+    """All installations of the cluster share the policy: it is deleted with the last one."""
     put(kube)
     put(kube, "other", create_namespace=True)
     assert "mutatingadmissionpolicy/ips-flow-priority kept: another namespace uses it" in remove(kube)
@@ -245,7 +245,7 @@ def test_a_second_installation_keeps_the_policy(server: ApiServer, kube: Kube) -
 
 
 def test_the_server(server: ApiServer, kube: Kube) -> None:
-    """It is there where it was asked for, is upgraded with the rest, and goes with it; the others' parts stay."""
+    """The server is installed on request, and upgraded and deleted with the rest; those of other namespaces stay."""
     assert "deployment/ips-flow-server created" in put(kube, server=True)
     put(kube, "other", create_namespace=True, server=True)
     assert "deployment/ips-flow-server configured" in put(kube, image="registry.example:5000/flow:2")

@@ -1,4 +1,4 @@
-"""What an installation consists of: the files of deploy/base and templates, and what `load` makes of them."""
+"""The objects of an installation: the files of deploy/base and templates, and the result of `load_manifests`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def of_kind(kind: str, namespace: str = "warm", **options: Any) -> list[Any]:
 
 
 def test_the_kustomization_lists_every_file() -> None:
-    """`kubectl apply -k deploy/base` applies what `ips-flow install` does: all files, and the templates."""
+    """`kubectl apply -k deploy/base` applies the same files as `ips-flow install`: all of base, and the templates."""
     kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text(encoding="utf-8"))
     files = {file.name for file in BASE.iterdir()}
     listed = {
@@ -39,7 +39,7 @@ def test_the_kustomization_lists_every_file() -> None:
 
 
 def test_one_object_a_file() -> None:
-    """Each file holds one object and is called by its kind."""
+    """Each file holds one object and is named after its kind."""
     for file in BASE.glob("*.yaml"):
         (document,) = yaml.safe_load_all(file.read_text(encoding="utf-8"))
         if "kustomiz" not in file.name:
@@ -48,7 +48,7 @@ def test_one_object_a_file() -> None:
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_a_component_lists_every_file(name: str) -> None:
-    """A kustomization of kind Component has all objects of its folder, each in a file called by its kind."""
+    """A kustomization of kind Component lists all files of its folder, each named after the kind of its object."""
     folder = ROOT / "deploy" / "components" / name
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     assert kustomization["kind"] == "Component"
@@ -59,7 +59,7 @@ def test_a_component_lists_every_file(name: str) -> None:
 
 
 def test_the_priority_policy_is_about_our_template_only() -> None:
-    """It never refuses a Workflow, and looks at those that refer to ips-prewarm; base does not hold it."""
+    """The policy never refuses a Workflow, matches only references to ips-prewarm, and is not part of base."""
     extra = [
         one for one in load_manifests("warm", components=(PRIORITY,)) if one not in load_manifests("warm")
     ]
@@ -71,7 +71,7 @@ def test_the_priority_policy_is_about_our_template_only() -> None:
 
 
 def test_the_server_is_restricted_and_small() -> None:
-    """It runs under restricted Pod Security as an account of its own, with the image of the steps and two probes."""
+    """The server runs under restricted Pod Security, with its own ServiceAccount, the steps' image and two probes."""
     base = load_manifests("warm")
     extra = [one for one in load_manifests("warm", image="flow:2", components=(SERVER,)) if one not in base]
     found = {one["kind"]: one for one in extra if one["kind"] != "WorkflowTemplate"}
@@ -100,7 +100,7 @@ def test_the_server_is_restricted_and_small() -> None:
 
 
 def test_the_server_is_replaced_without_a_gap() -> None:
-    """The new pod comes before the old one goes, which lingers and is given the time to end."""
+    """The new pod is ready before the old pod ends; the old pod lingers and has time to shut down."""
     (deployment,) = of_kind("Deployment", components=(SERVER,))
     rolling = deployment["spec"]["strategy"]["rollingUpdate"]
     assert (rolling["maxUnavailable"], rolling["maxSurge"]) == (0, 1)
@@ -112,8 +112,8 @@ def test_the_server_is_replaced_without_a_gap() -> None:
     assert "--auth" not in container["args"]  # the default: the cluster decides
 
 
-def test_the_server_may_ask_who_calls() -> None:
-    """Beyond its namespace it reads nodes and asks for reviews, no more; one port of it can be reached."""
+def test_the_rights_of_the_server() -> None:
+    """Cluster-wide, the server may only read nodes and create reviews; only one of its ports is reachable."""
     extra = [one for one in load_manifests("warm", components=(SERVER,)) if one not in load_manifests("warm")]
     bound = {
         one["metadata"]["name"]: one["roleRef"]["name"]
@@ -131,7 +131,7 @@ def test_the_server_may_ask_who_calls() -> None:
 
 
 def test_the_image_is_set_in_one_place() -> None:
-    """The kustomization's image is the default one, and it is that of every step pod."""
+    """The kustomization's image is the default image, and every step pod uses it."""
     kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text(encoding="utf-8"))
     (image,) = kustomization["images"]
     assert f"{image['newName']}:{image['newTag']}" == DEFAULT_IMAGE
@@ -145,8 +145,8 @@ def test_the_image_is_set_in_one_place() -> None:
         assert images == {expected or asked}
 
 
-def test_every_object_knows_its_place() -> None:
-    """Objects of a namespace go into the one asked for; bindings name its ServiceAccounts."""
+def test_every_object_is_in_its_namespace() -> None:
+    """Namespaced objects are set to the requested namespace; bindings refer to its ServiceAccounts."""
     for found in load_manifests("elsewhere"):
         namespaced = KINDS[found["kind"]][2]
         assert found["metadata"].get("namespace") == ("elsewhere" if namespaced else None)
@@ -154,7 +154,7 @@ def test_every_object_knows_its_place() -> None:
 
 
 def test_order() -> None:
-    """What others refer to is applied first; the template comes last, when its steps can run."""
+    """Objects are applied after those they refer to; the templates are last, when their steps can run."""
     kinds = [found["kind"] for found in load_manifests("warm", components=COMPONENTS)]
     assert kinds == sorted(kinds, key=list(KINDS).index)
     assert kinds[-1] == "WorkflowTemplate"
@@ -162,7 +162,7 @@ def test_order() -> None:
 
 
 def test_settings() -> None:
-    """The settings have the documented defaults; what is given goes over them."""
+    """The settings have the documented defaults; given settings override them."""
     (settings,) = of_kind("ConfigMap")
     defaults = {
         "max-concurrent-tasks": str(DEFAULT_MAX_CONCURRENT_TASKS),
@@ -175,7 +175,7 @@ def test_settings() -> None:
 
 
 def test_how_long_ended_tasks_are_kept() -> None:
-    """A week, or as long as is asked for; the template for other Workflows leaves that to them."""
+    """Ended tasks are kept for a week, or for the given time. The template for other Workflows sets no limit."""
     for asked, seconds in ((None, 604800), (60, 60)):
         templates = of_kind("WorkflowTemplate", keep_seconds=asked)
         strategies = [one["spec"]["ttlStrategy"] for one in templates if "ttlStrategy" in one["spec"]]
@@ -183,8 +183,8 @@ def test_how_long_ended_tasks_are_kept() -> None:
         assert len(templates) == 2
 
 
-def test_every_service_account_is_there() -> None:
-    """Those that step and pull pods run as exist, and each step's is bound to the Role of its name."""
+def test_every_service_account_exists() -> None:
+    """The ServiceAccounts of step and pull pods exist; that of each step is bound to the Role of the same name."""
     accounts = {one["metadata"]["name"] for one in of_kind("ServiceAccount")}
     steps = {
         one["serviceAccountName"]
@@ -212,7 +212,7 @@ def test_every_service_account_is_there() -> None:
 
 @pytest.mark.parametrize("kind", ["Role", "ClusterRole"])
 def test_no_right_is_unlimited(kind: str) -> None:
-    """No star, no other namespace's objects; Secrets for finish alone, of nodes and the like no more than reading."""
+    """No Role has a wildcard. Only finish may read Secrets, and cluster-wide rights are read-only."""
     for role in of_kind(kind):
         for rule in role["rules"]:
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
@@ -227,7 +227,7 @@ def test_no_right_is_unlimited(kind: str) -> None:
 
 
 def test_the_pull_pods_talk_to_no_api() -> None:
-    """Their ServiceAccount has no token and no right."""
+    """The ServiceAccount of pull pods has no token and no rights."""
     (account,) = [one for one in of_kind("ServiceAccount") if one["metadata"]["name"] == "ips-flow-pull"]
     assert account["automountServiceAccountToken"] is False
     subjects = [
@@ -240,14 +240,14 @@ def test_the_pull_pods_talk_to_no_api() -> None:
 
 
 def test_pull_pods_never_preempt() -> None:
-    """Their PriorityClass is below zero, pushes nobody out, and is nobody's default."""
+    """The PriorityClass of pull pods is below zero, never preempts, and is not the default."""
     (found,) = of_kind("PriorityClass")
     assert found["value"] < 0
     assert (found["preemptionPolicy"], found["globalDefault"]) == ("Never", False)
 
 
 def test_paths() -> None:
-    """Objects are where the API has them."""
+    """`object_path` returns the API paths of objects and collections."""
     assert object_path("ConfigMap", "a", "x") == "/api/v1/namespaces/a/configmaps/x"
     assert object_path("ClusterRole", "a", "x") == "/apis/rbac.authorization.k8s.io/v1/clusterroles/x"
     assert object_path("Role", "a") == "/apis/rbac.authorization.k8s.io/v1/namespaces/a/roles"

@@ -1,4 +1,4 @@
-"""drive against the fake API server, with a simulated Job controller, scheduler and kubelets behind it."""
+"""drive against the fake API server, with a simulated Job controller, scheduler and kubelets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def job_of(stage: Stage) -> Any:
 
 
 def progress_of(stage: Stage) -> GroupProgress:
-    """What the Job's annotation says; nothing done while there is none."""
+    """Return the progress in the Job's annotation; zero progress if there is none."""
     jobs = [job for (kind, _, _), job in stage.server.store.objects.items() if kind == "jobs"]
     texts = [job["metadata"]["annotations"].get(ANNOTATION_PROGRESS) for job in jobs]
     empty = GroupProgress(group=0, attempt=0, wave="wave-1", total=0)
@@ -59,7 +59,7 @@ def results_of(stage: Stage, node: str) -> list[tuple[str, str]]:
 
 
 def test_all_good(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    """When every image is on every node the driver exits 0, and each result has the kubelet's figures."""
+    """If every image is on every node, the driver exits 0, and each result has the kubelet's values."""
     stage.planned(GOOD, OTHER, nodes=["n1", "n2", "n3"])
     with Cluster(stage.server, ["n1", "n2", "n3"], {OTHER: Play.PRESENT}):
         assert stage.drive() == 0
@@ -71,7 +71,7 @@ def test_all_good(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_mode_container(stage: Stage) -> None:
-    """In mode container the digest comes from what the container was made of."""
+    """In mode container the digest is read from the container status."""
     stage.planned(GOOD, nodes=["n1"], mode="container")
     with Cluster(stage.server, ["n1"], {WORKER: Play.PRESENT}):
         assert stage.drive() == 0
@@ -80,7 +80,7 @@ def test_mode_container(stage: Stage) -> None:
 
 
 def test_a_missing_worker_image_is_named_as_such(stage: Stage) -> None:
-    """When our own tiny image can't be pulled, no user's image is blamed."""
+    """If the worker image can't be pulled, no image of the request is reported as the cause."""
     stage.planned(GOOD, nodes=["n1"], mode="container")
     with Cluster(stage.server, ["n1"], {WORKER: Play.MISSING}):
         assert stage.drive() == 1
@@ -88,7 +88,7 @@ def test_a_missing_worker_image_is_named_as_such(stage: Stage) -> None:
 
 
 def test_a_missing_image(stage: Stage) -> None:
-    """The registry's words are on the pod before it is ended, and in the results; the other image is there."""
+    """The registry's message is on the pod before the pod is ended, and in the results; the other image is pulled."""
     stage.planned(GOOD, OTHER, nodes=["n1"])
     with Cluster(stage.server, ["n1"], {OTHER: Play.MISSING}) as cluster:
         assert stage.drive() == 1
@@ -104,7 +104,7 @@ def test_a_missing_image(stage: Stage) -> None:
 
 @pytest.mark.parametrize("window", [1, 2, 5])
 def test_the_window_is_never_exceeded(stage: Stage, window: int) -> None:
-    """At no instant do more nodes pull than the window allows, and freed places are used to the full."""
+    """Never more nodes pull than the window allows, and every freed place is used."""
     nodes = [f"n{number:02}" for number in range(2 * window + 2)]
     stage.planned(GOOD, nodes=nodes, window=window)
     first = {(node, GOOD): Play.PULLED for node in nodes[:window]}
@@ -112,7 +112,7 @@ def test_the_window_is_never_exceeded(stage: Stage, window: int) -> None:
     def look() -> None:
         cluster.wait_for(lambda: cluster.pulling()[:window] == nodes[window : 2 * window])
         cluster.wait_for(lambda: any(pod["spec"].get("schedulingGates") for pod in cluster.objects("pods")))
-        for _ in range(2):  # the driver looks again, with a gated pod at hand
+        for _ in range(2):  # further passes of the driver, while a gated pod exists
             seen = stage.passes()
             stage.server.change("pods", cluster.objects("pods")[-1]["metadata"]["name"], {})
             cluster.wait_for(lambda seen=seen: stage.passes() > seen)  # type: ignore[misc]
@@ -125,7 +125,7 @@ def test_the_window_is_never_exceeded(stage: Stage, window: int) -> None:
 
 
 def test_a_reserve_of_gated_pods_waits_behind_the_window(stage: Stage) -> None:
-    """The Job holds a little more pods than may pull, all born at the gate with epoch 0."""
+    """The Job has a few more pods than may pull; all are created with the gate and with epoch 0."""
     nodes = [f"n{number}" for number in range(9)]
     stage.planned(GOOD, nodes=nodes, window=4)
 
@@ -141,7 +141,7 @@ def test_a_reserve_of_gated_pods_waits_behind_the_window(stage: Stage) -> None:
 
 
 def test_the_breaker(stage: Stage) -> None:
-    """A typo costs one window: nodes behind it are left alone, and say why."""
+    """A typo costs one window: the remaining nodes are skipped, with the reason."""
     nodes = [f"n{number}" for number in range(6)]
     stage.planned(GOOD, nodes=nodes, window=2)
     with Cluster(stage.server, nodes, {GOOD: Play.MISSING}) as cluster:
@@ -153,7 +153,7 @@ def test_the_breaker(stage: Stage) -> None:
 
 
 def test_one_bad_image_among_good_ones_never_opens_the_breaker(stage: Stage) -> None:
-    """Nodes that got another image keep the breaker shut."""
+    """The breaker stays closed while nodes get another image."""
     nodes = ["n1", "n2", "n3"]
     stage.planned(GOOD, OTHER, nodes=nodes, window=1)
     with Cluster(stage.server, nodes, {OTHER: Play.MISSING}) as cluster:
@@ -162,7 +162,7 @@ def test_one_bad_image_among_good_ones_never_opens_the_breaker(stage: Stage) -> 
 
 
 def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
-    """An API server that drops image volumes makes empty pods that succeed; their images still count as failed."""
+    """If the API server drops image volumes, empty pods succeed, but their images count as failed."""
 
     def strip(kind: str, item: Any) -> Any:
         if kind == "jobs":
@@ -171,7 +171,7 @@ def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
         return item
 
     stage.server.admit = strip
-    stage.set_timings(pull_event=0.0)  # no word will come
+    stage.set_timings(pull_event=0.0)  # no event will arrive
     stage.planned(GOOD, nodes=["n1"])
     with Cluster(stage.server, ["n1"]) as cluster:
         assert stage.drive() == 1
@@ -179,10 +179,8 @@ def test_a_dropped_image_volume_is_no_success(stage: Stage) -> None:
     assert results_of(stage, "n1") == [(Result.FAILED, FailureReason.UNKNOWN)]
 
 
-def test_a_pod_that_is_placed_just_before_it_is_given_up(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a driver decided of a pod counts only for the pod as it was: a node that pulls by now is no lost one."""
+def test_a_pod_that_is_bound_just_before_it_is_failed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver fails a pod only in the version that it has read: if the pod pulls by now, its node has not failed."""
     stage.set_timings(unbound=0.0)
     stage.planned(GOOD, nodes=["n1"])
     patch = Kube.patch
@@ -202,7 +200,7 @@ def test_a_pod_that_is_placed_just_before_it_is_given_up(
 
 
 def test_events_are_read_once_for_all_pods(stage: Stage) -> None:
-    """A list of one pod's events reads those of the whole namespace: there is one list, and a watch."""
+    """Events are read by one list and one watch, since a list per pod reads all events of the namespace."""
     nodes = [f"n{number}" for number in range(8)]
     stage.planned(GOOD, nodes=nodes)
     with Cluster(stage.server, nodes):
@@ -213,7 +211,7 @@ def test_events_are_read_once_for_all_pods(stage: Stage) -> None:
 
 
 def test_events_that_can_not_be_watched(stage: Stage) -> None:
-    """What was not heard is asked for, pod by pod: no figure is lost."""
+    """If events can't be watched, they are listed per pod, and no value is missing."""
     stage.planned(GOOD, nodes=["n1", "n2"])
     stage.server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
     stage.set_timings(pull_event=0.5)
@@ -223,7 +221,7 @@ def test_events_that_can_not_be_watched(stage: Stage) -> None:
 
 
 def test_a_silent_kubelet(stage: Stage) -> None:
-    """A pod on a node that was lost is ended by us, and the node counts as lost."""
+    """The driver ends a pod on a node with a silent kubelet, and records the node as NodeLost."""
     stage.set_timings(node_check=0.0)
     stage.planned(GOOD, nodes=["n1", "n2"])
     with Cluster(stage.server, ["n1", "n2"]) as cluster:
@@ -238,7 +236,7 @@ def test_a_silent_kubelet(stage: Stage) -> None:
 
 
 def test_a_node_that_has_just_become_unready_is_given_time(stage: Stage) -> None:
-    """Ready may flap: for 30 s a kubelet does not count as silent; a node that is gone counts at once."""
+    """A kubelet counts as silent after 30 s, since Ready may flap; a deleted node counts immediately."""
     plan = stage.planned(GOOD, nodes=["n1"])
     reader = EvidenceReader(stage.context, plan)
     cluster = Cluster(stage.server, ["n1"])
@@ -259,7 +257,7 @@ def test_a_node_takes_too_long(stage: Stage) -> None:
 
 
 def test_a_kubelet_that_hangs_in_a_pull(stage: Stage) -> None:
-    """A kubelet never aborts a pull; a pod that does not end after its deadline is ended by us, as timed out."""
+    """A kubelet never aborts a pull, so the driver ends a pod that runs past its deadline, with Timeout."""
     stage.set_timings(pod_end=0.0)
     stage.planned(GOOD, nodes=["n1"], node_timeout=0)
     with Cluster(stage.server, ["n1"], {GOOD: Play.NEVER}) as cluster:
@@ -269,7 +267,7 @@ def test_a_kubelet_that_hangs_in_a_pull(stage: Stage) -> None:
 
 
 def test_the_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the task's time is up, what is there counts and the rest is recorded as Timeout."""
+    """At the task's deadline, pulled images count, and all others are recorded as Timeout."""
     nodes = ["n1", "n2", "n3", "n4"]
     stage.planned(GOOD, nodes=nodes, window=2)
     plays = {("n1", GOOD): Play.PRESENT, ("n2", GOOD): Play.NEVER, ("n3", GOOD): Play.NEVER}
@@ -285,8 +283,8 @@ def test_the_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> N
         assert results_of(stage, node) == [(Result.FAILED, FailureReason.TIMEOUT)]
 
 
-def test_the_jobs_own_deadline_does_not_forestall_ours(stage: Stage) -> None:
-    """The Job's deadline is a net for a lost driver: it lies a little behind the task's."""
+def test_the_jobs_deadline_is_after_the_tasks(stage: Stage) -> None:
+    """The Job's deadline, for the case that the driver fails, is a little later than the task's."""
     stage.planned(GOOD, nodes=["n1"], seconds=600)
     with Cluster(stage.server, ["n1"]):
         assert stage.drive() == 0
@@ -295,7 +293,7 @@ def test_the_jobs_own_deadline_does_not_forestall_ours(stage: Stage) -> None:
 
 @pytest.mark.parametrize("with_job", [False, True])
 def test_a_driver_that_starts_past_the_deadline(stage: Stage, *, with_job: bool) -> None:
-    """It records Timeout at once and makes no Job; the Job of an earlier life it takes over first."""
+    """The driver records Timeout immediately and creates no Job; it first adopts the Job of an earlier driver."""
     stage.planned(GOOD, nodes=["n1"], seconds=-5)
     if with_job:
         metadata = {
@@ -311,8 +309,8 @@ def test_a_driver_that_starts_past_the_deadline(stage: Stage, *, with_job: bool)
     )
 
 
-def test_recorded_results_are_not_done_again(stage: Stage) -> None:
-    """What a previous life of the attempt recorded stands; its nodes see no pod."""
+def test_nodes_with_stored_results_get_no_pod(stage: Stage) -> None:
+    """Results that an earlier driver of the attempt stored are kept, and their nodes get no pod."""
     stage.planned(GOOD, nodes=["n1", "n2"])
     before = NodeResult((ImageResult(Result.PULLED, seconds=9.0),), "2026-01-01T00:00:00Z")
     stage.recorded(f"{job_name(stage)}-r0", Chunk(0, 0, {"n1": before}))
@@ -323,7 +321,7 @@ def test_recorded_results_are_not_done_again(stage: Stage) -> None:
 
 
 def test_a_new_attempt_takes_the_nodes_that_still_fail(stage: Stage) -> None:
-    """The next attempt leaves alone what an earlier one brought to its end."""
+    """The next attempt skips the nodes that an earlier attempt completed."""
     stage.planned(GOOD, nodes=["n1", "n2"])
     with Cluster(stage.server, ["n1", "n2"], on={("n2", GOOD): Play.MISSING}) as cluster:
         assert stage.drive(attempt=0) == 1
@@ -335,7 +333,7 @@ def test_a_new_attempt_takes_the_nodes_that_still_fail(stage: Stage) -> None:
 
 
 def test_a_stopped_task_starts_nothing(stage: Stage) -> None:
-    """A driver that comes when the task was stopped, or has its verdict, makes no Job."""
+    """A driver that starts after the task was stopped or has its verdict creates no Job."""
     stage.planned(GOOD, nodes=["n1"])
     stage.workflow({"spec": {"shutdown": "Stop"}})
     assert stage.drive() == 1
@@ -345,7 +343,7 @@ def test_a_stopped_task_starts_nothing(stage: Stage) -> None:
 
 
 def test_another_workflow_of_the_same_name(stage: Stage) -> None:
-    """A driver whose Workflow was replaced exits with the code that asks for another pod."""
+    """A driver whose Workflow was replaced exits with the code that makes Argo replace the pod."""
     stage.planned(GOOD, nodes=["n1"])
     stage.server.remove("workflows", TASK)
     stage.server.put("workflows", {"metadata": {"name": TASK}, "spec": {}})
@@ -354,7 +352,7 @@ def test_another_workflow_of_the_same_name(stage: Stage) -> None:
 
 
 def test_sigterm_of_a_stopped_task(stage: Stage) -> None:
-    """With spec.shutdown set the driver records what pulls as cancelled, deletes its Job and exits 1."""
+    """If spec.shutdown is set, the driver records pulling nodes as cancelled, deletes its Job and exits 1."""
     nodes = ["n1", "n2", "n3"]
     stage.planned(GOOD, nodes=nodes, window=2)
 
@@ -372,8 +370,8 @@ def test_sigterm_of_a_stopped_task(stage: Stage) -> None:
     assert results_of(stage, "n3") == [(Result.FAILED, FailureReason.CANCELLED)]
 
 
-def test_an_evicted_driver_and_its_successor(stage: Stage) -> None:
-    """SIGTERM without spec.shutdown leaves the Job alone and exits 4; the next driver finishes it."""
+def test_an_evicted_driver_and_the_next_one(stage: Stage) -> None:
+    """On SIGTERM without spec.shutdown, the driver keeps its Job and exits 4; the next driver completes the Job."""
     nodes = ["n1", "n2", "n3"]
     stage.planned(GOOD, nodes=nodes, window=2)
     plays = {("n1", GOOD): Play.PULLED, ("n2", GOOD): Play.SLOW, ("n3", GOOD): Play.SLOW}
@@ -383,7 +381,7 @@ def test_an_evicted_driver_and_its_successor(stage: Stage) -> None:
             process.send_signal(signal.SIGTERM)
             said, _ = process.communicate(timeout=60)
         assert process.returncode == 4, said
-        assert "the next driver takes over" in said
+        assert "another driver takes over" in said
         uid = job_of(stage)["metadata"]["uid"]
         cluster.release()
         assert stage.drive(me="driver-2") == 0
@@ -393,7 +391,7 @@ def test_an_evicted_driver_and_its_successor(stage: Stage) -> None:
 
 
 def test_a_driver_frozen_just_before_it_ungates(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever takes over writes its epoch on the gated pods first, so that a late ungate is refused."""
+    """A new driver first writes its epoch on the gated pods, so that a late ungate is refused."""
     stage.planned(GOOD, nodes=["n1"])
     patch = Kube.patch
 
@@ -421,7 +419,7 @@ def test_a_job_changes_while_it_is_adopted(
     meanwhile: dict[str, str],
     expected: str,
 ) -> None:
-    """The Job controller's writes do not keep a driver from adopting a Job; another driver's do."""
+    """A driver adopts a Job although the Job controller writes it, but not if another driver does."""
     stage.planned(GOOD, nodes=["n1"])
     patch = Kube.patch
     late = [meanwhile]
@@ -446,8 +444,8 @@ def test_a_job_changes_while_it_is_adopted(
     assert expected in said + capsys.readouterr().out
 
 
-def test_a_job_of_another_task_is_left_alone(stage: Stage) -> None:
-    """A Job of our name with another Workflow's uid is not ours to work."""
+def test_a_job_of_another_task_is_not_adopted(stage: Stage) -> None:
+    """A Job of the same name with another Workflow's uid is not adopted."""
     stage.planned(GOOD, nodes=["n1"])
     labels = {"ips-flow.io/workflow-uid": "other"}
     stage.server.put("jobs", {"metadata": {"name": job_name(stage), "labels": labels, "annotations": {}}})
@@ -455,8 +453,8 @@ def test_a_job_of_another_task_is_left_alone(stage: Stage) -> None:
         stage.drive()
 
 
-def test_a_job_that_someone_deletes(stage: Stage) -> None:
-    """The driver records what it knows and goes; the next one makes the Job anew for the rest."""
+def test_a_job_that_another_client_deletes(stage: Stage) -> None:
+    """If the Job is deleted, the driver stores its results and exits; the next one creates a Job for the rest."""
     nodes = ["n1", "n2"]
     stage.planned(GOOD, nodes=nodes, window=1)
 
@@ -474,8 +472,8 @@ def test_a_job_that_someone_deletes(stage: Stage) -> None:
     assert set(cluster.ended) == {"n2"}
 
 
-def test_a_pod_that_is_deleted_before_its_word(stage: Stage) -> None:
-    """A pod that has ended well and is deleted before its event came: its image is there all the same."""
+def test_a_pod_that_is_deleted_before_its_event(stage: Stage) -> None:
+    """If a succeeded pod is deleted before its event arrives, its image still counts as present."""
     nodes = ["n1", "n2"]
     stage.planned(GOOD, nodes=nodes, window=2)
     hold_back_first_event(stage)
@@ -493,8 +491,8 @@ def test_a_pod_that_is_deleted_before_its_word(stage: Stage) -> None:
     assert {stage.results()[node].images[0].result for node in nodes} == {Result.PULLED}
 
 
-def test_pods_that_someone_deletes(stage: Stage) -> None:
-    """A node whose pod was deleted by someone else counts as failed; nobody waits for it for ever."""
+def test_pods_that_another_client_deletes(stage: Stage) -> None:
+    """A node whose pod was deleted by another client counts as failed; the driver does not wait for it forever."""
     nodes = ["n1", "n2", "n3"]
     stage.planned(GOOD, nodes=nodes, window=2)
 
@@ -510,13 +508,13 @@ def test_pods_that_someone_deletes(stage: Stage) -> None:
     (image,) = stage.results()["n2"].images
     assert (image.reason, image.message) == (
         FailureReason.UNKNOWN,
-        "its pull pod was deleted by someone else",
+        "its pull pod was deleted by another client",
     )
     assert stage.results()["n3"].ok
 
 
 def test_a_pod_that_vanishes_while_it_is_ended(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ending a pod that someone deleted a moment ago is no reason to go."""
+    """The driver continues if another client deletes a pod while the driver ends it."""
     stage.planned(GOOD, nodes=["n1"], node_timeout=0)
     patch = Kube.patch
 
@@ -533,7 +531,7 @@ def test_a_pod_that_vanishes_while_it_is_ended(stage: Stage, monkeypatch: pytest
 
 @pytest.mark.parametrize("status", [503, 429, 0])
 def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None:
-    """503, 429 and broken connections cost time and nothing else."""
+    """503, 429 and broken connections only delay the driver."""
     nodes = ["n1", "n2", "n3"]
     stage.planned(GOOD, nodes=nodes, window=1)
 
@@ -552,7 +550,7 @@ def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None
 def test_an_api_server_that_refuses_for_longer(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    """One that says that it has too much to do is waited for; one that says nothing else is left to another pod."""
+    """A driver keeps waiting on 429. On other errors it exits after a while, so that another pod tries."""
     stage.set_timings(patience=0.1)
     monkeypatch.setattr("tests.fakes.apiserver.RETRY_AFTER", 0)
     stage.planned(GOOD, nodes=["n1"])
@@ -573,7 +571,7 @@ def test_an_api_server_that_refuses_for_longer(
 
 
 def test_a_throttled_api_server(stage: Stage) -> None:
-    """A driver that gets too many refusals asks less: the task ends well, and few of its requests are in vain."""
+    """A throttled driver sends fewer requests: the task completes, and few requests are refused."""
     nodes = [f"n{number:02}" for number in range(40)]
     stage.planned(GOOD, nodes=nodes, window=10)
 
@@ -591,7 +589,7 @@ def test_a_throttled_api_server(stage: Stage) -> None:
 
 @pytest.mark.parametrize("refused", ["POST .*/configmaps", "GET .*/configmaps"])
 def test_an_api_server_that_fails_at_the_very_end(stage: Stage, refused: str) -> None:
-    """What is known of the nodes is stored and judged as soon as the API server answers again, by the same driver."""
+    """The same driver stores its results and decides when the API server is available again."""
     stage.planned(GOOD, nodes=["n1", "n2"], losses_allowed=1)
     plays = {("n1", GOOD): Play.SLOW, ("n2", GOOD): Play.MISSING}
 
@@ -607,7 +605,7 @@ def test_an_api_server_that_fails_at_the_very_end(stage: Stage, refused: str) ->
 
 
 def test_sigterm_while_the_api_server_fails(stage: Stage) -> None:
-    """SIGTERM while a driver waits for the API ends it as at any other time."""
+    """SIGTERM ends a driver also while it waits for the API."""
     stage.planned(GOOD, nodes=["n1"])
     stage.set_timings(first_pause=5.0)
 
@@ -622,7 +620,7 @@ def test_sigterm_while_the_api_server_fails(stage: Stage) -> None:
 
 
 def test_persisted_pods_are_deleted(stage: Stage) -> None:
-    """Pods whose results are stored go at once, so that finished pods never pile up."""
+    """Pods are deleted as soon as their results are stored, so that ended pods do not accumulate."""
     stage.set_timings(persist=0.0)
     nodes = [f"n{number}" for number in range(6)]
     stage.planned(GOOD, nodes=nodes, window=1)
@@ -634,7 +632,7 @@ def test_persisted_pods_are_deleted(stage: Stage) -> None:
 
 
 def test_progress_is_shown(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The Job's annotation counts what is done, pulls and failed; Argo's file says done/total."""
+    """The Job's annotation counts done, pulling and failed nodes; Argo's progress file has done/total."""
     file = tmp_path / "progress"
     monkeypatch.setenv("ARGO_PROGRESS_FILE", str(file))
     nodes = ["n1", "n2", "n3"]
@@ -648,7 +646,7 @@ def test_progress_is_shown(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def hold_back_first_event(stage: Stage) -> Callable[[], object]:
-    """The first event does not come until it is sent."""
+    """Hold back the first event; return a function that sends it."""
     held: list[Any] = []
     put = stage.server.put
 
@@ -662,8 +660,8 @@ def hold_back_first_event(stage: Stage) -> Callable[[], object]:
     return lambda: put("events", *held[0])
 
 
-def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
-    """Events come a little late: a pod that has ended is judged when its event is there, with its figures."""
+def test_the_kubelets_event_is_awaited(stage: Stage) -> None:
+    """Events may be late: the result of an ended pod is recorded with the values of its event."""
     stage.planned(GOOD, nodes=["n1"])
     send = hold_back_first_event(stage)
 
@@ -677,8 +675,8 @@ def test_the_kubelets_word_is_awaited(stage: Stage) -> None:
     assert stage.results()["n1"].images == (PULLED,)
 
 
-def test_a_node_that_shows_its_image_opens_the_way(stage: Stage) -> None:
-    """While the kubelet's word on the first window is awaited, the next nodes start: the image is there for all to see."""
+def test_nodes_start_before_the_events_of_earlier_ones(stage: Stage) -> None:
+    """The next nodes start before the kubelet's events on the first window arrive, since its pods show the image."""
     stage.planned(GOOD, nodes=["n1", "n2"], window=1)
     send = hold_back_first_event(stage)
 
@@ -692,8 +690,8 @@ def test_a_node_that_shows_its_image_opens_the_way(stage: Stage) -> None:
     assert {stage.results()[node].images for node in ("n1", "n2")} == {(PULLED,)}
 
 
-def test_an_unforeseen_error_is_no_failed_attempt(stage: Stage) -> None:
-    """A crash exits above 1, so that Argo replaces the pod and counts no attempt."""
+def test_an_unexpected_error_is_no_failed_attempt(stage: Stage) -> None:
+    """After a crash the exit code is above 1, so that Argo replaces the pod and counts no attempt."""
     plan = stage.planned(GOOD, nodes=["n1"])
     name = f"{TASK}-{stage.uid.replace('-', '')[:6]}-g{plan.group}"
     stage.server.change("configmaps", name, {"binaryData": {"plan.json.gz": "bm90IGd6aXA="}})
@@ -704,7 +702,7 @@ def test_an_unforeseen_error_is_no_failed_attempt(stage: Stage) -> None:
 
 
 def test_an_api_error_is_no_failed_attempt(stage: Stage) -> None:
-    """A plan that can't be read makes the driver exit 4 with one line that says why."""
+    """If the plan can't be read, the driver exits 4 and logs the reason in one line."""
     with stage.driver("driver-1") as process:
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 4
@@ -714,7 +712,7 @@ def test_an_api_error_is_no_failed_attempt(stage: Stage) -> None:
 
 
 def test_the_role_grants_what_a_driver_does_and_no_more(stage: Stage) -> None:
-    """Over all paths – results stored, pods deleted, ended and failed, a stop – every right is used."""
+    """A driver uses every right of its Role: it stores results, deletes, ends and fails pods, and stops."""
     stage.set_timings(persist=0.0)
     nodes = ["n1", "n2", "n3", "n4"]
     stage.planned(GOOD, nodes=nodes, window=3)
@@ -732,12 +730,12 @@ def test_the_role_grants_what_a_driver_does_and_no_more(stage: Stage) -> None:
         cluster.unplaceable.add("n3")
         assert stage.drive() == 1
     unused = granted("ips-flow-drive") - needed(stage.server.calls) - EXECUTOR
-    assert unused == {("", "nodes", "list")}  # the steps share one ClusterRole; filter is the one that lists
+    assert unused == {("", "nodes", "list")}  # the steps share one ClusterRole; only filter lists nodes
 
 
 @pytest.mark.parametrize("foreign", ["plan", "index"])
-def test_the_maps_of_another_task_are_not_taken(stage: Stage, foreign: str) -> None:
-    """A plan or an index under our name, but with another uid, is left alone, and nothing is started."""
+def test_the_config_maps_of_another_task_are_not_used(stage: Stage, foreign: str) -> None:
+    """A plan or an index of the same name with another uid is not used, and nothing is started."""
     stage.planned(GOOD, nodes=["n1"])
     name = group_name(TASK, stage.uid, 0) if foreign == "plan" else job_name(stage)
     stage.server.put(

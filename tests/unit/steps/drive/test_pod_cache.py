@@ -1,4 +1,4 @@
-"""The pods of a Job as a driver keeps them."""
+"""The pods of a Job that a driver keeps in its cache."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def versions(pods: PodCache) -> dict[str, int]:
     return {one["metadata"]["uid"]: int(one["metadata"]["resourceVersion"]) for one in pods.list()}
 
 
-def test_the_newer_version_stands(pods: PodCache) -> None:
-    """A watch, and a list, may tell of a pod what is older than the answer to a patch of ours."""
+def test_the_newer_version_is_kept(pods: PodCache) -> None:
+    """A watch event or a list may be older than the response to the driver's patch; the newer version is kept."""
     pods._apply(Replaced((pod("a", 98), pod("b", 99))))
     pods.update(pod("a", 103))
     for event in (Updated(pod("a", 101)), Replaced((pod("a", 102), pod("b", 99))), Updated(pod("b", 100))):
@@ -41,8 +41,8 @@ def test_the_newer_version_stands(pods: PodCache) -> None:
     assert versions(pods) == {"a": 1000, "b": 100}
 
 
-def test_what_is_gone(pods: PodCache) -> None:
-    """By the watch or, where that missed it, by the next list."""
+def test_deleted_pods(pods: PodCache) -> None:
+    """A deleted pod is removed by its watch event or, if that is missed, by the next list."""
     pods._apply(Replaced((pod("a", 1), pod("b", 2), pod("c", 3))))
     pods._apply(Updated(pod("a", 4), gone=True))
     assert versions(pods) == {"b": 2, "c": 3}
@@ -51,35 +51,33 @@ def test_what_is_gone(pods: PodCache) -> None:
 
 
 def test_nothing_is_known_before_the_first_list(stage: Stage, pods: PodCache) -> None:
-    """No list is no empty list: a driver must not take its pods for gone."""
+    """A missing list is not an empty list: a driver must not treat its pods as gone."""
     stage.set_timings(pods_first_list=0.1)
     with pytest.raises(UnavailableError):
         pods.list()
 
 
-def test_trouble_is_told_once(pods: PodCache, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line for each time that the watch broke, however long it stays so."""
+def test_a_broken_watch_is_logged_once(pods: PodCache, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broken watch is logged once, however long it stays broken."""
     for event in (WatchError(UnavailableError("away")), WatchError(UnavailableError("away")), Synced()):
         pods._apply(event)
-    told = "the watch of the pods broke, following them anew: away\n"
+    told = "the pods can't be watched, trying again: away\n"
     assert capsys.readouterr().out == told
     pods._apply(WatchError(UnavailableError("away")))
     assert capsys.readouterr().out == told
 
 
-def test_pods_that_nobody_follows_any_more(
-    stage: Stage, pods: PodCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another driver may have more luck; this one must not go on with what it knew."""
+def test_pods_without_a_watch(stage: Stage, pods: PodCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the watch has ended, the driver exits for another one, and does not continue with old pods."""
     monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(list_watch.reflect, "__kwdefaults__", {"patience": 0.05})
     stage.server.fail("GET .*/pods", 503)
-    with pods, pytest.raises(ReplacePodError, match="the pods can't be followed"):
+    with pods, pytest.raises(ReplacePodError, match="the pods can't be watched"):
         pods.list()
 
 
-def test_it_follows(stage: Stage, pods: PodCache) -> None:
-    """What the API server tells comes in by itself, without what no driver reads."""
+def test_changes_arrive_by_the_watch(stage: Stage, pods: PodCache) -> None:
+    """Changes arrive by the watch, trimmed to the fields that drivers read."""
     labels = dict(term.split("=") for term in pods._attempt.pod_selector.split(","))
     stage.server.put("pods", {"metadata": {"name": "p", "labels": labels}})
     stage.server.put("pods", {"metadata": {"name": "other"}})
@@ -97,6 +95,6 @@ def test_it_follows(stage: Stage, pods: PodCache) -> None:
         assert seen["spec"] == {}
         stage.server.remove("pods", "p")
         pods.wait_for_change(30)
-        if pods.list():  # told only of the change that was put in above
+        if pods.list():  # the watch reports only the change made above
             pods.wait_for_change(30)
         assert pods.list() == []

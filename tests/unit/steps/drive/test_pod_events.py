@@ -1,4 +1,4 @@
-"""Events of kubelets, as a driver keeps them."""
+"""The events of kubelets that a driver keeps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def names(pod_events: PodEvents, pod: str) -> list[str]:
 
 
 def test_events_of_own_pods_are_kept(server: ApiServer, context: StepContext) -> None:
-    """Events of before and of now, of kubelets about the Job's own pods; a changed one counts once."""
+    """Only kubelet events on the Job's pods are kept, earlier and new ones; a changed event counts once."""
     say(server, 1, "job-a0-0-x")
     with PodEvents(context, "job-a0-", DriverTimings()) as pod_events:
         await_that(lambda: names(pod_events, "job-a0-0-x") == ["e1"])
@@ -53,7 +53,7 @@ def test_events_of_own_pods_are_kept(server: ApiServer, context: StepContext) ->
 
 
 def test_what_a_broken_watch_missed(server: ApiServer, context: StepContext) -> None:
-    """It is asked for, by one list for all who ask."""
+    """Events that a broken watch missed are listed; one list serves all calls."""
     timings = DriverTimings()
     server.fail("GET .*/events.*watch=true", 403, "Forbidden", "no watch")
     with PodEvents(context, "job-", timings) as pod_events:

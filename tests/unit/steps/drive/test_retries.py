@@ -1,4 +1,4 @@
-"""Attempts, losses, batches and a window that changes: drive against the simulated cluster."""
+"""Attempts, allowed failures, batches and window changes: drive against the simulated cluster."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def progress(stage: Stage, attempt: int = 0) -> GroupProgress:
 
 
 def windows(stage: Stage) -> list[int | None]:
-    """The windows that the driver has told of so far."""
+    """Return the windows that the driver has reported so far."""
     texts = [
         (item["metadata"].get("annotations") or {}).get(ANNOTATION_PROGRESS)
         for _, _, kind, item in list(stage.server.store.history)
@@ -54,7 +54,7 @@ def scale(stage: Stage, size: str) -> None:
 
 
 def test_an_image_that_appears_between_attempts(stage: Stage) -> None:
-    """The second attempt takes the node that failed, and no other; with it the group is done."""
+    """The second attempt runs only on the failed node; after its success the group is done."""
     stage.planned(GOOD, nodes=["n1", "n2"], max_retries=1)
     with Cluster(stage.server, ["n1", "n2"], on={("n2", GOOD): Play.MISSING}) as cluster:
         assert stage.drive(0) == 1
@@ -65,8 +65,8 @@ def test_an_image_that_appears_between_attempts(stage: Stage) -> None:
     assert all(node.ok for node in stage.results().values())
 
 
-def test_what_an_attempt_brought_outlives_one_without_time(stage: Stage) -> None:
-    """An attempt that the task's time does not reach says nothing against images that are there."""
+def test_results_outlive_a_later_attempt_without_time(stage: Stage) -> None:
+    """An attempt past the task's deadline does not discard images that an earlier attempt pulled."""
     stage.planned(GOOD, OTHER, nodes=["n1"], max_retries=1, seconds=-5)
     half = NodeResult(
         (ImageResult(Result.PULLED), ImageResult(Result.FAILED, FailureReason.NOT_FOUND, "no")), AT
@@ -81,15 +81,15 @@ def test_what_an_attempt_brought_outlives_one_without_time(stage: Stage) -> None
 
 @pytest.mark.parametrize(("attempt", "code"), [(0, 1), (1, 1), (2, 0)])
 def test_retries_are_spent_before_losses_are_allowed(stage: Stage, attempt: int, code: int) -> None:
-    """A loss that is allowed counts as one only on the last attempt."""
+    """A failure is allowed only in the last attempt."""
     stage.planned(GOOD, nodes=["n1", "n2"], max_retries=2, losses_allowed=1)
     with Cluster(stage.server, ["n1", "n2"], on={("n2", GOOD): Play.MISSING}):
         assert stage.drive(attempt) == code
 
 
 @pytest.mark.parametrize(("allowed", "code"), [(1, 1), (2, 0)])
-def test_losses_of_all_waves_add_up(stage: Stage, allowed: int, code: int) -> None:
-    """A wave may lose what the waves before it have left over."""
+def test_failed_nodes_of_all_waves_add_up(stage: Stage, allowed: int, code: int) -> None:
+    """A wave may have as many failed nodes as earlier waves have left of the limit."""
     stage.planned(GOOD, nodes=["n1", "n2"], group=1, wave="wave-2", losses_allowed=allowed)
     stage.recorded("before-r0", Chunk(0, 0, {"n3": PULLED, "n4": LOST}))
     with Cluster(stage.server, ["n1", "n2"], on={("n2", GOOD): Play.MISSING}):
@@ -97,14 +97,14 @@ def test_losses_of_all_waves_add_up(stage: Stage, allowed: int, code: int) -> No
 
 
 def test_a_wave_without_a_single_good_node_is_no_loss(stage: Stage) -> None:
-    """However many losses are allowed, a wave in which no node has its images has failed."""
+    """A wave in which no node has its images fails, however many failures are allowed."""
     stage.planned(GOOD, nodes=["n1", "n2"], losses_allowed=2)
     with Cluster(stage.server, ["n1", "n2"], {GOOD: Play.MISSING}):
         assert stage.drive() == 1
 
 
 def test_a_good_node_of_an_earlier_attempt_counts(stage: Stage) -> None:
-    """The wave's good node may come from the first attempt: the last one only has what failed."""
+    """A good node of the first attempt counts for its wave, since the last attempt has only failed nodes."""
     stage.planned(GOOD, nodes=["n1", "n2"], max_retries=1, losses_allowed=1)
     with Cluster(stage.server, ["n1", "n2"], on={("n2", GOOD): Play.MISSING}):
         assert stage.drive(0) == 1
@@ -112,14 +112,14 @@ def test_a_good_node_of_an_earlier_attempt_counts(stage: Stage) -> None:
 
 
 def test_nodes_lost_to_the_tasks_time_are_no_allowed_losses(stage: Stage) -> None:
-    """Past the task's deadline the driver exits 1, whatever may be lost."""
+    """After the task's deadline the driver exits 1, however many failures are allowed."""
     stage.planned(GOOD, nodes=["n1", "n2"], losses_allowed=1, seconds=-5)
     stage.recorded("before-r0", Chunk(0, 0, {"n1": PULLED}))
     assert stage.drive() == 1
 
 
-def test_the_breaker_of_a_wave_that_had_images_stays_shut(stage: Stage) -> None:
-    """A retry of stubborn nodes is no typo: each of them is tried, and keeps its own failure."""
+def test_the_breaker_of_a_wave_with_images_stays_closed(stage: Stage) -> None:
+    """A retry of failed nodes does not open the breaker: each node is tried and keeps its own failure."""
     nodes = ["n1", "n2", "n3", "n4"]
     stage.planned(GOOD, nodes=nodes, window=1, max_retries=1)
     plays = {(node, GOOD): Play.MISSING for node in nodes[1:]}
@@ -132,7 +132,7 @@ def test_the_breaker_of_a_wave_that_had_images_stays_shut(stage: Stage) -> None:
 
 
 def test_results_say_when_their_attempt_began(stage: Stage) -> None:
-    """The stored results of an attempt carry its start, so that the history needs no Job."""
+    """The stored results of an attempt have its start time, so that the history needs no Job."""
     stage.planned(GOOD, nodes=["n1"])
     with Cluster(stage.server, ["n1"]):
         assert stage.drive() == 0
@@ -142,7 +142,7 @@ def test_results_say_when_their_attempt_began(stage: Stage) -> None:
 
 
 def argos_delays(stage: Stage) -> list[int]:
-    """The seconds that Argo waits before each retry, by the template's back-off and what filter hands to it."""
+    """Return the seconds that Argo waits before each retry, from the template's back-off and filter's outputs."""
     templates = prewarm_template().to_dict()["spec"]["templates"]
     (strategy,) = [one["retryStrategy"] for one in templates if one["name"] == "attempt"]
     handed = {f"{{{{inputs.parameters.{file.name}}}}}": file.read_text() for file in stage.outputs.iterdir()}
@@ -153,7 +153,7 @@ def argos_delays(stage: Stage) -> list[int]:
 
 
 def assert_delays(stage: Stage, expected: list[int], **asked: Any) -> None:
-    """The delays are those that Argo keeps; the history tells of every attempt, while it waits and at the end."""
+    """Check that Argo waits these delays, and that the history has every attempt, during the task and at its end."""
     nodes = ["n1", "n2"]
 
     def told() -> Any:
@@ -178,23 +178,23 @@ def assert_delays(stage: Stage, expected: list[int], **asked: Any) -> None:
 
 
 def test_linear_delays(whole: Stage) -> None:
-    """The delay is the same each time; the history tells of every attempt, while it waits and at the end."""
+    """The delay is the same each time; the history has every attempt, during the task and at its end."""
     assert_delays(whole, [5, 5], retryStrategy="linear", retryDelay=5)
 
 
 def test_exponential_delays(whole: Stage) -> None:
-    """The delay doubles from the one that was asked for."""
+    """The delay starts at the requested value and doubles."""
     assert_delays(whole, [2, 4, 8], retryStrategy="exponential", retryDelay=2)
 
 
 def test_delays_are_capped(whole: Stage) -> None:
-    """No delay is longer than the template's cap of 10 minutes, where doubling would give 20."""
+    """No delay is longer than the template's cap of 10 minutes, although doubling would give 20."""
     assert_delays(whole, [300, 600, 600], retryStrategy="exponential", retryDelay=300)
 
 
 @pytest.mark.usefixtures("shell")
 def test_losses_within_the_limit(whole: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    """A task that loses no more nodes than it may is completed, and every output says what it lost."""
+    """A task with no more failed nodes than allowed is completed, and every output shows the failures."""
     plays = {("n1", OTHER): Play.PRESENT, ("n2", OTHER): Play.MISSING}
     with Cluster(whole.server, ["n1", "n2"], on=plays):
         whole.asks(images=[GOOD, OTHER], maxFailedNodes=1)
@@ -213,7 +213,7 @@ def test_losses_within_the_limit(whole: Stage, capsys: pytest.CaptureFixture[str
 
 
 def test_what_an_attempt_left_pulling_fills_the_window_of_the_next(stage: Stage) -> None:
-    """When all drivers of an attempt were lost, its pods still pull: they count, and nobody lets more of them go."""
+    """If all drivers of an attempt failed, its pods still pull: they count, and no more of them are ungated."""
     nodes = ["n0", "n1", "n2", "n3"]
     stage.planned(GOOD, nodes=nodes, window=2, max_retries=1)
     seen: list[list[str]] = []
@@ -236,8 +236,8 @@ def test_what_an_attempt_left_pulling_fills_the_window_of_the_next(stage: Stage)
     assert (before[ANNOTATION_HOLDER], before[ANNOTATION_EPOCH]) == ("driver-2", "2")
 
 
-def test_a_pod_that_an_attempt_left_behind_is_not_awaited_for_ever(stage: Stage) -> None:
-    """A silent kubelet never ends it: past the time that a pod may take it fills no place any more."""
+def test_a_remaining_pod_of_an_attempt_is_not_awaited_forever(stage: Stage) -> None:
+    """A silent kubelet never ends a pod: after the time limit of a pod it no longer counts for the window."""
     stage.planned(GOOD, nodes=["n0", "n1"], window=1, max_retries=1)
     with Cluster(stage.server, ["n0", "n1"], {GOOD: Play.SLOW}) as cluster:
         with stage.driver("driver-1"):
@@ -253,7 +253,7 @@ def test_a_pod_that_an_attempt_left_behind_is_not_awaited_for_ever(stage: Stage)
 
 
 def test_a_strict_barrier_between_batches(stage: Stage) -> None:
-    """With `order: batch` no node starts while another one of the batch before it pulls."""
+    """With `order: batch` no node starts while a node of the previous batch pulls."""
     nodes = [f"n{number}" for number in range(5)]
     stage.planned(GOOD, OTHER, nodes=nodes, window=2, order="batch")
 
@@ -271,7 +271,7 @@ def test_a_strict_barrier_between_batches(stage: Stage) -> None:
 
 
 def test_a_node_whose_events_are_late_still_belongs_to_its_batch(stage: Stage) -> None:
-    """A pod that has ended and has no result yet leaves no room for a node of the next batch."""
+    """While an ended pod has no result yet, no node of the next batch starts."""
     nodes = ["n0", "n1", "n2"]
     stage.planned(GOOD, nodes=nodes, window=2, order="batch")
     put = stage.server.put
@@ -299,7 +299,7 @@ def test_a_node_whose_events_are_late_still_belongs_to_its_batch(stage: Stage) -
 
 
 def test_scale_and_pause(stage: Stage) -> None:
-    """A pause starts nothing and ends nothing; a larger window takes effect at once; a smaller one ends no pull."""
+    """A pause starts and ends no pod; a larger window takes effect immediately; a smaller one ends no pull."""
     nodes = [f"n{number}" for number in range(6)]
     stage.planned(GOOD, nodes=nodes, window=1)
 
@@ -351,7 +351,7 @@ def test_growth_raises_the_jobs_parallelism(stage: Stage) -> None:
 
 
 def test_after_a_shrink_nothing_starts_until_fewer_pull(stage: Stage) -> None:
-    """Pods that pull are left alone, the Job keeps its parallelism, and the next node waits for its place."""
+    """Pulling pods and the Job's parallelism are not changed, and the next node waits for a free place."""
     nodes = [f"n{number}" for number in range(9)]
     stage.planned(GOOD, nodes=nodes, window=4)
     plays = {(node, GOOD): Play.PULLED for node in nodes[:4]}
@@ -372,8 +372,8 @@ def test_after_a_shrink_nothing_starts_until_fewer_pull(stage: Stage) -> None:
     assert set(cluster.ended) == set(nodes)
 
 
-def test_a_window_written_by_hand_is_left_aside(stage: Stage) -> None:
-    """What is no size changes nothing."""
+def test_an_invalid_window_is_ignored(stage: Stage) -> None:
+    """An invalid window in the annotation changes nothing."""
     stage.planned(GOOD, nodes=["n1"], window=1)
     scale(stage, "many")
     with Cluster(stage.server, ["n1"]):

@@ -44,7 +44,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 def announced(stage: Stage, *nodes: str) -> GroupPlan:
-    """A plan of one group, stored and announced."""
+    """Store and announce a plan of one group."""
     plan = stage.planned(GOOD, nodes=nodes)
     summary = kube_objects.summary(eligible=len(nodes)).model_copy(update={"images": (GOOD,)})
     stage.workflow({"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
@@ -52,7 +52,7 @@ def announced(stage: Stage, *nodes: str) -> GroupPlan:
 
 
 def put_job(stage: Stage, plan: GroupPlan, *, attempt: int = 0) -> None:
-    """The Job of an attempt with its index map; the simulated cluster makes its pods."""
+    """Store the Job of an attempt with its index ConfigMap; the simulated cluster creates the pods."""
     name = attempt_name(TASK, stage.uid, plan.group, attempt)
     plan_map = name.rpartition("-")[0]
     uid = stage.server.get("configmaps", plan_map)["metadata"]["uid"]
@@ -98,7 +98,7 @@ def verdict_of(stage: Stage) -> Verdict:
 
 
 def kinds(stage: Stage) -> list[str]:
-    """The kinds of our ConfigMaps that are left."""
+    """Return the kinds of the ConfigMaps that are left."""
     return sorted(
         item["metadata"]["labels"]["ips-flow.io/kind"]
         for (kind, _, name), item in stage.server.store.objects.items()
@@ -107,7 +107,7 @@ def kinds(stage: Stage) -> list[str]:
 
 
 def test_a_completed_task(stage: Stage) -> None:
-    """The verdict is on the Workflow as annotation and label; its event id names the run and the status."""
+    """The verdict is an annotation and a label of the Workflow; its event id has the run and the status."""
     announced(stage, "n1", "n2")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED, "n2": PULLED}))
     assert stage.finish() == 0
@@ -121,7 +121,7 @@ def test_a_completed_task(stage: Stage) -> None:
 
 
 def test_the_second_run_changes_nothing(stage: Stage) -> None:
-    """Every stage that has its mark is skipped."""
+    """A second run skips every marked stage."""
     announced(stage, "n1")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
     assert stage.finish() == 0
@@ -132,8 +132,8 @@ def test_the_second_run_changes_nothing(stage: Stage) -> None:
     assert [call.split()[0] for call in stage.server.calls[calls:]] == ["GET"]
 
 
-def test_a_life_that_ended_after_the_verdict_is_finished(stage: Stage) -> None:
-    """A second finish writes no second verdict, and cleans up what the first left."""
+def test_a_finish_that_failed_after_the_verdict(stage: Stage) -> None:
+    """A second finish writes no second verdict, and cleans up the objects that the first left."""
     announced(stage, "n1")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
     assert stage.finish() == 0
@@ -149,7 +149,7 @@ def test_a_life_that_ended_after_the_verdict_is_finished(stage: Stage) -> None:
     ("second_wave", "status"), [(MISSING, "failed"), (PULLED, "completed")], ids=["barren", "with images"]
 )
 def test_the_verdict_agrees_with_the_drivers(stage: Stage, second_wave: NodeResult, status: str) -> None:
-    """Losses are allowed only where each wave has a node with its images; the attempts stay in the verdict."""
+    """Failures are allowed only if each wave has a node with its images; the verdict keeps the attempts."""
     changes = {"losses_allowed": 2, "max_retries": 1, "retry_delay": 4, "images": (GOOD,)}
     summary = kube_objects.summary(eligible=3).model_copy(update=changes)
     stage.workflow({"metadata": {"annotations": {ANNOTATION_PLAN: summary.to_json()}}})
@@ -167,7 +167,7 @@ def test_the_verdict_agrees_with_the_drivers(stage: Stage, second_wave: NodeResu
 
 
 def test_nodes_never_reached_count_as_failed(stage: Stage) -> None:
-    """What no driver touched is recorded as not reached; with one image missing the task has failed."""
+    """Nodes that no driver tried are recorded as not reached, and the task has failed."""
     announced(stage, "n1", "n2", "n3")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED, "n2": MISSING}))
     assert stage.finish() == 0
@@ -179,7 +179,7 @@ def test_nodes_never_reached_count_as_failed(stage: Stage) -> None:
 
 
 def test_a_later_attempt_counts(stage: Stage) -> None:
-    """Of two results for one node the later attempt's decides."""
+    """Of two results of one node, that of the later attempt counts."""
     announced(stage, "n1")
     stage.recorded("r1", Chunk(0, 1, {"n1": PULLED}))
     stage.recorded("r0", Chunk(0, 0, {"n1": MISSING}))
@@ -187,8 +187,8 @@ def test_a_later_attempt_counts(stage: Stage) -> None:
     assert verdict_of(stage).status == "completed"
 
 
-def test_pods_that_nobody_recorded(stage: Stage) -> None:
-    """Evidence of pods whose driver was lost is gathered by finish; pods still gated were never reached."""
+def test_pods_that_no_driver_recorded(stage: Stage) -> None:
+    """`finish` reads the evidence of pods that no driver recorded; nodes of gated pods were never reached."""
     plan = announced(stage, "n1", "n2", "n3").model_copy(update={"window": 2})
     put_job(stage, plan)
     stage.workflow({"spec": {"shutdown": "Stop"}})
@@ -205,8 +205,8 @@ def test_pods_that_nobody_recorded(stage: Stage) -> None:
     assert verdict_of(stage).message == "1 of 3 nodes have every image"
 
 
-def test_what_a_lost_finish_stored_is_kept(stage: Stage) -> None:
-    """A second finish stores what the first one did not, beside it."""
+def test_results_of_a_failed_finish_are_kept(stage: Stage) -> None:
+    """A second finish keeps the results that the first one stored, and adds the missing ones."""
     plan = announced(stage, "n1", "n2")
     name = f"{attempt_name(TASK, stage.uid, plan.group, 0).rpartition('-g')[0]}-finish-r0"
     stage.recorded(name, Chunk(0, 0, {"n1": PULLED}))
@@ -216,7 +216,7 @@ def test_what_a_lost_finish_stored_is_kept(stage: Stage) -> None:
 
 
 def test_no_plan_was_made(stage: Stage) -> None:
-    """Without a plan the verdict says what filter said; a stopped task was cancelled."""
+    """Without a plan the verdict has filter's error as its message."""
     stage.workflow({"metadata": {"annotations": {ANNOTATION_ERROR: "no eligible node: none"}}})
     assert stage.finish() == 0
     assert (verdict_of(stage).status, verdict_of(stage).message) == ("failed", "no eligible node: none")
@@ -224,14 +224,14 @@ def test_no_plan_was_made(stage: Stage) -> None:
 
 
 def test_a_task_stopped_before_its_plan(stage: Stage) -> None:
-    """It is cancelled, not failed."""
+    """A task that was stopped before it had a plan is cancelled, not failed."""
     stage.workflow({"spec": {"shutdown": "Terminate"}})
     assert stage.finish() == 0
     assert verdict_of(stage).status == "cancelled"
 
 
 def test_a_conflict_is_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Argo's controller writes the Workflow too: the verdict is judged anew on what is there then."""
+    """If Argo's controller changes the Workflow meanwhile, the verdict is decided again from the new version."""
     announced(stage, "n1")
     stage.recorded("r0", Chunk(0, 0, {"n1": MISSING}))
     patch = Kube.patch
@@ -247,8 +247,8 @@ def test_a_conflict_is_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch
     assert verdict_of(stage).status == "cancelled"
 
 
-def test_a_verdict_written_by_someone_else_stands(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two that judge at once, the first to write has the word."""
+def test_a_verdict_of_another_finish_is_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If two decide at the same time, the verdict that is written first stays."""
     announced(stage, "n1")
     patch = Kube.patch
     late: list[Any] = []
@@ -265,8 +265,8 @@ def test_a_verdict_written_by_someone_else_stands(stage: Stage, monkeypatch: pyt
     assert verdict_of(stage) == other
 
 
-def test_jobs_go_before_plans_and_results_stay(stage: Stage) -> None:
-    """A straggler's late Job has no owner left, so it is collected; results live as long as the Workflow."""
+def test_jobs_are_deleted_before_plans_and_results_stay(stage: Stage) -> None:
+    """Jobs are deleted first: a late Job then has no owner and is garbage-collected. Results stay with the Workflow."""
     plan = announced(stage, "n1")
     put_job(stage, plan)
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
@@ -282,7 +282,7 @@ def test_jobs_go_before_plans_and_results_stay(stage: Stage) -> None:
 
 
 def test_the_jobs_of_other_tasks_stay(stage: Stage) -> None:
-    """Cleaning up touches only what carries this Workflow's uid."""
+    """The clean-up deletes only objects with the uid of this Workflow."""
     announced(stage, "n1")
     labels = {"ips-flow.io/workflow-uid": "other", "ips-flow.io/kind": "plan"}
     stage.server.put("jobs", {"metadata": {"name": "other", "labels": labels}})
@@ -294,7 +294,7 @@ def test_the_jobs_of_other_tasks_stay(stage: Stage) -> None:
 
 @pytest.mark.parametrize("again", [False, True])
 def test_a_deleted_workflow_leaves_nothing(stage: Stage, again: bool) -> None:
-    """Without its Workflow a task has no verdict; its Jobs and records go, those of a new task of that name stay."""
+    """The Jobs and records of a deleted Workflow are deleted; those of a new task with the same name stay."""
     plan = announced(stage, "n1")
     put_job(stage, plan)
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
@@ -311,7 +311,7 @@ def test_a_deleted_workflow_leaves_nothing(stage: Stage, again: bool) -> None:
 
 
 def test_a_workflow_deleted_in_the_middle(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A verdict that can't be written any more ends in cleaning up, not in an error."""
+    """If the Workflow is deleted before its verdict is written, finish cleans up without an error."""
     announced(stage, "n1")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
     patch = Kube.patch
@@ -326,7 +326,7 @@ def test_a_workflow_deleted_in_the_middle(stage: Stage, monkeypatch: pytest.Monk
 
 
 def test_a_workflow_replaced_while_its_jobs_go(stage: Stage) -> None:
-    """No mark gets onto a new Workflow of that name: its own finish would skip what is marked."""
+    """A new Workflow of the same name gets no mark: its own finish would skip the marked stages."""
     plan = announced(stage, "n1")
     put_job(stage, plan)
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
@@ -345,7 +345,7 @@ def test_a_workflow_replaced_while_its_jobs_go(stage: Stage) -> None:
 
 
 def test_a_mark_is_written_although_argo_writes_too(stage: Stage) -> None:
-    """The mark carries the version that was read; a conflict means reading again."""
+    """A mark is patched at the version that was read; after a conflict, the Workflow is read again."""
     announced(stage, "n1")
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
     patch = Kube.patch
@@ -370,7 +370,7 @@ def driver_pod(stage: Stage, phase: str) -> None:
 
 
 def end_driver(stage: Stage, recorded: dict[str, NodeResult] | None = None) -> None:
-    """When finish has begun to watch, the driver stores its results and ends."""
+    """Wait until finish watches the driver; then store the driver's results and end its pod."""
     while not any("watch=true" in call for call in list(stage.server.calls)):
         with stage.server.store.changed:
             stage.server.store.changed.wait(0.01)
@@ -380,7 +380,7 @@ def end_driver(stage: Stage, recorded: dict[str, NodeResult] | None = None) -> N
 
 
 def test_a_driver_that_still_records_is_awaited(stage: Stage) -> None:
-    """Argo starts the exit handler beside a stopped driver: its results are in the verdict."""
+    """Argo starts the exit handler while a stopped driver still runs: the verdict has the driver's results."""
     announced(stage, "n1")
     driver_pod(stage, "Running")
 
@@ -389,10 +389,8 @@ def test_a_driver_that_still_records_is_awaited(stage: Stage) -> None:
     assert verdict_of(stage).status == "completed"
 
 
-def test_a_driver_that_hangs_is_not_awaited_for_ever(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """After a while finish goes on without it, and says so."""
+def test_a_driver_that_hangs_is_not_awaited_forever(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """After a while finish continues without the driver, and logs that."""
     set_timings(stage.finish_timings, drivers=0.3)
     announced(stage, "n1")
     driver_pod(stage, "Running")
@@ -403,7 +401,7 @@ def test_a_driver_that_hangs_is_not_awaited_for_ever(
 
 @pytest.mark.parametrize("status", [503, 0, 403])
 def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None:
-    """Argo does not retry an exit handler, so finish asks again itself: one that has just started may refuse all."""
+    """Argo does not retry an exit handler, so finish does. A just started API server may refuse all requests."""
     plan = announced(stage, "n1")
     put_job(stage, plan)
     stage.recorded("r0", Chunk(0, 0, {"n1": PULLED}))
@@ -414,7 +412,7 @@ def test_an_api_server_that_fails_for_a_while(stage: Stage, status: int) -> None
 
 
 def test_an_api_server_that_never_comes_back(stage: Stage) -> None:
-    """Patience ends."""
+    """`finish` fails if the API server does not recover in time."""
     set_timings(stage.finish_timings, patience=0.0, refused=0.0)
     for status, error in ((503, UnavailableError), (403, ForbiddenError)):
         stage.server.faults.clear()
@@ -424,7 +422,7 @@ def test_an_api_server_that_never_comes_back(stage: Stage) -> None:
 
 
 def test_the_role_grants_what_finish_does_and_no_more(stage: Stage) -> None:
-    """Every right of finish's ServiceAccount is used."""
+    """`finish` uses every right of its Role."""
     plan = announced(stage, "n1", "n2")
     put_job(stage, plan)
     driver_pod(stage, "Running")
@@ -437,4 +435,4 @@ def test_the_role_grants_what_finish_does_and_no_more(stage: Stage) -> None:
         with stage.meanwhile(lambda: end_driver(stage)):
             assert stage.finish() == 0
     unused = granted("ips-flow-finish") - needed(stage.server.calls) - EXECUTOR
-    assert unused == {("", "nodes", "list")}  # the steps share one ClusterRole; filter is the one that lists
+    assert unused == {("", "nodes", "list")}  # the steps share one ClusterRole; only filter lists nodes

@@ -1,4 +1,4 @@
-"""The last stage of finish, against the fake API server and real receivers."""
+"""Webhook notifications, the last stage of finish, against the fake API server and real receivers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MISSING = NodeResult((ImageResult(Result.FAILED, FailureReason.NOT_FOUND, "not f
 
 
 class KilledError(BaseException):
-    """The process is gone."""
+    """The process was killed."""
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def asks(stage: Stage, *, result: NodeResult = PULLED, **fields: Any) -> None:
-    """A task of one node whose request has these fields."""
+    """Store a task of one node whose request has these fields."""
     stage.planned(GOOD, nodes=["n1"])
     summary = kube_objects.summary(eligible=1).model_copy(update={"images": (GOOD,)})
     request = canonical_json(parse_request(json.dumps({"images": [GOOD], **fields})))
@@ -88,10 +88,10 @@ def verdict(stage: Stage) -> Verdict:
     ("result", "shutdown", "status"),
     [(PULLED, "", "completed"), (MISSING, "", "failed"), (MISSING, "Stop", "cancelled")],
 )
-def test_each_end_is_told(
+def test_each_end_is_reported(
     stage: Stage, receiver: Receiver, result: NodeResult, shutdown: str, status: str
 ) -> None:
-    """One message, after verdict and cleaning, with the task as it is; the record says what came of it."""
+    """One message with the task is sent after verdict and clean-up, and the outcome is recorded."""
     asks(stage, result=result, webhookUrl=receiver.url)
     stage.workflow({"spec": {"shutdown": shutdown}})
     assert stage.finish() == 0
@@ -111,7 +111,7 @@ def test_each_end_is_told(
 
 @pytest.mark.parametrize("form", ["json", "cloudevents", "slack", "dingtalk"])
 def test_each_format_is_sent(stage: Stage, receiver: Receiver, form: str) -> None:
-    """With the id in the headers whatever the body is."""
+    """In every format, the id is in the headers."""
     receiver.otherwise = Reply(200, body=b'{"errcode":0}')
     asks(stage, webhookUrl=receiver.url, webhookFormat=form)
     assert stage.finish() == 0
@@ -119,8 +119,8 @@ def test_each_format_is_sent(stage: Stage, receiver: Receiver, form: str) -> Non
     assert recorded(stage).outcome == "delivered"
 
 
-def test_a_task_without_a_webhook_costs_no_call_more(stage: Stage) -> None:
-    """It owes nothing: no third mark, and nothing read for one."""
+def test_a_task_without_a_webhook_costs_no_requests(stage: Stage) -> None:
+    """Without a webhook there is no mark for a notification, and no request for one."""
     asks(stage)
     assert stage.finish() == 0
     assert not verdict(stage).notify
@@ -130,8 +130,8 @@ def test_a_task_without_a_webhook_costs_no_call_more(stage: Stage) -> None:
     assert not any("secrets" in call or "endpointslices" in call for call in stage.server.calls)
 
 
-def test_a_verdict_of_an_older_program_owes_nothing(stage: Stage, receiver: Receiver) -> None:
-    """Who wrote it knew of no webhooks."""
+def test_a_verdict_of_an_earlier_version_sends_nothing(stage: Stage, receiver: Receiver) -> None:
+    """A verdict of a version without webhooks sends no notification."""
     asks(stage, webhookUrl=receiver.url)
     old = Verdict(status="failed", event_id="other", at=AT, started_at=AT, message="", summary=None)
     text = old.model_dump_json(by_alias=True, exclude={"notify"})
@@ -142,8 +142,8 @@ def test_a_verdict_of_an_older_program_owes_nothing(stage: Stage, receiver: Rece
 
 
 @pytest.mark.parametrize("outcome", [204, 410])
-def test_a_settled_notice_is_not_sent_again(stage: Stage, receiver: Receiver, outcome: int) -> None:
-    """The third mark is one like the others."""
+def test_a_final_notification_is_not_sent_again(stage: Stage, receiver: Receiver, outcome: int) -> None:
+    """A notification with a final outcome is not sent again."""
     receiver.otherwise = Reply(outcome)
     asks(stage, webhookUrl=receiver.url)
     assert stage.finish() == 0
@@ -153,8 +153,8 @@ def test_a_settled_notice_is_not_sent_again(stage: Stage, receiver: Receiver, ou
     assert [call.split()[0] for call in stage.server.calls[calls:]] == ["GET"]
 
 
-def test_an_undelivered_one_is_sent_again_with_the_same_id(stage: Stage, receiver: Receiver) -> None:
-    """What the receiver does changes neither verdict nor exit code; the record counts on."""
+def test_an_undelivered_notification_keeps_its_id(stage: Stage, receiver: Receiver) -> None:
+    """A failed delivery changes neither verdict nor exit code; the record counts the tries of all rounds."""
     receiver.otherwise = Reply(500)
     asks(stage, webhookUrl=receiver.url)
     assert stage.finish() == 0
@@ -168,8 +168,8 @@ def test_an_undelivered_one_is_sent_again_with_the_same_id(stage: Stage, receive
     assert stage.annotations()[ANNOTATION_VERDICT] == written
 
 
-def test_after_a_day_it_is_given_up(stage: Stage, receiver: Receiver) -> None:
-    """Nobody waits for it any more."""
+def test_a_notification_is_given_up_after_one_day(stage: Stage, receiver: Receiver) -> None:
+    """A notification that is one day old is not sent any more."""
     asks(stage, webhookUrl=receiver.url)
     at = clock.stamp(clock.now() - timedelta(hours=24, seconds=1))
     old = Verdict(
@@ -181,7 +181,7 @@ def test_after_a_day_it_is_given_up(stage: Stage, receiver: Receiver) -> None:
 
 
 def run_and_be_killed_before(stage: Stage, mark: str) -> None:
-    """A life of finish that ends just before it writes a mark."""
+    """Run finish, and kill it just before it writes a mark."""
     patch = Kube.patch
 
     def killed(self: Kube, path: str, body: Any, **options: Any) -> Any:
@@ -196,7 +196,7 @@ def run_and_be_killed_before(stage: Stage, mark: str) -> None:
 
 
 def test_killed_between_send_and_record(stage: Stage, receiver: Receiver) -> None:
-    """The next life can't know that it was sent: it sends again, and the id says that it is the same."""
+    """The next finish can't know that the message was sent: it sends the message again, with the same id."""
     asks(stage, webhookUrl=receiver.url)
     run_and_be_killed_before(stage, ANNOTATION_NOTICE)
     assert ANNOTATION_NOTICE not in stage.annotations()
@@ -207,7 +207,7 @@ def test_killed_between_send_and_record(stage: Stage, receiver: Receiver) -> Non
 
 @pytest.mark.parametrize("mark", [ANNOTATION_VERDICT, ANNOTATION_CLEANED])
 def test_killed_before_an_earlier_mark(stage: Stage, receiver: Receiver, mark: str) -> None:
-    """Nothing was sent by then; the next life sends once."""
+    """If finish was killed before it sent anything, the next finish sends one message."""
     asks(stage, webhookUrl=receiver.url)
     run_and_be_killed_before(stage, mark)
     assert receiver.received == []
@@ -216,7 +216,7 @@ def test_killed_before_an_earlier_mark(stage: Stage, receiver: Receiver, mark: s
 
 
 def test_an_api_server_that_fails_as_it_is_recorded(stage: Stage, receiver: Receiver) -> None:
-    """The record is written again, the message is not sent again."""
+    """The write of the record is tried again; the message is not sent again."""
     asks(stage, webhookUrl=receiver.url)
     take = receiver.take
 
@@ -232,7 +232,7 @@ def test_an_api_server_that_fails_as_it_is_recorded(stage: Stage, receiver: Rece
 
 
 def test_argo_writes_meanwhile(stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A conflict is read again; a notice that another finish has delivered stays delivered."""
+    """After a conflict the Workflow is read again; a notification that another finish delivered stays delivered."""
     asks(stage, webhookUrl=receiver.url)
     receiver.otherwise = Reply(500)
     patch = Kube.patch
@@ -253,7 +253,7 @@ def test_argo_writes_meanwhile(stage: Stage, receiver: Receiver, monkeypatch: py
 
 
 def test_conflicts_without_end(stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are an error of this run, and no loop."""
+    """Endless conflicts fail this run and cause no endless loop."""
     asks(stage, webhookUrl=receiver.url)
     patch = Kube.patch
 
@@ -269,7 +269,7 @@ def test_conflicts_without_end(stage: Stage, receiver: Receiver, monkeypatch: py
 
 
 def test_the_secret_has_url_and_key(stage: Stage, receiver: Receiver) -> None:
-    """Then the request names no more than the Secret."""
+    """The request needs only the name of the Secret."""
     key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     stage.server.put("secrets", kube_objects.webhook_secret("hook", url=f"{receiver.url}\n", secret=key))
     asks(stage, webhookSecretName="hook")
@@ -281,7 +281,7 @@ def test_the_secret_has_url_and_key(stage: Stage, receiver: Receiver) -> None:
 
 
 def test_the_requests_url_with_the_secrets_key(stage: Stage, receiver: Receiver) -> None:
-    """What the request says itself counts first."""
+    """The URL in the request takes precedence over the URL in the Secret."""
     hook = kube_objects.webhook_secret("hook", url="http://127.0.0.1:1/", secret="plain")  # noqa: S106
     stage.server.put("secrets", hook)
     asks(stage, webhookUrl=receiver.url, webhookSecretName="hook")
@@ -323,7 +323,7 @@ NAMED = "Secret hook of namespace warm"
     ],
 )
 def test_a_secret_that_can_not_be_used(stage: Stage, secret: Any, reason: str) -> None:
-    """The record says why in words; someone may mend it within a day."""
+    """The record has the reason, and the notification stays open, so that a user can fix the Secret."""
     if secret:
         stage.server.put("secrets", secret)
     asks(stage, webhookSecretName="hook")
@@ -333,8 +333,8 @@ def test_a_secret_that_can_not_be_used(stage: Stage, secret: Any, reason: str) -
     assert verdict(stage).status == "completed"
 
 
-def test_a_secret_without_anything_of_use(stage: Stage, receiver: Receiver) -> None:
-    """Who names a Secret wants a signature: nothing is sent unsigned because its key is misspelt."""
+def test_a_secret_without_valid_keys(stage: Stage, receiver: Receiver) -> None:
+    """A request with a Secret wants a signature: nothing is sent unsigned if the Secret's key is misspelt."""
     stage.server.put("secrets", kube_objects.webhook_secret("hook", sercet="k"))
     asks(stage, webhookUrl=receiver.url, webhookSecretName="hook")
     assert stage.finish() == 0
@@ -344,7 +344,7 @@ def test_a_secret_without_anything_of_use(stage: Stage, receiver: Receiver) -> N
 
 @pytest.mark.parametrize("what", ["secrets", "endpointslices"])
 def test_a_missing_right(stage: Stage, receiver: Receiver, what: str) -> None:
-    """It is told in the record; without knowing where the API server is nothing is sent."""
+    """A missing right is in the record. Nothing is sent if the addresses of the API server are unknown."""
     stage.server.put("secrets", kube_objects.webhook_secret("hook", url=receiver.url))
     stage.server.forbid(what, "get", what)
     asks(stage, webhookSecretName="hook")
@@ -358,7 +358,7 @@ def test_a_missing_right(stage: Stage, receiver: Receiver, what: str) -> None:
 def test_a_forbidden_target(
     stage: Stage, receiver: Receiver, setting: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Loopback is refused unless it is allowed by a network that is one; refused is final."""
+    """Loopback is refused unless a valid network allows it; `refused` is final."""
     stage.server.change("configmaps", "ips-config", {"data": {"webhook-allowed-networks": setting}})
     asks(stage, webhookUrl=receiver.url)
     assert stage.finish() == 0
@@ -366,11 +366,11 @@ def test_a_forbidden_target(
     made = recorded(stage)
     why = f"http://127.0.0.1:{receiver.port} is loopback, and not in webhook-allowed-networks"
     assert (made.outcome, made.reason, made.final) == ("refused", why, True)
-    assert ("no networks, so left out: 127.0.0.1/8, nonsense" in capsys.readouterr().out) == ("," in setting)
+    assert ("ignoring invalid networks: 127.0.0.1/8, nonsense" in capsys.readouterr().out) == ("," in setting)
 
 
 def test_the_api_server_is_no_receiver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the address that the pod knows nor any that EndpointSlice kubernetes tells."""
+    """No message is sent to an address in EndpointSlice `kubernetes`."""
     io = DeliveryIO(resolve=lambda host, _port: {"api": ["192.0.2.7"], "six": ["2001:db8::7"]}[host])
     monkeypatch.setattr(notify, "DELIVERY_IO", io)
     for name, address in (("kubernetes", "192.0.2.7"), ("kubernetes", "2001:db8::7")):
@@ -391,7 +391,7 @@ def test_the_api_server_is_no_receiver(stage: Stage, monkeypatch: pytest.MonkeyP
 def test_nothing_secret_is_logged(
     stage: Stage, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Scheme and host, whatever happens."""
+    """Log and record have only the scheme and host of a URL."""
     receiver.otherwise = Reply(302, {"Location": receiver.url})
     asks(stage, webhookUrl=receiver.url)
     assert stage.finish() == 0
@@ -401,7 +401,7 @@ def test_nothing_secret_is_logged(
 
 
 def test_a_task_of_the_form(stage: Stage, receiver: Receiver) -> None:
-    """Its parameters name the webhook; the verdict's patch puts it where the keeper can see it."""
+    """The webhook is in the parameters of the form; the verdict's patch annotates it for the keeper."""
     asks(stage)
     parameters = [{"name": "images", "value": GOOD}, {"name": "webhook-url", "value": receiver.url}]
     stage.workflow({"spec": {"arguments": {"parameters": parameters}}})
@@ -410,8 +410,8 @@ def test_a_task_of_the_form(stage: Stage, receiver: Receiver) -> None:
     assert Webhook.from_json(stage.annotations()[ANNOTATION_WEBHOOK]).url == receiver.url
 
 
-def test_a_request_that_nobody_understands(stage: Stage, receiver: Receiver) -> None:
-    """Nobody knows whom it wants told."""
+def test_an_invalid_request(stage: Stage, receiver: Receiver) -> None:
+    """A task with an invalid request has no known webhook and sends nothing."""
     parameters = [{"name": "images", "value": "Bad"}, {"name": "webhook-url", "value": receiver.url}]
     stage.workflow({"spec": {"arguments": {"parameters": parameters}}})
     assert stage.finish() == 0
@@ -420,7 +420,7 @@ def test_a_request_that_nobody_understands(stage: Stage, receiver: Receiver) -> 
 
 
 def deleted(stage: Stage, **annotations: str) -> str:
-    """The task's Workflow is deleted, and the keeper has made its copy; when the task was made."""
+    """Delete the task's Workflow, and store the keeper's copy. Return when the task was created."""
     metadata = stage.workflow({"metadata": {"annotations": annotations}})["metadata"]
     stage.server.remove("workflows", TASK)
     stage.server.put("configmaps", copy_of(metadata, clock.stamp(clock.now())))
@@ -428,7 +428,7 @@ def deleted(stage: Stage, **annotations: str) -> str:
 
 
 def notices(stage: Stage) -> list[Notice]:
-    """The rounds that are recorded of a deleted task."""
+    """Return the recorded rounds of a deleted task."""
     return [
         Notice.from_json(item["data"]["notice.json"])
         for (kind, _, name), item in stage.server.store.objects.items()
@@ -437,7 +437,7 @@ def notices(stage: Stage) -> list[Notice]:
 
 
 def test_a_deleted_task(stage: Stage, receiver: Receiver) -> None:
-    """It was cancelled; the id follows from uid and age, so that it is the same whoever tells it."""
+    """A deleted task is reported as cancelled; its id is derived from uid and creation time, so it is stable."""
     asks(stage)
     made = deleted(stage, **{ANNOTATION_WEBHOOK: Webhook(url=receiver.url).to_json()})
     assert stage.finish() == 0
@@ -453,8 +453,8 @@ def test_a_deleted_task(stage: Stage, receiver: Receiver) -> None:
     assert len(receiver.received) == 1
 
 
-def test_a_task_deleted_with_its_notice_owed(stage: Stage, receiver: Receiver) -> None:
-    """What the verdict said is told, under the verdict's id; a second round counts on."""
+def test_a_task_deleted_before_its_notification(stage: Stage, receiver: Receiver) -> None:
+    """The message has the status and id of the verdict; a second round adds to the counts."""
     asks(stage, webhookUrl=receiver.url)
     receiver.otherwise = Reply(500)
     assert stage.finish() == 0
@@ -472,8 +472,8 @@ def test_a_task_deleted_with_its_notice_owed(stage: Stage, receiver: Receiver) -
 
 
 @pytest.mark.parametrize("copied", [True, False])
-def test_a_deleted_task_that_owes_nothing_here(stage: Stage, receiver: Receiver, copied: bool) -> None:
-    """Without a copy the keeper tells; without a webhook nobody does."""
+def test_a_deleted_task_that_sends_nothing(stage: Stage, receiver: Receiver, copied: bool) -> None:
+    """Without the keeper's copy, or without a webhook, finish sends nothing."""
     asks(stage, webhookUrl=receiver.url)
     if copied:
         deleted(stage)
@@ -484,7 +484,7 @@ def test_a_deleted_task_that_owes_nothing_here(stage: Stage, receiver: Receiver,
 
 
 def test_killed_between_send_and_record_of_a_deleted_task(stage: Stage, receiver: Receiver) -> None:
-    """The same id again."""
+    """A deleted task's message may be sent twice, with the same id."""
     asks(stage)
     deleted(stage, **{ANNOTATION_WEBHOOK: Webhook(url=receiver.url).to_json()})
     create = Kube.create
