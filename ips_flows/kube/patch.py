@@ -36,10 +36,8 @@ def retry_on_conflict(
         metadata = {**patch.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
         try:
             return kube.patch(path, {**patch, "metadata": metadata})
-        except (
-            ConflictError
-        ) as error:  # another client was faster, such as Argo, which started or ended the task
-            last = error
+        except ConflictError as error:
+            last = error  # another client was faster: Argo may have started or ended the task
         except NotFoundError as error:
             if missing is None:
                 raise

@@ -96,7 +96,7 @@ class ManifestCache:
 
 
 class Repository:
-    """One repository, read as a node with these credentials reads it. Use it in a `with`, in one thread."""
+    """Reads one repository as a node with these credentials does. Use it in a `with`, in one thread."""
 
     def __init__(
         self,

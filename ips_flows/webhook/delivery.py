@@ -168,7 +168,7 @@ def _resolve(io: DeliveryIO, host: str, port: int) -> Iterable[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Connection:
-    """The tries to send one message to one target."""
+    """Tries to send one notification to one target."""
 
     message: Message
     target: AllowedTarget

@@ -31,7 +31,7 @@ def test_the_example_runs(server: ApiServer, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "completed every image is on 1 of 1 nodes\n"
 
 
-def test_a_task_and_what_became_of_it(server: ApiServer) -> None:
+def test_a_task_and_its_results(server: ApiServer) -> None:
     """A second submit returns the same task; `wait` takes its name too."""
     on_submit(server, completes)
     task = submit(request(name="a"), namespace="warm")

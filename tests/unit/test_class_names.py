@@ -25,7 +25,7 @@ def public_classes() -> dict[str, list[str]]:
     return modules
 
 
-def test_no_public_class_name_stands_in_two_modules() -> None:
+def test_no_public_class_name_is_in_two_modules() -> None:
     """No two modules define a public class of the same name."""
     classes = public_classes()
     assert len(classes) > 100

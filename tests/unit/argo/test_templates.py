@@ -18,7 +18,7 @@ from ips_flows.core.request.model import canonical_json, from_form, merge_overri
 from tests.support.kube_objects import GOOD, OTHER
 from tests.support.paths import ROOT
 
-# What steps may be told: names that we or Kubernetes make, and a number. Never a user's text.
+# Steps may get only names that IPS Flow or Kubernetes generates, and a number, never a user's text.
 HARMLESS = {"workflow.name", "workflow.uid", "inputs.parameters.wave", "inputs.parameters.attempt"}
 
 

@@ -86,7 +86,7 @@ def test_a_collection_without_a_store(server: ApiServer, kube: Kube) -> None:
 
 
 @pytest.mark.parametrize("fault", [(403, "Forbidden"), (500, "InternalError"), (404, "NotFound"), (0, "")])
-def test_an_endless_source_goes_on_by_lists(
+def test_an_endless_source_continues_with_lists(
     server: ApiServer, kube: Kube, stop: threading.Event, fault: tuple[int, str]
 ) -> None:
     """While a watch fails, the collection is listed repeatedly; when the watch works again, Synced comes once."""
