@@ -393,9 +393,9 @@ def _unreachable(host: str, error: Exception) -> UnavailableError:
 
 def _kubeconfig_problem(location: str, error: Exception) -> str:
     """Describe an invalid kubeconfig without the prefixes of the kubernetes library."""
-    if not _any_file(location):
-        return f"kubeconfig {location} does not exist"
     text = " ".join(str(error).split())
+    if text.endswith("No configuration found.") and not _any_file(location):
+        return f"kubeconfig {location} does not exist"
     if entry := _MISSING_ENTRY.search(text):
         return f"kubeconfig {location} has no {entry['kind']} named {entry['name']}"
     if key := _MISSING_KEY.search(text):
