@@ -1,7 +1,7 @@
-"""IPS Flow warms container images on Kubernetes nodes with Argo Workflows, and proves it per node and image.
+"""IPS Flow warms container images on Kubernetes nodes with Argo Workflows, and records evidence per node and image.
 
-As a library: `PrewarmRequest` is what is asked for, `submit` makes a task of it, `wait` awaits its end; see `api`.
-What can't be done raises an `IpsFlowError`.
+As a library: `submit` creates a task from a `PrewarmRequest`, and `wait` waits until the task ends; see `api`.
+Both raise an `IpsFlowError` on failure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what the library offers when it is used: the command line's `--help` needs none of it."""
+    """Import a public name when it is first used, because `--help` of the command line needs none of them."""
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

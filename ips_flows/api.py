@@ -1,4 +1,4 @@
-"""IPS Flow from Python: submit a request, wait for the end of its task.
+"""Python API: submit a request, and wait until its task ends.
 
 ```python
 from ips_flows import PrewarmRequest, submit, wait
@@ -26,11 +26,11 @@ def submit(
     kubeconfig: str | None = None,
     context: str | None = None,
 ) -> Task:
-    """Submit a request; the task that came of it, or the one of the same name and request that was there.
+    """Submit a request and return its task. If a task with the same name and request exists, return that task.
 
-    The namespace is that of the context, or of the pod, where none is named. Raises NameTakenError where the name
-    belongs to another request, BadRequestError for what no text of a request could say (such as `{{`, which Argo
-    would expand), NotInstalledError, and ApiError where the cluster can't be reached or refuses.
+    The default namespace is that of the kubeconfig context or of the pod. Raises NameTakenError if the name belongs to
+    another request, BadRequestError if the request is invalid (such as `{{`, which Argo would expand),
+    NotInstalledError if IPS Flow is not installed, and ApiError if the cluster can't be reached or rejects the task.
     """
     checked = from_canonical(canonical_json(request))
     kube = Kube.connect(kubeconfig, context)
@@ -45,10 +45,10 @@ def wait(
     kubeconfig: str | None = None,
     context: str | None = None,
 ) -> Task:
-    """Wait for the end of a task; the ended task with what became of each image on each node.
+    """Wait until a task ends and return it with the result of each image on each node.
 
-    `task` is one that `submit` gave, or its name. Raises WaitTimeoutError after `timeout` seconds (the task goes
-    on), NotFoundError where there is no such task, or where it is deleted meanwhile.
+    `task` is a task that `submit` returned, or its name. Raises WaitTimeoutError after `timeout` seconds (the task
+    continues), and NotFoundError if the task does not exist or is deleted during the wait.
     """
     kube = Kube.connect(kubeconfig, context)
     name, where = (task, "") if isinstance(task, str) else (task.name, task.namespace)

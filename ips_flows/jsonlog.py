@@ -1,4 +1,4 @@
-"""The server's log: one JSON object a line, on stderr."""
+"""JSON-lines log on stderr: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LOGGER = logging.getLogger("ips_flows.server")
 
 
 class JsonLines(logging.Formatter):
-    """A record as a JSON object; control characters are escaped, so that a line is one record."""
+    """Formats a record as a JSON object. Control characters are escaped, so that one line is one record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """`{"time", "level", "message", …}` and the fields that were given."""
+        """Return `{"time", "level", "message", …}` with the fields of the record."""
         document = {
             "time": clock.stamp(clock.now()),
             "level": record.levelname.lower(),
@@ -28,17 +28,17 @@ class JsonLines(logging.Formatter):
 
 
 def start() -> None:
-    """Send all that is logged in this process to stderr."""
+    """Write every log record of this process to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 def info(message: str, **fields: object) -> None:
-    """Something that happened."""
+    """Log an event."""
     _LOGGER.info(message, extra={"fields": fields})
 
 
 def warning(message: str, **fields: object) -> None:
-    """Something that went wrong and is tried again."""
+    """Log a failure that is retried."""
     _LOGGER.warning(message, extra={"fields": fields})

@@ -1,1 +1,1 @@
-"""Argo Workflows and templates, built with Hera. Nothing else imports hera."""
+"""Argo Workflows and templates, built with Hera. No other package imports hera."""

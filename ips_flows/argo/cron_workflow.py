@@ -1,4 +1,4 @@
-"""The CronWorkflow of a schedule: each time it is due Argo makes the Workflow of a task from it."""
+"""The CronWorkflow of a schedule. Each time it is due, Argo creates the Workflow of a task from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ips_flows.core.task.schedule import Timing
 
 
 def cron_workflow(request: PrewarmRequest, timing: Timing, *, name: str, namespace: str) -> dict[str, Any]:
-    """The manifest to create. The request goes in whole, as canonical JSON; Argo names each task itself."""
+    """Return the manifest to create. It contains the whole request as canonical JSON; Argo names each task."""
     workflow = CronWorkflow(
         name=name,
         namespace=namespace,
@@ -33,7 +33,7 @@ def cron_workflow(request: PrewarmRequest, timing: Timing, *, name: str, namespa
         arguments=[Parameter(name="request", value=canonical_json(request))],
     )
     manifest: dict[str, Any] = workflow.to_dict()
-    # Hera's own `labels` are the CronWorkflow's, its `workflow_metadata` is only taken over when a Workflow starts.
+    # Hera's `labels` are those of the CronWorkflow; its `workflow_metadata` is applied only when a Workflow starts.
     manifest["spec"]["workflowMetadata"] = {
         "labels": task_labels(request),
         "annotations": task_annotations(request),

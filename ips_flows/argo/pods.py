@@ -1,4 +1,4 @@
-"""Settings shared by all pods of the templates: security for `restricted` namespaces, small resources."""
+"""Settings of all pods of the templates: security for `restricted` namespaces, and small resources."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TMP = "/tmp"  # noqa: S108  (an emptyDir of the pod: its root is read-only)
 
 
 def pod_security() -> PodSecurityContext:
-    """The security context of a pod."""
+    """Return the security context of a pod."""
     return PodSecurityContext(
         run_as_non_root=True,
         run_as_user=USER,
@@ -34,18 +34,18 @@ def pod_security() -> PodSecurityContext:
 
 
 def replaced_when(expression: str) -> RetryStrategy:
-    """The retryStrategy that replaces a pod: at most five times, after a second."""
+    """Return a retryStrategy that replaces a failed pod at most five times, one second after each failure."""
     backoff = Backoff(duration="1s", factor=IntOrString(root=1))
     return RetryStrategy(limit="5", retry_policy="Always", expression=expression, backoff=backoff)
 
 
 def small() -> ResourceRequirements:
-    """The resources of a step."""
+    """Return the resources of a step."""
     return ResourceRequirements(requests={"cpu": Quantity(root="20m"), "memory": Quantity(root="64Mi")})
 
 
 def restricted() -> SecurityContext:
-    """The security context of a container."""
+    """Return the security context of a container."""
     return SecurityContext(
         allow_privilege_escalation=False,
         read_only_root_filesystem=True,
@@ -54,7 +54,7 @@ def restricted() -> SecurityContext:
 
 
 def executor_security() -> str:
-    """The pod spec patch that restricts `init` and `wait`, which a stock Argo leaves unrestricted."""
+    """Return the pod spec patch that restricts Argo's containers `init` and `wait`, which have no restrictions by default."""
     security = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -72,7 +72,7 @@ def executor_security() -> str:
 
 
 def short_tolerations() -> list[Toleration]:
-    """Tolerations that replace a step on a lost node after 30 s instead of Kubernetes' 300."""
+    """Return tolerations that evict a step from a failed node after 30 s, instead of the default 300 s."""
     return [
         Toleration(
             key=f"node.kubernetes.io/{key}", operator="Exists", effect="NoExecute", toleration_seconds=30

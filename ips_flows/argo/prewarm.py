@@ -1,17 +1,17 @@
-"""The WorkflowTemplate `ips-prewarm`: filter, then a fan-out over groups, and always finish.
+"""The WorkflowTemplate `ips-prewarm`: filter, then a fan-out over groups, and finish in every case.
 
 ```
 main       Steps
   filter        container
   fan-out       Steps, parallelism 1, failFast: one wave after another
-    group       Steps of one step, no flags: else failFast would count a failed attempt as a failed child
+    group       Steps with one step and no flags: else failFast would count a failed attempt as a failed child
       attempt   Steps with the user's retryStrategy
-        drive   container with the driver's retryStrategy: a lost driver costs no attempt
-finish     onExit: Steps of one step that may fail, so that a lost finish pod can't fail the task; skipped where
-           filter found nothing to do and no webhook
+        drive   container with the driver's retryStrategy: a failed driver pod uses no attempt
+finish     onExit: Steps with one step that may fail, so that a failed finish pod can't fail the task; skipped if
+           filter found nothing to do and there is no webhook
 ```
 
-The steps get the Workflow's name and uid, a wave's name and the number of the attempt: never a user's text.
+The steps get the Workflow's name and uid, a wave's name and the number of the attempt, but never a user's text.
 """
 
 from __future__ import annotations
@@ -57,28 +57,28 @@ from ips_flows.core.request.model import default_text
 from ips_flows.core.version import __version__
 
 _FILTER_OUTPUTS = ("waves", "retries", "delay", "factor", "timeout")
-# Argo replaces a step pod that was lost, or that asks for it by an exit code above 1.
+# Argo replaces a step pod that ended in an error or with an exit code above 1.
 _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 1"
-# A filter that found every image on every node sets `ended`; one that was lost sets nothing.
+# The filter sets `ended` to "yes" if every image is on every node. A filter pod that failed sets nothing.
 _NOT_ENDED = "{{=workflow.outputs?.parameters?.ended ?? 'no'}} != yes"
 _BACKOFF_CAP = f"{LONGEST_RETRY_DELAY // 60}m"
-# The parameter that holds a whole request; those of its fields count where it is empty.
+# The parameter with a whole request. If it is empty, the parameters of the request's fields are used.
 _REQUEST = Parameter(
     name="request",
     value="",
-    description="The whole request as JSON, as `ips-flow run` submits it; leave it empty to use the fields below",
+    description="The whole request as JSON, as `ips-flow run` submits it; leave empty to use the fields below",
 )
 
 
 def prewarm_template(*, backoff_cap: str = _BACKOFF_CAP) -> WorkflowTemplate:
-    """The WorkflowTemplate that every task refers to. `backoff_cap` is the longest delay between two attempts."""
+    """Return the WorkflowTemplate of every task. `backoff_cap` is the maximum delay between two attempts."""
     with WorkflowTemplate(
         name=TEMPLATE_PREWARM,
         labels={"app.kubernetes.io/name": "ips-flow", "app.kubernetes.io/part-of": "ips-flow"},
         annotations={
             ANNOTATION_VERSION: __version__,
             ANNOTATION_TITLE: "**IPS Flow**: warm images",
-            ANNOTATION_DESCRIPTION: "Puts container images on nodes before pods need them",
+            ANNOTATION_DESCRIPTION: "Pulls container images to nodes before pods need them",
         },
         entrypoint="main",
         on_exit="finish",
@@ -156,7 +156,7 @@ def prewarm_template(*, backoff_cap: str = _BACKOFF_CAP) -> WorkflowTemplate:
 
 
 def _form() -> list[Parameter]:
-    """A parameter for each field of a request that the Argo UI's form shows, with the field's default."""
+    """Return a parameter for each field of a request in the Argo UI's form, with the field's default."""
     return [
         Parameter(name=one.name, value=default_text(field.name), description=one.help)
         for field, one in form_parameters()
@@ -166,7 +166,7 @@ def _form() -> list[Parameter]:
 def _step(
     name: str, *, module: str = "", extra: Sequence[str] = (), retry: RetryStrategy | None = None
 ) -> Container:
-    """A container of our image that runs one step, with a ServiceAccount of its own."""
+    """Return a container of IPS Flow's image that runs one step with its own ServiceAccount."""
     module = module or name
     return Container(
         name=name,

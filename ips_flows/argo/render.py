@@ -1,4 +1,4 @@
-"""The committed YAML of the templates, as text that can be compared byte for byte."""
+"""Render the templates as YAML. The output is deterministic, so the committed files can be compared byte by byte."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HEADER = "# Rendered by `ips-flow render`; do not edit by hand.\n"
 
 
 def render_all() -> dict[str, str]:
-    """The files of `templates/` by name."""
+    """Return the files of `templates/`: name → text."""
     files = {
         "ips-prewarm.yaml": _text(prewarm_template().to_dict()),
         "ips-submit.yaml": _text(submit_template().to_dict()),

@@ -1,7 +1,7 @@
-"""The WorkflowTemplate `ips-submit`: one step for other Workflows, which submits a task and waits for its end.
+"""The WorkflowTemplate `ips-submit`: a step for other Workflows, which submits a task and waits until it ends.
 
-A templateRef to `ips-prewarm` itself would pass by the queue, the exit handler and the priority. The step's pod gets
-the request as an environment variable, which no shell and no expression reads.
+A templateRef to `ips-prewarm` itself would bypass the queue, the exit handler and the priority. The step's pod gets the
+request in an environment variable, so that no shell or expression evaluates it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ips_flows.core.constants import (
 )
 from ips_flows.core.version import __version__
 
-# A pod that was lost or evicted is replaced, and finds its task again. Codes up to 3 are a task's end, or an error.
+# Argo replaces a failed or evicted pod, and the new pod resumes the task. Exit codes up to 3 are final results.
 _LOST = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) > 3"
 
 
 def submit_template() -> WorkflowTemplate:
-    """Build the template. Its step fails when the task fails; when its Workflow is stopped, the task is cancelled."""
+    """Return the template. Its step fails if the task fails. If its Workflow is stopped, the task is cancelled."""
     with WorkflowTemplate(
         name=TEMPLATE_SUBMIT,
         labels={"app.kubernetes.io/part-of": "ips-flow"},
@@ -44,8 +44,8 @@ def submit_template() -> WorkflowTemplate:
         Container(
             name="submit",
             inputs=[
-                Parameter(name="request", description="The request, YAML or JSON"),
-                Parameter(name="key", description="What tells this task from others of the same Workflow"),
+                Parameter(name="request", description="The request as YAML or JSON"),
+                Parameter(name="key", description="A key of the task, unique within the Workflow"),
             ],
             image=DEFAULT_IMAGE,
             image_pull_policy="IfNotPresent",

@@ -1,4 +1,4 @@
-"""The Workflow of one task: it refers to the installed template and carries the request."""
+"""The Workflow of one task. It refers to the installed template and contains the request."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ips_flows.core.notice.notice import Webhook
 from ips_flows.core.request.model import PrewarmRequest, canonical_json, request_hash
 from ips_flows.core.task.queue import list_annotations
 
-# How much longer than its `timeout` a Workflow may live: a net, when no step ends it.
+# A Workflow may run this much longer than its `timeout`. Argo's deadline ends it if no step does.
 _SLACK_SECONDS = 600
 
 
 def task_workflow(
     request: PrewarmRequest, *, name: str, namespace: str, retry_of: str = ""
 ) -> dict[str, Any]:
-    """The manifest to create. The request goes in whole, as canonical JSON."""
+    """Return the manifest to create. It contains the whole request as canonical JSON."""
     workflow = Workflow(
         name=name,
         namespace=namespace,
@@ -46,12 +46,12 @@ def task_workflow(
 
 
 def task_labels(request: PrewarmRequest) -> dict[str, str]:
-    """The labels of a task's Workflow."""
+    """Return the labels of a task's Workflow."""
     return {**request.labels, LABEL_TASK: "true"}
 
 
 def task_annotations(request: PrewarmRequest) -> dict[str, str]:
-    """The annotations of a task's Workflow that come from its request."""
+    """Return the annotations of a task's Workflow that come from its request."""
     webhook = Webhook.of_request(request)
     return {
         ANNOTATION_REQUEST_HASH: request_hash(request),
@@ -64,12 +64,12 @@ def task_annotations(request: PrewarmRequest) -> dict[str, str]:
 
 
 def workflow_seconds(request: PrewarmRequest) -> int:
-    """How long the Workflow of a task may live."""
+    """Return the maximum run time of a task's Workflow, in seconds."""
     return request.timeout_seconds + _SLACK_SECONDS
 
 
 def _title(request: PrewarmRequest) -> str:
-    """The list in the Argo UI shows about 24 characters, so the image's short name comes first."""
+    """Return the title in the Argo UI. The UI's list shows about 24 characters, so the image's short name comes first."""
     first = parse_reference(request.images[0].image)
     short = first.repository.rpartition("/")[2] + (f":{first.tag}" if first.tag else "")
     more = len(request.images) - 1

@@ -1,1 +1,1 @@
-"""The Kubernetes API. `client` alone imports the kubernetes client."""
+"""The Kubernetes API. Only `client` imports the kubernetes client."""

@@ -1,7 +1,7 @@
-"""The Kubernetes API: the one place that talks to it, in plain JSON, and the one tree of its errors.
+"""Client of the Kubernetes API. Sends and returns plain JSON and raises `ApiError` and its subclasses.
 
-Objects are dicts as the API sends them. The client library gives us kubeconfig, credentials and transport;
-its model classes are not used, since they are slow for thousands of objects.
+Objects are dicts as the API sends them. The kubernetes library provides kubeconfig, credentials and transport;
+its model classes are not used, because they are slow for thousands of objects.
 """
 
 from __future__ import annotations
@@ -39,16 +39,21 @@ _PATCH_TYPES: dict[PatchKind, str] = {
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_CONNECTIONS = 32  # kept open; its own default is too few for a driver on a small node
+_CONNECTIONS = 32  # kept open; the library's default is too small for a driver on a small node
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
-# A watch asks the server to end it; the socket may stay silent this much longer before it counts as dead.
+# The server ends a watch after the requested time; the socket may stay silent this much longer before it is closed.
 _WATCH_SLACK_SECONDS = 5.0
 
 _RBAC = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
     r'(?: in the namespace "(?P<namespace>[^"]+)")?'
 )
+# Messages of the kubernetes library about a kubeconfig.
+_MISSING_ENTRY = re.compile(
+    r"Expected object with name (?P<name>.+) in \S.*/(?P<kind>context|cluster|user)s list$"
+)
+_MISSING_KEY = re.compile(r"Expected key (?P<key>\S+) in ")
 
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidError,
@@ -62,28 +67,28 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def collection(root: str, namespace: str, plural: str, name: str = "") -> str:
-    """The path of the objects of a kind in a namespace (in all, when it is empty), or of one; `root` is their API's."""
+    """Return the API path of a collection, or of one object. An empty namespace means all; `root` is the API group's."""
     scope = f"namespaces/{namespace}/" if namespace else ""
     return f"{root}/{scope}{plural}" + (f"/{name}" if name else "")
 
 
 def core(namespace: str, kind: str, name: str = "") -> str:
-    """The path of a core object or collection: `core("a", "pods", "p")`; of the whole cluster with `""`."""
+    """Return the path of a core object or collection: `core("a", "pods", "p")`. An empty namespace means all."""
     return collection("/api/v1", namespace, kind, name)
 
 
 def jobs(namespace: str, name: str = "") -> str:
-    """The path of the Jobs of a namespace (of all, when it is empty), or of one."""
+    """Return the path of the Jobs of a namespace, or of one Job. An empty namespace means all."""
     return collection("/apis/batch/v1", namespace, "jobs", name)
 
 
 def workflows(namespace: str, name: str = "", kind: str = "workflows") -> str:
-    """The path of Argo objects: Workflows of a namespace (of all, when it is empty), or one of them."""
+    """Return the path of the Argo objects of a namespace, or of one object. An empty namespace means all."""
     return collection("/apis/argoproj.io/v1alpha1", namespace, kind, name)
 
 
 class ListOptions(TypedDict, total=False):
-    """What of a collection is listed: selectors, metadata only, and how many objects a page."""
+    """Options of a list: selectors, metadata only, and objects per page."""
 
     labels: str
     fields: str
@@ -92,7 +97,7 @@ class ListOptions(TypedDict, total=False):
 
 
 class Kube:
-    """A connection to one cluster. `namespace` is the one that the kubeconfig or the pod says, or `default`."""
+    """A connection to one cluster. `namespace` is that of the kubeconfig context or the pod, else `default`."""
 
     def __init__(self, client: Any, namespace: str) -> None:
         self._client = client
@@ -103,13 +108,13 @@ class Kube:
     def connect(cls, kubeconfig: str | None = None, context: str | None = None) -> Self:
         """Read the kubeconfig (option, `KUBECONFIG`, `~/.kube/config`), else the pod's ServiceAccount.
 
-        Raises KubeconfigError when there is neither, or when it is not usable. Nothing is sent yet.
+        Raises KubeconfigError if neither exists or the kubeconfig is invalid. Sends no request.
         """
         import yaml  # noqa: PLC0415
         from kubernetes import client, config  # noqa: PLC0415  (0.3 s: only for verbs that need a cluster)
 
         configuration = client.Configuration()
-        configuration.retries = False  # whoever calls knows best what to do again
+        configuration.retries = False  # callers decide which requests to retry
         configuration.connection_pool_maxsize = _CONNECTIONS
         namespace = "default"
         location = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
@@ -128,17 +133,17 @@ class Kube:
                 namespace = _context_namespace(contexts, active, context) or namespace
         except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
             raise KubeconfigError(
-                f"kubeconfig {location}: {' '.join(str(error).split())}",
-                hint="Name a kubeconfig with --kubeconfig or KUBECONFIG, and one of its contexts with --context.",
+                _kubeconfig_problem(location, error),
+                hint="Set --kubeconfig or KUBECONFIG to a kubeconfig file, and --context to one of its contexts.",
             ) from error
         return cls(client.ApiClient(configuration), namespace)
 
     def get(self, path: str, *, metadata_only: bool = False, **query: str | int | None) -> Json:
-        """One object, or one page of a list."""
+        """Get one object, or one page of a list."""
         return self._json("GET", path, query, accept=_METADATA if metadata_only else "application/json")
 
     def list(self, path: str, **chosen: Unpack[ListOptions]) -> Iterator[Json]:
-        """All objects of a collection, page by page. A list that expires half-way raises GoneError."""
+        """List all objects of a collection, page by page. Raises GoneError if the continue token expires."""
         for body in self.pages(path, **chosen):
             yield from body["items"]
 
@@ -151,7 +156,7 @@ class Kube:
         metadata_only: bool = False,
         page: int = 500,
     ) -> Iterator[Json]:
-        """The pages of a list as the API sends them (`metadata.resourceVersion` is what a watch starts from)."""
+        """List the pages of a collection as the API sends them. A watch starts from `metadata.resourceVersion`."""
         token: str | None = None
         while True:
             query: dict[str, str | int | None] = {
@@ -163,14 +168,14 @@ class Kube:
             body = self._json(
                 "GET", path, query, accept=_METADATA_LIST if metadata_only else "application/json"
             )
-            body["items"] = body.get("items") or []  # an empty metadata list has null there
+            body["items"] = body.get("items") or []  # null in an empty metadata list
             yield body
             token = body["metadata"].get("continue")
             if not token:
                 return
 
     def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
-        """Create an object in a collection; ConflictError when it exists."""
+        """Create an object in a collection. Raises ConflictError if it exists."""
         return self._json("POST", path, {"dryRun": "All" if dry_run else None, **_MANAGED}, body=body)
 
     def patch(
@@ -182,7 +187,7 @@ class Kube:
         force: bool = False,
         dry_run: bool = False,
     ) -> Json:
-        """Patch an object. JSON patches are lists of operations; `apply` is a server-side apply."""
+        """Patch an object. A JSON patch is a list of operations; `apply` is a server-side apply."""
         query: dict[str, str | int | None] = {"dryRun": "All" if dry_run else None, **_MANAGED}
         if kind == "apply":
             query["force"] = "true" if force else None
@@ -191,7 +196,7 @@ class Kube:
     def delete(
         self, path: str, *, propagation: str = "Background", grace_seconds: int | None = None, uid: str = ""
     ) -> bool:
-        """Delete an object; False when there was none (or none with this uid)."""
+        """Delete an object. Return False if it does not exist, or has another uid."""
         options: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
@@ -202,7 +207,7 @@ class Kube:
         except NotFoundError:
             return False
         except ConflictError:
-            if uid:  # another object of that name
+            if uid:  # another object has this name now
                 return False
             raise
         return True
@@ -222,9 +227,9 @@ class Kube:
         fields: str = "",
         metadata_only: bool = False,
     ) -> Iterator[Json]:
-        """Events `{"type", "object"}` after a resourceVersion, for at most so many seconds.
+        """Yield events `{"type", "object"}` after a resourceVersion, for at most `seconds` seconds.
 
-        Raises GoneError when that version is too old, UnavailableError when the connection breaks.
+        Raises GoneError if the version is too old, UnavailableError if the connection fails.
         """
         query: dict[str, str | int | None] = {
             "watch": "true",
@@ -243,11 +248,11 @@ class Kube:
                     raise _error(event["object"].get("code", 0), event["object"], "watch", path)
                 yield event
         finally:
-            # Not drained: an unread watch can't give its connection back.
+            # Close without draining: a watch that was not read to the end can't return its connection to the pool.
             response.close()
 
     def log(self, namespace: str, pod: str, container: str, *, follow: bool = False) -> Iterator[str]:
-        """The lines of a container's log."""
+        """Yield the lines of a container's log."""
         query = {"container": container, "follow": "true" if follow else None}
         response = self._send("GET", core(namespace, "pods", f"{pod}/log"), query, read_seconds=3600.0)
         try:
@@ -282,7 +287,7 @@ class Kube:
         content_type: str = "application/json",
         read_seconds: float = _READ_SECONDS,
     ) -> Any:
-        """A response of status 2xx with its body unread; everything else is raised."""
+        """Send a request and return a 2xx response with its body unread. Raises ApiError for any other status."""
         from kubernetes.client import ApiException  # noqa: PLC0415  (lazy, as in connect)
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
@@ -297,7 +302,7 @@ class Kube:
             response = client.rest_client.request(
                 method, url, headers=headers, body=body, _request_timeout=(_CONNECT_SECONDS, read_seconds)
             ).response
-        except (HTTPError, OSError, ApiException) as error:  # the client wraps TLS errors in its own
+        except (HTTPError, OSError, ApiException) as error:  # the library wraps TLS errors in ApiException
             raise _unreachable(self.host, error) from error
         if 200 <= response.status <= 299:
             return response
@@ -320,12 +325,14 @@ def _read_body(response: Any, what: str) -> bytes:
     try:
         data: bytes = response.data
     except (HTTPError, OSError) as error:
-        raise UnavailableError(f"{what}: the answer broke off: {error}") from error
+        raise UnavailableError(
+            f"{what}: the connection was lost while reading the response: {error}"
+        ) from error
     return data
 
 
 def _lines(response: Any, what: str) -> Iterator[bytes]:
-    """The lines of a streamed answer, each as soon as it is whole."""
+    """Yield the lines of a streamed response, each as soon as it is complete."""
     from urllib3.exceptions import HTTPError, ReadTimeoutError  # noqa: PLC0415
 
     rest = b""
@@ -334,9 +341,9 @@ def _lines(response: Any, what: str) -> Iterator[bytes]:
             *whole, rest = (rest + chunk).split(b"\n")
             yield from (line for line in whole if line.strip())
     except ReadTimeoutError as error:
-        raise UnavailableError(f"{what}: silent for too long: the connection is dead") from error
+        raise UnavailableError(f"{what}: no data received within the read timeout") from error
     except (HTTPError, OSError) as error:
-        raise UnavailableError(f"{what}: the connection broke: {error}") from error
+        raise UnavailableError(f"{what}: the connection was lost: {error}") from error
     if rest.strip():
         yield rest
 
@@ -348,23 +355,23 @@ def _error(status: int, body: Json, method: str, path: str, retry_after: str | N
         kind = UnavailableError
     hint = ""
     if status == 401:
-        message = f"the cluster does not know these credentials: {message}"
-        hint = "The credentials of this kubeconfig context are not accepted; log in again."
+        message = f"the cluster rejected the credentials: {message}"
+        hint = "Log in to the cluster again, or use another --context."
     elif status == 403:
         message = _missing_right(message)
-        hint = "Ask for these rights, or use another --context; `ips-flow doctor` lists what is needed."
+        hint = "Get these permissions, or use another --context; `ips-flow doctor` lists the missing ones."
     return kind(
         f"{method} {path}: {message}" if status >= 500 or not body.get("message") else message,
         hint,
         status=status,
         reason=str(body.get("reason") or ""),
-        # In seconds, as the API server says it; a date, as a proxy may send it, is none.
+        # The API server sends seconds. A proxy may send a date, which is ignored.
         retry_after=float(retry_after) if retry_after and retry_after.isdecimal() else 0,
     )
 
 
 def _missing_right(message: str) -> str:
-    """RBAC's refusal in short; any other refusal as it is."""
+    """Shorten the message of an RBAC denial. Return any other message unchanged."""
     match = _RBAC.search(message)
     if not match:
         return message
@@ -380,8 +387,22 @@ def _unreachable(host: str, error: Exception) -> UnavailableError:
     text = text.removeprefix("Failed to establish a new connection: ")
     return UnavailableError(
         f"cluster {host} can't be reached: {' '.join(text.split())[:300]}",
-        hint="Is the cluster up, and is this the right --context?",
+        hint="Check that the cluster is running, and that --context names the right one.",
     )
+
+
+def _kubeconfig_problem(location: str, error: Exception) -> str:
+    """Describe an invalid kubeconfig without the prefixes of the kubernetes library."""
+    text = " ".join(str(error).split())
+    if text.endswith("No configuration found.") and not _any_file(location):
+        return f"kubeconfig {location} does not exist"
+    if entry := _MISSING_ENTRY.search(text):
+        return f"kubeconfig {location} has no {entry['kind']} named {entry['name']}"
+    if key := _MISSING_KEY.search(text):
+        return f"kubeconfig {location} has no {key['key']}"
+    if text.endswith(" file is empty"):
+        return f"kubeconfig {location} is empty"
+    return f"kubeconfig {location}: {text.removeprefix('Invalid kube-config file. ')}"
 
 
 def _any_file(location: str) -> bool:
@@ -389,6 +410,6 @@ def _any_file(location: str) -> bool:
 
 
 def _context_namespace(contexts: Any, active: Any, context: str | None) -> str:
-    """The namespace of the named context, or of the one that is active."""
+    """Return the namespace of the named context, else of the current context."""
     entry = next((one for one in contexts if one["name"] == context), None) if context else active
     return str(((entry or {}).get("context") or {}).get("namespace") or "")

@@ -1,4 +1,4 @@
-"""The Lease by which at most one keeper acts, as Kubernetes' own controllers use it."""
+"""Leader election of the keeper with a Lease, as in Kubernetes' own controllers."""
 
 from __future__ import annotations
 
@@ -14,27 +14,25 @@ from ips_flows.kube.client import Kube
 
 NAME = "ips-keeper"
 SECONDS = 15.0
-SILENT_SECONDS = (
-    60.0  # without a renewal, then nobody counts on its holder; clocks may differ by most of that
-)
-_FRESH = (
-    2 / 3
-)  # the part of the Lease's time for which its holder trusts it: clocks and calls take their share
+# A Lease that was not renewed for this long has no active holder. It allows for clocks that differ.
+SILENT_SECONDS = 60.0
+# The holder acts for this part of the Lease's duration. The rest allows for slow requests and for clocks that differ.
+_FRESH = 2 / 3
 
 
 def lease_path(namespace: str, name: str = NAME) -> str:
-    """The API path of a Lease, or of the collection when the name is empty."""
+    """Return the API path of a Lease, or of the collection if the name is empty."""
     root = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     return f"{root}/{name}" if name else root
 
 
 def holder_of(lease: Json) -> str | None:
-    """The holder that a Lease names; None when it was given back."""
+    """Return the holder of a Lease; None if it was released."""
     return (lease.get("spec") or {}).get("holderIdentity") or None
 
 
 def seconds_since_renewal(lease: Json, now: datetime) -> float | None:
-    """For how many seconds the holder of a Lease has not renewed it, by its clock and ours; None without a holder."""
+    """Return the seconds since a Lease was renewed, by the holder's clock and ours; None without a holder."""
     renewed = str((lease.get("spec") or {}).get("renewTime") or "")
     if holder_of(lease) is None or not renewed:
         return None
@@ -42,7 +40,7 @@ def seconds_since_renewal(lease: Json, now: datetime) -> float | None:
 
 
 def keeper_is_active(kube: Kube, namespace: str) -> bool:
-    """Whether a keeper of the namespace holds the Lease, and renewed it a moment ago; False where that can't be read."""
+    """Report whether a keeper holds the namespace's Lease and renews it; False if the Lease can't be read."""
     try:
         silent = seconds_since_renewal(kube.get(lease_path(namespace)), clock.now())
     except (NotFoundError, ForbiddenError):
@@ -51,9 +49,9 @@ def keeper_is_active(kube: Kube, namespace: str) -> bool:
 
 
 class Lease:
-    """One candidate's view of the Lease. Others' expiry is measured with our own clock, never by comparing two.
+    """One candidate's view of the Lease. It measures another holder's expiry with its own clock only.
 
-    Every write carries the resourceVersion that was read, so of two that grab it one fails.
+    Every write carries the resourceVersion that was read, so if two candidates write, one fails.
     """
 
     def __init__(
@@ -77,25 +75,25 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether we may act at this moment."""
+        """Whether this candidate may act now."""
         return self._monotonic() < self._until
 
     def hold(self) -> bool:
-        """Take or renew the Lease if that is possible; call it every third of its time.
+        """Take or renew the Lease if possible. Call it every third of the Lease's duration.
 
-        Raises ApiError when the API server does not answer; what was held then stays held until its time is up.
+        Raises ApiError if the API server does not respond; a Lease that was held then stays held until it expires.
         """
         with self._lock:
             began = self._monotonic()
             try:
                 taken = self._try(began)
             except ConflictError:
-                taken = False  # another one was faster
+                taken = False  # another candidate was faster
             self._until = began + self.seconds * _FRESH if taken else 0.0
             return taken
 
     def release(self) -> None:
-        """Give the Lease back, so that the next one need not wait for it to expire."""
+        """Release the Lease, so that the next candidate need not wait for it to expire."""
         with self._lock:
             self._until = 0.0
             try:
@@ -103,7 +101,7 @@ class Lease:
                 if holder_of(found) == self.identity:
                     self._write(found, holder="")
             except (ConflictError, NotFoundError):
-                return  # it is someone else's by now
+                return  # another candidate holds it now, or it was deleted
 
     def _try(self, now: float) -> bool:
         try:
@@ -147,5 +145,5 @@ class Lease:
 
 
 def _micro() -> str:
-    """Now, as a Lease wants it: with exactly six digits behind the seconds."""
+    """Return the current time in MicroTime format, with exactly six decimal places."""
     return clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,7 +1,7 @@
-"""Collections that are followed for as long as anyone wants: list, then watch, again and again.
+"""Follow collections of objects: list, then watch, again and again.
 
-`reflect` never ends and mends a broken watch; an `Informer` runs several of them side by side and hands over what
-comes first.
+`reflect` follows one collection and restarts a failed watch. An `Informer` follows several collections at the same
+time and returns their events in the order of arrival.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from ips_flows.core.k8s.objects import Json
 from ips_flows.kube.client import Kube
 
 WATCH_SECONDS = 50.0
-PROBE_SECONDS = 5.0  # the first watch after trouble: that it ends well says that all is well
+PROBE_SECONDS = 5.0  # the first watch after an error is short: its first event, or its end, yields Synced
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 10.0
-PATIENCE = 300.0  # how long an API server may stay away before it is an error
+PATIENCE = 300.0  # an API server that does not respond for this long is an error
 
 
 @dataclass(frozen=True, slots=True)
 class ListWatch:
-    """What to follow: a collection and the selectors that narrow it."""
+    """A collection to follow, with its selectors."""
 
     path: str
     labels: str = ""
     fields: str = ""
     metadata_only: bool = False
-    keep_gone: bool = False  # its store remembers objects after they were deleted
-    relist_seconds: float | None = None  # list it again that often, whatever the watch says
+    keep_gone: bool = False  # the store keeps deleted objects
+    relist_seconds: float | None = None  # list again at this interval, even while the watch works
     page: int = 500
-    # What is kept and handed on of each object; None leaves it out.
+    # Returns the part of an object that is stored and passed on; None leaves the object out.
     extract: Callable[[Json], Json | None] | None = None
-    stored: bool = True  # else whoever follows it keeps what is needed
-    endless: bool = False  # no error ends it: each is told as trouble, and the call made again
+    stored: bool = True  # False: the Informer keeps no store; the caller stores what it needs
+    endless: bool = False  # True: every error is passed on as WatchError, and the request is retried
 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The whole collection, as it is now."""
+    """The whole collection was listed."""
 
     items: tuple[Json, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """One object was added or modified, or is gone."""
+    """One object was added, modified or deleted."""
 
     item: Json
     gone: bool = False
@@ -59,14 +59,14 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class WatchError:
-    """The collection can't be read at the moment; it is tried again."""
+    """The collection can't be read at the moment; the request is retried."""
 
     error: ApiError
 
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """The collection is watched again, after trouble."""
+    """The collection is watched again after an error."""
 
 
 Event = Replaced | Updated | WatchError | Synced
@@ -75,11 +75,11 @@ Event = Replaced | Updated | WatchError | Synced
 def reflect(
     kube: Kube, source: ListWatch, stop: threading.Event, *, patience: float = PATIENCE
 ) -> Iterator[Event]:
-    """The collection once, then each change, until `stop` is set.
+    """Yield the whole collection, then each change, until `stop` is set.
 
-    A version that is too old means: list again. An API server that can't be reached is tried again with growing
-    pauses; after `patience` seconds without an answer its error is raised, any other error at once, unless the
-    source is endless.
+    A resourceVersion that is too old makes it list again. While the API server can't be reached, it retries with
+    growing pauses; after `patience` seconds without a response it raises the error. It raises any other error
+    immediately. An endless source raises no ApiError.
     """
     progress = _Progress()
     pause, silent_since = FIRST_PAUSE, 0.0
@@ -103,23 +103,23 @@ def reflect(
             yield WatchError(error)
         if progress.heard:
             pause = FIRST_PAUSE
-        else:  # a server that ends every watch at once is not to be flooded
+        else:  # do not flood a server that ends every watch immediately
             stop.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a collection has been followed."""
+    """State of following one collection."""
 
     version: str = ""
     relist_at: float = math.inf
     troubled: bool = False
-    heard: bool = False  # whether the latest watch had something to say
+    heard: bool = False  # the latest watch had an event, or lasted more than a second
 
 
 def _round(kube: Kube, source: ListWatch, progress: _Progress) -> Iterator[Event]:
-    """One list, where that is due, and one watch."""
+    """List if a list is due, then watch once."""
     if not progress.version or time.monotonic() >= progress.relist_at:
         progress.version, items = _list(kube, source)
         progress.relist_at = time.monotonic() + (source.relist_seconds or math.inf)
@@ -141,7 +141,7 @@ def _round(kube: Kube, source: ListWatch, progress: _Progress) -> Iterator[Event
 
 
 def _watched(kube: Kube, source: ListWatch, version: str, seconds: float) -> Iterator[Json | None]:
-    """The events of one watch, and None when it has ended well."""
+    """Yield the events of one watch, then None if it ended without an error."""
     yield from kube.watch(
         source.path,
         resource_version=version,
@@ -154,20 +154,20 @@ def _watched(kube: Kube, source: ListWatch, version: str, seconds: float) -> Ite
 
 
 def _is_bearable(source: ListWatch, error: ApiError, silent: float, patience: float) -> bool:
-    """Whether an error is told and the call made again."""
+    """Report whether to pass an error on as WatchError and retry, instead of raising it."""
     return source.endless or (isinstance(error, UnavailableError) and silent <= patience)
 
 
 @dataclass(slots=True)
 class Store:
-    """What a collection holds, kept up to date by its events."""
+    """Objects of a collection, kept up to date by its events."""
 
     objects: dict[str, Json] = field(default_factory=dict)
     synced: bool = False
     keep_gone: bool = False
 
     def apply(self, event: Event) -> bool:
-        """Take an event in; whether anything may have changed."""
+        """Apply an event. Return whether an object may have changed."""
         match event:
             case Replaced(items):
                 fresh = {_key(item): item for item in items}
@@ -183,9 +183,9 @@ class Store:
 
 
 class Informer:
-    """Several collections followed side by side, one thread each; use it in a `with`.
+    """Follows several collections at the same time, one thread each. Use it in a `with`.
 
-    The threads are daemons: one that sits in a silent watch when the `with` ends dies with the process.
+    The threads are daemons: a thread that is still in a watch when the `with` ends does not delay the process's exit.
     """
 
     def __init__(self, kube: Kube) -> None:
@@ -208,9 +208,9 @@ class Informer:
             threading.Thread(target=self._run, args=(name, source), name=f"watch-{name}", daemon=True).start()
 
     def next(self, seconds: float | None = None) -> tuple[str, Event] | None:
-        """The next event and its collection's name, its store up to date; None after so many seconds.
+        """Apply the next event to its store and return it with the collection's name; None after `seconds` seconds.
 
-        An error of any collection is raised here.
+        Raises an error of any collection.
         """
         try:
             name, event = self._queue.get(timeout=None if seconds is None else max(0.0, seconds))
@@ -226,7 +226,7 @@ class Informer:
         try:
             for event in reflect(self._kube, source, self._stop):
                 self._queue.put((name, event))
-        except Exception as error:  # noqa: BLE001  (raised where it is read: a thread must not die unseen)
+        except Exception as error:  # noqa: BLE001  (`next` raises it: a thread must not fail silently)
             self._queue.put((name, error))
 
 

@@ -1,4 +1,4 @@
-"""The one loop that reads an object, changes it and patches it."""
+"""Read an object, change it and patch it; retry on conflict."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def retry_on_conflict(
     missing: NotFoundError | None = None,
     conflict: str = "",
 ) -> Json:
-    """Read an object, change it by a merge patch and return what the API server stored.
+    """Read an object, change it by a merge patch and return the object that the API server stored.
 
-    `change` makes the patch of the object that was read; it returns None to leave the object as it is, and raises
-    where it refuses. The patch carries the version that was read: if the object has changed meanwhile, it is read
-    and judged again, 20 times in all. Then ConflictError is raised, with the text `conflict` where there is one.
-    `missing` is raised, where it is given, when the object is deleted between the read and the patch.
+    `change` returns the patch for the object that was read, or None to leave the object unchanged. It raises to refuse.
+    The patch carries the resourceVersion that was read. If the object has changed since, both steps are repeated, up
+    to 20 tries in all; then ConflictError is raised, with the message `conflict` if it is set. If the object is deleted
+    between the read and the patch, `missing` is raised if it is set.
     """
     last: ConflictError | None = None
     for _ in range(MAX_TRIES):
@@ -36,8 +36,8 @@ def retry_on_conflict(
         metadata = {**patch.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
         try:
             return kube.patch(path, {**patch, "metadata": metadata})
-        except ConflictError as error:  # Argo was faster: a task may have started, or ended
-            last = error
+        except ConflictError as error:
+            last = error  # another client was faster: Argo may have started or ended the task
         except NotFoundError as error:
             if missing is None:
                 raise

@@ -1,7 +1,7 @@
-"""Client of registries: reads manifests and configs.
+"""Client of image registries. It reads manifests and configs.
 
-Own code on `requests`, because the existing libraries don't fit: python-dxf refuses credentials over plain HTTP and
-does not handle 429, oras-py has no time limits and no types.
+It uses `requests` directly, because the existing libraries do not fit: python-dxf rejects credentials over plain HTTP
+and does not handle 429; oras-py has no timeouts and no types.
 https://github.com/opencontainers/distribution-spec and https://distribution.github.io/distribution/spec/auth/token/
 """
 
@@ -34,11 +34,11 @@ from ips_flows.core.results.results import MESSAGE_LIMIT
 from ips_flows.core.version import __version__
 
 _HUB = "registry-1.docker.io"
-_MAX_BYTES = 4 * 1024 * 1024  # of a manifest or config, as registries and runtimes have it
+_MAX_BYTES = 4 * 1024 * 1024  # of a manifest or config; registries and runtimes have the same limit
 _CHUNK_BYTES = 64 * 1024
-_TIMEOUT = (5.0, 15.0)  # to connect, and for each piece
-_PAUSES = (0.5, 1.0, 2.0)  # before another try
-# HTTP status → class of the failure, and whether a node that asks with these credentials gets the same answer.
+_TIMEOUT = (5.0, 15.0)  # to connect, and for each read
+_PAUSES = (0.5, 1.0, 2.0)  # seconds before each retry
+# HTTP status → class of failure, and whether a node with these credentials gets the same response.
 _BY_STATUS = {
     401: (FailureReason.UNAUTHORIZED, True),
     403: (FailureReason.UNAUTHORIZED, True),
@@ -49,7 +49,7 @@ _BY_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class RegistryIO:
-    """Clock of a Repository; tests give their own. `seconds` limits all requests for one image."""
+    """Clock of a Repository; tests pass their own. `seconds` limits all requests for one image."""
 
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -64,39 +64,39 @@ class _RegistryResponse(NamedTuple):
 
 
 class _Authorization(AuthBase):
-    """A header of our own: with it `requests` does not look for credentials in ~/.netrc."""
+    """Sets the Authorization header. With an `auth` object `requests` does not read credentials from ~/.netrc."""
 
     def __init__(self, header: str) -> None:
         self.header = header
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the header on a request; `requests` takes it off when another host is asked."""
+        """Set the header of a request; `requests` removes it on a redirect to another host."""
         if self.header:
             request.headers["Authorization"] = self.header
         return request
 
 
 class ManifestCache:
-    """Manifests by repository and digest, which never change."""
+    """Cache of manifests by repository and digest. A manifest with a given digest never changes."""
 
     def __init__(self) -> None:
         self._known: dict[str, Fetched] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Fetched | None:
-        """The manifest of a repository and digest, if it was fetched."""
+        """Return the manifest of a repository and digest; None if it is not cached."""
         with self._lock:
             return self._known.get(key)
 
     def put(self, key: str, fetched: Fetched) -> Fetched:
-        """Keep a manifest."""
+        """Store a manifest."""
         with self._lock:
             self._known[key] = fetched
         return fetched
 
 
 class Repository:
-    """One repository, as a node with these credentials sees it. Use it in a `with`, in one thread."""
+    """Reads one repository as a node with these credentials does. Use it in a `with`, in one thread."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Repository:
         host = _HUB if reference.registry == DEFAULT_REGISTRY else reference.registry
         self._plain = is_plain(host, insecure)
         self._base = f"{'http' if self._plain else 'https'}://{host}/v2/{self._name}"
-        # A kubelet that has credentials never asks without.
+        # A kubelet that has credentials always sends them.
         self._credentials: list[Credential | None] = list(credentials) or [None]
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"ips-flow/{__version__}"
@@ -127,7 +127,7 @@ class Repository:
         self._session.close()
 
     def manifest(self, reference: str) -> Fetched:
-        """The manifest of a tag or digest. Raises ResolveError."""
+        """Get the manifest of a tag or digest. Raises ResolveError."""
         pinned = ":" in reference
         known = self._cache.get(f"{self._base}@{reference}") if pinned else None
         if known is not None:
@@ -137,24 +137,24 @@ class Repository:
         digest = _digest(response.body, algorithm)
         if pinned and digest != reference:
             raise ResolveError(
-                FailureReason.INVALID_IMAGE, f"the registry sent {digest} for {reference}", certain=False
+                FailureReason.INVALID_IMAGE, f"the registry returned {digest} for {reference}", certain=False
             )
         fetched = Fetched(response.body, response.headers.get("Content-Type", ""), digest)
         return self._cache.put(f"{self._base}@{digest}", fetched)
 
     def blob(self, blob: Descriptor) -> bytes:
-        """A small blob. Raises ResolveError."""
+        """Get a small blob. Raises ResolveError."""
         body = self._get(f"/blobs/{blob.digest}", "*/*").body
         if _digest(body, blob.digest.partition(":")[0]) != blob.digest:
             raise ResolveError(
                 FailureReason.INVALID_IMAGE,
-                f"the registry sent other content for blob {blob.digest}",
+                f"the registry returned other content for blob {blob.digest}",
                 certain=False,
             )
         return body
 
     def _get(self, path: str, accept: str) -> _RegistryResponse:
-        """GET with the first credentials that are accepted; they are kept for the next request."""
+        """Send a GET with the first credentials that the registry accepts, and keep them for the next request."""
         while True:
             response = self._request(f"{self._base}{path}", accept)
             if response.status == 401 and not self._authorization.header and self._authorize(response):
@@ -172,11 +172,11 @@ class Repository:
         text = _error_text(response)
         credential = self._credentials[0]
         if failure is FailureReason.UNAUTHORIZED:
-            text += f" (asked as {credential.user})" if credential else " (asked without credentials)"
+            text += f" (user: {credential.user})" if credential else " (no credentials sent)"
         return ResolveError(failure, text, certain=certain)
 
     def _authorize(self, response: _RegistryResponse) -> bool:
-        """Answer the registry's challenge; False if the current credentials are not accepted."""
+        """Authenticate as the registry's challenge requires. Return False if it does not accept the credentials."""
         challenge = read_challenge(response.headers.get("WWW-Authenticate", ""))
         credential = self._credentials[0]
         if challenge is None:
@@ -190,10 +190,10 @@ class Repository:
         if urlsplit(realm).scheme != "https" and not (self._plain and urlsplit(realm).scheme == "http"):
             raise ResolveError(
                 FailureReason.UNAUTHORIZED,
-                f"the registry wants its token fetched from {realm or 'nowhere'}, which is not https",
+                f"the registry's token URL is {realm or 'missing'}; expected https",
                 certain=False,
             )
-        # Asked as a kubelet asks it: to pull from this repository, whatever else the registry offers.
+        # Request the scope that a kubelet requests: to pull from this repository.
         query = {"scope": challenge.parameters.get("scope") or f"repository:{self._name}:pull"}
         if "service" in challenge.parameters:
             query["service"] = challenge.parameters["service"]
@@ -207,14 +207,14 @@ class Repository:
         if not token:
             raise ResolveError(
                 FailureReason.REGISTRY_UNAVAILABLE,
-                f"{urlsplit(realm).netloc}, which gives the registry's tokens: {_error_text(token_response)}",
+                f"token server {urlsplit(realm).netloc} returned no token: {_error_text(token_response)}",
                 certain=False,
             )
         self._authorization = _Authorization(f"Bearer {token}")
         return True
 
     def _request(self, url: str, accept: str) -> _RegistryResponse:
-        """GET with retries of 429, 5xx and broken connections while there is time."""
+        """Send a GET. Retry 429, 5xx and connection errors until the time limit."""
         pauses = iter(_PAUSES)
         while True:
             pause = next(pauses, None)
@@ -239,25 +239,25 @@ class Repository:
             stream=True,
         ) as http_response:
             body = b""
-            # read1 returns what there is, however little, so that the clock is looked at between.
+            # read1 returns the bytes that have arrived, so the time limit is checked between reads.
             while chunk := http_response.raw.read1(_CHUNK_BYTES, decode_content=True):
                 body += chunk
                 if len(body) > _MAX_BYTES:
                     raise ResolveError(
                         FailureReason.INVALID_IMAGE,
-                        f"the registry sent more than {_MAX_BYTES >> 20} MiB",
+                        f"the registry returned more than {_MAX_BYTES >> 20} MiB",
                         certain=False,
                     )
                 if self._io.monotonic() > self._end:
                     raise ResolveError(
                         FailureReason.REGISTRY_UNAVAILABLE,
-                        f"the registry was not done after {self._io.seconds:.0f} s",
+                        f"the requests to the registry took more than {self._io.seconds:.0f} s",
                         certain=False,
                     )
             return _RegistryResponse(http_response.status_code, http_response.headers, body)
 
     def _pause(self, seconds: float) -> bool:
-        """Wait before another try; False if there is no time for it."""
+        """Wait before a retry. Return False without waiting if the time limit would pass."""
         if self._io.monotonic() + seconds >= self._end:
             return False
         self._io.sleep(seconds)
@@ -265,7 +265,7 @@ class Repository:
 
 
 def is_plain(host: str, insecure: Collection[str]) -> bool:
-    """Whether a registry speaks plain HTTP: one on a port of this machine, as in containerd, or one in `insecure`."""
+    """Report whether to use plain HTTP: for a registry on a port of this machine, as containerd does, or in `insecure`."""
     parts = urlsplit(f"//{host}")
     name = parts.hostname or ""
     if host in insecure or name in insecure:
@@ -286,7 +286,7 @@ def _basic(credential: Credential) -> str:
 def _digest(body: bytes, algorithm: str) -> str:
     if algorithm not in ("sha256", "sha384", "sha512"):
         raise ResolveError(
-            FailureReason.INVALID_IMAGE, f"a digest of {algorithm}, which is not known", certain=False
+            FailureReason.INVALID_IMAGE, f"unknown digest algorithm {algorithm}", certain=False
         )
     return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
 
@@ -302,7 +302,7 @@ def _token(response: _RegistryResponse) -> str:
 
 
 def _error_text(response: _RegistryResponse) -> str:
-    """The status and errors of a response: `HTTP 404: MANIFEST_UNKNOWN: manifest unknown`."""
+    """Return the status and errors of a response: `HTTP 404: MANIFEST_UNKNOWN: manifest unknown`."""
     try:
         errors = json.loads(response.body)["errors"]
         text = ", ".join(": ".join(filter(None, (one.get("code"), one.get("message")))) for one in errors)
@@ -312,7 +312,7 @@ def _error_text(response: _RegistryResponse) -> str:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Whether another try may succeed. Not for an unknown name or an untrusted certificate."""
+    """Report whether a retry may succeed. It does not for an unknown host name or an untrusted certificate."""
     broken = isinstance(error, requests.ConnectionError | requests.Timeout | HTTPError)
     return (
         broken and not isinstance(error, requests.exceptions.SSLError) and "NameResolution" not in str(error)
@@ -323,20 +323,18 @@ def _unreachable(url: str, error: Exception) -> ResolveError:
     host = urlsplit(url).netloc
     if isinstance(error, requests.exceptions.SSLError):
         hint = (
-            "; if it speaks plain HTTP, name it with --insecure-registry"
-            if "WRONG_VERSION" in str(error)
-            else ""
+            "; if it uses plain HTTP, pass it to --insecure-registry" if "WRONG_VERSION" in str(error) else ""
         )
-        why = f"TLS with {host} fails{hint}: {_cause(error)}"
+        why = f"TLS with {host} failed{hint}: {_cause(error)}"
     elif isinstance(error, requests.Timeout):
-        why = f"{host} does not answer in time"
+        why = f"{host} did not respond in time"
     else:
         why = f"{host} can't be reached: {_cause(error)}"
     return ResolveError(FailureReason.REGISTRY_UNAVAILABLE, why[:MESSAGE_LIMIT], certain=False)
 
 
 def _cause(error: BaseException) -> str:
-    """The text of the innermost error, without the objects that urllib3 puts before it."""
+    """Return the text of the innermost error, without the object names that urllib3 adds in front."""
     inner: object = error
     while isinstance(inner, BaseException):
         deeper = getattr(inner, "reason", None) or next(iter(inner.args), None)

@@ -1,4 +1,4 @@
-"""A bounded map over threads. It stops on the first error."""
+"""Map a function over values in a bounded number of threads; stop on the first error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _AT_ONCE = 8
 
 
 def map_bounded(ask: Callable[[T], R], questions: Sequence[T]) -> list[R]:
-    """The answers to `questions`, asked a few at a time. Raises the first error and asks no more.
+    """Return the results of `ask` for all `questions`, at most eight at a time. Raises the first error and stops.
 
-    At its end a program waits for the threads of an executor, however long a registry does not answer. It does not
-    wait for these threads, so that Ctrl-C works at once.
+    The threads are daemons, so Ctrl-C works immediately. An executor's threads would delay the process's exit until a
+    slow registry responds.
     """
     futures: list[Future[R]] = [Future() for _ in questions]
     waiting: queue.SimpleQueue[tuple[Future[R], T]] = queue.SimpleQueue()

@@ -1,1 +1,1 @@
-"""Delivers webhook messages."""
+"""Delivery of webhook notifications."""

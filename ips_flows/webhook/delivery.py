@@ -1,7 +1,7 @@
-"""Delivery of a webhook message to a checked address, within a bounded time.
+"""Delivery of a webhook notification to a checked address, within a time limit.
 
-A receiver may be slow, send single bytes, send without end, or redirect. So a timer ends the connection of each try,
-answers are read up to a limit, and redirects are not followed.
+A receiver may be slow, send single bytes, send endless data, or redirect. So a timer closes the connection of each try,
+responses are read up to a limit, and redirects are not followed.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from ips_flows.core.notice.targets import (
 from ips_flows.core.request.choices import WebhookFormat
 from ips_flows.core.version import __version__
 
-BUDGET_SECONDS = 45.0  # for a whole delivery: the task that waits for it may hold a slot of the queue
-_TRIES = 4  # the first and three more
+BUDGET_SECONDS = 45.0  # for a whole delivery; meanwhile the task may occupy a slot of the queue
+_TRIES = 4  # the first try and three retries
 _BACKOFF_SECONDS = (1.0, 2.0, 4.0)
-_LEAST_SECONDS = 1.0  # no try is started with less time
+_LEAST_SECONDS = 1.0  # do not start a try with less time than this
 _ANSWER_BYTES = 64 * 1024
 _SCHEMES = {"http": 80, "https": 443}
-_TRANSIENT = frozenset({408, 425, 429})  # beside 5xx: statuses worth another try
+_TRANSIENT = frozenset({408, 425, 429})  # statuses that are retried, in addition to 5xx
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message and its URL. `secret` signs it; an empty one leaves it unsigned."""
+    """A webhook notification and its URL. `secret` signs it; with an empty secret it is not signed."""
 
     url: str
     payload: Payload
@@ -61,7 +61,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Result of a delivery. `status` is the last HTTP status, `not_before` (RFC 3339) the receiver's Retry-After."""
+    """Result of a delivery. `status` is the last HTTP status; `not_before` is the receiver's Retry-After in RFC 3339."""
 
     outcome: Outcome
     status: int | None = None
@@ -71,20 +71,20 @@ class Delivery:
 
 
 def resolve_host(host: str, port: int) -> list[str]:
-    """Resolve a host as the system does, which includes numbers in any notation."""
+    """Resolve a host with the system's resolver, which accepts IP addresses in any notation."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return [str(entry[4][0]) for entry in found]
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryIO:
-    """Resolver, clock and TLS trust of a delivery; tests give their own. `try_seconds` limits one try."""
+    """Resolver, clock and TLS trust of a delivery; tests pass their own. `try_seconds` limits one try."""
 
     resolve: Resolver = resolve_host
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = clock.now
-    verify: bool | str = True  # or a file of certificates to trust
+    verify: bool | str = True  # True, or a file of trusted certificates
     try_seconds: float = 10.0
 
 
@@ -95,13 +95,13 @@ class _Response(NamedTuple):
 
 
 class _FailedError(Exception):
-    """A try without a usable answer. The message holds no text of a library."""
+    """A try failed. The message contains no text of a library, which might include the URL's path."""
 
 
 def deliver(
     message: Message, rules: Rules, io: DeliveryIO | None = None, *, seconds: float = BUDGET_SECONDS
 ) -> Delivery:
-    """Deliver a message within `seconds`. A bad receiver, name or key raises nothing."""
+    """Deliver a notification within `seconds`. An invalid receiver, host name or key raises no error."""
     io = io or DeliveryIO()
     end = io.monotonic() + seconds
     try:
@@ -115,7 +115,7 @@ def deliver(
     except ValueError as error:
         return Delivery("undelivered", reason=f"secret: {error}")
     connection = _Connection(message, target, io)
-    found, wait = Delivery("undelivered", reason="no time was left"), 0.0
+    found, wait = Delivery("undelivered", reason="no time left for a try"), 0.0
     for number in range(_TRIES):
         left = end - io.monotonic() - wait
         if left < min(_LEAST_SECONDS, io.try_seconds):
@@ -130,13 +130,13 @@ def deliver(
 
 
 def _checked_target(url: str, rules: Rules, io: DeliveryIO) -> AllowedTarget:
-    """The target of a URL as `requests` parses it, so that what is checked is what is connected to."""
+    """Check a URL as `requests` parses it, so that the checked host is the host that is connected to."""
     try:
         read = str(requests.Request("POST", url).prepare().url)
         if urlsplit(read).scheme not in _SCHEMES or not urlsplit(read).hostname:
-            raise _FailedError("the URL is not one of http or https")
+            raise _FailedError("the URL is not an http or https URL")
     except (requests.RequestException, ValueError) as error:
-        raise _FailedError("the URL can't be read") from error
+        raise _FailedError("the URL is invalid") from error
     try:
         return allowed_target(read, rules, functools.partial(_resolve, io))
     except OSError as error:
@@ -144,7 +144,7 @@ def _checked_target(url: str, rules: Rules, io: DeliveryIO) -> AllowedTarget:
 
 
 def _resolve(io: DeliveryIO, host: str, port: int) -> Iterable[str]:
-    """Resolve a host in at most the time of a try; the system's resolver has no time limit."""
+    """Resolve a host within the time limit of a try; the system's resolver itself has no time limit."""
     found: list[Iterable[str]] = []
     failed: list[OSError] = []
 
@@ -154,7 +154,7 @@ def _resolve(io: DeliveryIO, host: str, port: int) -> Iterable[str]:
         except OSError as error:
             failed.append(error)
         except UnicodeError:
-            failed.append(OSError("no such name can be"))
+            failed.append(OSError("the host name is invalid"))
 
     thread = threading.Thread(target=run, name="resolver", daemon=True)
     thread.start()
@@ -162,20 +162,20 @@ def _resolve(io: DeliveryIO, host: str, port: int) -> Iterable[str]:
     if failed:
         raise failed[0]
     if not found:
-        raise OSError(f"its name is not resolved within {io.try_seconds:g} s")
+        raise OSError(f"the host name was not resolved within {io.try_seconds:g} s")
     return found[0]
 
 
 @dataclass(frozen=True, slots=True)
 class _Connection:
-    """The tries to send one message to one target."""
+    """Tries to send one notification to one target."""
 
     message: Message
     target: AllowedTarget
     io: DeliveryIO
 
     def one_try(self, number: int, seconds: float) -> tuple[Delivery, float | None]:
-        """The result of try number 0, 1, …, and the least pause before the next; None if there is to be none."""
+        """Return the result of try 0, 1, … and the minimum pause before the next try; None means no further try."""
         tries = number + 1
         address = self.target.addresses[number % len(self.target.addresses)]
         try:
@@ -191,7 +191,7 @@ class _Connection:
         if status == 410:
             return Delivery("gone", status, _status_text(status), tries), None
         if status not in _TRANSIENT and status < 500:
-            # Another try makes sense only after a fix, so it is left to the next round.
+            # The receiver must be fixed first, so the next round tries again, not this one.
             return Delivery("undelivered", status, _status_text(status), tries), None
         now = self.io.now()
         asked = clock.retry_after(answer.retry_after, now)
@@ -199,11 +199,11 @@ class _Connection:
         return Delivery("undelivered", status, _status_text(status), tries, not_before), asked
 
     def _send(self, address: str, seconds: float) -> _Response:
-        """Send one try. Raises _FailedError if there is no answer."""
+        """Send the request once. Raises _FailedError without a response."""
         line = _Line()
         adapter = _Pinned(self.target, address, line)
         try:
-            # Not through a Session: even without following redirects it reads the whole body of one.
+            # Do not use a Session: it reads the whole body of a redirect, even if it does not follow it.
             with (
                 contextlib.closing(adapter),
                 _cut_after(line, seconds),
@@ -211,16 +211,16 @@ class _Connection:
                     self._prepared(), stream=True, timeout=seconds, verify=self.io.verify
                 ) as response,
             ):
-                if line.is_cut:  # the library accepts headers that break off
+                if line.is_cut:  # the library accepts incomplete headers
                     raise TimeoutError
                 retry_after = str(response.headers.get("Retry-After") or "")
                 return _Response(response.status_code, retry_after, _read(response))
         except (requests.RequestException, HTTPError, OSError) as error:
-            why = f"no answer within {seconds:.2g} s" if line.is_cut else _error_text(error)
+            why = f"no response within {seconds:.2g} s" if line.is_cut else _error_text(error)
             raise _FailedError(f"{shown_url(self.message.url)}: {why}") from error
 
     def _prepared(self) -> requests.PreparedRequest:
-        """The request of this try, with its time and signature."""
+        """Prepare the request of this try, with its time and signature."""
         message, target, now = self.message, self.target, self.io.now()
         body = message.payload.body
         name = f"[{target.name}]" if ":" in target.name else target.name
@@ -232,7 +232,7 @@ class _Connection:
             "Content-Type": message.payload.content_type,
             "User-Agent": f"ips-flow/{__version__}",
             "Accept": "*/*",
-            "Accept-Encoding": "identity",  # an answer is not unpacked
+            "Accept-Encoding": "identity",  # responses are not decompressed
             "Connection": "close",
             "Idempotency-Key": message.id,
             **signed.headers,
@@ -241,7 +241,7 @@ class _Connection:
 
 
 def _read(response: requests.Response) -> bytes:
-    """The beginning of the body. If it breaks off the status still counts."""
+    """Read the start of the body. If the connection fails here, the status still counts."""
     try:
         return bytes(response.raw.read(_ANSWER_BYTES, decode_content=False))
     except (HTTPError, OSError):
@@ -249,7 +249,7 @@ def _read(response: requests.Response) -> bytes:
 
 
 class _Line:
-    """The sockets of one try. Another thread can shut them down, whatever layer waits."""
+    """The sockets of one try. Another thread can shut them down while any layer waits for data."""
 
     def __init__(self) -> None:
         self.is_cut = False
@@ -257,14 +257,14 @@ class _Line:
         self._sockets: list[socket.socket] = []
 
     def hold(self, connected: socket.socket) -> None:
-        """Add a socket. It is duplicated, because TLS takes over the original."""
+        """Add a duplicate of a socket, because TLS takes over the original."""
         with self._lock:
             self._sockets.append(connected.dup())
         if self.is_cut:
             self.cut()
 
     def cut(self) -> None:
-        """Shut the connection down: blocked reads and writes return."""
+        """Shut the connection down, so that blocked reads and writes return."""
         self.is_cut = True
         with self._lock:
             for one in self._sockets:
@@ -309,7 +309,7 @@ class _Https(HTTPSConnection):
 
 
 class _Pinned(HTTPAdapter):
-    """Connects to one address whatever the URL says; Host and TLS keep the name."""
+    """Connects to a given address instead of the URL's host; the Host header and TLS use the host name."""
 
     def __init__(self, target: AllowedTarget, address: str, line: _Line) -> None:
         self._target = target
@@ -318,14 +318,14 @@ class _Pinned(HTTPAdapter):
         super().__init__(max_retries=0)
 
     def build_connection_pool_key_attributes(self, *arguments: Any, **named: Any) -> Any:
-        """The address to connect to, and the name to expect in its certificate."""
+        """Return the address to connect to, and the host name to expect in its certificate."""
         host, tls = super().build_connection_pool_key_attributes(*arguments, **named)
         there = {"scheme": self._target.scheme, "host": self._address, "port": self._target.port}
         expected = {"server_hostname": self._target.name} if self._target.scheme == "https" else {}
         return {**host, **there}, {**tls, **expected}
 
     def get_connection_with_tls_context(self, *arguments: Any, **named: Any) -> Any:
-        """A pool whose connections register their sockets."""
+        """Return a pool whose connections register their sockets."""
         pool: Any = super().get_connection_with_tls_context(*arguments, **named)
         kind = _Https if self._target.scheme == "https" else _Http
         pool.ConnectionCls = type(kind.__name__, (kind,), {"line": self._line})
@@ -334,12 +334,12 @@ class _Pinned(HTTPAdapter):
 
 def _status_text(status: int) -> str:
     if 300 <= status <= 399:
-        return f"HTTP {status}: a redirect, which is not followed"
+        return f"HTTP {status}: redirects are not followed"
     return f"HTTP {status}"
 
 
 def _error_text(error: BaseException) -> str:
-    """Why a connection failed. Not the library's text, which has the whole URL in it."""
+    """Return the reason of a failed connection, without the library's text, which contains the whole URL."""
     for one in _causes(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return f"TLS: {one.verify_message}"
@@ -347,14 +347,14 @@ def _error_text(error: BaseException) -> str:
             return f"TLS: {(one.reason or 'handshake failed').replace('_', ' ').lower()}"
     for one in _causes(error):
         if isinstance(one, TimeoutError | requests.Timeout):
-            return "no answer in time"
+            return "no response in time"
         if isinstance(one, OSError) and one.errno and one.strerror:
             return one.strerror.lower()
-    return "the connection broke off"
+    return "the connection was lost"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and all errors behind it: by cause, by context or as an argument."""
+    """Yield an error and the errors in its causes, contexts and arguments."""
     pending, known = [error], set[int]()
     while pending:
         one = pending.pop(0)

@@ -1,4 +1,4 @@
-"""IPS Flow as a library: its example in the package's README, and what it refuses."""
+"""The Python API: the example in the package's README, and its errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def request(**fields: object) -> PrewarmRequest:
 
 
 def test_the_example_runs(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Word by word as it stands in the README, but for the namespace."""
+    """The example in the README runs unchanged, except for the namespace."""
     readme = (ROOT / "ips_flows" / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     on_submit(server, completes)
@@ -31,8 +31,8 @@ def test_the_example_runs(server: ApiServer, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "completed every image is on 1 of 1 nodes\n"
 
 
-def test_a_task_and_what_became_of_it(server: ApiServer) -> None:
-    """Submitted twice it is the same task; known by its name as well."""
+def test_a_task_and_its_results(server: ApiServer) -> None:
+    """A second submit returns the same task; `wait` takes its name too."""
     on_submit(server, completes)
     task = submit(request(name="a"), namespace="warm")
     assert submit(request(name="a")).uid == task.uid
@@ -45,7 +45,7 @@ def test_a_task_and_what_became_of_it(server: ApiServer) -> None:
 
 
 def test_the_time_is_up(server: ApiServer) -> None:
-    """The task goes on."""
+    """`wait` raises WaitTimeoutError, and the task continues."""
     task = submit(request(name="a"))
     with pytest.raises(
         WaitTimeoutError, match="task a in namespace warm has not ended after 0 s; it continues"
@@ -55,7 +55,7 @@ def test_the_time_is_up(server: ApiServer) -> None:
 
 
 def test_what_is_refused(server: ApiServer) -> None:
-    """Python can build what no text may say; it goes no further."""
+    """`submit` rejects a request that Python code made invalid, and creates nothing."""
     with pytest.raises(BadRequestError, match=r"\{\{"):
         submit(request(labels={}).model_copy(update={"webhook_url": "http://x/{{workflow.name}}"}))
     with pytest.raises(NotFoundError):
@@ -68,7 +68,7 @@ def test_what_is_refused(server: ApiServer) -> None:
 
 
 def test_the_package_loads_little() -> None:
-    """What the library needs is loaded when it is used."""
+    """Importing the package imports no heavy dependency."""
     code = "import sys, ips_flows; print([one for one in ('pydantic', 'kubernetes', 'hera') if one in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"

@@ -1,4 +1,4 @@
-"""One public class name stands for one thing in the whole product."""
+"""Each public class name is unique in the product."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
-_SHAPES = Path("ips_flows/core/rest/schemas.py")  # the OpenAPI shapes: their names are on the wire
+_SHAPES = Path("ips_flows/core/rest/schemas.py")  # OpenAPI schemas: their names are part of the REST API
 
 
 def public_classes() -> dict[str, list[str]]:
-    """The public classes of the product at the top of their modules: name → modules."""
+    """Return the public top-level classes of the product: name → modules."""
     modules: dict[str, list[str]] = defaultdict(list)
     for root in ("ips_flows", "steps"):
         for path in sorted((ROOT / root).rglob("*.py")):
@@ -25,8 +25,8 @@ def public_classes() -> dict[str, list[str]]:
     return modules
 
 
-def test_no_public_class_name_stands_in_two_modules() -> None:
-    """A reader who meets a class name need not ask which of two classes it is."""
+def test_no_public_class_name_is_in_two_modules() -> None:
+    """No two modules define a public class of the same name."""
     classes = public_classes()
     assert len(classes) > 100
     assert {name: modules for name, modules in classes.items() if len(modules) > 1} == {}

@@ -16,8 +16,8 @@ from tests.contracts.wording import unfolded, without_text
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_record_is_what_the_code_says(name: str) -> None:
-    """A file of the record holds the names and formats that the code has now."""
+def test_the_record_matches_the_code(name: str) -> None:
+    """A file of the record contains the names and formats that the code has now."""
     path = FOLDER / name
     recorded = path.read_text(encoding="utf-8") if path.is_file() else ""
     difference = difflib.unified_diff(
@@ -26,18 +26,18 @@ def test_the_record_is_what_the_code_says(name: str) -> None:
     lines = list(difference)
     if lines:
         pytest.fail(
-            "\n".join([*lines, "", "If this change of a contract is meant: python -m tests.contracts"]),
+            "\n".join([*lines, "", "If you intend to change this contract, run: python -m tests.contracts"]),
             pytrace=False,
         )
 
 
 def test_every_generated_file_is_of_the_record() -> None:
-    """The folder holds no generated file that nothing makes any more."""
+    """The folder contains no generated file that is no longer generated."""
     assert generated() == set(FILES)
 
 
 def test_sentences_are_left_out() -> None:
-    """Text for people is replaced by its key; machine words, empty texts and properties of that name stay."""
+    """Human-readable text is replaced by `<text>`; enum values, empty texts and properties of that name stay."""
     assert without_text(
         {
             "message": "no such tag",
@@ -60,8 +60,8 @@ def test_sentences_are_left_out() -> None:
     }
 
 
-def test_a_reason_in_words_is_left_out() -> None:
-    """Why a webhook was not delivered, or a server is not ready, is a sentence; other reasons are machine words."""
+def test_a_reason_that_is_a_sentence_is_left_out() -> None:
+    """The reason of a failed delivery or of a server that is not ready is human-readable; other reasons are enums."""
     assert without_text(
         [
             {"outcome": "undelivered", "reason": "HTTP 503"},
@@ -76,7 +76,7 @@ def test_a_reason_in_words_is_left_out() -> None:
 
 
 def test_json_in_strings_is_unfolded() -> None:
-    """JSON in annotations and packed in ConfigMaps is shown as structure; other strings stay."""
+    """JSON in annotations and compressed JSON in ConfigMaps is unfolded; other strings stay."""
     packed = base64.b64encode(gzip.compress(b'{"a":[1]}')).decode()
     assert unfolded({"x": '{"v":1}', "y": "[no JSON", "p.json.gz": packed}) == {
         "x": {"json": {"v": 1}},
@@ -86,7 +86,7 @@ def test_json_in_strings_is_unfolded() -> None:
 
 
 def test_the_example_of_a_request_has_every_field() -> None:
-    """Else the record would lack what is new."""
+    """The example sets every field to a value other than its default, so that the record contains each of them."""
     assert set(FULL_REQUEST) == set(BY_NAME)
     bare = json.loads(parse_json('{"images": ["a"]}', "bare").model_dump_json(by_alias=True))
     assert [name for name, value in FULL_REQUEST.items() if value == bare[name]] == []

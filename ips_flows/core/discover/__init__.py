@@ -1,1 +1,1 @@
-"""Finds images in Kubernetes objects, and the nodes on which their pods may run."""
+"""Find images in Kubernetes objects, and the nodes on which their pods may run."""

@@ -1,4 +1,4 @@
-"""Which custom kinds make pods: those whose schema has containers with an image somewhere in it."""
+"""Find custom kinds that create pods: their schema has containers with an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COMBINED = ("allOf", "anyOf", "oneOf")
 
 @dataclass(frozen=True, slots=True)
 class CustomKind:
-    """A kind as a CustomResourceDefinition has it, in a version that is served."""
+    """A kind of a CustomResourceDefinition, in a served version."""
 
     group: str
     version: str
@@ -23,11 +23,11 @@ class CustomKind:
 
 
 def custom_kinds(definitions: Iterable[Mapping[str, Any]]) -> Iterator[CustomKind]:
-    """The kinds of these CustomResourceDefinitions that make pods. What a schema leaves open makes none."""
+    """Yield the kinds of these CustomResourceDefinitions that create pods. Unspecified parts of a schema do not count."""
     for one in definitions:
         spec = one["spec"]
         served = [version for version in spec["versions"] if version["served"]]
-        # The stored one, where there is a choice: it needs no conversion.
+        # Prefer the stored version: it needs no conversion.
         for version in sorted(served, key=lambda version: not version["storage"])[:1]:
             if makes_pods(mapping(mapping(version.get("schema")).get("openAPIV3Schema"))):
                 namespaced = spec["scope"] == "Namespaced"
@@ -35,7 +35,7 @@ def custom_kinds(definitions: Iterable[Mapping[str, Any]]) -> Iterator[CustomKin
 
 
 def makes_pods(schema: Mapping[str, Any]) -> bool:
-    """Whether an OpenAPI schema has a list of containers that have an image."""
+    """Report whether an OpenAPI schema has a list of containers with an image."""
     waiting = [schema]
     while waiting:
         one = waiting.pop()

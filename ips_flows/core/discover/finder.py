@@ -1,4 +1,4 @@
-"""The images of many objects: what each names, what its owner named already, and what is to be ignored."""
+"""Collect the images of many objects, without those that the owner of an object has too, and without ignored ones."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from ips_flows.core.images.reference import Reference, parse_reference
 from ips_flows.core.k8s.names import is_dns_name
 from ips_flows.core.request.types import shown
 
-IGNORE = PREFIX + "ignore"  # "true" on an object or a pod template: none of its images
-IGNORE_IMAGES = PREFIX + "ignore-images"  # there too: globs with commas between
+IGNORE = PREFIX + "ignore"  # "true" on an object or a pod template ignores all its images
+IGNORE_IMAGES = PREFIX + "ignore-images"  # on an object or a pod template: comma-separated globs
 
 IGNORED = "ignored by annotation"
 ENDED = "ended"
@@ -39,11 +39,11 @@ _OUR_LABELS = (LABEL_KIND, LABEL_STEP, LABEL_TASK)
 _PART_OF = "app.kubernetes.io/part-of"
 _OVER = ("Succeeded", "Failed", "Error")
 _POLICIES = ("Always", "IfNotPresent", "Never")
-_BY_INJECTION = "auto"  # what a gateway of Istio has until the pod is made
+_BY_INJECTION = "auto"  # the image of an Istio gateway until its pod is created
 
 
 class Owner(NamedTuple):
-    """Which object something is, or belongs to."""
+    """Identity of an object."""
 
     namespace: str
     kind: str
@@ -52,7 +52,7 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ObjectImages:
-    """What one object says."""
+    """Images and references of one object."""
 
     itself: Owner
     owner: Owner | None = None
@@ -60,14 +60,14 @@ class ObjectImages:
     notes: tuple[Note, ...] = ()
     template_refs: tuple[TemplateRef, ...] = ()
     left_out: str | None = None
-    secrets: tuple[str, ...] | None = None  # of a ServiceAccount
-    ignored: int = 0  # images
-    names: frozenset[str] = frozenset()  # every image, ignored ones too
+    secrets: tuple[str, ...] | None = None  # pull Secrets, if the object is a ServiceAccount
+    ignored: int = 0  # number of ignored images
+    names: frozenset[str] = frozenset()  # all images, including ignored ones
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that was found: uses in the order of the objects, notes, and how much was left out, by reason."""
+    """Result of a search: image uses in the order of the objects, notes, and the number of omissions by reason."""
 
     uses: tuple[ImageUse, ...]
     notes: tuple[Note, ...]
@@ -77,7 +77,7 @@ class Findings:
 
 @dataclass(slots=True)
 class _Named:
-    """What an object that owns others has named, and why it was left out, if it was."""
+    """Images of an object that may own others; `left_out` is the reason if the object was left out."""
 
     left_out: str | None
     images: frozenset[str]
@@ -85,7 +85,7 @@ class _Named:
 
 
 def read_object(content: Mapping[str, Any], location: SourceLocation) -> ObjectImages:
-    """What an object says. Reads nothing but the object."""
+    """Read the images and references of an object, without reading other objects."""
     location = named(content, location)
     itself = Owner(location.namespace, location.kind, location.name)
     if location.kind == "ServiceAccount":
@@ -95,7 +95,7 @@ def read_object(content: Mapping[str, Any], location: SourceLocation) -> ObjectI
     if left_out:
         return ObjectImages(itself, owner, left_out=left_out)
     if not location.kind and not mapping(content.get("spec")):
-        text = "no Kubernetes object: it has no kind"
+        text = "not a Kubernetes object: it has no kind"
         return ObjectImages(itself, notes=(Note(location, text, missing=True),))
     uses: list[ImageUse] = []
     notes: list[Note] = []
@@ -117,29 +117,29 @@ def read_object(content: Mapping[str, Any], location: SourceLocation) -> ObjectI
 
 
 class Finder:
-    """Takes objects in, in any order, and says what is in all of them."""
+    """Collects objects in any order and returns the images of all of them."""
 
     def __init__(self) -> None:
         self._objects: list[ObjectImages] = []
         self._remarks: list[Note] = []
 
     def add_object(self, content: Mapping[str, Any], location: SourceLocation) -> None:
-        """Take an object in."""
+        """Add an object."""
         self.add(read_object(content, location))
 
     def add(self, one: ObjectImages) -> None:
-        """Take in what an object said."""
+        """Add the images of an object."""
         self._objects.append(one)
 
     def add_note(self, note: Note) -> None:
-        """Take in that something could not be read."""
+        """Add a note on input that could not be read."""
         self._remarks.append(note)
 
     def findings(self) -> Findings:
-        """All that was found so far.
+        """Return the images of all objects so far.
 
-        What an object owns adds only images that its owner does not name: a ReplicaSet an older one, a pod one
-        that was injected.
+        An owned object adds only images that its owner does not name: a ReplicaSet those of an older revision, a pod
+        those of an injected sidecar.
         """
         uses: list[ImageUse] = []
         notes: list[Note] = []
@@ -169,7 +169,7 @@ class Finder:
 
 
 def _by_level(extracts: Iterable[ObjectImages]) -> Iterator[ObjectImages]:
-    """First what nobody owns, then what is owned, then owned pods, whose owners may be owned themselves."""
+    """Yield objects without an owner, then owned objects, then owned pods, whose owners may have owners themselves."""
     levels: tuple[list[ObjectImages], ...] = ([], [], [])
     for one in extracts:
         if one.secrets is None:
@@ -178,18 +178,18 @@ def _by_level(extracts: Iterable[ObjectImages]) -> Iterator[ObjectImages]:
 
 
 def _with_owner_facts(use: ImageUse, extracted: ObjectImages, known: _Named | None) -> ImageUse:
-    """A use by one of the pods of an owner as a use by the owner."""
+    """Return a use by an owned pod as a use by its owner; return any other use unchanged."""
     if extracted.owner is None or extracted.itself.kind != "Pod":
         return use
     location = replace(use.location, kind=extracted.owner.kind, name=extracted.owner.name)
     placements = use.placements
-    if known and len(known.placements) == 1:  # not the pod's own, which its controller may have changed
+    if known and len(known.placements) == 1:  # not the pod's placement, which its controller may have changed
         (placements,) = known.placements
     return replace(use, location=location, placements=placements)
 
 
 def _summed(uses: Iterable[ImageUse]) -> Iterator[ImageUse]:
-    """Uses with those that differ in nothing but the pod made one."""
+    """Merge uses that differ only in their pods, and add up the pods."""
     same: dict[tuple[object, ...], list[ImageUse]] = {}
     for use in uses:
         key = (use.image, use.policy, use.location, use.placements, use.secrets, use.again)
@@ -206,7 +206,7 @@ def _sum(counts: list[Pods]) -> Pods:
 
 
 def _with_secrets(use: ImageUse, accounts: Mapping[Owner, tuple[str, ...]]) -> ImageUse:
-    """A use with the pull Secrets of its ServiceAccount, which count where the pod has none itself."""
+    """Return a use with the pull Secrets of its ServiceAccount, if the pod has none itself."""
     if use.secrets:
         return use
     account = Owner(use.location.namespace, "ServiceAccount", use.account or "default")
@@ -219,18 +219,20 @@ def _unread(objects: Iterable[ObjectImages]) -> Iterator[Note]:
     for one in objects:
         for template_ref in one.template_refs:
             if (template_ref.kind, template_ref.name) not in there:
-                text = f"it uses {template_ref.kind} {template_ref.name}, which was not among what was read"
+                text = f"it uses {template_ref.kind} {template_ref.name}, which was not read"
                 yield Note(template_ref.location, text)
 
 
 def _read_pod_spec(
     pod_spec: PodSpec, spec: Mapping[str, Any], uses: list[ImageUse], notes: list[Note]
 ) -> list[str]:
-    """Note the images of a pod spec; those that are ignored."""
+    """Add the images of a pod spec to `uses` and `notes`; return the ignored images."""
     placements, said = placements_of(spec)
     notes += (Note(pod_spec.location, text) for text in said)
     if spec.get("runtimeClassName"):
-        text = f"runtimeClassName {spec['runtimeClassName']} may narrow the nodes further; it is not read"
+        text = (
+            f"runtimeClassName {spec['runtimeClassName']} may restrict the nodes further; it is not evaluated"
+        )
         notes.append(Note(pod_spec.location, text))
     secrets = tuple(_secrets(spec.get("imagePullSecrets")))
     account = str(spec.get("serviceAccountName") or "")
@@ -255,7 +257,7 @@ def _read_pod_spec(
 
 
 def _images(spec: Mapping[str, Any], location: SourceLocation) -> Iterator[tuple[SourceLocation, Any, Any]]:
-    """Location, image and pull policy of each container and each image volume."""
+    """Yield location, image and pull policy of each container and each image volume."""
 
     def at(one: Mapping[str, Any], kind: str) -> SourceLocation:
         part = f"{kind} {one['name']}" if one.get("name") else kind
@@ -272,7 +274,7 @@ def _images(spec: Mapping[str, Any], location: SourceLocation) -> Iterator[tuple
 
 
 def _policy(said: Any, reference: Reference) -> str:
-    """The pull policy that counts: the API server's default depends on the tag."""
+    """Return the effective pull policy: the API server's default depends on the tag."""
     if said in _POLICIES:
         return str(said)
     moving = reference.tag == "latest" or (reference.tag is None and not reference.pinned)
@@ -281,7 +283,7 @@ def _policy(said: Any, reference: Reference) -> str:
 
 @lru_cache(maxsize=10_000)
 def _parsed(image: str) -> Reference | str:
-    """A reference, or why it is none."""
+    """Return the parsed reference, or the reason that it is invalid."""
     try:
         return parse_reference(image)
     except ValueError as error:
@@ -295,14 +297,14 @@ def _identity(image: Any) -> str:
 
 def _unusable(image: Any, why: Reference | str | None) -> str:
     if image == _BY_INJECTION:
-        return 'image "auto" is filled in when the pod is made; name the image with --image'
+        return 'image "auto" is replaced when the pod is created; add the image with --image'
     if isinstance(image, str) and "{{" in image:
-        return f"image {shown(image)} is a template that has not been filled in"
+        return f"image {shown(image)} is a template that was not rendered"
     return f"image: {why}" if isinstance(why, str) else f"image: got {shown(image)}; allowed: text"
 
 
 def _secrets(entries: Any) -> Iterator[str]:
-    """Names of pull Secrets. One that can't be is no loss: a kubelet passes over what is not there."""
+    """Yield the names of pull Secrets. Invalid names are skipped, as a kubelet ignores missing Secrets."""
     for entry in mappings(entries):
         name = entry.get("name")
         if isinstance(name, str) and is_dns_name(name):
@@ -310,7 +312,7 @@ def _secrets(entries: Any) -> Iterator[str]:
 
 
 def _left_out(content: Mapping[str, Any], *, owned: bool) -> str | None:
-    """Why an object does not count; None if it does."""
+    """Return the reason to leave an object out; None if it is included."""
     if _is_ours(content) or _is_ours(mapping(mapping(content.get("spec")).get("template"))):
         return OURS
     if _is_over(content, owned=owned):
@@ -319,7 +321,7 @@ def _left_out(content: Mapping[str, Any], *, owned: bool) -> str | None:
 
 
 def _is_ours(one: Mapping[str, Any]) -> bool:
-    """Whether an object, or a pod template, belongs to IPS Flow."""
+    """Report whether an object or a pod template belongs to IPS Flow."""
     labels = mapping(mapping(one.get("metadata")).get("labels"))
     return labels.get(_PART_OF) == "ips-flow" or any(label in labels for label in _OUR_LABELS)
 
@@ -341,7 +343,7 @@ def _matches(image: str, reference: Reference | str | None, globs: Iterable[str]
 
 
 def _owner(content: Mapping[str, Any], namespace: str) -> Owner | None:
-    """The controller of an object. A node, which owns its static pods, is none."""
+    """Return the controller of an object. A node, which owns its static pods, does not count."""
     for one in mappings(mapping(content.get("metadata")).get("ownerReferences")):
         if one.get("controller") is True and one.get("kind") != "Node":
             return Owner(namespace, str(one.get("kind")), str(one.get("name")))
@@ -349,7 +351,7 @@ def _owner(content: Mapping[str, Any], namespace: str) -> Owner | None:
 
 
 def _is_over(content: Mapping[str, Any], *, owned: bool) -> bool:
-    """Whether an object makes no pod any more."""
+    """Report whether an object creates no more pods."""
     kind, status = content.get("kind"), mapping(content.get("status"))
     if kind in ("Pod", "Workflow"):
         return status.get("phase") in _OVER
@@ -362,13 +364,13 @@ def _is_over(content: Mapping[str, Any], *, owned: bool) -> bool:
 
 
 def _movable(spec: Mapping[str, Any], content: Mapping[str, Any], owner: Owner | None) -> Mapping[str, Any]:
-    """A pod's spec without what was decided for this one pod, which tells nothing of where the next one lands."""
+    """Return a pod's spec without the fields that bind this pod to its node, because the next pod may run elsewhere."""
     if content.get("kind") != "Pod" or not (owner or mapping(content.get("status")).get("phase")):
         return spec
     owners = mappings(mapping(content.get("metadata")).get("ownerReferences"))
-    if any(one.get("kind") == "Node" for one in owners):  # a static pod stays where it is
+    if any(one.get("kind") == "Node" for one in owners):  # a static pod always runs on its node
         return spec
     kept = {key: value for key, value in spec.items() if key != "nodeName"}
     if owner and owner.kind == "DaemonSet":
-        kept.pop("affinity", None)  # its controller has put the node's name in its place
+        kept.pop("affinity", None)  # the DaemonSet controller replaced it with the node's name
     return kept

@@ -1,4 +1,4 @@
-"""What is found in objects: uses of images, each with its location, and notes on what could not be taken."""
+"""Uses of images in objects, with their locations, and notes on parts that could not be used."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ips_flows.core.discover.placement import Placement
 from ips_flows.core.images.reference import Reference
 
 EACH_NODE: Final = "each node"
-Pods = int | Literal["each node"] | None  # None: nobody can say
+Pods = int | Literal["each node"] | None  # None: unknown
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
-    """Where something stands. `line` counts from 1; 0 is "not known"; `part` is the container or volume."""
+    """Location of an object or a part of it. `line` counts from 1, 0 is unknown; `part` is the container or volume."""
 
     source: str = ""
     line: int = 0
@@ -24,18 +24,18 @@ class SourceLocation:
     part: str = ""
 
     def part_at(self, part: str, line: int) -> SourceLocation:
-        """A part of what stands here."""
-        # Not `replace`, which takes five times as long: every container of every pod has one.
+        """Return the location of a part of this object."""
+        # Do not use `replace`: it takes five times as long, and this is called for every container of every pod.
         return SourceLocation(self.source, line, self.namespace, self.kind, self.name, part)
 
     @property
     def object_name(self) -> str:
-        """The object: `Deployment/shop/web`."""
+        """The object's kind, namespace and name: `Deployment/shop/web`."""
         space = f"{self.namespace}/" if self.namespace else ""
         return f"{self.kind}/{space}{self.name or '?'}"
 
     def __str__(self) -> str:
-        """`Deployment/web, container app (chart.yaml:12)`."""
+        """Return text such as `Deployment/web, container app (chart.yaml:12)`."""
         text = ", ".join(part for part in (self.object_name if self.kind else "", self.part) if part)
         where = f"{self.source}:{self.line}" if self.source and self.line else self.source
         if not text:
@@ -45,11 +45,11 @@ class SourceLocation:
 
 @dataclass(frozen=True, slots=True)
 class ImageUse:
-    """A use of an image: by which pods, how many of them, and where they may land.
+    """A use of an image by pods, with their number and the nodes on which they may run.
 
-    `policy` is the pull policy that the kubelet will follow; `secrets` are the pod's own pull Secrets, `account`
-    the ServiceAccount whose Secrets count where the pod has none. `again`: another container of the same pods
-    uses the image too, and counts them.
+    `policy` is the pull policy that the kubelet applies. `secrets` are the pod's own pull Secrets; if it has none, those
+    of the ServiceAccount `account` apply. `again` is True if another container of the same pods uses the image too and
+    counts the pods.
     """
 
     reference: Reference
@@ -63,13 +63,13 @@ class ImageUse:
 
     @property
     def image(self) -> str:
-        """The reference as it is written."""
+        """The reference as written in the object."""
         return self.reference.text
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that could not be taken as it stands. `missing`: an image may be missing because of it."""
+    """A remark on input that could not be used as written. `missing` is True if an image may be missing because of it."""
 
     location: SourceLocation
     text: str

@@ -1,7 +1,7 @@
-"""Manifests as text: the objects of a stream of YAML or JSON documents, each with the line where it begins.
+"""Read objects from a stream of YAML or JSON documents, each with the line where it starts.
 
-Other than a request, a manifest may have anchors, duplicate keys and any size; a document that can't be read
-is told of, and the others are read all the same.
+Unlike a request, a manifest may have anchors, duplicate keys and any size. A document that can't be read becomes a
+note, and the other documents are still read.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from ips_flows.core.discover.image_uses import Note, SourceLocation
 
 _SEPARATOR = re.compile(r"^---(?=[ \t\r]|$)", re.MULTILINE)
 _BRACES = "{{"
-_TEMPLATE = "this is a template that has not been rendered: `helm template … | ips-flow images -`"
+_TEMPLATE = "this is a template that was not rendered: use `helm template … | ips-flow images -`"
 
 
 class Located(dict[Any, Any]):
-    """A mapping that knows its line, counted from 1."""
+    """A mapping with its line, counted from 1."""
 
     line = 0
 
     @classmethod
     def at_line(cls, content: Mapping[str, Any], line: int) -> Located:
-        """A mapping that was put together, and the line of what it was made of."""
+        """Return a mapping with this content and line."""
         made = cls(content)
         made.line = line
         return made
@@ -42,7 +42,7 @@ class ManifestObject(NamedTuple):
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads plain values, in C where PyYAML was built so; a date stays the text that it is."""
+    """Loads plain values, with libyaml if PyYAML has it. A date stays text."""
 
     first_line = 1
     one_line = False
@@ -65,9 +65,9 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _located)
 
 
 def read_manifests(text: str, source: str, *, line: int = 0) -> Iterator[ManifestObject | Note]:
-    """The objects of a text; the items of lists one by one. What is no object, or no text, is a note.
+    """Yield the objects of a text; items of lists are yielded one by one. Invalid documents are yielded as notes.
 
-    `line` is where all of it stands, if it is a value in another text.
+    If the text is a value inside another text, `line` is its line there, and all objects get that line.
     """
     text = text.removeprefix("\ufeff")
     documents = _json_documents(text)
@@ -85,12 +85,12 @@ def read_manifests(text: str, source: str, *, line: int = 0) -> Iterator[Manifes
 
 
 def line_of(value: Any, otherwise: int) -> int:
-    """The line where a mapping begins, where that is known."""
+    """Return the line where a mapping starts, or `otherwise` if it is unknown."""
     return (isinstance(value, Located) and value.line) or otherwise
 
 
 def _json_documents(text: str) -> list[Any] | None:
-    """The values of a stream of JSON; None if it is none."""
+    """Return the values of a JSON stream; None if the text is not one."""
     decoder, found, at = json.JSONDecoder(), [], 0
     text = text.strip()
     if text[:1] not in ("{", "["):
@@ -130,11 +130,11 @@ def _yaml_objects(chunk: str, source: str, line: int, *, one_line: bool) -> Iter
 
 
 def _objects(value: Any, location: SourceLocation) -> Iterator[ManifestObject | Note]:
-    """A document as objects: a list of them, and an object of a list kind, are taken apart, each once."""
+    """Yield the objects of a document. Lists and objects of a list kind are expanded, each once."""
     waiting, taken = [value], set()
     while waiting:
         one = waiting.pop()
-        if id(one) in taken:  # by an alias, perhaps of what holds it
+        if id(one) in taken:  # an alias, which may refer to its own parent
             continue
         taken.add(id(one))
         at = SourceLocation(location.source, line_of(one, location.line))
@@ -142,7 +142,7 @@ def _objects(value: Any, location: SourceLocation) -> Iterator[ManifestObject | 
             waiting += reversed(one)
         elif not isinstance(one, Mapping):
             if one is not None:
-                yield Note(at, "no Kubernetes object: it is no mapping", missing=True)
+                yield Note(at, "not a Kubernetes object: it is not a mapping", missing=True)
         elif str(one.get("kind")).endswith("List") and isinstance(one.get("items"), list):
             waiting += reversed(one["items"])
         else:

@@ -1,7 +1,7 @@
-"""Where pods may land, as far as a request can say it: from a pod's spec to the fields of a request.
+"""Convert the scheduling constraints of a pod's spec to the node selection fields of a request.
 
-Only what must hold counts: node selector, required node affinity, node name, tolerations. Preferences, spreading
-and affinity to other pods depend on what runs where, so they narrow nothing.
+Only hard constraints count: node selector, required node affinity, node name, tolerations. Preferences, topology
+spread and affinity to other pods depend on running pods, so they do not restrict the nodes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ips_flows.core.request.types import shown
 _OS = "kubernetes.io/os"
 _NODE_NAME = "metadata.name"
 _STRICT_EFFECTS = ("NoSchedule", "NoExecute")
-# Passing states of a node. A request judges the first two by the Ready condition and the third by
-# `includeCordoned`; a node under pressure is not filled with images.
+# Temporary states of a node. A request checks the first two by the Ready condition and the third by
+# `includeCordoned`; a node under pressure gets no images.
 _STATES = frozenset(
     f"node.kubernetes.io/{state}"
     for state in (
@@ -33,7 +33,7 @@ _STATES = frozenset(
 
 
 class Tolerated(NamedTuple):
-    """A toleration. Key "" with operator Exists is any key, effect "" any effect."""
+    """A toleration. Key "" with operator Exists matches any key, effect "" any effect."""
 
     key: str
     operator: str
@@ -41,12 +41,12 @@ class Tolerated(NamedTuple):
     effect: str
 
     def __str__(self) -> str:
-        """`key=value:Effect`, as kubectl writes taints; `*` is any key."""
+        """Return `key=value:Effect`, as kubectl writes taints; `*` is any key."""
         value = f"={self.value}" if self.operator == "Equal" else ""
         return (self.key or "*") + value + (f":{self.effect}" if self.effect else "")
 
     def covers(self, other: Tolerated) -> bool:
-        """Whether all taints that the other one tolerates are tolerated by this one too."""
+        """Report whether this toleration tolerates all taints that the other one tolerates."""
         if self.effect not in ("", other.effect):
             return False
         if not self.key:
@@ -57,9 +57,9 @@ class Tolerated(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A set of nodes: those with all of these labels, that meet all requirements, and so on.
+    """A set of nodes: those that meet all of these conditions.
 
-    `requirements` are parts of a label selector; `nodes` None means any name; `tolerations` None all taints.
+    `requirements` are parts of a label selector. `nodes` is None for any name, `tolerations` is None for all taints.
     """
 
     labels: frozenset[tuple[str, str]] = frozenset()
@@ -69,7 +69,7 @@ class Placement:
     tolerations: frozenset[Tolerated] | None = frozenset()
 
     def covers(self, other: Placement) -> bool:
-        """Whether every node of the other one is surely a node of this one, whatever labels nodes have."""
+        """Report whether every node of the other placement is in this one too, for any labels of nodes."""
         return (
             self.labels <= other.labels
             and self.requirements <= other.requirements
@@ -79,11 +79,11 @@ class Placement:
         )
 
     def fields(self) -> dict[str, Any]:
-        """The fields of a request for these nodes."""
+        """Return the fields of a request for these nodes."""
         labels: dict[str, str] = {}
         parts = set(self.requirements)
         for key, value in sorted(self.labels):
-            if key in labels:  # two values of one label: a mapping can't say it, a selector can
+            if key in labels:  # two values of one label: only a selector can express it
                 parts.add(f"{key}={value}")
             else:
                 labels[key] = value
@@ -99,7 +99,7 @@ class Placement:
         return found
 
     def __str__(self) -> str:
-        """The nodes in a few words: `disk=ssd,zone in (a,b)`, or `any (tolerates all)`."""
+        """Return a short text such as `disk=ssd,zone in (a,b)` or `any (tolerates all)`."""
         parts = [f"{key}={value}" for key, value in sorted(self.labels)] + sorted(self.requirements)
         if self.nodes is not None:
             parts.append("name in (" + ",".join(sorted(self.nodes)) + ")")
@@ -110,7 +110,7 @@ class Placement:
 
 
 def joined(placements: Iterable[Placement]) -> Placement:
-    """The smallest set that a request can say and that has all nodes of all of these, of which there is one."""
+    """Return the smallest set of nodes that a request can express and that covers all placements (at least one)."""
     first, *rest = placements
     for other in rest:
         nodes = None if first.nodes is None or other.nodes is None else first.nodes | other.nodes
@@ -128,10 +128,11 @@ def joined(placements: Iterable[Placement]) -> Placement:
 
 
 def placements_of(spec: Mapping[str, Any]) -> tuple[tuple[Placement, ...], list[str]]:
-    """Where pods of a spec may land: on the nodes of any of these. And what of it can't be said, or makes no sense.
+    """Return the alternative placements of a spec's pods, and notes on invalid or inexpressible conditions.
 
-    The terms of a node affinity are alternatives, so there may be several, or none where no Linux node fits.
-    What can't be said is left out, so the nodes are rather too many than too few, but for tolerations.
+    The terms of a node affinity are alternatives, so there may be several placements, or none if no Linux node matches.
+    A condition that a request can't express is ignored, so there may be too many nodes. A toleration that it can't
+    express is ignored too, so there may be too few.
     """
     notes: list[str] = []
     base = _Nodes(notes, Placement())
@@ -151,40 +152,42 @@ def placements_of(spec: Mapping[str, Any]) -> tuple[tuple[Placement, ...], list[
 
 
 class _Nodes:
-    """A placement that is narrowed condition by condition; None when no node is left."""
+    """A placement that each condition restricts further. `placement` is None if no node matches."""
 
     def __init__(self, notes: list[str], placement: Placement | None) -> None:
         self._remarks = notes
         self.placement = placement
 
     def copy(self) -> _Nodes:
-        """The same nodes, to be narrowed by other conditions."""
+        """Return a copy that other conditions can restrict."""
         return _Nodes(self._remarks, self.placement)
 
     def rule_out(self, why: str) -> None:
-        """No node is left."""
+        """Record that no node matches, with the reason."""
         self._remarks.append(why)
         self.placement = None
 
     def require(self, where: str, key: Any, operator: Any, values: Any) -> None:
-        """Narrow by a condition on labels."""
+        """Restrict the nodes by a condition on labels."""
         listed = values if isinstance(values, list) else []
         wants_values = operator in ("In", "NotIn")
         if not isinstance(key, str) or not is_label_key(key):
-            self.unfit(f"{where}: got {shown(key)}, which is no label key")
+            self.unfit(f"{where}: got {shown(key)}, which is not a label key")
             return
         if operator in ("Gt", "Lt"):
-            self.unfit(f"{where}: {key} {operator} {shown(listed[0] if listed else None)}: not in a request")
+            self.unfit(
+                f"{where}: {key} {operator} {shown(listed[0] if listed else None)}: a request can't express it"
+            )
             return
         if not wants_values and operator not in ("Exists", "DoesNotExist"):
-            self.unfit(f"{where}: {key}: got the operator {shown(operator)}")
+            self.unfit(f"{where}: {key}: unknown operator {shown(operator)}")
             return
         if wants_values and not listed:
             self.unfit(f"{where}: {key} {operator}: got no values")
             return
         for value in listed:
             if not isinstance(value, str) or not is_label_value(value):
-                self.unfit(f"{where}: {key}: got {shown(value)}, which is no label value")
+                self.unfit(f"{where}: {key}: got {shown(value)}, which is not a label value")
                 return
         if key == _OS and wants_values:
             if ("linux" in listed) != (operator == "In"):
@@ -193,12 +196,12 @@ class _Nodes:
         self._narrow(key, operator, tuple(sorted(set(listed))))
 
     def name(self, where: str, operator: Any, values: Any) -> None:
-        """Narrow by a condition on the node's name."""
+        """Restrict the nodes by a condition on the node's name."""
         listed = values if isinstance(values, list) else []
         wrong = [one for one in listed if not isinstance(one, str) or not is_dns_name(one)]
         if operator not in ("In", "NotIn") or not listed or wrong:
             got = shown(wrong[0] if wrong else operator)
-            self.unfit(f"{where}: got {got} for the name of a node")
+            self.unfit(f"{where}: got {got} for the node name")
         elif self.placement is not None and operator == "NotIn":
             self.placement = replace(self.placement, excluded=self.placement.excluded | set(listed))
         elif self.placement is not None:
@@ -206,7 +209,7 @@ class _Nodes:
             nodes = frozenset(listed) if before is None else before & set(listed)
             self.placement = replace(self.placement, nodes=nodes)
             if not nodes:
-                self.rule_out(f"{where}: no node has two names, so no node fits")
+                self.rule_out(f"{where}: no node matches, since a node can't have two names")
 
     def _narrow(self, key: str, operator: str, values: tuple[str, ...]) -> None:
         if self.placement is None:
@@ -225,8 +228,8 @@ class _Nodes:
         self.placement = replace(self.placement, requirements=self.placement.requirements | {text})
 
     def unfit(self, what: str) -> None:
-        """Tell of a condition that is left out."""
-        self._remarks.append(f"{what}: nodes are not narrowed by it")
+        """Add a note on a condition that is ignored."""
+        self._remarks.append(f"{what}; the condition is ignored")
 
 
 def _alternatives(spec: Mapping[str, Any], base: _Nodes) -> list[_Nodes]:
@@ -246,17 +249,17 @@ def _alternatives(spec: Mapping[str, Any], base: _Nodes) -> list[_Nodes]:
             if entry.get("key") == _NODE_NAME:
                 one.name("node affinity", entry.get("operator"), entry.get("values"))
             else:
-                one.unfit(f"node affinity: got the field {shown(entry.get('key'))}")
+                one.unfit(f"node affinity: unknown field {shown(entry.get('key'))}")
         found.append(one)
     if not found:
-        base.rule_out("its node affinity has no term that a node could match")
+        base.rule_out("its node affinity has no term that a node can match")
     return found
 
 
 def _tolerations(entries: Any, notes: list[str], *, unscheduled: bool) -> frozenset[Tolerated] | None:
-    """The tolerations that decide where a pod may land; None is all taints.
+    """Return the tolerations that affect scheduling; None is all taints.
 
-    What goes to its node `unscheduled` is kept off by no taint for the scheduler.
+    NoSchedule taints do not apply to an `unscheduled` pod, which names its node itself.
     """
     found = {Tolerated("", "Exists", "", "NoSchedule")} if unscheduled else set()
     for entry in _mappings(entries):
@@ -273,8 +276,8 @@ def _tolerations(entries: Any, notes: list[str], *, unscheduled: bool) -> frozen
             or not is_label_value(value)
         ):
             notes.append(
-                f"toleration {shown(key)} {shown(operator)} {shown(value)}: a request can't say it,"
-                " so nodes with such a taint are left out"
+                f"toleration {shown(key)} {shown(operator)} {shown(value)}: a request can't express it,"
+                " so nodes with such a taint are excluded"
             )
             continue
         found.add(Tolerated(key, operator, "" if operator == "Exists" else value, effect))
@@ -282,7 +285,7 @@ def _tolerations(entries: Any, notes: list[str], *, unscheduled: bool) -> frozen
 
 
 def _essential(tolerations: frozenset[Tolerated] | None) -> frozenset[Tolerated] | None:
-    """Without those that others cover; None where nothing is left that is not tolerated."""
+    """Remove tolerations that others cover. Return None if the tolerations cover all taints."""
     if tolerations is None or all(
         any(one.covers(Tolerated("", "Exists", "", effect)) for one in tolerations)
         for effect in _STRICT_EFFECTS

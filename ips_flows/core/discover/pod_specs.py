@@ -1,4 +1,4 @@
-"""Which pods an object makes: its pod specs wherever they stand in it, and the templates of Argo Workflows."""
+"""Find the pod specs of an object, at any depth, and the templates of Argo Workflows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PLACING = ("image", "nodeSelector", "affinity", "tolerations", "nodeName")
 
 @dataclass(frozen=True, slots=True)
 class PodSpec:
-    """Pods that are all alike: their spec, the annotations that are about them, and how many there are."""
+    """Identical pods: their spec, the annotations of the object and of the pod template, and the number of pods."""
 
     location: SourceLocation
     spec: ObjectMap
@@ -41,7 +41,7 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True)
 class TemplateRef:
-    """An object refers to templates of another one: (kind, name)."""
+    """A reference of an object to the templates of another object: (kind, name)."""
 
     location: SourceLocation
     kind: str
@@ -52,30 +52,30 @@ Part = PodSpec | Note | TemplateRef
 
 
 def pod_specs(content: ObjectMap, location: SourceLocation) -> Iterator[Part]:
-    """The pods that an object makes, with notes on what may make pods as well. `location` is its own."""
+    """Yield the pods that an object creates, with notes on parts that may create pods. `location` is the object's."""
     try:
         yield from _Walk().of_object(content, location)
     except _TooMuchError as error:
-        yield Note(location, f"not read to its end: {error}", missing=True)
+        yield Note(location, f"only partly read: {error}", missing=True)
 
 
 def annotations_of(value: Any) -> ObjectMap:
-    """The annotations of an object or a pod template."""
+    """Return the annotations of an object or a pod template."""
     return mapping(mapping(mapping(value).get("metadata")).get("annotations"))
 
 
 def mapping(value: Any) -> ObjectMap:
-    """A value that should be a mapping; an empty one if it is not."""
+    """Return a value that should be a mapping; an empty mapping if it is not."""
     return value if isinstance(value, Mapping) else {}
 
 
 def mappings(value: Any) -> list[ObjectMap]:
-    """The mappings in a value that should be a list of them."""
+    """Return the mappings in a value that should be a list of mappings."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def named(content: ObjectMap, location: SourceLocation) -> SourceLocation:
-    """A location with the kind and name of an object."""
+    """Return a location with the kind and name of an object."""
     metadata = mapping(content.get("metadata"))
     return SourceLocation(
         location.source,
@@ -88,11 +88,11 @@ def named(content: ObjectMap, location: SourceLocation) -> SourceLocation:
 
 
 class _TooMuchError(Exception):
-    """An object without end, such as one that an alias makes."""
+    """An object is too large or endless, for example because of a YAML alias."""
 
 
 class _Walk:
-    """A walk through one object, which may hold others."""
+    """Walks through one object, which may contain others."""
 
     def __init__(self) -> None:
         self._visited = 0
@@ -106,7 +106,7 @@ class _Walk:
             return
         if "." in group and location.kind in _OF_CHARTS:
             yield Note(
-                location, "its images are known only when it is rendered; give what it renders instead"
+                location, "its images are known only after rendering; use the rendered manifests instead"
             )
         custom = not version or ("." in group and not group.endswith(".k8s.io"))
         rest = {key: value for key, value in content.items() if key not in ("metadata", "status")}
@@ -139,8 +139,8 @@ class _Walk:
         if chain.custom and isinstance(image, str) and image:
             yield Note(
                 replace(location, line=line_of(value, location.line)),
-                f"image {shown(image)} stands outside of a pod template, so it is not taken;"
-                " if pods run it, name it with --image",
+                f"image {shown(image)} is not in a pod template, so it is skipped;"
+                " if pods use it, add it with --image",
             )
         below = chain.below(value)
         for item in within.values():
@@ -180,11 +180,11 @@ class _Walk:
                 yield PodSpec(at, made, (*about, annotations_of(template)), None)
 
     def _templates(self, templates: list[ObjectMap], depth: int) -> Iterator[ObjectMap]:
-        """Templates, those inside their steps and tasks, and references to templates of others."""
+        """Yield templates, the inline templates of their steps and tasks, and references to templates of other objects."""
         for template in templates:
             self._visited += 1
             if self._visited > _MOST_VALUES or depth > _DEEPEST:
-                raise _TooMuchError("its templates have no end")
+                raise _TooMuchError("it has too many templates")
             yield template
             groups = template.get("steps")
             steps = [step for group in groups for step in mappings(group)] if isinstance(groups, list) else []
@@ -197,16 +197,16 @@ class _Walk:
                     yield {"templateRef": step["templateRef"]}
 
     def _embedded(self, manifest: str, location: SourceLocation, depth: int) -> Iterator[Part]:
-        """The pods of objects that a step creates."""
+        """Yield the pods of objects that a step creates."""
         objects = list(read_manifests(manifest, location.source, line=location.line))
         if "{{" in manifest and any(isinstance(one, Note) for one in objects):
-            # Argo fills in text, which need not be YAML before.
+            # Argo replaces placeholders in the text; before that it need not be valid YAML.
             objects = list(
                 read_manifests(_FILLED_IN.sub(_as_text, manifest), location.source, line=location.line)
             )
         for found in objects:
             if isinstance(found, Note):
-                text = "it is filled in later" if "{{" in manifest else found.text
+                text = "it has placeholders" if "{{" in manifest else found.text
                 if "image" in manifest or "{{" in manifest:
                     yield Note(location, f"its manifest can't be read: {text}", missing=True)
             else:
@@ -215,7 +215,7 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """The mappings around a value, from its object on. `custom`: the object is of no built-in kind."""
+    """The mappings around a value, from its object inwards. `custom` is True if the object's kind is not built in."""
 
     custom: bool
     holders: tuple[ObjectMap, ...]
@@ -224,7 +224,7 @@ class _Chain:
         return _Chain(self.custom, (*self.holders, holder))
 
     def pods(self, kind: str, spec: ObjectMap) -> Pods:
-        """How many pods there are of a spec below these."""
+        """Return the number of pods of a spec below these mappings."""
         innermost = self.holders[-2] if len(self.holders) > 1 else {}
         if kind == "DaemonSet":
             return EACH_NODE
@@ -247,14 +247,14 @@ def _is_pod_spec(value: ObjectMap) -> bool:
 
 
 def _left_open(value: ObjectMap, location: SourceLocation) -> Iterator[Note]:
-    """What should hold pods, or say where they land, and is yet to be filled in as a whole."""
+    """Yield notes on fields for pods or their placement that consist of an unrendered template."""
     for keys, missing in ((_HOLDING, True), (_PLACING[1:], False)):
         for key in keys:
             found = value.get(key)
             texts = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str)]
             if any("{{" in text for text in texts):
                 at = location.part_at(location.part, line_of(value, location.line))
-                yield Note(at, f"{key} is a template that has not been filled in", missing=missing)
+                yield Note(at, f"{key} is a template that was not rendered", missing=missing)
 
 
 def _is_object(value: Any) -> bool:
@@ -269,7 +269,7 @@ def _is_object(value: Any) -> bool:
 def _as_pod_spec(
     spec: ObjectMap, defaults: ObjectMap, template: ObjectMap, whole: ObjectMap
 ) -> dict[str, Any]:
-    """An Argo template as a pod's spec; an empty one if it runs no pod of its own."""
+    """Return an Argo template as a pod's spec; an empty spec if it runs no pod of its own."""
     containers: list[ObjectMap] = [
         Located.at_line(
             {"name": "main", **mapping(defaults.get(kind)), **template[kind]}, line_of(template[kind], 0)
@@ -286,7 +286,7 @@ def _as_pod_spec(
         "containers": [*containers, *mappings(whole.get("sidecars"))],
         "initContainers": whole.get("initContainers"),
         "volumes": volumes,
-        # Each of these replaces what the Workflow says, if it says anything.
+        # Each of these overrides the Workflow's field, if it is set.
         "nodeSelector": selector or spec.get("nodeSelector"),
         "affinity": whole.get("affinity") or spec.get("affinity"),
         "tolerations": whole.get("tolerations") or spec.get("tolerations"),
@@ -303,14 +303,14 @@ def _template_ref(value: Any, location: SourceLocation) -> Iterator[TemplateRef]
 
 
 def _as_text(match: re.Match[str]) -> str:
-    """Something to be filled in as a text that YAML can read, and that is no label, number or image."""
+    """Replace a placeholder by text that is valid YAML, but no valid label, number or image."""
     return "_{{" + _NOT_PLAIN.sub(" ", match[1]) + "}}_"
 
 
 def _patched(value: ObjectMap, location: SourceLocation) -> Iterator[Note]:
     patch = value.get("podSpecPatch")
     if isinstance(patch, str) and any(word in patch for word in _PLACING):
-        yield Note(location, "podSpecPatch is not read: it may change images and nodes")
+        yield Note(location, "podSpecPatch is not evaluated; it may change images and nodes")
 
 
 def _number(value: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""From uses of images to requests: each image once, grouped by the nodes where its pods may land."""
+"""Create requests from uses of images: each image once, grouped by the nodes on which its pods may run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOT_TEXT = ("true", "false", "null", "yes", "no", "on", "off", "y", "n", "inf",
 
 @dataclass(slots=True)
 class UsedImage:
-    """An image with all its uses. It is written as the first of them writes it."""
+    """An image with all its uses. Its reference is written as in the first use."""
 
     uses: list[ImageUse] = field(default_factory=list)
 
@@ -32,12 +32,12 @@ class UsedImage:
 
     @property
     def canonical(self) -> str:
-        """The reference in full."""
+        """The full reference, with registry and tag."""
         return self.uses[0].reference.canonical
 
     @property
     def policy(self) -> str:
-        """Always, where some pod asks the registry at each start: it needs what the tag means now."""
+        """`Always` if any pod has that policy, else `IfNotPresent` if any pod has it, else `Never`."""
         policies = {use.policy for use in self.uses}
         return next(one for one in ("Always", "IfNotPresent", "Never") if one in policies)
 
@@ -48,35 +48,35 @@ class UsedImage:
 
     @property
     def placements(self) -> list[Placement]:
-        """Where its pods may land."""
+        """The nodes on which its pods may run."""
         return list(dict.fromkeys(one for use in self.uses for one in use.placements))
 
     @property
     def pods(self) -> int | None:
-        """How many pods use it, beside those on each node; None where nobody can say."""
+        """The number of pods that use it, without those on each node; None if it is unknown."""
         counts = [use.pods for use in self.uses if use.pods != EACH_NODE and not use.again]
         return None if None in counts else sum(one for one in counts if isinstance(one, int))
 
     @property
     def each_node(self) -> bool:
-        """Whether there is a pod of it on each node where one may land."""
+        """Whether a pod with it runs on each possible node, as of a DaemonSet."""
         return any(use.pods == EACH_NODE for use in self.uses)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestDraft:
-    """Images that belong on the same nodes: what one request asks for."""
+    """Images for the same nodes: the content of one request."""
 
     placement: Placement
     images: tuple[UsedImage, ...]
 
     @property
     def secrets(self) -> list[str]:
-        """The pull Secrets of all."""
+        """The pull Secrets of all images."""
         return list(dict.fromkeys(name for image in self.images for name in image.secrets))
 
     def fields(self) -> dict[str, Any]:
-        """The fields of the request."""
+        """Return the fields of the request."""
         images = [
             {"image": one.text, "pullPolicy": "Always"} if _asks(one) else one.text for one in self.images
         ]
@@ -85,7 +85,7 @@ class RequestDraft:
 
 
 def images_of(uses: Iterable[ImageUse]) -> list[UsedImage]:
-    """Each image once, in the order of its first use."""
+    """Return each image once, in the order of its first use."""
     found: dict[str, UsedImage] = {}
     for use in uses:
         found.setdefault(use.reference.identity, UsedImage()).uses.append(use)
@@ -93,9 +93,9 @@ def images_of(uses: Iterable[ImageUse]) -> list[UsedImage]:
 
 
 def by_placement(uses: Iterable[ImageUse]) -> list[RequestDraft]:
-    """Requests that warm each image on exactly the nodes where its pods may land; at most 50 images each.
+    """Return requests that warm each image on exactly the nodes on which its pods may run; at most 50 images each.
 
-    An image whose pods land in two places, of which one surely has all nodes of the other, stands in that one only.
+    If an image has two placements and one covers the other, the image is only in the request of the covering one.
     """
     groups: dict[Placement, dict[str, UsedImage]] = {}
     for image in images_of(uses):
@@ -114,9 +114,9 @@ def by_placement(uses: Iterable[ImageUse]) -> list[RequestDraft]:
 
 
 def everywhere(uses: Iterable[ImageUse]) -> RequestDraft | None:
-    """One request that warms all images on all nodes where any of the pods may land; None without images.
+    """Return one request that warms all images on all nodes on which any of the pods may run; None without images.
 
-    It may have more images than a request can.
+    It may have more images than a request allows.
     """
     images = images_of(uses)
     if not images:
@@ -127,18 +127,18 @@ def everywhere(uses: Iterable[ImageUse]) -> RequestDraft | None:
 
 
 def request_text(draft: RequestDraft, notes: Sequence[str] = ()) -> str:
-    """A request as YAML, with comments that say what each image is for."""
+    """Return a request as YAML, with comments that list the uses of each image."""
     return "\n".join(_lines(draft, notes)) + "\n"
 
 
 def pods_text(image: UsedImage) -> str:
-    """How many pods use an image: `3`, `each node`, `3 + each node`, `–` where nobody can say."""
+    """Return the number of pods that use an image: `3`, `each node`, `3 + each node`, or `–` if it is unknown."""
     parts = ["–" if image.pods is None else str(image.pods)] if image.pods != 0 or not image.each_node else []
     return " + ".join([*parts, *([EACH_NODE] if image.each_node else [])])
 
 
 def findings_json(found: Findings) -> dict[str, Any]:
-    """What `-o json` prints: images, placements and notes. An image names its placements by their index."""
+    """Return the output of `-o json`: images, placements and notes. An image refers to its placements by index."""
     images = images_of(found.uses)
     numbers: dict[Placement, int] = {}
     for image in images:
@@ -169,7 +169,7 @@ def findings_json(found: Findings) -> dict[str, Any]:
 
 
 def _location_json(location: SourceLocation) -> dict[str, Any]:
-    """A location, without what is not known of it."""
+    """Return the known fields of a location."""
     return {name: value for name, value in asdict(location).items() if value}
 
 
@@ -185,12 +185,12 @@ def _use_json(use: ImageUse, numbers: Mapping[Placement, int]) -> dict[str, Any]
 
 
 def _asks(image: UsedImage) -> bool:
-    """Whether the registry must be asked again: what a digest names can't change."""
+    """Report whether nodes must check the registry at each pull. A digest's content can't change, so it needs no check."""
     return image.policy == "Always" and not image.uses[0].reference.pinned
 
 
 def _widest(placements: Sequence[Placement]) -> list[Placement]:
-    """The same nodes in fewer placements: named nodes together, and none that another one covers."""
+    """Return the same nodes in fewer placements: merge node names, and remove placements that another one covers."""
     merged: dict[Placement, frozenset[str] | None] = {}
     for one in placements:
         rest = one if one.nodes is None else replace(one, nodes=frozenset())
@@ -217,7 +217,7 @@ def _lines(draft: RequestDraft, notes: Sequence[str]) -> Iterator[str]:
             yield f"  - image: {_scalar(written['image'])}"
             yield f"    pullPolicy: {written['pullPolicy']}"
     if "pullSecrets" in fields:
-        yield "# These must be in the namespace in which the task runs; those that are not are passed over."
+        yield "# These Secrets must be in the task's namespace; missing Secrets are ignored."
     for name, value in fields.items():
         yield from _field(name, value)
 
@@ -229,7 +229,7 @@ def _field(name: str, value: Any) -> Iterator[str]:
         yield f"{name}:"
         yield from (f"  {_scalar(key)}: {_scalar(text)}" for key, text in value.items())
     elif not value:
-        yield f"{name}: [] # nodes with taints are left out"
+        yield f"{name}: [] # nodes with taints are excluded"
     else:
         yield f"{name}:"
         for item in value:
@@ -254,6 +254,6 @@ def _counted(pods: Pods) -> str:
 
 
 def _scalar(text: str) -> str:
-    """A text as YAML of both versions reads it back."""
+    """Return a text as a scalar that YAML 1.1 and 1.2 both read as this text."""
     plain = _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT
     return text if plain else json.dumps(text)

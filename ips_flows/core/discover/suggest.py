@@ -1,6 +1,7 @@
-"""Which images are worth warming where: nodes that pods may land on and that lack an image, and what a pull costs.
+"""Rank images by pull time saved: count the eligible nodes that lack an image, and multiply by the time of a pull.
 
-Seconds are what kubelets said of pulls of the image; where none did, its size at the rate of all pulls that were seen.
+The time of a pull comes from kubelets' events. Without an event it is estimated: the image's size at the average rate
+of all pulls in events.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _IMAGE = re.compile(r'Successfully pulled image "([^"]+)"')
 
 @dataclass(slots=True)
 class Pulls:
-    """Pulls of one image: how many were told of, and their seconds and bytes together."""
+    """Reported pulls of one image: their number, total seconds and total bytes."""
 
     count: int = 0
     seconds: float = 0.0
@@ -34,9 +35,9 @@ class Pulls:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """An image, the nodes where its pods may land, and those of them that lack it.
+    """An image, the number of nodes on which its pods may run, and those of them that lack it.
 
-    `seconds` is what one pull takes, None where nothing tells; `estimated` where only its size does.
+    `seconds` is the time of one pull, None if it is unknown. `estimated` is True if no event reports a pull.
     """
 
     image: UsedImage
@@ -47,12 +48,12 @@ class Suggestion:
 
     @property
     def saved(self) -> float | None:
-        """The seconds that pods need not wait when one lands on each of the nodes that lack the image."""
+        """The pull time saved, in seconds, if one pod starts on each node that lacks the image."""
         return None if self.seconds is None else self.seconds * len(self.lacking)
 
 
 def pulls_of(events: Iterable[Mapping[str, Any]]) -> dict[str, Pulls]:
-    """Identity of an image → what events tell of its pulls."""
+    """Return the pulls that events report: identity of an image → pulls."""
     found: dict[str, Pulls] = defaultdict(Pulls)
     for one in parse_events(events):
         match = _IMAGE.search(one.text)
@@ -72,7 +73,7 @@ def pulls_of(events: Iterable[Mapping[str, Any]]) -> dict[str, Pulls]:
 def suggestions(
     images: Sequence[UsedImage], nodes: Sequence[Node], pulls: Mapping[str, Pulls]
 ) -> list[Suggestion]:
-    """The images that some node lacks, those first that save most; last those of which nobody knows."""
+    """Return the images that a node lacks, sorted by pull time saved in descending order; unknown times come last."""
     holders: dict[str, set[int]] = defaultdict(set)
     sizes: dict[str, int] = {}
     for index, node in enumerate(nodes):
@@ -100,7 +101,7 @@ def suggestions(
 
 
 def suggestion_json(one: Suggestion) -> dict[str, Any]:
-    """A suggestion as `-o json` prints it."""
+    """Return a suggestion for `-o json`."""
     return {
         "image": one.image.text,
         "eligibleNodes": one.eligible,
@@ -118,6 +119,6 @@ def _eligible(placement: Placement, nodes: Sequence[Node]) -> set[int]:
 
 
 def _rate(pulls: Iterable[Pulls]) -> float:
-    """Bytes a second over all pulls whose size was told; 0 where none was."""
+    """Return the bytes per second over all pulls with a known size; 0 without such a pull."""
     known = [one for one in pulls if one.bytes and one.seconds]
     return sum(one.bytes for one in known) / sum(one.seconds for one in known) if known else 0.0

@@ -1,1 +1,1 @@
-"""Predicts what a task would do and which problems it would meet."""
+"""Forecast of a task: pulls, time and issues."""

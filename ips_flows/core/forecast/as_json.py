@@ -9,7 +9,7 @@ from ips_flows.core.k8s.objects import Json
 
 
 def forecast_json(forecast: Forecast) -> Json:
-    """The forecast as JSON. Sizes are in bytes, times in seconds; null is unknown."""
+    """Return the forecast as JSON. Sizes are in bytes, times in seconds; null is unknown."""
     plan = forecast.plan
     names = [image.image for image in forecast.images]
     return {

@@ -1,4 +1,4 @@
-"""Preflight checks of a task: nodes that would fail, judged by the rule of the verdict, and warnings."""
+"""Preflight checks of a task: nodes that would fail, whether that fails the task by the verdict's rule, and warnings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Blocker:
 
 
 def forecast_of(inputs: ForecastInputs) -> Forecast:
-    """Make the forecast: errors first, then warnings."""
+    """Build the forecast, with errors first, then warnings."""
     nodes = forecast.node_forecasts(inputs)
     waiting = list(forecast.to_do(nodes))
     blockers = list(_blockers(inputs, waiting))
@@ -52,7 +52,7 @@ def forecast_of(inputs: ForecastInputs) -> Forecast:
 
 
 def would_fail(plan: Plan, lost: Iterable[str]) -> bool:
-    """Whether a task that loses these nodes fails."""
+    """Report whether a task fails if these nodes fail."""
     gone = frozenset(lost)
     at = plan.summary.planned_at
     outcomes = {True: Result.FAILED, False: Result.PULLED}
@@ -67,7 +67,7 @@ def would_fail(plan: Plan, lost: Iterable[str]) -> bool:
 def _asked(
     inputs: ForecastInputs, waiting: Sequence[NodeForecast]
 ) -> Iterator[tuple[str, Resolved | Unresolved | None, Sequence[str]]]:
-    """Each image, the worker's last, with its resolution and the nodes that ask for it."""
+    """Yield each image with its resolution and the nodes that request it; the worker image comes last."""
     for index, (spec, resolution) in enumerate(zip(inputs.request.images, inputs.resolved, strict=True)):
         yield spec.image, resolution, [node.name for node in waiting if index in node.asked]
     lacking = [node.name for node in waiting if not inputs.node_info[node.name].worker]
@@ -84,9 +84,9 @@ def _blockers(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iterat
     if pressed:
         yield _blocker(
             FailureReason.NO_SPACE,
-            "the node is under DiskPressure, so its kubelet takes no pull pod",
+            "the node has DiskPressure, so its kubelet rejects pull pods",
             pressed,
-            hint="Free disk on it, or leave it out: --exclude-nodes.",
+            hint="Free disk space on the node, or exclude it with --exclude-nodes.",
         )
     full = [
         node.name
@@ -97,9 +97,9 @@ def _blockers(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iterat
     if full:
         yield _blocker(
             FailureReason.NO_SPACE,
-            "the compressed images alone are more than the node's ephemeral storage has room for",
+            "the compressed images alone do not fit into the node's ephemeral storage",
             full,
-            hint="Take fewer images, or nodes with larger disks.",
+            hint="Request fewer images, or select nodes with larger disks.",
         )
 
 
@@ -110,7 +110,7 @@ def _refused(
     asking: Sequence[str],
     prefix: str,
 ) -> Iterator[_Blocker]:
-    """The nodes that ask for an image that does not exist for them."""
+    """Yield the blocker of the nodes for which an image does not exist."""
     if isinstance(resolution, Unresolved) and resolution.certain and asking:
         hint = _HINTS.get(resolution.failure, "")
         yield _blocker(resolution.failure, prefix + resolution.message, asking, image=image, hint=hint)
@@ -120,23 +120,23 @@ def _refused(
         ]
         if unsupported:
             wanted = ", ".join(sorted({f"linux/{_architecture(inputs, name)}" for name in unsupported}))
-            there = ", ".join(map(str, resolution.platforms)) or "nothing"
-            message = f"{prefix}it is there for {there}, not for {wanted}"
-            hint = "Leave these nodes out, or build the image for them."
+            available = ", ".join(map(str, resolution.platforms)) or "no platform"
+            message = f"{prefix}no image for {wanted}; available: {available}"
+            hint = "Exclude these nodes, or build the image for their platform."
             yield _blocker(FailureReason.WRONG_PLATFORM, message, unsupported, image=image, hint=hint)
 
 
 _HINTS = {
     FailureReason.NOT_FOUND: "Check the reference.",
-    FailureReason.UNAUTHORIZED: "Name a Secret that may pull it: --pull-secrets.",
-    FailureReason.INVALID_IMAGE: "Build and push the image anew.",
+    FailureReason.UNAUTHORIZED: "Set --pull-secrets to a Secret that can pull the image.",
+    FailureReason.INVALID_IMAGE: "Build and push the image again.",
 }
 
 
 def _unverified(inputs: ForecastInputs, waiting: Sequence[NodeForecast]) -> Iterator[Issue]:
     for image, resolution, names in _asked(inputs, waiting):
         if isinstance(resolution, Unresolved) and not resolution.certain and names:
-            message = f"{resolution.failure.value}, as seen from here: {resolution.message}"
+            message = f"{resolution.failure.value} when checked from this host: {resolution.message}"
             yield _about(IssueKind.UNVERIFIED, message, names, image=image)
 
 
@@ -154,16 +154,15 @@ def _of_contents(
         unsupported = [node.name for node in fetching if (content := of(node.name)) and content.made_for]
         if unsupported:
             content = of(unsupported[0])
-            message = f"it is made for {content.made_for if content else ''} alone: nodes may fetch it, but can't run it"
+            platform = content.made_for if content else ""
+            message = f"the image is built only for {platform}: nodes can pull it, but not run it"
             yield _about(IssueKind.UNSUITED, message, unsupported, image=spec.image)
         elsewhere = max((content.foreign for node in fetching if (content := of(node.name))), default=0)
         if elsewhere:
-            message = (
-                f"{elsewhere} of its layers come from another place than the registry, which was not asked"
-            )
+            message = f"layers stored outside the registry, which were not checked: {elsewhere}"
             yield _about(IssueKind.ELSEWHERE, message, [node.name for node in fetching], image=spec.image)
         if not resolution.platforms and fetching:
-            message = "it is no container image; runtimes mount it as a volume at best"
+            message = "not a container image; a runtime can at most mount it as a volume"
             yield _about(IssueKind.NO_IMAGE, message, [node.name for node in fetching], image=spec.image)
         yield from _stale(inputs, resolution, index, nodes)
 
@@ -171,9 +170,9 @@ def _of_contents(
 def _stale(
     inputs: ForecastInputs, resolution: Resolved, index: int, nodes: Sequence[NodeForecast]
 ) -> Iterator[Issue]:
-    """Nodes that hold another content under a tag than the registry, and keep it.
+    """Yield a warning for nodes that keep other content for a tag than the registry has.
 
-    Content for an architecture that was not asked for is not judged: it may be the registry's.
+    Nodes of an architecture that was not resolved are not checked: their content may be the registry's.
     """
     spec = inputs.request.images[index]
     if parse_reference(spec.image).pinned or inputs.request.pull_policy_of(index) == "Always":
@@ -190,10 +189,10 @@ def _stale(
     if stale:
         yield _about(
             IssueKind.STALE,
-            f"the registry has {resolution.digest[:19]}… under it now, nodes hold another content",
+            f"the registry now has {resolution.digest[:19]}… for this tag, nodes have other content",
             stale,
             image=spec.image,
-            hint="--pin, or --pull-policy Always, brings all nodes to the same.",
+            hint="Use --pin or --pull-policy Always to get the same content on all nodes.",
         )
 
 
@@ -203,7 +202,7 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
         disks = inputs.disks
         unknown = [node.name for node in waiting if disks.get(node.name) is None]
         if unknown:
-            yield _about(IssueKind.DISK_UNKNOWN, "the kubelet told nothing of its disk", unknown)
+            yield _about(IssueKind.DISK_UNKNOWN, "the kubelet reported no disk usage", unknown)
         waking = [
             node.name
             for node in waiting
@@ -211,10 +210,11 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
         ]
         if waking:
             message = (
-                f"compressed and unpacked (taken as {GROWTH} times the download) the images pass the mark at which"
-                " the kubelet removes images that no pod uses"
+                f"with the images (estimated at {GROWTH} times the download size) disk usage reaches the level at"
+                " which the kubelet removes unused images"
             )
-            yield _about(IssueKind.IMAGE_COLLECTION, message, waking, hint="Free disk, or take fewer images.")
+            hint = "Free disk space, or request fewer images."
+            yield _about(IssueKind.IMAGE_COLLECTION, message, waking, hint=hint)
         waiting = [node for node in waiting if disks.get(node.name) is None]
     tight = [
         node.name
@@ -222,10 +222,9 @@ def _of_disks(inputs: ForecastInputs, waiting: Sequence[NodeForecast], lost: set
         if (room := inputs.node_info[node.name].allocatable) and GROWTH * node.bytes > room
     ]
     if tight:
-        message = f"compressed and unpacked (taken as {GROWTH} times the download) the images need more than its ephemeral storage"
-        yield _about(
-            IssueKind.DISK_TIGHT, message, tight, hint="--check-disk asks the kubelets what is really free."
-        )
+        message = f"the images (estimated at {GROWTH} times the download size) do not fit into the node's ephemeral storage"
+        hint = "Use --check-disk to read the free disk space from the kubelets."
+        yield _about(IssueKind.DISK_TIGHT, message, tight, hint=hint)
 
 
 def _of_time(
@@ -243,23 +242,23 @@ def _of_time(
     request = inputs.request
     late = [node.name for node in waiting if takes(node) > request.node_timeout_seconds]
     if late:
-        message = f"at this bandwidth the node needs longer than nodeTimeout, which is {request.node_timeout}"
-        yield _about(IssueKind.NODE_TIMEOUT, message, late, hint="Give it more: --node-timeout.")
+        message = f"at this bandwidth the node needs more time than nodeTimeout ({request.node_timeout})"
+        yield _about(IssueKind.NODE_TIMEOUT, message, late, hint="Increase --node-timeout.")
     if seconds > request.timeout_seconds:
-        message = f"at this bandwidth the task needs longer than timeout, which is {request.timeout}"
+        message = f"at this bandwidth the task needs more time than timeout ({request.timeout})"
         yield _about(
             IssueKind.TASK_TIMEOUT,
             message,
             (),
-            hint="Give it more: --task-timeout, or a larger --batch-size.",
+            hint="Increase --task-timeout or --batch-size.",
         )
     fed = duration.max_fed_window(fmean(takes(node) for node in waiting))
     if all(node.whole for node in waiting) and pulling > fed:
         message = (
-            f"a window of {window} is more than stock controllers can feed: they make about"
-            f" {duration.PODS_A_SECOND} pods a second, which keeps about {fed} nodes pulling at once"
+            f"a window of {window} is larger than Kubernetes' controllers can fill with default settings: they create"
+            f" about {duration.PODS_A_SECOND} pods per second, which keeps about {fed} nodes pulling at the same time"
         )
-        yield _about(IssueKind.WINDOW, message, (), hint="A smaller one takes no longer.")
+        yield _about(IssueKind.WINDOW, message, (), hint="A smaller --batch-size takes no longer.")
 
 
 def _architecture(inputs: ForecastInputs, node: str) -> str:

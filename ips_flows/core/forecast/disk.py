@@ -1,7 +1,7 @@
-"""A node's image disk, as its kubelet reports it, compared with what is to be pulled.
+"""A node's image disk, as its kubelet reports it, compared with the bytes to pull.
 
-A node keeps an image compressed and unpacked. Registries do not tell the unpacked size; `GROWTH` is the usual factor
-for both together.
+A node keeps an image compressed and unpacked. Registries do not report the unpacked size; `GROWTH` is the usual ratio
+of both together to the compressed size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _STOCK_HIGH_PERCENT = 85  # the kubelet's default imageGCHighThresholdPercent
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """`free` and `capacity` in bytes; above `high` percent the kubelet removes images that no pod uses."""
+    """`free` and `capacity` are in bytes. Above `high` percent of usage the kubelet removes images that no pod uses."""
 
     free: int
     capacity: int
@@ -24,9 +24,9 @@ class Disk:
 
 
 def read_disk(summary: Mapping[str, Any], configuration: Mapping[str, Any]) -> Disk | None:
-    """The image disk from a kubelet's `stats/summary` and `configz`; None if it reports none.
+    """Read the image disk from a kubelet's `stats/summary` and `configz`; None if it reports none.
 
-    containerd's images are on the summary's image file system, else on the node's.
+    The images are on the summary's image file system if it has one, else on the node's file system.
     """
     node = summary.get("node") or {}
     filesystem = (node.get("runtime") or {}).get("imageFs") or node.get("fs") or {}
@@ -38,11 +38,11 @@ def read_disk(summary: Mapping[str, Any], configuration: Mapping[str, Any]) -> D
 
 
 def overflows(disk: Disk, compressed: int) -> bool:
-    """Whether the compressed bytes alone are more than the free space."""
+    """Report whether the compressed bytes alone exceed the free space."""
     return compressed > disk.free
 
 
 def triggers_garbage_collection(disk: Disk, compressed: int) -> bool:
-    """Whether the kubelet would begin to remove images. At 100 percent it never does."""
+    """Report whether the kubelet would start to remove images. At a threshold of 100 percent it never does."""
     used = disk.capacity - disk.free + GROWTH * compressed
     return disk.high < 100 and used * 100 > disk.high * disk.capacity

@@ -1,4 +1,4 @@
-"""Duration of a task at a given bandwidth: nodes in the plan's order, in its waves and its window."""
+"""Duration of a task at a given bandwidth, with the plan's order of nodes, waves and window."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 from ips_flows.core.request.choices import RolloutOrder
 
-# The Job controller spends two writes on a pod, and a stock one makes 20 a second.
+# The Job controller needs two writes per pod, and is limited to 20 writes per second by default.
 PODS_A_SECOND = 10
-# A pod needs about a second for itself, however little it pulls.
+# A pod takes about a second, even if it pulls nothing.
 POD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bandwidth:
-    """Bytes a second: of each node, and of the registry for all nodes together (None: unlimited)."""
+    """Bytes per second: of each node, and of the registry for all nodes together (None: unlimited)."""
 
     node: float
     registry: float | None = None
 
     def rate(self, pulling: int) -> float:
-        """The bytes a second of each node while `pulling` nodes pull."""
+        """Return the bytes per second of each node while `pulling` nodes pull."""
         return self.node if self.registry is None else min(self.node, self.registry / max(1, pulling))
 
 
 def node_seconds(bandwidth: Bandwidth, size: int, pulling: int) -> float:
-    """The seconds of one node that fetches `size` bytes while `pulling` nodes pull."""
+    """Return the seconds in which one node pulls `size` bytes while `pulling` nodes pull."""
     return POD_SECONDS + size / bandwidth.rate(pulling)
 
 
 def task_seconds(
     bandwidth: Bandwidth, waves: Sequence[Sequence[int]], window: int, order: RolloutOrder
 ) -> float:
-    """The seconds of a task. `waves` are the bytes of each node of each wave."""
+    """Return the seconds of a task. `waves` holds the bytes of each node of each wave."""
     total = 0.0
     for wave in waves:
         pulling = min(window, len(wave))
@@ -48,12 +48,12 @@ def task_seconds(
 
 
 def max_fed_window(mean_seconds: float) -> int:
-    """The largest window that stock controllers keep full if a node takes `mean_seconds`."""
+    """Return the largest window that the controllers can keep full if a node takes `mean_seconds`."""
     return max(1, int(PODS_A_SECOND * mean_seconds))
 
 
 def _rolling(seconds: Sequence[float], window: int) -> float:
-    """The end of the last node, if each starts when its pod is created and another has ended."""
+    """Return the end of the last node. A node starts when its pod is created and the window has a free place."""
     ends: list[float] = []
     for number, one in enumerate(seconds):
         made = number / PODS_A_SECOND

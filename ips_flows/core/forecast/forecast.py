@@ -22,8 +22,8 @@ NodeState = Literal["warm", "to do", "skipped"]
 class ForecastInputs:
     """Observations of the cluster and of registries.
 
-    `resolved` are the images in the request's order, None for one that no node asks for. `disks` is None if kubelets
-    were not asked, and has None for a node whose kubelet reported none.
+    `resolved` has the images in the request's order, with None for an image that no node requests. `disks` is None if
+    no kubelet was queried, and has None for a node whose kubelet reported no disk.
     """
 
     request: PrewarmRequest
@@ -41,9 +41,9 @@ class ForecastInputs:
 class NodeForecast:
     """Forecast of a node.
 
-    `missing` are the indexes of the images that it would fetch, `asked` of those for which it would ask a registry.
-    `bytes` is the known size of what it would fetch, `saved` what shared layers save; `whole` is whether all sizes
-    are known.
+    `missing` has the indexes of the images that the node would pull, `asked` those of the images that it would request
+    from a registry. `bytes` is the known size of the pulls, `saved` the bytes that shared layers save. `whole` is True
+    if all sizes are known.
     """
 
     name: str
@@ -59,7 +59,7 @@ class NodeForecast:
 
 @dataclass(frozen=True, slots=True)
 class ImageForecast:
-    """Forecast of an image. `held` counts the eligible nodes that list it, `missing` those that would fetch it."""
+    """Forecast of an image. `held` counts the eligible nodes that list it, `missing` those that would pull it."""
 
     image: str
     held: int
@@ -69,7 +69,7 @@ class ImageForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Forecast of a task. `seconds` is None if nothing would be fetched."""
+    """Forecast of a task. `seconds` is None if no node would get a pod."""
 
     request: PrewarmRequest
     plan: PlanSummary
@@ -81,7 +81,7 @@ class Forecast:
 
     @property
     def bytes(self) -> int:
-        """The known bytes that all nodes together would fetch."""
+        """The known bytes that all nodes together would pull."""
         return sum(node.bytes for node in self.nodes)
 
     @property
@@ -96,14 +96,14 @@ class Forecast:
 
 
 class PullSizes:
-    """The bytes of a node: the distinct blobs that it lacks. Computed once for all nodes that lack the same."""
+    """Computes the bytes that a node would pull: its missing distinct blobs. Nodes that lack the same share one result."""
 
     def __init__(self, inputs: ForecastInputs) -> None:
         self._inputs = inputs
         self._known: dict[tuple[str, tuple[int, ...], bool], tuple[int, int, bool]] = {}
 
     def of(self, node_info: NodeInfo, missing: tuple[int, ...]) -> tuple[int, int, bool]:
-        """The known bytes, the bytes that shared layers save, and whether all are known."""
+        """Return the known bytes, the bytes that shared layers save, and whether all sizes are known."""
         key = (node_info.architecture, missing, node_info.worker)
         if key not in self._known:
             self._known[key] = self._count(*key)
@@ -126,7 +126,7 @@ class PullSizes:
 
 
 def node_forecasts(inputs: ForecastInputs) -> list[NodeForecast]:
-    """Every node of the cluster, by name."""
+    """Return the forecasts of all nodes of the cluster, sorted by name."""
     every = tuple(range(len(inputs.request.images)))
     pull_sizes = PullSizes(inputs)
     found = []
@@ -151,7 +151,7 @@ def node_forecasts(inputs: ForecastInputs) -> list[NodeForecast]:
 
 
 def images_to_ask(request: PrewarmRequest, node: PlannedNode) -> tuple[int, ...]:
-    """The indexes of the images that a node to do asks a registry for."""
+    """Return the indexes of the images that a node with pending pulls requests from a registry."""
     return tuple(
         index
         for index in range(len(request.images))
@@ -160,7 +160,7 @@ def images_to_ask(request: PrewarmRequest, node: PlannedNode) -> tuple[int, ...]
 
 
 def image_forecasts(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> list[ImageForecast]:
-    """Every image of the request, in its order."""
+    """Return the forecasts of the request's images, in its order."""
     held, missing = ([0] * len(inputs.request.images) for _ in range(2))
     for node in nodes:
         for index in node.held:
@@ -174,7 +174,7 @@ def image_forecasts(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> li
 
 
 def task_seconds(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> float | None:
-    """The seconds from the first pull to the last; None if no node is to do."""
+    """Return the seconds from the start of the first pull to the end of the last; None if no node gets a pod."""
     if not inputs.plan.groups:
         return None
     sizes = {node.name: node.bytes for node in nodes}
@@ -183,10 +183,10 @@ def task_seconds(inputs: ForecastInputs, nodes: Sequence[NodeForecast]) -> float
 
 
 def to_do(nodes: Sequence[NodeForecast]) -> Iterator[NodeForecast]:
-    """The nodes that get a pod."""
+    """Return the nodes that get a pod."""
     return (node for node in nodes if node.state == "to do")
 
 
 def _same(resolution: Resolved | Unresolved | None, node_info: NodeInfo, index: int) -> bool:
-    """Whether a node already holds what the registry has."""
+    """Report whether a node has the image that the registry has."""
     return isinstance(resolution, Resolved) and node_info.digests[index] == resolution.digest

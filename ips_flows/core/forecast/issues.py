@@ -1,4 +1,4 @@
-"""Issues of a forecast: an error would fail the task; a warning would not, or is uncertain."""
+"""Issues of a forecast. An error would fail the task; a warning would not, or is uncertain."""
 
 from __future__ import annotations
 
@@ -11,34 +11,37 @@ Level = Literal["error", "warning"]
 
 
 class IssueKind(DocumentedEnum):
-    """What a warning is about, where it is no class of failure."""
+    """Kind of a warning that is not a class of failure."""
 
-    UNVERIFIED = "Unverified", "whether the image is there for the nodes can't be told from here"
+    UNVERIFIED = "Unverified", "the image could not be checked from this host; nodes may be able to pull it"
     UNSUITED = (
         "Unsuited",
-        "the image stands alone, made for another platform: nodes may fetch it, but can't run it",
+        "the image is built only for another platform: nodes can pull it, but not run it",
     )
-    NO_IMAGE = "NoImage", "it is another artifact in an image's wrapping, such as a chart"
-    ELSEWHERE = "Elsewhere", "layers come from another place than the registry, which was not asked"
+    NO_IMAGE = "NoImage", "the artifact is not a container image, for example a Helm chart"
+    ELSEWHERE = "Elsewhere", "some layers are stored outside the registry, and were not checked"
     STALE = (
         "Stale",
-        "nodes hold another content under this tag than the registry, and `IfNotPresent` leaves it so",
+        "nodes have other content for this tag than the registry, and `IfNotPresent` does not update it",
     )
-    DISK_TIGHT = "DiskTight", "unpacked, the images may not fit into a node's ephemeral storage"
-    IMAGE_COLLECTION = "ImageCollection", "the kubelet would begin to remove images that no pod uses"
-    DISK_UNKNOWN = "DiskUnknown", "`--check-disk` got no word from nodes"
+    DISK_TIGHT = "DiskTight", "the unpacked images may not fit into a node's ephemeral storage"
+    IMAGE_COLLECTION = (
+        "ImageCollection",
+        "disk usage would reach the level at which the kubelet removes unused images",
+    )
+    DISK_UNKNOWN = "DiskUnknown", "`--check-disk` got no disk usage from kubelets"
     PULL_SECRET = "PullSecret", "a pull Secret is missing, unreadable or malformed"
-    NODE_TIMEOUT = "NodeTimeout", "at this bandwidth a node needs longer than `nodeTimeout`"
-    TASK_TIMEOUT = "TaskTimeout", "at this bandwidth the task needs longer than `timeout`"
-    WINDOW = "Window", "the window is more than stock controllers can feed"
-    MODE = "Mode", "the mode could not be told for certain"
+    NODE_TIMEOUT = "NodeTimeout", "at this bandwidth a node needs more time than `nodeTimeout`"
+    TASK_TIMEOUT = "TaskTimeout", "at this bandwidth the task needs more time than `timeout`"
+    WINDOW = "Window", "the window is larger than Kubernetes' controllers can fill with default settings"
+    MODE = "Mode", "the mode could not be determined with certainty"
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One problem. `nodes` counts the nodes that it is about, 0 where it is about none, and `node` is the first of them.
+    """One issue. `nodes` is the number of affected nodes (0 if it is not about nodes), and `node` is the first of them.
 
-    `kind` is a class of failure if it makes nodes fail.
+    `kind` is a class of failure if the issue makes nodes fail.
     """
 
     level: Level

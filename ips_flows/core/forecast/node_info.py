@@ -1,4 +1,4 @@
-"""Facts of a node for a forecast, beside the plan: architecture, disk, and the digests of its images."""
+"""Properties of a node for a forecast: architecture, disk, and the digests of its images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ips_flows.core.plan.node import Node
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """`allocatable` is its ephemeral storage in bytes; None if it reports none.
+    """Properties of a node. `allocatable` is its ephemeral storage in bytes; None if it reports none.
 
-    `digests` are of the images that it holds, in the request's order; `worker` is whether it holds the worker image.
+    `digests` are those of the node's images in the request's order, None if the node lacks one. `worker` is True if the
+    node has the worker image.
     """
 
     architecture: str
@@ -29,7 +30,7 @@ class NodeInfo:
 def read_node_info(
     raw: Mapping[str, Any], node: Node, wanted: Sequence[Reference], worker: Reference
 ) -> NodeInfo:
-    """The facts of a Node object as the API sends it."""
+    """Read the properties from a Node object of the API."""
     status = raw.get("status") or {}
     info = status.get("nodeInfo") or {}
     held = [node.image(reference) for reference in wanted]

@@ -1,4 +1,4 @@
-"""Tags replaced by digests, so that every node gets the same bytes."""
+"""Replace tags by digests, so that every node gets the same bytes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ips_flows.core.request.model import ImageSpec, PrewarmRequest
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A request whose images all have a digest. `tags` maps each unpinned image to its pinned reference.
+    """A request in which every image has a digest. `tags` maps each unpinned image to its pinned reference.
 
-    `doubled` are images left out because they are the same as another image of the request.
+    `doubled` lists the images that were removed as duplicates of another image of the request.
     """
 
     request: PrewarmRequest
@@ -22,12 +22,12 @@ class Pinned:
 
 
 def unpinned(request: PrewarmRequest) -> list[str]:
-    """The images without a digest."""
+    """Return the images without a digest."""
     return [spec.image for spec in request.images if not parse_reference(spec.image).pinned]
 
 
 def pin(request: PrewarmRequest, digests: Mapping[str, str]) -> Pinned:
-    """Pin a request. `digests` has one for every unpinned image: that of its index, if it has one."""
+    """Pin a request. `digests` maps every unpinned image to a digest: that of its index, if it has an index."""
     seen: set[str] = set()
     specs: list[ImageSpec] = []
     tags: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Resolve a reference: its digest, and the content that nodes of each architecture would fetch."""
+"""Resolve a reference to its digest and to the content that nodes of each architecture would pull."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ips_flows.core.images.manifest import (
 from ips_flows.core.images.platform import Platform, match_rank
 from ips_flows.core.results.reasons import FailureReason
 
-_DEEPEST = 3  # an index may hold indexes; no one nests them deeper
+_DEEPEST = 3  # an index may contain indexes; real images do not nest them deeper
 
 
 class Fetched(NamedTuple):
-    """A manifest as it was received. `digest` is that of the body, by which a node fetches it."""
+    """A manifest as it was received. `digest` is that of the body; a node pulls the manifest by it."""
 
     body: bytes
     content_type: str
@@ -29,9 +29,9 @@ class Fetched(NamedTuple):
 
 
 class ResolveError(Exception):
-    """A registry did not return what was asked for.
+    """A registry did not return the requested content.
 
-    `certain` is whether a node would get the same answer: it may reach a registry that can't be reached from here.
+    `certain` is True if a node would get the same response. A node may reach a registry that this host can't reach.
     """
 
     def __init__(self, failure: FailureReason, message: str, *, certain: bool) -> None:
@@ -45,17 +45,17 @@ class Fetcher(Protocol):
     """One repository of a registry. Both methods raise ResolveError."""
 
     def manifest(self, reference: str) -> Fetched:
-        """The manifest of a tag or digest."""
+        """Get the manifest of a tag or digest."""
 
     def blob(self, blob: Descriptor) -> bytes:
-        """A small blob, such as the config of an image."""
+        """Get a small blob, such as the config of an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformImage:
-    """The content that nodes of an architecture fetch. `blobs` maps digests to sizes in bytes, config included.
+    """The content that nodes of an architecture pull. `blobs` maps digests to sizes in bytes, config included.
 
-    `made_for` is the platform if it is not the nodes' own; `foreign` counts the layers that are not in the registry.
+    `made_for` is the image's platform if it differs from the nodes'. `foreign` counts layers outside the registry.
     """
 
     digest: str
@@ -72,7 +72,7 @@ class PlatformImage:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An image that exists. `contents` maps architectures to their content, None if there is none for them."""
+    """An image that exists. `contents` maps each architecture to its content, or to None if the image has none."""
 
     digest: str
     platforms: Sequence[Platform]
@@ -81,7 +81,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """Why an image does not exist, or is unknown. See ResolveError."""
+    """The reason that an image does not exist or could not be checked. See ResolveError."""
 
     failure: FailureReason
     message: str
@@ -89,7 +89,7 @@ class Unresolved:
 
 
 def resolve(fetcher: Fetcher, reference: str, architectures: Iterable[str]) -> Resolved | Unresolved:
-    """Resolve a tag or digest, and the content that nodes of some architectures would fetch."""
+    """Resolve a tag or digest, and the content that nodes of these architectures would pull."""
     try:
         fetched = fetcher.manifest(reference)
         return _resolved(fetcher, fetched, sorted(set(architectures)))
@@ -113,7 +113,7 @@ def _resolved(fetcher: Fetcher, fetched: Fetched, architectures: Sequence[str]) 
             inner = fetcher.manifest(best.digest)
             manifest = read_manifest(inner.body, inner.content_type)
             if isinstance(manifest, Index):
-                raise ManifestError("an index whose entry for a platform is an index itself")
+                raise ManifestError("an index whose entry for a platform is another index")
             found[architecture] = _platform_image(best.digest, manifest, architecture, best.platform)
         else:
             found[architecture] = None
@@ -122,7 +122,7 @@ def _resolved(fetcher: Fetcher, fetched: Fetched, architectures: Sequence[str]) 
 
 
 def _leaf_entries(fetcher: Fetcher, index: Index, depth: int) -> Iterable[Descriptor]:
-    """The entries, each with its platform. For an entry without one the manifest is read, as a node does."""
+    """Yield the entries with their platforms. For an entry without a platform it reads the manifest, as a node does."""
     for entry in index.entries:
         if entry.platform is not None:
             yield entry
@@ -135,7 +135,7 @@ def _leaf_entries(fetcher: Fetcher, index: Index, depth: int) -> Iterable[Descri
         elif depth < _DEEPEST:
             yield from _leaf_entries(fetcher, inner, depth + 1)
         else:
-            raise ManifestError(f"indexes in one another, more than {_DEEPEST} deep")
+            raise ManifestError(f"indexes nested more than {_DEEPEST} levels deep")
 
 
 def _best_entry(entries: Sequence[Descriptor], architecture: str) -> Descriptor | None:
@@ -148,14 +148,14 @@ def _best_entry(entries: Sequence[Descriptor], architecture: str) -> Descriptor 
 
 
 def _platform(fetcher: Fetcher, manifest: ImageManifest) -> Platform | None:
-    """The platform in an image's config; None for another artifact, which has no such config."""
+    """Return the platform in an image's config; None for another artifact, which has no such config."""
     return read_config(fetcher.blob(manifest.config)) if manifest.runs else None
 
 
 def _platform_image(
     digest: str, manifest: ImageManifest, architecture: str, platform: Platform | None
 ) -> PlatformImage:
-    """The content of a manifest. Without an index, every node fetches it, whatever platform it is for."""
+    """Return the content of a manifest. Without an index, nodes of every platform pull it."""
     blobs = {part.digest: part.size for part in (manifest.config, *manifest.layers)}
     fits = platform is None or match_rank(architecture, platform) is not None
     return PlatformImage(

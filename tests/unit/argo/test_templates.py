@@ -18,7 +18,7 @@ from ips_flows.core.request.model import canonical_json, from_form, merge_overri
 from tests.support.kube_objects import GOOD, OTHER
 from tests.support.paths import ROOT
 
-# What steps may be told: names that we or Kubernetes make, and a number. Never a user's text.
+# Steps may get only names that IPS Flow or Kubernetes generates, and a number, never a user's text.
 HARMLESS = {"workflow.name", "workflow.uid", "inputs.parameters.wave", "inputs.parameters.attempt"}
 
 
@@ -33,14 +33,14 @@ def templates(template: Any) -> dict[str, Any]:
 
 
 def read_back(kind: type[Workflow], document: Any) -> Any:
-    """A document through Hera's models and back."""
+    """Convert a document to Hera's models and back."""
     model = kind.from_dict(document)
     assert isinstance(model, kind)
     return model.to_dict()
 
 
 def lost(before: Any, after: Any, path: str = "") -> Iterator[str]:
-    """The paths of what is in one document and not in the other."""
+    """Yield the paths that are in one document but not in the other."""
     if isinstance(before, dict):
         for key, value in before.items():
             if not isinstance(after, dict) or key not in after:
@@ -57,12 +57,12 @@ def lost(before: Any, after: Any, path: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("name", sorted(render_all()))
 def test_committed_templates_are_what_hera_builds(name: str) -> None:
-    """`templates/` is rendered, byte for byte; `ips-flow render` mends it."""
+    """The files of `templates/` equal the rendered ones; `ips-flow render` updates them."""
     assert (ROOT / "templates" / name).read_text(encoding="utf-8") == render_all()[name]
 
 
 def test_nothing_else_is_committed_as_a_template() -> None:
-    """Every file of `templates/` is rendered, and the kustomization lists all the others."""
+    """Every file of `templates/` is rendered, and the kustomization lists all other files."""
     files = {file.name for file in (ROOT / "templates").iterdir()}
     assert files == set(render_all())
     listed = yaml.safe_load(render_all()["kustomization.yaml"])["resources"]
@@ -70,15 +70,15 @@ def test_nothing_else_is_committed_as_a_template() -> None:
 
 
 def test_no_key_is_lost_in_heras_models(template: Any) -> None:
-    """Hera's generated models drop unknown arguments silently: what is read back is what was written."""
+    """Hera's generated models silently drop unknown arguments, so a round trip must not lose a key."""
     committed = yaml.safe_load((ROOT / "templates" / "ips-prewarm.yaml").read_text(encoding="utf-8"))
     again = read_back(WorkflowTemplate, committed)
     assert list(lost(committed, again)) == []
     assert list(lost(again, template)) == []
 
 
-def test_the_semaphore_is_there(template: Any) -> None:
-    """The queue is a semaphore of the whole Workflow, whose limit is in ips-config."""
+def test_the_semaphore_exists(template: Any) -> None:
+    """The queue is a semaphore of the whole Workflow, with its limit in ips-config."""
     assert template["spec"]["synchronization"] == {
         "semaphores": [{"configMapKeyRef": {"name": "ips-config", "key": "max-concurrent-tasks"}}]
     }
@@ -89,7 +89,7 @@ def calls(template: Any) -> list[list[tuple[str, str]]]:
 
 
 def test_the_nesting(template: Any, templates: dict[str, Any]) -> None:
-    """filter, then one wave after another; in a wave attempts by the user's retries, in each a driver by its own."""
+    """After filter the waves run one after another. A wave has the user's retries, and each driver its own retries."""
     assert (template["spec"]["entrypoint"], template["spec"]["onExit"]) == ("main", "finish")
     assert set(templates) == {"main", "filter", "fan-out", "group", "attempt", "drive", "finish", "verdict"}
     assert calls(templates["main"]) == [[("filter", "filter")], [("fan-out", "fan-out")]]
@@ -114,7 +114,7 @@ def test_the_nesting(template: Any, templates: dict[str, Any]) -> None:
 
 
 def test_the_users_retries(templates: dict[str, Any]) -> None:
-    """An attempt's limit, delay, factor and the end of its back-off come from filter; the delay is capped."""
+    """The limit, delay, factor and maximum duration of attempts come from filter; the delay is capped."""
     assert templates["attempt"]["retryStrategy"] == {
         "limit": "{{inputs.parameters.retries}}",
         "retryPolicy": "Always",
@@ -133,8 +133,8 @@ def test_the_users_retries(templates: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["filter", "drive"])
-def test_a_lost_step_is_replaced(templates: dict[str, Any], name: str) -> None:
-    """Pods that were lost or exit above 1 are replaced; exit code 1 is a result, not a loss."""
+def test_a_failed_step_is_replaced(templates: dict[str, Any], name: str) -> None:
+    """Pods that end in an error or with an exit code above 1 are replaced; exit code 1 is a result."""
     assert templates[name]["retryStrategy"] == {
         "limit": "5",
         "retryPolicy": "Always",
@@ -143,8 +143,8 @@ def test_a_lost_step_is_replaced(templates: dict[str, Any], name: str) -> None:
     }
 
 
-def test_every_parameter_is_handed_down(templates: dict[str, Any]) -> None:
-    """What a template declares as input is what its caller gives it, no more and no less."""
+def test_every_parameter_is_passed_on(templates: dict[str, Any]) -> None:
+    """A caller passes exactly the inputs that a template declares."""
     for caller in templates.values():
         for group in caller.get("steps", ()):
             for step in group:
@@ -159,7 +159,7 @@ def test_every_parameter_is_handed_down(templates: dict[str, Any]) -> None:
 
 
 def test_no_user_text_reaches_a_step_pod(template: Any, templates: dict[str, Any]) -> None:
-    """Only names that we make and the attempt's number are expanded in what becomes a pod."""
+    """Step templates expand only generated names and the attempt's number."""
     pods = [one for one in templates.values() if "container" in one]
     assert {one["name"] for one in pods} == {"filter", "drive", "verdict"}
     for one in pods:
@@ -186,20 +186,20 @@ def test_step_pods_are_restricted(template: Any, templates: dict[str, Any]) -> N
         assert security["readOnlyRootFilesystem"] is True
 
 
-def test_steps_leave_a_lost_node_soon(template: Any) -> None:
-    """Step pods tolerate an unready node for 30 s, not for Kubernetes' 300."""
+def test_steps_leave_a_failed_node_soon(template: Any) -> None:
+    """Step pods tolerate an unready node for 30 s instead of the default 300 s."""
     tolerated = {one["key"]: one["tolerationSeconds"] for one in template["spec"]["tolerations"]}
     assert tolerated == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
 
 
 def test_tasks_from_the_form_are_tasks(template: Any) -> None:
-    """A Workflow that Argo's UI makes of the template carries our label, and goes after a week."""
+    """A Workflow that the Argo UI creates from the template has the task label, and is deleted after a week."""
     assert template["spec"]["workflowMetadata"] == {"labels": {"ips-flow.io/task": "true"}}
     assert template["spec"]["ttlStrategy"] == {"secondsAfterCompletion": 7 * 86400}
 
 
 def test_the_workflow_of_a_task() -> None:
-    """It refers to the template, and carries the request whole; its deadline lies behind the task's."""
+    """The Workflow refers to the template and contains the whole request; its deadline is later than the task's."""
     request = merge_overrides(
         None,
         "flags",
@@ -231,7 +231,7 @@ def test_the_workflow_of_a_task() -> None:
 
 
 def test_every_field_of_the_form_is_understood(template: Any) -> None:
-    """The parameters of the template are fields of the form, under the names that it reads."""
+    """The template's parameters are the fields of the form, with the names that the request parser accepts."""
     examples = {
         "images": GOOD,
         "batch-size": "3",
@@ -267,7 +267,7 @@ def test_every_field_of_the_form_is_understood(template: Any) -> None:
 
 
 def test_the_cap_of_the_delays() -> None:
-    """The committed template caps the delay at 10 minutes; a render with another cap differs in that alone."""
+    """The committed template caps the delay at 10 minutes; a template with another cap differs only in the cap."""
     committed, short = prewarm_template().to_dict(), prewarm_template(backoff_cap="4s").to_dict()
     one, other = (
         next(one for one in made["spec"]["templates"] if one["name"] == "attempt")["retryStrategy"]["backoff"]

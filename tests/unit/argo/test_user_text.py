@@ -1,4 +1,4 @@
-"""Where a user's text may stand in what we make: as data in its own fields, never in a command or an expression."""
+"""A user's text is only data in its own fields of an object, never part of a command or an expression."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BARE = parse_request("[a]")
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in a document, keys too, with its path."""
+    """Yield every text in a document, keys included, with its path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
@@ -49,7 +49,7 @@ def pod(request: PrewarmRequest, mode: Mode) -> dict[str, Any]:
 
 @given(documents)
 def test_workflows(document: dict[str, Any]) -> None:
-    """A Workflow holds the request in one argument, and elsewhere labels, a title and figures; no expression at all."""
+    """A Workflow has the request in one argument, and elsewhere only labels, a title and numbers; no expression."""
     request = parse_request(json.dumps(document))
     made = task_workflow(request, name="a", namespace="warm")
     usual = task_workflow(BARE, name="a", namespace="warm")
@@ -75,7 +75,7 @@ def test_workflows(document: dict[str, Any]) -> None:
 
 @given(documents)
 def test_pull_pods(document: dict[str, Any]) -> None:
-    """A pull pod's commands are ours; of the request it has images, policies, Secrets and tolerations, as data."""
+    """A pull pod's commands contain no user text; images, policies, Secrets and tolerations of the request are data."""
     request = parse_request(json.dumps(document))
     references = {spec.image for spec in request.images}
     for mode in ("volume", "container"):

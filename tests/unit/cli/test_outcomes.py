@@ -107,7 +107,7 @@ def nothing(_: ApiServer) -> None:
 
 NOT_HERE = "hint:  `ips-flow list -n warm` shows the tasks, -A those of all namespaces.\n"
 LACKS_RIGHTS = (
-    "hint:  Ask for these rights, or use another --context; `ips-flow doctor` lists what is needed.\n"
+    "hint:  Get these permissions, or use another --context; `ips-flow doctor` lists the missing ones.\n"
 )
 MENDS_LIMIT = (
     "hint:  kubectl -n warm patch configmap ips-config --type merge "
@@ -270,8 +270,8 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         1,
         "",
         (
-            "error: the cluster does not know these credentials: Unauthorized\n"
-            "hint:  The credentials of this kubeconfig context are not accepted; log in again.\n"
+            "error: the cluster rejected the credentials: Unauthorized\n"
+            "hint:  Log in to the cluster again, or use another --context.\n"
         ),
     ),
     (
@@ -281,9 +281,8 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         1,
         "",
         (
-            "error: kubeconfig {kubeconfig}: Invalid kube-config file. Expected object with name nowhere in "
-            "{kubeconfig}/contexts list\n"
-            "hint:  Name a kubeconfig with --kubeconfig or KUBECONFIG, and one of its contexts with --context.\n"
+            "error: kubeconfig {kubeconfig} has no context named nowhere\n"
+            "hint:  Set --kubeconfig or KUBECONFIG to a kubeconfig file, and --context to one of its contexts.\n"
         ),
     ),
     ("no tasks", nothing, "list", 0, "", "no tasks in namespace warm\n"),
@@ -616,7 +615,7 @@ def test_a_cluster_that_is_not_there(
     assert run(["run", "--image", "busybox:1", "--kubeconfig", str(config)]) == 1
     assert capsys.readouterr().err == (
         f"error: cluster {gone.url} can't be reached: [Errno 111] Connection refused\n"
-        "hint:  Is the cluster up, and is this the right --context?\n"
+        "hint:  Check that the cluster is running, and that --context names the right one.\n"
     )
     assert not server.calls
 

@@ -14,7 +14,7 @@ from tests.fakes.apiserver import ApiServer
 
 
 def test_paths_are_those_of_the_api() -> None:
-    """A namespace narrows a path; without one it is the whole cluster's."""
+    """A path contains the namespace, unless the namespace is empty."""
     assert core("a", "pods", "p") == "/api/v1/namespaces/a/pods/p"
     assert core("", "namespaces", "a") == "/api/v1/namespaces/a"
     assert jobs("a") == "/apis/batch/v1/namespaces/a/jobs"
@@ -26,7 +26,7 @@ def test_paths_are_those_of_the_api() -> None:
 
 
 def test_a_list_reads_every_page(server: ApiServer, kube: Kube) -> None:
-    """A list yields the objects of all its pages, and asks for metadata only when told so."""
+    """A list yields the objects of all its pages, and requests only metadata if `metadata_only` is set."""
     for number in range(7):
         server.put("pods", {"metadata": {"name": f"p{number}", "labels": {"odd": str(number % 2)}}})
     server.page_limit = 2
@@ -38,7 +38,7 @@ def test_a_list_reads_every_page(server: ApiServer, kube: Kube) -> None:
 
 
 def test_a_watch_yields_what_changes(server: ApiServer, kube: Kube) -> None:
-    """A watch yields changes after its version, among them what leaves the selection, and ends by itself."""
+    """A watch yields the changes after its version, also of objects that leave the selection, and ends by itself."""
     version = next(kube.pages(core("warm", "pods")))["metadata"]["resourceVersion"]
     server.put("pods", {"metadata": {"name": "a", "labels": {"x": "1"}}})
     server.put("pods", {"metadata": {"name": "b"}})
@@ -76,7 +76,7 @@ def test_a_watch_from_too_old_a_version_is_gone(server: ApiServer, kube: Kube) -
 def test_each_status_has_its_error(
     server: ApiServer, kube: Kube, status: int, kind: type[errors.ApiError]
 ) -> None:
-    """Every refusal is an error of our tree that carries the API's status, reason and words."""
+    """Every rejected request raises a subclass of ApiError with the API's status, reason and message."""
     server.fail("GET .*/pods", status, reason="Because", message="no such luck")
     with pytest.raises(errors.ApiError, match="no such luck") as caught:
         kube.get(core("warm", "pods", "p"))
@@ -85,7 +85,7 @@ def test_each_status_has_its_error(
 
 
 def test_a_missing_right_is_named(server: ApiServer, kube: Kube) -> None:
-    """RBAC's refusal says who may not do what, and where."""
+    """The error of an RBAC denial names the user, the verb, the resource and the namespace."""
     server.forbid("GET .*/workflows", "list", "workflows", "argoproj.io")
     with pytest.raises(errors.ForbiddenError) as caught:
         list(kube.list(workflows("warm")))
@@ -93,23 +93,23 @@ def test_a_missing_right_is_named(server: ApiServer, kube: Kube) -> None:
 
 
 def test_a_broken_connection_is_unavailable(server: ApiServer, kube: Kube) -> None:
-    """A connection that is closed without an answer is UnavailableError."""
+    """A connection that is closed without a response raises UnavailableError."""
     server.fail("GET .*/pods", 0)
     with pytest.raises(errors.UnavailableError, match="can't be reached"):
         kube.get(core("warm", "pods", "p"))
 
 
 def test_no_server_is_unavailable(tmp_path: Path) -> None:
-    """A port at which nobody listens is UnavailableError, with a hint."""
+    """A port without a listener raises UnavailableError with a hint."""
     with ApiServer() as server:
         config = server.kubeconfig(tmp_path)
     with pytest.raises(errors.UnavailableError) as caught:
         Kube.connect(str(config)).get(core("", "namespaces"))
-    assert caught.value.hint == "Is the cluster up, and is this the right --context?"
+    assert caught.value.hint == "Check that the cluster is running, and that --context names the right one."
 
 
 def test_a_watch_that_breaks_half_way_is_unavailable(kube: Kube) -> None:
-    """A watch whose connection ends inside a chunk raises UnavailableError after what was whole."""
+    """A watch whose connection ends inside a chunk raises UnavailableError after the complete events."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         kube.host = f"http://127.0.0.1:{listener.getsockname()[1]}"
         line = b'{"type":"ADDED","object":{"metadata":{"name":"a"}}}\n'
@@ -128,12 +128,12 @@ def test_a_watch_that_breaks_half_way_is_unavailable(kube: Kube) -> None:
         threading.Thread(target=answer, daemon=True).start()
         events = kube.watch(core("warm", "pods"), resource_version="1", seconds=5)
         assert next(events)["object"]["metadata"]["name"] == "a"
-        with pytest.raises(errors.UnavailableError, match="connection broke"):
+        with pytest.raises(errors.UnavailableError, match="connection was lost"):
             next(events)
 
 
 def test_delete_says_whether_there_was_something(server: ApiServer, kube: Kube) -> None:
-    """A delete is False for what is not there and for another object of that name."""
+    """A delete returns False for a missing object and for another object of that name."""
     made = server.put("pods", {"metadata": {"name": "a"}})
     path = core("warm", "pods", "a")
     assert not kube.delete(path, uid="other")
@@ -165,22 +165,35 @@ def test_the_namespace_is_the_contexts(server: ApiServer, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "context", "said"),
+    ("text", "context", "expected"),
     [
-        ("", None, "file is empty"),
-        ("a: [", None, "while parsing"),
-        ("clusters: []", None, "current-context"),
-        (None, "nowhere", "nowhere"),
+        ("", None, "kubeconfig {file} is empty"),
+        (
+            "a: [",
+            None,
+            (
+                "kubeconfig {file}: while parsing a flow node expected the node content, but found"
+                " '<stream end>' in \"{file}\", line 1, column 5"
+            ),
+        ),
+        ("clusters: []", None, "kubeconfig {file} has no current-context"),
+        (None, "nowhere", "kubeconfig {file} has no context named nowhere"),
     ],
 )
 def test_a_bad_kubeconfig_is_one_clear_error(
-    server: ApiServer, tmp_path: Path, text: str | None, context: str | None, said: str
+    server: ApiServer, tmp_path: Path, text: str | None, context: str | None, expected: str
 ) -> None:
-    """Whatever is wrong with a kubeconfig, it is a KubeconfigError that names the file."""
+    """An invalid kubeconfig raises a KubeconfigError that names the file."""
     file = server.kubeconfig(tmp_path)
     if text is not None:
         file.write_text(text, encoding="utf-8")
     with pytest.raises(errors.KubeconfigError) as caught:
         Kube.connect(str(file), context)
-    assert str(file) in caught.value.message
-    assert said in caught.value.message
+    assert caught.value.message == expected.format(file=file)
+
+
+def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
+    """The error of a missing kubeconfig states that the file does not exist."""
+    with pytest.raises(errors.KubeconfigError) as caught:
+        Kube.connect(str(tmp_path / "none"))
+    assert caught.value.message == f"kubeconfig {tmp_path / 'none'} does not exist"

@@ -1,4 +1,4 @@
-"""The Lease against the fake API server, with a clock of the test's own."""
+"""The Lease against the fake API server, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.fakes.apiserver import ApiServer
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that the test sets."""
 
     now = 100.0
 
     def __call__(self) -> float:
-        """The time."""
+        """Return the time."""
         return self.now
 
 
@@ -29,7 +29,7 @@ def holder(server: ApiServer) -> str:
 
 
 def test_one_of_two_holds_it(server: ApiServer, kube: Kube) -> None:
-    """The second one waits as long as the first renews, however long that is."""
+    """The second candidate does not get the Lease while the first renews it."""
     clock = Clock()
     first, second = candidate(kube, "a", clock), candidate(kube, "b", clock)
     assert first.hold()
@@ -40,8 +40,8 @@ def test_one_of_two_holds_it(server: ApiServer, kube: Kube) -> None:
     assert (first.held, second.held, holder(server)) == (True, False, "a")
 
 
-def test_a_holder_that_is_lost_is_succeeded(server: ApiServer, kube: Kube) -> None:
-    """Its time runs on the clock of the one who waits; the lost one trusts its Lease for a shorter time."""
+def test_a_failed_holder_is_replaced(server: ApiServer, kube: Kube) -> None:
+    """The waiting candidate measures expiry with its own clock; the holder stops acting before that."""
     clock = Clock()
     first, second = candidate(kube, "a", clock), candidate(kube, "b", clock)
     assert first.hold()
@@ -55,8 +55,8 @@ def test_a_holder_that_is_lost_is_succeeded(server: ApiServer, kube: Kube) -> No
     assert not first.hold()
 
 
-def test_a_lease_that_was_given_back_is_free(server: ApiServer, kube: Kube) -> None:
-    """The next one need not wait; who holds nothing gives nothing back."""
+def test_a_released_lease_is_free(server: ApiServer, kube: Kube) -> None:
+    """After a release the next candidate gets the Lease immediately; only the holder can release it."""
     clock = Clock()
     first, second = candidate(kube, "a", clock), candidate(kube, "b", clock)
     assert first.hold()
@@ -67,10 +67,10 @@ def test_a_lease_that_was_given_back_is_free(server: ApiServer, kube: Kube) -> N
     assert second.hold()
 
 
-def test_of_two_that_grab_at_once_one_gets_it(
+def test_if_two_candidates_patch_one_gets_it(
     server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The write carries the version that was read."""
+    """A patch carries the resourceVersion that was read, so the later patch fails."""
     clock = Clock()
     server.put("leases", {"metadata": {"name": "ips-keeper"}, "spec": {"holderIdentity": ""}})
     patch = Kube.patch
@@ -85,10 +85,10 @@ def test_of_two_that_grab_at_once_one_gets_it(
     assert (one.held, holder(server)) == (False, "c")
 
 
-def test_of_two_that_make_it_at_once_one_gets_it(
+def test_if_two_candidates_create_one_gets_it(
     server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second create is refused, and that is no error."""
+    """The second create fails with a conflict, and `hold` returns False without an error."""
     create = Kube.create
 
     def late(self: Kube, path: str, body: object, **options: object) -> object:
@@ -103,8 +103,8 @@ def test_of_two_that_make_it_at_once_one_gets_it(
         )
 
 
-def test_an_api_server_that_is_away_takes_nothing(server: ApiServer, kube: Kube) -> None:
-    """What is held stays held until its time is up."""
+def test_the_lease_stays_held_without_an_api_server(server: ApiServer, kube: Kube) -> None:
+    """While the API server is unavailable, a Lease stays held until it expires."""
     clock = Clock()
     one = candidate(kube, "a", clock)
     assert one.hold()

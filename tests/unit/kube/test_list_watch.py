@@ -1,4 +1,4 @@
-"""Collections that are followed: what is handed on, and what trouble makes of it."""
+"""List and watch of a collection: the events, and the behavior on errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAPS = core("warm", "configmaps")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the pauses."""
+    """Shorten the pauses."""
     monkeypatch.setattr(list_watch, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(list_watch, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(list_watch, "PROBE_SECONDS", 0.1)
@@ -41,7 +41,7 @@ def kinds(events: list[Event]) -> list[str]:
 
 
 def test_what_is_not_extracted_is_left_out(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
-    """A list and a watch tell only of what is wanted, so that nothing else is ever held."""
+    """A list and a watch leave out objects for which `extract` returns None."""
     for name in ("a", "no-1", "b"):
         server.put("configmaps", {"metadata": {"name": name}})
 
@@ -60,7 +60,7 @@ def test_what_is_not_extracted_is_left_out(server: ApiServer, kube: Kube, stop: 
 
 
 def test_only_what_is_extracted_is_handed_on(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
-    """Of lists and of changes alike; pages are as small as asked."""
+    """Lists and changes contain only the extracted part of an object; a page has the requested size."""
     for name in ("a", "b", "c"):
         server.put("configmaps", {"metadata": {"name": name}, "data": {"x": "y"}})
     followed = reflect(kube, ListWatch(MAPS, extract=name_only, page=1), stop)
@@ -74,22 +74,22 @@ def test_only_what_is_extracted_is_handed_on(server: ApiServer, kube: Kube, stop
     assert next(followed) == Updated({"metadata": {"name": "d"}}, gone=True)
 
 
-def test_a_collection_that_nobody_mirrors(server: ApiServer, kube: Kube) -> None:
-    """Its events come, and nothing is kept of them."""
+def test_a_collection_without_a_store(server: ApiServer, kube: Kube) -> None:
+    """With `stored=False` events arrive, and the Informer stores nothing."""
     server.put("configmaps", {"metadata": {"name": "a"}})
     with Informer(kube) as merge:
         merge.add({"maps": ListWatch(MAPS, stored=False)})
-        told = merge.next(30)
-        assert told is not None
-        assert told[0] == "maps"
+        event = merge.next(30)
+        assert event is not None
+        assert event[0] == "maps"
         assert merge.stores == {}
 
 
 @pytest.mark.parametrize("fault", [(403, "Forbidden"), (500, "InternalError"), (404, "NotFound"), (0, "")])
-def test_an_endless_source_goes_on_by_lists(
+def test_an_endless_source_continues_with_lists(
     server: ApiServer, kube: Kube, stop: threading.Event, fault: tuple[int, str]
 ) -> None:
-    """Where it can't be watched it is listed again and again; that it can be is told once, without a change."""
+    """While a watch fails, the collection is listed repeatedly; when the watch works again, Synced comes once."""
     server.fail("GET .*/configmaps.*watch=true", *fault)
     followed = reflect(kube, ListWatch(MAPS, relist_seconds=0.05, endless=True), stop)
     seen = [next(followed) for _ in range(10)]
@@ -103,14 +103,14 @@ def test_an_endless_source_goes_on_by_lists(
 
 
 def test_a_list_that_fails_is_tried_again(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
-    """Trouble comes before the first list, too."""
+    """A WatchError can come before the first list."""
     server.fail("GET .*/configmaps", 403, "Forbidden", times=2)
     followed = reflect(kube, ListWatch(MAPS, endless=True), stop)
     assert kinds([next(followed) for _ in range(4)]) == ["WatchError", "WatchError", "Replaced", "Synced"]
 
 
 def test_other_sources_end_by_errors(server: ApiServer, kube: Kube, stop: threading.Event) -> None:
-    """A right that is missing at once, an API server that is away after a while."""
+    """A missing permission raises immediately, an API server that is unavailable after `patience` seconds."""
     server.fail("GET .*/configmaps", 403, "Forbidden", times=1)
     with pytest.raises(ForbiddenError):
         next(reflect(kube, ListWatch(MAPS), stop))
@@ -123,7 +123,7 @@ def test_other_sources_end_by_errors(server: ApiServer, kube: Kube, stop: thread
 def test_a_version_that_is_too_old_is_no_trouble(
     server: ApiServer, kube: Kube, stop: threading.Event
 ) -> None:
-    """It is listed anew, and nobody is told."""
+    """A version that is too old leads to another list, without a WatchError."""
     followed = reflect(kube, ListWatch(MAPS, endless=True), stop)
     assert isinstance(next(followed), Replaced)
     server.forget_history()
@@ -133,7 +133,7 @@ def test_a_version_that_is_too_old_is_no_trouble(
 
 
 def test_recovery_changes_no_mirror(server: ApiServer) -> None:  # noqa: ARG001
-    """It says nothing of objects."""
+    """Synced does not change a store."""
     store = list_watch.Store()
     assert not store.apply(Synced())
     assert not store.synced

@@ -1,4 +1,4 @@
-"""The client of registries, against Debian's docker-registry and against one that wants tokens."""
+"""The registry client against Debian's docker-registry and against a registry with token authentication."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ FOREVER = RegistryIO(seconds=30.0)
 
 @contextmanager
 def docker_registry(folder: Path, htpasswd: str = "", *, certificate: bool = False) -> Iterator[str]:
-    """A registry of Debian's as a process of its own: `host:port`.
+    """Run Debian's docker-registry as a process and yield its `host:port`.
 
-    With a certificate, for registry.test, it speaks TLS, and the certificate is in `tls.pem` of the folder.
+    With `certificate` it uses TLS for registry.test, and writes the certificate to `tls.pem` in the folder.
     """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -82,14 +82,14 @@ def _patience() -> Retry:
 
 @pytest.fixture(scope="module")
 def open_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A registry for everyone."""
+    """A registry without authentication."""
     with docker_registry(tmp_path_factory.mktemp("open")) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def closed_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A registry that wants a password."""
+    """A registry that requires a password."""
     with docker_registry(tmp_path_factory.mktemp("closed"), HTPASSWD) as address:
         yield address
 
@@ -113,7 +113,7 @@ def robot(address: str, password: str = "local-only") -> Credential:  # noqa: S1
 
 
 def test_an_index_of_two_platforms(open_registry: str) -> None:
-    """The digest is the index's; each architecture fetches its own image, and what suits none fetches nothing."""
+    """The digest is the index's; each architecture has its own image, and an unsupported architecture has none."""
     shared = fake.layer(1000, "shared", "application/vnd.oci.image.layer.v1.tar+zstd")
     amd = fake.image(shared, fake.layer(500, "amd"), platform="linux/amd64")
     arm = fake.image(shared, platform="linux/arm64/v8")
@@ -134,8 +134,8 @@ def test_an_index_of_two_platforms(open_registry: str) -> None:
 
 
 @pytest.mark.parametrize("media_type", [fake.DOCKER_MANIFEST, fake.OCI_MANIFEST])
-def test_an_image_that_stands_alone(open_registry: str, media_type: str) -> None:
-    """Docker's and OCI's manifests are read alike; its config tells what it is made for."""
+def test_an_image_without_an_index(open_registry: str, media_type: str) -> None:
+    """Docker and OCI manifests are both read; the platform comes from the image's config."""
     config = (
         "application/vnd.docker.container.image.v1+json"
         if media_type == fake.DOCKER_MANIFEST
@@ -161,8 +161,8 @@ def test_an_image_that_stands_alone(open_registry: str, media_type: str) -> None
     assert pinned.digest == one.digest
 
 
-def test_what_is_not_there(open_registry: str) -> None:
-    """A missing tag, repository or digest is certain, with the registry's own words."""
+def test_missing_images(open_registry: str) -> None:
+    """A missing tag, repository or digest is certain, and has the registry's message."""
     push(open_registry, "team/there", "1", fake.image(fake.layer(1)))
     failure, certain, message = refused(f"{open_registry}/team/there:2")
     assert (failure, certain) == (FailureReason.NOT_FOUND, True)
@@ -172,16 +172,16 @@ def test_what_is_not_there(open_registry: str) -> None:
 
 
 def test_a_registry_with_passwords(closed_registry: str) -> None:
-    """Without credentials, or with wrong ones, it is Unauthorized; the next that fit are tried."""
+    """Missing or wrong credentials are Unauthorized; after wrong credentials the next ones are tried."""
     one = fake.image(fake.layer(300, "private"))
     image = push(closed_registry, "team/private", "1", one, ROBOT)
     failure, certain, message = refused(image)
     assert (failure, certain) == (FailureReason.UNAUTHORIZED, True)
-    assert message == "HTTP 401: UNAUTHORIZED: authentication required (asked without credentials)"
+    assert message == "HTTP 401: UNAUTHORIZED: authentication required (no credentials sent)"
     wrong = robot(closed_registry, "wrong")
     failure, certain, message = refused(image, credentials=(wrong,))
     assert (failure, certain) == (FailureReason.UNAUTHORIZED, True)
-    assert message.endswith("(asked as robot)")
+    assert message.endswith("(user: robot)")
     assert "wrong" not in message
     for credentials in ((robot(closed_registry),), (wrong, robot(closed_registry))):
         found = ask(image, "amd64", credentials=credentials)
@@ -191,13 +191,13 @@ def test_a_registry_with_passwords(closed_registry: str) -> None:
 
 @pytest.fixture
 def tokens() -> Iterator[Hub]:
-    """A registry that wants tokens, even of those who need no password."""
+    """A registry that requires tokens, even for public repositories."""
     with fake.hub("token", users={"robot": "local-only"}, private=frozenset({"team/private"})) as one:
         yield one
 
 
 def test_tokens(tokens: Hub) -> None:
-    """A token is fetched once for an image, without credentials or with them, for its repository alone."""
+    """A token is requested once per image, with or without credentials, only for its repository."""
     one = fake.index(("linux/amd64", fake.image(fake.layer(10))))
     public, private = tokens.put("team/public", "1", one), tokens.put("team/private", "1", one)
     assert isinstance(ask(public, "amd64"), Resolved)
@@ -212,42 +212,42 @@ def test_tokens(tokens: Hub) -> None:
     assert isinstance(ask(private, "amd64", credentials=(robot(tokens.address),)), Resolved)
 
 
-def test_a_password_goes_to_no_other_scheme(tokens: Hub) -> None:
-    """A token's address that is neither https nor plain as the registry itself gets no credentials."""
+def test_a_password_is_sent_to_no_other_scheme(tokens: Hub) -> None:
+    """A token URL gets credentials only if it is https, or http for a registry with plain HTTP."""
     tokens.realm = "ftp://elsewhere/token"
     image = tokens.put("team/app", "1", fake.image(fake.layer(1)))
     failure, certain, message = refused(image, credentials=(robot(tokens.address),))
     assert (failure, certain) == (FailureReason.UNAUTHORIZED, False)
-    assert message == "the registry wants its token fetched from ftp://elsewhere/token, which is not https"
+    assert message == "the registry's token URL is ftp://elsewhere/token; expected https"
 
 
-def test_a_token_server_that_gives_none(tokens: Hub) -> None:
-    """Its answer is told; whether nodes fare better is not known."""
+def test_a_token_server_without_a_token(tokens: Hub) -> None:
+    """The message contains the response; nodes may get another result, so it is not certain."""
     image = tokens.put("team/app", "1", fake.image(fake.layer(1)))
     challenge = {"WWW-Authenticate": f'Bearer realm="http://{tokens.address}/token?x=1"'}
     for body in (b"[]", b"<html>", b"{}"):
         tokens.replies = [(401, challenge, b""), (200, {}, body)]
         failure, certain, message = refused(image)
         assert (failure, certain) == (FailureReason.REGISTRY_UNAVAILABLE, False)
-        assert message == f"{tokens.address}, which gives the registry's tokens: HTTP 200: {body.decode()}"
+        assert message == f"token server {tokens.address} returned no token: HTTP 200: {body.decode()}"
     assert tokens.asked[-1] == "/token?x=1&scope=repository%3Ateam%2Fapp%3Apull"
     tokens.replies = [(401, {"WWW-Authenticate": "Negotiate"}, b"")]
     assert refused(image)[:2] == (FailureReason.UNAUTHORIZED, True)
 
 
 class Clock:
-    """A time that passes only while someone sleeps."""
+    """A clock that advances only in `sleep`."""
 
     def __init__(self) -> None:
         self.passed = 0.0
         self.slept: list[float] = []
 
     def io(self, seconds: float = 60.0) -> RegistryIO:
-        """The client's means, with this clock."""
+        """Return the client's settings with this clock."""
         return RegistryIO(self.sleep, lambda: self.passed, lambda: datetime(2026, 1, 1, tzinfo=UTC), seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Advance the clock."""
         self.slept.append(seconds)
         self.passed += seconds
 
@@ -260,13 +260,13 @@ class Clock:
         ("Thu, 01 Jan 2026 00:00:09 -0000", 9.0),
         ("Wed, 31 Dec 2025 00:00:00 GMT", 0.5),
         ("soon", 0.5),
-        ("\u00b2", 0.5),  # a digit for `str.isdigit`, and no number
+        ("\u00b2", 0.5),  # `str.isdigit` accepts it, but it is not a number
         ("Fri, 01 Jan 99999999999999999999 00:00:00 GMT", 0.5),
         ("", 0.5),
     ],
 )
-def test_a_registry_that_wants_to_be_left_alone(wish: str, wait: float) -> None:
-    """After 429 and 5xx it is asked again, when it wishes."""
+def test_retry_after_of_a_registry(wish: str, wait: float) -> None:
+    """429 and 5xx are retried after the time in Retry-After."""
     clock = Clock()
     with fake.hub() as one:
         image = one.put("app", "1", fake.index())
@@ -275,8 +275,8 @@ def test_a_registry_that_wants_to_be_left_alone(wish: str, wait: float) -> None:
     assert clock.slept == [wait, 1.0]
 
 
-def test_a_registry_that_goes_on_refusing() -> None:
-    """It is asked four times at most, and no longer than there is time; nobody knows what nodes will see."""
+def test_a_registry_that_keeps_failing() -> None:
+    """There are at most four tries within the time limit; nodes may get another result, so it is not certain."""
     clock = Clock()
     with fake.hub() as one:
         image = one.put("app", "1", fake.index())
@@ -298,7 +298,7 @@ def test_a_registry_that_goes_on_refusing() -> None:
 
 
 def test_json_that_is_nested_too_deeply(tokens: Hub) -> None:
-    """It is no error's text, and no token."""
+    """Deeply nested JSON is neither parsed as errors nor as a token."""
     deep = b'{"errors":' + b"[" * 100_000
     image = tokens.put("app", "1", fake.index())
     tokens.replies = [(404, {}, deep)]
@@ -310,19 +310,19 @@ def test_json_that_is_nested_too_deeply(tokens: Hub) -> None:
     assert refused(image)[:2] == (FailureReason.REGISTRY_UNAVAILABLE, False)
 
 
-def test_other_content_than_was_asked_for() -> None:
-    """What does not fit its digest, is too large or is no manifest is not taken for an image."""
+def test_other_content_than_requested() -> None:
+    """Content that does not match its digest, is too large or is no manifest is InvalidImage."""
     one_image = fake.image(fake.layer(1))
     with fake.hub() as one:
         one.put("app", "1", one_image)
         one.wares["app", f"sha256:{'1' * 64}"] = one_image
         failure, certain, message = refused(f"{one.address}/app@sha256:{'1' * 64}")
         assert (failure, certain) == (FailureReason.INVALID_IMAGE, False)
-        assert message == f"the registry sent {one_image.digest} for sha256:{'1' * 64}"
+        assert message == f"the registry returned {one_image.digest} for sha256:{'1' * 64}"
         one.wares["app", one_image.parts[0].digest] = fake.layer(3)
         assert "other content for blob" in refused(f"{one.address}/app:1")[2]
         one.replies = [(200, {}, b" " * (5 << 20))]
-        assert refused(f"{one.address}/app:1")[2] == "the registry sent more than 4 MiB"
+        assert refused(f"{one.address}/app:1")[2] == "the registry returned more than 4 MiB"
         one.put(
             "app",
             "old",
@@ -346,11 +346,11 @@ def test_a_digest_of_another_kind() -> None:
         body = strange.body.replace(strange.parts[0].digest.encode(), b"md5:" + b"0" * 32)
         one.put("app", "md5", Ware(strange.media_type, body))
         one.wares["app", "md5:" + "0" * 32] = strange.parts[0]
-        assert refused(f"{one.address}/app:md5")[2] == "a digest of md5, which is not known"
+        assert refused(f"{one.address}/app:md5")[2] == "unknown digest algorithm md5"
 
 
-def test_a_manifest_is_asked_for_once() -> None:
-    """What was fetched by a tag is not fetched again by its digest."""
+def test_a_manifest_is_requested_once() -> None:
+    """A manifest that was requested by its tag is not requested again by its digest."""
     cache = ManifestCache()
     one_image = fake.index(("linux/amd64", fake.image(fake.layer(1))))
     with fake.hub() as one:
@@ -361,8 +361,8 @@ def test_a_manifest_is_asked_for_once() -> None:
         assert len(one.asked) == before
 
 
-def test_what_one_repository_has_another_may_lack() -> None:
-    """A digest that was seen in one repository, or one registry, is asked for in each other one."""
+def test_the_cache_is_per_repository() -> None:
+    """A digest that is cached for one repository is still requested from other repositories and registries."""
     cache = ManifestCache()
     one_image = fake.index(("linux/amd64", fake.image(fake.layer(1))))
     with fake.hub() as one, fake.hub() as other:
@@ -373,8 +373,8 @@ def test_what_one_repository_has_another_may_lack() -> None:
         assert isinstance(ask(there, "amd64", cache=cache), Resolved)
 
 
-def test_a_registry_that_is_not_there() -> None:
-    """Whether nodes can reach what can't be reached from here is not known."""
+def test_an_unreachable_registry() -> None:
+    """The failure is not certain, because nodes may be able to reach the registry."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
@@ -385,8 +385,8 @@ def test_a_registry_that_is_not_there() -> None:
     assert "object at" not in message
 
 
-def test_a_name_that_nobody_knows() -> None:
-    """It is asked for once, and told."""
+def test_an_unknown_host_name() -> None:
+    """An unknown host name is not retried."""
     clock = Clock()
     failure, certain, message = refused("registry.invalid/app:1", io=clock.io())
     assert (failure, certain, clock.slept) == (FailureReason.REGISTRY_UNAVAILABLE, False, [])
@@ -394,7 +394,7 @@ def test_a_name_that_nobody_knows() -> None:
 
 
 def test_redirects() -> None:
-    """Storage elsewhere is followed to, without the credentials; not in circles."""
+    """A redirect to another host is followed without credentials; a redirect loop is an error."""
     one_image = fake.index()
     with fake.hub("basic", users={"robot": "local-only"}) as one, fake.hub() as storage:
         image = one.put("app", "1", one_image)
@@ -413,29 +413,29 @@ def test_redirects() -> None:
 
 
 def test_a_registry_that_takes_too_long() -> None:
-    """An answer that is not there in time is not waited for."""
+    """A response after the time limit is an error."""
     moments = itertools.count(0.0, 40.0)
     with fake.hub() as one:
         image = one.put("app", "1", fake.index())
         assert refused(image, io=RegistryIO(monotonic=lambda: next(moments), seconds=30.0)) == (
             FailureReason.REGISTRY_UNAVAILABLE,
             False,
-            "the registry was not done after 30 s",
+            "the requests to the registry took more than 30 s",
         )
 
 
-def test_a_registry_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up."""
+def test_a_registry_that_never_responds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry that sends no response is RegistryUnavailable after the read timeout."""
     monkeypatch.setattr("ips_flows.registry.client._TIMEOUT", (0.2, 0.2))
     with Tarpit("127.0.0.1", [0]) as address:
         failure, certain, message = refused(f"{address}/app:1", io=Clock().io(0.1))
     assert (failure, certain) == (FailureReason.REGISTRY_UNAVAILABLE, False)
-    assert message == f"{address} does not answer in time"
+    assert message == f"{address} did not respond in time"
 
 
 @contextmanager
 def known_as(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
-    """A name that leads to this machine, and is not known as such."""
+    """Resolve a name to this machine, so that it does not count as local."""
     look_up: Callable[..., Any] = socket.getaddrinfo
 
     def resolved(host: str, *arguments: Any, **more: Any) -> Any:
@@ -447,26 +447,26 @@ def known_as(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
 
 
 def test_plain_http_only_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere than on this machine TLS is spoken, unless the registry was named."""
+    """TLS is used for a registry on another machine, unless it is listed as insecure."""
     with fake.hub() as one, known_as(monkeypatch, "registry.test"):
         one.put("app", "1", fake.index())
         address = one.address.replace("127.0.0.1", "registry.test")
         failure, certain, message = refused(f"{address}/app:1")
         assert (failure, certain) == (FailureReason.REGISTRY_UNAVAILABLE, False)
         assert message.startswith(
-            f"TLS with {address} fails; if it speaks plain HTTP, name it with --insecure-registry: "
+            f"TLS with {address} failed; if it uses plain HTTP, pass it to --insecure-registry: "
         )
         for named in (address, "registry.test"):
             assert isinstance(ask(f"{address}/app:1", "amd64", insecure={named}), Resolved)
 
 
 def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate of nobody known is refused, unless REQUESTS_CA_BUNDLE vouches for it; plain HTTP is no way in."""
+    """An untrusted certificate is an error, unless it is in REQUESTS_CA_BUNDLE; plain HTTP to a TLS port fails."""
     with docker_registry(tmp_path, certificate=True) as there, known_as(monkeypatch, "registry.test"):
         address = there.replace("127.0.0.1", "registry.test")
         failure, certain, message = refused(f"{address}/app:1")
         assert (failure, certain) == (FailureReason.REGISTRY_UNAVAILABLE, False)
-        assert message.startswith(f"TLS with {address} fails: ")
+        assert message.startswith(f"TLS with {address} failed: ")
         assert "certificate verify failed" in message
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "tls.pem"))
         assert refused(f"{address}/app:1")[:2] == (FailureReason.NOT_FOUND, True)
@@ -476,7 +476,7 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_which_registries_are_plain() -> None:
-    """Those on ports of this machine, in every notation, and those that were named, with a port or for all."""
+    """Registries on ports of this machine, in any notation, and listed registries, with one port or all, are plain."""
     ours = ("localhost:5000", "127.0.0.1:1", "127.9.9.9:80", "[::1]:5000")
     assert all(is_plain(host, ()) for host in ours)
     assert all(is_plain(host, ("a.example", "b:5000")) for host in ("a.example", "a.example:1", "b:5000"))
@@ -484,7 +484,7 @@ def test_which_registries_are_plain() -> None:
     assert not any(is_plain(host, ("b:5000",)) for host in others)
 
 
-def test_docker_hub_is_asked_where_it_answers() -> None:
-    """`docker.io` is a name; registry-1.docker.io is the registry."""
+def test_the_host_of_docker_hub() -> None:
+    """The registry of the name `docker.io` is registry-1.docker.io."""
     with Repository(parse_reference("busybox:1"), ()) as source:
         assert source._base == "https://registry-1.docker.io/v2/library/busybox"

@@ -231,7 +231,7 @@ def test_an_invalid_id(rest: Rest, server: ApiServer, name: str) -> None:
         ((500, "InternalError", "etcd is away"), 503, "etcd is away"),
         ((0, "", ""), 503, "can't be reached"),
         ((429, "TooManyRequests", "slow down"), 503, "slow down"),
-        ((401, "Unauthorized", "who are you"), 502, "does not know these credentials"),
+        ((401, "Unauthorized", "who are you"), 502, "the cluster rejected the credentials"),
     ],
 )
 def test_a_failing_api_server(

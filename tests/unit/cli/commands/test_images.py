@@ -48,7 +48,7 @@ kind: Pod
 metadata: {name: odd}
 spec: {containers: [{name: c, image: "{{ .Values.image }}"}]}
 """
-SECRETS = "# These must be in the namespace in which the task runs; those that are not are passed over.\n"
+SECRETS = "# These Secrets must be in the task's namespace; missing Secrets are ignored.\n"
 
 
 pytestmark = pytest.mark.usefixtures("shell")
@@ -88,7 +88,7 @@ def test_a_request(capsys: pytest.CaptureFixture[str]) -> None:
         "  - shop\n"
         "nodeSelector:\n"
         "  disk: ssd\n"
-        "tolerations: [] # nodes with taints are left out\n"
+        "tolerations: [] # nodes with taints are excluded\n"
     )
     assert got.err == "images: 1, objects read: 1\n"
 
@@ -156,7 +156,7 @@ def test_an_image_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert got.err == (
         "images: 1, objects read: 2\n"
         "missing: Pod/odd, container c (broken.yaml:15): "
-        'image "{{ .Values.image }}" is a template that has not been filled in\n'
+        'image "{{ .Values.image }}" is a template that was not rendered\n'
     )
 
 
@@ -250,7 +250,7 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
             (
                 "error: not every image of the manifests can be told:\n"
                 "       Pod/odd, container c (broken.yaml:15): "
-                'image "{{ .Values.image }}" is a template that has not been filled in\n'
+                'image "{{ .Values.image }}" is a template that was not rendered\n'
                 "hint:  Mend that, ignore it by annotation ips-flow.io/ignore-images, or take the others: "
                 "`ips-flow images FILE | ips-flow run -`.\n"
             ),
@@ -427,5 +427,5 @@ def test_remarks_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     (folder / "odd.yaml").write_text(text, encoding="utf-8")
     assert run(["run", "--manifest", "odd.yaml", "--name", "odd", "--detach"]) == 0
     assert capsys.readouterr().err.startswith(
-        "note: Deployment/web (odd.yaml:8): runtimeClassName gvisor may narrow the nodes further; it is not read\n"
+        "note: Deployment/web (odd.yaml:8): runtimeClassName gvisor may restrict the nodes further; it is not evaluated\n"
     )

@@ -207,18 +207,18 @@ def test_problems_by_severity(world: World, flow: Shell) -> None:
     said = flow("plan", "--image", world.app, "--image", missing, "--image", world.private)
     assert (said.code, said.err) == (1, "")
     assert said.out.split("\n\n")[2] == (
-        "error: WrongPlatform on node5: registry.test:1/team/app:1.2: it is there for linux/amd64, linux/arm64,"
-        " not for linux/s390x\n"
-        "  → Leave these nodes out, or build the image for them.\n"
+        "error: WrongPlatform on node5: registry.test:1/team/app:1.2: no image for linux/s390x;"
+        " available: linux/amd64, linux/arm64\n"
+        "  → Exclude these nodes, or build the image for their platform.\n"
         "error: NotFound on 4 nodes, node1 for one: registry.test:1/team/app:nowhere: HTTP 404: MANIFEST_UNKNOWN:"
         " not known\n"
         "  → Check the reference.\n"
         "error: Unauthorized on 4 nodes, node1 for one: registry.test:1/team/private:1: HTTP 401: UNAUTHORIZED:"
-        " authentication required (asked without credentials)\n"
-        "  → Name a Secret that may pull it: --pull-secrets.\n"
-        "warning: Stale on node1: registry.test:1/team/app:1.2: the registry has"
-        f" {world.digest(world.app)[:19]}… under it now, nodes hold another content\n"
-        "  → --pin, or --pull-policy Always, brings all nodes to the same.\n"
+        " authentication required (no credentials sent)\n"
+        "  → Set --pull-secrets to a Secret that can pull the image.\n"
+        "warning: Stale on node1: registry.test:1/team/app:1.2: the registry now has"
+        f" {world.digest(world.app)[:19]}… for this tag, nodes have other content\n"
+        "  → Use --pin or --pull-policy Always to get the same content on all nodes.\n"
         "a task would fail: 3 errors, 1 warning\n"
     )
 
@@ -232,7 +232,7 @@ def test_the_rows_of_what_is_not_there(world: World, flow: Shell, monkeypatch: p
     assert [row[-1] for row in rows] == ["DIGEST", "NotFound", "RegistryUnavailable?"]
     assert "ESTIMATE   at least 0 B on 1 node" in said.out
     assert (
-        "Unverified on node3: 127.0.0.1:1/app:1: RegistryUnavailable, as seen from here: 127.0.0.1:1 can't be"
+        "Unverified on node3: 127.0.0.1:1/app:1: RegistryUnavailable when checked from this host: 127.0.0.1:1 can't be"
         in said.out
     )
     assert said.code == 1

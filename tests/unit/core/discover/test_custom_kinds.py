@@ -1,4 +1,4 @@
-"""Custom kinds that make pods are found by their schemas."""
+"""Find custom kinds that create pods by their schemas."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ POD: dict[str, Any] = {"properties": CONTAINERS}
 
 
 def definition(*versions: dict[str, Any], scope: str = "Namespaced") -> dict[str, Any]:
-    """A CustomResourceDefinition."""
+    """Return a CustomResourceDefinition."""
     names = {"plural": "things"}
     return {"spec": {"group": "example.com", "scope": scope, "names": names, "versions": list(versions)}}
 
 
 def version(name: str, schema: Any = POD, *, served: bool = True, storage: bool = False) -> dict[str, Any]:
-    """One of its versions."""
+    """Return a version of a CustomResourceDefinition."""
     return {"name": name, "served": served, "storage": storage, "schema": {"openAPIV3Schema": schema}}
 
 
@@ -40,12 +40,12 @@ def version(name: str, schema: Any = POD, *, served: bool = True, storage: bool 
     ],
 )
 def test_a_schema_that_makes_pods(schema: dict[str, Any], *, makes: bool) -> None:
-    """A list of containers with an image, however deep; what a schema leaves open makes none."""
+    """A schema creates pods if it has a list of containers with an image at any depth; an open schema does not."""
     assert makes_pods(schema) is makes
 
 
 def test_the_stored_version_counts() -> None:
-    """Of the served versions the stored one, else the first; a kind without pods or served version is left out."""
+    """The stored version is used if it is served, else the first served one; other kinds are left out."""
     found = custom_kinds(
         [
             definition(version("v1beta1"), version("v1", storage=True)),

@@ -1,4 +1,4 @@
-"""Images in manifests that look like real ones (tests/support/manifests), line by line."""
+"""Images found in realistic manifests (tests/support/manifests), line by line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEMPLATE = "WorkflowTemplate/ci/build, template"
 
 
 def read(text: str, source: str) -> Findings:
-    """What is found in a text."""
+    """Return the findings of a text."""
     finder = Finder()
     for one in read_manifests(text, source):
         if isinstance(one, Note):
@@ -34,7 +34,7 @@ def read(text: str, source: str) -> Findings:
 
 
 def read_indented(text: str) -> Findings:
-    """What is found in a text that stands four columns to the right, from its second line on."""
+    """Return the findings of a text that is indented by four columns, from its second line on."""
     return read(text.replace("\n    ", "\n"), "x")
 
 
@@ -43,7 +43,7 @@ def read_file(name: str) -> Findings:
 
 
 def rows(found: Findings) -> list[tuple[Any, ...]]:
-    """Image, pods, pull policy, nodes, pull Secrets and place of each use."""
+    """Return image, pods, pull policy, nodes, pull Secrets and location of each use."""
     return [
         (
             use.image,
@@ -58,7 +58,7 @@ def rows(found: Findings) -> list[tuple[Any, ...]]:
 
 
 def deployment(spec: dict[str, Any], **metadata: Any) -> str:
-    """A Deployment with this pod spec, as text."""
+    """Return a Deployment with this pod spec, as text."""
     content = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -69,7 +69,7 @@ def deployment(spec: dict[str, Any], **metadata: Any) -> str:
 
 
 def test_a_chart() -> None:
-    """Pull Secrets come from the ServiceAccount where a pod has none, the policy from the tag."""
+    """Pull Secrets come from the ServiceAccount if a pod has none, and the default pull policy from the tag."""
     found = read_file("ingress")
     controller, job = (
         "Deployment/edge/edge-controller, container",
@@ -105,7 +105,7 @@ def test_a_chart() -> None:
 
 
 def test_nodes_of_certain_kinds() -> None:
-    """Terms of an affinity are alternatives; what a request can't say, and what is never warmed, is told."""
+    """Terms of an affinity are alternatives; inexpressible conditions and Windows pods are notes."""
     found = read_file("nodes")
     assert rows(found) == [
         (
@@ -161,7 +161,7 @@ def test_nodes_of_certain_kinds() -> None:
         (
             (
                 'DaemonSet/gpu/gpu-driver (nodes:10): node affinity: gpu.example.com/memory Gt "40":'
-                " not in a request: nodes are not narrowed by it"
+                " a request can't express it; the condition is ignored"
             ),
             False,
         ),
@@ -174,8 +174,8 @@ def test_nodes_of_certain_kinds() -> None:
         ),
         (
             (
-                "Pod/gpu/pinned (nodes:59): runtimeClassName nvidia may narrow the nodes further;"
-                " it is not read"
+                "Pod/gpu/pinned (nodes:59): runtimeClassName nvidia may restrict the nodes further;"
+                " it is not evaluated"
             ),
             False,
         ),
@@ -183,7 +183,7 @@ def test_nodes_of_certain_kinds() -> None:
 
 
 def test_workflows() -> None:
-    """Of Argo's kinds each template is a pod; what is filled in later is told, not guessed."""
+    """Each template of Argo's kinds is a pod; placeholders are notes."""
     found = read_file("workflows")
     usual = (None, "IfNotPresent", "disk=ssd (tolerates ci)", "ci-registry")
     always = (None, "Always", "disk=ssd (tolerates ci)", "ci-registry")
@@ -244,29 +244,29 @@ def test_workflows() -> None:
         (
             (
                 f"{TEMPLATE} many, container two (workflows:33):"
-                ' image "{{inputs.parameters.image}}" is a template that has not been filled in'
+                ' image "{{inputs.parameters.image}}" is a template that was not rendered'
             ),
             True,
         ),
         (
-            "Pod/ci/? (workflows:49): spec is a template that has not been filled in",
+            "Pod/ci/? (workflows:49): spec is a template that was not rendered",
             True,
         ),
         (
-            f"{TEMPLATE} patched (workflows:54): podSpecPatch is not read: it may change images and nodes",
+            f"{TEMPLATE} patched (workflows:54): podSpecPatch is not evaluated; it may change images and nodes",
             False,
         ),
         (
             (
                 "WorkflowTemplate/ci/build (workflows:1): it uses WorkflowTemplate scanners,"
-                " which was not among what was read"
+                " which was not read"
             ),
             False,
         ),
         (
             (
                 "WorkflowTemplate/ci/build (workflows:1): it uses ClusterWorkflowTemplate shared,"
-                " which was not among what was read"
+                " which was not read"
             ),
             False,
         ),
@@ -275,7 +275,7 @@ def test_workflows() -> None:
 
 
 def test_custom_kinds() -> None:
-    """A pod template is found wherever it stands; an image beside one is told of, a schema is not."""
+    """A pod template is found at any depth; an image outside one is a note, an image in a schema is not."""
     found = read_file("custom")
     assert [row[:2] + row[3:] for row in rows(found)] == [
         ("registry.example.com/shop:2", 4, "any", "", "Rollout/shop/shop, container shop (custom:11)"),
@@ -297,22 +297,22 @@ def test_custom_kinds() -> None:
         ("rayproject/ray:2.50", None, "any", "", "RayCluster/ml/ray, container head (custom:54)"),
         ("rayproject/ray:2.50", 8, "any", "", "RayCluster/ml/ray, container worker (custom:57)"),
     ]
-    beside = "stands outside of a pod template, so it is not taken; if pods run it, name it with --image"
+    beside = "is not in a pod template, so it is skipped; if pods use it, add it with --image"
     assert [str(one) for one in found.notes] == [
         "Prometheus/monitoring/main, container prometheus (custom:24): it has no image",
         'Prometheus/monitoring/main (custom:19): image "quay.io/prometheus/prometheus:v3.7.0" ' + beside,
         f'Task/ci/build (custom:63): image "gcr.io/kaniko-project/executor:v1.24.0" {beside}',
         (
-            "HelmRelease/flux/chart (custom:65): its images are known only when it is rendered;"
-            " give what it renders instead"
+            "HelmRelease/flux/chart (custom:65): its images are known only after rendering;"
+            " use the rendered manifests instead"
         ),
     ]
     assert not any(one.missing for one in found.notes)
     assert found.left_out == {"ignored by annotation": 2}
 
 
-def test_what_runs() -> None:
-    """What an object owns adds only what its owner does not name, where the owner's pods may land."""
+def test_workloads() -> None:
+    """An owned object adds only images that its owner does not name, with the owner's placement."""
     found = read_file("live")
     assert [(*row[:4], row[5]) for row in rows(found)] == [
         (
@@ -384,7 +384,7 @@ def test_what_runs() -> None:
 
 
 def test_pods_of_one_owner_are_counted_together() -> None:
-    """Pods of an owner that was not read make one use, with their number."""
+    """Pods of an owner that was not read are one use, with their number."""
     pods = [
         {
             "kind": "Pod",
@@ -410,7 +410,7 @@ def test_pods_of_one_owner_are_counted_together() -> None:
     ],
 )
 def test_two_objects_of_one_name(kind: str, replicas: tuple[Any, Any], pods: Any) -> None:
-    """Uses that differ in nothing are one, and their pods are added up as far as they are known."""
+    """Identical uses are merged, and their pods are added up if they are known."""
     both = [
         {
             "apiVersion": "apps/v1",
@@ -427,17 +427,17 @@ def test_two_objects_of_one_name(kind: str, replicas: tuple[Any, Any], pods: Any
 
 
 def test_mishaps() -> None:
-    """What can't be used is told at its place, and the rest is taken all the same."""
+    """Invalid input becomes a note with its location, and the rest is still used."""
     found = read_file("mishaps")
     assert [use.image for use in found.uses] == ["registry.example.com/fine:1"]
-    narrowed = "nodes are not narrowed by it"
-    left_out = "a request can't say it, so nodes with such a taint are left out"
+    narrowed = "the condition is ignored"
+    left_out = "a request can't express it, so nodes with such a taint are excluded"
     assert [str(one) for one in found.notes if one.missing] == [
         "mishaps:28: not valid YAML: mapping values are not allowed in this context",
-        "mishaps:32: no Kubernetes object: it is no mapping",
+        "mishaps:32: not a Kubernetes object: it is not a mapping",
         (
             "mishaps:35: not valid YAML: did not find expected node content;"
-            " this is a template that has not been rendered: `helm template … | ips-flow images -`"
+            " this is a template that was not rendered: use `helm template … | ips-flow images -`"
         ),
         (
             'Deployment/odd, container upper (mishaps:20): image: got "Registry.example.com/App:1";'
@@ -445,35 +445,35 @@ def test_mishaps() -> None:
         ),
         "Deployment/odd, container number (mishaps:21): image: got 7; allowed: text",
         (
-            'Deployment/odd, container gateway (mishaps:23): image "auto" is filled in when the pod is made;'
-            " name the image with --image"
+            'Deployment/odd, container gateway (mishaps:23): image "auto" is replaced when the pod is created;'
+            " add the image with --image"
         ),
         (
             "Deployment/odd, container variable (mishaps:24): image: got"
             " \"registry.example.com/app:${TAG}\"; allowed: a tag of letters, digits, '_', '.' and '-',"
             " at most 128, not starting with '.' or '-'"
         ),
-        "mishaps:30: no Kubernetes object: it has no kind",
+        "mishaps:30: not a Kubernetes object: it has no kind",
     ]
     assert [
         str(one).removeprefix("Deployment/odd (mishaps:8): ") for one in found.notes if not one.missing
     ] == [
-        f'node selector: disk: got "{{{{ .Values.disk }}}}", which is no label value: {narrowed}',
-        f"node selector: gpu: got true, which is no label value: {narrowed}",
-        f'node selector: got "a b", which is no label key: {narrowed}',
-        f"node affinity: zone In: got no values: {narrowed}",
-        f'node affinity: zone: got the operator "Near": {narrowed}',
-        f'node affinity: got the field "metadata.uid": {narrowed}',
-        f'node affinity: got "Exists" for the name of a node: {narrowed}',
+        f'node selector: disk: got "{{{{ .Values.disk }}}}", which is not a label value; {narrowed}',
+        f"node selector: gpu: got true, which is not a label value; {narrowed}",
+        f'node selector: got "a b", which is not a label key; {narrowed}',
+        f"node affinity: zone In: got no values; {narrowed}",
+        f'node affinity: zone: unknown operator "Near"; {narrowed}',
+        f'node affinity: unknown field "metadata.uid"; {narrowed}',
+        f'node affinity: got "Exists" for the node name; {narrowed}',
         f'toleration "a b" "Exists" "": {left_out}',
         f'toleration "size" "Gt" "5": {left_out}',
         "Deployment/odd, container nothing (mishaps:22): it has no image",
-        "StatefulSet/nowhere (mishaps:45): its node affinity has no term that a node could match",
+        "StatefulSet/nowhere (mishaps:45): its node affinity has no term that a node can match",
     ]
 
 
 def test_a_workflow_with_little_in_it() -> None:
-    """What an Argo Workflow leaves empty is passed over; a patch of all its pods is told of."""
+    """Empty fields of an Argo Workflow are skipped; a patch of all its pods is a note."""
     text = """
     apiVersion: argoproj.io/v1alpha1
     kind: Workflow
@@ -492,14 +492,14 @@ def test_a_workflow_with_little_in_it() -> None:
     found = read_indented(text)
     assert [str(use.location) for use in found.uses] == ["Workflow/w, template c, container main (x:14)"]
     assert [str(one) for one in found.notes] == [
-        "Workflow/w (x:2): podSpecPatch is not read: it may change images and nodes",
-        "Workflow/w, template open (x:11): tolerations is a template that has not been filled in",
-        "Workflow/w, template odd (x:12): its manifest can't be read: it is filled in later",
+        "Workflow/w (x:2): podSpecPatch is not evaluated; it may change images and nodes",
+        "Workflow/w, template open (x:11): tolerations is a template that was not rendered",
+        "Workflow/w, template odd (x:12): its manifest can't be read: it has placeholders",
     ]
 
 
-def test_a_manifest_that_is_filled_in() -> None:
-    """What a step creates is read although some of it is filled in later; an image so is told."""
+def test_a_manifest_with_placeholders() -> None:
+    """A manifest that a step creates is read despite placeholders; a placeholder as an image is a note."""
     text = """
     apiVersion: argoproj.io/v1alpha1
     kind: Workflow
@@ -540,36 +540,36 @@ def test_a_manifest_that_is_filled_in() -> None:
     ]
     assert [str(one) for one in found.notes] == [
         (
-            'TFJob/train (x:7): node selector: pool: got "_{{inputs.parameters pool }}_", which is no label value:'
-            " nodes are not narrowed by it"
+            'TFJob/train (x:7): node selector: pool: got "_{{inputs.parameters pool }}_", which is not a label value;'
+            " the condition is ignored"
         ),
         (
             'TFJob/train, container side (x:7): image "registry.example.com/side:_{{workflow.parameters.tag}}_"'
-            " is a template that has not been filled in"
+            " is a template that was not rendered"
         ),
     ]
 
 
-def test_what_is_left_open() -> None:
-    """A part of a pod that is yet to be filled in as a whole is told; an image is missing only if it may hold one."""
+def test_fields_that_are_templates() -> None:
+    """A pod field that is an unrendered template is a note; an image is missing only if the field may contain one."""
     spec = {
         "nodeSelector": "{{ a }}",
         "containers": [{"name": "a", "image": "a:1"}, "{{ b }}"],
         "initContainers": "nothing",
     }
     assert [(str(one), one.missing) for one in read(deployment(spec), "x").notes] == [
-        ("Deployment/d (x): containers is a template that has not been filled in", True),
-        ("Deployment/d (x): nodeSelector is a template that has not been filled in", False),
+        ("Deployment/d (x): containers is a template that was not rendered", True),
+        ("Deployment/d (x): nodeSelector is a template that was not rendered", False),
     ]
 
 
 def test_an_object_without_a_version() -> None:
-    """What is of no kind that is known is looked through for images all the same."""
+    """An object of an unknown kind is searched for images too."""
     found = read("kind: Workflow\nspec: {templates: [{container: {image: a:1}}]}\n", "x")
     (only,) = found.notes
     assert str(only) == (
-        'Workflow/? (x:2): image "a:1" stands outside of a pod template, so it is not taken;'
-        " if pods run it, name it with --image"
+        'Workflow/? (x:2): image "a:1" is not in a pod template, so it is skipped;'
+        " if pods use it, add it with --image"
     )
 
 
@@ -585,7 +585,7 @@ def test_an_object_without_a_version() -> None:
     ],
 )
 def test_annotations_of_an_object(annotations: dict[str, Any], left: list[str]) -> None:
-    """`ignore` leaves an object out, `ignore-images` images by globs, as they are written or in full."""
+    """`ignore` leaves out an object, `ignore-images` leaves out images by globs on their short or full reference."""
     containers = [{"image": "a:1"}, {"image": "quay.io/b:1"}]
     found = read(deployment({"containers": containers}, annotations=annotations), "x")
     assert [use.image for use in found.uses] == left
@@ -595,7 +595,7 @@ def test_annotations_of_an_object(annotations: dict[str, Any], left: list[str]) 
     "file", sorted(DEPLOY.glob("components/*/deployment-*.yaml")), ids=lambda file: file.stem
 )
 def test_what_is_of_ips_flow(file: Path) -> None:
-    """Its Deployments are left out by a label of their own, or by that of their pods alone."""
+    """IPS Flow's Deployments are left out by their own label, or by the label of their pods."""
     text = file.read_text(encoding="utf-8")
     for one in (text, text.replace("\n    app.kubernetes.io/part-of: ips-flow\n", "\n    a: b\n", 1)):
         found = read(one, "ours")
@@ -606,7 +606,7 @@ def test_what_is_of_ips_flow(file: Path) -> None:
 
 
 def test_an_ignored_template() -> None:
-    """The annotations of a pod template count as those of its object; an image that is none can be ignored too."""
+    """Annotations of a pod template count like those of its object; an invalid image can be ignored too."""
     text = """
     apiVersion: apps/v1
     kind: Deployment
@@ -646,7 +646,7 @@ def test_an_ignored_template() -> None:
     ],
 )
 def test_how_many_pods(kind: str, spec: dict[str, Any], pods: Any) -> None:
-    """The number of pods is what the object says, or the default of its kind; else nobody can say."""
+    """The number of pods comes from the object, or from its kind's default; else it is unknown."""
     whole = {**spec, "template": {"spec": {"containers": [{"name": "a", "image": "a:1"}]}}}
     content = {"apiVersion": "x/v1", "kind": kind, "metadata": {"name": "d"}, "spec": whole}
     (use,) = read(json.dumps(content), "x").uses
@@ -654,22 +654,20 @@ def test_how_many_pods(kind: str, spec: dict[str, Any], pods: Any) -> None:
 
 
 def test_an_object_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An alias of what holds it ends the walk, and is told."""
+    """An object that contains itself by an alias ends the walk with a note."""
     found = read("apiVersion: v1\nkind: Odd\nspec: &a {b: [*a, *a]}\n", "x")
-    assert [str(one) for one in found.notes] == [
-        "Odd/? (x:1): not read to its end: it has more than 100 levels"
-    ]
+    assert [str(one) for one in found.notes] == ["Odd/? (x:1): only partly read: it has more than 100 levels"]
     monkeypatch.setattr("ips_flows.core.discover.pod_specs._MOST_VALUES", 1000)
     wide = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 20)}]" for n in range(1, 8))
     found = read(f"apiVersion: v1\nkind: Odd\na0: &a0 {{}}\n{wide}\n", "x")
-    assert [one.text for one in found.notes] == ["not read to its end: it has more than 1000 values"]
+    assert [one.text for one in found.notes] == ["only partly read: it has more than 1000 values"]
     endless = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec: {templates: [&t {dag: {tasks: [{inline: *t}]}}]}"
     found = read(endless, "x")
-    assert [one.text for one in found.notes] == ["not read to its end: its templates have no end"]
+    assert [one.text for one in found.notes] == ["only partly read: it has too many templates"]
 
 
-def test_where_a_place_is() -> None:
-    """A place says what is known of it."""
+def test_a_location_as_text() -> None:
+    """The text of a location has its known fields."""
     assert str(SourceLocation()) == ""
     assert str(SourceLocation("a.yaml", 3)) == "a.yaml:3"
     assert str(SourceLocation(kind="Pod", namespace="x", name="p")) == "Pod/x/p"

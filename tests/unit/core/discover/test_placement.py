@@ -1,4 +1,4 @@
-"""Where pods may land, as a request says it, against how Kubernetes decides it."""
+"""Placements of pods, compared with the rules of the Kubernetes scheduler."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def eligible(placement: Placement, at: Node) -> bool:
 
 
 def fits(spec: Mapping[str, Any], at: Node) -> bool:
-    """Whether the scheduler would put a pod there: its own rules, written down anew."""
+    """Report whether the scheduler would place a pod on the node, by an independent copy of its rules."""
     if any(at.labels.get(key) != value for key, value in spec.get("nodeSelector", {}).items()):
         return False
     if "affinity" in spec:
@@ -143,7 +143,7 @@ def tolerated(one: Mapping[str, Any], taint: Mapping[str, str]) -> bool:
 
 @given(specs, st.lists(nodes, min_size=1, max_size=5))
 def test_pods_are_warmed_exactly_where_they_may_land(spec: Json, places: list[Node]) -> None:
-    """A node is eligible for a request of one of the placements if, and only if, a pod may land on it."""
+    """A node is eligible for a request of one of the placements if, and only if, a pod may run on it."""
     found, _ = placements_of(spec)
     for at in places:
         assert any(eligible(one, at) for one in found) == fits(spec, at), (spec, at, found)
@@ -151,7 +151,7 @@ def test_pods_are_warmed_exactly_where_they_may_land(spec: Json, places: list[No
 
 @given(st.lists(specs, min_size=1, max_size=4), st.lists(nodes, min_size=1, max_size=5))
 def test_what_covers_has_every_node(several: list[Json], places: list[Node]) -> None:
-    """A placement that covers another, and the join of several, has each of their nodes."""
+    """A placement that covers another one, and the union of several, has each of their nodes."""
     found = [placement for spec in several for placement in placements_of(spec)[0]]
     for one in found:
         assert one.covers(one)
@@ -204,20 +204,20 @@ def labels(**pairs: str) -> Placement:
     ],
 )
 def test_a_placement_in_words_and_fields(spec: Json, text: str, fields: Json) -> None:
-    """What decides is kept, in one way of writing; what a request implies anyway is left out."""
+    """Deciding conditions are kept in canonical form; conditions that every request implies are left out."""
     (one,), notes = placements_of(spec)
     assert (str(one), one.fields(), notes) == (text, fields, [])
 
 
 def test_two_values_of_one_label() -> None:
-    """What no mapping can say is said by the selector."""
+    """The selector expresses a second value of a label, which a mapping can't."""
     both = Placement(labels=frozenset({("disk", "a"), ("disk", "b")}), tolerations=None)
     assert both.fields() == {"nodeSelector": {"disk": "a"}, "selector": "disk=b"}
     assert not eligible(both, read_node(node(labels={"disk": "b"})))
 
 
 def test_names_join_only_with_names() -> None:
-    """Named nodes and all nodes with a label are, together, what they have in common."""
+    """Node names join with node names; with a label they join to the conditions in common."""
     first, second = (Placement(nodes=frozenset({name})) for name in ("n1", "n2"))
     assert str(joined([first, second])) == "name in (n1,n2)"
     assert str(joined([first, labels(disk="ssd")])) == "any"
@@ -227,7 +227,7 @@ def test_names_join_only_with_names() -> None:
 
 
 def test_tolerations_join() -> None:
-    """What one tolerates, all tolerate; both strict effects of any taint are all taints."""
+    """The union has the tolerations of all; tolerating both strict effects of any key is tolerating all taints."""
     gpu = frozenset({Tolerated("gpu", "Exists", "", "")})
     first, second = (
         Placement(tolerations=gpu | {Tolerated("", "Exists", "", effect)})
@@ -254,18 +254,18 @@ def test_tolerations_join() -> None:
     ],
 )
 def test_nodes_that_are_never_warmed(spec: Json, note: str) -> None:
-    """Pods that can't land on a Linux node have no placement, and it is said why."""
+    """Pods that can't run on a Linux node have no placement, and a note states the reason."""
     assert placements_of(spec) == ((), [note])
 
 
 def test_no_node_has_two_names() -> None:
-    """A pod that wants two names at once lands nowhere."""
+    """A pod that requires two different node names has no placement."""
     fields = [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]
     required = {"nodeSelectorTerms": [{"matchFields": fields}]}
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
     assert placements_of({"nodeName": "n1", "affinity": affinity}) == (
         (),
-        ["node affinity: no node has two names, so no node fits"],
+        ["node affinity: no node matches, since a node can't have two names"],
     )
 
 
@@ -287,10 +287,10 @@ ODD: Any = st.recursive(
 
 
 @given(ODD, ODD, ODD, ODD)
-def test_whatever_stands_there_makes_a_valid_request(
+def test_invalid_fields_still_result_in_a_valid_request(
     selector: Any, terms: Any, tolerations: Any, name: Any
 ) -> None:
-    """Nonsense in a manifest breaks nothing, and never reaches a request."""
+    """Invalid fields of a manifest raise no error, and never get into a request."""
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
     spec = {"nodeSelector": selector, "affinity": affinity, "tolerations": tolerations, "nodeName": name}
     found, notes = placements_of(spec)

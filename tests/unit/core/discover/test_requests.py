@@ -1,4 +1,4 @@
-"""Requests made of uses: whatever manifests hold, nothing is lost, and what is printed can be run."""
+"""Requests from uses of images: no image is lost, and every printed request is valid."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ objects = st.fixed_dictionaries(
 
 
 def images_in(value: Any) -> list[str]:
-    """Every image that a container or volume names."""
+    """Return every image of a container or volume."""
     if isinstance(value, list):
         return [image for item in value for image in images_in(item)]
     if not isinstance(value, dict):
@@ -88,12 +88,12 @@ def images_in(value: Any) -> list[str]:
 
 @given(st.lists(objects, min_size=1, max_size=3))
 def test_nothing_is_lost(several: list[dict[str, Any]]) -> None:
-    """Every image is a valid reference in the result, or a note tells of it, or its pods land nowhere."""
+    """Every image is a valid reference in the result, or in a note, or its pods can run on no node."""
     for one in several:
         found = read(json.dumps(one), "f")
         taken = {use.image for use in found.uses}
         said = " ".join(note.text for note in found.notes)
-        nowhere = "fits" in said or "Linux" in said or "no term" in said
+        nowhere = "no node matches" in said or "Linux" in said or "no term" in said
         for image in images_in(one):
             told = json.dumps(image)[1:-1] in said or (not image and "it has no image" in said)
             assert image in taken or told or nowhere, (image, said)
@@ -103,7 +103,7 @@ def test_nothing_is_lost(several: list[dict[str, Any]]) -> None:
 
 @given(st.lists(objects, min_size=1, max_size=3))
 def test_what_is_printed_can_be_run(several: list[dict[str, Any]]) -> None:
-    """Requests are valid, read back as what they say, and have each image once, with all that use it."""
+    """Requests are valid, keep their content in a round trip, and have each image once, with all its uses."""
     found = read(json.dumps(several), "f")
     whole = everywhere(found.uses)
     requests = by_placement(found.uses)
@@ -125,7 +125,7 @@ def test_what_is_printed_can_be_run(several: list[dict[str, Any]]) -> None:
 
 @given(st.lists(objects, min_size=1, max_size=2), st.lists(nodes, min_size=1, max_size=4))
 def test_images_go_where_their_pods_may_land(several: list[dict[str, Any]], places: list[Node]) -> None:
-    """The requests warm an image on a node if, and only if, one of its pods may land there."""
+    """The requests warm an image on a node if, and only if, one of its pods may run there."""
     uses = read(json.dumps(several), "f").uses
     requests = by_placement(uses)
     for image in images_of(uses):
@@ -136,7 +136,7 @@ def test_images_go_where_their_pods_may_land(several: list[dict[str, Any]], plac
 
 
 def test_named_nodes_go_together() -> None:
-    """Pods that are bound to nodes by name, as static ones are, make one request for all those nodes."""
+    """Pods that name their nodes, such as static pods, result in one request for all those nodes."""
     uses = [use(image, Placement(nodes=frozenset({name}))) for image in ("a", "b") for name in ("n1", "n2")]
     (draft,) = by_placement(uses)
     assert (draft.fields()["nodes"], draft.fields()["images"]) == (["n1", "n2"], ["a", "b"])
@@ -144,7 +144,7 @@ def test_named_nodes_go_together() -> None:
 
 @pytest.mark.parametrize("name", NODES)
 def test_the_files_make_requests(name: str) -> None:
-    """Each of the manifests makes one request for all, and others that together have the same images."""
+    """Each manifest results in one request for all nodes, and in split requests with the same images in total."""
     found = read_file(name)
     whole = everywhere(found.uses)
     assert whole is not None
@@ -171,7 +171,7 @@ def use(
 
 
 def test_a_request_as_text() -> None:
-    """Comments say what each image is for; every kind of field is written so that it reads back."""
+    """Comments list the uses of each image; every type of field keeps its value in a round trip."""
     odd = Placement(
         labels=frozenset({("disk", "true"), ("a.example/b", "")}),
         requirements=frozenset({"!gpu", "zone in (a,b)"}),
@@ -199,7 +199,7 @@ def test_a_request_as_text() -> None:
         "  # Deployment/f2, container c (f:3); 2 pods\n"
         "  # and 2 more\n"
         '  - "no"\n'
-        "# These must be in the namespace in which the task runs; those that are not are passed over.\n"
+        "# These Secrets must be in the task's namespace; missing Secrets are ignored.\n"
         "pullSecrets:\n"
         "  - one\n"
         "nodeSelector:\n"
@@ -211,20 +211,20 @@ def test_a_request_as_text() -> None:
         "  - n1\n"
         "excludeNodes:\n"
         "  - n2\n"
-        "tolerations: [] # nodes with taints are left out\n"
+        "tolerations: [] # nodes with taints are excluded\n"
     )
     request = parse_request(request_text(draft))
     assert (request.nodes, request.node_selector) == (("7", "n1"), {"a.example/b": "", "disk": "true"})
 
 
-def test_a_digest_need_not_be_asked_again() -> None:
-    """What a digest names can't change, so a pinned image is never asked for again."""
+def test_a_pinned_image_has_no_policy_always() -> None:
+    """A digest's content can't change, so a pinned image is not written with pull policy Always."""
     (draft,) = by_placement([use("a@sha256:" + "b" * 64, policy="Always")])
     assert draft.fields()["images"] == ["a@sha256:" + "b" * 64]
 
 
-def test_a_wider_place_holds_the_narrower_one() -> None:
-    """An image that goes to all nodes anyway is not asked for again for some of them; another one is."""
+def test_a_wider_placement_includes_a_narrower_one() -> None:
+    """An image for all nodes is not repeated in the request for some of them; another image is."""
     ssd, everywhere_ = Placement(labels=frozenset({("disk", "ssd")})), Placement()
     parts = by_placement([use("a", ssd), use("a", everywhere_, name="e"), use("b", ssd)])
     assert [(str(one.placement), [image.text for image in one.images]) for one in parts] == [
@@ -234,8 +234,8 @@ def test_a_wider_place_holds_the_narrower_one() -> None:
     assert len(parts[0].images[0].uses) == 2
 
 
-def test_more_than_a_request_holds() -> None:
-    """Of more than 50 images the next 50 make another request."""
+def test_more_images_than_a_request_allows() -> None:
+    """More than 50 images are split into requests of at most 50 images."""
     parts = by_placement([use(f"a{number}") for number in range(IMAGES.high * 2 + 1)])
     assert [len(one.images) for one in parts] == [50, 50, 1]
     assert (by_placement([]), everywhere([])) == ([], None)
@@ -253,13 +253,13 @@ def test_more_than_a_request_holds() -> None:
     ],
 )
 def test_how_many_pods_in_words(pods: list[Any], text: str) -> None:
-    """Counts are added up; what nobody can say stays open."""
+    """Numbers of pods are added up; an unknown number makes the sum unknown."""
     (image,) = images_of([use("a", pods=count) for count in pods])
     assert pods_text(image) == text
 
 
 def test_pods_are_counted_once() -> None:
-    """Pods with an image in two containers are counted once for it."""
+    """Pods with an image in two containers count once for the image."""
     containers = [
         {"name": name, "image": image} for name, image in (("a", "x:1"), ("b", "docker.io/library/x:1"))
     ]
@@ -269,7 +269,7 @@ def test_pods_are_counted_once() -> None:
 
 
 def test_findings_as_json() -> None:
-    """Images name their placements by index; notes say whether an image is missing."""
+    """Images refer to their placements by index; notes state whether an image is missing."""
     text = json.dumps(
         {
             "apiVersion": "v1",

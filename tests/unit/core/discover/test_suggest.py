@@ -1,4 +1,4 @@
-"""Which images are worth warming where."""
+"""Rank images by pull time saved."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def node(name: str, *images: tuple[str, int], **labels: str) -> Node:
     return read_node(kube_objects.node(name, labels=labels, images=held))
 
 
-def test_events_tell_what_pulls_take() -> None:
-    """Seconds and bytes of real pulls are added up by image; what was present, or is no pull, tells nothing."""
+def test_events_report_pull_times() -> None:
+    """Seconds and bytes of pulls are added up by image; events for present images or other texts are ignored."""
     events = [
         kube_objects.pulled("a.example/x:1", "2s", 1000),
         kube_objects.pulled("a.example/x:1", "1m", 1000),
@@ -41,7 +41,7 @@ def test_events_tell_what_pulls_take() -> None:
 
 
 def test_what_saves_most_comes_first() -> None:
-    """An image counts on nodes where its pods may land and that lack it: pulls told of, else guessed by size."""
+    """An image counts on eligible nodes that lack it, with its reported pull time, else a time estimated by size."""
     nodes = [
         node("n1", ("a.example/there:1", 10), disk="ssd"),
         node("n2", ("a.example/big:1", 6000), ("a.example/there:1", 10), disk="ssd"),
@@ -79,7 +79,7 @@ def pod(image: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("shell")
 def test_suggestions_of_a_cluster(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--suggest` ranks what runs in a namespace by nodes, and by events of its pods."""
+    """`--suggest` ranks the images of a namespace by its nodes and the events of its pods."""
     server.put("pods", pod("a.example/x:1"))
     server.put("nodes", kube_objects.node("n1"), namespace="")
     server.put("nodes", kube_objects.node("n2", images=[kube_objects.held("a.example/x:1")]), namespace="")

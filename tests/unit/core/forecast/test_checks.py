@@ -1,4 +1,4 @@
-"""What a forecast makes of what was seen: who lacks what, how much that is, and what would fail the task."""
+"""Forecast of a task from observations: missing images, sizes, and issues."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ MB = 1_000_000
 
 
 def resolved_image(digest: str = kube_objects.DIGEST, **sizes: int) -> Resolved:
-    """An image for amd64 whose layers have these names and sizes."""
+    """Return an image for amd64 whose layers have these names and sizes."""
     content = PlatformImage("sha256:c", sizes or {"base": 60 * MB, "top": 40 * MB}, max(1, len(sizes)))
     return Resolved(digest, [AMD], {"amd64": content, "arm64": None})
 
 
 def machine(name: str, *, room: str = "", pressure: bool = False, arch: str = "amd64", **more: Any) -> Any:
-    """A node that holds the worker."""
+    """Return a node that has the worker image."""
     images = [held(WORKER), *more.pop("images", ())]
     raw = node(name, images=images, labels={"kubernetes.io/arch": arch}, **more)
     raw["status"]["allocatable"] = {"ephemeral-storage": room}
@@ -89,8 +89,8 @@ def told(found: Forecast) -> list[tuple[str, str, str, int, str]]:
     return [(one.level, one.kind, one.image, one.nodes, one.node) for one in found.issues]
 
 
-def test_the_pairs_that_are_there_and_those_that_are_not() -> None:
-    """Every node and image has its place; shared layers are fetched once."""
+def test_present_and_missing_pairs() -> None:
+    """The forecast lists every pair of node and image; shared layers are pulled once."""
     nodes = [
         machine("a", images=[held(GOOD), held(OTHER)]),
         machine("b", images=[held(GOOD)]),
@@ -117,13 +117,13 @@ def test_the_pairs_that_are_there_and_those_that_are_not() -> None:
 
 
 def test_everything_warm() -> None:
-    """Nothing is fetched, and nothing can go wrong."""
+    """If every node has every image, nothing is pulled and there is no issue."""
     found = forecast([machine("a", images=[held(GOOD)])], None)
     assert (found.seconds, found.bytes, found.issues) == (None, 0, [])
 
 
-def test_an_image_that_is_nowhere() -> None:
-    """It fails the task where nodes need it, and is an error."""
+def test_an_image_that_does_not_exist() -> None:
+    """A missing image is an error if a node needs it."""
     found = forecast([machine("a", images=[held(GOOD)]), machine("b"), machine("c")], GONE)
     assert told(found) == [("error", "NotFound", GOOD, 2, "b")]
     assert found.issues[0].hint == "Check the reference."
@@ -131,25 +131,25 @@ def test_an_image_that_is_nowhere() -> None:
     assert (found.bytes, found.whole) == (0, True)
 
 
-def test_losses_that_the_task_may_have() -> None:
-    """By the verdict's own rule: what maxFailedNodes allows is a warning, unless it takes a whole wave."""
+def test_allowed_failures() -> None:
+    """By the verdict's rule, failures that maxFailedNodes allows are a warning, unless a whole wave fails."""
     nodes = [machine("a", arch="arm64"), machine("b"), machine("c"), machine("d")]
     found = forecast(nodes, resolved_image(), maxFailedNodes=1)
     assert told(found) == [("warning", "WrongPlatform", GOOD, 1, "a")]
-    assert found.issues[0].message == "it is there for linux/amd64, not for linux/arm64"
+    assert found.issues[0].message == "no image for linux/arm64; available: linux/amd64"
     found = forecast(nodes, resolved_image(), maxFailedNodes=1, waves=[1, "100%"])
     assert told(found) == [("error", "WrongPlatform", GOOD, 1, "a")]
     assert told(forecast(nodes, resolved_image()))[0][0] == "error"
 
 
 def test_an_index_for_nothing() -> None:
-    """An index without an image says so."""
+    """An index without an image is reported as one for no platform."""
     found = forecast([machine("a")], Resolved("sha256:0", [], {"amd64": None}))
-    assert found.issues[0].message == "it is there for nothing, not for linux/amd64"
+    assert found.issues[0].message == "no image for linux/amd64; available: no platform"
 
 
 def test_the_worker_image() -> None:
-    """Nodes that lack it fetch it too, and fail without it."""
+    """Nodes that lack the worker image pull it too, and fail without it."""
     bare = node("b", labels={"kubernetes.io/arch": "amd64"})
     found = forecast([machine("a"), bare], resolved_image(base=10), worker=resolved_image(worker=5))
     assert [one.bytes for one in found.nodes] == [10, 15]
@@ -161,17 +161,17 @@ def test_the_worker_image() -> None:
     assert told(found) == [("warning", "Unverified", WORKER, 1, "b")]
 
 
-def test_what_can_not_be_told_from_here() -> None:
-    """A registry that does not answer us fails no task, but is told."""
+def test_an_unreachable_registry() -> None:
+    """A registry that can't be reached from here is a warning, and does not fail the task."""
     found = forecast([machine("a")], SILENT)
     assert told(found) == [("warning", "Unverified", GOOD, 1, "a")]
-    assert found.issues[0].message == "RegistryUnavailable, as seen from here: not there"
+    assert found.issues[0].message == "RegistryUnavailable when checked from this host: not there"
     assert not found.fails
     assert not found.whole
 
 
-def test_images_that_are_always_asked_for() -> None:
-    """A node that holds what the registry has fetches nothing; one that holds something else does."""
+def test_images_with_pull_policy_always() -> None:
+    """A node that has the registry's content pulls nothing; a node with other content pulls."""
     nodes = [machine("a", images=[held(GOOD)]), machine("b", images=[held(GOOD, "sha256:" + "b" * 64)])]
     found = forecast(nodes, resolved_image(), pullPolicy="Always")
     assert [(one.state, one.asked, one.missing) for one in found.nodes] == [
@@ -183,7 +183,7 @@ def test_images_that_are_always_asked_for() -> None:
 
 
 def test_a_tag_that_moved() -> None:
-    """Nodes keep the old content with IfNotPresent; the digest of a platform's image is no other content."""
+    """With IfNotPresent nodes keep old content; the digest of a platform's image does not count as old."""
     nodes = [
         machine("a", images=[held(GOOD, "sha256:" + "b" * 64), held(OTHER)]),
         machine("b", images=[held(GOOD)]),
@@ -198,8 +198,8 @@ def test_a_tag_that_moved() -> None:
     ).issues
 
 
-def test_content_for_an_architecture_that_nobody_asked_for() -> None:
-    """It may be the registry's under its platform's digest, which is not known."""
+def test_content_for_an_architecture_that_was_not_resolved() -> None:
+    """It is not reported as stale: it may be the registry's, under its platform's unknown digest."""
     content = PlatformImage("sha256:c", {"base": 1}, 1)
     nodes = [machine("a", arch="arm64", images=[held(GOOD, "sha256:" + "b" * 64)]), machine("b")]
     assert not forecast(nodes, Resolved(kube_objects.DIGEST, [AMD, ARM], {"amd64": content})).issues
@@ -209,16 +209,18 @@ def test_content_for_an_architecture_that_nobody_asked_for() -> None:
     ]
 
 
-def test_an_image_for_another_platform_that_stands_alone() -> None:
-    """Nodes fetch it all the same, so it is a warning."""
+def test_an_image_for_another_platform_without_an_index() -> None:
+    """Nodes can pull it, so it is a warning."""
     alone = Resolved("sha256:0", [ARM], {"amd64": PlatformImage("sha256:0", {"l": 1}, 1, made_for=ARM)})
     found = forecast([machine("a")], alone)
     assert told(found) == [("warning", "Unsuited", GOOD, 1, "a")]
-    assert found.issues[0].message == "it is made for linux/arm64 alone: nodes may fetch it, but can't run it"
+    assert found.issues[0].message == (
+        "the image is built only for linux/arm64: nodes can pull it, but not run it"
+    )
 
 
 def test_artifacts_and_layers_from_elsewhere() -> None:
-    """Both are told, neither fails the task."""
+    """Both are warnings; neither fails the task."""
     chart = Resolved("sha256:0", [], {"amd64": PlatformImage("sha256:0", {"l": 1}, 1, foreign=1)})
     assert told(forecast([machine("a")], chart)) == [
         ("warning", "Elsewhere", GOOD, 1, "a"),
@@ -227,7 +229,7 @@ def test_artifacts_and_layers_from_elsewhere() -> None:
 
 
 def test_disks_that_are_too_small() -> None:
-    """What has no room fails; what may have none unpacked is a warning; a node under pressure takes no pod."""
+    """Too little space for compressed images, or DiskPressure, fails; too little for unpacked images is a warning."""
     found = forecast(
         [machine("a", room="99M"), machine("b", room="299M"), machine("c", room="300M"), machine("d")],
         resolved_image(),
@@ -239,8 +241,8 @@ def test_disks_that_are_too_small() -> None:
     assert "DiskPressure" in found.issues[0].message
 
 
-def test_disks_as_kubelets_tell_them() -> None:
-    """Free bytes count before what is allocatable; a kubelet that says nothing is told."""
+def test_disks_as_kubelets_report_them() -> None:
+    """Free bytes take precedence over allocatable bytes; a kubelet without a report is a warning."""
     gb = 1000 * MB
     disks = {
         "a": Disk(99 * MB, gb),
@@ -259,14 +261,14 @@ def test_disks_as_kubelets_tell_them() -> None:
 
 
 def test_disks_with_room() -> None:
-    """Where every kubelet tells of enough, nothing is told."""
+    """If every kubelet reports enough space, there is no issue."""
     assert not forecast(
         [machine("a", room="299M")], resolved_image(), disks={"a": Disk(900 * MB, 1000 * MB)}
     ).issues
 
 
 def test_times_that_are_too_short() -> None:
-    """At a low bandwidth a node passes nodeTimeout, and the task its timeout."""
+    """At a low bandwidth a node exceeds nodeTimeout, and the task its timeout."""
     found = forecast(
         [machine("a"), machine("b")],
         resolved_image(),
@@ -276,34 +278,34 @@ def test_times_that_are_too_short() -> None:
         batchSize=1,
     )
     assert told(found) == [("warning", "NodeTimeout", "", 2, "a"), ("warning", "TaskTimeout", "", 0, "")]
-    assert found.issues[0].message == "at this bandwidth the node needs longer than nodeTimeout, which is 1m"
+    assert found.issues[0].message == "at this bandwidth the node needs more time than nodeTimeout (1m)"
 
 
 def test_a_window_that_can_not_be_filled() -> None:
-    """It is told where the nodes to do would fill it, and the bytes are known."""
+    """It is a warning if enough nodes are pending to fill the window, and all sizes are known."""
     many = [machine(f"n{number:02}") for number in range(40)]
     found = forecast(many, resolved_image(), batchSize=40)
     assert told(found) == [("warning", "Window", "", 0, "")]
-    assert "keeps about 20 nodes pulling at once" in found.issues[0].message
+    assert "keeps about 20 nodes pulling at the same time" in found.issues[0].message
     assert not forecast(many, resolved_image(), batchSize=20).issues
     assert not forecast(many[:20], resolved_image(), batchSize=40).issues
     assert told(forecast(many, SILENT, batchSize=40)) == [("warning", "Unverified", GOOD, 40, "n00")]
 
 
 def test_errors_come_first() -> None:
-    """Notes from elsewhere are warnings among the others."""
+    """Errors come before warnings, and `notes` are among the warnings."""
     note = Issue("warning", IssueKind.PULL_SECRET, "it is not there")
     found = forecast([machine("a")], GONE, notes=[note])
     assert told(found) == [("error", "NotFound", GOOD, 1, "a"), ("warning", "PullSecret", "", 0, "")]
 
 
-def test_every_kind_is_explained() -> None:
-    """What is no class of failure is in the reference."""
+def test_kinds_are_no_classes_of_failure() -> None:
+    """No kind of warning has the name of a class of failure."""
     assert not {failure.value for failure in FailureReason} & {kind.value for kind in IssueKind}
 
 
 def test_the_document() -> None:
-    """The JSON has every pair of node and image, and null for what is not known."""
+    """The JSON has every pair of node and image, and null for unknown values."""
     nodes = [machine("a", images=[held(GOOD)]), machine("b"), machine("c", cordoned=True)]
     both = Resolved(
         kube_objects.DIGEST, [AMD, ARM], {"amd64": PlatformImage("sha256:c", {"l": 7}, 1), "arm64": None}
@@ -318,7 +320,7 @@ def test_the_document() -> None:
                 "image": OTHER,
                 "nodes": 2,
                 "firstNode": "a",
-                "message": "RegistryUnavailable, as seen from here: not there",
+                "message": "RegistryUnavailable when checked from this host: not there",
                 "mend": None,
             }
         ],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ips_flows.core.forecast.disk import Disk, overflows, read_disk, triggers_garbage_collection
 
 
-def test_disks_by_a_kubelets_word() -> None:
-    """The image file system, else the node's; the threshold of its configuration, else the stock one."""
+def test_disks_as_a_kubelet_reports_them() -> None:
+    """The image file system is used, else the node's; the configured threshold, else the default one."""
     file_system = {"availableBytes": 40, "capacityBytes": 100}
     both = {"node": {"runtime": {"imageFs": file_system}, "fs": {"availableBytes": 1, "capacityBytes": 2}}}
     assert read_disk(both, {"kubeletconfig": {"imageGCHighThresholdPercent": 70}}) == Disk(40, 100, 70)
@@ -15,8 +15,8 @@ def test_disks_by_a_kubelets_word() -> None:
     assert read_disk({"node": {"fs": {"availableBytes": 1, "capacityBytes": 0}}}, {}) is None
 
 
-def test_what_a_disk_has_room_for() -> None:
-    """The compressed bytes must fit; three times as much decides whether the kubelet would collect images."""
+def test_space_on_a_disk() -> None:
+    """The compressed bytes must fit; three times as much decides whether the kubelet would remove images."""
     assert overflows(Disk(10, 100), 11)
     assert not overflows(Disk(10, 100), 10)
     assert not triggers_garbage_collection(Disk(45, 100), 10)

@@ -1,4 +1,4 @@
-"""The time that a task takes."""
+"""Duration of a task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ips_flows.core.forecast.duration import Bandwidth, max_fed_window, task_sec
 
 
 def test_the_time_of_a_task() -> None:
-    """Nodes roll through the window, or wait at the barrier; the registry's own bandwidth is shared."""
+    """Order `rolling` refills the window, `batch` waits for each batch; nodes share the registry's bandwidth."""
     pace = Bandwidth(10.0)
     assert task_seconds(pace, [], 5, "rolling") == 0
     assert task_seconds(pace, [[90]], 5, "rolling") == 10
@@ -21,8 +21,8 @@ def test_the_time_of_a_task() -> None:
     assert task_seconds(Bandwidth(10.0, 100.0), [[90]], 2, "rolling") == 10
 
 
-def test_a_large_window_is_bound_by_the_controllers() -> None:
-    """Ten pods a second are made, so small pulls of many nodes take that long."""
+def test_the_controllers_limit_a_large_window() -> None:
+    """The controllers create ten pods per second, which limits small pulls on many nodes."""
     assert task_seconds(Bandwidth(1e9), [[0] * 1000], 1000, "rolling") == pytest.approx(100.9)
     assert max_fed_window(3.0) == 30
     assert max_fed_window(0.01) == 1

@@ -1,4 +1,4 @@
-"""Facts of a node."""
+"""Properties of a node."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ips_flows.core.plan.node import read_node
 from tests.support import kube_objects
 
 
-def test_facts_of_a_node() -> None:
-    """Architecture, disk, pressure, and the digests of what it holds."""
+def test_properties_of_a_node() -> None:
+    """Architecture, disk, pressure and image digests are read, with defaults for a node without them."""
     raw = kube_objects.node(images=[kube_objects.held(kube_objects.GOOD)])
     raw["status"]["allocatable"] = {"ephemeral-storage": "1Ki"}
     raw["status"]["nodeInfo"]["architecture"] = "arm64"

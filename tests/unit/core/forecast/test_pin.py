@@ -7,7 +7,7 @@ from ips_flows.core.request.model import parse_request
 
 
 def test_pins() -> None:
-    """Every tag gets its digest, and keeps its tag and policy; what is the same image twice goes."""
+    """Every unpinned image gets its digest, and keeps its tag and policy; duplicates are removed."""
     one, two = (f"sha256:{digit * 64}" for digit in "12")
     text = f'["app:1", {{"image": "app", "pullPolicy": "Always"}}, "tool@{two}", "other:2"]'
     request = parse_request(text)

@@ -1,4 +1,4 @@
-"""References resolved against a registry that is a dictionary."""
+"""Resolve references against a registry in a dictionary."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class DictFetcher:
             self.add(ware)
 
     def add(self, ware: Ware) -> None:
-        """Hold a ware and all that belongs to it."""
+        """Add a ware with all its parts."""
         self.wares[ware.digest] = ware
         for part in ware.parts:
             self.add(part)
 
     def manifest(self, reference: str) -> Fetched:
-        """As a registry."""
+        """Return a manifest, as a registry does."""
         if reference not in self.wares:
             raise ResolveError(FailureReason.NOT_FOUND, "not there", certain=True)
         ware = self.wares[reference]
         return Fetched(ware.body, ware.media_type, ware.digest)
 
     def blob(self, blob: Descriptor) -> bytes:
-        """As a registry."""
+        """Return a blob, as a registry does."""
         return self.wares[blob.digest].body
 
 
@@ -42,7 +42,7 @@ def resolved_of(ware: Ware, *architectures: str) -> Resolved:
 
 
 def test_the_best_entry_of_an_index() -> None:
-    """A node takes the entry that suits it best, whatever their order; others are not asked for."""
+    """A node uses the best matching entry in any order of entries; an unsupported architecture has None."""
     old = fake.image(fake.layer(1, "386"), platform="linux/386")
     new = fake.image(fake.layer(2, "amd64"), platform="linux/amd64")
     top = fake.index(
@@ -56,8 +56,8 @@ def test_the_best_entry_of_an_index() -> None:
     assert contents["ppc64le"] is None
 
 
-def test_entries_that_tell_no_platform() -> None:
-    """They are asked for it themselves, indexes in the index too, down to a bound."""
+def test_entries_without_a_platform() -> None:
+    """Their platform is read from their manifest, in nested indexes too, up to a depth limit."""
     arm = fake.image(fake.layer(1, "arm"), platform="linux/arm64")
     amd = fake.image(fake.layer(2, "amd"), platform="linux/amd64")
     nested = fake.index(("", arm), ("", fake.index(("linux/amd64", amd))))
@@ -68,20 +68,20 @@ def test_entries_that_tell_no_platform() -> None:
     deep = fake.index(("", fake.index(("", fake.index(("", fake.index(("", amd))))))))
     refusal = resolve(DictFetcher(deep), deep.digest, ["amd64"])
     assert refusal == Unresolved(
-        FailureReason.INVALID_IMAGE, "the registry has indexes in one another, more than 3 deep", certain=True
+        FailureReason.INVALID_IMAGE, "the registry has indexes nested more than 3 levels deep", certain=True
     )
 
 
 def test_an_entry_of_an_index_that_is_an_index() -> None:
-    """With a platform of its own it is no image that a node could take."""
+    """An index as the entry for a platform is invalid."""
     odd = fake.index(("linux/amd64", fake.index()))
     refusal = resolve(DictFetcher(odd), odd.digest, ["amd64"])
     assert isinstance(refusal, Unresolved)
-    assert refusal.message == "the registry has an index whose entry for a platform is an index itself"
+    assert refusal.message == "the registry has an index whose entry for a platform is another index"
 
 
-def test_an_entry_that_is_not_there() -> None:
-    """An index whose image is gone is refused as the image is."""
+def test_an_entry_whose_image_is_missing() -> None:
+    """An index whose image is missing is NotFound."""
     gone = fake.image(fake.layer(1))
     top = fake.index(("linux/amd64", gone))
     shelf = DictFetcher(top)
@@ -91,8 +91,8 @@ def test_an_entry_that_is_not_there() -> None:
     )
 
 
-def test_layers_that_lie_elsewhere_and_what_is_no_image() -> None:
-    """Foreign layers are counted; another artifact has no platform, and suits every node."""
+def test_foreign_layers_and_other_artifacts() -> None:
+    """Foreign layers are counted; another artifact has no platform, and matches every node."""
     far, near = (
         fake.layer(5, "far", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
         fake.layer(6),
@@ -109,7 +109,7 @@ def test_layers_that_lie_elsewhere_and_what_is_no_image() -> None:
 
 
 def test_an_entry_of_an_index_that_is_no_image() -> None:
-    """An artifact without a platform in an index suits no node."""
+    """An artifact without a platform in an index matches no node."""
     chart = fake.image(fake.layer(1), config_type="application/vnd.cncf.helm.config.v1+json")
     found = resolved_of(fake.index(("", chart)), "amd64")
     assert (found.platforms, found.contents) == ([], {"amd64": None})

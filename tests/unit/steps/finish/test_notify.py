@@ -315,7 +315,7 @@ NAMED = "Secret hook of namespace warm"
             },
             f"{NAMED}: url is not text",
         ),
-        (kube_objects.webhook_secret("hook", url="ftp://x"), "the URL is not one of http or https"),
+        (kube_objects.webhook_secret("hook", url="ftp://x"), "the URL is not an http or https URL"),
         (
             kube_objects.webhook_secret("hook", url="http://127.0.0.1:1/", secret="whsec_!"),  # noqa: S106
             "secret: got whsec_… with invalid base64; allowed: whsec_ followed by base64",
