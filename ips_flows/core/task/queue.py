@@ -19,6 +19,9 @@ from ips_flows.core.task.task import priority_of, status_of
 from ips_flows.core.task.workflow_status import phase_of
 
 
+_NAMES_SHOWN = 5  # of running tasks
+
+
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
     """One waiting task. `position` counts from 1, `since` is RFC 3339 UTC."""

@@ -323,7 +323,9 @@ def test_a_runbook_quotes_commands_and_log_messages_that_exist() -> None:
     logged = [
         message
         for file in files
-        for message in re.findall(r'\b(?:info|warning|error)\(\s*f?"([^"]+)"', file.read_text(encoding="utf-8"))
+        for message in re.findall(
+            r'\b(?:info|warning|error)\(\s*f?"([^"]+)"', file.read_text(encoding="utf-8")
+        )
     ]
     quoted = {text for rule in rules() for text in re.findall(r"`([^`]+)`", rule["annotations"]["runbook"])}
     messages = {text for text in quoted if not text.startswith(("kubectl ", "ips-flow "))}
