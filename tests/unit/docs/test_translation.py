@@ -34,9 +34,9 @@ def code_spans(text: str) -> set[str]:
 
 def sections(text: str) -> list[tuple[str, int, int]]:
     """Return for each heading its level, and how many table rows and paragraphs of code follow."""
-    parts = re.split(r"^(#+) .*$", re.sub(r"^```\w+\n.*?^```", "CODE", text, flags=re.M | re.S), flags=re.M)
+    parts = re.split(r"^(#+) .*$", re.sub(r"^```\w+\n.*?^```", "CODE", text, flags=re.MULTILINE | re.DOTALL), flags=re.MULTILINE)
     return [
-        (level, len(re.findall(r"^\|", body, re.M)), body.count("CODE"))
+        (level, len(re.findall(r"^\|", body, re.MULTILINE)), body.count("CODE"))
         for level, body in zip(parts[1::2], parts[2::2], strict=True)
     ]
 

@@ -1,0 +1,169 @@
+"""The everyday commands of the front page: run against fakes, they print what the page shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from ips_flows.core.results.reasons import Result
+from ips_flows.core.results.records import FailureLine
+from ips_flows.core.results.results import ImageResult, NodeResult
+from tests.fakes import token_registry as fake
+from tests.fakes.apiserver import ApiServer
+from tests.fakes.argo import AT, Argo
+from tests.support.kube_objects import held, node
+from tests.support.paths import README, ROOT
+
+REGISTRY = "reg.example.com"  # as long as the address of a registry on this machine, so that tables keep their widths
+WEB, MODEL = "shop/web:4.2.0", "ml/model:24.11"
+REFUSED = "unexpected status: 500 Internal Server Error"
+
+
+def section() -> str:
+    text = README.read_text(encoding="utf-8")
+    return text[text.index("## Every day") : text.index("## How a task runs")]
+
+
+def block(language: str) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", section(), re.DOTALL)[0]
+
+
+def transcript() -> list[tuple[str, str]]:
+    """Return the commands, each with its output."""
+    parts = re.split(r"^\$ ", block("console"), flags=re.MULTILINE)[1:]
+    return [
+        (command, printed.rstrip("\n")) for command, _, printed in (part.partition("\n") for part in parts)
+    ]
+
+
+@pytest.fixture
+def shop(server: ApiServer, tmp_path: Path) -> Iterator[tuple[fake.Hub, dict[str, str]]]:
+    """A registry with two images and a cluster of eight nodes, one of which is cordoned."""
+    with fake.hub("none") as hub:
+        base = fake.layer(30_000_000, "base")
+        hub.put("shop/web", "4.2.0", fake.image(base, fake.layer(12_000_000, "web")))
+        hub.put("ml/model", "24.11", fake.image(base, fake.layer(150_000_000, "model")))
+        worker = hub.put("ips/worker", "1", fake.image(fake.layer(10, "worker")))
+        settings = {"worker-image": worker, "max-concurrent-tasks": "3"}
+        server.change("configmaps", "ips-config", {"data": settings})
+        web = f"{hub.address}/{WEB}"
+        for at in range(1, 9):
+            images = [held(worker, hub.wares["ips/worker", "1"].digest)]
+            images += [held(web, hub.wares["shop/web", "4.2.0"].digest)] if at <= 2 else []
+            server.put("nodes", node(f"node{at}", images=images, cordoned=at == 8), namespace="")
+        (tmp_path / "images.yaml").write_text(block("yaml").replace(REGISTRY, hub.address), encoding="utf-8")
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(server.kubeconfig(tmp_path)),
+            "IPS_FLOW_NAMESPACE": "warm",
+            "PYTHONPATH": str(ROOT),
+        }
+        yield hub, environment
+
+
+def printed_by(
+    command: str,
+    environment: dict[str, str],
+    folder: Path,
+    moves: Sequence[tuple[str, Callable[[], None]]] = (),
+) -> str:
+    """Run a command of ours, and return stdout and stderr as a terminal shows them.
+
+    Each of `moves` is a text and what happens in the cluster once a line with this text is printed.
+    """
+    words = command.split()
+    assert words[0] == "ips-flow"
+    ahead = list(moves)
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "ips_flows.cli.main", *words[1:]],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if ahead and ahead[0][0] in line:
+                ahead.pop(0)[1]()
+    assert not ahead, lines
+    return "".join(lines).rstrip("\n")
+
+
+def test_they_print_what_is_shown(
+    server: ApiServer, shop: tuple[fake.Hub, dict[str, str]], tmp_path: Path
+) -> None:
+    """`plan`, `run` and `get`, in this order."""
+    hub, environment = shop
+    (plan, planned), (run, followed), (get, shown) = transcript()
+
+    def seen(command: str, moves: Sequence[tuple[str, Callable[[], None]]] = ()) -> str:
+        return printed_by(command, environment, tmp_path, moves).replace(hub.address, REGISTRY)
+
+    assert seen(plan) == planned
+    assert seen(run, story(server, hub)) == followed
+    assert re.sub(r"^(SUBMITTED|FINISHED) .*$", r"\1 …", seen(get), flags=re.MULTILINE) == shown
+
+
+def story(server: ApiServer, hub: fake.Hub) -> list[tuple[str, Callable[[], None]]]:
+    """The task's life: a canary, a wave of four at a time, and a node on which one image fails."""
+    images = (f"{hub.address}/{WEB}", f"{hub.address}/{MODEL}")
+    failure = FailureLine(node="node5", image=images[1], reason="RegistryUnavailable", message=REFUSED, at=AT)
+
+    def task() -> Argo:
+        return Argo(server, "rollout")
+
+    def start() -> None:
+        task().phase("Running")
+
+    argo: list[Argo] = []
+
+    def plan() -> None:
+        argo.append(task())
+        argo[0].planned(
+            waves={"wave-1": 1, "wave-2": 6},
+            images=images,
+            skipped={"Cordoned": 1},
+            window=4,
+            losses_allowed=1,
+        )
+
+    def wave(group: int, **counts: int) -> Callable[[], None]:
+        failures = (failure,) if counts.get("failed") else ()
+        return lambda: argo[0].progress(group, failures=failures, **counts)
+
+    def end() -> None:
+        nodes = {f"node{at}": _result(hub, at) for at in range(1, 8)}
+        argo[0].results(nodes)
+        argo[0].verdict(nodes)
+        argo[0].phase("Succeeded")
+
+    return [
+        ("pending", start),
+        ("running", plan),
+        ("planned", wave(0, pulling=1)),
+        ("wave-1: 0 of 1", wave(0, done=1)),
+        ("wave-1: 1 of 1", wave(1, pulling=4)),
+        ("wave-2: 0 of 6", wave(1, done=3, pulling=3)),
+        ("wave-2: 3 of 6", wave(1, done=5, failed=1)),
+        ("wave-2: 5 of 6", end),
+    ]
+
+
+def _result(hub: fake.Hub, at: int) -> NodeResult:
+    digests = hub.wares["shop/web", "4.2.0"].digest, hub.wares["ml/model", "24.11"].digest
+    web = ImageResult(Result.PULLED, seconds=2.1, bytes=42_000_000, digest=digests[0])
+    if at <= 2:
+        web = ImageResult(Result.PRESENT, digest=digests[0])
+    model = ImageResult(Result.PULLED, seconds=7.4 + at / 10, bytes=150_000_000, digest=digests[1])
+    if at == 5:
+        model = ImageResult(Result.FAILED, reason="RegistryUnavailable", message=REFUSED, tries=4)
+    return NodeResult((web, model), AT)
