@@ -72,6 +72,7 @@ class RequestField:
     """
 
     name: str
+    default_text: str  # for help pages, which do not import the model; a test compares both
     section: str
     syntax: Syntax
     meaning: str
@@ -106,6 +107,7 @@ SECTIONS = (
 FIELDS = (
     RequestField(
         name="images",
+        default_text="images of FILE",
         section="what",
         syntax="lines",
         meaning="Images to warm. An item is a reference, or a mapping with `image` and its own `pullPolicy`.",
@@ -121,6 +123,7 @@ images: # {IMAGES}, by tag or digest
     ),
     RequestField(
         name="name",
+        default_text="generated",
         section="what",
         syntax="text",
         meaning="Name of the task. Left out, a name is generated.",
@@ -130,6 +133,7 @@ images: # {IMAGES}, by tag or digest
     ),
     RequestField(
         name="pullPolicy",
+        default_text="IfNotPresent",
         section="what",
         syntax="text",
         meaning="`Always` asks the registry again, also for an image that the node has: for tags that move.",
@@ -139,6 +143,7 @@ images: # {IMAGES}, by tag or digest
     ),
     RequestField(
         name="pullSecrets",
+        default_text="none",
         section="what",
         syntax="names",
         meaning="Image pull Secrets in the namespace of the task.",
@@ -148,6 +153,7 @@ images: # {IMAGES}, by tag or digest
     ),
     RequestField(
         name="batchSize",
+        default_text="10",
         section="pace",
         syntax="size",
         meaning="Nodes that pull at the same time. A percentage is of the eligible nodes.",
@@ -163,6 +169,7 @@ batchSize: "10%" # at most this many nodes pull at once: {BATCH_SIZE}, or a perc
     ),
     RequestField(
         name="priority",
+        default_text="5",
         section="pace",
         syntax="number",
         meaning="Priority of the task in the queue.",
@@ -172,6 +179,7 @@ batchSize: "10%" # at most this many nodes pull at once: {BATCH_SIZE}, or a perc
     ),
     RequestField(
         name="waves",
+        default_text="one wave",
         section="pace",
         syntax="sizes",
         meaning="Cumulative numbers or percentages of nodes. A wave starts when the one before has succeeded.",
@@ -184,6 +192,7 @@ waves: [1, "10%", "100%"]
     ),
     RequestField(
         name="order",
+        default_text="rolling",
         section="pace",
         syntax="text",
         meaning="`rolling`: the next node starts when any finishes. `batch`: the next `batchSize` nodes start when"
@@ -197,6 +206,7 @@ waves: [1, "10%", "100%"]
     ),
     RequestField(
         name="nodeSelector",
+        default_text="all nodes",
         section="where",
         syntax="pairs",
         meaning="Labels that a node must have.",
@@ -209,6 +219,7 @@ nodeSelector:
     ),
     RequestField(
         name="selector",
+        default_text="all nodes",
         section="where",
         syntax="text",
         meaning="A set-based label selector that a node must match, as `kubectl -l` takes it.",
@@ -218,6 +229,7 @@ nodeSelector:
     ),
     RequestField(
         name="nodes",
+        default_text="all nodes",
         section="where",
         syntax="names",
         meaning="Names of nodes. Only these nodes are warmed.",
@@ -227,6 +239,7 @@ nodeSelector:
     ),
     RequestField(
         name="excludeNodes",
+        default_text="none",
         section="where",
         syntax="names",
         meaning="Names of nodes that are left out.",
@@ -236,6 +249,7 @@ nodeSelector:
     ),
     RequestField(
         name="includeCordoned",
+        default_text="off",
         section="where",
         syntax="boolean",
         meaning="`true` warms cordoned nodes too.",
@@ -245,6 +259,7 @@ nodeSelector:
     ),
     RequestField(
         name="tolerations",
+        default_text="tolerate all taints",
         section="where",
         syntax="tolerations",
         meaning="Tolerations of the pull pods. Left out, all taints are tolerated; an empty list tolerates none.",
@@ -261,6 +276,7 @@ nodeSelector:
     ),
     RequestField(
         name="maxRetries",
+        default_text="0",
         section="trouble",
         syntax="number",
         meaning="Times that a wave is tried again, with the nodes that failed.",
@@ -270,6 +286,7 @@ nodeSelector:
     ),
     RequestField(
         name="retryStrategy",
+        default_text="linear",
         section="trouble",
         syntax="text",
         meaning="`linear`: the same delay each time."
@@ -285,6 +302,7 @@ nodeSelector:
     ),
     RequestField(
         name="retryDelay",
+        default_text="30",
         section="trouble",
         syntax="number",
         meaning="Seconds before the first retry.",
@@ -294,6 +312,7 @@ nodeSelector:
     ),
     RequestField(
         name="maxFailedNodes",
+        default_text="0",
         section="trouble",
         syntax="size",
         meaning="Nodes that may fail, after all retries, with the task still completed.",
@@ -307,6 +326,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
     ),
     RequestField(
         name="nodeTimeout",
+        default_text="10m",
         section="trouble",
         syntax="duration",
         meaning="Time for one node in one attempt.",
@@ -316,6 +336,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
     ),
     RequestField(
         name="timeout",
+        default_text="2h",
         section="trouble",
         syntax="duration",
         meaning="Time for the whole task.",
@@ -325,6 +346,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
     ),
     RequestField(
         name="webhookUrl",
+        default_text="none",
         section="notice",
         syntax="url",
         meaning="URL that receives the result by POST. Everyone who can read the task can read it.",
@@ -334,6 +356,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
     ),
     RequestField(
         name="webhookSecretName",
+        default_text="none",
         section="notice",
         syntax="text",
         meaning="Secret, labelled `ips-flow.io/webhook=true`, with the webhook's `url`, its signing key `secret`,"
@@ -348,6 +371,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
     ),
     RequestField(
         name="webhookFormat",
+        default_text="json",
         section="notice",
         syntax="text",
         meaning="Format of the message that the webhook receives.",
@@ -357,6 +381,7 @@ maxFailedNodes: "1%" # how many nodes may be lost, retries spent, with the task 
     ),
     RequestField(
         name="labels",
+        default_text="none",
         section="notice",
         syntax="pairs",
         meaning="Labels of the task's Workflow.",
