@@ -47,7 +47,7 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
         yield _kustomized(source), escape(source)
     elif (path / "Chart.yaml").is_file():
         raise UsageError(
-            f"{escape(source)}: is a Helm chart; its images are known only after rendering",
+            f"{escape(source)}: is a Helm chart, whose images are known only when it is rendered",
             hint=f"helm template {escape(source)} | ips-flow images -",
         )
     else:

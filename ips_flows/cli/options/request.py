@@ -123,5 +123,5 @@ def decoded(data: bytes, source: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8")) + 1
         raise UsageError(
-            f"{source}:{line}:{column}: got the byte 0x{data[error.start]:02x}; allowed: UTF-8 text"
+            f"{source}:{line}:{column}: got the byte 0x{data[error.start]:02x}; allowed: text in UTF-8"
         ) from error

@@ -57,7 +57,7 @@ def lost(before: Any, after: Any, path: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("name", sorted(render_all()))
 def test_committed_templates_are_what_hera_builds(name: str) -> None:
-    """`templates/` is rendered, byte for byte; `ips-flow render` mends it."""
+    """`templates/` is rendered, byte for byte; run `ips-flow render` to update."""
     assert (ROOT / "templates" / name).read_text(encoding="utf-8") == render_all()[name]
 
 

@@ -129,7 +129,10 @@ def test_run_refuses_an_unusable_limit(server: ApiServer, kube: Kube, limit: str
 def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str]) -> None:
     """`queue` prints the queue as data and its state as narration; `reprioritize` says the new place."""
     assert main.run(["queue"]) == 0
-    assert capsys.readouterr() == ("", "no task waits in namespace warm\n0 of at most 3 tasks run\n")
+    assert capsys.readouterr() == (
+        "",
+        "no tasks are waiting in namespace warm\n0 of at most 3 tasks are running\n",
+    )
     submit(kube, "a", 9)
     submit(kube, "b")
     assert main.run(["reprioritize", "b", "10"]) == 0
@@ -146,7 +149,7 @@ def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[
     assert main.run(["queue"]) == 0
     said = capsys.readouterr()
     assert "a usable max-concurrent-tasks" in said.out
-    assert "no task can start: `ips-flow doctor -n warm` says why" in said.err
+    assert "no task can start; `ips-flow doctor -n warm` shows why" in said.err
 
 
 @pytest.mark.usefixtures("shell")
