@@ -99,7 +99,7 @@ class Verbs(click.Group):
 )
 @click.version_option(None, "--version", package_name=PROGRAM, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Pull container images onto Kubernetes nodes before pods need them.
+    """Put container images on Kubernetes nodes before pods need them.
 
     Exit codes: 0 completed, 1 failed, 2 bad usage or bad request, 3 cancelled, 124 timed out, 130 interrupted.
     """

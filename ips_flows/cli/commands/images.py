@@ -28,8 +28,8 @@ _REMARKS_SHOWN = 20
     ),
 )
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1)
-@option("--workloads", is_flag=True, help="Read the workloads of the namespace (-n).")
-@option("-A", "--all-namespaces", is_flag=True, help="Read the workloads of all namespaces.")
+@option("--workloads", is_flag=True, help="Also read the workloads of the namespace (-n).")
+@option("-A", "--all-namespaces", is_flag=True, help="Also read the workloads of all namespaces.")
 @option(
     "--kind",
     "kinds",

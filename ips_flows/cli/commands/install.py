@@ -68,7 +68,7 @@ def install_command(
     create_namespace: bool,
     dry_run: bool,
 ) -> None:
-    """Install IPS Flow into a namespace, or upgrade it. Running it again changes nothing."""
+    """Install IPS Flow into a namespace, or upgrade it. Installing the same version again changes nothing."""
     from ips_flows.cli.output.console import put, say  # noqa: PLC0415
     from ips_flows.core.images.reference import parse_reference  # noqa: PLC0415
     from ips_flows.operations.install.install import install  # noqa: PLC0415

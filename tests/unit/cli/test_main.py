@@ -119,7 +119,7 @@ def test_every_field_of_the_request_has_its_flag(capsys: pytest.CaptureFixture[s
         overrides_of({"since": None})
 
 
-def test_a_reader_that_has_enough_is_no_error(server: ApiServer) -> None:
+def test_a_closed_pipe_is_no_error(server: ApiServer) -> None:
     """A closed pipe ends the program without a message."""
     for number in range(300):
         server.put("workflows", {"metadata": {"name": f"t{number}", "labels": {"ips-flow.io/task": "true"}}})
@@ -155,7 +155,9 @@ def test_ctrl_c_ends_a_real_process_with_130(server: ApiServer) -> None:
     assert "shutdown" not in server.get("workflows", "a")["spec"]
 
 
-def test_watching_a_task_prints_a_row_a_change(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watching_a_task_prints_a_row_per_change(
+    server: ApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`get -w` prints the header once, then a row for each state until the end."""
     assert run(["run", "--image", "busybox:1", "--name", "a", "--detach"]) == 0
     argo = Argo(server, "a")
@@ -189,7 +191,7 @@ def test_a_watched_list_shows_changes(server: ApiServer, capsys: pytest.CaptureF
     ]
 
 
-def test_options_are_in_one_order() -> None:
+def test_verbs_of_a_section_are_together() -> None:
     """The verbs of each section of the help page are next to each other."""
     sections = [verb.section for verb in VERBS.values()]
     assert sum(one != two for one, two in pairwise(sections)) == len(set(sections)) - 1

@@ -147,7 +147,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         2,
         "",
         (
-            "error: Invalid value for '--timeout': 'soon' is no duration; "
+            "error: Invalid value for '--timeout': 'soon' is not a duration; "
             'expected one such as "90s", "10m" or "1h30m"\n'
             "hint:  See `ips-flow wait --help`.\n"
         ),
@@ -508,7 +508,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "error: there is no task b in namespace warm\n" + NOT_HERE,
     ),
     ("delete what has ended", completed, "delete a", 0, "task a deleted\n", ""),
-    ("delete at once", submitted, "delete a --now", 0, "task a deleted\n", ""),
+    ("delete immediately", submitted, "delete a --now", 0, "task a deleted\n", ""),
     (
         "delete what is not there",
         nothing,
@@ -649,7 +649,7 @@ def test_logs_come_in_order_with_their_step(server: ApiServer, capsys: pytest.Ca
         assert capsys.readouterr().out == "[filter] 2 nodes\n[filter] planned\n[drive] node1 done\n"
 
 
-def test_ctrl_c_leaves_the_task_alone(
+def test_ctrl_c_does_not_change_the_task(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C ends the command with 130 and prints the commands to continue; the task is not changed."""

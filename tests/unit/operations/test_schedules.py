@@ -289,7 +289,7 @@ def test_the_list_and_the_history(kube: Kube, capsys: pytest.CaptureFixture[str]
     code, _, err = flow(capsys, "schedule", "list")
     assert (code, err) == (0, "no schedules in namespace warm\n")
     flow(capsys, *CREATE)
-    assert "was not due yet" in flow(capsys, "schedule", "history", "nightly")[2]
+    assert "has no runs yet" in flow(capsys, "schedule", "history", "nightly")[2]
     name = schedules.run_schedule(kube, "warm", "nightly").task.name
     header, row = flow(capsys, "schedule", "list", "-A", "-o", "wide")[1].splitlines()
     assert header.split()[:3] == ["NAMESPACE", "NAME", "CRON"]

@@ -117,7 +117,7 @@ def test_a_cancelled_task_whose_last_step_is_lost(
     ],
     ids=["none", "a silent one", "one that went", "one that can not be seen"],
 )
-def test_without_a_keeper_nobody_is_waited_for(
+def test_without_a_keeper_the_command_does_not_wait(
     server: ApiServer, capsys: pytest.CaptureFixture[str], prepare: Callable[[ApiServer], None]
 ) -> None:
     """Without a keeper no verdict is written; a message states it."""
@@ -151,7 +151,7 @@ def test_the_time_of_the_command_counts(server: ApiServer, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(("pending", "arguments"), [(True, []), (False, ["--now"])])
-def test_who_need_not_wait(
+def test_tasks_that_are_deleted_immediately(
     server: ApiServer, capsys: pytest.CaptureFixture[str], *, pending: bool, arguments: list[str]
 ) -> None:
     """A task that never started has no last step; with --now the command does not wait."""

@@ -147,7 +147,7 @@ def test_what_a_task_would_do(world: World, flow: Shell) -> None:
         "NODES      3 eligible: 1 warm, 2 to do; 1 skipped: Cordoned ×1\n"
         "MODE       volume: every eligible node mounts image volumes\n"
         "WINDOW     at most 10 at the same time\n"
-        "ESTIMATE   7.9 MB on 2 nodes, at most 4.0 MB on one (3.0 MB less because of shared layers);"
+        "ESTIMATE   7.9 MB on 2 nodes, at most 4.0 MB per node (3.0 MB less because of shared layers);"
         " about 1.1 s at 100 MB/s per node\n"
         "\n"
         "IMAGE                          PRESENT   MISSING   SIZE     LAYERS   PLATFORMS                 DIGEST\n"
@@ -161,7 +161,7 @@ def test_what_a_task_would_do(world: World, flow: Shell) -> None:
     assert not world.writes()
 
 
-def test_wide_tells_every_node(world: World, flow: Shell) -> None:
+def test_wide_shows_every_node(world: World, flow: Shell) -> None:
     """A wide table shows the missing images of each node, or why it is skipped, and full digests."""
     said = flow(
         "plan",
@@ -190,7 +190,7 @@ def test_wide_tells_every_node(world: World, flow: Shell) -> None:
     )
 
 
-def test_everything_warm_asks_no_registry(world: World, flow: Shell) -> None:
+def test_warm_images_need_no_registry(world: World, flow: Shell) -> None:
     """For images that all nodes have, neither a registry nor a Secret is read."""
     said = flow("plan", "--image", world.app, "--nodes", "node1", "--pull-secrets", "none")
     assert (said.code, said.err) == (0, "")
@@ -282,7 +282,7 @@ def test_a_registry_of_a_cloud(world: World, flow: Shell, monkeypatch: pytest.Mo
     assert document["problems"][0]["message"].endswith("; nodes may have a credential provider for it")
 
 
-def test_disks_by_the_kubelets_word(world: World, flow: Shell) -> None:
+def test_disk_space_from_kubelets(world: World, flow: Shell) -> None:
     """Kubelets are read only with the flag; a kubelet without data is reported, a missing permission is an error."""
     proxy = "/api/v1/nodes/{}/proxy/"
     for name, free in (("node2", 1_000_000), ("node3", 40_000_000)):
@@ -352,7 +352,7 @@ def test_what_is_no_registry(flow: Shell) -> None:
         ),
         (
             ("run", "--image", "a", "--insecure-registry", "b"),
-            "error: --insecure-registry says how `run` asks",
+            "error: --insecure-registry requires --plan or --pin; without them `run` does not connect to a registry",
         ),
     ],
 )
@@ -364,7 +364,7 @@ def test_bad_requests(world: World, flow: Shell, arguments: tuple[str, ...], tol
     assert not world.server.calls
 
 
-def test_no_node_that_could_take_it(world: World, flow: Shell) -> None:
+def test_plan_without_an_eligible_node(world: World, flow: Shell) -> None:
     """The task would fail, with the message of step filter."""
     said = flow("plan", "--image", world.app, "--nodes", "node9")
     assert (said.code, said.out) == (1, "")
@@ -414,7 +414,7 @@ def test_what_can_not_be_pinned(world: World, flow: Shell) -> None:
     assert not world.writes()
 
 
-def test_run_looks_first(world: World, flow: Shell) -> None:
+def test_run_with_plan(world: World, flow: Shell) -> None:
     """With --plan a request that would fail is not submitted; any other request is, after its warnings."""
     missing = f"{world.hub.address}/none:1"
     said = flow("run", "--image", missing, "--plan", "--detach", "--name", "a")
@@ -441,7 +441,7 @@ def test_run_looks_first(world: World, flow: Shell) -> None:
     assert request["images"] == [f"{world.app}@{world.digest(world.app)}"]
 
 
-def test_requests_of_manifests_share_what_was_seen(world: World, flow: Shell, tmp_path: Path) -> None:
+def test_requests_of_manifests_share_what_was_read(world: World, flow: Shell, tmp_path: Path) -> None:
     """Requests with the same pull Secrets read them once, and read each manifest once; others read for themselves."""
     pods: list[dict[str, Any]] = []
     for name, secrets in (("a", ()), ("b", ()), ("c", ("pull",))):
@@ -503,7 +503,7 @@ def test_plan_says_what_filter_does(world: World, flow: Shell, whole: Stage, tmp
     assert planned == {name for name, one in document["nodes"].items() if one["state"] == "to do"}
 
 
-def test_no_text_of_others_moves_the_terminal(flow: Shell, world: World) -> None:
+def test_control_characters_are_escaped(flow: Shell, world: World) -> None:
     """Control characters from a registry are escaped."""
     world.hub.replies = [(418, {}, b"\x1b[2Jgone\nerror: forged")] * 2
     said = flow("plan", "--image", world.app)
@@ -535,7 +535,7 @@ def test_ctrl_c_while_a_registry_is_silent(server: ApiServer, tmp_path: Path) ->
             process.wait()
 
 
-def test_a_bug_while_others_are_asked() -> None:
+def test_an_unexpected_error_of_a_thread() -> None:
     """An error of a thread is raised to the caller, and no further requests are made."""
     asked: list[int] = []
 
@@ -554,7 +554,7 @@ def test_a_concern_of_one_node_and_of_none() -> None:
     assert issue_lines(Issue("warning", IssueKind.WINDOW, "too large")) == ["Window: too large"]
 
 
-def test_questions_are_few(world: World, flow: Shell) -> None:
+def test_few_requests_are_made(world: World, flow: Shell) -> None:
     """The nodes are listed once, and each manifest is read once, even if it is missing on many nodes."""
     for number in range(20):
         world.machine(f"more{number}")

@@ -103,7 +103,7 @@ def test_the_table_is_long() -> None:
 
 
 @rows(DOCUMENTS)
-def test_each_message_names_the_place_and_the_mend(sent: str, said: str) -> None:
+def test_each_message_names_the_position_and_the_fix(sent: str, said: str) -> None:
     """Every line names the position, and what is allowed, suggested or missing, in printable characters."""
     with pytest.raises(BadRequestError) as caught:
         parse_request(sent, "f")
@@ -190,7 +190,7 @@ def test_bytes(
     assert capsys.readouterr() == ("", printed(said))
 
 
-def test_a_file_name_that_acts(cli: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
+def test_a_file_name_with_control_characters(cli: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
     """The name of a file cannot add a line to the output or control the terminal."""
     name = "a\nerror: forged\x1b[2J.yaml"
     Path(name).write_text("images: []", encoding="utf-8")

@@ -96,7 +96,7 @@ def test_no_line_is_wider_than_the_terminal(width: int, nodes: int, name: str) -
         assert len(lines) < 24
 
 
-def test_bars_do_not_jump() -> None:
+def test_bars_keep_their_width() -> None:
     """A bar has the same width for any numbers beside it."""
     early, late = (
         next(
@@ -150,7 +150,7 @@ RETRYING = replace(
 )
 
 
-def test_a_task_between_two_attempts_says_when_it_goes_on() -> None:
+def test_a_waiting_retry_shows_its_time() -> None:
     """The live view counts down; plain lines show the retry once."""
     assert drawn(RETRYING)[0] == "⠋ running  nightly  retrying in 12 s (attempt 2 of 3)  2m"
     overdue = replace(RETRYING, retrying=PendingRetry("wave-2", 2, 3, NOW))
@@ -209,7 +209,7 @@ def test_the_tasks_of_several_clusters_are_stacked() -> None:
     ]
 
 
-def test_where_there_is_no_room_each_task_is_a_line() -> None:
+def test_a_low_terminal_shows_only_headers() -> None:
     """All headers are shown in the given order, with an ended task between running tasks."""
     tasks = [("[a] ", RUNNING), ("[b] ", COMPLETED), ("[c] ", PENDING)]
     assert stacked(*tasks, height=10) == [
@@ -219,7 +219,7 @@ def test_where_there_is_no_room_each_task_is_a_line() -> None:
     ]
 
 
-def test_where_even_that_is_too_much_some_are_left_out() -> None:
+def test_a_very_low_terminal_leaves_out_tasks() -> None:
     """Ended tasks are left out first, and a line states how many are shown."""
     tasks = [(f"[{number}] ", COMPLETED if number < 5 else RUNNING) for number in range(8)]
     assert stacked(*tasks, height=7) == [

@@ -53,7 +53,7 @@ def test_what_is_followed_is_folded(
     assert err.endswith(end)
 
 
-def test_elsewhere_nothing_is_folded() -> None:
+def test_nothing_is_folded_outside_of_ci_systems() -> None:
     """Other values of the variables are not a CI system."""
     assert ci.log_group("t", {"GITHUB_ACTIONS": "false", "CI": "true"}) is None
 
@@ -77,11 +77,11 @@ def test_a_report_of_a_followed_task(
     assert run(["wait", "b", "--junit", str(file)]) == 0
     capsys.readouterr()
     assert run(["wait", "b", "--junit", "/proc/nowhere/x.xml"]) == 2
-    assert "--junit /proc/nowhere/x.xml: can't be written" in capsys.readouterr().err
+    assert "--junit /proc/nowhere/x.xml: cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", [("--junit", "x.xml"), ("--cancel-on-exit",), ("--cancel-with", "w")])
-def test_who_does_not_follow_has_no_use_for_it(
+def test_detach_excludes_options_of_following(
     capsys: pytest.CaptureFixture[str], flag: tuple[str, ...]
 ) -> None:
     """The error is printed before anything is submitted."""
@@ -201,7 +201,7 @@ def test_a_step_of_a_workflow_is_ended(server: ApiServer, how: str) -> None:
     assert ("shutdown" in server.get("workflows", "a")["spec"]) == (how != "goes on")
 
 
-def test_a_task_that_was_faster_than_its_cancel(server: ApiServer) -> None:
+def test_a_task_that_ends_before_its_cancellation(server: ApiServer) -> None:
     """The exit code is that of the task's real end."""
 
     def completed_meanwhile(method: str, path: str) -> bool:
@@ -225,7 +225,7 @@ def test_a_task_that_was_faster_than_its_cancel(server: ApiServer) -> None:
     assert "task a has already ended" in err
 
 
-def test_an_end_before_there_is_a_task_waits_for_it() -> None:
+def test_a_signal_during_the_submission_is_delayed() -> None:
     """A signal during the submission is delayed until the task can be cancelled."""
     with ci.signal_guard(wanted=True) as end:
         signal.raise_signal(signal.SIGTERM)

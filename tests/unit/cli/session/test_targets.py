@@ -157,7 +157,7 @@ def test_several_tasks_in_a_cluster_that_is_not_there(
     assert got.out == "0 of 2 clusters completed; not submitted: gone; not ended: east\n"
 
 
-def test_no_cluster_takes_it(capsys: pytest.CaptureFixture[str], east: ApiServer) -> None:
+def test_no_cluster_accepts_the_task(capsys: pytest.CaptureFixture[str], east: ApiServer) -> None:
     """If no task was submitted, nothing is followed."""
     east.remove("workflowtemplates", "ips-prewarm")
     assert run(["run", "--image", "busybox:1", *contexts("east", "gone")]) == 1
@@ -251,7 +251,7 @@ def test_two_namespaces_of_one_cluster(east: ApiServer, capsys: pytest.CaptureFi
     assert [one["metadata"]["namespace"] for one in yaml.safe_load_all(out)] == ["warm", "cold"]
 
 
-def test_tasks_that_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_detached_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     """`--detach` prints the command to follow each task; a task that was not submitted sets the exit code."""
     assert run([*RUN, *contexts("gone"), "--detach"]) == 1
     got = capsys.readouterr()
@@ -264,7 +264,7 @@ def test_tasks_that_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
 # -- the command ends first
 
 
-def test_time_is_up(east: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_timeout(east: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     """After the timeout (124) the ended task is printed, and for the other one the command to follow it."""
     on_submit(east, completes)
     assert run([*RUN, "--timeout", "2s"]) == 124
@@ -278,7 +278,7 @@ def test_time_is_up(east: ApiServer, capsys: pytest.CaptureFixture[str]) -> None
     assert "--context east" not in got.err
 
 
-def test_ctrl_c_leaves_all_alone(east: ApiServer, west: ApiServer) -> None:
+def test_ctrl_c_does_not_change_the_tasks(east: ApiServer, west: ApiServer) -> None:
     """Ctrl-C gives exit code 130 and a hint for each cluster."""
     with process(*RUN, until="in the queue", times=2) as one:
         one.send_signal(signal.SIGINT)
@@ -303,7 +303,7 @@ def stop(server: ApiServer) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_end_cancels_all(east: ApiServer, west: ApiServer, number: signal.Signals) -> None:
+def test_a_signal_cancels_all_tasks(east: ApiServer, west: ApiServer, number: signal.Signals) -> None:
     """With --cancel-on-exit every task is cancelled before the command waits for any end; the exit code is 3."""
     with process(*RUN, "--cancel-on-exit", until="in the queue", times=2) as one:
         one.send_signal(number)
@@ -369,7 +369,7 @@ def test_a_cluster_that_does_not_answer_a_cancel(
     assert got.out.endswith("0 of 2 clusters completed; not followed until its end: east; cancelled: west\n")
 
 
-def test_nobody_follows_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_threads_end_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     """The threads end soon after the command."""
     assert run([*RUN, "--timeout", "1s"]) == 124
     capsys.readouterr()
@@ -379,7 +379,7 @@ def test_nobody_follows_on(capsys: pytest.CaptureFixture[str]) -> None:
         time.sleep(0.05)
 
 
-def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected error of a thread is raised to the caller."""
 
     def trip(*_: Any, **__: Any) -> Iterator[None]:

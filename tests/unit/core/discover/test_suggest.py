@@ -105,4 +105,7 @@ def test_suggestions_of_a_cluster(server: ApiServer, capsys: pytest.CaptureFixtu
         "every node has the images of all pods that may be scheduled on it\n"
     )
     assert run(["images", "x.yaml", "--suggest"]) == 2
-    assert "error: --suggest goes with --workloads or -A" in capsys.readouterr().err
+    assert (
+        "error: --suggest requires --workloads or -A, and cannot be combined with --split"
+        in capsys.readouterr().err
+    )
