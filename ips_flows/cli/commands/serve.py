@@ -25,7 +25,7 @@ from ips_flows.cli.options.option import option
     type=click.Choice(["kubernetes", "none"]),
     default="kubernetes",
     help="Access control: `kubernetes` checks the caller's token and permissions in the cluster,"
-    " `none` checks nothing.",
+    " `none` gives every caller full access.",
 )
 @option(
     "--allow-unauthenticated",
