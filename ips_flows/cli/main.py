@@ -101,7 +101,7 @@ class Verbs(click.Group):
 def cli() -> None:
     """Put container images on Kubernetes nodes before pods need them.
 
-    Exit codes: 0 completed, 1 failed, 2 bad usage or bad request, 3 cancelled, 124 timed out, 130 interrupted.
+    Exit codes: 0 completed, 1 failed, 2 wrong usage or invalid request, 3 cancelled, 124 timed out, 130 interrupted.
     """
 
 

@@ -17,9 +17,9 @@ from ips_flows.cli.shell_completion import task_names
 @target_options
 @click.pass_context
 def retry_command(context: click.Context, /, *, target: Target, name: str, follow: FollowOptions) -> None:
-    """Retry the nodes of an ended task that failed or were not reached, as a new task.
+    """Retry the nodes that failed or were not reached in an ended task, as a new task.
 
-    The new task has the same request for these nodes only. Its name is TASK-r1, TASK-r2, …
+    The new task has the same request for these nodes only. It is named after the first task: TASK-r1, TASK-r2, …
     """
     from ips_flows.operations.retry import retry_task  # noqa: PLC0415
 

@@ -155,7 +155,7 @@ def list_command(*, target: Target, all_namespaces: bool, output: str) -> None:
 @output_option("table", "json", "yaml", "name")
 @target_options
 def history_command(*, target: Target, name: str, output: str) -> None:
-    """Show the runs of a schedule, newest first: the tasks, and the reasons of missed runs."""
+    """Show the runs of a schedule, newest first: the tasks, and the reasons for missed runs."""
     from ips_flows.cli.output.schedule_tables import history_table  # noqa: PLC0415
     from ips_flows.core import clock  # noqa: PLC0415
     from ips_flows.operations import schedules  # noqa: PLC0415
@@ -240,7 +240,7 @@ def _each(
     names: tuple[str, ...],
     act: Callable[[Kube, str, str], str],
 ) -> None:
-    """Do an action for several schedules, print the result of each, and exit."""
+    """Run an action for several schedules, print the result of each, and exit."""
     from ips_flows.cli.options.for_each_task import for_each  # noqa: PLC0415
 
     kube, namespace = target.connect()

@@ -15,7 +15,7 @@ from ips_flows.cli.options.option import option
 def uninstall_command(target: Target, cancel: bool, timeout: float | None) -> None:
     """Remove IPS Flow from a namespace. The namespace, ended tasks and images on nodes stay.
 
-    It is an error if tasks have not ended: they need the templates of their steps.
+    Without --cancel it fails if tasks have not ended: they need the templates of their steps.
     """
     from ips_flows.cli.output.console import put  # noqa: PLC0415
     from ips_flows.operations.install.install import uninstall  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Do an action for several tasks; continue with the others after a failure."""
+"""Run an action for several tasks; continue with the others after a failure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def several_options(timeout_help: str) -> Callable[[F], F]:
 
 
 def for_each(names: Iterable[str], action: Callable[[str], None], *, left: str) -> int:
-    """Do an action for each name, print each failure, and return the exit code: 1 if any action failed.
+    """Run an action for each name, print each failure, and return the exit code: 1 if any action failed.
 
     If a timeout or Ctrl-C stops a wait, print `left` (what happens to the remaining tasks) and return the exit code of
     the stopped wait.

@@ -74,7 +74,7 @@ def read_text(
 ) -> tuple[str | None, str]:
     """Return the text of a request, and its source as errors name it.
 
-    The text is None if neither FILE is given nor a text is `needed`. Hints of errors show `command` as an example.
+    Without FILE the text is None. Raises UsageError if it is `needed`; the hint shows `command` as an example.
     """
     if file is None:
         if needed:
