@@ -1,4 +1,4 @@
-"""`ips-flow`: the verbs, each loaded when it is used, and the one place that turns errors into exit codes."""
+"""The `ips-flow` program: loads a verb when it is used, and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -20,44 +20,46 @@ PROGRAM = "ips-flow"
 
 
 class Verb(NamedTuple):
-    """A verb of the command line: `module` in this package holds its click command, named as the verb."""
+    """A verb of the command line. The module of the same name in `commands` has its click command."""
 
     help: str
     section: str
 
 
-# The order of the help page. A verb whose module does not exist is not there.
+# In the order of the help page. A verb without a module is not listed.
 VERBS: dict[str, Verb] = {
-    "run": Verb("Submit a request and follow it to its end.", "Tasks"),
-    "plan": Verb("Show what a request would do now, and what stands against it; change nothing.", "Tasks"),
-    "list": Verb("Show the tasks.", "Tasks"),
-    "get": Verb("Show a task and what became of each image on each node.", "Tasks"),
-    "wait": Verb("Follow tasks to their end.", "Tasks"),
-    "logs": Verb("Show what the steps of a task wrote.", "Tasks"),
-    "retry": Verb("Try the nodes again that a task lost or did not reach, as a new task.", "Tasks"),
-    "scale": Verb("Change how many nodes of a running task pull at once, or pause it.", "Tasks"),
-    "queue": Verb("Show the tasks that wait, the next to start first.", "Tasks"),
-    "reprioritize": Verb("Give a task that waits another priority.", "Tasks"),
-    "cancel": Verb("Stop tasks; what is on the nodes stays there.", "Tasks"),
-    "delete": Verb("Delete tasks and their records.", "Tasks"),
-    "schedule": Verb("Submit a request again and again, at the times of a cron expression.", "Tasks"),
-    "images": Verb("Find the images that manifests or workloads need, as a request.", "Tasks"),
+    "run": Verb("Submit a request and follow the task until it ends.", "Tasks"),
+    "plan": Verb("Preview a request: nodes, sizes, time, problems. Changes nothing.", "Tasks"),
+    "list": Verb("List tasks.", "Tasks"),
+    "get": Verb("Show a task and the result of each image on each node.", "Tasks"),
+    "wait": Verb("Follow tasks until they end.", "Tasks"),
+    "logs": Verb("Print the logs of the steps of a task.", "Tasks"),
+    "retry": Verb("Retry the nodes that failed or were not reached, as a new task.", "Tasks"),
+    "scale": Verb("Change how many nodes of a task pull at the same time, or pause the task.", "Tasks"),
+    "queue": Verb("List the waiting tasks in the order in which they start.", "Tasks"),
+    "reprioritize": Verb("Change the priority of a waiting task.", "Tasks"),
+    "cancel": Verb("Stop tasks. Images on nodes stay.", "Tasks"),
+    "delete": Verb("Delete tasks and their records. Images on nodes stay.", "Tasks"),
+    "schedule": Verb("Run a request on a cron schedule.", "Tasks"),
+    "images": Verb("Find the images of manifests or workloads and print a request for them.", "Tasks"),
     "install": Verb("Install IPS Flow into a namespace.", "Cluster"),
     "uninstall": Verb("Remove IPS Flow from a namespace.", "Cluster"),
-    "doctor": Verb("Check that everything is there, and say how to mend what is not.", "Cluster"),
-    "serve": Verb("Serve the REST API and the page, and finish tasks whose last step was lost.", "Cluster"),
-    "label": Verb("Label the nodes that hold sets of images.", "Cluster"),
+    "doctor": Verb("Check the installation and suggest fixes.", "Cluster"),
+    "serve": Verb(
+        "Serve the REST API and the web page, and finish tasks whose last step did not run.", "Cluster"
+    ),
+    "label": Verb("Label the nodes that have all images of a set.", "Cluster"),
     "render": Verb("Write the Argo templates as YAML.", "Other"),
-    "completion": Verb("Print the completion script of a shell.", "Other"),
-    "version": Verb("Show the versions of the program and of the templates.", "Other"),
+    "completion": Verb("Print the completion script for a shell.", "Other"),
+    "version": Verb("Show the versions of the program and of the installed templates.", "Other"),
 }
 
 
 class Verbs(click.Group):
-    """The verbs, loaded lazily, so that `--help` is quick."""
+    """The group of verbs. It loads a verb only when it is used, so that `--help` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """All verbs that exist."""
+        """Return the names of all verbs that have a module."""
         return [name for name in VERBS if find_spec(_module(name))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -69,7 +71,7 @@ class Verbs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The verbs by section, without loading any."""
+        """Write the verbs by section, without loading them."""
         there = self.list_commands(ctx)
         for section in dict.fromkeys(verb.section for verb in VERBS.values()):
             rows = [(name, VERBS[name].help) for name in there if VERBS[name].section == section]
@@ -80,13 +82,13 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; say which ones are close when there is none."""
+        """Find the verb, or fail with the name of a similar verb."""
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
             import difflib  # noqa: PLC0415
 
             close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"there is no verb {args[0]!r}{meant}")
+            ctx.fail(f"unknown verb {args[0]!r}{meant}")
         return super().resolve_command(ctx, args)
 
 
@@ -99,12 +101,12 @@ class Verbs(click.Group):
 def cli() -> None:
     """Put container images on Kubernetes nodes before pods need them.
 
-    Exit codes: 0 completed, 1 failed, 2 bad usage or bad request, 3 cancelled, 124 timed out, 130 interrupted.
+    Exit codes: 0 completed, 1 failed, 2 wrong usage or invalid request, 3 cancelled, 124 timed out, 130 interrupted.
     """
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Carry a command out; its exit code."""
+    """Run a command and return its exit code."""
     try:
         code = cli.main(
             args=None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False
@@ -117,7 +119,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else PROGRAM
-        failure(error.format_message(), f"`{command} --help` shows how it is used.")
+        failure(error.format_message(), f"See `{command} --help`.")
         return 2
     except click.ClickException as error:
         failure(error.format_message())
@@ -128,17 +130,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         failure(error.message, error.hint)
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read us has enough; nothing may fail when Python flushes at exit.
+        # The reader closed the pipe. Without this, Python would fail when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
-    """The entry point of the program."""
+    """Run the program; the entry point of the package."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without our dashes is no reason to fail
+            stream.reconfigure(errors="replace")  # do not fail on a terminal that cannot show a character
     sys.exit(run())
 
 

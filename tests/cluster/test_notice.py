@@ -73,7 +73,7 @@ def test_a_completed_task_sends_an_event(cluster: Cluster, name: str, receiver: 
     (one,) = receiver.received
     Webhook(KEY).verify(one.body, dict(one.headers))
     shown = cluster.flow("get", name)
-    assert f"notice: delivered to http://{HOST}:{receiver.port} after 1 try" in shown.err
+    assert f"webhook notification: delivered to http://{HOST}:{receiver.port} after 1 try" in shown.err
     logs = cluster.flow("logs", name)
     assert "t0ps3cret" not in shown.out + shown.err + logs.out + logs.err
 

@@ -6,12 +6,13 @@ import click
 
 from ips_flows.cli.options.common import Target, example
 from ips_flows.cli.options.for_each_task import for_each, several_options
+from ips_flows.cli.options.option import option
 from ips_flows.cli.output.console import put
 
 
 @click.command("cancel", epilog=example("ips-flow cancel nightly --wait"))
-@click.option("--wait", is_flag=True, help="Wait until the tasks have ended.")
-@several_options("With --wait: how long at most  [exit code 124].")
+@option("--wait", is_flag=True, help="Wait until the tasks have ended.")
+@several_options("With --wait: stop waiting after this time; the exit code is 124.")
 @click.pass_context
 def cancel_command(
     context: click.Context,
@@ -22,9 +23,9 @@ def cancel_command(
     wait: bool,
     timeout: float | None,
 ) -> None:
-    """Stop tasks; images that are on nodes stay there.
+    """Stop tasks. Images on nodes stay.
 
-    A running task records what it has done before it ends; a pending one ends at once.
+    A running task records its results before it ends. A pending task ends immediately.
     """
     from ips_flows.cli.output.lines import Lines  # noqa: PLC0415
     from ips_flows.cli.output.tables import summary_line  # noqa: PLC0415
@@ -45,8 +46,8 @@ def cancel_command(
         ended = follow.follow_one(kube, namespace, name, timeout=timeout, view=Lines())
         put(f"task {name} {summary_line(ended)}")
 
-    left = "the tasks end without this command; `ips-flow list` shows when"
-    # All are stopped before any is waited for: else one that waits in the queue starts in the meantime.
+    left = "the tasks will end without this command; `ips-flow list` shows their status"
+    # Cancel all tasks before waiting for any: otherwise a queued task starts in the meantime.
     code = for_each(names, cancel, left=left)
     if wait:
         code = for_each(stopping, await_end, left=left) or code

@@ -10,19 +10,20 @@ import click
 
 from ips_flows.cli.options.common import Target, example
 from ips_flows.cli.options.for_each_task import for_each, several_options
+from ips_flows.cli.options.option import option
 from ips_flows.cli.output.console import put, say
 
 if TYPE_CHECKING:
     from ips_flows.core.task.task import Task
     from ips_flows.kube.client import Kube
 
-# What a keeper needs: a minute that Argo's own last step has, a look, and a Job, perhaps on a node without our image.
+# Time for a keeper: the minute that Argo's own last step has, one check, and a Job whose node may need to pull the image.
 _KEEPER_SECONDS = 150.0
 
 
 @click.command("delete", epilog=example("ips-flow delete nightly"))
-@click.option("--now", is_flag=True, help="Do not wait for a task to stop and its end to be recorded first.")
-@several_options("How long to wait for the recorded end of a task  [exit code 124].")
+@option("--now", is_flag=True, help="Delete immediately: do not wait until the end of a task is recorded.")
+@several_options("Stop waiting for the recorded end of a task after this time; the exit code is 124.")
 @click.pass_context
 def delete_command(
     context: click.Context,
@@ -33,7 +34,7 @@ def delete_command(
     now: bool,
     timeout: float | None,
 ) -> None:
-    """Delete tasks and their records; images that are on nodes stay there.
+    """Delete tasks and their records. Images on nodes stay.
 
     A task that has not ended is cancelled first.
     """
@@ -51,15 +52,15 @@ def delete_command(
             raise tasks.not_found(namespace, name)
         put(f"task {name} deleted")
 
-    left = "not deleted: its end is not recorded yet; delete again when it is, or with --now"
+    left = "not deleted: the end of the task is not recorded yet; delete it later, or with --now"
     context.exit(for_each(names, delete, left=left))
 
 
 def _await_record(kube: Kube, namespace: str, found: Task, timeout: float | None) -> None:
-    """Wait until the end of a task is recorded, having cancelled one that has not ended.
+    """Cancel a task if it has not ended, and wait until its end is recorded.
 
-    Raises StoppedFollowing after `timeout` seconds, and at Ctrl-C. One whose last step was lost has its verdict from a
-    keeper; where none is there, or none comes, what is known is deleted as it is.
+    Raises StoppedFollowing after `timeout` seconds and on Ctrl-C. If the last step of the task did not run, a keeper
+    writes the verdict. If no keeper is active, or it writes no verdict, return without one.
     """
     from ips_flows.cli.output.lines import Lines, Silence  # noqa: PLC0415
     from ips_flows.cli.session import follow  # noqa: PLC0415
@@ -71,17 +72,17 @@ def _await_record(kube: Kube, namespace: str, found: Task, timeout: float | None
 
     name, began = found.name, time.monotonic()
     if not found.ended:
-        say(f"{name}: has not ended: cancelling it first")
-        with suppress(TaskEndedError):  # by itself, at this moment
+        say(f"{name}: not ended yet; cancelling it first")
+        with suppress(TaskEndedError):  # it ended just now
             cancel_task(kube, namespace, name)
         found = follow.follow_one(kube, namespace, name, timeout=timeout, view=Lines())
-    if LABEL_VERDICT in found.labels or found.shutdown == TERMINATE:  # that runs no last step
+    if LABEL_VERDICT in found.labels or found.shutdown == TERMINATE:  # a terminated task runs no last step
         return
     if not keeper_is_active(kube, namespace):
-        say(f"{name}: has ended without a verdict, and no keeper is there to write it: deleting it as it is")
+        say(f"{name}: ended without a verdict, and no keeper is active to write one; deleting it anyway")
         return
-    say(f"{name}: has ended without a verdict: the keeper has {_KEEPER_SECONDS:.0f} s to write it")
+    say(f"{name}: ended without a verdict; waiting up to {_KEEPER_SECONDS:.0f} s for the keeper to write one")
     left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
     found = follow.follow_one(kube, namespace, name, timeout=left, view=Silence(), grace=_KEEPER_SECONDS)
     if LABEL_VERDICT not in found.labels:
-        say(f"{name}: the keeper wrote no verdict: deleting it as it is")
+        say(f"{name}: the keeper wrote no verdict; deleting it anyway")

@@ -19,7 +19,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @output_option("table", "json")
 @target_options
 def doctor_command(target: Target, output: str) -> int:
-    """Check that everything is there, and say how to mend what is not. Exits 1 when something fails."""
+    """Check the installation and suggest fixes. The exit code is 1 if a check fails."""
     import json  # noqa: PLC0415
 
     from ips_flows.cli.output.console import colours, put  # noqa: PLC0415

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options
+from ips_flows.cli.options.option import option
 from ips_flows.core.constants import KUBELET_IMAGES_LISTED
 from ips_flows.core.errors import UsageError
 from ips_flows.core.request.limits import IMAGES
@@ -27,25 +28,25 @@ _REMARKS_SHOWN = 20
     ),
 )
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1)
-@click.option("--workloads", is_flag=True, help="Also what runs in the namespace (-n).")
-@click.option("-A", "--all-namespaces", is_flag=True, help="The workloads of all namespaces.")
-@click.option(
+@option("--workloads", is_flag=True, help="Also read the workloads of the namespace (-n).")
+@option("-A", "--all-namespaces", is_flag=True, help="Also read the workloads of all namespaces.")
+@option(
     "--kind",
     "kinds",
     multiple=True,
     metavar="PLURAL.GROUP",
-    help="Workloads of this custom kind too, such as rollouts.argoproj.io; repeatable.",
+    help="Also read workloads of this custom kind, such as rollouts.argoproj.io; repeatable.",
 )
-@click.option(
+@option(
     "--suggest",
     is_flag=True,
-    help="Which of these some nodes lack, ranked by the seconds that pods would not wait.",
+    help="List the images that are missing on some nodes, ranked by pull time saved.",
 )
-@click.option(
+@option(
     "--split",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Write a request for each set of nodes into this new or empty folder.",
+    help="Write one request per set of nodes into this folder, which must be new or empty.",
 )
 @output_option("request", "table", "wide", "json", "yaml", "name", default="request")
 @target_options
@@ -63,23 +64,23 @@ def images_command(
     split: Path | None,
     output: str,
 ) -> None:
-    """Find the images of manifests, or of what runs in a cluster, and print a request for them.
+    """Find the images of manifests or of workloads in a cluster, and print a request for them.
 
     SOURCE is a file, a folder of manifests, a folder with a kustomization, or - for stdin.
 
-    The request warms all images wherever any of the pods may land; --split and `run --manifest` tell their
-    nodes apart. The exit code is 1 if an image could not be told, and the others are printed all the same.
+    The request warms every image on all nodes where any of the pods may be scheduled. --split and `run --manifest`
+    keep different sets of nodes apart. The exit code is 1 if an image cannot be determined; the others are printed.
     """
     live = workloads or all_namespaces
     if not sources and not live:
         raise UsageError(
-            "nothing to look into: neither SOURCE nor --workloads was given",
-            hint="Name files, - for stdin, or a namespace: `ips-flow images --workloads -n shop`.",
+            "nothing to read: neither SOURCE nor --workloads was given",
+            hint="Give files, - for stdin, or a namespace: `ips-flow images --workloads -n shop`.",
         )
     if suggest and (split is not None or not live):
-        raise UsageError("--suggest goes with --workloads or -A, and prints a table or JSON")
+        raise UsageError("--suggest requires --workloads or -A, and cannot be combined with --split")
     if kinds and not live:
-        raise UsageError("--kind goes with --workloads or -A")
+        raise UsageError("--kind requires --workloads or -A")
     from ips_flows.cli.inputs.manifests import read_sources  # noqa: PLC0415  (PyYAML)
     from ips_flows.core.discover.finder import Finder  # noqa: PLC0415
 
@@ -103,7 +104,7 @@ def images_command(
 
 
 def _narrate(found: Findings) -> None:
-    """Say what was found, what was left out, and what could not be told."""
+    """Print the numbers of images and objects, the objects left out, and the notes."""
     from ips_flows.cli.output.console import say  # noqa: PLC0415
     from ips_flows.cli.output.tables import counts  # noqa: PLC0415
     from ips_flows.core.discover.requests import images_of  # noqa: PLC0415
@@ -114,7 +115,7 @@ def _narrate(found: Findings) -> None:
     for note in told[:_REMARKS_SHOWN]:
         say(f"{'missing' if note.missing else 'note'}: {note}")
     if len(told) > _REMARKS_SHOWN:
-        say(f"{len(told) - _REMARKS_SHOWN} more remarks: -o json shows all")
+        say(f"{len(told) - _REMARKS_SHOWN} more notes; -o json shows all")
 
 
 def _put_findings(found: Findings, output: str) -> None:
@@ -146,8 +147,8 @@ def _put_suggestions(found: Findings, kube: Kube, namespace: str, output: str) -
     nodes, full = read_nodes(kube)
     if full:
         say(
-            f"note: {full} of {len(nodes)} nodes list exactly {KUBELET_IMAGES_LISTED} images, as stock kubelets do:"
-            " they may hold more"
+            f"note: {full} of {len(nodes)} nodes list exactly {KUBELET_IMAGES_LISTED} images, the kubelet's default"
+            " limit; they may have more"
         )
     ranked = suggestions(images_of(found.uses), nodes, pulls)
     if output in ("json", "yaml"):
@@ -158,7 +159,7 @@ def _put_suggestions(found: Findings, kube: Kube, namespace: str, output: str) -
     elif ranked:
         put(suggestion_table(ranked, wide=output == "wide", width=columns()))
     else:
-        say("every node has the images of the pods that may land on it")
+        say("every node has the images of all pods that may be scheduled on it")
 
 
 def _put_request(found: Findings) -> None:
@@ -167,20 +168,20 @@ def _put_request(found: Findings) -> None:
 
     draft = everywhere(found.uses)
     if draft is None:
-        raise UsageError("no image was found, so there is nothing to request")
+        raise UsageError("no images found, so there is nothing to request")
     if len(draft.images) > IMAGES.high:
         raise UsageError(
-            f"{len(draft.images)} images were found; a request has at most {IMAGES.high}",
+            f"found {len(draft.images)} images; a request can have at most {IMAGES.high}",
             hint="--split DIR writes several requests; -o name lists the images.",
         )
     notes = []
     places = len({one.placement for one in by_placement(found.uses)})
     if places > 1:
         notes.append(
-            f"The pods land in {places} different sets of nodes; this warms every image on all of them."
+            f"The pods use {places} different sets of nodes; this request warms every image on all of them."
         )
         say(f"note: {notes[0][0].lower()}{notes[0][1:]}")
-        say("      --split DIR writes a request for each set, `run --manifest` makes a task for each")
+        say("      --split DIR writes one request per set; `run --manifest` creates one task per set")
     put(request_text(draft, notes).rstrip("\n"))
 
 
@@ -190,16 +191,16 @@ def _write(found: Findings, folder: Path) -> None:
 
     requests = by_placement(found.uses)
     if not requests:
-        raise UsageError("no image was found, so there is nothing to request")
+        raise UsageError("no images found, so there is nothing to request")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UsageError(
-                f"{folder}: is not empty, and an older request in it would be taken for a new one"
+                f"{folder}: is not empty; expected an empty or new folder, so that no old request is mixed in"
             )
         for number, draft in enumerate(requests, start=1):
             file = folder / f"images-{number}.yaml"
             file.write_text(request_text(draft), encoding="utf-8")
             put(str(file))
     except OSError as error:
-        raise UsageError(f"{folder}: can't be written: {error.strerror or error}") from error
+        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ips_flows.cli.options.common import DurationType, Target, example, target_options
+from ips_flows.cli.options.option import option
 
 
 @click.command(
@@ -13,40 +14,48 @@ from ips_flows.cli.options.common import DurationType, Target, example, target_o
         "ips-flow install -n ips-flow --create-namespace --image registry.example.com/ips-flow:0.1.0"
     ),
 )
-@click.option(
+@option(
     "--image",
     envvar="IPS_FLOW_IMAGE",
     metavar="REF",
-    help="Image of the step pods  [default: ips-flow:VERSION].",
+    help="Image of the step pods; also from IPS_FLOW_IMAGE.",
+    default_text="ips-flow:VERSION",
 )
-@click.option(
+@option(
     "--worker-image",
     envvar="WORKER_IMAGE",
     metavar="REF",
-    help="Tiny image with a static /bin/busybox for the pull pods  [default: kept, else busybox:1.37-musl].",
+    help="Image of the pull pods: a small image with a static /bin/busybox; also from WORKER_IMAGE.",
+    default_text="kept, else busybox:1.37-musl",
 )
-@click.option(
+@option(
     "--max-concurrent-tasks",
     envvar="MAX_CONCURRENT_TASKS",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="How many tasks run at once  [default: kept, else 3].",
+    help="Maximum number of tasks that run at the same time; also from MAX_CONCURRENT_TASKS.",
+    default_text="kept, else 3",
 )
-@click.option(
-    "--keep", type=DurationType(), metavar="DURATION", help="How long ended tasks are kept  [default: 7d]."
+@option(
+    "--keep",
+    type=DurationType(),
+    metavar="DURATION",
+    help="How long ended tasks are kept.",
+    default_text="7d",
 )
-@click.option(
+@option(
     "--without-priority-policy",
     is_flag=True,
-    help="Leave out the cluster-wide policy that gives tasks of Argo's submit form their priority.",
+    help="Do not install the cluster-wide policy that sets the priority of tasks from Argo's submit form.",
 )
-@click.option(
+@option(
     "--with-server",
     is_flag=True,
-    help="Also run `ips-flow serve` in the namespace, the keeper of its tasks  [default: kept].",
+    help="Also run `ips-flow serve` in the namespace, which is the keeper of its tasks.",
+    default_text="kept, else off",
 )
-@click.option("--create-namespace", is_flag=True, help="Create the namespace, with restricted Pod Security.")
-@click.option("--dry-run", is_flag=True, help="Print the objects as YAML and change nothing.")
+@option("--create-namespace", is_flag=True, help="Create the namespace, with restricted Pod Security.")
+@option("--dry-run", is_flag=True, help="Print the objects as YAML and change nothing.")
 @target_options
 def install_command(
     target: Target,
@@ -59,7 +68,7 @@ def install_command(
     create_namespace: bool,
     dry_run: bool,
 ) -> None:
-    """Install IPS Flow into a namespace, or upgrade it; the second time it changes nothing."""
+    """Install IPS Flow into a namespace, or upgrade it. Installing the same version again changes nothing."""
     from ips_flows.cli.output.console import put, say  # noqa: PLC0415
     from ips_flows.core.images.reference import parse_reference  # noqa: PLC0415
     from ips_flows.operations.install.install import install  # noqa: PLC0415
@@ -69,12 +78,12 @@ def install_command(
         for key, value in (("worker-image", worker_image), ("max-concurrent-tasks", max_concurrent_tasks))
         if value is not None
     }
-    for option, reference in (("--image", image), ("--worker-image", worker_image)):
+    for flag, reference in (("--image", image), ("--worker-image", worker_image)):
         if reference:
             try:
                 parse_reference(reference)
             except ValueError as error:
-                raise click.UsageError(f"{option}: {error}") from error
+                raise click.UsageError(f"{flag}: {error}") from error
     keep_seconds = None if keep is None else int(keep)
     if dry_run:
         import yaml  # noqa: PLC0415
@@ -110,4 +119,4 @@ def install_command(
         say=put,
         priority_policy=not without_priority_policy,
     )
-    say(f"installed in namespace {namespace}; `ips-flow doctor {target.flags(namespace)}` checks it")
+    say(f"installed in namespace {namespace}; check it with `ips-flow doctor {target.flags(namespace)}`")

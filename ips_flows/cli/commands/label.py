@@ -13,9 +13,10 @@ from ips_flows.cli.options.common import Target, example, target_options
 @click.command("label", epilog=example("ips-flow label -n ips-flow"))
 @target_options
 def label_command(*, target: Target) -> None:
-    """Label the nodes that hold all images of a set, and take the label off those that don't.
+    """Label the nodes that have all images of a set, and remove the label from the other nodes.
 
-    The sets are in ConfigMap ips-sets: under each name a request, or a list of images. It runs until it is ended.
+    The sets are in ConfigMap ips-sets: each key is a name, each value a request or a list of images. The command
+    runs until it is stopped.
     """
     from ips_flows import jsonlog  # noqa: PLC0415
     from ips_flows.controller.node_labels import label_nodes  # noqa: PLC0415

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options
+from ips_flows.cli.options.option import option
 from ips_flows.cli.output.console import say
 from ips_flows.core.task.workflow_status import STATUSES
 
@@ -15,18 +16,29 @@ if TYPE_CHECKING:
 
 
 @click.command("list", epilog=example("ips-flow list -A -o wide", "ips-flow list --status running -w"))
-@click.option("-A", "--all-namespaces", is_flag=True, help="Tasks of all namespaces.")
-@click.option("-l", "--selector", default="", metavar="LABELS", help="Only tasks with these labels.")
-@click.option(
-    "--status", type=click.Choice(STATUSES), multiple=True, help="Only tasks in this state; repeatable."
+@option("-A", "--all-namespaces", is_flag=True, help="List the tasks of all namespaces.")
+@option(
+    "-l",
+    "--selector",
+    default="",
+    metavar="LABELS",
+    help="List only tasks that match this label selector.",
+    default_text="all tasks",
 )
-@click.option("-w", "--watch", is_flag=True, help="Then print each task again when it changes.")
+@option(
+    "--status",
+    type=click.Choice(STATUSES),
+    multiple=True,
+    help="List only tasks with this status; repeatable.",
+    default_text="all",
+)
+@option("-w", "--watch", is_flag=True, help="Print each task again after each change.")
 @output_option()
 @target_options
 def list_command(
     *, target: Target, output: str, selector: str, status: tuple[str, ...], all_namespaces: bool, watch: bool
 ) -> None:
-    """Show the tasks of a namespace, newest first."""
+    """List the tasks of a namespace, newest first."""
     from ips_flows.cli.output.documents import put_list  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
 
@@ -40,11 +52,11 @@ def list_command(
     put_list(found, output, namespaces=all_namespaces)
     if not found and output in ("table", "wide"):
         where = f"namespace {scope}" if scope else "any namespace"
-        say(f"no tasks{' like that' if status or selector else ''} in {where}")
+        say(f"no {'matching ' if status or selector else ''}tasks in {where}")
 
 
 def _watch(kube: Kube, scope: str, *, selector: str, status: tuple[str, ...], output: str) -> None:
-    """Print the tasks, then each one again when it changes, until someone presses Ctrl-C."""
+    """Print the tasks, then each changed task again, until Ctrl-C."""
     from ips_flows.cli.output.documents import TaskChanges  # noqa: PLC0415
     from ips_flows.operations.follow import watch_tasks  # noqa: PLC0415
 

@@ -7,6 +7,7 @@ import sys
 import click
 
 from ips_flows.cli.options.common import Target, example, target_options
+from ips_flows.cli.options.option import option
 from ips_flows.cli.output.console import colours, put, say
 from ips_flows.cli.shell_completion import task_names
 from ips_flows.core.escape import escape
@@ -16,10 +17,10 @@ _COLOURS = {"filter": "cyan", "drive": "green", "finish": "magenta"}
 
 @click.command("logs", epilog=example("ips-flow logs nightly -f"))
 @click.argument("name", metavar="TASK", shell_complete=task_names)
-@click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended.")
+@option("-f", "--follow", is_flag=True, help="Print new lines until the task has ended.")
 @target_options
 def logs_command(*, target: Target, name: str, follow: bool) -> None:
-    """Show what the steps of a task wrote."""
+    """Print the logs of the steps of a task."""
     from ips_flows.core.task import task  # noqa: PLC0415
     from ips_flows.operations import logs, tasks  # noqa: PLC0415
 
@@ -40,7 +41,7 @@ def logs_command(*, target: Target, name: str, follow: bool) -> None:
 
 def _why_nothing(ended: bool, pods: bool, name: str) -> str:
     if pods:
-        return f"the steps of task {name} have written nothing yet"
+        return f"the steps of task {name} have no log lines yet"
     if ended:
-        return f"the step pods of task {name} are gone, and their logs with them; `ips-flow get {name}` has the results"
+        return f"the step pods of task {name} and their logs are deleted; `ips-flow get {name}` shows the results"
     return f"task {name} has no step pods yet; -f waits for them"

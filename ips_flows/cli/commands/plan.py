@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ips_flows.cli.options.common import Target, example, output_option, target_options
+from ips_flows.cli.options.option import option
 from ips_flows.cli.options.registry import DEFAULT_BANDWIDTH, BandwidthType, forecast_options, insecure_option
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.output.console import colours, columns, put, say
@@ -33,22 +34,25 @@ _COLOURS = {"error": "red", "warning": "yellow"}
 )
 @click.argument("file", required=False)
 @request_options
-@click.option("--pin", is_flag=True, help="Plan with the digests that the tags have now, and show them.")
-@click.option(
+@option("--pin", is_flag=True, help="Replace tags by their current digests, and print both.")
+@option(
     "--check-disk",
     is_flag=True,
-    help="Ask the kubelets for their free disk; needs the right to get nodes/proxy.",
+    help="Read the free disk space from the kubelets; requires permission to get nodes/proxy.",
 )
-@click.option(
+@option(
     "--bandwidth",
     type=BandwidthType(),
     default=DEFAULT_BANDWIDTH,
-    show_default=True,
     metavar="RATE",
-    help="What a node gets.",
+    help="Download bandwidth per node.",
 )
-@click.option(
-    "--registry-bandwidth", type=BandwidthType(), metavar="RATE", help="What all nodes together get."
+@option(
+    "--registry-bandwidth",
+    type=BandwidthType(),
+    metavar="RATE",
+    help="Download bandwidth of all nodes together.",
+    default_text="no limit",
 )
 @insecure_option
 @output_option("table", "wide", "json", "yaml", "request")
@@ -68,12 +72,12 @@ def plan_command(
     output: str,
     **fields: Any,
 ) -> None:
-    """Show what the request in FILE would do now, and what stands against it; change nothing.
+    """Preview the request in FILE (YAML or JSON; - is stdin): nodes, sizes, time, problems. Changes nothing.
 
-    Exits 1 where a task would fail. With -o request --pin only the pinned request is printed, which `run -` takes.
+    The exit code is 1 if a task would fail. -o request --pin prints only the pinned request, as input for `run -`.
     """
     if output == "request" and not pin:
-        raise UsageError("-o request prints a pinned request", hint="Add --pin.")
+        raise UsageError("-o request prints a pinned request and requires --pin", hint="Add --pin.")
     overrides = overrides_of(fields)
     text, source = read_text(file, sys.stdin, needed="images" not in overrides, command="plan")
 
@@ -102,17 +106,17 @@ def plan_command(
 
 
 def pinned(forecaster: Forecaster, request: PrewarmRequest, *, mark: str = "") -> PrewarmRequest:
-    """The request with a digest for every tag; says what each tag is now, behind a mark."""
+    """Return the request with a digest for every tag. Print each tag and its digest, with a prefix `mark`."""
     found = forecaster.pinned(request)
     for tag, now in found.tags.items():
         say(f"{mark}pinned: {tag} is {now.partition('@')[2]}")
     for image in found.doubled:
-        say(f"{mark}pinned: {image} is the same as another image of the request, and left out")
+        say(f"{mark}pinned: {image} left out: it has the same digest as another image of the request")
     return found.request
 
 
 def put_forecast(forecast: Forecast, output: str) -> None:
-    """A forecast on stdout."""
+    """Print a forecast on stdout."""
     from ips_flows.cli.output import forecast_tables  # noqa: PLC0415
 
     if output in ("json", "yaml"):

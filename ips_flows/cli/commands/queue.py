@@ -12,9 +12,9 @@ from ips_flows.cli.output.console import put, say
 @output_option("table", "json", "yaml", "name")
 @target_options
 def queue_command(*, target: Target, output: str) -> None:
-    """Show the tasks that wait, the next to start first, and what they wait for.
+    """List the waiting tasks in the order in which they start, and what each waits for.
 
-    The order is that of the priority, then that of the submits; `reprioritize` changes it.
+    Tasks are ordered by priority, then by the time of submission. `reprioritize` changes the priority.
     """
     from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
     from ips_flows.cli.output.tables import queue_table  # noqa: PLC0415
@@ -35,8 +35,8 @@ def queue_command(*, target: Target, output: str) -> None:
     if queue.entries:
         put(queue_table(queue, now))
     else:
-        say(f"no task waits in namespace {namespace}")
+        say(f"no tasks are waiting in namespace {namespace}")
     if queue.limit is None:
-        say(f"no task can start: `ips-flow doctor {target.flags(namespace)}` says why")
+        say(f"no task can start; `ips-flow doctor {target.flags(namespace)}` shows why")
     else:
-        say(f"{len(queue.running)} of at most {queue.limit} tasks run")
+        say(f"{len(queue.running)} of at most {queue.limit} tasks are running")

@@ -8,18 +8,22 @@ from pathlib import Path
 import click
 
 from ips_flows.cli.options.common import example
+from ips_flows.cli.options.option import option
 from ips_flows.cli.output.console import put, say
 
 
 @click.command("render", epilog=example("ips-flow render --check", "ips-flow render --output /tmp/templates"))
-@click.option(
-    "--check", is_flag=True, help="Write nothing; show what differs, and exit with 1 if anything does."
+@option(
+    "--check",
+    is_flag=True,
+    help="Print the differences and write nothing; the exit code is 1 if files differ.",
 )
-@click.option(
+@option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Where to  [default: templates/ of the checkout].",
+    help="Folder for the files.",
+    default_text="templates/ of the checkout",
 )
 @click.pass_context
 def render_command(context: click.Context, /, *, check: bool, output: Path | None) -> None:
@@ -43,7 +47,7 @@ def render_command(context: click.Context, /, *, check: bool, output: Path | Non
     for name in differing:
         put(_difference(folder / name, there.get(name, ""), wanted.get(name, "")))
     if differing:
-        say(f"out of date: {', '.join(differing)}; `ips-flow render` mends it")
+        say(f"out of date: {', '.join(differing)}; run `ips-flow render` to update")
         context.exit(1)
     say(f"{len(wanted)} files in {folder} are up to date")
 
@@ -51,7 +55,7 @@ def render_command(context: click.Context, /, *, check: bool, output: Path | Non
 def _templates_of_checkout() -> Path:
     root = Path(__file__).resolve().parents[3]
     if not (root / "pyproject.toml").is_file():
-        raise click.UsageError("this is no checkout: name a folder with --output")
+        raise click.UsageError("ips-flow does not run from a checkout; give a folder with --output")
     return root / "templates"
 
 

@@ -15,9 +15,9 @@ from ips_flows.core.request.limits import PRIORITY
 @click.argument("priority", metavar="N", type=click.IntRange(*PRIORITY))
 @target_options
 def reprioritize_command(*, target: Target, name: str, priority: int) -> None:
-    """Give a task that waits another priority, from 1 to 10; 10 goes first.
+    """Change the priority of a waiting task: 1 to 10, 10 starts first.
 
-    A task that runs or has ended keeps its own.
+    The priority of a running or ended task does not change.
     """
     from ips_flows.operations.queue import get_queue, reprioritize  # noqa: PLC0415
 

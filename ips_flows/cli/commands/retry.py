@@ -17,7 +17,7 @@ from ips_flows.cli.shell_completion import task_names
 @target_options
 @click.pass_context
 def retry_command(context: click.Context, /, *, target: Target, name: str, follow: FollowOptions) -> None:
-    """Try the nodes again that an ended task lost or did not reach.
+    """Retry the nodes that failed or were not reached in an ended task, as a new task.
 
     The new task has the same request for these nodes only. It is named after the first task: TASK-r1, TASK-r2, …
     """

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from ips_flows.cli.options.common import Target, example, targets_options
+from ips_flows.cli.options.option import option
 from ips_flows.cli.options.registry import forecast_options, insecure_option
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.options.submit import FollowOptions, follow_options
@@ -36,31 +37,28 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("file", required=False)
-@click.option(
+@option(
     "--manifest",
     "manifests",
     multiple=True,
     metavar="FILE",
-    help="Warm what these manifests need, where their pods may land; - is stdin; repeatable.",
+    help="Warm the images of these manifests on the nodes where their pods may be scheduled; - is stdin;"
+    " repeatable.",
 )
 @request_options
-@click.option(
-    "--dry-run", is_flag=True, help="Print the Workflow that would be submitted, and submit nothing."
-)
-@click.option(
+@option("--dry-run", is_flag=True, help="Print the Workflow that would be submitted, and submit nothing.")
+@option(
     "--request",
     "inline",
     envvar="IPS_FLOW_REQUEST",
     metavar="TEXT",
-    help="The request itself, instead of FILE, also from IPS_FLOW_REQUEST.",
+    help="Text of the request, instead of FILE; also from IPS_FLOW_REQUEST.",
 )
-@click.option(
-    "--name-from",
-    metavar="TEXT",
-    help="Name the task after a text: run again with the same text, it is found again.",
+@option("--name-from", metavar="TEXT", help="Derive the task name from TEXT (idempotent).")
+@option(
+    "--plan", is_flag=True, help="Check the request first, as `plan` does; submit nothing if it would fail."
 )
-@click.option("--plan", is_flag=True, help="Look first as `plan` does, and submit nothing that would fail.")
-@click.option("--pin", is_flag=True, help="Replace tags by the digests that they have now.")
+@option("--pin", is_flag=True, help="Replace tags by their current digests.")
 @insecure_option
 @follow_options
 @targets_options
@@ -81,26 +79,26 @@ def run_command(
     follow: FollowOptions,
     **fields: Any,
 ) -> None:
-    """Submit the request in FILE (YAML or JSON; - is stdin) and follow it to its end.
+    """Submit the request in FILE (YAML or JSON; - is stdin) and follow the task until it ends.
 
-    Each flag under "Request" overrides the field of that name in FILE; with --image no FILE is needed.
-    --manifest takes Kubernetes manifests as `ips-flow images` does, and makes a task for each set of nodes.
-    With several --context each of these clusters gets the task, all are followed together, and one exit code tells
-    of all: 1 if one failed, else that of an error, else 3 if one was cancelled.
+    Each flag under "Request" overrides the field of that name in FILE. With --image, FILE is optional.
+    --manifest reads Kubernetes manifests as `ips-flow images` does, and creates one task per set of nodes.
+    With several --context the task is submitted to each of these clusters, and all tasks are followed together. The
+    exit code is then 1 if one task failed, else that of an error, else 3 if one was cancelled.
     """
     if follow.cancel_with and len(targets) > 1:
         raise click.UsageError(
-            "--cancel-with names a Workflow of one cluster; it does not go with several --context"
+            "--cancel-with names a Workflow of one cluster; it cannot be combined with several --context"
         )
     if insecure_registry and not (plan or pin):
         raise UsageError(
-            "--insecure-registry says how `run` asks a registry, which it does only with --plan or --pin",
-            hint="How the nodes ask it is a setting of their container runtime.",
+            "--insecure-registry requires --plan or --pin; without them `run` does not connect to a registry",
+            hint="For the nodes, configure the registry in their container runtime.",
         )
     overrides = overrides_of(fields)
     if name_from is not None:
         if "name" in overrides:
-            raise click.UsageError("--name and --name-from both name the task: give one of them")
+            raise click.UsageError("--name and --name-from cannot be combined; give one of them")
         overrides["name"] = _named_after(name_from)
     requests = _requests(context, file, inline, manifests, overrides)
     connected_to = connected_targets(targets)
@@ -130,19 +128,19 @@ def _requests(
     manifests: tuple[str, ...],
     overrides: dict[str, Any],
 ) -> list[PrewarmRequest]:
-    """The request that was given in one way or another; of manifests one for each set of nodes."""
+    """Return the request from FILE, --request or flags; from manifests, one request per set of nodes."""
     if inline is not None and not _typed(context, "inline") and (file is not None or manifests):
-        inline = None  # the environment says what is meant where nothing else does
+        inline = None  # FILE and --manifest override the environment
     if manifests:
         if file is not None or inline is not None or "images" in overrides:
-            raise UsageError("--manifest says which images; it does not go with FILE, --request or --image")
+            raise UsageError("--manifest cannot be combined with FILE, --request or --image")
         from ips_flows.cli.inputs.manifest_requests import requests_of  # noqa: PLC0415  (pydantic)
 
         return requests_of(manifests, overrides)
     text: str | None
     if inline is not None:
         if file is not None:
-            raise click.UsageError("FILE and --request are both a request: give one of them")
+            raise click.UsageError("FILE and --request cannot be combined; give one of them")
         text, source = inline, "--request"
     else:
         text, source = read_text(file, sys.stdin, needed="images" not in overrides)
@@ -152,17 +150,17 @@ def _requests(
 
 
 def _typed(context: click.Context, name: str) -> bool:
-    """Whether an option was given as a flag, not by the environment."""
+    """Report whether an option was given as a flag, not by the environment."""
     return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _named_after(text: str) -> str:
-    """A task's name that depends on a text alone, and that no two texts share."""
+    """Return the task name for a text: the same text always gives the same name, another text another name."""
     return "from-" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
 def _named(request: PrewarmRequest) -> PrewarmRequest:
-    """The request with a name, so that its tasks have the same one everywhere."""
+    """Return the request with a name, so that its tasks have the same name in all clusters."""
     from ips_flows.operations.submit import generated_name  # noqa: PLC0415
 
     return request if request.name else request.model_copy(update={"name": generated_name()})
@@ -176,7 +174,7 @@ def _looked_at(
     plan: bool,
     pin: bool,
 ) -> dict[ConnectedTarget, list[PrewarmRequest]]:
-    """The requests to submit in each place; ends the command where a look at one says that nothing may be."""
+    """Return the checked requests of each target. If a check fails, print the error and exit the command."""
     from ips_flows.operations.forecast import Forecaster  # noqa: PLC0415  (requests)
 
     looked_at: dict[ConnectedTarget, list[PrewarmRequest]] = {}
@@ -198,7 +196,7 @@ def _looked_at(
 def _checked_request(
     forecaster: Forecaster, request: PrewarmRequest, mark: str, *, plan: bool, pin: bool
 ) -> PrewarmRequest:
-    """The request to submit. Raises PlanError where a task would fail, or a tag has no digest."""
+    """Return the request to submit. Raises PlanError if the task would fail, or a tag has no digest."""
     from ips_flows.cli.commands.plan import pinned  # noqa: PLC0415
     from ips_flows.cli.output import forecast_tables  # noqa: PLC0415
 
@@ -211,8 +209,8 @@ def _checked_request(
             say("\n".join([f"{mark}{issue.level}: {first}", *(f"  {line}" for line in rest)]))
         if forecast.fails:
             raise PlanError(
-                f"nothing was submitted: {forecast_tables.verdict_line(forecast.issues)}",
-                hint="`ips-flow plan` shows the whole picture; without --plan the task is submitted all the same.",
+                f"nothing submitted: {forecast_tables.verdict_line(forecast.issues)}",
+                hint="`ips-flow plan` shows all details. To submit anyway, leave out --plan.",
             )
         say(f"{mark}plan: {forecast_tables.verdict_line(forecast.issues)}")
     return request

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ips_flows.cli.options.common import DurationType, Target, example, output_option, target_options
+from ips_flows.cli.options.option import option
 from ips_flows.cli.options.request import RequestCommand, overrides_of, read_text, request_options
 from ips_flows.cli.options.submit import FollowOptions, follow_options
 from ips_flows.cli.output.console import put, say
@@ -25,7 +26,7 @@ _NAMES = click.argument("names", metavar="SCHEDULE...", nargs=-1, required=True)
 
 @click.group("schedule", epilog=example('ips-flow schedule create nightly images.yaml --cron "0 2 * * *"'))
 def schedule_command() -> None:
-    """Submit a request again and again, at the times of a cron expression: Argo makes the tasks."""
+    """Run a request on a cron schedule. Argo creates the tasks."""
 
 
 @schedule_command.command(
@@ -39,37 +40,41 @@ def schedule_command() -> None:
 @click.argument("schedule", metavar="SCHEDULE")  # `name` is a field of the request
 @click.argument("file", required=False)
 @request_options
-@click.option(
-    "--cron", "expression", required=True, metavar="EXPRESSION", help='When: "0 2 * * 1-5", or @daily.'
+@option(
+    "--cron",
+    "expression",
+    required=True,
+    metavar="EXPRESSION",
+    help='Cron expression, such as "0 2 * * 1-5" or @daily.',
 )
-@click.option(
-    "--timezone", default="UTC", show_default=True, metavar="NAME", help="Of the IANA list: Asia/Shanghai."
+@option(
+    "--timezone",
+    default="UTC",
+    metavar="NAME",
+    help="Time zone of the cron expression: an IANA name such as Asia/Shanghai.",
 )
-@click.option(
+@option(
     "--overlap",
     type=click.Choice(("forbid", "replace", "allow")),
     default="forbid",
-    show_default=True,
-    help="If the task before is not over: none is made, it is stopped, or both run.",
+    help="If the previous task has not ended: forbid creates no task, replace terminates it, allow runs both.",
 )
-@click.option(
+@option(
     "--starting-deadline",
     type=DurationType(),
     default="10m",
-    show_default=True,
     metavar="DURATION",
-    help="How late a task may be made, if Argo was away.",
+    help="Maximum delay of a task if Argo's controller was down when the task was due.",
 )
-@click.option(
+@option(
     "--keep",
     type=click.IntRange(1, 100),
     default=10,
-    show_default=True,
     metavar="N",
-    help="How many completed tasks, and how many others, are kept.",
+    help="Number of completed tasks to keep, and of other ended tasks.",
 )
-@click.option("--suspended", is_flag=True, help="Make no task before `schedule resume`.")
-@click.option("--replace", is_flag=True, help="Replace a schedule of that name.")
+@option("--suspended", is_flag=True, help="Create no tasks until `schedule resume`.")
+@option("--replace", is_flag=True, help="Replace an existing schedule of the same name.")
 @output_option("table", "json", "yaml", "name")
 @target_options
 def create_command(
@@ -87,9 +92,9 @@ def create_command(
     output: str,
     **fields: Any,
 ) -> None:
-    """Make a schedule for the request in FILE (YAML or JSON; - is stdin).
+    """Create a schedule for the request in FILE (YAML or JSON; - is stdin).
 
-    Each time is a task of its own, named SCHEDULE-<time>. Nodes that joined meanwhile are warmed with it.
+    Each run is a new task, named SCHEDULE-<time>. It also warms the nodes that joined since the previous run.
     """
     from ips_flows.core import cron  # noqa: PLC0415
     from ips_flows.core.request.model import merge_overrides  # noqa: PLC0415
@@ -112,17 +117,17 @@ def create_command(
     made, became = schedules.create_schedule(kube, namespace, schedule, request, timing, replace=replace)
     if output == "table":
         put(f"schedule {made.name} {became}")
-        say(f"its next task is due {_next(made)}" if made.next_run else "it is suspended")
+        say(f"next task due {_next(made)}" if made.next_run else "the schedule is suspended")
     else:
         _put_schedules(made, output)
 
 
 @schedule_command.command("list", epilog=example("ips-flow schedule list -A"))
-@click.option("-A", "--all-namespaces", is_flag=True, help="Schedules of all namespaces.")
+@option("-A", "--all-namespaces", is_flag=True, help="List the schedules of all namespaces.")
 @output_option()
 @target_options
 def list_command(*, target: Target, all_namespaces: bool, output: str) -> None:
-    """Show the schedules: when each is due next, and what became of its last task."""
+    """List the schedules with their next run and the status of their last task."""
     from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
     from ips_flows.cli.output.schedule_tables import schedule_table  # noqa: PLC0415
     from ips_flows.core import clock  # noqa: PLC0415
@@ -150,7 +155,7 @@ def list_command(*, target: Target, all_namespaces: bool, output: str) -> None:
 @output_option("table", "json", "yaml", "name")
 @target_options
 def history_command(*, target: Target, name: str, output: str) -> None:
-    """Show the runs of a schedule, newest first: their tasks, and why some were missed."""
+    """Show the runs of a schedule, newest first: the tasks, and the reasons for missed runs."""
     from ips_flows.cli.output.schedule_tables import history_table  # noqa: PLC0415
     from ips_flows.core import clock  # noqa: PLC0415
     from ips_flows.operations import schedules  # noqa: PLC0415
@@ -166,9 +171,9 @@ def history_command(*, target: Target, name: str, output: str) -> None:
     elif found.runs:
         put(history_table(found, clock.now()))
     else:
-        say(f"schedule {name} was not due yet; its next task is due {_next(found)}")
+        say(f"schedule {name} has no runs yet; next task due {_next(found)}")
     if found.problem:
-        say(f"Argo says: {found.problem}")
+        say(f"error from Argo: {found.problem}")
 
 
 @schedule_command.command("run", epilog=example("ips-flow schedule run nightly"))
@@ -177,7 +182,7 @@ def history_command(*, target: Target, name: str, output: str) -> None:
 @target_options
 @click.pass_context
 def run_command(context: click.Context, /, *, target: Target, name: str, follow: FollowOptions) -> None:
-    """Make a task of a schedule now and follow it to its end."""
+    """Create a task of a schedule now, and follow it until it ends."""
     from ips_flows.operations import schedules  # noqa: PLC0415
 
     connected = connected_target(target)
@@ -190,7 +195,7 @@ def run_command(context: click.Context, /, *, target: Target, name: str, follow:
 @target_options
 @click.pass_context
 def suspend_command(context: click.Context, /, *, target: Target, names: tuple[str, ...]) -> None:
-    """Make no tasks until `resume`; one that is under way goes on."""
+    """Create no tasks until `resume`. Tasks that have not ended continue."""
     from ips_flows.operations import schedules  # noqa: PLC0415
 
     def act(kube: Kube, namespace: str, name: str) -> str:
@@ -205,11 +210,11 @@ def suspend_command(context: click.Context, /, *, target: Target, names: tuple[s
 @target_options
 @click.pass_context
 def resume_command(context: click.Context, /, *, target: Target, names: tuple[str, ...]) -> None:
-    """Make tasks again."""
+    """Create tasks again after `suspend`."""
     from ips_flows.operations import schedules  # noqa: PLC0415
 
     def act(kube: Kube, namespace: str, name: str) -> str:
-        return f"resumed; its next task is due {_next(schedules.resume_schedule(kube, namespace, name))}"
+        return f"resumed; next task due {_next(schedules.resume_schedule(kube, namespace, name))}"
 
     _each(context, target, names, act)
 
@@ -219,7 +224,7 @@ def resume_command(context: click.Context, /, *, target: Target, names: tuple[st
 @target_options
 @click.pass_context
 def delete_command(context: click.Context, /, *, target: Target, names: tuple[str, ...]) -> None:
-    """Delete schedules. Their tasks stay, those under way go on."""
+    """Delete schedules. Their tasks stay; tasks that have not ended continue."""
     from ips_flows.operations import schedules  # noqa: PLC0415
 
     def act(kube: Kube, namespace: str, name: str) -> str:
@@ -235,7 +240,7 @@ def _each(
     names: tuple[str, ...],
     act: Callable[[Kube, str, str], str],
 ) -> None:
-    """Do one thing to several schedules, say what became of each, and exit."""
+    """Run an action for several schedules, print the result of each, and exit."""
     from ips_flows.cli.options.for_each_task import for_each  # noqa: PLC0415
 
     kube, namespace = target.connect()
@@ -253,7 +258,7 @@ def _put_schedules(found: Any, output: str) -> None:
 
 
 def _next(found: Any) -> str:
-    """When a schedule is due next, in its own time zone."""
+    """Return the time of a schedule's next run, in its time zone."""
     from ips_flows.cli.output.schedule_tables import local  # noqa: PLC0415
 
     return local(found.next_run, found.timing.timezone)

@@ -7,50 +7,50 @@ import re
 import click
 
 from ips_flows.cli.options.common import DurationType, Target, example, target_options
+from ips_flows.cli.options.option import option
 
 
 @click.command("serve", epilog=example("ips-flow serve -n ips-flow --port 8080 --auth none"))
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
-@click.option(
+@option("--host", default="127.0.0.1", metavar="ADDRESS", help="Address to listen on.")
+@option(
     "--port",
     envvar="SERVER_PORT",
     type=click.IntRange(0, 65535),
     default=8080,
-    show_default=True,
     metavar="N",
-    help="On which port, also from SERVER_PORT; 0 is any free one.",
+    help="Port to listen on; 0 selects a free port; also from SERVER_PORT.",
 )
-@click.option(
+@option(
     "--auth",
     type=click.Choice(["kubernetes", "none"]),
     default="kubernetes",
-    show_default=True,
-    help="Who decides what a caller may do: the cluster, by the caller's token, or nobody.",
+    help="Access control: `kubernetes` checks the caller's token and permissions in the cluster,"
+    " `none` gives every caller full access.",
 )
-@click.option(
+@option(
     "--allow-unauthenticated",
     is_flag=True,
-    help="Let --auth none listen on other addresses than this machine's own.",
+    help="Allow --auth none on addresses other than this machine's loopback.",
 )
-@click.option(
+@option(
     "--allowed-host",
     multiple=True,
     metavar="NAME",
-    help="Another name by which --auth none may be called; repeatable.",
+    help="With --auth none: accept requests with this host name too; repeatable.",
 )
-@click.option(
+@option(
     "--argo-url",
     envvar="ARGO_URL",
     default="",
     metavar="URL",
-    help="Where the Argo UI is, for the page to lead there; also from ARGO_URL.",
+    help="Base URL of the Argo UI, for links in the web page; also from ARGO_URL.",
 )
-@click.option(
+@option(
     "--linger",
     type=DurationType(),
     default=0,
     metavar="DURATION",
-    help="How long it still serves after SIGTERM, while /readyz says that it ends  [default: 0].",
+    help="How long to continue serving after SIGTERM, while /readyz returns 503.",
 )
 @target_options
 def serve_command(
@@ -63,10 +63,10 @@ def serve_command(
     argo_url: str,
     linger: float,
 ) -> None:
-    """Serve the REST API and the page, and finish tasks whose last step was lost.
+    """Serve the REST API and the web page, and finish tasks whose last step did not run.
 
-    All of this for one namespace. Of several servers all answer, and one finishes tasks. /docs describes the API,
-    /readyz tells how it is; the log is JSON, a line an event.
+    A server is for one namespace. If several run, all serve requests and one of them finishes tasks. /docs describes
+    the API, /readyz shows the state of the server. The log has one JSON object per line.
     """
     from importlib.util import find_spec  # noqa: PLC0415
 
@@ -75,7 +75,7 @@ def serve_command(
     missing = [name for name in ("fastapi", "prometheus_client", "uvicorn") if not find_spec(name)]
     if missing:
         raise IpsFlowError(
-            f"`ips-flow serve` needs packages that are not installed: {', '.join(missing)}",
+            f"`ips-flow serve` requires packages that are not installed: {', '.join(missing)}",
             hint="Install the extra: pip install 'ips-flow[server]'.",
         )
     from ips_flows.server.auth import Authorizer, KubernetesAuthorizer, NoAuthorizer, is_loopback  # noqa: PLC0415
@@ -83,13 +83,13 @@ def serve_command(
 
     if auth == "none" and not is_loopback(host) and not allow_unauthenticated:
         raise UsageError(
-            f"--auth none on {host} would let everybody in who can reach it",
-            hint="Listen on 127.0.0.1, leave --auth at kubernetes, or add --allow-unauthenticated.",
+            f"--auth none on {host} gives access to every client that can connect",
+            hint="Listen on 127.0.0.1, use --auth kubernetes, or add --allow-unauthenticated.",
         )
     if argo_url and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", argo_url):
         raise UsageError(
-            f"--argo-url is {argo_url!r}, expected an http or https URL",
-            hint="Such as https://argo.example.com.",
+            f"--argo-url: got {argo_url!r}; expected an http or https URL",
+            hint="For example: https://argo.example.com.",
         )
     kube, namespace = target.connect()
     authorizer: Authorizer = (

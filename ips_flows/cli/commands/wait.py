@@ -22,7 +22,7 @@ from ips_flows.cli.shell_completion import task_names
 
 @click.command("wait", epilog=example("ips-flow wait nightly --timeout 30m"))
 @click.argument("names", metavar="TASK...", nargs=-1, required=True, shell_complete=task_names)
-@timeout_option("Stop waiting after this long; the tasks go on  [exit code 124].")
+@timeout_option("Stop waiting after this time; the tasks continue, and the exit code is 124.")
 @junit_option
 @output_option()
 @target_options
@@ -37,9 +37,9 @@ def wait_command(
     junit: Path | None,
     output: str,
 ) -> None:
-    """Follow tasks to their end, one after another.
+    """Follow tasks until they end, one after another.
 
-    The exit code is that of `run`; of several tasks, 1 if one failed, else 3 if one was cancelled.
+    The exit codes are those of `run`. For several tasks: 1 if one failed, else 3 if one was cancelled.
     """
     from ips_flows.cli.output import documents  # noqa: PLC0415
     from ips_flows.cli.session import follow  # noqa: PLC0415

@@ -1,1 +1,1 @@
-"""Manifests as input of a verb."""
+"""Manifests as input of the verbs."""

@@ -1,4 +1,4 @@
-"""`ips-flow run --manifest`: a task for each set of nodes where the pods of the manifests may land."""
+"""`ips-flow run --manifest`: one request for each set of nodes where the pods of the manifests may be scheduled."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MOST_TOLD = 20
 
 
 def requests_of(manifests: Sequence[str], overrides: Mapping[str, Any]) -> list[PrewarmRequest]:
-    """The requests for all images of some manifests; flags count for each of them.
+    """Return the requests for all images of some manifests. The overrides from flags apply to each request.
 
-    Raises UsageError where an image can't be told: it would be missing on nodes that seem to be warm.
+    Raises UsageError if an image cannot be determined: it would be missing on nodes that seem to be warm.
     """
     finder = Finder()
     read_sources(manifests, finder)
@@ -30,18 +30,18 @@ def requests_of(manifests: Sequence[str], overrides: Mapping[str, Any]) -> list[
     if missing:
         more = [f"and {len(missing) - _MOST_TOLD} more"] if len(missing) > _MOST_TOLD else []
         raise UsageError(
-            "not every image of the manifests can be told:\n" + "\n".join(missing[:_MOST_TOLD] + more),
-            hint="Mend that, ignore it by annotation ips-flow.io/ignore-images, or take the others: "
-            "`ips-flow images FILE | ips-flow run -`.",
+            "some images of the manifests cannot be determined:\n" + "\n".join(missing[:_MOST_TOLD] + more),
+            hint="Fix the manifests, ignore the images with annotation ips-flow.io/ignore-images, or run only the"
+            " other images: `ips-flow images FILE | ips-flow run -`.",
         )
     for note in found.notes:
         say(f"note: {note}")
     draft = by_placement(found.uses)
     if not draft:
-        raise UsageError("no image was found in the manifests, so there is nothing to run")
+        raise UsageError("no images found in the manifests, so there is nothing to run")
     requests = [_request(one, number, len(draft), overrides) for number, one in enumerate(draft, start=1)]
     if len(requests) > 1:
-        say(f"{len(requests)} tasks, since a task has one set of nodes and at most {IMAGES.high} images:")
+        say(f"{len(requests)} tasks, because a task has one set of nodes and at most {IMAGES.high} images:")
         for one in draft:
             say(f"  {several(len(one.images), 'image')} on nodes {one.placement}")
     return requests

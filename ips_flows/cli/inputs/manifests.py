@@ -22,9 +22,9 @@ _KUSTOMIZE_SECONDS = 300
 
 
 def read_sources(sources: Sequence[str], finder: Finder) -> None:
-    """Take in the objects of each source: `-`, a file, or a folder."""
+    """Read the objects of each source (`-`, a file or a folder) into the finder."""
     if list(sources).count("-") > 1:
-        raise UsageError("- was given twice; stdin can be read once")
+        raise UsageError("duplicate source -; stdin can be read only once")
     for source in sources:
         for text, name in _texts(source):
             for found in read_manifests(text, name):
@@ -35,9 +35,9 @@ def read_sources(sources: Sequence[str], finder: Finder) -> None:
 
 
 def _texts(source: str) -> Iterator[tuple[str, str]]:
-    """The texts of a source, each with the name that its places bear."""
+    """Yield the texts of a source, each with the name that locations in messages have."""
     if source == "-":
-        hint = "Pipe manifests into it: `helm template CHART | ips-flow images -`."
+        hint = "Pipe manifests to it: `helm template CHART | ips-flow images -`."
         yield _text(stdin_bytes(sys.stdin, _LARGEST + 1, hint), "stdin"), "stdin"
         return
     path = Path(source)
@@ -54,7 +54,7 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
         files = sorted(one for one in path.iterdir() if one.suffix in _ENDINGS and one.is_file())
         if not files:
             raise UsageError(
-                f"{escape(source)}: holds no manifest and no kustomization",
+                f"{escape(source)}: contains no manifest and no kustomization",
                 hint=f"Expected kustomization.yaml, or files that end in {', '.join(_ENDINGS)}.",
             )
         yield from (_file(str(one)) for one in files)
@@ -71,12 +71,12 @@ def _text(data: bytes, source: str) -> str:
 
 
 def _kustomized(folder: str) -> str:
-    """What `kubectl kustomize` makes of a folder."""
+    """Return the output of `kubectl kustomize` for a folder."""
     shown = escape(folder)
     if shutil.which("kubectl") is None:
         raise UsageError(
-            f"{shown}: is a kustomization, and there is no kubectl to build it",
-            hint=f"Install kubectl, or build it elsewhere: `kustomize build {shown} | ips-flow images -`.",
+            f"{shown}: is a kustomization; building it requires kubectl, which is not installed",
+            hint=f"Install kubectl, or use kustomize: `kustomize build {shown} | ips-flow images -`.",
         )
     try:
         done = subprocess.run(

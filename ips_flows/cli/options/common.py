@@ -1,4 +1,4 @@
-"""Options that verbs share, and where they point: a cluster and a namespace."""
+"""Options that verbs share: the cluster and the namespace, the output format, the timeout."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ips_flows.cli.options.option import option
+
 if TYPE_CHECKING:
     from ips_flows.kube.client import Kube
 
@@ -23,21 +25,25 @@ _DURATION = re.compile(r"(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The cluster and the namespace that a command is about."""
+    """The cluster and the namespace of a command."""
 
     kubeconfig: str | None
     context: str | None
     namespace: str | None
 
     def connect(self) -> tuple[Kube, str]:
-        """A connection, and the namespace: of the option or environment, else of the kubeconfig or the pod."""
+        """Connect to the cluster.
+
+        Return the connection and the namespace: that of the option or the environment, else that of the kubeconfig or
+        the pod.
+        """
         from ips_flows.kube.client import Kube  # noqa: PLC0415
 
         kube = Kube.connect(self.kubeconfig, self.context)
         return kube, self.namespace or kube.namespace
 
     def flags(self, namespace: str) -> str:
-        """The flags that lead another command to the same place."""
+        """Return the flags that give another command the same target."""
         named = {"-n": namespace, "--kubeconfig": self.kubeconfig, "--context": self.context}
         return " ".join(f"{flag} {shlex.quote(value)}" for flag, value in named.items() if value)
 
@@ -48,12 +54,14 @@ class DurationType(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read a duration."""
+        """Parse a duration."""
         if isinstance(value, int | float):
             return float(value)
         match = _DURATION.fullmatch(str(value))
         if not match:
-            self.fail(f'{value!r} is no duration; expected one such as "90s", "10m" or "1h30m"', param, ctx)
+            self.fail(
+                f'{value!r} is not a duration; expected one such as "90s", "10m" or "1h30m"', param, ctx
+            )
         return float(
             sum(
                 int(part or 0) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True)
@@ -61,24 +69,26 @@ class DurationType(click.ParamType[float]):
         )
 
 
-_NAMESPACE = click.option(
+_NAMESPACE = option(
     "-n",
     "--namespace",
     metavar="NAME",
     envvar=["IPS_FLOW_NAMESPACE", "K8S_NAMESPACE"],
-    help="Namespace  [default: IPS_FLOW_NAMESPACE, K8S_NAMESPACE, the context's].",
+    help="Namespace.",
+    default_text="IPS_FLOW_NAMESPACE, K8S_NAMESPACE, the context's",
 )
-_KUBECONFIG = click.option(
-    "--kubeconfig", metavar="FILE", help="Kubeconfig  [default: KUBECONFIG, ~/.kube/config]."
+_KUBECONFIG = option(
+    "--kubeconfig", metavar="FILE", help="Kubeconfig file.", default_text="KUBECONFIG, ~/.kube/config"
 )
+_CURRENT_CONTEXT = "the current context"
 
 
 def target_options(command: F) -> F:
-    """`-n`, `--kubeconfig`, `--context`: the command gets them as `target`."""
+    """Add `-n`, `--kubeconfig` and `--context`. The command gets them as `target`."""
 
     @_NAMESPACE
     @_KUBECONFIG
-    @click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
+    @option("--context", metavar="NAME", help="Context of the kubeconfig.", default_text=_CURRENT_CONTEXT)
     @functools.wraps(command)
     def wrapped(
         *args: Any, kubeconfig: str | None, context: str | None, namespace: str | None, **options: Any
@@ -89,16 +99,20 @@ def target_options(command: F) -> F:
 
 
 def targets_options(command: F) -> F:
-    """The same with any number of contexts: the command gets `targets`, one for each, or the only one."""
+    """Add the same options, but `--context` can be repeated.
+
+    The command gets `targets`: one target for each context, or one target without a context.
+    """
 
     @_NAMESPACE
     @_KUBECONFIG
-    @click.option(
+    @option(
         "--context",
         "contexts",
         metavar="NAME",
         multiple=True,
-        help="Context of the kubeconfig; repeatable: the same in each of these clusters.",
+        help="Context of the kubeconfig; repeatable: the task is submitted to each of these clusters.",
+        default_text=_CURRENT_CONTEXT,
     )
     @functools.wraps(command)
     def wrapped(
@@ -106,9 +120,7 @@ def targets_options(command: F) -> F:
     ) -> Any:
         for context in contexts:
             if contexts.count(context) > 1:
-                raise click.UsageError(
-                    f"--context {context} is given twice: a task there would be one, not two"
-                )
+                raise click.UsageError(f"duplicate --context {context}; expected each context once")
         targets = tuple(Target(kubeconfig, context, namespace) for context in contexts or (None,))
         return command(*args, targets=targets, **options)
 
@@ -116,32 +128,33 @@ def targets_options(command: F) -> F:
 
 
 def output_option(*formats: str, default: str = "table") -> Callable[[F], F]:
-    """`-o`: the command gets it as `output`."""
-    return click.option(
+    """Add `-o`. The command gets it as `output`."""
+    return option(
         "-o",
         "--output",
         type=click.Choice(formats or FORMATS),
         default=default,
-        show_default=True,
-        help="How to print.",
+        help="Output format.",
     )
 
 
 def timeout_option(help_text: str) -> Callable[[F], F]:
-    """`--timeout`: how long this command waits, as `timeout` in seconds or None."""
-    return click.option("--timeout", type=DurationType(), metavar="DURATION", help=help_text)
+    """Add `--timeout`, the time limit of the command. The command gets `timeout` in seconds, or None."""
+    return option(
+        "--timeout", type=DurationType(), metavar="DURATION", help=help_text, default_text="no limit"
+    )
 
 
 def example(*lines: str) -> str:
-    """The end of a help page: commands that can be pasted."""
+    """Return the last part of a help page: commands to copy."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def junit_option(command: F) -> F:
-    """`--junit`: the command gets a path or None."""
-    return click.option(
+    """Add `--junit`. The command gets a path or None."""
+    return option(
         "--junit",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Write a JUnit report: a test case a node and image.",
+        help="Write a JUnit report to this file: one test case per node and image.",
     )(command)

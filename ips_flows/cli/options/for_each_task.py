@@ -1,4 +1,4 @@
-"""Doing one thing to several tasks: one that can't be done does not keep the others from it."""
+"""Run an action for several tasks; continue with the others after a failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def several_options(timeout_help: str) -> Callable[[F], F]:
-    """`TASK...`, `--timeout` and the cluster: the command gets `names`, `timeout` and `target`."""
+    """Add `TASK...`, `--timeout` and the target options. The command gets `names`, `timeout` and `target`."""
 
     def with_options(command: F) -> F:
         names = click.argument("names", metavar="TASK...", nargs=-1, required=True, shell_complete=task_names)
@@ -26,9 +26,10 @@ def several_options(timeout_help: str) -> Callable[[F], F]:
 
 
 def for_each(names: Iterable[str], action: Callable[[str], None], *, left: str) -> int:
-    """Carry an action out for each name; 1 if any failed, each failure told.
+    """Run an action for each name, print each failure, and return the exit code: 1 if any action failed.
 
-    Where someone, or the time, breaks a wait off, `left` is said of what goes on, and the code is that of the wait.
+    If a timeout or Ctrl-C stops a wait, print `left` (what happens to the remaining tasks) and return the exit code of
+    the stopped wait.
     """
     from ips_flows.cli.session.follow import StoppedFollowing  # noqa: PLC0415
 

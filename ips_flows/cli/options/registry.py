@@ -1,4 +1,4 @@
-"""How registries are asked before a task is submitted: flags that `plan` and `run` share."""
+"""Flags of `plan` and `run` for registries and bandwidth, used before a task is submitted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from ips_flows.cli.options.option import option
 
 if TYPE_CHECKING:
     from ips_flows.operations.forecast import ForecastOptions
@@ -19,12 +21,12 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]
 
 
 class BandwidthType(click.ParamType[float]):
-    """Bytes a second, written as `100MB/s`, `80MiB/s` or `1Gbit/s`."""
+    """Bytes per second, written as `100MB/s`, `80MiB/s` or `1Gbit/s`."""
 
     name = "bandwidth"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read a bandwidth."""
+        """Parse a bandwidth."""
         if isinstance(value, int | float):
             return float(value)
         match = _BANDWIDTH.fullmatch(str(value))
@@ -34,32 +36,35 @@ class BandwidthType(click.ParamType[float]):
             number = float(match[1]) * (1024 if match[3] else 1000) ** power
             number /= 1 if match[4] == "B" else 8
         if number <= 0:
-            self.fail(f'{value!r} is no bandwidth; expected one such as "100MB/s" or "1Gbit/s"', param, ctx)
+            self.fail(
+                f'{value!r} is not a bandwidth; expected one such as "100MB/s" or "1Gbit/s"', param, ctx
+            )
         return number
 
 
 class RegistryType(click.ParamType[str]):
-    """A registry: a host, with or without a port."""
+    """A registry: a host with an optional port."""
 
     name = "host"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read a host."""
+        """Parse a host."""
         if not _HOST.fullmatch(str(value)):
             self.fail(
-                f'{value!r} is no registry; expected one such as "registry.example.com:5000"', param, ctx
+                f'{value!r} is not a registry; expected one such as "registry.example.com:5000"', param, ctx
             )
         return str(value)
 
 
 def insecure_option(command: F) -> F:
-    """`--insecure-registry`: the command gets it as `insecure_registry`."""
-    return click.option(
+    """Add `--insecure-registry`. The command gets it as `insecure_registry`."""
+    return option(
         "--insecure-registry",
         type=RegistryType(),
         multiple=True,
         metavar="HOST[:PORT]",
-        help="Ask this registry over plain HTTP, as those on this machine are; repeatable.",
+        help="Use plain HTTP for this registry; repeatable.",
+        default_text="localhost only",
     )(command)
 
 
@@ -70,7 +75,7 @@ def forecast_options(
     registry_bandwidth: float | None = None,
     check_disk: bool = False,
 ) -> ForecastOptions:
-    """What the flags ask for."""
+    """Return the options of a forecast from the values of the flags."""
     from ips_flows.core.forecast.duration import Bandwidth  # noqa: PLC0415  (pydantic and requests, behind Forecaster)
     from ips_flows.operations.forecast import ForecastOptions  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Options of the verbs that submit: how a submitted task is followed."""
+"""Options of the verbs that submit and follow tasks."""
 
 from __future__ import annotations
 
@@ -11,44 +11,46 @@ from typing import Any, TypeVar
 import click
 
 from ips_flows.cli.options.common import junit_option, output_option, timeout_option
+from ips_flows.cli.options.option import option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class FollowOptions:
-    """What a verb does with the task that it submitted. `timeout` is in seconds."""
+    """How a verb follows the tasks that it submitted. `timeout` is in seconds."""
 
     detach: bool
     timeout: float | None
     output: str
     junit: Path | None
     cancel_on_exit: bool
-    cancel_with: str = ""  # only if this Workflow was stopped
+    cancel_with: str = ""  # cancel only if this Workflow was stopped or deleted
 
     @property
     def cancels(self) -> bool:
-        """Whether an end of the command may be the end of its tasks."""
+        """Whether the command may cancel its tasks when it is interrupted."""
         return self.cancel_on_exit or bool(self.cancel_with)
 
 
 def follow_options(command: F) -> F:
-    """How a submitted task is followed: the command gets it as `follow`."""
+    """Add the options for following submitted tasks. The command gets them as `follow`."""
 
-    @click.option("--detach", is_flag=True, help="Submit only; do not follow.")
-    @click.option(
+    @option("--detach", is_flag=True, help="Submit only; do not follow the task.")
+    @option(
         "--cancel-on-exit",
         is_flag=True,
-        help="Ctrl-C or SIGTERM cancels the task  [exit code 3].",
+        help="Cancel the task on Ctrl-C or SIGTERM; the exit code is then 3.",
     )
-    @click.option(
+    @option(
         "--cancel-with",
         metavar="WORKFLOW",
         default="",
-        help="The same, if this Argo Workflow was stopped or deleted; else the task goes on  [exit code 143].",
+        help="Cancel the task on Ctrl-C or SIGTERM if this Argo Workflow was stopped or deleted (exit code 3);"
+        " otherwise the task continues (exit code 143).",
     )
     @junit_option
-    @timeout_option("Stop following after this long; the task goes on  [exit code 124].")
+    @timeout_option("Stop following after this time; the task continues, and the exit code is 124.")
     @output_option()
     @functools.wraps(command)
     def wrapped(
@@ -63,7 +65,7 @@ def follow_options(command: F) -> F:
     ) -> Any:
         if detach and (junit or cancel_on_exit or cancel_with):
             given = "--junit" if junit else "--cancel-on-exit" if cancel_on_exit else "--cancel-with"
-            raise click.UsageError(f"--detach leaves the task to itself, so {given} has nothing to do")
+            raise click.UsageError(f"--detach does not follow the task; it cannot be combined with {given}")
         return command(
             *args,
             follow=FollowOptions(detach, timeout, output, junit, cancel_on_exit, cancel_with),

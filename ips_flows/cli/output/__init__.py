@@ -1,1 +1,1 @@
-"""What verbs print: tables, documents, lines, and the live view."""
+"""Output of the verbs: tables, documents, lines, and the live view."""

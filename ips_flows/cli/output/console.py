@@ -1,6 +1,6 @@
-"""The command line's voice: narration goes to stderr, data to stdout; colours only for a terminal that wants them.
+"""Output functions of the command line: messages go to stderr, data to stdout, colours only to a terminal.
 
-Whatever is printed passes here, so that no text of others can move the terminal.
+All output passes through here and is escaped, so that no external text can control the terminal.
 """
 
 from __future__ import annotations
@@ -13,42 +13,42 @@ import click
 
 from ips_flows.core.escape import escape
 
-_OURS = "\n\t"  # lines and columns, which we make
+_OURS = "\n\t"  # line breaks and tabs of our own output
 
 
 def say(text: str, *, mark: str = "") -> None:
-    """A line for the person who watches, behind a mark of our own that may be coloured."""
+    """Print a message to stderr. `mark` is a prefix that may contain escape sequences for colours."""
     click.echo(mark + escape(text, keep=_OURS), err=True)
 
 
 def mark(text: str) -> None:
-    """A line of our own for the program that shows a log, with its escapes, though it is no terminal."""
+    """Print a control line of a CI system to stderr, with its escape sequences even without a terminal."""
     click.echo(text, err=True, color=True)
 
 
 def put(text: str, *, mark: str = "") -> None:
-    """Data, behind a mark of our own that may be coloured."""
+    """Print data to stdout. `mark` is a prefix that may contain escape sequences for colours."""
     click.echo(mark + escape(text, keep=_OURS))
 
 
 def colours(stream: object) -> bool:
-    """Whether a stream is a terminal that has not been asked to stay plain."""
+    """Report whether a stream is a terminal with colours; NO_COLOR and TERM=dumb turn them off."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def is_terminal(stream: object) -> bool:
-    """Whether someone sees a stream as it is written."""
+    """Report whether a stream is a terminal."""
     isatty = getattr(stream, "isatty", None)
     return bool(isatty and isatty())
 
 
 def columns() -> int | None:
-    """How wide the terminal is that stdout is; None where it is none."""
+    """Return the width of the terminal on stdout in characters; None if stdout is not a terminal."""
     return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 def failure(message: str, hint: str = "") -> None:
-    """An error and what to do about it."""
+    """Print an error and its hint to stderr."""
     mark = click.style("error:", fg="red", bold=True) if colours(sys.stderr) else "error:"
     first, *rest = message.splitlines() or [""]
     say(f" {first}", mark=mark)

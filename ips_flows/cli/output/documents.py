@@ -1,4 +1,4 @@
-"""Tasks on stdout, in the format that was asked for."""
+"""Print tasks on stdout in the requested format."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _LINES_SHOWN = 60
 
 
 def put_document(document: Any, output: str) -> None:
-    """A document as JSON or YAML."""
+    """Print a document as JSON or YAML."""
     if output == "yaml":
         import yaml  # noqa: PLC0415
 
         text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-        if escape(text, keep="\n") != text:  # YAML writes what we don't print
+        if escape(text, keep="\n") != text:  # YAML leaves some characters as they are that `put` would escape
             text = yaml.safe_dump(document, sort_keys=False)
         put(text.rstrip("\n"))
     else:
@@ -30,7 +30,7 @@ def put_document(document: Any, output: str) -> None:
 
 
 def put_list(tasks: Sequence[Task], output: str, *, namespaces: bool = False) -> None:
-    """Tasks as a list."""
+    """Print tasks as a list."""
     now = clock.now()
     if output in ("json", "yaml"):
         put_document(
@@ -44,7 +44,7 @@ def put_list(tasks: Sequence[Task], output: str, *, namespaces: bool = False) ->
 
 
 class TaskChanges:
-    """Tasks that are printed again when they change: rows under one header, or one JSON document a line."""
+    """Print tasks again when they change: rows under one header, or one JSON document per line."""
 
     def __init__(self, output: str, *, namespaces: bool = False) -> None:
         self._output = output
@@ -52,7 +52,7 @@ class TaskChanges:
         self._widths: list[int] = []
 
     def print_tasks(self, tasks: Sequence[Task]) -> None:
-        """Print what is new."""
+        """Print changed tasks."""
         now = clock.now()
         if self._output == "yaml":
             for one in tasks:
@@ -74,7 +74,7 @@ class TaskChanges:
 
 
 def put_task(task: Task, output: str, *, context: str = "") -> None:
-    """One task, with what became of its images; documents name the context where one tells it from others."""
+    """Print one task with the results of its images. JSON and YAML documents include `context` if it is set."""
     now = clock.now()
     if output in ("json", "yaml"):
         put_document({**({"context": context} if context else {}), **task_json(task, now)}, output)
@@ -88,7 +88,7 @@ def put_task(task: Task, output: str, *, context: str = "") -> None:
     if rows:
         put("\n" + rows)
     if left_out:
-        say(f"{left_out} more lines: -o wide or -o json shows all")
+        say(f"{left_out} more lines; -o wide or -o json shows all")
     attempts = tables.attempt_table(task)
     if attempts:
         put("\n" + attempts)
@@ -101,7 +101,7 @@ def put_task(task: Task, output: str, *, context: str = "") -> None:
 
 
 def put_end(task: Task, output: str, *, mark: str = "", context: str = "") -> None:
-    """How a followed task ended: a line, behind its mark, what failed and why, what was left out and why."""
+    """Print the end of a followed task: its verdict with a prefix `mark`, the failures, and the skipped nodes."""
     line = mark + tables.summary_line(task)
     if output in ("json", "yaml", "name"):
         say(line)
@@ -112,7 +112,7 @@ def put_end(task: Task, output: str, *, mark: str = "", context: str = "") -> No
     if rows:
         put(rows)
     if left_out:
-        say(f"{left_out} more lines: `ips-flow get {task.name} -o wide` shows all")
+        say(f"{left_out} more lines; `ips-flow get {task.name} -o wide` shows all")
     if task.skipped:
         put(mark + tables.skipped_line(task))
     for line in tables.drift_lines(task):
@@ -120,6 +120,6 @@ def put_end(task: Task, output: str, *, mark: str = "", context: str = "") -> No
 
 
 def _limits(*, wide: bool) -> dict[str, int | None]:
-    """A terminal gets no more lines and columns than a person reads; pipes and wide tables get all."""
+    """Return the limits of lines and width: a terminal gets a short table, pipes and wide tables get everything."""
     width = None if wide else columns()
     return {"limit": None if width is None else _LINES_SHOWN, "width": width}

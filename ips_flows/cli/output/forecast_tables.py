@@ -1,4 +1,4 @@
-"""A forecast as text: pure functions from values to lines."""
+"""Format a forecast as text: pure functions from values to lines."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _CUT = ({"IMAGE": 32, "DIGEST": 12}, {"IMAGE": 20, "PLATFORMS": 12})
 
 
 def head_lines(forecast: Forecast) -> list[str]:
-    """The plan in short: nodes, mode, window and waves, and how much and how long."""
+    """Return the summary of the plan: nodes, mode, window, waves, size and time."""
     plan = forecast.plan
     skipped = sum(plan.skipped.values())
     nodes = f"{plan.eligible} eligible: {plan.warm} warm, {plan.to_do} to do"
     nodes += f"; {skipped} skipped: {counts(plan.skipped)}" if skipped else ""
     waves = ", ".join(f"{wave.name} {wave.nodes}" for wave in plan.waves)
     order = ", a barrier after each batch" if forecast.request.order == "batch" else ""
-    window = f"at most {plan.window} at once{order}" + (
+    window = f"at most {plan.window} at the same time{order}" + (
         f"; nodes by wave: {waves}" if len(plan.waves) > 1 else ""
     )
     return table(
@@ -40,32 +40,32 @@ def head_lines(forecast: Forecast) -> list[str]:
 
 
 def estimate(forecast: Forecast) -> str:
-    """How many bytes, and how long they take at what bandwidth."""
+    """Return the number of bytes, and the time that they take at the given bandwidth."""
     if forecast.seconds is None:
-        return "nothing to fetch"
+        return "nothing to pull"
     busy = list(to_do(forecast.nodes))
     least = "" if forecast.whole else "at least "
     each = max(node.bytes for node in busy)
     saved = max(node.saved for node in busy)
-    shared = f" ({human_bytes(saved)} less, as images share layers)" if saved else ""
-    rate = f"{human_bytes(forecast.bandwidth.node)}/s a node"
+    shared = f" ({human_bytes(saved)} less because of shared layers)" if saved else ""
+    rate = f"{human_bytes(forecast.bandwidth.node)}/s per node"
     if forecast.bandwidth.registry is not None:
-        rate += f" and {human_bytes(forecast.bandwidth.registry)}/s in all"
+        rate += f" and {human_bytes(forecast.bandwidth.registry)}/s in total"
     return (
-        f"{least}{human_bytes(forecast.bytes)} on {several(len(busy), 'node')},"
-        f" at most {human_bytes(each)} on one{shared}; {least or 'about '}{human_seconds(forecast.seconds)} at {rate}"
+        f"{least}{human_bytes(forecast.bytes)} on {several(len(busy), 'node')}, at most {human_bytes(each)}"
+        f" per node{shared}; {least or 'about '}{human_seconds(forecast.seconds)} at {rate}"
     )
 
 
 def forecast_image_table(forecast: Forecast, *, wide: bool = False, width: int | None = None) -> str:
-    """An image a line: where it is, and what the registry has of it."""
+    """Return a table with one image per row: the nodes that have it, and its data from the registry."""
     header = ["IMAGE", "PRESENT", "MISSING", "SIZE", "LAYERS", "PLATFORMS", "DIGEST"]
     rows = [_image_row(image, forecast.plan.eligible, wide=wide) for image in forecast.images]
     return table(header, rows) if wide else fitted(header, rows, width, _CUT)
 
 
 def forecast_node_table(forecast: Forecast) -> str:
-    """A node a line: what it lacks, and how much that is; or why it is left out."""
+    """Return a table with one node per row: its missing images and their size, or the reason why it is skipped."""
     total = len(forecast.images)
     rows = [
         [
@@ -84,24 +84,24 @@ def forecast_node_table(forecast: Forecast) -> str:
 
 
 def issue_lines(issue: Issue) -> list[str]:
-    """What is wrong and what to do about it, behind `error: ` or `warning: `."""
+    """Return the lines of a problem: what is wrong, and the hint. The caller adds `error: ` or `warning: `."""
     where = f" on {issue.node}" if issue.nodes == 1 else ""
     if issue.nodes > 1:
-        where = f" on {issue.nodes} nodes, {issue.node} for one"
+        where = f" on {issue.nodes} nodes, such as {issue.node}"
     subject = f"{issue.image}: " if issue.image else ""
     lines = [f"{issue.kind}{where}: {subject}{cut(issue.message)}"]
     return lines + ([f"→ {issue.hint}"] if issue.hint else [])
 
 
 def verdict_line(issues: Sequence[Issue]) -> str:
-    """What all of it comes to."""
+    """Return the verdict of all problems: whether a task would fail, and the numbers of errors and warnings."""
     errors = sum(issue.level == "error" for issue in issues)
     warnings = len(issues) - errors
     told = [several(errors, "error")] if errors else []
     told += [several(warnings, "warning")] if warnings else []
     if errors:
         return f"a task would fail: {', '.join(told)}"
-    return f"nothing that would fail a task{': ' + told[0] if told else ''}"
+    return f"no problem that would fail a task{': ' + told[0] if told else ''}"
 
 
 def _image_row(image: ImageForecast, eligible: int, *, wide: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables of images that were found."""
+"""Tables of found images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CUT = ({"USED BY": 24, "NODES": 24}, {"IMAGE": 32, "USED BY": 12, "NODES": 12})
 
 
 def image_table(images: Sequence[UsedImage], *, wide: bool, width: int | None = None) -> str:
-    """An image a line: how many pods, on which nodes, for whom; as wide as a terminal, where that is given."""
+    """Return a table with one image per row: its pods, nodes and users. `width` is that of a terminal, if any."""
     header = ["IMAGE", "PODS", "NODES", "USED BY"]
     if wide:
         header[2:2] = ["POLICY", "PULL SECRETS"]
@@ -27,7 +27,7 @@ def image_table(images: Sequence[UsedImage], *, wide: bool, width: int | None = 
 
 
 def suggestion_table(found: Sequence[Suggestion], *, wide: bool, width: int | None = None) -> str:
-    """An image a line: how many nodes lack it, what a pull takes, and what is saved in all."""
+    """Return a table with one image per row: the nodes without it, the time of a pull, and the total time saved."""
     rows = [
         [
             one.image.text,
@@ -38,7 +38,9 @@ def suggestion_table(found: Sequence[Suggestion], *, wide: bool, width: int | No
         ]
         for one in found
     ]
-    return fitted(["IMAGE", "LACK IT", "A PULL", "SAVES", "USED BY"], rows, None if wide else width, _CUT)
+    return fitted(
+        ["IMAGE", "MISSING ON", "PULL TIME", "SAVED", "USED BY"], rows, None if wide else width, _CUT
+    )
 
 
 def _nodes(image: UsedImage) -> str:

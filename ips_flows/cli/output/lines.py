@@ -1,4 +1,4 @@
-"""A followed task as plain lines: one line a change, nothing that moves, so that logs and grep can use it."""
+"""Show followed tasks as plain lines, one line per change, for logs and grep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ips_flows.core.task.task import Task
 
 
 def changed_lines(before: Task | None, now: Task) -> list[str]:
-    """What is new in a task, as lines."""
+    """Return the changes of a task as lines."""
     lines = []
     if before is None or (shown_status(before), before.queue_position) != (
         shown_status(now),
@@ -45,7 +45,7 @@ def changed_lines(before: Task | None, now: Task) -> list[str]:
 
 
 def plan_line(task: Task) -> str:
-    """The plan in one line."""
+    """Return the plan in one line."""
     plan = task.plan
     if plan is None:
         return ""
@@ -58,7 +58,7 @@ def plan_line(task: Task) -> str:
 
 
 def wave_line(wave: WaveProgress) -> str:
-    """Where a wave stands."""
+    """Return the progress of a wave."""
     parts = [f"{wave.done} of {wave.nodes} nodes done"]
     parts += [f"{wave.pulling} pulling"] if wave.pulling else []
     parts += [f"{wave.failed} failed"] if wave.failed else []
@@ -67,17 +67,17 @@ def wave_line(wave: WaveProgress) -> str:
 
 
 def retry_line(waiting: PendingRetry, seconds: int | None) -> str:
-    """When a wave is tried again."""
+    """Return the time of the next attempt of a wave."""
     return f"{waiting.wave}: retrying in {seconds} s (attempt {waiting.attempt} of {waiting.attempts})"
 
 
 def failure_line(line: FailureLine) -> str:
-    """A failed image on a node; the class first, as a narrow terminal shows only the beginning."""
+    """Return a failed image on a node. The failure class comes first, for narrow terminals that cut the line."""
     return escape(f"{line.reason} on {line.node}: {line.image}: {cut(strip_runtime_frames(line.message))}")
 
 
 class Lines:
-    """Prints what changes, on stderr; `marks` are what the lines of each task begin with."""
+    """A view that prints changes on stderr. `marks` are the prefixes of the lines of each task."""
 
     def __init__(self, fold: LogGroup | None = None, marks: Sequence[str] = ("",)) -> None:
         self._before: dict[int, Task] = {}
@@ -96,25 +96,25 @@ class Lines:
             mark(self._fold.end)
 
     def update(self, task: Task, at: int = 0) -> None:
-        """Take in a new state of a task."""
+        """Print the changes of a task."""
         for line in changed_lines(self._before.get(at), task):
             say(self._marks[at] + line)
         self._before[at] = task
 
     def tick(self) -> None:
-        """Time alone changes nothing."""
+        """Do nothing: no line depends on the time."""
 
     def note(self, text: str, at: int = 0) -> None:
-        """A word about the connection to a task's cluster."""
+        """Print a message about the connection to a task's cluster."""
         say(self._marks[at] + text)
 
     def drop(self, text: str, at: int = 0) -> None:
-        """Why a task is followed no longer, while others are."""
+        """Print why a task is no longer followed; the others still are."""
         self.note(text, at)
 
 
 class Silence(Lines):
-    """Says nothing of the task, only a word about the connection."""
+    """A view that prints no changes of tasks, only messages about the connection."""
 
     def update(self, task: Task, at: int = 0) -> None:
-        """What the task does is no news here."""
+        """Do nothing."""

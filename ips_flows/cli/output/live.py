@@ -1,4 +1,4 @@
-"""Followed tasks drawn in a terminal: the only module that imports rich."""
+"""The live view of followed tasks in a terminal. Only this module imports rich."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ips_flows.core.task.task import Task, estimated_end, nodes_per_minute
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
-# Done, failed, pulling and waiting: told apart without colours too.
+# Done, failed, pulling and waiting: different signs, so that colours are not needed.
 _SIGNS = ("━", "×", "╍", "─")
 _PLAIN_SIGNS = ("#", "x", ">", "-")
 _STYLES = {
@@ -43,21 +43,21 @@ _STYLES = {
 _NARROWEST = 40
 _FAILURES_SHOWN = 20
 _LONGEST_BAR = 60
-_AIR = 2  # the prompt of the shell, and a line
-# The header, the plan, the rate, how many waves are shown, and the air.
+_AIR = 2  # free lines: one for the shell's prompt, and an empty one
+# Lines of the header, the plan (2), the rate, the number of shown waves, and free lines.
 _OTHER_LINES = 5 + _AIR
 
 
 def usable() -> bool:
-    """Whether stderr is a terminal that can move its cursor and has room for a bar."""
+    """Report whether stderr is a terminal that can move its cursor and is wide enough for a bar."""
     console = Console(stderr=True)
     return console.is_terminal and not console.is_dumb_terminal and console.width >= _NARROWEST
 
 
 class LiveView:
-    """Draws tasks anew when one changes and when time passes; failures scroll past above them.
+    """A view that redraws the tasks after a change and at each tick, and prints failures above them.
 
-    `marks` are what the lines of each task begin with.
+    `marks` are the prefixes of the lines of each task.
     """
 
     def __init__(self, console: Console | None = None, marks: Sequence[str] = ("",)) -> None:
@@ -80,7 +80,7 @@ class LiveView:
         self._live.stop()
 
     def update(self, task: Task, at: int = 0) -> None:
-        """Take in a new state of a task."""
+        """Show a new state of a task."""
         self._tasks[at] = task
         for line in task.failures:
             if (at, line) not in self._failures and len(self._failures) < _FAILURES_SHOWN:
@@ -90,15 +90,15 @@ class LiveView:
         self._draw()
 
     def tick(self) -> None:
-        """Take in that time has passed."""
+        """Redraw what depends on the time."""
         self._draw()
 
     def note(self, text: str, at: int = 0) -> None:
-        """Show a word about the connection to a task's cluster, above."""
+        """Print a message about the connection to a task's cluster above the view."""
         self._above(Text(self._marks[at] + escape(text), style="yellow"))
 
     def drop(self, text: str, at: int = 0) -> None:
-        """Show why a task is followed no longer, above, and draw the others."""
+        """Print why a task is no longer followed above the view, and redraw the others."""
         self._tasks.pop(at, None)
         self.note(text, at)
         self._draw()
@@ -136,10 +136,10 @@ def picture(
     beat: int = 0,
     unicode: bool = True,
 ) -> list[Text]:
-    """The lines of one picture: the frames of tasks, each with its mark, below each other.
+    """Return the lines of one picture: the frames of all tasks, each with its mark.
 
-    Of several, each is its header alone where the frames have no room, and some are left out where even that is too
-    much, those that have ended first.
+    If the frames of several tasks do not fit, show only the header of each. If the headers do not fit, leave out
+    some tasks, ended tasks first.
     """
     share = (height - _AIR) // max(1, len(tasks)) + _AIR
     frames = [
@@ -151,7 +151,7 @@ def picture(
         return [line for lines in frames for line in lines]
     if len(frames) <= room:
         return [lines[0] for lines in frames]
-    # Sorted is stable: within those that have ended, and those that have not, the order stays.
+    # `sorted` is stable: the order within the ended tasks, and within the others, does not change.
     first = sorted(range(len(tasks)), key=lambda at: tasks[at][1].ended)[: max(1, room - 1)]
     left_out = Text(f"{len(first)} of {len(tasks)} tasks shown", style="dim", no_wrap=True)
     return [*(frames[at][0] for at in sorted(first)), left_out]
@@ -167,13 +167,13 @@ def frame(
     beat: int = 0,
     unicode: bool = True,
 ) -> list[Text]:
-    """The lines of one task, none wider than `width`."""
+    """Return the lines of one task, none wider than `width`."""
     lines = [_header(task, now, mark, beat, unicode=unicode)]
     lines += [Text(escape(f"  {line}"), style="dim") for line in _plan(task)]
     waves = _shown_waves(task.waves, max(3, height - _OTHER_LINES))
     names = min(20, max((len(wave.name) for wave in waves), default=0))
     digits = len(str(max((wave.nodes for wave in waves), default=0)))
-    # Room for the longest figures, so that no bar jumps while they change.
+    # Reserve room for the longest numbers, so that the bars keep their width.
     figures = (3 + 2 * digits + 5) + (2 + digits + 8) + (2 + digits + 7)
     bar = max(5, min(_LONGEST_BAR, width - (2 + names + 2) - figures))
     lines += [_wave(wave, names, digits, bar, unicode=unicode) for wave in waves]
@@ -198,7 +198,7 @@ def _header(task: Task, now: datetime, mark: str, beat: int, *, unicode: bool) -
     if task.queue_position:
         text.append(f"  number {task.queue_position} in the queue, priority {task.priority}")
     elif not task.ended and task.plan is None and task.status == "running":
-        text.append("  looking at the nodes")
+        text.append("  checking the nodes")
     if task.retrying:
         text.append(f"  {retry_words(task.retrying, now)}", style="yellow")
     since = task.started_at or task.created_at
@@ -220,7 +220,7 @@ def _plan(task: Task) -> list[str]:
 
 
 def _shown_waves(waves: Sequence[WaveProgress], room: int) -> Sequence[WaveProgress]:
-    """As many waves as there is room for, with the one that is being worked on."""
+    """Return as many waves as fit, including the current one."""
     if len(waves) <= room:
         return waves
     current = next((index for index, wave in enumerate(waves) if wave.done < wave.nodes), len(waves) - 1)
@@ -244,7 +244,7 @@ def _bar(wave: WaveProgress, width: int, *, unicode: bool) -> Text:
     text, used, reached = Text(), 0, 0
     for count, style, sign in parts:
         reached += count
-        # A single node may not vanish in a narrow bar, and nothing may overflow it.
+        # A single node stays visible in a narrow bar, and no sign goes past its end.
         cells = round(reached * width / wave.nodes) - used if wave.nodes else 0
         cells = min(max(cells, 1 if count and used < width else 0), width - used)
         text.append(sign * cells, style=style)

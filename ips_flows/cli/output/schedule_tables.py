@@ -13,7 +13,7 @@ from ips_flows.core.task.schedule import Run, Schedule
 def schedule_table(
     schedules: Sequence[Schedule], now: datetime, *, wide: bool = False, namespaces: bool = False
 ) -> str:
-    """A line a schedule; `wide` has all of its timing."""
+    """Return a table with one schedule per row; `wide` adds all settings of its timing."""
     header = ["NAME", "CRON", "TIMEZONE", "SUSPENDED", "NEXT RUN", "LAST RUN", "LAST STATUS", "ACTIVE"]
     if wide:
         header += ["OVERLAP", "DEADLINE", "LAST TASK", "PROBLEM"]
@@ -42,10 +42,10 @@ def schedule_table(
 
 
 def history_table(schedule: Schedule, now: datetime) -> str:
-    """A line a run: when it was due, its task and what became of it, or why there is none."""
+    """Return a table with one run per row: when it was due, its task and status, or why the run was missed."""
     rows = [
         [
-            local(one.due, schedule.timing.timezone) if one.due else "by hand",
+            local(one.due, schedule.timing.timezone) if one.due else "manual",
             one.task.name if one.task else NOTHING,
             shown_status(one.task) if one.task else "missed",
             took(one.task, now) if one.task else NOTHING,
@@ -57,7 +57,7 @@ def history_table(schedule: Schedule, now: datetime) -> str:
 
 
 def local(moment: datetime | None, timezone: str) -> str:
-    """A moment in a schedule's own time zone: `2026-01-31 02:00 Asia/Shanghai`."""
+    """Format a time in a schedule's time zone: `2026-01-31 02:00 Asia/Shanghai`."""
     if moment is None:
         return NOTHING
     name = timezone or "UTC"

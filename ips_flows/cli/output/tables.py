@@ -1,4 +1,4 @@
-"""Values and tables for people, shaped like kubectl's: pure functions from values to text."""
+"""Format values and tables as kubectl does: pure functions from values to text."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from ips_flows.core.task.task import Task
 NOTHING = "–"
 _GAP = "   "
 _MESSAGE_WIDTH = 300
-# Which columns a narrow terminal cuts, and how far: messages and images before the names of nodes.
+# The columns that are cut for a narrow terminal, with their minimum widths: messages and images before node names.
 _CUT = ({"IMAGE": 24, "MESSAGE": 24}, {"NODE": 28, "IMAGE": 16, "MESSAGE": 12})
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns three spaces apart, without borders; nothing trails the last one."""
+    """Return a table: columns three spaces apart, no borders, no trailing spaces."""
     lines = [header, *rows]
     return aligned(lines, widths(lines))
 
 
 def widths(lines: Sequence[Sequence[str]], least: Sequence[int] = ()) -> list[int]:
-    """How wide each column is; never narrower than it was."""
+    """Return the width of each column, at least that in `least`."""
     needed = [max(len(escape(cell)) for cell in column) for column in zip(*lines, strict=True)]
     return [max(pair) for pair in zip(needed, least, strict=True)] if least else needed
 
 
 def aligned(lines: Sequence[Sequence[str]], columns: Sequence[int]) -> str:
-    """Lines of cells as text."""
+    """Return lines of cells as text with aligned columns."""
     return "\n".join(
         _GAP.join(escape(cell).ljust(width) for cell, width in zip(line, columns, strict=True)).rstrip()
         for line in lines
@@ -47,10 +47,10 @@ def fitted(
     width: int | None,
     least: Sequence[Mapping[str, int]] = (),
 ) -> str:
-    """A table that is no wider than a terminal, if it can be.
+    """Return a table that is no wider than `width`, if possible.
 
-    `least` says, round after round, which columns may be cut and how narrow each may become; the widest goes
-    first. The last column is cut at its end, the others in the middle, since names differ at both ends.
+    Each item of `least` is one round of cutting: the columns that may be cut, with their minimum widths. The widest
+    column is cut first. The last column is cut at its end, the others in the middle, since names differ at both ends.
     """
     lines = [[escape(cell) for cell in line] for line in (header, *rows)]
     columns = widths(lines)
@@ -75,7 +75,7 @@ def fitted(
 
 
 def human_duration(seconds: float) -> str:
-    """A duration as kubectl writes ages: `90s`, `5m30s`, `75m`, `5h30m`, `26h`, `3d`."""
+    """Format a duration as kubectl formats ages: `90s`, `5m30s`, `75m`, `5h30m`, `26h`, `3d`."""
     whole = int(seconds)
     if whole < 0:
         return "0s"
@@ -94,7 +94,7 @@ def human_duration(seconds: float) -> str:
 
 
 def human_seconds(seconds: float | None) -> str:
-    """How long something took: `0.4 s`, `12 s`, `5m30s`."""
+    """Format a measured time: `0.4 s`, `12 s`, `5m30s`."""
     if seconds is None:
         return NOTHING
     if seconds < 9.95:
@@ -103,7 +103,7 @@ def human_seconds(seconds: float | None) -> str:
 
 
 def human_bytes(count: float | None) -> str:
-    """A size in decimal units: `950 kB`, `214 MB`, `1.2 GB`."""
+    """Format a size in decimal units: `950 kB`, `214 MB`, `1.2 GB`."""
     if count is None:
         return NOTHING
     if count < 1000:
@@ -116,29 +116,29 @@ def human_bytes(count: float | None) -> str:
 
 
 def counts(by_name: Mapping[str, int]) -> str:
-    """`Cordoned ×2, NotReady ×1`."""
+    """Format counts by name: `Cordoned ×2, NotReady ×1`."""
     return ", ".join(f"{escape(name)} ×{count}" for name, count in sorted(by_name.items()) if count)
 
 
 def several(count: int, word: str) -> str:
-    """`1 node`, `2 nodes`."""
+    """Format a count and its noun: `1 node`, `2 nodes`."""
     return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def shown_status(task: Task) -> str:
-    """The status, and `cancelling` while a task that was asked to stop still lives."""
+    """Return the status of a task, or `cancelling` from the request to stop until the end."""
     return "cancelling" if task.cancelling else task.status
 
 
 def age(task: Task, now: datetime) -> str:
-    """How long ago the task was made."""
+    """Return the time since the task was created."""
     if not task.created_at:
         return NOTHING
     return human_duration((now - clock.parse(task.created_at)).total_seconds())
 
 
 def took(task: Task, now: datetime) -> str:
-    """How long the task ran, or has been running."""
+    """Return how long the task ran, or has been running."""
     if not task.started_at or task.status == "pending":
         return NOTHING
     end = clock.parse(task.finished_at) if task.finished_at else now
@@ -146,14 +146,14 @@ def took(task: Task, now: datetime) -> str:
 
 
 def task_table(tasks: Sequence[Task], now: datetime, *, wide: bool = False, namespaces: bool = False) -> str:
-    """Tasks, one a line."""
+    """Return a table with one task per row."""
     return table(*task_rows(tasks, now, wide=wide, namespaces=namespaces))
 
 
 def task_rows(
     tasks: Sequence[Task], now: datetime, *, wide: bool = False, namespaces: bool = False
 ) -> tuple[list[str], list[list[str]]]:
-    """The header and the cells of tasks."""
+    """Return the header and the rows of a table of tasks."""
     header = ["NAME", "STATUS", "PRIORITY", "NODES", "FAILED", "IMAGES", "AGE", "DURATION"]
     if wide:
         header += ["QUEUE", "WINDOW", "SKIPPED", "PULLED", "PRESENT", "SIZE", "MESSAGE"]
@@ -165,7 +165,7 @@ def task_rows(
 
 
 def queue_table(queue: Queue, now: datetime) -> str:
-    """Waiting tasks, the next to start first."""
+    """Return a table of waiting tasks, in the order in which they start."""
     rows = [
         [
             str(entry.position),
@@ -182,7 +182,7 @@ def queue_table(queue: Queue, now: datetime) -> str:
 def result_table(
     task: Task, *, wide: bool = False, limit: int | None = None, width: int | None = None
 ) -> tuple[str, int]:
-    """What became of each image on each node, failures first, and how many lines `limit` left out."""
+    """Return a table of the results per node and image, failures first, and the number of rows above `limit`."""
     rows = [
         [
             node,
@@ -202,7 +202,7 @@ def result_table(
 
 
 def failure_table(task: Task, *, limit: int | None = None, width: int | None = None) -> tuple[str, int]:
-    """What failed and why, and how many lines `limit` left out."""
+    """Return a table of the failures and their reasons, and the number of rows above `limit`."""
     rows = [
         [line.node, line.image, line.reason, cut(strip_runtime_frames(line.message))]
         for line in task.failures
@@ -213,7 +213,7 @@ def failure_table(task: Task, *, limit: int | None = None, width: int | None = N
 
 
 def summary_line(task: Task) -> str:
-    """The end of a task in one line."""
+    """Return the end of a task in one line."""
     said = task.message.removeprefix(f"{task.status}, ").removeprefix(f"{task.status} ")
     line = f"{shown_status(task)}: {said}" if said else shown_status(task)
     summary = task.verdict.summary if task.verdict else None
@@ -221,7 +221,7 @@ def summary_line(task: Task) -> str:
 
 
 def retry_words(waiting: PendingRetry, now: datetime) -> str:
-    """`retrying in 12 s (attempt 2 of 3)`."""
+    """Return the next attempt: `retrying in 12 s (attempt 2 of 3)`."""
     seconds = math.ceil((waiting.at - now).total_seconds())
     span = f"{seconds} s" if seconds < 120 else human_duration(seconds)
     when = f"in {span}" if seconds > 0 else "now"
@@ -229,13 +229,13 @@ def retry_words(waiting: PendingRetry, now: datetime) -> str:
 
 
 def window_words(task: Task) -> str:
-    """`at most 10 at once`, or that the task is paused."""
+    """Return the window: `at most 10 at the same time`, or `paused`."""
     window = task.window if task.window is not None or task.plan is None else task.plan.window
-    return f"at most {window} at once" if window else "paused"
+    return f"at most {window} at the same time" if window else "paused"
 
 
 def attempt_table(task: Task) -> str:
-    """The attempts of waves that were tried again; empty when none was."""
+    """Return a table of the attempts of waves that were retried; empty if no wave was retried."""
     rows = [
         [
             one.wave,
@@ -253,18 +253,18 @@ def attempt_table(task: Task) -> str:
 
 
 def notice_line(task: Task) -> str:
-    """What became of the notice to the webhook; empty where none is owed."""
+    """Return the state of the webhook notification; empty if the task has none."""
     if task.verdict is None or not task.verdict.notify:
         return ""
     told = task.notice
     if told is None:
-        return "notice: not sent yet"
+        return "webhook notification: not sent yet"
     why = f": {told.reason}" if told.reason else ""
-    return escape(f"notice: {told.summary}, last at {told.last}{why}")
+    return escape(f"webhook notification: {told.summary}, last at {told.last}{why}")
 
 
 def skipped_line(task: Task) -> str:
-    """Which nodes were left out, and why; empty when none was."""
+    """Return the number of skipped nodes and the reasons; empty if no node was skipped."""
     total = sum(task.skipped.values())
     if not total:
         return ""
@@ -272,16 +272,16 @@ def skipped_line(task: Task) -> str:
 
 
 def drift_lines(task: Task) -> list[str]:
-    """References for which the nodes hold different images."""
+    """Return the references for which the nodes have different images, one line each."""
     drift = task.verdict.drift if task.verdict else {}
     return [
-        f"drift: {escape(name)} is {len(digests)} different images: {', '.join(digests)}"
+        f"drift: {escape(name)} has {len(digests)} different digests: {', '.join(digests)}"
         for name, digests in drift.items()
     ]
 
 
 def cut(text: str, width: int = _MESSAGE_WIDTH) -> str:
-    """A text in one line of at most so many characters."""
+    """Return a text in one line of at most `width` characters."""
     line = escape(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"
 

@@ -1,1 +1,1 @@
-"""What a verb does on clusters: targets, submit, follow, exit code."""
+"""Work of verbs on clusters: targets, submit, follow, exit codes."""

@@ -1,4 +1,4 @@
-"""What `run`, `retry` and `wait` do for pipelines: folded logs, a JUnit report, a cancel when the job is ended."""
+"""Support for pipelines in `run`, `retry` and `wait`: folded logs, JUnit reports, cancellation on a signal."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ERASE = "\x1b[0K"
 
 @dataclass(frozen=True, slots=True)
 class LogGroup:
-    """How a CI system folds lines of a log: the marks before and behind them."""
+    """The lines that a CI system needs before and after a part of a log to fold it."""
 
     begin: str
     end: str
 
 
 def log_group(title: str, environment: Mapping[str, str] = os.environ) -> LogGroup | None:
-    """The marks of the CI system that runs this command; None outside of those that have some.
+    """Return the lines for the CI system that runs this command; None if it is not GitHub Actions or GitLab CI.
 
     See GitHub's "Workflow commands for GitHub Actions", and GitLab's "Custom collapsible sections".
     """
@@ -45,7 +45,7 @@ def log_group(title: str, environment: Mapping[str, str] = os.environ) -> LogGro
 
 
 def write_junit(file: Path | None, suites: Iterable[JUnitSuite]) -> None:
-    """Write the report of tasks where one is wanted."""
+    """Write the JUnit report of tasks to `file`; do nothing if it is None."""
     if file is None:
         return
     from ips_flows.core.task.junit import junit_report  # noqa: PLC0415
@@ -54,24 +54,24 @@ def write_junit(file: Path | None, suites: Iterable[JUnitSuite]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(junit_report(suites), encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--junit {file}: can't be written: {error.strerror}") from error
+        raise UsageError(f"--junit {file}: cannot be written: {error.strerror}") from error
 
 
 class SignalGuard:
-    """Remembers SIGTERM and Ctrl-C until the command is ready for them; from then on they interrupt it."""
+    """A signal handler that records SIGTERM and Ctrl-C until the command is ready, and then raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.came = False
         self._ready = False
 
     def ready(self) -> None:
-        """From now on an end interrupts; so does one that came before."""
+        """From now on a signal interrupts the command. Interrupt it now if a signal was recorded."""
         self._ready = True
         if self.came:
             raise KeyboardInterrupt
 
     def handle(self, _signal: int, _frame: FrameType | None) -> None:
-        """A signal's handler."""
+        """Handle a signal."""
         self.came = True
         if self._ready:
             raise KeyboardInterrupt
@@ -79,7 +79,7 @@ class SignalGuard:
 
 @contextmanager
 def signal_guard(*, wanted: bool) -> Iterator[SignalGuard]:
-    """Inside, SIGTERM interrupts like Ctrl-C, but neither does before `ready`; nothing where it is not wanted."""
+    """Inside the `with`, treat SIGTERM like Ctrl-C, and delay both until `ready` is called; if not `wanted`, do nothing."""
     found = SignalGuard()
     if not wanted:
         yield found

@@ -1,4 +1,4 @@
-"""What `run` and `wait` share: following tasks to their ends, in a live view or in lines, and the exit code."""
+"""Follow tasks until they end, in a live view or in lines, and return the exit code; shared by `run` and `wait`."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _TICK_SECONDS = 0.5
 
 
 class Display(AbstractContextManager["Display"], Protocol):
-    """Shows tasks while they change. `at` counts them from 0, in the order in which they are followed."""
+    """A view of tasks while they change. `at` is the index of a task in the order in which tasks are followed."""
 
     def update(self, task: Task, at: int = 0) -> None:
-        """Take in a new state of a task."""
+        """Show a new state of a task."""
 
     def tick(self) -> None:
-        """Take in that time has passed."""
+        """Update what depends on the time."""
 
     def note(self, text: str, at: int = 0) -> None:
-        """Show a word about the connection to a task's cluster."""
+        """Show a message about the connection to a task's cluster."""
 
     def drop(self, text: str, at: int = 0) -> None:
-        """Show why a task is followed no longer, while others are."""
+        """Show why a task is no longer followed; the others still are."""
 
 
-class StoppedFollowing(Exception):  # noqa: N818  (no error: the task goes on without us)
-    """The command ends before the task does."""
+class StoppedFollowing(Exception):  # noqa: N818  (no error: the task continues)
+    """The command stopped following before the task ended. `code` is the exit code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -54,11 +54,11 @@ Narrate = Callable[[str], None]
 
 
 def _as_it_is(_: Narrate) -> None:
-    """Follow a task without doing anything to it first."""
+    """Do nothing before a task is followed."""
 
 
 class Followed(NamedTuple):
-    """A task to follow, and what is done first, beside all others, with a way to say a word about it."""
+    """A task to follow. `first` runs before, in the thread of the task, and gets a function that shows a message."""
 
     kube: Kube
     namespace: str
@@ -68,9 +68,9 @@ class Followed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """How followed tasks ended, in their order: the task, why it could not be followed, None where it goes on.
+    """The ends of followed tasks, in order: the task, the error that stopped following, or None if it continues.
 
-    `code` says why they were left before all had ended, if they were: TIMED_OUT or INTERRUPTED.
+    `code` is TIMED_OUT or INTERRUPTED if the command stopped following before all tasks had ended, else 0.
     """
 
     ends: tuple[Task | IpsFlowError | None, ...]
@@ -85,10 +85,10 @@ def follow_all(
     grace: float = VERDICT_GRACE,
     ready: Callable[[], None] | None = None,
 ) -> Ends:
-    """Show tasks until all have ended; the verdict of each is awaited `grace` seconds more.
+    """Show tasks until all have ended; wait up to `grace` more seconds for the verdict of each.
 
-    They are left after `timeout` seconds, or when someone presses Ctrl-C, and go on. `ready` is called where an
-    interrupt is waited for from then on.
+    Stop after `timeout` seconds or on Ctrl-C; the tasks continue. `ready` is called as soon as an interrupt is
+    handled.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     ends: dict[int, Task | IpsFlowError] = {}
@@ -104,9 +104,9 @@ def follow_all(
                 elif end := _show_update(shown, *word):
                     ends[word[0]] = end
                     if isinstance(end, IpsFlowError) and len(ends) < len(tasks):
-                        # Whoever called tells it, but that may be long after.
+                        # The caller reports the error too, but perhaps much later.
                         name = tasks[word[0]].name
-                        shown.drop(f"task {name} is followed no longer: {end.message}", word[0])
+                        shown.drop(f"task {name} is no longer followed: {end.message}", word[0])
                 if deadline is not None and time.monotonic() >= deadline and len(ends) < len(tasks):
                     code = TIMED_OUT
                     break
@@ -116,7 +116,7 @@ def follow_all(
 
 
 def _show_update(view: Display, at: int, word: Task | str | IpsFlowError) -> Task | IpsFlowError | None:
-    """Show what is new of a task; its end, where that is it."""
+    """Show an update of a task. Return its end if the update is the last, else None."""
     if isinstance(word, str):
         view.note(word, at)
         return None
@@ -127,9 +127,9 @@ def _show_update(view: Display, at: int, word: Task | str | IpsFlowError) -> Tas
 
 
 class Followers:
-    """Tasks followed side by side, a thread each; use it in a `with`.
+    """Follow several tasks at the same time, each in a thread; use it in a `with`.
 
-    The threads are daemons that end at their next beat: one that sits in a silent call dies with the process.
+    The threads are daemons. They end at their next tick; a thread that is blocked in a request ends with the process.
     """
 
     def __init__(self, tasks: Sequence[Followed], grace: float) -> None:
@@ -147,7 +147,7 @@ class Followers:
         self._stop.set()
 
     def next(self, seconds: float) -> tuple[int, Task | str | IpsFlowError] | None:
-        """Which task, and its new state, a word about its connection, or the error that ends it; None after so long."""
+        """Return the next update: the index of the task, and its new state, a message or an error; None on timeout."""
         try:
             at, word = self._words.get(timeout=seconds)
         except queue.Empty:
@@ -176,7 +176,7 @@ class Followers:
                         return
                     if seen is not None:
                         self._words.put((at, seen))
-        except Exception as error:  # noqa: BLE001  (raised where it is read: a thread must not die unseen)
+        except Exception as error:  # noqa: BLE001  (raised again in `next`: no error of a thread is hidden)
             self._words.put((at, error))
 
 
@@ -189,9 +189,9 @@ def follow_one(
     view: Display | None = None,
     grace: float = VERDICT_GRACE,
 ) -> Task:
-    """Show one task until it has ended, in `view` or the usual one.
+    """Show one task until it has ended, in `view` or the default view. Return the ended task.
 
-    Raises StoppedFollowing where it goes on, and the error because of which it can't be followed.
+    Raises StoppedFollowing if the task continues, and IpsFlowError if it cannot be followed.
     """
     got = follow_all(
         [Followed(kube, namespace, name)], view or display(f"task {name}"), timeout=timeout, grace=grace
@@ -205,25 +205,25 @@ def follow_one(
 
 
 def goes_on(code: int, target: ConnectedTarget, names: Sequence[str], timeout: float | None) -> None:
-    """Say that tasks of one target go on, and what can be done with them."""
-    why = "interrupted" if code == INTERRUPTED else f"not at its end after {timeout:g} s"
+    """Print that tasks of one target continue, and the commands to follow or cancel them."""
+    why = "interrupted" if code == INTERRUPTED else f"not ended after {timeout:g} s"
     first, *others = names
-    say(f"{target.mark}{why}: task {first} goes on")
+    say(f"{target.mark}{why}: task {first} continues")
     say(f"  follow it:  ips-flow wait {first} {target.flags}")
     say(f"  cancel it:  ips-flow cancel {first} {target.flags}")
     if others:
-        say(f"  and the others:  ips-flow wait {' '.join(others)} {target.flags}")
+        say(f"  follow the others:  ips-flow wait {' '.join(others)} {target.flags}")
 
 
 def exit_code(task: Task) -> int:
-    """The exit code for the end of a task."""
+    """Return the exit code for an ended task."""
     return _EXIT_CODES[task.status]
 
 
 def display(title: str, marks: Sequence[str] = ("",)) -> Display:
-    """A live view where someone watches a terminal, else lines; in a CI system's log, folded under a title.
+    """Return a live view if stdout and stderr are terminals, else a view of lines, which a CI system folds under `title`.
 
-    `marks` are what the lines of each task begin with.
+    `marks` are the prefixes of the lines of each task.
     """
     if is_terminal(sys.stderr) and is_terminal(sys.stdout):
         from ips_flows.cli.output.live import LiveView, usable  # noqa: PLC0415  (rich)

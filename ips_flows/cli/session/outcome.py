@@ -1,4 +1,4 @@
-"""What became of the tasks that a command wanted, one by one and together: pure functions, from values to values."""
+"""The outcomes of the tasks of a command, and the exit code and verdict of all: pure functions of values."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from ips_flows.operations.submit import Submission
 
 CANCELLED = 3
 _COMPLETED = "completed"
-# What is said of a cluster is the first of these that is so for one of its tasks.
+# The outcome of a cluster is the first of these that applies to one of its tasks.
 _WORST_FIRST = (
     "failed",
     "not submitted",
-    "not followed to the end",
+    "not followed until its end",
     "cancelled",
-    "not at the end",
+    "not ended",
     _COMPLETED,
 )
 
 
 @dataclass(slots=True)
 class Outcome:
-    """A wanted task: what submitting it gave, and its end, or the error because of which that is not known.
+    """A task of the command: its submission, and its end or the error that hides the end.
 
-    Without a submission it is the error because of which there is none; None while nothing is known.
+    Without a submission, `end` is the error of submitting. It is None while the end is not known.
     """
 
     target: ConnectedTarget
     submission: Submission | None
     end: Task | IpsFlowError | None = None
-    cancelled: bool = False  # by us, whether we see its end or not
+    cancelled: bool = False  # by this command, even if its end was not seen
 
     @property
     def name(self) -> str:
-        """The task's name; empty where it was not submitted."""
+        """The task's name; empty if it was not submitted."""
         return self.submission.task.name if self.submission else ""
 
     @property
     def code(self) -> int:
-        """What it says of the exit code: 0 for a task that goes on."""
+        """The exit code for this outcome; 0 for a task that continues."""
         match self.end:
             case IpsFlowError() as error:
                 return error.exit_code
@@ -54,17 +54,17 @@ class Outcome:
 
     @property
     def word(self) -> str:
-        """What became of it."""
+        """The outcome in words, as in `_WORST_FIRST`."""
         match self.end:
             case IpsFlowError():
-                return "not followed to the end" if self.submission else "not submitted"
+                return "not followed until its end" if self.submission else "not submitted"
             case Task() as ended:
                 return ended.status
-        return "cancelled" if self.cancelled else "not at the end"
+        return "cancelled" if self.cancelled else "not ended"
 
 
 def code_of(outcomes: Iterable[Outcome]) -> int:
-    """The exit code: 1 if a task failed, else that of the first error, else 3 if one was cancelled, else 0."""
+    """Return the exit code: 1 if a task failed, else that of the first error, else 3 if one was cancelled, else 0."""
     outcomes = list(outcomes)
     if any(outcome.word == "failed" for outcome in outcomes):
         return 1
@@ -73,7 +73,7 @@ def code_of(outcomes: Iterable[Outcome]) -> int:
 
 
 def verdict_line(outcomes: Sequence[Outcome]) -> str:
-    """What became of several clusters, each known by its context: `2 of 3 clusters completed: a, b; failed: c`."""
+    """Return the outcomes of several clusters, named by their contexts: `2 of 3 clusters completed: a, b; failed: c`."""
     worst: dict[str, str] = {}
     for word in reversed(_WORST_FIRST):
         worst |= {outcome.target.context: word for outcome in outcomes if outcome.word == word}

@@ -1,4 +1,4 @@
-"""Submits tasks, says what was submitted, and follows all of them to their ends."""
+"""Submit tasks, print what was submitted, and follow all of them until they end."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ if TYPE_CHECKING:
     from ips_flows.core.task.junit import JUnitSuite
     from ips_flows.operations.submit import Submission
 
-_REPLACED = 143  # as by SIGTERM: Argo starts another pod
-_LAST_WORDS_SECONDS = 20.0  # for the verdict of a task that we cancelled: whoever ended us waits 30 s
+_REPLACED = 143  # the exit code of SIGTERM: Argo starts another pod
+_LAST_WORDS_SECONDS = (
+    20.0  # for the verdict of a cancelled task: Kubernetes and CI systems kill this process after 30 s
+)
 
 
 class Submit(NamedTuple):
-    """A task to submit: where, and how."""
+    """A task to submit: its target, and the function that submits it."""
 
     target: ConnectedTarget
     submit: Callable[[], Submission]
 
 
 def submit_and_follow(submits: Sequence[Submit], options: FollowOptions) -> int:
-    """Submit tasks, then follow all of them to their ends, unless they are left alone; the exit code.
+    """Submit tasks, follow all of them until they end (unless detached), and return the exit code.
 
-    What can't be submitted or followed is told, and keeps no other cluster from it. Of several tasks the code is 1 if
-    one failed, else that of an error, else 3 if one was cancelled.
+    An error of one cluster is printed, and the other clusters continue. For several tasks the exit code is 1 if one
+    failed, else that of an error, else 3 if one was cancelled.
     """
     with signal_guard(wanted=options.cancels) as end:
         outcomes = _submit_all(submits)
@@ -43,7 +45,7 @@ def submit_and_follow(submits: Sequence[Submit], options: FollowOptions) -> int:
 
 
 def _submit_all(submits: Sequence[Submit]) -> list[Outcome]:
-    """Submit tasks; where one can't be, the others of that target are not tried."""
+    """Submit tasks. After an error, skip the other tasks of the same target."""
     from ips_flows.cli.session.outcome import Outcome  # noqa: PLC0415
 
     outcomes: list[Outcome] = []
@@ -62,7 +64,7 @@ def _submit_all(submits: Sequence[Submit]) -> list[Outcome]:
 
 
 def _say_detached(outcomes: Sequence[Outcome], options: FollowOptions) -> int:
-    """Say what was submitted, and how it can be followed; the exit code."""
+    """Print what was submitted and the command to follow it; return the exit code."""
     from ips_flows.cli.output import documents  # noqa: PLC0415
     from ips_flows.cli.session.outcome import code_of  # noqa: PLC0415
 
@@ -81,7 +83,7 @@ def _say_detached(outcomes: Sequence[Outcome], options: FollowOptions) -> int:
 
 
 def _follow_submitted(outcomes: Sequence[Outcome], options: FollowOptions, end: SignalGuard) -> int:
-    """Follow what was submitted, and tell how it ended; the exit code."""
+    """Follow the submitted tasks, print how they ended, and return the exit code."""
     from ips_flows.cli.session.outcome import code_of, verdict_line  # noqa: PLC0415
 
     code = 0
@@ -95,7 +97,10 @@ def _follow_submitted(outcomes: Sequence[Outcome], options: FollowOptions, end: 
 
 
 def _follow_all(outcomes: Sequence[Outcome], options: FollowOptions, end: SignalGuard) -> int:
-    """Follow tasks together, and cancel those that are left where that is wanted; the code of who leaves them, or 0."""
+    """Follow tasks together; if interrupted, cancel the remaining tasks if the options require it.
+
+    Return the exit code if tasks continue after this command, else 0.
+    """
     from ips_flows.cli.session import follow  # noqa: PLC0415
 
     titles = {f"task {outcome.name}" for outcome in outcomes}
@@ -116,7 +121,9 @@ def _follow_all(outcomes: Sequence[Outcome], options: FollowOptions, end: Signal
     for outcome in outcomes:
         _say_end(outcome, options, outcomes)
     if code == _REPLACED:
-        say(f"Workflow {options.cancel_with} goes on, so does the task: whoever is next finds it again")
+        say(
+            f"Workflow {options.cancel_with} continues, and so does the task: the workflow's next pod resumes it"
+        )
     elif code:
         left: dict[ConnectedTarget, list[str]] = {}
         for outcome in outcomes:
@@ -128,7 +135,7 @@ def _follow_all(outcomes: Sequence[Outcome], options: FollowOptions, end: Signal
 
 
 def _say_end(outcome: Outcome, options: FollowOptions, outcomes: Sequence[Outcome]) -> None:
-    """Say how a task ended, with what is recorded of its nodes; nothing of one that goes on."""
+    """Print how a task ended, with the recorded results of its nodes. Print nothing for a task that continues."""
     from ips_flows.cli.output import documents  # noqa: PLC0415
     from ips_flows.core.task.task import Task  # noqa: PLC0415
     from ips_flows.operations import tasks  # noqa: PLC0415
@@ -146,23 +153,23 @@ def _say_end(outcome: Outcome, options: FollowOptions, outcomes: Sequence[Outcom
             _begin_document(outcomes, options)
             documents.put_end(ended, options.output, mark=connected.mark, context=connected.context)
             if outcome.submission and not outcome.submission.created and ended.status != "completed":
-                say("This was the task of an earlier run; try its nodes again:")
+                say("This task was submitted by an earlier run. To retry its nodes:")
                 say(f"  ips-flow retry {ended.name} {connected.flags}")
 
 
 def _begin_document(outcomes: Sequence[Outcome], options: FollowOptions) -> None:
-    """Begin a document of several."""
+    """Separate the YAML documents of several tasks."""
     if options.output == "yaml" and len(outcomes) > 1:
         put("---")
 
 
 def _cancel_all(outcomes: Sequence[Outcome]) -> None:
-    """Cancel tasks because we are to end, and take in their ends as far as they come before ours."""
+    """Cancel tasks because this command was interrupted, and record the ends that come in time."""
     from ips_flows.cli.output.lines import Lines  # noqa: PLC0415
     from ips_flows.cli.session import follow  # noqa: PLC0415
 
     for outcome in outcomes:
-        say(f"{outcome.target.mark}this command is to end, so task {outcome.name} is cancelled")
+        say(f"{outcome.target.mark}interrupted: cancelling task {outcome.name}")
     got = follow.follow_all(
         [
             one._replace(first=functools.partial(_cancelled, outcome))
@@ -174,30 +181,30 @@ def _cancel_all(outcomes: Sequence[Outcome]) -> None:
     for outcome, end in zip(outcomes, got.ends, strict=True):
         about = f"{outcome.target.mark}task {outcome.name}"
         if isinstance(end, IpsFlowError) and outcome.cancelled:
-            say(f"{about} is cancelled; its end can't be followed: {end.message}")
+            say(f"{about} is cancelled; its end cannot be followed: {end.message}")
         elif end is not None:
             outcome.end = end
         elif outcome.cancelled:
-            say(f"{about} ends without this command")
+            say(f"{about} is being cancelled and will end without this command")
         else:
             outcome.end = WaitTimeoutError(
-                f"task {outcome.name} was not cancelled: its cluster gave no answer in time"
+                f"task {outcome.name} was not cancelled: its cluster did not respond in time"
             )
 
 
 def _cancelled(outcome: Outcome, narrate: Callable[[str], None]) -> None:
-    """Cancel a task, and keep in mind that it was done."""
+    """Cancel a task, and record that in its outcome."""
     from ips_flows.operations.cancel import cancel_task  # noqa: PLC0415
 
     try:
         cancel_task(outcome.target.kube, outcome.target.namespace, outcome.name)
     except TaskEndedError:
-        narrate(f"task {outcome.name} was faster: it has ended")
+        narrate(f"task {outcome.name} has already ended")
     outcome.cancelled = True
 
 
 def _workflow_goes_on(connected: ConnectedTarget, workflow: str) -> bool:
-    """Whether a Workflow was neither stopped nor deleted, so that only this pod of it is to go."""
+    """Report whether a Workflow was neither stopped nor deleted, so that only this pod of it ends."""
     from ips_flows.core.task.workflow_status import is_stopped  # noqa: PLC0415
     from ips_flows.kube.client import workflows  # noqa: PLC0415
 
@@ -219,7 +226,7 @@ def _marks(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _junit_suites(outcomes: Sequence[Outcome]) -> list[JUnitSuite]:
-    """What a report tells of tasks whose end is known, or will never be."""
+    """Return the test suites of the tasks with a known end or an error."""
     from ips_flows.core.task.junit import JUnitSuite  # noqa: PLC0415
 
     return [
@@ -235,5 +242,6 @@ def _say_submitted(submission: Submission, connected: ConnectedTarget) -> None:
         say(f"{connected.mark}task {name} submitted in namespace {connected.namespace}")
     else:
         say(
-            f"{connected.mark}task {name} with the same request is in namespace {connected.namespace} already: unchanged"
+            f"{connected.mark}task {name} unchanged: it already exists in namespace {connected.namespace}"
+            " with the same request"
         )

@@ -1,4 +1,4 @@
-"""Where tasks go: a namespace of a cluster that is connected to. Of several, each is told apart by its context."""
+"""Connected targets of tasks: a namespace of a cluster. Several targets are identified by their contexts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ConnectedTarget:
-    """A namespace of a cluster, and the target that led there. `context` tells it apart; empty where it is the only one."""
+    """A connection to a namespace of a cluster, and its target. `context` is empty if it is the only target."""
 
     kube: Kube
     target: Target
@@ -25,25 +25,25 @@ class ConnectedTarget:
 
     @property
     def mark(self) -> str:
-        """The beginning of lines about this target."""
+        """The prefix of lines about this target."""
         return f"[{escape(self.context)}] " if self.context else ""
 
     @property
     def flags(self) -> str:
-        """The flags that lead another command here."""
+        """The flags that give another command this target."""
         return self.target.flags(self.namespace)
 
 
 def connected_target(target: Target) -> ConnectedTarget:
-    """The only target of a command, connected. Raises as Target.connect does."""
+    """Connect to the only target of a command. Raises as Target.connect does."""
     kube, namespace = target.connect()
     return ConnectedTarget(kube, target, namespace)
 
 
 def connected_targets(targets: Sequence[Target]) -> list[ConnectedTarget]:
-    """All targets of a command, connected, in the order given; several targets have a context each.
+    """Connect to all targets of a command, in the given order. Several targets have one context each.
 
-    Raises as Target.connect does, and UsageError where two of them are one: the task would be one too.
+    Raises as Target.connect does, and UsageError if two contexts are the same namespace of the same cluster.
     """
     if len(targets) == 1:
         return [connected_target(targets[0])]
@@ -54,8 +54,8 @@ def connected_targets(targets: Sequence[Target]) -> list[ConnectedTarget]:
         other = connected.setdefault((kube.host.rstrip("/"), namespace), here)
         if other is not here:
             raise UsageError(
-                f"contexts {other.context} and {here.context} lead to the same place, namespace {namespace} of"
-                f" {kube.host}: a task there would be one, not two",
-                hint="Leave one of them out.",
+                f"contexts {other.context} and {here.context} are both namespace {namespace} of {kube.host};"
+                " expected different namespaces or clusters",
+                hint="Leave out one of them.",
             )
     return list(connected.values())

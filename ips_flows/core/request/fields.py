@@ -73,6 +73,7 @@ class RequestField:
     """
 
     name: str
+    default_text: str  # for help pages, which do not import the model; a test compares both
     section: str
     syntax: Syntax
     meaning: str
@@ -107,6 +108,7 @@ SECTIONS = (
 FIELDS = (
     RequestField(
         name="images",
+        default_text="images of FILE",
         section="what",
         syntax="lines",
         meaning="Images to warm. An item is a reference, or a mapping with `image` and its own `pullPolicy`.",
@@ -122,6 +124,7 @@ images: # {IMAGES}, by tag or digest
     ),
     RequestField(
         name="name",
+        default_text="generated",
         section="what",
         syntax="text",
         meaning="Name of the task. If omitted, a name is generated.",
@@ -131,6 +134,7 @@ images: # {IMAGES}, by tag or digest
     ),
     RequestField(
         name="pullPolicy",
+        default_text="IfNotPresent",
         section="what",
         syntax="text",
         meaning="`IfNotPresent` pulls only missing images. `Always` also checks the registry for images that the node has;"
@@ -141,6 +145,7 @@ images: # {IMAGES}, by tag or digest
     ),
     RequestField(
         name="pullSecrets",
+        default_text="none",
         section="what",
         syntax="names",
         meaning="Image pull Secrets in the namespace of the task.",
@@ -155,6 +160,7 @@ images: # {IMAGES}, by tag or digest
     ),
     RequestField(
         name="batchSize",
+        default_text="10",
         section="pace",
         syntax="size",
         meaning="Nodes that pull at the same time. A percentage is of the eligible nodes.",
@@ -170,6 +176,7 @@ batchSize: "10%" # nodes that pull at the same time: {BATCH_SIZE}, or a percenta
     ),
     RequestField(
         name="priority",
+        default_text="5",
         section="pace",
         syntax="number",
         meaning="Priority of the task in the queue.",
@@ -181,6 +188,7 @@ batchSize: "10%" # nodes that pull at the same time: {BATCH_SIZE}, or a percenta
     ),
     RequestField(
         name="waves",
+        default_text="one wave",
         section="pace",
         syntax="sizes",
         meaning="Cumulative numbers or percentages of nodes. A wave starts when the previous wave has succeeded.",
@@ -195,6 +203,7 @@ waves: [1, "10%", "100%"]
     ),
     RequestField(
         name="order",
+        default_text="rolling",
         section="pace",
         syntax="text",
         meaning="`rolling`: the next node starts when any node finishes. `batch`: the next `batchSize` nodes start when"
@@ -215,6 +224,7 @@ waves: [1, "10%", "100%"]
     ),
     RequestField(
         name="nodeSelector",
+        default_text="all nodes",
         section="where",
         syntax="pairs",
         meaning="Labels that a node must have.",
@@ -227,6 +237,7 @@ nodeSelector:
     ),
     RequestField(
         name="selector",
+        default_text="all nodes",
         section="where",
         syntax="text",
         meaning="Set-based label selector that a node must match, in the syntax of `kubectl -l`.",
@@ -238,6 +249,7 @@ nodeSelector:
     ),
     RequestField(
         name="nodes",
+        default_text="all nodes",
         section="where",
         syntax="names",
         meaning="Names of the nodes to warm. Other nodes are skipped.",
@@ -247,6 +259,7 @@ nodeSelector:
     ),
     RequestField(
         name="excludeNodes",
+        default_text="none",
         section="where",
         syntax="names",
         meaning="Names of nodes to skip.",
@@ -256,6 +269,7 @@ nodeSelector:
     ),
     RequestField(
         name="includeCordoned",
+        default_text="off",
         section="where",
         syntax="boolean",
         meaning="`true` warms cordoned nodes too.",
@@ -265,6 +279,7 @@ nodeSelector:
     ),
     RequestField(
         name="tolerations",
+        default_text="tolerate all taints",
         section="where",
         syntax="tolerations",
         meaning="Tolerations of the pull pods. If omitted, all taints are tolerated; an empty list tolerates none.",
@@ -286,6 +301,7 @@ nodeSelector:
     ),
     RequestField(
         name="maxRetries",
+        default_text="0",
         section="trouble",
         syntax="number",
         meaning="Number of retries of a wave. A retry takes only the nodes that still fail.",
@@ -295,6 +311,7 @@ nodeSelector:
     ),
     RequestField(
         name="retryStrategy",
+        default_text="linear",
         section="trouble",
         syntax="text",
         meaning="`linear`: the same delay each time."
@@ -315,6 +332,7 @@ nodeSelector:
     ),
     RequestField(
         name="retryDelay",
+        default_text="30",
         section="trouble",
         syntax="number",
         meaning="Delay before the first retry, in seconds.",
@@ -326,6 +344,7 @@ nodeSelector:
     ),
     RequestField(
         name="maxFailedNodes",
+        default_text="0",
         section="trouble",
         syntax="size",
         meaning="Nodes that may fail after all retries, with the task still completed.",
@@ -341,6 +360,7 @@ maxFailedNodes: "1%" # nodes that may fail after all retries, with the task stil
     ),
     RequestField(
         name="nodeTimeout",
+        default_text="10m",
         section="trouble",
         syntax="duration",
         meaning="Time limit for one node in one attempt.",
@@ -350,6 +370,7 @@ maxFailedNodes: "1%" # nodes that may fail after all retries, with the task stil
     ),
     RequestField(
         name="timeout",
+        default_text="2h",
         section="trouble",
         syntax="duration",
         meaning="Time limit for the whole task.",
@@ -359,6 +380,7 @@ maxFailedNodes: "1%" # nodes that may fail after all retries, with the task stil
     ),
     RequestField(
         name="webhookUrl",
+        default_text="none",
         section="notice",
         syntax="url",
         meaning="URL that receives the result by POST. Every user who can read the task can read the URL.",
@@ -368,6 +390,7 @@ maxFailedNodes: "1%" # nodes that may fail after all retries, with the task stil
     ),
     RequestField(
         name="webhookSecretName",
+        default_text="none",
         section="notice",
         syntax="text",
         meaning="Secret with the label `ips-flow.io/webhook=true` and the webhook's `url`, its signing key `secret`,"
@@ -382,6 +405,7 @@ maxFailedNodes: "1%" # nodes that may fail after all retries, with the task stil
     ),
     RequestField(
         name="webhookFormat",
+        default_text="json",
         section="notice",
         syntax="text",
         meaning="Format of the message that the webhook receives.",
@@ -391,6 +415,7 @@ maxFailedNodes: "1%" # nodes that may fail after all retries, with the task stil
     ),
     RequestField(
         name="labels",
+        default_text="none",
         section="notice",
         syntax="pairs",
         meaning="Labels of the task's Workflow.",

@@ -37,7 +37,7 @@ def program(*arguments: str) -> list[str]:
 
 @contextmanager
 def process(*arguments: str, until: str, times: int = 1) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process of its own, once a line of stderr that holds a text has come so many times."""
+    """Start the command in its own process; continue when a text has appeared in `times` lines of stderr."""
     one = subprocess.Popen(
         program(*arguments),
         cwd=ROOT,
@@ -56,7 +56,7 @@ def process(*arguments: str, until: str, times: int = 1) -> Iterator[subprocess.
 
 
 def await_line(one: subprocess.Popen[str], text: str, times: int = 1) -> None:
-    """Read stderr until a text has come so many times."""
+    """Read stderr until a text has appeared in `times` lines."""
     assert one.stderr
     left = times
     for line in one.stderr:
@@ -67,7 +67,7 @@ def await_line(one: subprocess.Popen[str], text: str, times: int = 1) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """`--help` imports click and little else: that is what keeps it quick."""
+    """`--help` is fast because it imports little more than click."""
     code = (
         "import sys; from ips_flows.cli.main import run; run(['--help']); "
         "heavy = {'hera', 'kubernetes', 'pydantic', 'rich', 'yaml'} & set(sys.modules); sys.exit(bool(heavy))"
@@ -79,7 +79,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("verb", THERE)
 def test_every_verb_ends_its_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The last lines of a help page can be pasted."""
+    """The last lines of a help page are commands to copy."""
     assert run([verb, "--help"]) == 0
     text = capsys.readouterr().out
     assert "Example:" in text
@@ -88,7 +88,7 @@ def test_every_verb_ends_its_help_with_an_example(verb: str, capsys: pytest.Capt
 
 
 def test_no_verb_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """The bare program explains itself on stderr: nothing was done."""
+    """Without a verb the program prints its help on stderr and exits with code 2."""
     assert run([]) == 2
     got = capsys.readouterr()
     assert got.out == ""
@@ -96,7 +96,7 @@ def test_no_verb_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_verbs_are_listed_when_they_exist() -> None:
-    """A verb without a module is not there."""
+    """A verb without a module is not listed."""
     context = cli.make_context("ips-flow", ["version"])
     assert cli.list_commands(context) == THERE
     assert cli.get_command(context, "nothing") is None
@@ -114,13 +114,13 @@ def test_every_field_of_the_request_has_its_flag(capsys: pytest.CaptureFixture[s
         "task_timeout": "x",
     }
     assert set(overrides_of(given)) == set(fields.values())
-    # An option that a verb forgot to take, also where it is not given.
+    # An option that a verb does not handle is an error, even if it was not given.
     with pytest.raises(KeyError, match="since"):
         overrides_of({"since": None})
 
 
-def test_a_reader_that_has_enough_is_no_error(server: ApiServer) -> None:
-    """A closed pipe ends the program without a word."""
+def test_a_closed_pipe_is_no_error(server: ApiServer) -> None:
+    """A closed pipe ends the program without a message."""
     for number in range(300):
         server.put("workflows", {"metadata": {"name": f"t{number}", "labels": {"ips-flow.io/task": "true"}}})
     reading, writing = os.pipe()
@@ -131,7 +131,7 @@ def test_a_reader_that_has_enough_is_no_error(server: ApiServer) -> None:
 
 
 def test_ctrl_c_ends_a_real_process_with_130(server: ApiServer) -> None:
-    """SIGINT while following: 130, and the task goes on."""
+    """SIGINT while following: exit code 130, and the task continues."""
     process = subprocess.Popen(
         program("run", "--image", "busybox:1", "--name", "a"),
         cwd=ROOT,
@@ -148,15 +148,17 @@ def test_ctrl_c_ends_a_real_process_with_130(server: ApiServer) -> None:
     rest = process.stderr.read()
     assert process.wait(60) == 130
     assert rest == (
-        "interrupted: task a goes on\n"
+        "interrupted: task a continues\n"
         "  follow it:  ips-flow wait a -n warm\n"
         "  cancel it:  ips-flow cancel a -n warm\n"
     )
     assert "shutdown" not in server.get("workflows", "a")["spec"]
 
 
-def test_watching_a_task_prints_a_row_a_change(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """`get -w` prints the header once, then a row for each state, to the end."""
+def test_watching_a_task_prints_a_row_per_change(
+    server: ApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`get -w` prints the header once, then a row for each state until the end."""
     assert run(["run", "--image", "busybox:1", "--name", "a", "--detach"]) == 0
     argo = Argo(server, "a")
     argo.phase("Running")
@@ -189,7 +191,7 @@ def test_a_watched_list_shows_changes(server: ApiServer, capsys: pytest.CaptureF
     ]
 
 
-def test_options_are_in_one_order() -> None:
-    """The sections of the help page follow each other."""
+def test_verbs_of_a_section_are_together() -> None:
+    """The verbs of each section of the help page are next to each other."""
     sections = [verb.section for verb in VERBS.values()]
     assert sum(one != two for one, two in pairwise(sections)) == len(set(sections)) - 1

@@ -1,4 +1,4 @@
-"""`argv → exit code, stdout, stderr`: what a person sees of the command line, word for word."""
+"""`argv → exit code, stdout, stderr`: the exact output of the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Prepare = Callable[[ApiServer], object]
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    """A server that the environment leads to, and a working folder with requests."""
+    """Start a server, point the environment to it, and work in a folder with requests."""
     with running() as one:
         monkeypatch.setenv("KUBECONFIG", str(one.kubeconfig(tmp_path)))
         monkeypatch.delenv("IPS_FLOW_NAMESPACE", raising=False)
@@ -33,13 +33,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
 
 
 def submitted(server: ApiServer, name: str = "a") -> Argo:
-    """A task as `run` leaves it."""
+    """Submit a task."""
     assert run(["run", "--image", "busybox:1", "--name", name, "--detach"]) == 0
     return Argo(server, name)
 
 
 def completed(server: ApiServer, name: str = "a") -> Argo:
-    """A task that has put its image on two nodes."""
+    """Make a task that has pulled its image onto two nodes."""
     argo = submitted(server, name)
     argo.phase("Running")
     argo.planned(waves={"wave-1": 2}, skipped={"Cordoned": 1})
@@ -51,7 +51,7 @@ def completed(server: ApiServer, name: str = "a") -> Argo:
 
 
 def broken(server: ApiServer, name: str = "a") -> Argo:
-    """A task that failed on one of two nodes."""
+    """Make a task that failed on one of two nodes."""
     argo = submitted(server, name)
     argo.phase("Running")
     argo.planned(waves={"wave-1": 2})
@@ -63,7 +63,7 @@ def broken(server: ApiServer, name: str = "a") -> Argo:
 
 
 def cancelled(server: ApiServer, name: str = "a") -> Argo:
-    """A pending task that was terminated, as Argo shows it."""
+    """Make a pending task that was terminated, as Argo stores it."""
     argo = submitted(server, name)
     server.change("workflows", name, {"spec": {"shutdown": "Terminate"}})
     argo.phase("Succeeded")
@@ -102,7 +102,7 @@ def no_credentials(server: ApiServer) -> None:
 
 
 def nothing(_: ApiServer) -> None:
-    """Leave the server as it is."""
+    """Change nothing on the server."""
 
 
 NOT_HERE = "hint:  `ips-flow list -n warm` shows the tasks, -A those of all namespaces.\n"
@@ -130,10 +130,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "lst",
         2,
         "",
-        (
-            "error: there is no verb 'lst'; did you mean 'list'?\n"
-            "hint:  `ips-flow --help` shows how it is used.\n"
-        ),
+        ("error: unknown verb 'lst'; did you mean 'list'?\nhint:  See `ips-flow --help`.\n"),
     ),
     (
         "an option that is none",
@@ -141,10 +138,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "list --wacth",
         2,
         "",
-        (
-            "error: No such option '--wacth'. Did you mean '--watch'?\n"
-            "hint:  `ips-flow list --help` shows how it is used.\n"
-        ),
+        ("error: No such option '--wacth'. Did you mean '--watch'?\nhint:  See `ips-flow list --help`.\n"),
     ),
     (
         "a duration that is none",
@@ -153,9 +147,9 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         2,
         "",
         (
-            "error: Invalid value for '--timeout': 'soon' is no duration; "
+            "error: Invalid value for '--timeout': 'soon' is not a duration; "
             'expected one such as "90s", "10m" or "1h30m"\n'
-            "hint:  `ips-flow wait --help` shows how it is used.\n"
+            "hint:  See `ips-flow wait --help`.\n"
         ),
     ),
     (
@@ -166,7 +160,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         (
             "error: nothing to run: neither FILE nor --image was given\n"
-            "hint:  Name a request file, - for stdin, or an image: `ips-flow run --image busybox:1.37`.\n"
+            "hint:  Give a request file, - for stdin, or an image: `ips-flow run --image busybox:1.37`.\n"
         ),
     ),
     (
@@ -175,9 +169,9 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "run nowhere.yaml",
         2,
         "",
-        "error: nowhere.yaml: there is no such file\nhint:  Files are looked for in {folder}.\n",
+        "error: nowhere.yaml: file does not exist\nhint:  Relative paths start at {folder}.\n",
     ),
-    ("a folder", nothing, "run folder", 2, "", "error: folder: is a directory, expected a request file\n"),
+    ("a folder", nothing, "run folder", 2, "", "error: folder: is a directory; expected a file\n"),
     (
         "a file that is not UTF-8",
         nothing,
@@ -323,7 +317,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         0,
         "task a unchanged\n",
         (
-            "task a with the same request is in namespace warm already: unchanged\n"
+            "task a unchanged: it already exists in namespace warm with the same request\n"
             "follow it:  ips-flow wait a -n warm\n"
         ),
     ),
@@ -345,8 +339,8 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         0,
         "completed: every image is on 2 of 2 nodes – 2 pulled, 8.0 MB in 12 s\nskipped 1 node: Cordoned ×1\n",
         (
-            "task a with the same request is in namespace warm already: unchanged\n"
-            "a: planned 2 nodes, at most 10 at once, mode volume, skipped Cordoned ×1\n"
+            "task a unchanged: it already exists in namespace warm with the same request\n"
+            "a: planned 2 nodes, at most 10 at the same time, mode volume, skipped Cordoned ×1\n"
             "a: wave-1: 2 of 2 nodes done\n"
         ),
     ),
@@ -361,9 +355,9 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
             "node2   busybox:1   NotFound   manifest unknown\n"
         ),
         (
-            "task a with the same request is in namespace warm already: unchanged\n"
-            "a: planned 2 nodes, at most 10 at once, mode volume\n"
-            "This was the task of an earlier run; try its nodes again:\n"
+            "task a unchanged: it already exists in namespace warm with the same request\n"
+            "a: planned 2 nodes, at most 10 at the same time, mode volume\n"
+            "This task was submitted by an earlier run. To retry its nodes:\n"
             "  ips-flow retry a -n warm\n"
         ),
     ),
@@ -399,7 +393,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         submitted,
         "scale a --batch-size 50%",
         0,
-        "task a pulls on at most 50% nodes at once\n",
+        "task a pulls on at most 50% nodes at the same time\n",
         "",
     ),
     ("pause", submitted, "scale a --batch-size 0", 0, "task a paused\n", ""),
@@ -432,7 +426,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         0,
         "a\n",
         (
-            "a: planned 2 nodes, at most 10 at once, mode volume, skipped Cordoned ×1\n"
+            "a: planned 2 nodes, at most 10 at the same time, mode volume, skipped Cordoned ×1\n"
             "a: wave-1: 2 of 2 nodes done\n"
             "completed: every image is on 2 of 2 nodes – 2 pulled, 8.0 MB in 12 s\n"
         ),
@@ -453,7 +447,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         (
             "a: pending, number 1 in the queue\n"
-            "not at its end after 1 s: task a goes on\n"
+            "not ended after 1 s: task a continues\n"
             "  follow it:  ips-flow wait a -n warm\n"
             "  cancel it:  ips-flow cancel a -n warm\n"
         ),
@@ -491,7 +485,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "list --status running",
         0,
         "",
-        "no tasks like that in namespace warm\n",
+        "no matching tasks in namespace warm\n",
     ),
     ("cancel what waits", submitted, "cancel a", 0, "task a cancelled\n", ""),
     (
@@ -513,7 +507,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "error: there is no task b in namespace warm\n" + NOT_HERE,
     ),
     ("delete what has ended", completed, "delete a", 0, "task a deleted\n", ""),
-    ("delete at once", submitted, "delete a --now", 0, "task a deleted\n", ""),
+    ("delete immediately", submitted, "delete a --now", 0, "task a deleted\n", ""),
     (
         "delete what is not there",
         nothing,
@@ -529,7 +523,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "logs a",
         0,
         "",
-        "the step pods of task a are gone, and their logs with them; `ips-flow get a` has the results\n",
+        "the step pods of task a and their logs are deleted; `ips-flow get a` shows the results\n",
     ),
     ("a version", nothing, "version", 0, "ips-flow    0.1.0\ntemplates   0.1.0   (namespace warm)\n", ""),
     (
@@ -576,7 +570,7 @@ def filled(text: str, known: dict[str, str]) -> str:
 
 
 def masked(got: str, wanted: str) -> str:
-    """What was printed, with what depends on the clock, or on another module's words, as the mark for it."""
+    """Return the output, with a mark for each part that depends on the time or on other modules."""
     lines = got.splitlines(keepends=True)
     for index, line in enumerate(wanted.splitlines(keepends=True)):
         for mark in ("{age}", "{complaint}"):
@@ -588,7 +582,7 @@ def masked(got: str, wanted: str) -> str:
 def test_a_request_from_stdin(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`-` reads stdin; flags override what it says."""
+    """`-` reads stdin; flags override its fields."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"- busybox:1\n"), encoding="utf-8"))
     assert run(["run", "-", "--name", "piped", "--priority", "9", "--detach"]) == 0
     assert capsys.readouterr().out == "task piped submitted\n"
@@ -597,11 +591,11 @@ def test_a_request_from_stdin(
 
 @pytest.mark.usefixtures("terminal")
 def test_stdin_that_is_a_terminal_is_refused(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody waits for ever at a terminal that was meant to be a pipe."""
+    """The command does not wait for input from a terminal."""
     assert run(["run", "-"]) == 2
     assert capsys.readouterr().err == (
-        "error: stdin is a terminal, so - has nothing to read\n"
-        "hint:  Pipe a request into it: `ips-flow run - < images.yaml`.\n"
+        "error: got - for stdin, but stdin is a terminal; expected a pipe or a file\n"
+        "hint:  Pipe a request to it: `ips-flow run - < images.yaml`.\n"
     )
     assert not server.calls
 
@@ -609,7 +603,7 @@ def test_stdin_that_is_a_terminal_is_refused(server: ApiServer, capsys: pytest.C
 def test_a_cluster_that_is_not_there(
     server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An address at which nobody listens costs one sentence and a hint."""
+    """An address without a server gives one error and a hint."""
     with ApiServer() as gone:
         config = gone.kubeconfig(tmp_path)
     assert run(["run", "--image", "busybox:1", "--kubeconfig", str(config)]) == 1
@@ -621,7 +615,7 @@ def test_a_cluster_that_is_not_there(
 
 
 def test_a_run_to_the_end(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Piped, `run` prints a line a change on stderr and the task as JSON on stdout."""
+    """In a pipe, `run` prints one line per change on stderr and the task as JSON on stdout."""
 
     def play(argo: Argo) -> None:
         argo.phase("Running")
@@ -641,7 +635,7 @@ def test_a_run_to_the_end(server: ApiServer, capsys: pytest.CaptureFixture[str])
 
 
 def test_logs_come_in_order_with_their_step(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each line begins with its step; steps come as they ran; the lines of Argo's executor are left out."""
+    """Each line begins with its step, in the order of the steps, without the lines of Argo's executor."""
     argo = completed(server)
     executor = 'time=2026-01-01T00:00:01.000Z level=INFO msg="waiting for signals" argo=true'
     argo.pod("filter", lines=(executor, "2 nodes", "planned"))
@@ -654,10 +648,10 @@ def test_logs_come_in_order_with_their_step(server: ApiServer, capsys: pytest.Ca
         assert capsys.readouterr().out == "[filter] 2 nodes\n[filter] planned\n[drive] node1 done\n"
 
 
-def test_ctrl_c_leaves_the_task_alone(
+def test_ctrl_c_does_not_change_the_task(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C ends the command with 130 and says how to go on; the task is not touched."""
+    """Ctrl-C ends the command with 130 and prints the commands to continue; the task is not changed."""
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -667,7 +661,7 @@ def test_ctrl_c_leaves_the_task_alone(
     monkeypatch.setattr("ips_flows.cli.session.follow.Followers.next", interrupt)
     assert run(["wait", "a"]) == 130
     assert capsys.readouterr().err == (
-        "interrupted: task a goes on\n"
+        "interrupted: task a continues\n"
         "  follow it:  ips-flow wait a -n warm\n"
         "  cancel it:  ips-flow cancel a -n warm\n"
     )
@@ -676,13 +670,13 @@ def test_ctrl_c_leaves_the_task_alone(
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_completion_scripts_know_the_program(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The script of a shell calls this program."""
+    """The completion script of a shell calls this program."""
     assert run(["completion", shell]) == 0
     assert "_IPS_FLOW_COMPLETE" in capsys.readouterr().out
 
 
 def test_render_checks_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--check` shows what differs and exits with 1; after writing it is content."""
+    """`--check` prints the differences and exits with 1; after writing there are none."""
     folder = tmp_path / "templates"
     assert run(["render", "--check", "--output", str(folder)]) == 1
     assert "out of date: " in capsys.readouterr().err
@@ -694,4 +688,4 @@ def test_render_checks_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(["render", "--check", "--output", str(folder)]) == 1
     got = capsys.readouterr()
     assert "-other" in got.out
-    assert got.err == "out of date: ips-prewarm.yaml, stale.yaml; `ips-flow render` mends it\n"
+    assert got.err == "out of date: ips-prewarm.yaml, stale.yaml; run `ips-flow render` to update\n"

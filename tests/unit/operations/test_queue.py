@@ -129,7 +129,10 @@ def test_run_refuses_an_unusable_limit(server: ApiServer, kube: Kube, limit: str
 def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str]) -> None:
     """`queue` prints the queue to stdout and its state to stderr; `reprioritize` prints the new position."""
     assert main.run(["queue"]) == 0
-    assert capsys.readouterr() == ("", "no task waits in namespace warm\n0 of at most 3 tasks run\n")
+    assert capsys.readouterr() == (
+        "",
+        "no tasks are waiting in namespace warm\n0 of at most 3 tasks are running\n",
+    )
     submit(kube, "a", 9)
     submit(kube, "b")
     assert main.run(["reprioritize", "b", "10"]) == 0

@@ -219,7 +219,7 @@ def test_the_life_cycle_of_a_schedule(server: ApiServer, capsys: pytest.CaptureF
     """A schedule is created, unchanged the second time, replaced only with --replace, suspended, resumed, deleted."""
     code, out, err = flow(capsys, *CREATE, "--priority", "9", "--timezone", "Asia/Shanghai")
     assert (code, out) == (0, "schedule nightly created\n")
-    assert "its next task is due 20" in err
+    assert "next task due 20" in err
     assert "Asia/Shanghai" in err
     spec = server.get("cronworkflows", "nightly")["spec"]
     assert (spec["schedules"], spec["timezone"], spec["concurrencyPolicy"]) == (
@@ -239,7 +239,7 @@ def test_the_life_cycle_of_a_schedule(server: ApiServer, capsys: pytest.CaptureF
     assert flow(capsys, "schedule", "suspend", "nightly")[1] == "schedule nightly suspended\n"
     (listed,) = json.loads(flow(capsys, "schedule", "list", "-o", "json")[1])["schedules"]
     assert (listed["suspended"], listed["nextRun"], listed["images"]) == (True, None, ["busybox:1"])
-    assert "its next task is due 20" in flow(capsys, "schedule", "resume", "nightly")[1]
+    assert "next task due 20" in flow(capsys, "schedule", "resume", "nightly")[1]
     assert flow(capsys, "schedule", "delete", "nightly")[1] == "schedule nightly deleted\n"
     code, _, err = flow(capsys, "schedule", "delete", "nightly")
     assert code == 1
@@ -289,7 +289,7 @@ def test_the_list_and_the_history(kube: Kube, capsys: pytest.CaptureFixture[str]
     code, _, err = flow(capsys, "schedule", "list")
     assert (code, err) == (0, "no schedules in namespace warm\n")
     flow(capsys, *CREATE)
-    assert "was not due yet" in flow(capsys, "schedule", "history", "nightly")[2]
+    assert "has no runs yet" in flow(capsys, "schedule", "history", "nightly")[2]
     name = schedules.run_schedule(kube, "warm", "nightly").task.name
     header, row = flow(capsys, "schedule", "list", "-A", "-o", "wide")[1].splitlines()
     assert header.split()[:3] == ["NAMESPACE", "NAME", "CRON"]
@@ -298,7 +298,7 @@ def test_the_list_and_the_history(kube: Kube, capsys: pytest.CaptureFixture[str]
     assert name in row
     header, row = flow(capsys, "schedule", "history", "nightly")[1].splitlines()
     assert header.split() == ["DUE", "TASK", "STATUS", "DURATION", "MESSAGE"]
-    assert row.startswith("by hand")
+    assert row.startswith("manual")
     assert name in row
     assert flow(capsys, "schedule", "history", "nightly", "-o", "name")[1] == f"{name}\n"
     assert flow(capsys, "schedule", "list", "-o", "name")[1] == "nightly\n"
@@ -317,7 +317,7 @@ def test_the_list_and_the_history(kube: Kube, capsys: pytest.CaptureFixture[str]
             ("schedule", "create", "nightly", "--cron", "@daily"),
             (
                 "error: nothing to schedule: neither FILE nor --image was given\n"
-                "hint:  Name a request file, - for stdin, or an image: "
+                "hint:  Give a request file, - for stdin, or an image: "
                 "`ips-flow schedule create nightly --cron @daily --image busybox:1.37`.\n"
             ),
         ),

@@ -1,4 +1,4 @@
-"""`ips-flow delete` of a task whose last step was lost: who is waited for, for how long, and what is said."""
+"""`ips-flow delete` of a task whose last step did not run: the wait for its verdict, and the messages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.fakes.argo import Argo, pulled
 
 pytestmark = pytest.mark.usefixtures("shell")
 
-ALONE = "a: has ended without a verdict, and no keeper is there to write it: deleting it as it is\n"
-WAITING = "a: has ended without a verdict: the keeper has 150 s to write it\n"
+ALONE = "a: ended without a verdict, and no keeper is active to write one; deleting it anyway\n"
+WAITING = "a: ended without a verdict; waiting up to 150 s for the keeper to write one\n"
 
 
 def submitted(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> Argo:
@@ -29,7 +29,7 @@ def submitted(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> Argo:
 
 
 def ended(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> Argo:
-    """A task that ended, while its last step was lost."""
+    """Make a task that ended without its last step."""
     argo = submitted(server, capsys)
     argo.phase("Running")
     argo.planned(waves={"wave-1": 1})
@@ -45,7 +45,7 @@ def keeper(server: ApiServer, holder: str = "server-1", silent: float = 0.0) -> 
 
 @contextmanager
 def when_asked(server: ApiServer, call: str, act: Callable[[], object]) -> Iterator[None]:
-    """Do something as soon as the command has made a call, and goes on."""
+    """Do something as soon as the command has made a call."""
 
     def wait() -> None:
         server.await_call(call)
@@ -62,7 +62,7 @@ def is_there(server: ApiServer) -> bool:
 
 
 def test_the_keepers_verdict_is_awaited(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where a keeper works, a task is deleted only when it has its verdict, and so its notice."""
+    """If a keeper is active, a task is deleted only after it has its verdict and so its notification."""
     argo = ended(server, capsys)
     keeper(server)
     there: list[bool] = []
@@ -80,7 +80,7 @@ def test_the_keepers_verdict_is_awaited(server: ApiServer, capsys: pytest.Captur
 def test_a_cancelled_task_whose_last_step_is_lost(
     server: ApiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After Argo's end and the time of its own last step the keeper has its turn."""
+    """The keeper's time starts after Argo's end and the time for its own last step."""
     argo = submitted(server, capsys)
     argo.phase("Running")
     argo.planned(waves={"wave-1": 1})
@@ -103,7 +103,7 @@ def test_a_cancelled_task_whose_last_step_is_lost(
         assert run(["delete", "a"]) == 0
     out, err = capsys.readouterr()
     assert out == "task a deleted\n"
-    assert err.startswith("a: has not ended: cancelling it first\n")
+    assert err.startswith("a: not ended yet; cancelling it first\n")
     assert err.endswith(WAITING)
 
 
@@ -117,10 +117,10 @@ def test_a_cancelled_task_whose_last_step_is_lost(
     ],
     ids=["none", "a silent one", "one that went", "one that can not be seen"],
 )
-def test_without_a_keeper_nobody_is_waited_for(
+def test_without_a_keeper_the_command_does_not_wait(
     server: ApiServer, capsys: pytest.CaptureFixture[str], prepare: Callable[[ApiServer], None]
 ) -> None:
-    """Then no verdict will come, and that is said."""
+    """Without a keeper no verdict is written; a message states it."""
     ended(server, capsys)
     prepare(server)
     assert run(["delete", "a"]) == 0
@@ -130,31 +130,31 @@ def test_without_a_keeper_nobody_is_waited_for(
 def test_a_keeper_that_writes_nothing(
     server: ApiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The wait has an end, and the task is deleted all the same."""
+    """The wait is limited, and the task is then deleted anyway."""
     monkeypatch.setattr(delete, "_KEEPER_SECONDS", 0.2)
     ended(server, capsys)
     keeper(server)
     assert run(["delete", "a"]) == 0
     out, err = capsys.readouterr()
     assert out == "task a deleted\n"
-    assert err.endswith("a: the keeper wrote no verdict: deleting it as it is\n")
+    assert err.endswith("a: the keeper wrote no verdict; deleting it anyway\n")
 
 
 def test_the_time_of_the_command_counts(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--timeout` ends this wait as any other: exit 124, and the task is still there."""
+    """`--timeout` ends this wait like any other: exit 124, and the task still exists."""
     ended(server, capsys)
     keeper(server)
     assert run(["delete", "a", "--timeout", "1s"]) == 124
-    left = "not deleted: its end is not recorded yet; delete again when it is, or with --now\n"
+    left = "not deleted: the end of the task is not recorded yet; delete it later, or with --now\n"
     assert capsys.readouterr() == ("", WAITING + left)
     assert is_there(server)
 
 
 @pytest.mark.parametrize(("pending", "arguments"), [(True, []), (False, ["--now"])])
-def test_who_need_not_wait(
+def test_tasks_that_are_deleted_immediately(
     server: ApiServer, capsys: pytest.CaptureFixture[str], *, pending: bool, arguments: list[str]
 ) -> None:
-    """A task that never began has no last step, and with --now nothing is waited for."""
+    """A task that never started has no last step; with --now the command does not wait."""
     if pending:
         argo = submitted(server, capsys)
 

@@ -1,4 +1,4 @@
-"""`ips-flow images` and `run --manifest`, word for word."""
+"""`ips-flow images` and `run --manifest` with their exact output."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ pytestmark = pytest.mark.usefixtures("shell")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with manifests."""
+    """Work in a folder with manifests."""
     monkeypatch.chdir(tmp_path)
     for name, text in {
         "web.yaml": CHART,
@@ -76,7 +76,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 
 def test_a_request(capsys: pytest.CaptureFixture[str]) -> None:
-    """By default a request is printed, which says what each image is for."""
+    """By default the command prints a request, with the users of each image."""
     assert run(["images", "web.yaml"]) == 0
     got = capsys.readouterr()
     assert got.out == (
@@ -96,15 +96,15 @@ def test_a_request(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_request_for_different_nodes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One request for pods that land in different places warms all their nodes, and says so."""
+    """One request for pods on different nodes warms all these nodes, and a note states it."""
     stdin(monkeypatch, CHART + AGENT)
     assert run(["images", "-"]) == 0
     got = capsys.readouterr()
-    note = "he pods land in 2 different sets of nodes; this warms every image on all of them."
+    note = "he pods use 2 different sets of nodes; this request warms every image on all of them."
     assert got.err == (
         "images: 3, objects read: 2\n"
         f"note: t{note}\n"
-        "      --split DIR writes a request for each set, `run --manifest` makes a task for each\n"
+        "      --split DIR writes one request per set; `run --manifest` creates one task per set\n"
     )
     assert got.out.startswith(f"# T{note}\nimages:\n  # Deployment/web, container app (stdin:10); 3 pods\n")
     request = parse_request(got.out)
@@ -112,7 +112,7 @@ def test_a_request_for_different_nodes(
 
 
 def test_tables_and_lists(capsys: pytest.CaptureFixture[str]) -> None:
-    """The other formats tell the same, for people and for programs."""
+    """The other formats have the same content."""
     assert run(["images", "both.yaml", "-o", "table"]) == 0
     assert capsys.readouterr().out == (
         "IMAGE                          PODS        NODES                 USED BY\n"
@@ -137,7 +137,7 @@ def test_tables_and_lists(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_many_users_are_cut(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A table names the first users of an image, the wide one all."""
+    """A table shows the first users of an image, a wide table all users."""
     (folder / "many").mkdir()
     for number in range(4):
         text = CHART.replace("{name: web}", f"{{name: web{number}, namespace: shop}}")
@@ -149,7 +149,7 @@ def test_many_users_are_cut(folder: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_an_image_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    """What can't be told is told, the rest is printed, and the exit code is 1."""
+    """Images that cannot be determined are reported, the others are printed, and the exit code is 1."""
     assert run(["images", "broken.yaml", "-o", "name"]) == 1
     got = capsys.readouterr()
     assert got.out == "registry.example.com/web:1\n"
@@ -161,15 +161,15 @@ def test_an_image_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_many_remarks_are_cut(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """More notes than a person reads are counted."""
+    """Only the first notes are printed; the others are counted."""
     (folder / "many.yaml").write_text("".join(f"--- a{n}\n" for n in range(25)), encoding="utf-8")
     assert run(["images", "many.yaml", "-o", "name"]) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert (len(lines), lines[-1]) == (22, "5 more remarks: -o json shows all")
+    assert (len(lines), lines[-1]) == (22, "5 more notes; -o json shows all")
 
 
 def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--split` writes what can be run one by one, and nothing into a folder that holds something."""
+    """`--split` writes requests that can be run one by one, and nothing into a folder that is not empty."""
     assert run(["images", "both.yaml", "--split", "out/requests"]) == 0
     assert capsys.readouterr().out == "out/requests/images-1.yaml\nout/requests/images-2.yaml\n"
     first, second = (
@@ -183,7 +183,7 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
     assert run(["images", "many.json", "--split", "many"]) == 0
     assert capsys.readouterr().out == "many/images-1.yaml\nmany/images-2.yaml\n"
     assert run(["images", "both.yaml", "--split", "both.yaml/x"]) == 2
-    assert "error: both.yaml/x: can't be written: Not a directory" in capsys.readouterr().err
+    assert "error: both.yaml/x: cannot be written: Not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -192,36 +192,36 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
         (
             "images",
             (
-                "error: nothing to look into: neither SOURCE nor --workloads was given\n"
-                "hint:  Name files, - for stdin, or a namespace: `ips-flow images --workloads -n shop`.\n"
+                "error: nothing to read: neither SOURCE nor --workloads was given\n"
+                "hint:  Give files, - for stdin, or a namespace: `ips-flow images --workloads -n shop`.\n"
             ),
         ),
-        ("images web.yaml --kind a.b", "error: --kind goes with --workloads or -A\n"),
-        ("images - -", "error: - was given twice; stdin can be read once\n"),
+        ("images web.yaml --kind a.b", "error: --kind requires --workloads or -A\n"),
+        ("images - -", "error: duplicate source -; stdin can be read only once\n"),
         (
             "images gone.yaml",
-            "error: gone.yaml: there is no such file\nhint:  Files are looked for in {folder}.\n",
+            "error: gone.yaml: file does not exist\nhint:  Relative paths start at {folder}.\n",
         ),
         (
             "images nothing.yaml",
-            "images: 0, objects read: 1\nerror: no image was found, so there is nothing to request\n",
+            "images: 0, objects read: 1\nerror: no images found, so there is nothing to request\n",
         ),
         (
             "images nothing.yaml --split out",
-            "images: 0, objects read: 1\nerror: no image was found, so there is nothing to request\n",
+            "images: 0, objects read: 1\nerror: no images found, so there is nothing to request\n",
         ),
         (
             "images many.json",
             (
                 "images: 51, objects read: 1\n"
-                "error: 51 images were found; a request has at most 50\n"
+                "error: found 51 images; a request can have at most 50\n"
                 "hint:  --split DIR writes several requests; -o name lists the images.\n"
             ),
         ),
         (
             "images empty",
             (
-                "error: empty: holds no manifest and no kustomization\n"
+                "error: empty: contains no manifest and no kustomization\n"
                 "hint:  Expected kustomization.yaml, or files that end in .yaml, .yml, .json.\n"
             ),
         ),
@@ -235,24 +235,24 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
         ("images latin.yaml", "error: latin.yaml:1:4: got the byte 0xe9; allowed: text in UTF-8\n"),
         (
             "run --manifest web.yaml web.yaml",
-            "error: --manifest says which images; it does not go with FILE, --request or --image\n",
+            "error: --manifest cannot be combined with FILE, --request or --image\n",
         ),
         (
             "run --manifest web.yaml --image a",
-            "error: --manifest says which images; it does not go with FILE, --request or --image\n",
+            "error: --manifest cannot be combined with FILE, --request or --image\n",
         ),
         (
             "run --manifest nothing.yaml",
-            "error: no image was found in the manifests, so there is nothing to run\n",
+            "error: no images found in the manifests, so there is nothing to run\n",
         ),
         (
             "run --manifest broken.yaml",
             (
-                "error: not every image of the manifests can be told:\n"
+                "error: some images of the manifests cannot be determined:\n"
                 "       Pod/odd, container c (broken.yaml:15): "
                 'image "{{ .Values.image }}" is a template that was not rendered\n'
-                "hint:  Mend that, ignore it by annotation ips-flow.io/ignore-images, or take the others: "
-                "`ips-flow images FILE | ips-flow run -`.\n"
+                "hint:  Fix the manifests, ignore the images with annotation ips-flow.io/ignore-images, or run only the"
+                " other images: `ips-flow images FILE | ips-flow run -`.\n"
             ),
         ),
         (
@@ -262,7 +262,7 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
     ],
 )
 def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str], arguments: str, error: str) -> None:
-    """Whatever is wrong with a command costs one sentence, exit code 2, and nothing is done."""
+    """A wrong command prints one error, exits with code 2, and does nothing."""
     (folder / "empty").mkdir()
     (folder / "chart").mkdir()
     (folder / "chart" / "Chart.yaml").write_text("name: chart\n", encoding="utf-8")
@@ -274,16 +274,16 @@ def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str], arguments: s
 
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody waits for ever at a terminal that was meant to be a pipe."""
+    """The command does not wait for input from a terminal."""
     assert run(["images", "-"]) == 2
     assert capsys.readouterr().err == (
-        "error: stdin is a terminal, so - has nothing to read\n"
-        "hint:  Pipe manifests into it: `helm template CHART | ips-flow images -`.\n"
+        "error: got - for stdin, but stdin is a terminal; expected a pipe or a file\n"
+        "hint:  Pipe manifests to it: `helm template CHART | ips-flow images -`.\n"
     )
 
 
 def program(folder: Path, text: str) -> None:
-    """A `kubectl` that does this."""
+    """Install a `kubectl` that runs this script."""
     (folder / "bin").mkdir()
     file = folder / "bin" / "kubectl"
     file.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
@@ -293,7 +293,7 @@ def program(folder: Path, text: str) -> None:
 def test_a_kustomization(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder with a kustomization is built by kubectl; where that can't be done, it is said."""
+    """A folder with a kustomization is built by kubectl; if that fails, the error states why."""
     (folder / "app").mkdir()
     (folder / "app" / "kustomization.yaml").write_text("resources: [../web.yaml]\n", encoding="utf-8")
     program(folder, 'test "$*" = "kustomize -- app" && cat web.yaml')
@@ -306,13 +306,13 @@ def test_a_kustomization(
     monkeypatch.setenv("PATH", str(folder / "app"))
     assert run(["images", "app"]) == 2
     assert capsys.readouterr().err == (
-        "error: app: is a kustomization, and there is no kubectl to build it\n"
-        "hint:  Install kubectl, or build it elsewhere: `kustomize build app | ips-flow images -`.\n"
+        "error: app: is a kustomization; building it requires kubectl, which is not installed\n"
+        "hint:  Install kubectl, or use kustomize: `kustomize build app | ips-flow images -`.\n"
     )
 
 
 def test_workloads(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--workloads` reads the namespace, -A all of them, beside what is given."""
+    """`--workloads` reads one namespace and -A all namespaces, in addition to the given sources."""
     spec = {"template": {"spec": {"containers": [{"name": "c", "image": "api:1"}]}}}
     server.put("deployments", {"apiVersion": "apps/v1", "metadata": {"name": "api"}, "spec": spec})
     server.store.objects["deployments", "warm", "api"]["kind"] = "Deployment"
@@ -332,7 +332,7 @@ def test_workloads(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_pipe(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What `images -` prints, `run -` takes as it is."""
+    """`run -` accepts the output of `images -` unchanged."""
     stdin(monkeypatch, CHART + AGENT)
     assert run(["images", "-"]) == 0
     stdin(monkeypatch, capsys.readouterr().out)
@@ -346,7 +346,7 @@ def test_a_pipe(
 
 
 def test_one_task(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Pods that all land on the same nodes make one task for those; flags count as well."""
+    """Pods with the same nodes make one task for these nodes; flags apply too."""
     assert run(["run", "--manifest", "web.yaml", "--name", "web", "--priority", "8", "--detach"]) == 0
     got = capsys.readouterr()
     assert got.out == "task web submitted\n"
@@ -365,7 +365,7 @@ def test_one_task(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None
 def test_a_task_for_each_set_of_nodes(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pods that land on different nodes make several tasks, which are followed together."""
+    """Pods with different nodes make several tasks, which are followed together."""
 
     def play(argo: Argo) -> None:
         argo.phase("Running")
@@ -394,7 +394,7 @@ def test_a_task_for_each_set_of_nodes(
     assert run(["run", "--manifest", "-", "--name", "shop"]) == 0
     got = capsys.readouterr()
     assert got.err.splitlines()[:5] == [
-        "2 tasks, since a task has one set of nodes and at most 50 images:",
+        "2 tasks, because a task has one set of nodes and at most 50 images:",
         "  1 image on nodes disk=ssd",
         "  2 images on nodes any (tolerates all)",
         "task shop-1 submitted in namespace warm",
@@ -404,13 +404,13 @@ def test_a_task_for_each_set_of_nodes(
 
 
 def test_a_task_that_takes_too_long(capsys: pytest.CaptureFixture[str]) -> None:
-    """When the time is up, all tasks that go on are named."""
+    """After the timeout, the message names all tasks that continue."""
     assert run(["run", "--manifest", "both.yaml", "--name", "shop", "--timeout", "1s"]) == 124
     lines = capsys.readouterr().err.splitlines()
     assert lines[-3:] == [
         "  follow it:  ips-flow wait shop-1 -n warm",
         "  cancel it:  ips-flow cancel shop-1 -n warm",
-        "  and the others:  ips-flow wait shop-2 -n warm",
+        "  follow the others:  ips-flow wait shop-2 -n warm",
     ]
 
 
@@ -422,7 +422,7 @@ def test_workflows_that_would_be_submitted(server: ApiServer, capsys: pytest.Cap
 
 
 def test_remarks_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What only narrows nodes less than it should is said, and the task runs."""
+    """A condition that cannot be expressed in a request is noted, and the task runs."""
     text = CHART.replace("nodeSelector: {disk: ssd}", "runtimeClassName: gvisor")
     (folder / "odd.yaml").write_text(text, encoding="utf-8")
     assert run(["run", "--manifest", "odd.yaml", "--name", "odd", "--detach"]) == 0

@@ -35,7 +35,7 @@ SHOWN = "registry.test:1"  # as long as the address of a registry on this machin
 
 
 def both(name: str, size: int) -> Ware:
-    """An image for two platforms; all of them share a layer."""
+    """Return an image for two platforms; all of these images share a layer."""
     shared = fake.layer(3_000_000, "shared")
     amd = fake.image(shared, fake.layer(size, name))
     arm = fake.image(shared, fake.layer(size, name), platform="linux/arm64")
@@ -54,34 +54,34 @@ class World:
     worker: str
 
     def machine(self, name: str, *images: str, **more: Any) -> None:
-        """A node with the worker's image and others; each as the registry has it."""
+        """Add a node that has the worker's image and others, as they are in the registry."""
         entries = [self.held(image) for image in (self.worker, *images)]
         self.server.put("nodes", node(name, images=entries, **more), namespace="")
 
     def held(self, image: str) -> dict[str, Any]:
-        """An image as a node lists it."""
+        """Return an image as a node lists it."""
         repository, _, tag = image.removeprefix(f"{self.hub.address}/").partition(":")
         return held(image, self.hub.wares[repository, tag].digest)
 
     def digest(self, image: str) -> str:
-        """What the registry has under a tag."""
+        """Push an image to the registry under a tag."""
         repository, _, tag = image.removeprefix(f"{self.hub.address}/").partition(":")
         return self.hub.wares[repository, tag].digest
 
     def secret(self, name: str, password: str = "local-only") -> None:  # noqa: S107  (a fixture)
-        """An image pull Secret for the registry."""
+        """Add an image pull Secret for the registry."""
         auths = {"auths": {self.hub.address: {"username": "robot", "password": password}}}
         data = base64.b64encode(json.dumps(auths).encode()).decode()
         self.server.put("secrets", {"metadata": {"name": name}, "data": {".dockerconfigjson": data}})
 
     def writes(self) -> list[str]:
-        """The calls that could have changed something."""
+        """Return the requests that could have changed something."""
         return [call for call in self.server.calls if not call.startswith("GET") and "dryRun=All" not in call]
 
 
 @pytest.fixture
 def world(server: ApiServer, shell: None) -> Iterator[World]:  # noqa: ARG001
-    """A cluster and a registry; nothing may be changed unless a test says so."""
+    """Start a cluster and a registry; the test fails if something is changed that it does not expect."""
     settings: dict[str, Any] = {"users": {"robot": "local-only"}, "private": frozenset({"team/private"})}
     with fake.hub("token", **settings) as hub:
         one = World(
@@ -103,7 +103,7 @@ def world(server: ApiServer, shell: None) -> Iterator[World]:  # noqa: ARG001
 
 @dataclass
 class Said:
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -123,7 +123,7 @@ class Shell:
         return Said(code, *(text.replace(self.world.hub.address, SHOWN) for text in (caught.out, caught.err)))
 
     def json(self, *arguments: str) -> Any:
-        """The document of a forecast that fails nothing."""
+        """Return the document of a forecast without errors."""
         said = self(*arguments, "-o", "json")
         assert said.code == (0 if json.loads(said.out)["ok"] else 1), said
         return json.loads(said.out)
@@ -131,7 +131,7 @@ class Shell:
 
 @pytest.fixture
 def flow(world: World, capsys: pytest.CaptureFixture[str]) -> Shell:
-    """The command line, led to that world."""
+    """Return the command line for that cluster."""
     return Shell(world, capsys)
 
 
@@ -146,9 +146,9 @@ def test_what_a_task_would_do(world: World, flow: Shell) -> None:
     assert said.out == (
         "NODES      3 eligible: 1 warm, 2 to do; 1 skipped: Cordoned ×1\n"
         "MODE       volume: every eligible node mounts image volumes\n"
-        "WINDOW     at most 10 at once\n"
-        "ESTIMATE   7.9 MB on 2 nodes, at most 4.0 MB on one (3.0 MB less, as images share layers);"
-        " about 1.1 s at 100 MB/s a node\n"
+        "WINDOW     at most 10 at the same time\n"
+        "ESTIMATE   7.9 MB on 2 nodes, at most 4.0 MB per node (3.0 MB less because of shared layers);"
+        " about 1.1 s at 100 MB/s per node\n"
         "\n"
         "IMAGE                          PRESENT   MISSING   SIZE     LAYERS   PLATFORMS                 DIGEST\n"
         f"registry.test:1/team/app:1.2   1/3       2         3.9 MB   2        linux/amd64,linux/arm64"
@@ -156,13 +156,13 @@ def test_what_a_task_would_do(world: World, flow: Shell) -> None:
         f"registry.test:1/team/tool:7    2/3       1         3.1 MB   2        linux/amd64,linux/arm64"
         f"   {world.digest(world.tool)[:19]}\n"
         "\n"
-        "nothing that would fail a task\n"
+        "no problem that would fail a task\n"
     )
     assert not world.writes()
 
 
-def test_wide_tells_every_node(world: World, flow: Shell) -> None:
-    """What each node lacks, or why it is left out; and whole digests."""
+def test_wide_shows_every_node(world: World, flow: Shell) -> None:
+    """A wide table shows the missing images of each node, or why it is skipped, and full digests."""
     said = flow(
         "plan",
         "--image",
@@ -177,7 +177,7 @@ def test_wide_tells_every_node(world: World, flow: Shell) -> None:
         "batch",
     )
     assert (
-        "WINDOW     at most 10 at once, a barrier after each batch; nodes by wave: wave-1 1, wave-2 1\n"
+        "WINDOW     at most 10 at the same time, a barrier after each batch; nodes by wave: wave-1 1, wave-2 1\n"
         in said.out
     )
     assert world.digest(world.app) in said.out
@@ -190,17 +190,17 @@ def test_wide_tells_every_node(world: World, flow: Shell) -> None:
     )
 
 
-def test_everything_warm_asks_no_registry(world: World, flow: Shell) -> None:
-    """Neither a registry nor a Secret is asked for what is everywhere."""
+def test_warm_images_need_no_registry(world: World, flow: Shell) -> None:
+    """For images that all nodes have, neither a registry nor a Secret is read."""
     said = flow("plan", "--image", world.app, "--nodes", "node1", "--pull-secrets", "none")
     assert (said.code, said.err) == (0, "")
-    assert "ESTIMATE   nothing to fetch\n" in said.out
+    assert "ESTIMATE   nothing to pull\n" in said.out
     assert not world.hub.asked
     assert not [call for call in world.server.calls if "/secrets" in call]
 
 
 def test_problems_by_severity(world: World, flow: Shell) -> None:
-    """Errors first, each with what to do; the exit code is 1."""
+    """Errors come first, each with a hint; the exit code is 1."""
     world.machine("node5", labels={"kubernetes.io/arch": "s390x"})
     world.hub.put("team/app", "1.2", both("newer", 5))
     missing = f"{world.hub.address}/team/app:nowhere"
@@ -210,10 +210,10 @@ def test_problems_by_severity(world: World, flow: Shell) -> None:
         "error: WrongPlatform on node5: registry.test:1/team/app:1.2: no image for linux/s390x;"
         " available: linux/amd64, linux/arm64\n"
         "  → Exclude these nodes, or build the image for their platform.\n"
-        "error: NotFound on 4 nodes, node1 for one: registry.test:1/team/app:nowhere: HTTP 404: MANIFEST_UNKNOWN:"
+        "error: NotFound on 4 nodes, such as node1: registry.test:1/team/app:nowhere: HTTP 404: MANIFEST_UNKNOWN:"
         " not known\n"
         "  → Check the reference.\n"
-        "error: Unauthorized on 4 nodes, node1 for one: registry.test:1/team/private:1: HTTP 401: UNAUTHORIZED:"
+        "error: Unauthorized on 4 nodes, such as node1: registry.test:1/team/private:1: HTTP 401: UNAUTHORIZED:"
         " authentication required (no credentials sent)\n"
         "  → Set --pull-secrets to a Secret that can pull the image.\n"
         "warning: Stale on node1: registry.test:1/team/app:1.2: the registry now has"
@@ -224,7 +224,7 @@ def test_problems_by_severity(world: World, flow: Shell) -> None:
 
 
 def test_the_rows_of_what_is_not_there(world: World, flow: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class stands where the digest would; a question mark where nodes may fare better."""
+    """The failure class replaces the digest, with a question mark if nodes may succeed."""
     monkeypatch.setattr("ips_flows.registry.client._PAUSES", (0.0, 0.0, 0.0))
     closed = "127.0.0.1:1/app:1"
     said = flow("plan", "--image", f"{world.hub.address}/none:1", "--image", closed, "--nodes", "node3")
@@ -239,14 +239,14 @@ def test_the_rows_of_what_is_not_there(world: World, flow: Shell, monkeypatch: p
 
 
 def test_sizes_of_several_platforms(world: World, flow: Shell) -> None:
-    """Wide tells them all."""
+    """A wide table shows the sizes of all platforms."""
     world.machine("node5", labels={"kubernetes.io/arch": "arm64"})
     said = flow("plan", "--image", world.app, "-o", "wide")
     assert "   amd64 3.9 MB, arm64 3.9 MB   " in said.out
 
 
 def test_a_private_image_and_its_secret(world: World, flow: Shell) -> None:
-    """A named Secret counts; else those of the pull pods' ServiceAccount."""
+    """A named Secret is used; otherwise those of the pull pods' ServiceAccount."""
     world.secret("robot")
     world.secret("wrong", "wrong")
     base = ("plan", "--image", world.private)
@@ -260,7 +260,7 @@ def test_a_private_image_and_its_secret(world: World, flow: Shell) -> None:
 
 
 def test_secrets_that_are_of_no_use(world: World, flow: Shell) -> None:
-    """A missing or malformed one is told, and nodes pull without; one that can't be read leaves it open."""
+    """A missing or malformed Secret is reported, and nodes pull without it; an unreadable one leaves the result open."""
     base = ("plan", "--image", world.private, "--pull-secrets")
     assert kinds(flow.json(*base, "none")) == [("error", "Unauthorized", 3), ("warning", "PullSecret", 0)]
     world.server.put("secrets", {"metadata": {"name": "empty"}, "data": {}})
@@ -275,7 +275,7 @@ def test_secrets_that_are_of_no_use(world: World, flow: Shell) -> None:
 
 
 def test_a_registry_of_a_cloud(world: World, flow: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its nodes may have credentials that no Secret tells of."""
+    """The nodes may have credentials that are in no Secret."""
     monkeypatch.setattr("ips_flows.core.images.keyring._CLOUDS", ("127.*",))
     document = flow.json("plan", "--image", world.private)
     assert kinds(document) == [("warning", "Unverified", 3)]
@@ -284,8 +284,8 @@ def test_a_registry_of_a_cloud(world: World, flow: Shell, monkeypatch: pytest.Mo
     )
 
 
-def test_disks_by_the_kubelets_word(world: World, flow: Shell) -> None:
-    """Asked only where it is wished; a kubelet that says nothing is told, a missing right is an error."""
+def test_disk_space_from_kubelets(world: World, flow: Shell) -> None:
+    """Kubelets are read only with the flag; a kubelet without data is reported, a missing permission is an error."""
     proxy = "/api/v1/nodes/{}/proxy/"
     for name, free in (("node2", 1_000_000), ("node3", 40_000_000)):
         stats = {"node": {"runtime": {"imageFs": {"availableBytes": free, "capacityBytes": 100_000_000}}}}
@@ -310,7 +310,7 @@ def test_disks_by_the_kubelets_word(world: World, flow: Shell) -> None:
 
 
 def test_a_mode_that_was_not_seen(world: World, flow: Shell) -> None:
-    """Whoever may not create Jobs, not even in a dry run, is told that the mode is a guess."""
+    """Without permission to create Jobs in a dry run, a note states that the mode is a guess."""
     world.server.forbid("POST .*/jobs", "create", "jobs", "batch")
     document = flow.json("plan", "--image", world.app)
     assert kinds(document) == [("warning", "Mode", 0)]
@@ -318,11 +318,11 @@ def test_a_mode_that_was_not_seen(world: World, flow: Shell) -> None:
 
 
 def test_bandwidths(world: World, flow: Shell) -> None:
-    """A node's, and that of all together."""
+    """Bandwidth can be set per node and for all nodes together."""
     said = flow("plan", "--image", world.app, "--bandwidth", "8Mbit/s", "--registry-bandwidth", "1MB")
-    assert "about 8.9 s at 1.0 MB/s a node and 1.0 MB/s in all\n" in said.out
+    assert "about 8.9 s at 1.0 MB/s per node and 1.0 MB/s in total\n" in said.out
     assert flow("plan", "--image", world.app, "--bandwidth", "fast").err.startswith(
-        "error: Invalid value for '--bandwidth': 'fast' is no bandwidth; expected one such as"
+        "error: Invalid value for '--bandwidth': 'fast' is not a bandwidth; expected one such as"
     )
 
 
@@ -331,16 +331,16 @@ def test_bandwidths(world: World, flow: Shell) -> None:
     [("100MB/s", 1e8), ("1Gbit/s", 125e6), ("80 MiB", 80 * 2**20), ("10kbps", 1250), ("5B", 5.0)],
 )
 def test_how_bandwidths_are_written(text: str, bytes_a_second: float) -> None:
-    """Bytes or bits, in decimal or binary units."""
+    """A bandwidth has bytes or bits, in decimal or binary units."""
     assert BandwidthType().convert(text, None, None) == bytes_a_second
 
 
 def test_what_is_no_registry(flow: Shell) -> None:
-    """A URL is none."""
+    """A URL is not a registry."""
     assert RegistryType().convert("[::1]:5000", None, None) == "[::1]:5000"
     said = flow("plan", "--image", "a", "--insecure-registry", "http://a")
     assert said.code == 2
-    assert "'http://a' is no registry; expected one such as" in said.err
+    assert "'http://a' is not a registry; expected one such as" in said.err
 
 
 @pytest.mark.parametrize(
@@ -350,31 +350,31 @@ def test_what_is_no_registry(flow: Shell) -> None:
         (("plan", "--image", "A"), "error: --image: images[0]: got"),
         (
             ("plan", "--image", "a", "-o", "request"),
-            "error: -o request prints a pinned request\nhint:  Add --pin.\n",
+            "error: -o request prints a pinned request and requires --pin\nhint:  Add --pin.\n",
         ),
         (
             ("run", "--image", "a", "--insecure-registry", "b"),
-            "error: --insecure-registry says how `run` asks",
+            "error: --insecure-registry requires --plan or --pin; without them `run` does not connect to a registry",
         ),
     ],
 )
 def test_bad_requests(world: World, flow: Shell, arguments: tuple[str, ...], told: str) -> None:
-    """Exit 2, and no one is asked."""
+    """Exit 2, without requests to the cluster or a registry."""
     said = flow(*arguments)
     assert (said.code, said.out) == (2, "")
     assert told in said.err
     assert not world.server.calls
 
 
-def test_no_node_that_could_take_it(world: World, flow: Shell) -> None:
-    """The task would fail, by filter's own words."""
+def test_plan_without_an_eligible_node(world: World, flow: Shell) -> None:
+    """The task would fail, with the message of step filter."""
     said = flow("plan", "--image", world.app, "--nodes", "node9")
     assert (said.code, said.out) == (1, "")
     assert said.err == "error: no eligible node among 4: 4 NotSelected\n"
 
 
 def test_not_installed(world: World, flow: Shell) -> None:
-    """Without a worker image no task can be planned."""
+    """A plan requires a worker image."""
     world.server.put("configmaps", {"metadata": {"name": "ips-config"}, "data": {}})
     said = flow("plan", "--image", world.app)
     assert said.code == 1
@@ -391,7 +391,7 @@ def test_pins(world: World, flow: Shell) -> None:
     assert said.err == (
         f"pinned: registry.test:1/team/app:1.2 is {digest}\n"
         f"pinned: registry.test:1/team/app:twin is {digest}\n"
-        "pinned: registry.test:1/team/app:twin is the same as another image of the request, and left out\n"
+        "pinned: registry.test:1/team/app:twin left out: it has the same digest as another image of the request\n"
     )
     world.hub.asked.clear()
     document = flow.json("plan", "--image", world.app, "--pin")
@@ -400,7 +400,7 @@ def test_pins(world: World, flow: Shell) -> None:
     manifests = [
         path for path in world.hub.asked if "/manifests/" in path and path.startswith("/v2/team/app/")
     ]
-    assert len(set(manifests)) == 2  # the tag's, and that of one platform
+    assert len(set(manifests)) == 2  # that of the tag, and that of one platform
     assert not world.writes()
 
 
@@ -416,16 +416,16 @@ def test_what_can_not_be_pinned(world: World, flow: Shell) -> None:
     assert not world.writes()
 
 
-def test_run_looks_first(world: World, flow: Shell) -> None:
-    """With --plan a request that would fail is not submitted; another one is, after its warnings."""
+def test_run_with_plan(world: World, flow: Shell) -> None:
+    """With --plan a request that would fail is not submitted; any other request is, after its warnings."""
     missing = f"{world.hub.address}/none:1"
     said = flow("run", "--image", missing, "--plan", "--detach", "--name", "a")
     assert (said.code, said.out) == (1, "")
     assert said.err == (
-        "error: NotFound on 3 nodes, node1 for one: registry.test:1/none:1: HTTP 404: MANIFEST_UNKNOWN: not known\n"
+        "error: NotFound on 3 nodes, such as node1: registry.test:1/none:1: HTTP 404: MANIFEST_UNKNOWN: not known\n"
         "  → Check the reference.\n"
-        "error: nothing was submitted: a task would fail: 1 error\n"
-        "hint:  `ips-flow plan` shows the whole picture; without --plan the task is submitted all the same.\n"
+        "error: nothing submitted: a task would fail: 1 error\n"
+        "hint:  `ips-flow plan` shows all details. To submit anyway, leave out --plan.\n"
     )
     assert not world.writes()
     world.server.put("secrets", {"metadata": {"name": "empty"}, "data": {}})
@@ -435,15 +435,16 @@ def test_run_looks_first(world: World, flow: Shell) -> None:
     assert said.code == 0
     assert "warning: PullSecret: Secret empty: it has neither" in said.err
     assert (
-        "\nplan: nothing that would fail a task: 1 warning\ntask b submitted in namespace warm\n" in said.err
+        "\nplan: no problem that would fail a task: 1 warning\ntask b submitted in namespace warm\n"
+        in said.err
     )
     arguments = world.server.get("workflows", "b")["spec"]["arguments"]["parameters"]
     request = json.loads(arguments[0]["value"])
     assert request["images"] == [f"{world.app}@{world.digest(world.app)}"]
 
 
-def test_requests_of_manifests_share_what_was_seen(world: World, flow: Shell, tmp_path: Path) -> None:
-    """Those with the same pull Secrets read them once, and ask for a manifest once; others ask for themselves."""
+def test_requests_of_manifests_share_what_was_read(world: World, flow: Shell, tmp_path: Path) -> None:
+    """Requests with the same pull Secrets read them once, and read each manifest once; others read for themselves."""
     pods: list[dict[str, Any]] = []
     for name, secrets in (("a", ()), ("b", ()), ("c", ("pull",))):
         world.server.put("nodes", node(f"node-{name}", labels={"pool": name}), namespace="")
@@ -459,7 +460,7 @@ def test_requests_of_manifests_share_what_was_seen(world: World, flow: Shell, tm
     world.secret("pull")
     said = flow("run", "--manifest", str(file), "--plan", "--dry-run")
     assert said.code == 0
-    assert said.err.count("plan: nothing that would fail a task") == 3
+    assert said.err.count("plan: no problem that would fail a task") == 3
     assert len([call for call in world.server.calls if "/serviceaccounts/" in call]) == 1
     assert len([call for call in world.server.calls if "/secrets/pull" in call]) == 1
     (platform,) = {path for path in world.hub.asked if "/team/tool/manifests/sha256:" in path}
@@ -477,7 +478,7 @@ def test_plan_says_what_filter_does(world: World, flow: Shell, whole: Stage, tmp
     file = tmp_path / "images.json"
     file.write_text(json.dumps(fields), encoding="utf-8")
     document = flow.json("plan", str(file))
-    world.server.calls.clear()  # what follows is filter's, by its own rights
+    world.server.calls.clear()  # the next calls are those of filter, with its own permissions
     request = [{"name": "request", "value": json.dumps(fields)}]
     whole.workflow({"spec": {"arguments": {"parameters": request}}})
     assert run_filter(whole.context, ()) == 0
@@ -504,8 +505,8 @@ def test_plan_says_what_filter_does(world: World, flow: Shell, whole: Stage, tmp
     assert planned == {name for name, one in document["nodes"].items() if one["state"] == "to do"}
 
 
-def test_no_text_of_others_moves_the_terminal(flow: Shell, world: World) -> None:
-    """What a registry says is written out where it can't be seen."""
+def test_control_characters_are_escaped(flow: Shell, world: World) -> None:
+    """Control characters from a registry are escaped."""
     world.hub.replies = [(418, {}, b"\x1b[2Jgone\nerror: forged")] * 2
     said = flow("plan", "--image", world.app)
     assert "\x1b" not in said.out
@@ -514,7 +515,7 @@ def test_no_text_of_others_moves_the_terminal(flow: Shell, world: World) -> None
 
 
 def test_ctrl_c_while_a_registry_is_silent(server: ApiServer, tmp_path: Path) -> None:
-    """It ends the command at once, whatever it waits for."""
+    """Ctrl-C ends the command immediately."""
     with Tarpit("127.0.0.1", [0]) as address:
         data = {"worker-image": f"{address}/worker:1", "max-concurrent-tasks": "3"}
         server.put("configmaps", {"metadata": {"name": "ips-config"}, "data": data})
@@ -526,7 +527,7 @@ def test_ctrl_c_while_a_registry_is_silent(server: ApiServer, tmp_path: Path) ->
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (may be ignored)
         )
         try:
-            server.await_call("/serviceaccounts/")  # the last that is asked before registries are
+            server.await_call("/serviceaccounts/")  # the last request before those to registries
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.5)
             process.send_signal(signal.SIGINT)
@@ -536,8 +537,8 @@ def test_ctrl_c_while_a_registry_is_silent(server: ApiServer, tmp_path: Path) ->
             process.wait()
 
 
-def test_a_bug_while_others_are_asked() -> None:
-    """What goes wrong in a thread is raised where the answer is wanted, and no more is asked."""
+def test_an_unexpected_error_of_a_thread() -> None:
+    """An error of a thread is raised to the caller, and no further requests are made."""
     asked: list[int] = []
 
     def ask(number: int) -> int:
@@ -551,12 +552,12 @@ def test_a_bug_while_others_are_asked() -> None:
 
 
 def test_a_concern_of_one_node_and_of_none() -> None:
-    """Nodes are told where there are any."""
+    """Nodes are shown if there are any."""
     assert issue_lines(Issue("warning", IssueKind.WINDOW, "too large")) == ["Window: too large"]
 
 
-def test_questions_are_few(world: World, flow: Shell) -> None:
-    """The nodes are listed once, and each manifest is asked for once, however many nodes lack it."""
+def test_few_requests_are_made(world: World, flow: Shell) -> None:
+    """The nodes are listed once, and each manifest is read once, even if it is missing on many nodes."""
     for number in range(20):
         world.machine(f"more{number}")
     assert flow.json("plan", "--image", world.app)["toDoNodes"] == 22

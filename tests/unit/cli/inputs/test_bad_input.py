@@ -1,4 +1,4 @@
-"""Every bad request is refused with the same exact words, whichever way it comes, and nothing is done."""
+"""Every invalid request gives the same exact message for every kind of input, and nothing is done."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def rows(table: Sequence[Row]) -> pytest.MarkDecorator:
 
 
 def by(source: str, said: str) -> str:
-    """The message with where the document came from, which stands as `f` in the table."""
+    """Return the message with the source of the document, which is `f` in the table."""
     return re.sub(r"^f(?=:)", lambda _: source, said, flags=re.MULTILINE)
 
 
 def printed(said: str) -> str:
-    """How the command line prints an error."""
+    """Return an error as the command line prints it."""
     return "error: " + said.replace("\n", "\n       ") + "\n"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
-    """A cluster on which a good request would run."""
+    """Start a cluster on which a valid request would run."""
     with running() as one:
         one.change("configmaps", "ips-config", {"data": {"worker-image": WORKER}})
         one.put("nodes", node("n1"), namespace="")
@@ -65,7 +65,7 @@ def kube(kubeconfig: Path) -> Kube:
 def cli(
     server: ApiServer, kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ApiServer]:
-    """A folder with a good request, and a server that must hear nothing."""
+    """Work in a folder with a valid request; the server must receive no requests."""
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images.yaml").write_text("images: [busybox]\n", encoding="utf-8")
@@ -79,14 +79,14 @@ def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 
 def filtered(server: ApiServer, kube: Kube, parameters: Mapping[str, object]) -> str:
-    """What filter says of a Workflow with these parameters, on the Workflow itself; it plans nothing."""
+    """Return the error that filter writes on a Workflow with these parameters; it plans nothing."""
     entries = [{"name": name, "value": value} for name, value in parameters.items()]
     workflow = server.put(
         "workflows", {"metadata": {"name": "bad"}, "spec": {"arguments": {"parameters": entries}}}
     )
     before = len(server.calls)
     assert run_filter(StepContext(kube, "bad", workflow["metadata"]["uid"]), ()) == 1
-    # The second look makes sure that it is still that Workflow which is marked.
+    # The second read makes sure that the annotated Workflow is still the same.
     assert [call.split()[0] for call in server.calls[before:]] == ["GET", "GET", "PATCH"]
     annotations = server.get("workflows", "bad")["metadata"]["annotations"]
     server.remove("workflows", "bad")
@@ -96,15 +96,15 @@ def filtered(server: ApiServer, kube: Kube, parameters: Mapping[str, object]) ->
 
 
 def test_the_table_is_long() -> None:
-    """Rows differ in what is sent, and there are many."""
+    """There are many rows, and each sends something different."""
     for table in (DOCUMENTS, FLAGS, FORMS):
         assert len({str(sent) for _, sent, _ in table}) == len(table)
     assert len(DOCUMENTS) + len(FLAGS) + len(FORMS) > 150
 
 
 @rows(DOCUMENTS)
-def test_each_message_names_the_place_and_the_mend(sent: str, said: str) -> None:
-    """Every line says where, and what is allowed, or meant, or missing; it can be printed."""
+def test_each_message_names_the_position_and_the_fix(sent: str, said: str) -> None:
+    """Every line names the position, and what is allowed, suggested or missing, in printable characters."""
     with pytest.raises(BadRequestError) as caught:
         parse_request(sent, "f")
     assert str(caught.value) == said
@@ -125,7 +125,7 @@ def test_from_stdin(
     sent: str,
     said: str,
 ) -> None:
-    """`ips-flow run -` exits 2 with the message on stderr and asks the API server for nothing."""
+    """`ips-flow run -` exits 2 with the message on stderr and makes no request to the API server."""
     stdin(monkeypatch, sent.encode())
     assert run(["run", "-", "--detach"]) == 2
     assert capsys.readouterr() == ("", printed(by("stdin", said)))
@@ -133,7 +133,7 @@ def test_from_stdin(
 
 @rows(DOCUMENTS[::3])
 def test_from_a_file(cli: ApiServer, capsys: pytest.CaptureFixture[str], sent: str, said: str) -> None:  # noqa: ARG001
-    """A file is refused in the same words, and called by its name."""
+    """The error of a file is the same, with the name of the file."""
     Path("bad.yaml").write_bytes(sent.encode())
     assert run(["run", "bad.yaml", "--detach"]) == 2
     assert capsys.readouterr() == ("", printed(by("bad.yaml", said)))
@@ -143,7 +143,7 @@ def test_from_a_file(cli: ApiServer, capsys: pytest.CaptureFixture[str], sent: s
 def test_as_the_argument_of_a_workflow(
     server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[str], sent: str, said: str
 ) -> None:
-    """What is submitted past the command line is refused by filter, in the same words, and nothing is planned."""
+    """A task submitted without the command line gets the same error from filter, and nothing is planned."""
     assert filtered(server, kube, {"request": sent, "images": "busybox"}) == by("request", said)
     assert capsys.readouterr().out == printed(by("request", said))
 
@@ -155,14 +155,14 @@ def test_flags(
     sent: Sequence[str],
     said: str,
 ) -> None:
-    """A bad flag exits 2 and is named as it was typed."""
+    """An invalid flag exits 2; the error names the flag as typed."""
     assert run(["run", "images.yaml", "--detach", *sent]) == 2
     assert capsys.readouterr() == ("", printed(said))
 
 
 @rows(FORMS)
 def test_the_form(server: ApiServer, kube: Kube, sent: Mapping[str, object], said: str) -> None:
-    """A bad field of the Argo UI's form is named as the form names it."""
+    """The error of a field of the Argo UI's form has the name of the form's parameter."""
     assert filtered(server, kube, {"request": "", **sent}) == said
 
 
@@ -186,14 +186,14 @@ def test_bytes(
     data: bytes,
     said: str,
 ) -> None:
-    """Bytes that are no UTF-8 are named with their place; what is too large is that, wherever it is cut."""
+    """Invalid UTF-8 is reported with its position; a text that is too large is reported as such, even if cut."""
     stdin(monkeypatch, data)
     assert run(["run", "-", "--detach"]) == 2
     assert capsys.readouterr() == ("", printed(said))
 
 
-def test_a_file_name_that_acts(cli: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
-    """A file's own name can't forge a line, nor move a terminal."""
+def test_a_file_name_with_control_characters(cli: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
+    """The name of a file cannot add a line to the output or control the terminal."""
     name = "a\nerror: forged\x1b[2J.yaml"
     Path(name).write_text("images: []", encoding="utf-8")
     assert run(["run", name]) == 2
@@ -202,7 +202,7 @@ def test_a_file_name_that_acts(cli: ApiServer, capsys: pytest.CaptureFixture[str
 
 
 def test_ten_thousand_problems_fit_into_an_annotation(server: ApiServer, kube: Kube) -> None:
-    """Of a request with problems without end the first are told, and how many more there are."""
+    """For a request with very many problems, the first are reported, and the number of the others."""
     names = [f"N{number}{'x' * 60}" for number in range(9_999)]
     said = filtered(server, kube, {"request": json.dumps({"images": ["busybox"], "nodes": names})})
     assert said.split("\n")[-1] == "request: and 9979 more problems"

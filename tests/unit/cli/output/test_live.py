@@ -1,4 +1,4 @@
-"""The live view and the plain lines: what is drawn of a task."""
+"""The live view and the plain lines of a task."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def drawn(task: Task, width: int = 80, height: int = 24, *, unicode: bool = True
 
 
 def test_a_pending_task_shows_its_place() -> None:
-    """Who waits sees the place in the queue."""
+    """A waiting task is shown with its position in the queue."""
     assert drawn(PENDING) == ["⠋ pending  nightly  number 2 in the queue, priority 9  2m"]
 
 
 def test_a_running_task_shows_a_bar_a_wave() -> None:
-    """Each wave has a bar with what is done, failed and being pulled; then speed and time left."""
+    """Each wave has a bar with done, failed and pulling nodes; below are the rate and the time left."""
     assert drawn(RUNNING, unicode=False) == [
         "| running  nightly  2m",
-        "  1 image on 33 nodes, at most 10 at once, mode volume",
+        "  1 image on 33 nodes, at most 10 at the same time, mode volume",
         "  3 warm already, skipped Cordoned ×1",
         "  wave-1  ###################################   1/1 done",
         "  wave-2  ################x>>>>>>>>>>>>------  13/29 done  10 pulling  1 failed",
@@ -83,7 +83,7 @@ def test_a_running_task_shows_a_bar_a_wave() -> None:
 @pytest.mark.parametrize("nodes", [1, 7, 5000])
 @pytest.mark.parametrize("name", ["wave-1", "a-wave-with-a-very-long-name-indeed"])
 def test_no_line_is_wider_than_the_terminal(width: int, nodes: int, name: str) -> None:
-    """Whatever the figures, nothing wraps."""
+    """No line wraps, for any numbers."""
     for done in {0, nodes // 2, nodes}:
         waves = tuple(
             WaveProgress(
@@ -96,8 +96,8 @@ def test_no_line_is_wider_than_the_terminal(width: int, nodes: int, name: str) -
         assert len(lines) < 24
 
 
-def test_bars_do_not_jump() -> None:
-    """A bar has the same width whatever the figures beside it say."""
+def test_bars_keep_their_width() -> None:
+    """A bar has the same width for any numbers beside it."""
     early, late = (
         next(
             line
@@ -112,7 +112,7 @@ def test_bars_do_not_jump() -> None:
 
 
 def test_a_terminal_of_80_columns_is_not_garbled() -> None:
-    """The whole life of a task, as a terminal gets it, has no line that wraps."""
+    """No line wraps in a terminal during the whole life of a task."""
     stream = io.StringIO()
     console = Console(
         file=stream, force_terminal=True, width=80, height=24, color_system=None, highlight=False
@@ -150,8 +150,8 @@ RETRYING = replace(
 )
 
 
-def test_a_task_between_two_attempts_says_when_it_goes_on() -> None:
-    """The live view counts down; plain lines say it once."""
+def test_a_waiting_retry_shows_its_time() -> None:
+    """The live view counts down; plain lines show the retry once."""
     assert drawn(RETRYING)[0] == "⠋ running  nightly  retrying in 12 s (attempt 2 of 3)  2m"
     overdue = replace(RETRYING, retrying=PendingRetry("wave-2", 2, 3, NOW))
     assert drawn(overdue)[0] == "⠋ running  nightly  retrying now (attempt 2 of 3)  2m"
@@ -160,20 +160,20 @@ def test_a_task_between_two_attempts_says_when_it_goes_on() -> None:
 
 
 def test_the_window_in_force_is_shown() -> None:
-    """A window that was changed is told, and a pause is called one."""
+    """A changed window and a pause are shown."""
     scaled, paused = replace(RUNNING, window=50), replace(RUNNING, window=0)
-    assert drawn(scaled)[1] == "  1 image on 33 nodes, at most 50 at once, mode volume"
+    assert drawn(scaled)[1] == "  1 image on 33 nodes, at most 50 at the same time, mode volume"
     assert drawn(paused)[1] == "  1 image on 33 nodes, paused, mode volume"
     assert changed_lines(scaled, paused) == ["nightly: paused"]
-    assert changed_lines(paused, scaled) == ["nightly: at most 50 at once"]
+    assert changed_lines(paused, scaled) == ["nightly: at most 50 at the same time"]
 
 
 def test_lines_tell_each_change_once() -> None:
-    """Plain lines name the task, and say only what is new."""
+    """Plain lines name the task, and show only changes."""
     assert changed_lines(None, PENDING) == ["nightly: pending, number 2 in the queue"]
     assert changed_lines(PENDING, RUNNING) == [
         "nightly: running",
-        "nightly: planned 30 nodes in 2 waves, at most 10 at once, mode volume, 3 warm already, skipped Cordoned ×1",
+        "nightly: planned 30 nodes in 2 waves, at most 10 at the same time, mode volume, 3 warm already, skipped Cordoned ×1",
         "nightly: failed: NotFound on node7: busybox:1: manifest unknown",
         "nightly: wave-1: 1 of 1 nodes done",
         "nightly: wave-2: 13 of 29 nodes done, 10 pulling, 1 failed",
@@ -190,18 +190,18 @@ COMPLETED = replace(RUNNING, status="completed", ended=True, finished_at="2026-0
 
 
 def stacked(*tasks: tuple[str, Task], width: int = 80, height: int = 24) -> list[str]:
-    """The picture of several tasks as text."""
+    """Return the picture of several tasks as text."""
     return [line.plain for line in picture(tasks, NOW, width=width, height=height, unicode=False)]
 
 
 def test_one_task_is_drawn_as_it_is() -> None:
-    """However low the terminal."""
+    """A single task has the same picture without a mark, at any height of the terminal."""
     for height in (5, 10, 24):
         assert stacked(("", RUNNING), height=height) == drawn(RUNNING, height=height, unicode=False)
 
 
 def test_the_tasks_of_several_clusters_are_stacked() -> None:
-    """Each whole, headed by its context, in the order given."""
+    """Each task is drawn in full, under its context, in the given order."""
     assert stacked(("[east] ", RUNNING), ("[west] ", PENDING)) == [
         "[east] | running  nightly  2m",
         *drawn(RUNNING, unicode=False)[1:],
@@ -209,8 +209,8 @@ def test_the_tasks_of_several_clusters_are_stacked() -> None:
     ]
 
 
-def test_where_there_is_no_room_each_task_is_a_line() -> None:
-    """All of them, in the order given: an ended one among those that run."""
+def test_a_low_terminal_shows_only_headers() -> None:
+    """All headers are shown in the given order, with an ended task between running tasks."""
     tasks = [("[a] ", RUNNING), ("[b] ", COMPLETED), ("[c] ", PENDING)]
     assert stacked(*tasks, height=10) == [
         "[a] | running  nightly  2m",
@@ -219,8 +219,8 @@ def test_where_there_is_no_room_each_task_is_a_line() -> None:
     ]
 
 
-def test_where_even_that_is_too_much_some_are_left_out() -> None:
-    """Those that have ended go first, and how many are shown is said."""
+def test_a_very_low_terminal_leaves_out_tasks() -> None:
+    """Ended tasks are left out first, and a line states how many are shown."""
     tasks = [(f"[{number}] ", COMPLETED if number < 5 else RUNNING) for number in range(8)]
     assert stacked(*tasks, height=7) == [
         "[0]   completed  nightly  60s",
@@ -234,7 +234,7 @@ def test_where_even_that_is_too_much_some_are_left_out() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 30])
 @pytest.mark.parametrize("height", [10, 24, 50])
 def test_several_tasks_fit_the_terminal(count: int, height: int) -> None:
-    """Whatever their waves: the room is shared, and no line wraps."""
+    """Tasks with any number of waves share the height, and no line wraps."""
     waves = tuple(WaveProgress(f"wave-{number}", 10, done=number) for number in range(10))
     tasks = [(f"[{'c' * 60}-{number}] ", replace(RUNNING, waves=waves)) for number in range(count)]
     lines = stacked(*tasks, height=height)
@@ -243,7 +243,7 @@ def test_several_tasks_fit_the_terminal(count: int, height: int) -> None:
 
 
 def test_the_waves_of_several_tasks_share_the_room() -> None:
-    """As many of each are shown as fit, with the one that is worked on."""
+    """Each task shows as many waves as fit, including the current wave."""
     waves = tuple(WaveProgress(f"wave-{number}", 10) for number in range(10))
     task = replace(RUNNING, waves=waves)
     lines = stacked(("[a] ", task), ("[b] ", task))
@@ -252,7 +252,7 @@ def test_the_waves_of_several_tasks_share_the_room() -> None:
 
 
 def test_a_live_view_of_several() -> None:
-    """Failures and words scroll past with their mark; a task that is dropped is drawn no more."""
+    """Failures and messages are printed with their mark; a dropped task is no longer drawn."""
     stream = io.StringIO()
     console = Console(
         file=stream, force_terminal=True, width=80, height=24, color_system=None, highlight=False
@@ -274,7 +274,7 @@ def test_a_live_view_of_several() -> None:
 
 
 def test_lines_of_several_clusters_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    """What one task says is no news of another."""
+    """The changes of one task are independent of the others."""
     with Lines(marks=("[east] ", "[west] ")) as lines:
         lines.update(PENDING, 0)
         lines.update(PENDING, 1)

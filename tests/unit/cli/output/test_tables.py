@@ -1,4 +1,4 @@
-"""Values and tables as people see them."""
+"""Formatted values and tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ips_flows.cli.output import tables
     ],
 )
 def test_durations_are_as_kubectl_writes_them(seconds: float, text: str) -> None:
-    """Two units at most, the second only while it matters."""
+    """A duration has at most two units, the second only for small values."""
     assert tables.human_duration(seconds) == text
 
 
@@ -46,7 +46,7 @@ def test_durations_are_as_kubectl_writes_them(seconds: float, text: str) -> None
     ],
 )
 def test_sizes_are_decimal(count: int | None, text: str) -> None:
-    """Sizes are in powers of 1000; what nobody knows is a dash, never 0."""
+    """Sizes are in powers of 1000; an unknown size is a dash, never 0."""
     assert tables.human_bytes(count) == text
 
 
@@ -54,12 +54,12 @@ def test_sizes_are_decimal(count: int | None, text: str) -> None:
     ("seconds", "text"), [(None, "–"), (0.07, "0.1 s"), (9.96, "10 s"), (12, "12 s"), (330, "5m30s")]
 )
 def test_seconds_are_short(seconds: float | None, text: str) -> None:
-    """Tenths only where they say something."""
+    """Only short times have tenths of a second."""
     assert tables.human_seconds(seconds) == text
 
 
 def test_a_table_is_shaped_like_kubectls() -> None:
-    """Columns are three spaces apart; no line has trailing blanks."""
+    """Columns are three spaces apart; no line has trailing spaces."""
     assert tables.table(["NAME", "STATUS"], [["a", "running"], ["longer", ""]]) == (
         "NAME     STATUS\na        running\nlonger"
     )
@@ -67,7 +67,7 @@ def test_a_table_is_shaped_like_kubectls() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_a_fitted_table_is_no_wider_than_the_terminal(width: int) -> None:
-    """Messages and images are cut before the names of nodes, and reasons never."""
+    """Messages and images are cut before the names of nodes; reasons are never cut."""
     node = "ip-10-0-2-14.eu-central-1.compute.internal"
     row = [node, "registry.example.com/some/long/team/name/app:2026.01", "NotFound", "a message " * 20]
     text = tables.fitted(
@@ -82,5 +82,5 @@ def test_a_fitted_table_is_no_wider_than_the_terminal(width: int) -> None:
 
 
 def test_a_table_for_a_pipe_is_whole() -> None:
-    """Without a terminal nothing is cut."""
+    """Nothing is cut without a terminal."""
     assert "x" * 500 in tables.fitted(["A", "MESSAGE"], [["a", "x" * 500]], None, ({"MESSAGE": 5},))

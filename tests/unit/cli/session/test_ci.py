@@ -1,4 +1,4 @@
-"""What the command line does for pipelines: exit codes, folded logs, reports, a cancel when the job is ended."""
+"""Support for pipelines: exit codes, folded logs, reports, cancellation on a signal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_is_followed_is_folded(
     begin: str,
     end: str,
 ) -> None:
-    """The lines of the task stand between the marks, its end behind them."""
+    """The lines of the task are between the marks, its end is after them."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     on_submit(server, completes)
@@ -53,8 +53,8 @@ def test_what_is_followed_is_folded(
     assert err.endswith(end)
 
 
-def test_elsewhere_nothing_is_folded() -> None:
-    """A variable that says something else is no CI system."""
+def test_nothing_is_folded_outside_of_ci_systems() -> None:
+    """Other values of the variables are not a CI system."""
     assert ci.log_group("t", {"GITHUB_ACTIONS": "false", "CI": "true"}) is None
 
 
@@ -64,7 +64,7 @@ def test_elsewhere_nothing_is_folded() -> None:
 def test_a_report_of_a_followed_task(
     server: ApiServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A folder that is not there is made; `wait` writes one of several tasks."""
+    """A missing folder is created; `wait` writes one report for several tasks."""
     on_submit(server, fails)
     file = tmp_path / "reports" / "a.xml"
     assert run([*RUN, "--junit", str(file)]) == 1
@@ -77,23 +77,25 @@ def test_a_report_of_a_followed_task(
     assert run(["wait", "b", "--junit", str(file)]) == 0
     capsys.readouterr()
     assert run(["wait", "b", "--junit", "/proc/nowhere/x.xml"]) == 2
-    assert "--junit /proc/nowhere/x.xml: can't be written" in capsys.readouterr().err
+    assert "--junit /proc/nowhere/x.xml: cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", [("--junit", "x.xml"), ("--cancel-on-exit",), ("--cancel-with", "w")])
-def test_who_does_not_follow_has_no_use_for_it(
+def test_detach_excludes_options_of_following(
     capsys: pytest.CaptureFixture[str], flag: tuple[str, ...]
 ) -> None:
-    """It is said before anything is submitted."""
+    """The error is printed before anything is submitted."""
     assert run([*RUN, "--detach", *flag]) == 2
-    assert f"--detach leaves the task to itself, so {flag[0]} has nothing to do" in capsys.readouterr().err
+    assert (
+        f"--detach does not follow the task; it cannot be combined with {flag[0]}" in capsys.readouterr().err
+    )
 
 
 # -- exit codes
 
 
 def test_get_exits_like_run(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """124 while the task goes on; without the flag 0 whatever the task is."""
+    """The exit code is 124 while the task runs; without the flag it is 0 for any status."""
     assert run([*RUN, "--detach"]) == 0
     assert run(["get", "a", "--exit-code"]) == 124
     fails(Argo(server, "a"))
@@ -107,7 +109,7 @@ def test_get_exits_like_run(server: ApiServer, capsys: pytest.CaptureFixture[str
 
 
 def test_a_request_in_the_environment(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `ips-submit` hands it over; its errors say where it stands. A FILE goes before it."""
+    """IPS_FLOW_REQUEST, set by `ips-submit`, is the request; with the same --name-from the task is found again."""
     monkeypatch.setenv("IPS_FLOW_REQUEST", json.dumps({"images": ["busybox:1"], "priority": 7}))
     assert run(["run", "--detach", "--name-from", "uid/key"]) == 0
     (name,) = [key[2] for key in server.store.objects if key[0] == "workflows"]
@@ -129,7 +131,7 @@ def test_a_request_in_the_environment(server: ApiServer, monkeypatch: pytest.Mon
 def test_requests_that_are_refused(
     capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
 ) -> None:
-    """Two of one thing, and what is no request."""
+    """Two requests, two names and an invalid request are errors."""
     assert run(list(words)) == 2
     assert message in capsys.readouterr().err
 
@@ -137,7 +139,7 @@ def test_requests_that_are_refused(
 def test_the_role_of_submit_grants_what_it_does_and_no_more(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Submit, follow, find again, cancel: each right of the step's ServiceAccount is used, and no other is needed."""
+    """Submit, follow, find again and cancel use each permission of the step's ServiceAccount, and need no other."""
     words = submit_template().to_dict()["spec"]["templates"][0]["container"]
     monkeypatch.setenv("IPS_FLOW_REQUEST", '{"images": ["busybox:1"]}')
     monkeypatch.setenv("IPS_FLOW_NAMESPACE", "warm")
@@ -152,19 +154,19 @@ def test_the_role_of_submit_grants_what_it_does_and_no_more(
     assert needed(server.calls) | EXECUTOR == granted("ips-flow-submit")
 
 
-# -- an end from outside
+# -- signals
 
 
 @contextmanager
 def following(*flags: str) -> Iterator[subprocess.Popen[str]]:
-    """`run` in a process of its own, which follows a task that waits."""
+    """Run `run` in its own process, which follows a waiting task."""
     with process(*RUN, *flags, until="in the queue") as one:
         yield one
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_that_is_ended_cancels_its_task(server: ApiServer, number: signal.Signals) -> None:
-    """With --cancel-on-exit: the task is cancelled, its end is told, and the code is 3."""
+    """With --cancel-on-exit the task is cancelled, its end is printed, and the exit code is 3."""
     with following("--cancel-on-exit") as process:
         process.send_signal(number)
         argo = Argo(server, "a")
@@ -173,13 +175,13 @@ def test_a_job_that_is_ended_cancels_its_task(server: ApiServer, number: signal.
         argo.phase("Failed")
         out, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
-    assert "this command is to end, so task a is cancelled" in err
+    assert "interrupted: cancelling task a" in err
     assert "cancelled" in out
 
 
 @pytest.mark.parametrize("how", ["goes on", "stopped", "deleted", "gone"])
 def test_a_step_of_a_workflow_is_ended(server: ApiServer, how: str) -> None:
-    """Only where the Workflow itself was stopped or deleted is its task cancelled; else another pod follows it."""
+    """The task is cancelled only if the Workflow was stopped or deleted; otherwise another pod follows it."""
     if how != "gone":
         outer: dict[str, Any] = {"metadata": {"name": "outer"}, "spec": {}}
         if how == "stopped":
@@ -199,8 +201,8 @@ def test_a_step_of_a_workflow_is_ended(server: ApiServer, how: str) -> None:
     assert ("shutdown" in server.get("workflows", "a")["spec"]) == (how != "goes on")
 
 
-def test_a_task_that_was_faster_than_its_cancel(server: ApiServer) -> None:
-    """Its true end counts."""
+def test_a_task_that_ends_before_its_cancellation(server: ApiServer) -> None:
+    """The exit code is that of the task's real end."""
 
     def completed_meanwhile(method: str, path: str) -> bool:
         if method != "PATCH" or "/workflows/a" not in path:
@@ -220,11 +222,11 @@ def test_a_task_that_was_faster_than_its_cancel(server: ApiServer) -> None:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "task a was faster: it has ended" in err
+    assert "task a has already ended" in err
 
 
-def test_an_end_before_there_is_a_task_waits_for_it() -> None:
-    """What was submitted at that very moment is not forgotten: the interrupt comes when it can be cancelled."""
+def test_a_signal_during_the_submission_is_delayed() -> None:
+    """A signal during the submission is delayed until the task can be cancelled."""
     with ci.signal_guard(wanted=True) as end:
         signal.raise_signal(signal.SIGTERM)
         assert end.came

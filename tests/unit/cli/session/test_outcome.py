@@ -1,4 +1,4 @@
-"""What became of several tasks, as one exit code and one line."""
+"""The outcomes of several tasks as one exit code and one line."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def outcome(
     ],
 )
 def test_code(ends: list[Task | IpsFlowError | None], code: int) -> None:
-    """1 for a failed task, else that of the first error, else 3 for a cancelled one."""
+    """The exit code is 1 if a task failed, else that of the first error, else 3 if one was cancelled."""
     assert code_of(map(outcome, ends)) == code
     assert code_of([*map(outcome, ends), outcome(None, cancelled=True)]) == (code or 3)
 
 
 def test_verdict_line() -> None:
-    """Every cluster is named once, by the worst that became of it, in the order given."""
+    """Every cluster is named once, with its worst outcome, in the given order."""
     assert (
         verdict_line([outcome(COMPLETED, "b"), outcome(COMPLETED, "a")]) == "2 of 2 clusters completed: b, a"
     )
@@ -69,8 +69,8 @@ def test_verdict_line() -> None:
                 outcome(COMPLETED, "h"),
             ]
         )
-        == "2 of 8 clusters completed: a, h; failed: b; not submitted: c; not followed to the end: d; "
-        "cancelled: e, f; not at the end: g"
+        == "2 of 8 clusters completed: a, h; failed: b; not submitted: c; not followed until its end: d; "
+        "cancelled: e, f; not ended: g"
     )
     several = [
         outcome(FAILED, "a"),
@@ -82,7 +82,7 @@ def test_verdict_line() -> None:
 
 
 def test_marks_are_legible() -> None:
-    """A context's name is someone else's text."""
+    """The name of a context is escaped."""
     assert outcome(None, "a\x1b[2J\nb").target.mark == r"[a\x1b[2J\nb] "
     assert outcome(None).target.mark == ""
     assert "\x1b" not in verdict_line([outcome(COMPLETED, "a\x1b[2J")])

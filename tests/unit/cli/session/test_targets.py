@@ -1,4 +1,4 @@
-"""`run` with several contexts: a task in each of two clusters, followed together to one verdict and one exit code."""
+"""`run` with several contexts: a task in each of two clusters, followed together, with one verdict and exit code."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def west() -> Iterator[ApiServer]:
 
 @pytest.fixture(autouse=True)
 def _shell(east: ApiServer, west: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kubeconfig with contexts for both, some that lead to the same places, and one that leads nowhere."""
+    """Set a kubeconfig with contexts for both clusters, two for the same cluster, and one for a missing server."""
     with ApiServer() as gone:
         servers = {"east": east.url, "west": west.url, "gone": gone.url}
     places = {
@@ -74,7 +74,7 @@ def contexts(*names: str) -> list[str]:
 
 
 def submitted(server: ApiServer) -> list[tuple[str, str]]:
-    """Namespace and name of each task."""
+    """Return namespace and name of each task."""
     return [(key[1], key[2]) for key in server.store.objects if key[0] == "workflows"]
 
 
@@ -94,7 +94,7 @@ def test_both_complete(east: ApiServer, west: ApiServer, capsys: pytest.CaptureF
         "[west] task a submitted in namespace warm",
     ]
     for context in ("east", "west"):
-        assert f"[{context}] a: planned 1 node, at most 10 at once, mode volume" in lines
+        assert f"[{context}] a: planned 1 node, at most 10 at the same time, mode volume" in lines
     assert all(line.startswith(("[east] ", "[west] ")) for line in lines)
 
 
@@ -105,7 +105,7 @@ def test_one_fails(
     capsys: pytest.CaptureFixture[str],
     plays: Sequence[Callable[[Argo], None]],
 ) -> None:
-    """Whichever it is: the code is 1, and the verdict says where."""
+    """A failure in either cluster gives exit code 1, and the verdict names the cluster."""
     on_submit(east, plays[0])
     on_submit(west, plays[1])
     good, bad = ("east", "west") if plays[0] is completes else ("west", "east")
@@ -120,7 +120,7 @@ def test_one_fails(
 def test_a_cluster_that_is_not_there(
     east: ApiServer, capsys: pytest.CaptureFixture[str], order: Sequence[str]
 ) -> None:
-    """It is told at once, the other one is warmed all the same, and the end and the code say it again."""
+    """Its error is printed first, the other cluster is warmed, and the verdict and the exit code include the error."""
     on_submit(east, completes)
     assert run(["run", "--image", "busybox:1", "--name", "a", *contexts(*order)]) == 1
     got = capsys.readouterr()
@@ -130,7 +130,7 @@ def test_a_cluster_that_is_not_there(
 
 
 def test_a_cluster_that_refuses(east: ApiServer, west: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """One where IPS Flow is not installed is told with its hint; a failure elsewhere is no less one."""
+    """A cluster without IPS Flow gives an error and a hint; a failed task in another cluster is reported too."""
     west.remove("workflowtemplates", "ips-prewarm")
     on_submit(east, fails)
     assert run(list(RUN)) == 1
@@ -145,7 +145,7 @@ def test_a_cluster_that_refuses(east: ApiServer, west: ApiServer, capsys: pytest
 def test_several_tasks_in_a_cluster_that_is_not_there(
     east: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is asked once and told once; in the others every task is made, and each cluster counts once."""
+    """It gets one request and one error; the other clusters get every task, and each cluster counts once."""
     (tmp_path / "both.yaml").write_text(CHART + AGENT, encoding="utf-8")
     arguments = ["run", "--manifest", str(tmp_path / "both.yaml"), *contexts("gone", "east")]
     assert run([*arguments, "--timeout", "1s"]) == 124
@@ -153,12 +153,12 @@ def test_several_tasks_in_a_cluster_that_is_not_there(
     assert got.err.count("error: [gone] ") == 1
     names = [name for _, name in submitted(east)]
     assert len(names) == 2
-    assert f"  and the others:  ips-flow wait {names[1]} -n warm --context east\n" in got.err
-    assert got.out == "0 of 2 clusters completed; not submitted: gone; not at the end: east\n"
+    assert f"  follow the others:  ips-flow wait {names[1]} -n warm --context east\n" in got.err
+    assert got.out == "0 of 2 clusters completed; not submitted: gone; not ended: east\n"
 
 
-def test_no_cluster_takes_it(capsys: pytest.CaptureFixture[str], east: ApiServer) -> None:
-    """Nothing is followed then."""
+def test_no_cluster_accepts_the_task(capsys: pytest.CaptureFixture[str], east: ApiServer) -> None:
+    """If no task was submitted, nothing is followed."""
     east.remove("workflowtemplates", "ips-prewarm")
     assert run(["run", "--image", "busybox:1", *contexts("east", "gone")]) == 1
     assert capsys.readouterr().out == "0 of 2 clusters completed; not submitted: east, gone\n"
@@ -166,31 +166,31 @@ def test_no_cluster_takes_it(capsys: pytest.CaptureFixture[str], east: ApiServer
 
 
 def test_a_task_that_can_not_be_followed_any_longer(east: ApiServer, west: ApiServer) -> None:
-    """Someone deletes one: it is told while the other goes on, which is followed to its end."""
+    """If a task is deleted by another user, this is printed immediately, and the other task is followed until its end."""
     with process(*RUN, until="in the queue", times=2) as one:
         west.remove("workflows", "a")
-        await_line(one, "[west] task a is followed no longer: there is no task a in namespace warm")
+        await_line(one, "[west] task a is no longer followed: there is no task a in namespace warm")
         completes(Argo(east, "a"))
         out, err = one.communicate(timeout=60)
     assert one.returncode == 1
     assert "error: [west] there is no task a in namespace warm\nhint: " in err
-    assert out == f"[east] {DONE}1 of 2 clusters completed: east; not followed to the end: west\n"
+    assert out == f"[east] {DONE}1 of 2 clusters completed: east; not followed until its end: west\n"
 
 
-# -- what is refused
+# -- errors of usage
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (contexts("east", "east"), "--context east is given twice: a task there would be one, not two"),
+        (contexts("east", "east"), "duplicate --context east; expected each context once"),
         (
             contexts("east", "west", "east-too"),
-            "contexts east and east-too lead to the same place, namespace warm of http://",
+            "contexts east and east-too are both namespace warm of http://",
         ),
         (
             ["-n", "warm", *contexts("east", "east-cold")],
-            "contexts east and east-cold lead to the same place",
+            "contexts east and east-cold are both namespace",
         ),
         (contexts("east", "nowhere"), "Expected object with name nowhere in "),
         ([*contexts("east", "west"), "--cancel-with", "w"], "--cancel-with names a Workflow of one cluster"),
@@ -203,7 +203,7 @@ def test_what_is_refused(
     arguments: list[str],
     message: str,
 ) -> None:
-    """Before anything is submitted anywhere."""
+    """The error comes before anything is submitted."""
     assert run(["run", "--image", "busybox:1", *arguments]) == (1 if "nowhere" in arguments else 2)
     assert message in capsys.readouterr().err
     assert not east.calls
@@ -211,7 +211,7 @@ def test_what_is_refused(
 
 
 def test_a_plan_that_would_fail(east: ApiServer, west: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each cluster is looked at, each objection told, and nothing submitted anywhere."""
+    """Each cluster is checked, each error printed, and nothing is submitted."""
     assert run([*RUN, "--plan"]) == 1
     err = capsys.readouterr().err
     assert [line.split()[:2] for line in err.splitlines() if line.startswith("error:")] == [
@@ -226,7 +226,7 @@ def test_a_plan_that_would_fail(east: ApiServer, west: ApiServer, capsys: pytest
 
 
 def test_one_name(east: ApiServer, west: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """A generated name is the same everywhere."""
+    """A generated name is the same in all clusters."""
     assert run(["run", "--image", "busybox:1", *BOTH, "--detach", "-o", "name"]) == 0
     first, second = capsys.readouterr().out.split()
     assert first == second
@@ -234,7 +234,7 @@ def test_one_name(east: ApiServer, west: ApiServer, capsys: pytest.CaptureFixtur
 
 
 def test_two_namespaces_of_one_cluster(east: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each context has its own namespace, unless -n names one for all."""
+    """Each context has its own namespace, unless -n sets one for all."""
     east.put("namespaces", {"metadata": {"name": "cold"}}, namespace="")
     for kind, name in (("workflowtemplates", "ips-prewarm"), ("configmaps", "ips-config")):
         east.put(kind, {**east.get(kind, name), "metadata": {"name": name}}, "cold")
@@ -251,8 +251,8 @@ def test_two_namespaces_of_one_cluster(east: ApiServer, capsys: pytest.CaptureFi
     assert [one["metadata"]["namespace"] for one in yaml.safe_load_all(out)] == ["warm", "cold"]
 
 
-def test_tasks_that_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--detach` says for each how it is followed; one that was not submitted counts."""
+def test_detached_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--detach` prints the command to follow each task; a task that was not submitted sets the exit code."""
     assert run([*RUN, *contexts("gone"), "--detach"]) == 1
     got = capsys.readouterr()
     assert got.out == "[east] task a submitted\n[west] task a submitted\n"
@@ -264,38 +264,38 @@ def test_tasks_that_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
 # -- the command ends first
 
 
-def test_time_is_up(east: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """124: what has ended is told, and for the other how it can be followed."""
+def test_timeout(east: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the timeout (124) the ended task is printed, and for the other one the command to follow it."""
     on_submit(east, completes)
     assert run([*RUN, "--timeout", "2s"]) == 124
     got = capsys.readouterr()
-    assert got.out == f"[east] {DONE}1 of 2 clusters completed: east; not at the end: west\n"
+    assert got.out == f"[east] {DONE}1 of 2 clusters completed: east; not ended: west\n"
     assert got.err.endswith(
-        "[west] not at its end after 2 s: task a goes on\n"
+        "[west] not ended after 2 s: task a continues\n"
         "  follow it:  ips-flow wait a -n warm --context west\n"
         "  cancel it:  ips-flow cancel a -n warm --context west\n"
     )
     assert "--context east" not in got.err
 
 
-def test_ctrl_c_leaves_all_alone(east: ApiServer, west: ApiServer) -> None:
-    """130, and a hint for each cluster."""
+def test_ctrl_c_does_not_change_the_tasks(east: ApiServer, west: ApiServer) -> None:
+    """Ctrl-C gives exit code 130 and a hint for each cluster."""
     with process(*RUN, until="in the queue", times=2) as one:
         one.send_signal(signal.SIGINT)
         out, err = one.communicate(timeout=60)
     assert one.returncode == 130
     assert err == "".join(
-        f"[{name}] interrupted: task a goes on\n"
+        f"[{name}] interrupted: task a continues\n"
         f"  follow it:  ips-flow wait a -n warm --context {name}\n"
         f"  cancel it:  ips-flow cancel a -n warm --context {name}\n"
         for name in ("east", "west")
     )
-    assert out == "0 of 2 clusters completed; not at the end: east, west\n"
+    assert out == "0 of 2 clusters completed; not ended: east, west\n"
     assert not any("shutdown" in one.get("workflows", "a")["spec"] for one in (east, west))
 
 
 def stop(server: ApiServer) -> None:
-    """What Argo does to a task that waits and is cancelled."""
+    """End a waiting task after its cancellation, as Argo does."""
     argo = Argo(server, "a")
     argo.wait_for(lambda workflow: workflow["spec"].get("shutdown") == "Terminate")
     argo.verdict({}, stopped=True)
@@ -303,23 +303,20 @@ def stop(server: ApiServer) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_end_cancels_all(east: ApiServer, west: ApiServer, number: signal.Signals) -> None:
-    """With --cancel-on-exit: every task is cancelled before any end is waited for, and the code is 3."""
+def test_a_signal_cancels_all_tasks(east: ApiServer, west: ApiServer, number: signal.Signals) -> None:
+    """With --cancel-on-exit every task is cancelled before the command waits for any end; the exit code is 3."""
     with process(*RUN, "--cancel-on-exit", until="in the queue", times=2) as one:
         one.send_signal(number)
-        stop(west)  # while the task of the first cluster goes on: that is not waited for
+        stop(west)  # while the task of the first cluster still runs: the command does not wait for it
         stop(east)
         out, err = one.communicate(timeout=60)
     assert one.returncode == 3, err
-    assert err.startswith(
-        "[east] this command is to end, so task a is cancelled\n"
-        "[west] this command is to end, so task a is cancelled\n"
-    )
+    assert err.startswith("[east] interrupted: cancelling task a\n[west] interrupted: cancelling task a\n")
     assert out.endswith("0 of 2 clusters completed; cancelled: east, west\n")
 
 
 def test_a_cluster_that_can_not_cancel(east: ApiServer, west: ApiServer) -> None:
-    """It keeps no other from it, however long its answer takes, and is told."""
+    """A slow error of one cluster does not delay the others, and is printed."""
     stopped = threading.Event()
     waited: list[bool] = []
 
@@ -339,13 +336,13 @@ def test_a_cluster_that_can_not_cancel(east: ApiServer, west: ApiServer) -> None
     assert waited == [True]
     assert one.returncode == 1, err
     assert "error: [east] no\n" in err
-    assert out.endswith("0 of 2 clusters completed; not followed to the end: east; cancelled: west\n")
+    assert out.endswith("0 of 2 clusters completed; not followed until its end: east; cancelled: west\n")
 
 
 def test_a_cluster_that_does_not_answer_a_cancel(
     east: ApiServer, west: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The time for last words is that of all together: its task counts as one that goes on."""
+    """All clusters share one time limit; a cluster that does not respond in time is an error."""
     answer = threading.Event()
 
     def silent(method: str, path: str) -> bool:
@@ -368,12 +365,12 @@ def test_a_cluster_that_does_not_answer_a_cancel(
     assert run([*RUN, "--cancel-on-exit"]) == 1
     answer.set()
     got = capsys.readouterr()
-    assert "error: [east] task a was not cancelled: its cluster gave no answer in time\n" in got.err
-    assert got.out.endswith("0 of 2 clusters completed; not followed to the end: east; cancelled: west\n")
+    assert "error: [east] task a was not cancelled: its cluster did not respond in time\n" in got.err
+    assert got.out.endswith("0 of 2 clusters completed; not followed until its end: east; cancelled: west\n")
 
 
-def test_nobody_follows_on(capsys: pytest.CaptureFixture[str]) -> None:
-    """The threads end soon after the command has left."""
+def test_threads_end_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """The threads end soon after the command."""
     assert run([*RUN, "--timeout", "1s"]) == 124
     capsys.readouterr()
     until = time.monotonic() + 10
@@ -382,8 +379,8 @@ def test_nobody_follows_on(capsys: pytest.CaptureFixture[str]) -> None:
         time.sleep(0.05)
 
 
-def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a thread trips over comes out where it is waited for."""
+def test_an_unexpected_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error of a thread is raised to the caller."""
 
     def trip(*_: Any, **__: Any) -> Iterator[None]:
         raise LookupError("ours")
@@ -399,7 +396,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_documents_name_their_context(
     east: ApiServer, west: ApiServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As JSON one after another, as YAML apart; the verdict is narration then."""
+    """JSON documents follow each other, YAML documents are separated, and the verdict goes to stderr."""
     on_submit(east, completes)
     on_submit(west, completes)
     assert run([*RUN, "-o", "json"]) == 0
@@ -418,7 +415,7 @@ def test_documents_name_their_context(
 
 
 def test_a_report(east: ApiServer, tmp_path: Path) -> None:
-    """A suite for each cluster; one that was not reached is an error, so that no report is green by chance."""
+    """A report has one suite per cluster; a cluster that cannot be reached is an error in it."""
     on_submit(east, completes)
     file = tmp_path / "a.xml"
     arguments = ["run", "--image", "busybox:1", "--name", "a", *contexts("east", "gone")]
@@ -431,7 +428,7 @@ def test_a_report(east: ApiServer, tmp_path: Path) -> None:
 def test_one_fold(
     east: ApiServer, west: ApiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lines of all clusters stand in it."""
+    """One fold has the lines of all clusters."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     on_submit(east, completes)
     on_submit(west, completes)

@@ -86,8 +86,8 @@ def test_suggestions_of_a_cluster(server: ApiServer, capsys: pytest.CaptureFixtu
     server.put("events", {"metadata": {"name": "e"}, **kube_objects.pulled("a.example/x:1", "2s")})
     assert run(["images", "--workloads", "--suggest"]) == 0
     assert capsys.readouterr().out == (
-        "IMAGE           LACK IT   A PULL   SAVES   USED BY\n"
-        "a.example/x:1   1 of 2    2.0 s    2.0 s   Pod/warm/p\n"
+        "IMAGE           MISSING ON   PULL TIME   SAVED   USED BY\n"
+        "a.example/x:1   1 of 2       2.0 s       2.0 s   Pod/warm/p\n"
     )
     assert run(["images", "-A", "--suggest", "-o", "json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["suggestions"]
@@ -101,8 +101,11 @@ def test_suggestions_of_a_cluster(server: ApiServer, capsys: pytest.CaptureFixtu
     assert run(["images", "--workloads", "--suggest"]) == 0
     assert capsys.readouterr().err == (
         "images: 1, objects read: 2\n"
-        "note: 1 of 2 nodes list exactly 50 images, as stock kubelets do: they may hold more\n"
-        "every node has the images of the pods that may land on it\n"
+        "note: 1 of 2 nodes list exactly 50 images, the kubelet's default limit; they may have more\n"
+        "every node has the images of all pods that may be scheduled on it\n"
     )
     assert run(["images", "x.yaml", "--suggest"]) == 2
-    assert "error: --suggest goes with --workloads or -A" in capsys.readouterr().err
+    assert (
+        "error: --suggest requires --workloads or -A, and cannot be combined with --split"
+        in capsys.readouterr().err
+    )

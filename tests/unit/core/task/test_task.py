@@ -432,18 +432,18 @@ def test_the_notice_of_a_task() -> None:
 @pytest.mark.parametrize(
     ("record", "line"),
     [
-        ({}, "notice: not sent yet"),
+        ({}, "webhook notification: not sent yet"),
         (
             {"outcome": "delivered", "status": 204, "target": "https://hooks.example", "tries": 1},
-            f"notice: delivered to https://hooks.example after 1 try, last at {AT}",
+            f"webhook notification: delivered to https://hooks.example after 1 try, last at {AT}",
         ),
         (
             {"outcome": "undelivered", "reason": "Secret hook of namespace warm does not exist"},
-            f"notice: undelivered after 0 tries, last at {AT}: Secret hook of namespace warm does not exist",
+            f"webhook notification: undelivered after 0 tries, last at {AT}: Secret hook of namespace warm does not exist",
         ),
         (
             {"outcome": "refused", "reason": "\x1b[2J", "target": "http://x"},
-            f"notice: refused to http://x after 0 tries, last at {AT}: \\x1b[2J",
+            f"webhook notification: refused to http://x after 0 tries, last at {AT}: \\x1b[2J",
         ),
     ],
 )
