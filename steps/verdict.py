@@ -18,7 +18,7 @@ from ips_flows.core.k8s import objects
 from ips_flows.core.results.attempts import recorded_attempts, retry_history
 from ips_flows.core.results.records import PlanSummary, Verdict
 from ips_flows.core.results.results import Chunk, fold
-from ips_flows.core.results.verdict import decide_verdict
+from ips_flows.core.results.verdict import decide_verdict, status_line
 from ips_flows.core.task.workflow_status import is_stopped, started_at
 from steps.context import StepContext, say, webhook_of
 
@@ -76,5 +76,5 @@ def write_verdict(
             if time.monotonic() > end:
                 raise
             continue
-        say(f"{verdict.status}: {verdict.message}")
+        say(status_line(verdict.status, verdict.message))
         return verdict

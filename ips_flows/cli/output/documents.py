@@ -10,6 +10,7 @@ from ips_flows.cli.output import tables
 from ips_flows.cli.output.console import columns, put, say
 from ips_flows.core import clock
 from ips_flows.core.escape import escape, escape_json
+from ips_flows.core.results.verdict import status_line
 from ips_flows.core.task.as_json import task_json
 from ips_flows.core.task.task import Task
 
@@ -95,7 +96,7 @@ def put_task(task: Task, output: str, *, context: str = "") -> None:
     if task.retrying:
         say(tables.retry_words(task.retrying, now))
     if task.message and not wide:
-        say(f"{tables.shown_status(task)}: {task.message}")
+        say(status_line(tables.shown_status(task), task.message))
     if notice := tables.notice_line(task):
         say(notice)
 

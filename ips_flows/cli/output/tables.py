@@ -11,6 +11,7 @@ from ips_flows.core.escape import escape
 from ips_flows.core.pods.pull_errors import strip_runtime_frames
 from ips_flows.core.results.attempts import PendingRetry
 from ips_flows.core.results.records import Summary
+from ips_flows.core.results.verdict import status_line
 from ips_flows.core.task.queue import Queue, waiting_seconds, waits_for
 from ips_flows.core.task.task import Task
 
@@ -214,8 +215,7 @@ def failure_table(task: Task, *, limit: int | None = None, width: int | None = N
 
 def summary_line(task: Task) -> str:
     """Return the end of a task in one line."""
-    said = task.message.removeprefix(f"{task.status}, ").removeprefix(f"{task.status} ")
-    line = f"{shown_status(task)}: {said}" if said else shown_status(task)
+    line = status_line(shown_status(task), task.message)
     summary = task.verdict.summary if task.verdict else None
     return f"{line} – {_figures(summary)}" if summary else line
 

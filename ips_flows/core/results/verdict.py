@@ -81,6 +81,15 @@ def decide_verdict(
     )
 
 
+def status_line(status: str, message: str) -> str:
+    """Return status and message as one text that has the status once.
+
+    Some messages begin with the status, so that they can be read alone: `completed, 1 of 7 nodes lost (1 allowed)`.
+    """
+    said = "" if message == status else message.removeprefix(f"{status}, ").removeprefix(f"{status} ")
+    return f"{status}: {said}" if said else status
+
+
 def loss_violation(
     waves: Sequence[Collection[str]], results: Mapping[str, NodeResult], *, allowed: int, deadline: str
 ) -> str | None:

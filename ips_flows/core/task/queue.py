@@ -18,7 +18,6 @@ from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task.task import priority_of, status_of
 from ips_flows.core.task.workflow_status import phase_of
 
-
 _NAMES_SHOWN = 5  # of running tasks
 
 

@@ -44,7 +44,7 @@ def transcript() -> list[tuple[str, str]]:
 
 @pytest.fixture
 def shop(server: ApiServer, tmp_path: Path) -> Iterator[tuple[fake.Hub, dict[str, str]]]:
-    """A registry with two images and a cluster of eight nodes, one of which is cordoned."""
+    """A registry with two images and a cluster of five nodes, one of which is cordoned."""
     with fake.hub("none") as hub:
         base = fake.layer(30_000_000, "base")
         hub.put("shop/web", "4.2.0", fake.image(base, fake.layer(12_000_000, "web")))
@@ -53,10 +53,10 @@ def shop(server: ApiServer, tmp_path: Path) -> Iterator[tuple[fake.Hub, dict[str
         settings = {"worker-image": worker, "max-concurrent-tasks": "3"}
         server.change("configmaps", "ips-config", {"data": settings})
         web = f"{hub.address}/{WEB}"
-        for at in range(1, 9):
+        for at in range(1, 6):
             images = [held(worker, hub.wares["ips/worker", "1"].digest)]
-            images += [held(web, hub.wares["shop/web", "4.2.0"].digest)] if at <= 2 else []
-            server.put("nodes", node(f"node{at}", images=images, cordoned=at == 8), namespace="")
+            images += [held(web, hub.wares["shop/web", "4.2.0"].digest)] if at == 1 else []
+            server.put("nodes", node(f"node{at}", images=images, cordoned=at == 5), namespace="")
         (tmp_path / "images.yaml").write_text(block("yaml").replace(REGISTRY, hub.address), encoding="utf-8")
         environment = {
             **os.environ,
@@ -106,17 +106,23 @@ def test_they_print_what_is_shown(
     (plan, planned), (run, followed), (get, shown) = transcript()
 
     def seen(command: str, moves: Sequence[tuple[str, Callable[[], None]]] = ()) -> str:
-        return printed_by(command, environment, tmp_path, moves).replace(hub.address, REGISTRY)
+        text = printed_by(command, environment, tmp_path, moves).replace(hub.address, REGISTRY)
+        return text.replace("namespace warm", "namespace ips-flow")  # the fake API server has the first one
 
     assert seen(plan) == planned
     assert seen(run, story(server, hub)) == followed
-    assert re.sub(r"^(SUBMITTED|FINISHED) .*$", r"\1 …", seen(get), flags=re.MULTILINE) == shown
+    assert without_times(seen(get)) == without_times(shown)
+
+
+def without_times(text: str) -> str:
+    """Replace age and duration, which differ from run to run."""
+    return re.sub(r"^(rollout .*?) +\S+ +\S+$", r"\1", text, flags=re.MULTILINE)
 
 
 def story(server: ApiServer, hub: fake.Hub) -> list[tuple[str, Callable[[], None]]]:
-    """The task's life: a canary, a wave of four at a time, and a node on which one image fails."""
+    """The task's life: a canary, a wave of two nodes at a time, and a node on which one image fails."""
     images = (f"{hub.address}/{WEB}", f"{hub.address}/{MODEL}")
-    failure = FailureLine(node="node5", image=images[1], reason="RegistryUnavailable", message=REFUSED, at=AT)
+    failure = FailureLine(node="node3", image=images[1], reason="RegistryUnavailable", message=REFUSED, at=AT)
 
     def task() -> Argo:
         return Argo(server, "rollout")
@@ -129,10 +135,10 @@ def story(server: ApiServer, hub: fake.Hub) -> list[tuple[str, Callable[[], None
     def plan() -> None:
         argo.append(task())
         argo[0].planned(
-            waves={"wave-1": 1, "wave-2": 6},
+            waves={"wave-1": 1, "wave-2": 3},
             images=images,
             skipped={"Cordoned": 1},
-            window=4,
+            window=2,
             losses_allowed=1,
         )
 
@@ -141,7 +147,7 @@ def story(server: ApiServer, hub: fake.Hub) -> list[tuple[str, Callable[[], None
         return lambda: argo[0].progress(group, failures=failures, **counts)
 
     def end() -> None:
-        nodes = {f"node{at}": _result(hub, at) for at in range(1, 8)}
+        nodes = {f"node{at}": _result(hub, at) for at in range(1, 5)}
         argo[0].results(nodes)
         argo[0].verdict(nodes)
         argo[0].phase("Succeeded")
@@ -151,19 +157,19 @@ def story(server: ApiServer, hub: fake.Hub) -> list[tuple[str, Callable[[], None
         ("running", plan),
         ("planned", wave(0, pulling=1)),
         ("wave-1: 0 of 1", wave(0, done=1)),
-        ("wave-1: 1 of 1", wave(1, pulling=4)),
-        ("wave-2: 0 of 6", wave(1, done=3, pulling=3)),
-        ("wave-2: 3 of 6", wave(1, done=5, failed=1)),
-        ("wave-2: 5 of 6", end),
+        ("wave-1: 1 of 1", wave(1, pulling=2)),
+        ("wave-2: 0 of 3", wave(1, done=1, pulling=2)),
+        ("wave-2: 1 of 3", wave(1, done=2, failed=1)),
+        ("wave-2: 2 of 3", end),
     ]
 
 
 def _result(hub: fake.Hub, at: int) -> NodeResult:
     digests = hub.wares["shop/web", "4.2.0"].digest, hub.wares["ml/model", "24.11"].digest
     web = ImageResult(Result.PULLED, seconds=2.1, bytes=42_000_000, digest=digests[0])
-    if at <= 2:
+    if at == 1:
         web = ImageResult(Result.PRESENT, digest=digests[0])
     model = ImageResult(Result.PULLED, seconds=7.4 + at / 10, bytes=150_000_000, digest=digests[1])
-    if at == 5:
+    if at == 3:
         model = ImageResult(Result.FAILED, reason="RegistryUnavailable", message=REFUSED, tries=4)
     return NodeResult((web, model), AT)

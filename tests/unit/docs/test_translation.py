@@ -34,7 +34,11 @@ def code_spans(text: str) -> set[str]:
 
 def sections(text: str) -> list[tuple[str, int, int]]:
     """Return for each heading its level, and how many table rows and paragraphs of code follow."""
-    parts = re.split(r"^(#+) .*$", re.sub(r"^```\w+\n.*?^```", "CODE", text, flags=re.MULTILINE | re.DOTALL), flags=re.MULTILINE)
+    parts = re.split(
+        r"^(#+) .*$",
+        re.sub(r"^```\w+\n.*?^```", "CODE", text, flags=re.MULTILINE | re.DOTALL),
+        flags=re.MULTILINE,
+    )
     return [
         (level, len(re.findall(r"^\|", body, re.MULTILINE)), body.count("CODE"))
         for level, body in zip(parts[1::2], parts[2::2], strict=True)
@@ -64,5 +68,5 @@ def test_it_links_to_the_same_places() -> None:
 
 def test_each_links_to_the_other_in_its_first_line() -> None:
     """A reader of the wrong language finds the other page at once."""
-    assert links(both(README).partition("\n")[0]) == [".github/README.zh.md"]
-    assert links(both(CHINESE).partition("\n")[0]) == ["../README.md"]
+    assert list(links(both(README).partition("\n")[0])) == [".github/README.zh.md"]
+    assert list(links(both(CHINESE).partition("\n")[0])) == ["../README.md"]

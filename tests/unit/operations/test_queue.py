@@ -149,7 +149,7 @@ def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[
     assert main.run(["queue"]) == 0
     said = capsys.readouterr()
     assert "a valid max-concurrent-tasks in ConfigMap ips-config" in said.out
-    assert "no task can start: `ips-flow doctor -n warm` says why" in said.err
+    assert "no task can start; `ips-flow doctor -n warm` shows why" in said.err
 
 
 @pytest.mark.usefixtures("shell")

@@ -351,5 +351,5 @@ def test_a_public_address_without_auth_needs_a_flag(capsys: pytest.CaptureFixtur
     """With `--auth none` an address other than loopback needs --allow-unauthenticated."""
     assert run(["serve", "--auth", "none", "--host", EVERYWHERE]) == 2
     told = capsys.readouterr().err
-    assert "--auth none on 0.0.0.0 would let everybody in" in told
+    assert "--auth none on 0.0.0.0 gives access to every client that can connect" in told
     assert "--allow-unauthenticated" in told

@@ -192,7 +192,7 @@ def test_a_task_that_can_not_be_followed_any_longer(east: ApiServer, west: ApiSe
             ["-n", "warm", *contexts("east", "east-cold")],
             "contexts east and east-cold are both namespace",
         ),
-        (contexts("east", "nowhere"), "Expected object with name nowhere in "),
+        (contexts("east", "nowhere"), "has no context named nowhere"),
         ([*contexts("east", "west"), "--cancel-with", "w"], "--cancel-with names a Workflow of one cluster"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from ips_flows.core.results.reasons import FailureReason, Result, SkipReason
 from ips_flows.core.results.records import PlanSummary, Verdict, failure_lines
 from ips_flows.core.results.results import ImageResult, NodeResult, same_for_all
-from ips_flows.core.results.verdict import decide_verdict, digest_drift, summarize
+from ips_flows.core.results.verdict import decide_verdict, digest_drift, status_line, summarize
 from tests.support.kube_objects import GOOD, OTHER, summary
 
 AT = "2026-01-01T00:10:00Z"
@@ -217,3 +217,17 @@ def test_records_survive_their_storage() -> None:
     assert '"eventId":' in text
     assert Verdict.from_json(text) == made
     assert Verdict.from_json(text[:-1] + ',"newer":1}') == made
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "line"),
+    [
+        ("completed", "completed, 1 of 7 nodes lost (1 allowed)", "completed: 1 of 7 nodes lost (1 allowed)"),
+        ("completed", "every image is on 2 of 2 nodes", "completed: every image is on 2 of 2 nodes"),
+        ("cancelled", "cancelled", "cancelled"),
+        ("failed", "", "failed"),
+    ],
+)
+def test_a_line_has_the_status_once(status: str, message: str, line: str) -> None:
+    """A message that begins with the status is not printed behind it in full."""
+    assert status_line(status, message) == line
