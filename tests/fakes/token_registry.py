@@ -56,12 +56,16 @@ def layer(size: int, seed: str = "", media_type: str = LAYER) -> Ware:
 def image(
     *layers: Ware,
     platform: str = "linux/amd64",
+    author: str = "",
     media_type: str = OCI_MANIFEST,
     config_type: str = OCI_CONFIG,
     urls: Mapping[str, Sequence[str]] | None = None,
 ) -> Ware:
-    """Return an image for a platform; `urls` are the URLs, by digest, of layers that are stored elsewhere."""
-    config = Ware(config_type, json.dumps(_told(platform)).encode())
+    """Return an image for a platform; `urls` are the URLs, by digest, of layers that are stored elsewhere.
+
+    Images of one platform and author have the same config.
+    """
+    config = Ware(config_type, json.dumps(_told(platform) | ({"author": author} if author else {})).encode())
     entries = [
         one.descriptor(**({"urls": urls[one.digest]} if urls and one.digest in urls else {}))
         for one in layers

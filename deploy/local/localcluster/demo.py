@@ -52,7 +52,10 @@ def show(numbers: Sequence[int]) -> dict[tuple[int, str], bool]:
             reference = f"{layout.REGISTRY}/{name}"
             digest, size = held.get(reference, ("", ""))
             found[number, reference] = bool(digest)
-            print(f"  node{number}  {reference:38} {digest[:19] or 'missing':19} {size:>10}", flush=True)
+            print(
+                f"  node{number}  {reference:38} {digest[:19] or 'missing':19} {size:>10}".rstrip(),
+                flush=True,
+            )
     return found
 
 

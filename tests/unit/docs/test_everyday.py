@@ -22,7 +22,7 @@ from tests.support.paths import README, ROOT
 
 REGISTRY = "reg.example.com"  # as long as the address of a registry on this machine, so that tables keep their widths
 WEB, MODEL = "shop/web:4.2.0", "ml/model:24.11"
-REFUSED = "unexpected status: 500 Internal Server Error"
+REFUSED = "unexpected status: 503"
 
 
 def section() -> str:
@@ -46,9 +46,8 @@ def transcript() -> list[tuple[str, str]]:
 def shop(server: ApiServer, tmp_path: Path) -> Iterator[tuple[fake.Hub, dict[str, str]]]:
     """A registry with two images and a cluster of five nodes, one of which is cordoned."""
     with fake.hub("none") as hub:
-        base = fake.layer(30_000_000, "base")
-        hub.put("shop/web", "4.2.0", fake.image(base, fake.layer(12_000_000, "web")))
-        hub.put("ml/model", "24.11", fake.image(base, fake.layer(150_000_000, "model")))
+        hub.put("shop/web", "4.2.0", fake.image(fake.layer(42_000_000, "web"), author="shop"))
+        hub.put("ml/model", "24.11", fake.image(fake.layer(150_000_000, "model"), author="ml"))
         worker = hub.put("ips/worker", "1", fake.image(fake.layer(10, "worker")))
         settings = {"worker-image": worker, "max-concurrent-tasks": "3"}
         server.change("configmaps", "ips-config", {"data": settings})
