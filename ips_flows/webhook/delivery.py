@@ -216,7 +216,11 @@ class _Connection:
                 retry_after = str(response.headers.get("Retry-After") or "")
                 return _Response(response.status_code, retry_after, _read(response))
         except (requests.RequestException, HTTPError, OSError) as error:
-            why = f"no response within {seconds:.2g} s" if line.is_cut else _error_text(error)
+            # The socket's own time limit is the same, so either may come first.
+            timed_out = line.is_cut or any(
+                isinstance(one, TimeoutError | requests.Timeout) for one in _causes(error)
+            )
+            why = f"no response within {seconds:.2g} s" if timed_out else _error_text(error)
             raise _FailedError(f"{shown_url(self.message.url)}: {why}") from error
 
     def _prepared(self) -> requests.PreparedRequest:
@@ -346,8 +350,6 @@ def _error_text(error: BaseException) -> str:
         if isinstance(one, ssl.SSLError):
             return f"TLS: {(one.reason or 'handshake failed').replace('_', ' ').lower()}"
     for one in _causes(error):
-        if isinstance(one, TimeoutError | requests.Timeout):
-            return "no response in time"
         if isinstance(one, OSError) and one.errno and one.strerror:
             return one.strerror.lower()
     return "the connection was lost"

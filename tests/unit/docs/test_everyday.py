@@ -31,7 +31,9 @@ def section() -> str:
 
 
 def block(language: str) -> str:
-    return re.findall(rf"```{language}\n(.*?)```", section(), re.DOTALL)[0]
+    found = re.search(rf"```{language}\n(.*?)```", section(), re.DOTALL)
+    assert found
+    return found[1]
 
 
 def transcript() -> list[tuple[str, str]]:
