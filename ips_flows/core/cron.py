@@ -38,7 +38,7 @@ def check_expression(text: str) -> str:
         return expression
     fields = expression.split(" ")
     if len(fields) != len(_FIELDS):
-        raise UsageError(f"cron expression {text!r}: got {len(fields)} fields, expected 5", hint=hint)
+        raise UsageError(f"cron expression {text!r}: expected 5 fields, got {len(fields)}", hint=hint)
     for name, field in zip(_FIELDS, fields, strict=True):
         terms = field.split(",")
         sunday = name == "day of week" and any(re.search(r"(^|-)0?7(/|$)", term) for term in terms)

@@ -18,6 +18,7 @@ from ips_flows.core.constants import (
     PRIORITY_CLASS,
     TEMPLATE_PREWARM,
 )
+from ips_flows.core.counts import several
 from ips_flows.core.errors import ApiError, ForbiddenError, NotFoundError
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
@@ -208,7 +209,9 @@ def _settings(kube: Kube, namespace: str) -> Finding:
         hint = f"Separate networks such as 10.0.0.0/8 with commas: kubectl -n {namespace} edit configmap {CONFIG_MAP}"
         return Finding("warn", "settings", message, hint)
     return Finding(
-        "ok", "settings", f"at most {limit} tasks run at the same time, worker image {settings.worker_image}"
+        "ok",
+        "settings",
+        f"at most {several(limit, 'task')} at the same time, worker image {settings.worker_image}",
     )
 
 
@@ -267,7 +270,10 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
         if not _allowed(kube, AccessRight(namespace, group, resource, verb))
     ]
     if missing:
-        message, hint = f"you may not {', '.join(missing)}", f"Ask for these rights in namespace {namespace}."
+        message, hint = (
+            f"you may not {', '.join(missing)}",
+            f"Request these rights for namespace {namespace}.",
+        )
         return Finding("warn", "your rights", message, hint)
     return Finding("ok", "your rights", "you may run every command of ips-flow")
 
@@ -363,7 +369,7 @@ def _image_volumes(kube: Kube, namespace: str) -> Finding:
     if not keeps_image_volume(kube.create(jobs(namespace), probe, dry_run=True)):
         message = "the API server drops image volumes"
         return Finding("warn", "nodes", message, "Tasks use mode container, which also works.")
-    return Finding("ok", "nodes", f"all {len(nodes)} nodes mount image volumes")
+    return Finding("ok", "nodes", f"every node mounts image volumes ({several(len(nodes), 'node')})")
 
 
 def _image_lists(kube: Kube, namespace: str) -> Finding:  # noqa: ARG001  (all checks have the same signature)

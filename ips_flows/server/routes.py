@@ -125,7 +125,7 @@ class TaskRoutes:
         request.scope[USER] = await self._authorizer.authorize(request.headers, verb)
         # The id becomes part of a Kubernetes API path, where `..` and `?` have a meaning.
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
-            raise NotFoundError(f"there is no task {escape(task_id[:253])}: not a valid Workflow name")
+            raise NotFoundError(f"task {escape(task_id[:253])} does not exist: not a valid Workflow name")
 
     async def _answer(self, work: Callable[[], Task]) -> Response:
         body = await self._in_pool(lambda: _document(work()))

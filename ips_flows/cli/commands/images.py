@@ -10,6 +10,7 @@ import click
 from ips_flows.cli.options.common import Target, example, output_option, target_options
 from ips_flows.cli.options.option import option
 from ips_flows.core.constants import KUBELET_IMAGES_LISTED
+from ips_flows.core.counts import several
 from ips_flows.core.errors import UsageError
 from ips_flows.core.request.limits import IMAGES
 
@@ -115,7 +116,7 @@ def _narrate(found: Findings) -> None:
     for note in told[:_REMARKS_SHOWN]:
         say(f"{'missing' if note.missing else 'note'}: {note}")
     if len(told) > _REMARKS_SHOWN:
-        say(f"{len(told) - _REMARKS_SHOWN} more notes; -o json shows all")
+        say(f"{several(len(told) - _REMARKS_SHOWN, 'more note')}; -o json shows all")
 
 
 def _put_findings(found: Findings, output: str) -> None:

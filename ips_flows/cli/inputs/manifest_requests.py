@@ -8,7 +8,7 @@ from typing import Any
 
 from ips_flows.cli.inputs.manifests import read_sources
 from ips_flows.cli.output.console import say
-from ips_flows.cli.output.tables import several
+from ips_flows.core.counts import several
 from ips_flows.core.discover.finder import Finder
 from ips_flows.core.discover.requests import RequestDraft, by_placement
 from ips_flows.core.errors import UsageError

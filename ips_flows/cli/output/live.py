@@ -17,11 +17,11 @@ from ips_flows.cli.output.tables import (
     cut,
     human_duration,
     retry_words,
-    several,
     shown_status,
     window_words,
 )
 from ips_flows.core import clock
+from ips_flows.core.counts import several
 from ips_flows.core.escape import escape
 from ips_flows.core.results.progress import WaveProgress
 from ips_flows.core.results.records import FailureLine

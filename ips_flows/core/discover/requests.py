@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ips_flows.core.counts import several
 from ips_flows.core.discover.finder import Findings
 from ips_flows.core.discover.image_uses import EACH_NODE, ImageUse, Pods, SourceLocation
 from ips_flows.core.discover.placement import Placement, joined
@@ -250,7 +251,7 @@ def _comments(image: UsedImage) -> Iterator[str]:
 def _counted(pods: Pods) -> str:
     if pods is None:
         return ""
-    return "on each node" if pods == EACH_NODE else "1 pod" if pods == 1 else f"{pods} pods"
+    return "on each node" if pods == EACH_NODE else several(pods, "pod")
 
 
 def _scalar(text: str) -> str:

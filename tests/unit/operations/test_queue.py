@@ -81,7 +81,7 @@ def test_only_a_task_that_waits_can_be_moved(server: ApiServer, kube: Kube) -> N
         with pytest.raises(kind, match=message):
             reprioritize(kube, "warm", name, 9)
         assert server.get("workflows", name)["spec"]["priority"] == 5
-    with pytest.raises(errors.NotFoundError, match="there is no task nobody"):
+    with pytest.raises(errors.NotFoundError, match="task nobody does not exist"):
         reprioritize(kube, "warm", "nobody", 9)
 
 

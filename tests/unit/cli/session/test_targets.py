@@ -169,11 +169,11 @@ def test_a_task_that_can_not_be_followed_any_longer(east: ApiServer, west: ApiSe
     """If a task is deleted by another user, this is printed immediately, and the other task is followed until its end."""
     with process(*RUN, until="in the queue", times=2) as one:
         west.remove("workflows", "a")
-        await_line(one, "[west] task a is no longer followed: there is no task a in namespace warm")
+        await_line(one, "[west] task a is no longer followed: task a does not exist in namespace warm")
         completes(Argo(east, "a"))
         out, err = one.communicate(timeout=60)
     assert one.returncode == 1
-    assert "error: [west] there is no task a in namespace warm\nhint: " in err
+    assert "error: [west] task a does not exist in namespace warm\nhint: " in err
     assert out == f"[east] {DONE}1 of 2 clusters completed: east; not followed until its end: west\n"
 
 
