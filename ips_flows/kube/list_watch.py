@@ -1,4 +1,4 @@
-"""Follow collections of objects: list, then watch, again and again.
+"""Follow collections of objects: list, then watch, repeatedly.
 
 `reflect` follows one collection and restarts a failed watch. An `Informer` follows several collections at the same
 time and returns their events in the order of arrival.

@@ -37,7 +37,7 @@ Level = Literal["ok", "warn", "fail"]
 
 _OLDEST_ARGO = (4, 0)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
-# The rights that a user needs for all commands: (API group, resource, verbs)
+# The permissions that a user needs for all commands: (API group, resource, verbs)
 _USER_RIGHTS = (
     ("argoproj.io", "workflows", ("create", "get", "list", "watch", "patch", "delete")),
     ("argoproj.io", "workflowtemplates", ("get",)),
@@ -60,9 +60,9 @@ class Finding:
 
 
 class AccessRight(NamedTuple):
-    """A right to check for a user (empty: the current user). `resource` may have a `/subresource`.
+    """A permission to check for a user (empty: the current user). `resource` may have a `/subresource`.
 
-    `name` is the name of one object, if the Role limits the right to it.
+    `name` is the name of one object, if the Role limits the permission to it.
     """
 
     namespace: str
@@ -110,7 +110,7 @@ def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
             yield check(kube, namespace)
         except ForbiddenError as error:
             subject = check.__name__.strip("_").replace("_", " ")
-            hint = "Run `ips-flow doctor` as a user with this right."
+            hint = "Run `ips-flow doctor` as a user with this permission."
             yield Finding("warn", subject, f"not checked: {error.message}", hint)
 
 
@@ -272,14 +272,14 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
     if missing:
         message, hint = (
             f"you may not {', '.join(missing)}",
-            f"Request these rights for namespace {namespace}.",
+            f"Request these permissions in namespace {namespace}.",
         )
-        return Finding("warn", "your rights", message, hint)
-    return Finding("ok", "your rights", "you may run every command of ips-flow")
+        return Finding("warn", "your permissions", message, hint)
+    return Finding("ok", "your permissions", "you may run every command of ips-flow")
 
 
 def _step_rights(kube: Kube, namespace: str) -> Finding:
-    """Check that the ServiceAccount of each step, and of an installed server, has the rights of its Roles."""
+    """Check that the ServiceAccount of each step, and of an installed server, has the permissions of its Roles."""
     server = _is_there(kube, f"/apis/apps/v1/namespaces/{namespace}/deployments/{SERVER_NAME}")
     objects = load_manifests(namespace, components=(SERVER,) if server else ())
     missing = [
@@ -290,13 +290,13 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         hint = f"ips-flow install -n {namespace} --image IMAGE"
-        return Finding("fail", "steps' rights", ", ".join(missing[:3]) + more, hint)
+        return Finding("fail", "steps' permissions", ", ".join(missing[:3]) + more, hint)
     also = " and the server" if server else ""
-    return Finding("ok", "steps' rights", f"all steps{also} have the rights they need")
+    return Finding("ok", "steps' permissions", f"all steps{also} have the permissions that they need")
 
 
 def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, AccessRight]]:
-    """Yield the rights that an installation grants, each with its ServiceAccount."""
+    """Yield the permissions that an installation grants, each with its ServiceAccount."""
     roles = {(one["kind"], one["metadata"]["name"]): one for one in objects if one["kind"].endswith("Role")}
     for binding in (one for one in objects if one["kind"] in ("RoleBinding", "ClusterRoleBinding")):
         rules = roles[binding["roleRef"]["kind"], binding["roleRef"]["name"]]["rules"]
@@ -304,7 +304,7 @@ def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, Acc
             account = subject["name"]
             user = f"system:serviceaccount:{namespace}:{account}"
             names = rule.get("resourceNames") or [""]
-            # A cluster-wide right to a named object is for an object in namespace default.
+            # A cluster-wide permission for a named object is for an object in namespace default.
             where = namespace if binding["kind"] == "RoleBinding" else "default" if names[0] else ""
             for group, resource, verb, name in product(
                 rule["apiGroups"], rule["resources"], rule["verbs"], names

@@ -181,7 +181,7 @@ def _cancel_all(outcomes: Sequence[Outcome]) -> None:
     for outcome, end in zip(outcomes, got.ends, strict=True):
         about = f"{outcome.target.mark}task {outcome.name}"
         if isinstance(end, IpsFlowError) and outcome.cancelled:
-            say(f"{about} is cancelled; its end cannot be followed: {end.message}")
+            say(f"{about} is cancelled; its end can't be followed: {end.message}")
         elif end is not None:
             outcome.end = end
         elif outcome.cancelled:

@@ -1,4 +1,4 @@
-"""Collect the images of many objects, without those that the owner of an object has too, and without ignored ones."""
+"""Collect the images of many objects, without images that the owner of an object has too, and ignored images."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ObjectImages:
     left_out: str | None = None
     secrets: tuple[str, ...] | None = None  # pull Secrets, if the object is a ServiceAccount
     ignored: int = 0  # number of ignored images
-    names: frozenset[str] = frozenset()  # all images, including ignored ones
+    names: frozenset[str] = frozenset()  # all images, including ignored images
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,9 +106,7 @@ def nothing(_: ApiServer) -> None:
 
 
 NOT_HERE = "hint:  `ips-flow list -n warm` shows the tasks, -A those of all namespaces.\n"
-LACKS_RIGHTS = (
-    "hint:  Get these permissions, or use another --context; `ips-flow doctor` lists the missing ones.\n"
-)
+LACKS_RIGHTS = "hint:  Request these permissions, or use another --context; `ips-flow doctor` lists missing permissions.\n"
 MENDS_LIMIT = (
     "hint:  kubectl -n warm patch configmap ips-config --type merge "
     """-p '{"data":{"max-concurrent-tasks":"3"}}'\n"""
@@ -393,7 +391,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         submitted,
         "scale a --batch-size 50%",
         0,
-        "task a pulls on at most 50% nodes at the same time\n",
+        "task a pulls on at most 50% of its eligible nodes at the same time\n",
         "",
     ),
     ("pause", submitted, "scale a --batch-size 0", 0, "task a paused\n", ""),

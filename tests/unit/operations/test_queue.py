@@ -131,7 +131,7 @@ def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[
     assert main.run(["queue"]) == 0
     assert capsys.readouterr() == (
         "",
-        "no tasks are waiting in namespace warm\n0 of at most 3 tasks are running\n",
+        "no tasks are waiting in namespace warm\nrunning tasks: 0 of at most 3\n",
     )
     submit(kube, "a", 9)
     submit(kube, "b")

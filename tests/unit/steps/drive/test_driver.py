@@ -66,7 +66,7 @@ def test_all_good(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(stage.results()) == {"n1", "n2", "n3"}
     assert {node.images for node in stage.results().values()} == {(PULLED, ImageResult(Result.PRESENT))}
     said = capsys.readouterr().out
-    assert f"Job {job_name(stage)}: 3 nodes, at most 10 at once" in said
+    assert f"Job {job_name(stage)}: 3 nodes, at most 10 at the same time" in said
     assert said.endswith("wave-1: 3 nodes done, 0 failed\n")
 
 
