@@ -29,7 +29,7 @@ _FIELD = re.compile(r"(?:\*|[0-9]{1,2}|[A-Za-z]{3})(?:-(?:[0-9]{1,2}|[A-Za-z]{3}
 def check_expression(text: str) -> str:
     """Return a valid cron expression with single spaces. Raises UsageError that names the invalid field."""
     expression = " ".join(text.split())
-    hint = 'Five fields: minute, hour, day of month, month, day of week, such as "0 2 * * 1-5"; or @daily, @hourly, …'
+    hint = 'Use five fields (minute, hour, day of month, month, day of week) such as "0 2 * * 1-5", or @daily, @hourly, …'
     if expression.startswith("@"):
         if expression not in _SHORT:
             raise UsageError(

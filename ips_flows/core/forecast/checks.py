@@ -259,7 +259,9 @@ def _of_time(
             f"a window of {window} is larger than Kubernetes' controllers can fill with default settings: they create"
             f" about {duration.PODS_A_SECOND} pods per second, which keeps about {several(fed, 'node')} pulling at the same time"
         )
-        yield _about(IssueKind.WINDOW, message, (), hint="A smaller --batch-size takes no longer.")
+        yield _about(
+            IssueKind.WINDOW, message, (), hint="Use a smaller --batch-size; the task takes no longer."
+        )
 
 
 def _architecture(inputs: ForecastInputs, node: str) -> str:

@@ -222,7 +222,7 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
             "images empty",
             (
                 "error: empty: contains no manifest and no kustomization\n"
-                "hint:  Expected kustomization.yaml, or files that end in .yaml, .yml, .json.\n"
+                "hint:  Give a folder with kustomization.yaml, or with files that end in .yaml, .yml, .json.\n"
             ),
         ),
         (
