@@ -257,7 +257,8 @@ def _of_time(
     if all(node.whole for node in waiting) and pulling > fed:
         message = (
             f"a window of {window} is larger than Kubernetes' controllers can fill with default settings: they create"
-            f" about {duration.PODS_A_SECOND} pods per second, which keeps about {several(fed, 'node')} pulling at the same time"
+            f" about {duration.PODS_A_SECOND} pods per second, which keeps about {several(fed, 'node')} pulling at the same"
+            " time"
         )
         yield _about(
             IssueKind.WINDOW, message, (), hint="Use a smaller --batch-size; the task takes no longer."
