@@ -123,7 +123,7 @@ class TaskRoutes:
 
     async def _authorize(self, request: Request, verb: Verb, task_id: str | None = None) -> None:
         request.scope[USER] = await self._authorizer.authorize(request.headers, verb)
-        # The id becomes part of a Kubernetes API path, where `..` and `?` have a meaning.
+        # The ID becomes part of a Kubernetes API path, where `..` and `?` have a meaning.
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
             raise NotFoundError(f"task {escape(task_id[:253])} does not exist: not a valid Workflow name")
 
