@@ -46,7 +46,7 @@ def test_valid_expressions(text: str, expression: str) -> None:
         ("0 2 30 2 *", "bad day-of-month"),
         ("0 2 31 2,4 *", "bad day-of-month"),
         ("@every 1h", "expected one of @annually"),
-        ("TZ=UTC 0 2 * * *", "got 6 fields"),
+        ("TZ=UTC 0 2 * * *", "expected 5 fields, got 6"),
         ("{{x}} * * * *", "minute is '{{x}}'"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_node_dies_in_the_middle(stage: Stage, cluster: Cluster, whose: str) -
                 lost.wait()
             die()
             assert stage.drive(me="driver-2") == 1
-    assert_lost(stage, cluster, "node n1 is not ready: its kubelet is silent")
+    assert_lost(stage, cluster, "node n1 is not ready: its kubelet stopped reporting")
 
 
 @pytest.mark.parametrize("pod", ["left", "collected"])
