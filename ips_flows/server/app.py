@@ -26,7 +26,7 @@ class Health(Protocol):
     """Health of the background work."""
 
     def alive(self) -> bool:
-        """Report whether the work still runs; if not, the process must be restarted."""
+        """Return whether the work still runs; if not, the process must be restarted."""
         ...
 
     def not_ready(self) -> str | None:

@@ -149,7 +149,7 @@ class TaskRoutes:
 
 
 def _is_cancelled(snapshot: Snapshot, name: str) -> bool:
-    """Report whether lists show the task as cancelled or ended, or no longer list it."""
+    """Return whether lists show the task as cancelled or ended, or no longer list it."""
     row = snapshot.by_name.get(name)
     return row is None or row.ended or row.status == "cancelled"
 

@@ -150,7 +150,7 @@ def _requests(
 
 
 def _typed(context: click.Context, name: str) -> bool:
-    """Report whether an option was given as a flag, not by the environment."""
+    """Return whether an option was given as a flag, not by the environment."""
     return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 

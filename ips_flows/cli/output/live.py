@@ -49,7 +49,7 @@ _OTHER_LINES = 5 + _AIR
 
 
 def usable() -> bool:
-    """Report whether stderr is a terminal that can move its cursor and is wide enough for a bar."""
+    """Return whether stderr is a terminal that can move its cursor and is wide enough for a bar."""
     console = Console(stderr=True)
     return console.is_terminal and not console.is_dumb_terminal and console.width >= _NARROWEST
 

@@ -321,7 +321,7 @@ def _left_out(content: Mapping[str, Any], *, owned: bool) -> str | None:
 
 
 def _is_ours(one: Mapping[str, Any]) -> bool:
-    """Report whether an object or a pod template belongs to IPS Flow."""
+    """Return whether an object or a pod template belongs to IPS Flow."""
     labels = mapping(mapping(one.get("metadata")).get("labels"))
     return labels.get(_PART_OF) == "ips-flow" or any(label in labels for label in _OUR_LABELS)
 
@@ -351,7 +351,7 @@ def _owner(content: Mapping[str, Any], namespace: str) -> Owner | None:
 
 
 def _is_over(content: Mapping[str, Any], *, owned: bool) -> bool:
-    """Report whether an object creates no more pods."""
+    """Return whether an object creates no more pods."""
     kind, status = content.get("kind"), mapping(content.get("status"))
     if kind in ("Pod", "Workflow"):
         return status.get("phase") in _OVER

@@ -186,7 +186,7 @@ def _use_json(use: ImageUse, numbers: Mapping[Placement, int]) -> dict[str, Any]
 
 
 def _asks(image: UsedImage) -> bool:
-    """Report whether nodes must check the registry at each pull. A digest's content can't change, so it needs no check."""
+    """Return whether nodes must check the registry at each pull. A digest's content can't change, so it needs no check."""
     return image.policy == "Always" and not image.uses[0].reference.pinned
 
 

@@ -53,7 +53,7 @@ def forecast_of(inputs: ForecastInputs) -> Forecast:
 
 
 def would_fail(plan: Plan, lost: Iterable[str]) -> bool:
-    """Report whether a task fails if these nodes fail."""
+    """Return whether a task fails if these nodes fail."""
     gone = frozenset(lost)
     at = plan.summary.planned_at
     outcomes = {True: Result.FAILED, False: Result.PULLED}

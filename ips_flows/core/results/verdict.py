@@ -125,7 +125,7 @@ def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> di
 
 
 def is_left_out(node: NodeResult) -> bool:
-    """Report whether the plan skipped a node. A node that was never started does not count as skipped by the plan."""
+    """Return whether the plan skipped a node. A node that was never started does not count as skipped by the plan."""
     return node.skipped and node.images[0].reason in PLANNED_SKIPS
 
 
