@@ -19,6 +19,7 @@ from ips_flows.core.constants import (
     base_name,
     group_name,
 )
+from ips_flows.core.counts import several
 from ips_flows.core.errors import BadRequestError, NewerFormatError, NotInstalledError, PlanError
 from ips_flows.core.k8s import objects
 from ips_flows.core.notice.notice import Webhook
@@ -128,12 +129,12 @@ def _write_outputs(request: PrewarmRequest, summary: PlanSummary, *, ended: bool
 
 def _log_plan(plan: Plan) -> None:
     summary = plan.summary
-    say(f"{summary.eligible} eligible nodes: {summary.warm} warm, {summary.to_do} to do")
+    say(f"{several(summary.eligible, 'eligible node')}: {summary.warm} warm, {summary.to_do} to do")
     for reason, count in summary.skipped.items():
-        say(f"{count} nodes skipped: {reason}")
+        say(f"{several(count, 'node')} skipped: {reason}")
     say(f"mode {summary.mode}: {summary.mode_reason}")
     for wave in summary.waves:
-        say(f"{wave.name}: {wave.nodes} nodes, at most {summary.window} at once")
+        say(f"{wave.name}: {several(wave.nodes, 'node')}, at most {summary.window} at the same time")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ class Verbs(click.Group):
 def cli() -> None:
     """Put container images on Kubernetes nodes before pods need them.
 
-    Exit codes: 0 completed, 1 failed, 2 wrong usage or invalid request, 3 cancelled, 124 timed out, 130 interrupted.
+    Exit codes: 0 completed, 1 failed, 2 wrong usage or invalid request, 3 cancelled, 124 timed out, 130 interrupted,
+    143 terminated while the Workflow of --cancel-with continues.
     """
 
 
@@ -140,7 +141,7 @@ def main() -> None:
     """Run the program; the entry point of the package."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # do not fail on a terminal that cannot show a character
+            stream.reconfigure(errors="replace")  # do not fail on a terminal that can't show a character
     sys.exit(run())
 
 

@@ -8,7 +8,7 @@ from ips_flows.core.errors import IpsFlowError
 
 
 def task_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of the tasks; none if the cluster cannot be reached, since a completion prints no error."""
+    """Return the names of the tasks; none if the cluster can't be reached, since a completion prints no error."""
     from ips_flows.cli.options.common import Target  # noqa: PLC0415
     from ips_flows.core.constants import LABEL_TASK  # noqa: PLC0415
     from ips_flows.kube.client import workflows  # noqa: PLC0415

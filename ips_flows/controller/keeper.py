@@ -250,7 +250,7 @@ class Keeper:
             self._create_job(decision, job, metadata, owner, spec)
         except UnavailableError:
             raise
-        except ApiError as error:  # one task must not block the next ones
+        except ApiError as error:  # one task must not block other tasks
             warning(f"finish Job refused: {error.message}", task=metadata["name"], uid=metadata["uid"])
             return False
         return True

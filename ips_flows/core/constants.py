@@ -35,7 +35,7 @@ ANNOTATION_COLUMNS = PREFIX + "columns"  # the columns of `list`, as JSON
 LABEL_CRON_WORKFLOW = "workflows.argoproj.io/cron-workflow"
 ANNOTATION_DUE = "workflows.argoproj.io/scheduled-time"
 LABEL_SCHEDULE = PREFIX + "schedule"  # "true" on every CronWorkflow that is a schedule
-ANNOTATION_LATELY = PREFIX + "lately"  # schedule.Lately as JSON: the reasons of its missed runs
+ANNOTATION_LATELY = PREFIX + "lately"  # schedule.ScheduleHistory as JSON, for the reasons of missed runs
 
 LABEL_STEP = PREFIX + "step"  # on step pods: filter, drive or finish
 ANNOTATION_VERSION = PREFIX + "version"  # on the objects that `install` creates

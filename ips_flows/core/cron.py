@@ -29,7 +29,7 @@ _FIELD = re.compile(r"(?:\*|[0-9]{1,2}|[A-Za-z]{3})(?:-(?:[0-9]{1,2}|[A-Za-z]{3}
 def check_expression(text: str) -> str:
     """Return a valid cron expression with single spaces. Raises UsageError that names the invalid field."""
     expression = " ".join(text.split())
-    hint = 'Five fields: minute, hour, day of month, month, day of week, such as "0 2 * * 1-5"; or @daily, @hourly, …'
+    hint = 'Use five fields (minute, hour, day of month, month, day of week) such as "0 2 * * 1-5", or @daily, @hourly, …'
     if expression.startswith("@"):
         if expression not in _SHORT:
             raise UsageError(
@@ -38,7 +38,7 @@ def check_expression(text: str) -> str:
         return expression
     fields = expression.split(" ")
     if len(fields) != len(_FIELDS):
-        raise UsageError(f"cron expression {text!r}: got {len(fields)} fields, expected 5", hint=hint)
+        raise UsageError(f"cron expression {text!r}: expected 5 fields, got {len(fields)}", hint=hint)
     for name, field in zip(_FIELDS, fields, strict=True):
         terms = field.split(",")
         sunday = name == "day of week" and any(re.search(r"(^|-)0?7(/|$)", term) for term in terms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ips_flows.core.counts import several
 from ips_flows.core.escape import escape
 
 _MOST_TOLD = 20  # problems in one message; an annotation stores the message too
@@ -52,7 +53,7 @@ class BadRequestError(IpsFlowError):
     def __init__(self, problems: list[FieldProblem], hint: str = "") -> None:
         lines = [str(problem) for problem in problems[:_MOST_TOLD]]
         if len(problems) > _MOST_TOLD:
-            lines.append(f"{problems[0].source}: and {len(problems) - _MOST_TOLD} more problems")
+            lines.append(f"{problems[0].source}: and {several(len(problems) - _MOST_TOLD, 'more problem')}")
         super().__init__("\n".join(lines), hint)
         self.problems = problems
 

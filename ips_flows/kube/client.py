@@ -359,7 +359,7 @@ def _error(status: int, body: Json, method: str, path: str, retry_after: str | N
         hint = "Log in to the cluster again, or use another --context."
     elif status == 403:
         message = _missing_right(message)
-        hint = "Get these permissions, or use another --context; `ips-flow doctor` lists the missing ones."
+        hint = "Request these permissions, or use another --context; `ips-flow doctor` lists missing permissions."
     return kind(
         f"{method} {path}: {message}" if status >= 500 or not body.get("message") else message,
         hint,

@@ -40,7 +40,7 @@ def seconds_since_renewal(lease: Json, now: datetime) -> float | None:
 
 
 def keeper_is_active(kube: Kube, namespace: str) -> bool:
-    """Report whether a keeper holds the namespace's Lease and renews it; False if the Lease can't be read."""
+    """Return whether a keeper holds the namespace's Lease and renews it; False if the Lease can't be read."""
     try:
         silent = seconds_since_renewal(kube.get(lease_path(namespace)), clock.now())
     except (NotFoundError, ForbiddenError):

@@ -1,4 +1,4 @@
-"""Follow collections of objects: list, then watch, again and again.
+"""Follow collections of objects: list, then watch, repeatedly.
 
 `reflect` follows one collection and restarts a failed watch. An `Informer` follows several collections at the same
 time and returns their events in the order of arrival.
@@ -154,7 +154,7 @@ def _watched(kube: Kube, source: ListWatch, version: str, seconds: float) -> Ite
 
 
 def _is_bearable(source: ListWatch, error: ApiError, silent: float, patience: float) -> bool:
-    """Report whether to pass an error on as WatchError and retry, instead of raising it."""
+    """Return whether to pass an error on as WatchError and retry, instead of raising it."""
     return source.endless or (isinstance(error, UnavailableError) and silent <= patience)
 
 

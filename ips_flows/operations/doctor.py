@@ -18,6 +18,7 @@ from ips_flows.core.constants import (
     PRIORITY_CLASS,
     TEMPLATE_PREWARM,
 )
+from ips_flows.core.counts import several
 from ips_flows.core.errors import ApiError, ForbiddenError, NotFoundError
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
@@ -36,7 +37,7 @@ Level = Literal["ok", "warn", "fail"]
 
 _OLDEST_ARGO = (4, 0)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
-# The rights that a user needs for all commands: (API group, resource, verbs)
+# The permissions that a user needs for all commands: (API group, resource, verbs)
 _USER_RIGHTS = (
     ("argoproj.io", "workflows", ("create", "get", "list", "watch", "patch", "delete")),
     ("argoproj.io", "workflowtemplates", ("get",)),
@@ -59,9 +60,9 @@ class Finding:
 
 
 class AccessRight(NamedTuple):
-    """A right to check for a user (empty: the current user). `resource` may have a `/subresource`.
+    """A permission to check for a user (empty: the current user). `resource` may have a `/subresource`.
 
-    `name` is the name of one object, if the Role limits the right to it.
+    `name` is the name of one object, if the Role limits the permission to it.
     """
 
     namespace: str
@@ -109,7 +110,7 @@ def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
             yield check(kube, namespace)
         except ForbiddenError as error:
             subject = check.__name__.strip("_").replace("_", " ")
-            hint = "Run `ips-flow doctor` as a user with this right."
+            hint = "Run `ips-flow doctor` as a user with this permission."
             yield Finding("warn", subject, f"not checked: {error.message}", hint)
 
 
@@ -208,7 +209,9 @@ def _settings(kube: Kube, namespace: str) -> Finding:
         hint = f"Separate networks such as 10.0.0.0/8 with commas: kubectl -n {namespace} edit configmap {CONFIG_MAP}"
         return Finding("warn", "settings", message, hint)
     return Finding(
-        "ok", "settings", f"at most {limit} tasks run at the same time, worker image {settings.worker_image}"
+        "ok",
+        "settings",
+        f"at most {several(limit, 'task')} at the same time, worker image {settings.worker_image}",
     )
 
 
@@ -267,13 +270,16 @@ def _user_rights(kube: Kube, namespace: str) -> Finding:
         if not _allowed(kube, AccessRight(namespace, group, resource, verb))
     ]
     if missing:
-        message, hint = f"you may not {', '.join(missing)}", f"Ask for these rights in namespace {namespace}."
-        return Finding("warn", "your rights", message, hint)
-    return Finding("ok", "your rights", "you may run every command of ips-flow")
+        message, hint = (
+            f"you may not {', '.join(missing)}",
+            f"Request these permissions in namespace {namespace}.",
+        )
+        return Finding("warn", "your permissions", message, hint)
+    return Finding("ok", "your permissions", "you may run every command of ips-flow")
 
 
 def _step_rights(kube: Kube, namespace: str) -> Finding:
-    """Check that the ServiceAccount of each step, and of an installed server, has the rights of its Roles."""
+    """Check that the ServiceAccount of each step, and of an installed server, has the permissions of its Roles."""
     server = _is_there(kube, f"/apis/apps/v1/namespaces/{namespace}/deployments/{SERVER_NAME}")
     objects = load_manifests(namespace, components=(SERVER,) if server else ())
     missing = [
@@ -284,13 +290,13 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         hint = f"ips-flow install -n {namespace} --image IMAGE"
-        return Finding("fail", "steps' rights", ", ".join(missing[:3]) + more, hint)
+        return Finding("fail", "steps' permissions", ", ".join(missing[:3]) + more, hint)
     also = " and the server" if server else ""
-    return Finding("ok", "steps' rights", f"all steps{also} have the rights they need")
+    return Finding("ok", "steps' permissions", f"all steps{also} have the permissions that they need")
 
 
 def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, AccessRight]]:
-    """Yield the rights that an installation grants, each with its ServiceAccount."""
+    """Yield the permissions that an installation grants, each with its ServiceAccount."""
     roles = {(one["kind"], one["metadata"]["name"]): one for one in objects if one["kind"].endswith("Role")}
     for binding in (one for one in objects if one["kind"] in ("RoleBinding", "ClusterRoleBinding")):
         rules = roles[binding["roleRef"]["kind"], binding["roleRef"]["name"]]["rules"]
@@ -298,7 +304,7 @@ def _granted(objects: Sequence[Json], namespace: str) -> Iterator[tuple[str, Acc
             account = subject["name"]
             user = f"system:serviceaccount:{namespace}:{account}"
             names = rule.get("resourceNames") or [""]
-            # A cluster-wide right to a named object is for an object in namespace default.
+            # A cluster-wide permission for a named object is for an object in namespace default.
             where = namespace if binding["kind"] == "RoleBinding" else "default" if names[0] else ""
             for group, resource, verb, name in product(
                 rule["apiGroups"], rule["resources"], rule["verbs"], names
@@ -363,7 +369,7 @@ def _image_volumes(kube: Kube, namespace: str) -> Finding:
     if not keeps_image_volume(kube.create(jobs(namespace), probe, dry_run=True)):
         message = "the API server drops image volumes"
         return Finding("warn", "nodes", message, "Tasks use mode container, which also works.")
-    return Finding("ok", "nodes", f"all {len(nodes)} nodes mount image volumes")
+    return Finding("ok", "nodes", f"every node mounts image volumes ({several(len(nodes), 'node')})")
 
 
 def _image_lists(kube: Kube, namespace: str) -> Finding:  # noqa: ARG001  (all checks have the same signature)

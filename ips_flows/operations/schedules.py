@@ -169,7 +169,7 @@ def _get_cron_workflow(kube: Kube, namespace: str, name: str) -> Json:
 
 def _not_found(namespace: str, name: str) -> NotFoundError:
     return NotFoundError(
-        f"there is no schedule {name} in namespace {namespace}",
+        f"schedule {name} does not exist in namespace {namespace}",
         hint=f"`ips-flow schedule list -n {namespace}` shows the schedules.",
         status=404,
         reason="NotFound",

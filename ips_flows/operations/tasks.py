@@ -81,7 +81,7 @@ def get_labelled(
 def not_found(namespace: str, name: str) -> NotFoundError:
     """Return the error for a task that does not exist."""
     return NotFoundError(
-        f"there is no task {name} in namespace {namespace}",
+        f"task {name} does not exist in namespace {namespace}",
         hint=f"`ips-flow list -n {namespace}` shows the tasks, -A those of all namespaces.",
         status=404,
         reason="NotFound",

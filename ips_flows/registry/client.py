@@ -265,7 +265,7 @@ class Repository:
 
 
 def is_plain(host: str, insecure: Collection[str]) -> bool:
-    """Report whether to use plain HTTP: for a registry on a port of this machine, as containerd does, or in `insecure`."""
+    """Return whether to use plain HTTP: for a registry on a port of this machine, as containerd does, or in `insecure`."""
     parts = urlsplit(f"//{host}")
     name = parts.hostname or ""
     if host in insecure or name in insecure:
@@ -312,7 +312,7 @@ def _error_text(response: _RegistryResponse) -> str:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Report whether a retry may succeed. It does not for an unknown host name or an untrusted certificate."""
+    """Return whether a retry may succeed. It does not for an unknown host name or an untrusted certificate."""
     broken = isinstance(error, requests.ConnectionError | requests.Timeout | HTTPError)
     return (
         broken and not isinstance(error, requests.exceptions.SSLError) and "NameResolution" not in str(error)

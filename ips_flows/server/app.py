@@ -26,7 +26,7 @@ class Health(Protocol):
     """Health of the background work."""
 
     def alive(self) -> bool:
-        """Report whether the work still runs; if not, the process must be restarted."""
+        """Return whether the work still runs; if not, the process must be restarted."""
         ...
 
     def not_ready(self) -> str | None:
@@ -127,5 +127,5 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _on_bug(request: Request, _: Any) -> Response:
-    """Respond to an unexpected exception. The log has the traceback and the request id."""
+    """Respond to an unexpected exception. The log has the traceback and the request ID."""
     return _respond(request, ApiResponse(500, {"error": "internal error; the server log has the traceback"}))

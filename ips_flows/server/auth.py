@@ -195,7 +195,7 @@ class NoAuthorizer:
 
 
 def is_loopback(host: str) -> bool:
-    """Report whether a host name or address is loopback."""
+    """Return whether a host name or address is loopback."""
     if host.lower() == "localhost":
         return True
     try:

@@ -17,7 +17,7 @@ async def read_body(headers: Mapping[str, str], chunks: AsyncIterable[bytes]) ->
     """Return the body. Raises HttpError if it is too large or has a content encoding."""
     kind = headers.get("content-encoding", "identity")
     if kind != "identity":
-        raise HttpError(415, f"content encoding {kind[:100]!r}; allowed: none")
+        raise HttpError(415, f"got content encoding {kind[:100]!r}; allowed: none")
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > _STILL_READ:
         raise _too_large()

@@ -38,7 +38,7 @@ class Worker(Protocol):
     """Background work of the server."""
 
     def alive(self) -> bool:
-        """Report whether the work still runs."""
+        """Return whether the work still runs."""
         ...
 
     def not_ready(self) -> str | None:
@@ -71,7 +71,7 @@ class ServerHealth:
     draining: bool = False
 
     def alive(self) -> bool:
-        """Report whether keeper and task cache still run."""
+        """Return whether keeper and task cache still run."""
         return self.keeper.alive() and self.task_cache.alive()
 
     def not_ready(self) -> str | None:

@@ -1,4 +1,4 @@
-"""ASGI middleware: request id, request log, headers common to all responses."""
+"""ASGI middleware: request ID, request log, headers common to all responses."""
 
 from __future__ import annotations
 

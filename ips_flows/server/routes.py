@@ -123,9 +123,9 @@ class TaskRoutes:
 
     async def _authorize(self, request: Request, verb: Verb, task_id: str | None = None) -> None:
         request.scope[USER] = await self._authorizer.authorize(request.headers, verb)
-        # The id becomes part of a Kubernetes API path, where `..` and `?` have a meaning.
+        # The ID becomes part of a Kubernetes API path, where `..` and `?` have a meaning.
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
-            raise NotFoundError(f"there is no task {escape(task_id[:253])}: not a valid Workflow name")
+            raise NotFoundError(f"task {escape(task_id[:253])} does not exist: not a valid Workflow name")
 
     async def _answer(self, work: Callable[[], Task]) -> Response:
         body = await self._in_pool(lambda: _document(work()))
@@ -149,7 +149,7 @@ class TaskRoutes:
 
 
 def _is_cancelled(snapshot: Snapshot, name: str) -> bool:
-    """Report whether lists show the task as cancelled or ended, or no longer list it."""
+    """Return whether lists show the task as cancelled or ended, or no longer list it."""
     row = snapshot.by_name.get(name)
     return row is None or row.ended or row.status == "cancelled"
 

@@ -94,7 +94,7 @@ class TaskCache:
         return dict(self._broken)
 
     def alive(self) -> bool:
-        """Report whether the thread runs and its loop makes progress."""
+        """Return whether the thread runs and its loop makes progress."""
         return self._thread.is_alive() and time.monotonic() - self._beat < self._intervals.stuck
 
     def not_ready(self) -> str | None:

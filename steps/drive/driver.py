@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from ips_flows.core.constants import ANNOTATION_BATCH_SIZE
+from ips_flows.core.counts import several
 from ips_flows.core.errors import GoneError, NotFoundError, UnavailableError
 from ips_flows.core.k8s import objects
 from ips_flows.core.k8s.objects import Json
@@ -166,7 +167,7 @@ class Driver:
             return
         self._tracker.record_awaited()
         self._recorder.persist()  # the pods and their evidence are gone as well
-        raise ReplacePodError(f"Job {self._attempt.name} is gone") from error
+        raise ReplacePodError(f"Job {self._attempt.name} was deleted") from error
 
     def _end_at_deadline(self, pods: Sequence[Json]) -> None:
         """Record all nodes at the task's deadline. Nodes without evidence of their images have timed out."""
@@ -230,7 +231,7 @@ class Driver:
         self._pods.remove(self._job.delete_in_background(stored, self._throttle.concurrency))
 
     def _open_breaker(self) -> None:
-        say(f"breaker opened: {len(self._recorder)} nodes ended, and none of them has an image")
+        say(f"breaker opened: {several(len(self._recorder), 'node')} ended, none with an image")
         for index in self._recorder.left:
             self._recorder.add_for_all_images(index, ImageResult(Result.SKIPPED, SkipReason.BREAKER_OPEN))
 
@@ -255,7 +256,7 @@ class Driver:
         self._recorder.persist()
         self._recorder.report(pulling=0, window=self._window)
         failed = self._recorder.failed
-        say(f"{self._plan.wave}: {len(self._recorder) - failed} nodes done, {failed} failed")
+        say(f"{self._plan.wave}: {several(len(self._recorder) - failed, 'node')} done, {failed} failed")
         return 1 if failed and self._losses_fail_group() else 0
 
     def _handle_sigterm(self) -> int:
@@ -274,7 +275,7 @@ class Driver:
         """Return whether the failed nodes fail the group. Failures are allowed only in the last attempt."""
         left = self._plan.max_retries - self._attempt.number
         if left > 0:
-            say(f"{left} of {self._plan.max_retries} retries left")
+            say(f"retries left: {left} of {self._plan.max_retries}")
             return True
         group = self._plan.group
         chunks = [one for one in self._context.stored_chunks() if FILTER_GROUP < one.group <= group]
@@ -288,7 +289,7 @@ class Driver:
             [waves[one] for one in sorted(waves)], results, allowed=allowed, deadline=self._plan.deadline
         )
         lost = sum(not node.ok for node in results.values())
-        say(why or f"{lost} nodes lost so far, {allowed} allowed")
+        say(why or f"{several(lost, 'node')} lost so far, {allowed} allowed")
         return why is not None
 
 

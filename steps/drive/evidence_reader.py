@@ -52,17 +52,17 @@ class EvidenceReader:
         return image_results(self._plan, planned, pod, self._list_events(pod), node, why=why)
 
     def silence_reason(self, name: str) -> str | None:
-        """Return why the node's kubelet counts as silent; None if it does not."""
+        """Return why the node's kubelet will not report any more; None if it may."""
         try:
             node = self._context.kube.get(f"/api/v1/nodes/{name}")
         except NotFoundError:
-            return f"node {name} is gone"
+            return f"node {name} was deleted"
         if is_ready(node):
             return None
         since = _not_ready_since(node)
         if since is not None and since < self._timings.not_ready:
             return None
-        return f"node {name} is not ready: its kubelet is silent"
+        return f"node {name} is not ready: its kubelet stopped reporting"
 
     def _list_events(self, pod: Mapping[str, Any]) -> list[Json]:
         """Read the events of a pod."""

@@ -18,6 +18,7 @@ from ips_flows.core.constants import (
     ANNOTATION_PROGRESS,
     LABEL_WORKFLOW_UID,
 )
+from ips_flows.core.counts import several
 from ips_flows.core.errors import ConflictError, InvalidError, NotFoundError
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.pods.pull_job import (
@@ -77,7 +78,9 @@ class OwnedJob:
             self._adopt()
         else:
             self.started = made["metadata"]["creationTimestamp"]
-            say(f"Job {attempt.name}: {len(attempt.nodes)} nodes, at most {window} at once")
+            say(
+                f"Job {attempt.name}: {several(len(attempt.nodes), 'node')}, at most {window} at the same time"
+            )
 
     def adopt_if_exists(self) -> bool:
         """Adopt the Job, so that no other driver ungates its pods. Returns False if it does not exist."""
@@ -138,7 +141,7 @@ class OwnedJob:
         try:
             self._kube.patch(self._path, {"metadata": {"annotations": {ANNOTATION_PROGRESS: progress}}})
         except NotFoundError:
-            say("the Job is gone; its progress is no longer reported")
+            say("the Job was deleted; its progress is no longer reported")
 
     def delete(self) -> None:
         """Delete the Job and its pods."""

@@ -162,7 +162,7 @@ class PodTracker:
             self._check_node(index, pod, at)
 
     def _check_node(self, index: int, pod: Json, at: float) -> None:
-        """End a pod whose kubelet is silent, since that kubelet will not end it."""
+        """End a pod whose kubelet stopped reporting, since that kubelet will not end it."""
         self._memory.node_checked[index] = at
         silent = self._reader.silence_reason(pod["spec"]["nodeName"])
         if silent:

@@ -29,7 +29,7 @@ class DriverTimings:
     unbound: float = 60.0  # until a pod without a node counts as unschedulable
     pod_end: float = 5.0  # for a kubelet to end a pod that passed its deadline
     node_check: float = 15.0
-    not_ready: float = 30.0  # until the kubelet of a node that is not ready counts as silent
+    not_ready: float = 30.0  # until a node that is not ready counts as failed
 
     # Evidence and results
     pull_event: float = 3.0  # after a pod has ended, for the kubelet's event on an image

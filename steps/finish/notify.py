@@ -96,7 +96,7 @@ def send_notice(context: StepContext, timings: FinishTimings) -> None:
 def send_notice_of_deleted(context: StepContext, timings: FinishTimings) -> None:
     """Send the notification of a task whose Workflow was deleted, if the keeper's copy shows that it is due.
 
-    The outcome is stored as a new object: a change of the copy would need the right to change every ConfigMap.
+    The outcome is stored as a new object: a change of the copy would need the permission to change every ConfigMap.
     """
     path = core(context.namespace, "configmaps")
     try:
@@ -228,7 +228,7 @@ def _api_server_addresses(context: StepContext) -> Iterable[tuple[Address, int]]
     """Return the addresses of the API server: its Service, to which pods connect, and the Service's endpoints.
 
     The endpoints are in EndpointSlice `kubernetes` of namespace `default`, which each API server writes itself.
-    finish may read only this EndpointSlice; no narrower right shows all API servers.
+    finish may read only this EndpointSlice; no narrower permission shows all API servers.
     """
     parts = urlsplit(context.kube.host)
     port = parts.port or (443 if parts.scheme == "https" else 80)

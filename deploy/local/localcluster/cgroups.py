@@ -99,5 +99,5 @@ def remove(name: str = "", *, seconds: float = 10) -> None:
                     continue
                 except OSError as error:  # EBUSY: the kernel has not yet reaped the last process
                     if time.monotonic() > deadline:
-                        raise LocalClusterError(f"{folder}: cannot remove the cgroup: {error}") from error
+                        raise LocalClusterError(f"{folder}: can't remove the cgroup: {error}") from error
             time.sleep(0.01)

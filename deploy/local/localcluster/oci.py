@@ -225,4 +225,4 @@ class Registry:
 
     def _expect(self, got: int, wanted: int, what: str) -> None:
         if got != wanted:
-            raise LocalClusterError(f"registry {self.address}: cannot {what}: HTTP {got}, expected {wanted}")
+            raise LocalClusterError(f"registry {self.address}: can't {what}: HTTP {got}, expected {wanted}")

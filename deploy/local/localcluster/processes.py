@@ -163,7 +163,7 @@ def stop(chosen: Iterable[Record], *, seconds: float = 5) -> None:
             time.sleep(0.02)
     if waiting:
         names = ", ".join(f"{record.name} ({record.pid})" for record in waiting)
-        raise LocalClusterError(f"cannot stop {names}: still alive after SIGKILL")
+        raise LocalClusterError(f"can't stop {names}: still alive after SIGKILL")
     # A zombie is harmless, but process lists show it until init has reaped it.
     deadline = time.monotonic() + 5
     while any(_exists(record) for record in gone) and time.monotonic() < deadline:

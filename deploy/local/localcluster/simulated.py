@@ -103,7 +103,7 @@ def reduce(count: int) -> None:
     """Delete simulated nodes above ``count``; stop kwok if ``count`` is 0."""
     surplus = sorted(kubectl("get", "nodes", "-l", LABEL, "-o", "name").split())[count:]
     if surplus:
-        with step(f"delete {len(surplus)} simulated nodes"):
+        with step(f"delete {len(surplus)} simulated node{'s' if len(surplus) != 1 else ''}"):
             for first in range(0, len(surplus), _BATCH):
                 # To wait for them, kubectl would send a request for each node repeatedly.
                 kubectl("delete", "--wait=false", *surplus[first : first + _BATCH])

@@ -129,7 +129,7 @@ def _build(upstream: Upstream) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     source = _mended_argo(upstream) if upstream.name == "argo" else upstream.source
-    # Build into another folder, then rename it: the file of a running program cannot be overwritten, and
+    # Build into another folder, then rename it: the file of a running program can't be overwritten, and
     # an interrupted build keeps the previous programs.
     fresh = upstream.output / "bin.new"
     shutil.rmtree(fresh, ignore_errors=True)

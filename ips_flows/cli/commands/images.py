@@ -10,6 +10,7 @@ import click
 from ips_flows.cli.options.common import Target, example, output_option, target_options
 from ips_flows.cli.options.option import option
 from ips_flows.core.constants import KUBELET_IMAGES_LISTED
+from ips_flows.core.counts import several
 from ips_flows.core.errors import UsageError
 from ips_flows.core.request.limits import IMAGES
 
@@ -69,7 +70,7 @@ def images_command(
     SOURCE is a file, a folder of manifests, a folder with a kustomization, or - for stdin.
 
     The request warms every image on all nodes where any of the pods may be scheduled. --split and `run --manifest`
-    keep different sets of nodes apart. The exit code is 1 if an image cannot be determined; the others are printed.
+    keep different sets of nodes apart. The exit code is 1 if an image can't be determined; the others are printed.
     """
     live = workloads or all_namespaces
     if not sources and not live:
@@ -78,7 +79,7 @@ def images_command(
             hint="Give files, - for stdin, or a namespace: `ips-flow images --workloads -n shop`.",
         )
     if suggest and (split is not None or not live):
-        raise UsageError("--suggest requires --workloads or -A, and cannot be combined with --split")
+        raise UsageError("--suggest requires --workloads or -A, and can't be combined with --split")
     if kinds and not live:
         raise UsageError("--kind requires --workloads or -A")
     from ips_flows.cli.inputs.manifests import read_sources  # noqa: PLC0415  (PyYAML)
@@ -115,7 +116,7 @@ def _narrate(found: Findings) -> None:
     for note in told[:_REMARKS_SHOWN]:
         say(f"{'missing' if note.missing else 'note'}: {note}")
     if len(told) > _REMARKS_SHOWN:
-        say(f"{len(told) - _REMARKS_SHOWN} more notes; -o json shows all")
+        say(f"{several(len(told) - _REMARKS_SHOWN, 'more note')}; -o json shows all")
 
 
 def _put_findings(found: Findings, output: str) -> None:
@@ -203,4 +204,4 @@ def _write(found: Findings, folder: Path) -> None:
             file.write_text(request_text(draft), encoding="utf-8")
             put(str(file))
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{folder}: can't be written: {error.strerror or error}") from error

@@ -39,4 +39,4 @@ def queue_command(*, target: Target, output: str) -> None:
     if queue.limit is None:
         say(f"no task can start; `ips-flow doctor {target.flags(namespace)}` shows why")
     else:
-        say(f"{len(queue.running)} of at most {queue.limit} tasks are running")
+        say(f"running tasks: {len(queue.running)} of at most {queue.limit}")

@@ -88,7 +88,7 @@ def run_command(
     """
     if follow.cancel_with and len(targets) > 1:
         raise click.UsageError(
-            "--cancel-with names a Workflow of one cluster; it cannot be combined with several --context"
+            "--cancel-with names a Workflow of one cluster; it can't be combined with several --context"
         )
     if insecure_registry and not (plan or pin):
         raise UsageError(
@@ -98,7 +98,7 @@ def run_command(
     overrides = overrides_of(fields)
     if name_from is not None:
         if "name" in overrides:
-            raise click.UsageError("--name and --name-from cannot be combined; give one of them")
+            raise click.UsageError("--name and --name-from can't be combined; give one of them")
         overrides["name"] = _named_after(name_from)
     requests = _requests(context, file, inline, manifests, overrides)
     connected_to = connected_targets(targets)
@@ -133,14 +133,14 @@ def _requests(
         inline = None  # FILE and --manifest override the environment
     if manifests:
         if file is not None or inline is not None or "images" in overrides:
-            raise UsageError("--manifest cannot be combined with FILE, --request or --image")
+            raise UsageError("--manifest can't be combined with FILE, --request or --image")
         from ips_flows.cli.inputs.manifest_requests import requests_of  # noqa: PLC0415  (pydantic)
 
         return requests_of(manifests, overrides)
     text: str | None
     if inline is not None:
         if file is not None:
-            raise click.UsageError("FILE and --request cannot be combined; give one of them")
+            raise click.UsageError("FILE and --request can't be combined; give one of them")
         text, source = inline, "--request"
     else:
         text, source = read_text(file, sys.stdin, needed="images" not in overrides)
@@ -150,7 +150,7 @@ def _requests(
 
 
 def _typed(context: click.Context, name: str) -> bool:
-    """Report whether an option was given as a flag, not by the environment."""
+    """Return whether an option was given as a flag, not by the environment."""
     return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 

@@ -8,6 +8,7 @@ from ips_flows.cli.options.common import Target, example, target_options
 from ips_flows.cli.options.option import option
 from ips_flows.cli.output.console import put
 from ips_flows.cli.shell_completion import task_names
+from ips_flows.core.counts import several
 
 
 @click.command(
@@ -32,8 +33,5 @@ def scale_command(*, target: Target, name: str, size: str) -> None:
 
     kube, namespace = target.connect()
     scale_task(kube, namespace, name, size)
-    put(
-        f"task {name} paused"
-        if size == "0"
-        else f"task {name} pulls on at most {size} nodes at the same time"
-    )
+    nodes = several(int(size), "node") if size.isdecimal() else f"{size} of its eligible nodes"
+    put(f"task {name} paused" if size == "0" else f"task {name} pulls on at most {nodes} at the same time")

@@ -89,7 +89,7 @@ def serve_command(
     if argo_url and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", argo_url):
         raise UsageError(
             f"--argo-url: got {argo_url!r}; expected an http or https URL",
-            hint="For example: https://argo.example.com.",
+            hint="Use a URL such as https://argo.example.com.",
         )
     kube, namespace = target.connect()
     authorizer: Authorizer = (

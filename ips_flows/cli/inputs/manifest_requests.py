@@ -8,7 +8,7 @@ from typing import Any
 
 from ips_flows.cli.inputs.manifests import read_sources
 from ips_flows.cli.output.console import say
-from ips_flows.cli.output.tables import several
+from ips_flows.core.counts import several
 from ips_flows.core.discover.finder import Finder
 from ips_flows.core.discover.requests import RequestDraft, by_placement
 from ips_flows.core.errors import UsageError
@@ -21,7 +21,7 @@ _MOST_TOLD = 20
 def requests_of(manifests: Sequence[str], overrides: Mapping[str, Any]) -> list[PrewarmRequest]:
     """Return the requests for all images of some manifests. The overrides from flags apply to each request.
 
-    Raises UsageError if an image cannot be determined: it would be missing on nodes that seem to be warm.
+    Raises UsageError if an image can't be determined: it would be missing on nodes that seem to be warm.
     """
     finder = Finder()
     read_sources(manifests, finder)
@@ -30,7 +30,7 @@ def requests_of(manifests: Sequence[str], overrides: Mapping[str, Any]) -> list[
     if missing:
         more = [f"and {len(missing) - _MOST_TOLD} more"] if len(missing) > _MOST_TOLD else []
         raise UsageError(
-            "some images of the manifests cannot be determined:\n" + "\n".join(missing[:_MOST_TOLD] + more),
+            "some images of the manifests can't be determined:\n" + "\n".join(missing[:_MOST_TOLD] + more),
             hint="Fix the manifests, ignore the images with annotation ips-flow.io/ignore-images, or run only the"
             " other images: `ips-flow images FILE | ips-flow run -`.",
         )

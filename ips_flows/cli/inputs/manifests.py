@@ -55,7 +55,7 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
         if not files:
             raise UsageError(
                 f"{escape(source)}: contains no manifest and no kustomization",
-                hint=f"Expected kustomization.yaml, or files that end in {', '.join(_ENDINGS)}.",
+                hint=f"Give a folder with kustomization.yaml, or with files that end in {', '.join(_ENDINGS)}.",
             )
         yield from (_file(str(one)) for one in files)
 

@@ -110,7 +110,7 @@ def file_bytes(file: str, most: int) -> bytes:
         raise UsageError(f"{shown}: is a directory; expected a file") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{shown}: cannot be read: {reason}") from error
+        raise UsageError(f"{shown}: can't be read: {reason}") from error
 
 
 def decoded(data: bytes, source: str) -> str:

@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class FollowOptions:
-    """How a verb follows the tasks that it submitted. `timeout` is in seconds."""
+    """Options for following the tasks that a verb submitted. `timeout` is in seconds."""
 
     detach: bool
     timeout: float | None
@@ -29,7 +29,7 @@ class FollowOptions:
 
     @property
     def cancels(self) -> bool:
-        """Whether the command may cancel its tasks when it is interrupted."""
+        """Whether the command cancels its tasks when it is interrupted."""
         return self.cancel_on_exit or bool(self.cancel_with)
 
 
@@ -65,7 +65,7 @@ def follow_options(command: F) -> F:
     ) -> Any:
         if detach and (junit or cancel_on_exit or cancel_with):
             given = "--junit" if junit else "--cancel-on-exit" if cancel_on_exit else "--cancel-with"
-            raise click.UsageError(f"--detach does not follow the task; it cannot be combined with {given}")
+            raise click.UsageError(f"--detach does not follow the task; it can't be combined with {given}")
         return command(
             *args,
             follow=FollowOptions(detach, timeout, output, junit, cancel_on_exit, cancel_with),

@@ -32,12 +32,12 @@ def put(text: str, *, mark: str = "") -> None:
 
 
 def colours(stream: object) -> bool:
-    """Report whether a stream is a terminal with colours; NO_COLOR and TERM=dumb turn them off."""
+    """Return whether a stream is a terminal with colours; NO_COLOR and TERM=dumb turn them off."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def is_terminal(stream: object) -> bool:
-    """Report whether a stream is a terminal."""
+    """Return whether a stream is a terminal."""
     isatty = getattr(stream, "isatty", None)
     return bool(isatty and isatty())
 

@@ -9,6 +9,7 @@ from typing import Any
 from ips_flows.cli.output import tables
 from ips_flows.cli.output.console import columns, put, say
 from ips_flows.core import clock
+from ips_flows.core.counts import several
 from ips_flows.core.escape import escape, escape_json
 from ips_flows.core.results.verdict import status_line
 from ips_flows.core.task.as_json import task_json
@@ -89,7 +90,7 @@ def put_task(task: Task, output: str, *, context: str = "") -> None:
     if rows:
         put("\n" + rows)
     if left_out:
-        say(f"{left_out} more lines; -o wide or -o json shows all")
+        say(f"{several(left_out, 'more line')}; -o wide or -o json shows all")
     attempts = tables.attempt_table(task)
     if attempts:
         put("\n" + attempts)
@@ -113,7 +114,7 @@ def put_end(task: Task, output: str, *, mark: str = "", context: str = "") -> No
     if rows:
         put(rows)
     if left_out:
-        say(f"{left_out} more lines; `ips-flow get {task.name} -o wide` shows all")
+        say(f"{several(left_out, 'more line')}; `ips-flow get {task.name} -o wide` shows all")
     if task.skipped:
         put(mark + tables.skipped_line(task))
     for line in tables.drift_lines(task):

@@ -11,9 +11,9 @@ from ips_flows.cli.output.tables import (
     fitted,
     human_bytes,
     human_seconds,
-    several,
     table,
 )
+from ips_flows.core.counts import several
 from ips_flows.core.forecast.forecast import Forecast, ImageForecast, to_do
 from ips_flows.core.forecast.issues import Issue
 from ips_flows.core.forecast.resolve import Resolved, Unresolved

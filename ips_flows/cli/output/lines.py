@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from ips_flows.cli.output.console import mark, say
-from ips_flows.cli.output.tables import counts, cut, several, shown_status, window_words
+from ips_flows.cli.output.tables import counts, cut, shown_status, window_words
 from ips_flows.cli.session.ci import LogGroup
+from ips_flows.core.counts import several
 from ips_flows.core.escape import escape
 from ips_flows.core.pods.pull_errors import strip_runtime_frames
 from ips_flows.core.results.attempts import PendingRetry

@@ -17,11 +17,11 @@ from ips_flows.cli.output.tables import (
     cut,
     human_duration,
     retry_words,
-    several,
     shown_status,
     window_words,
 )
 from ips_flows.core import clock
+from ips_flows.core.counts import several
 from ips_flows.core.escape import escape
 from ips_flows.core.results.progress import WaveProgress
 from ips_flows.core.results.records import FailureLine
@@ -49,7 +49,7 @@ _OTHER_LINES = 5 + _AIR
 
 
 def usable() -> bool:
-    """Report whether stderr is a terminal that can move its cursor and is wide enough for a bar."""
+    """Return whether stderr is a terminal that can move its cursor and is wide enough for a bar."""
     console = Console(stderr=True)
     return console.is_terminal and not console.is_dumb_terminal and console.width >= _NARROWEST
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from ips_flows.core import clock
+from ips_flows.core.counts import several
 from ips_flows.core.escape import escape
 from ips_flows.core.pods.pull_errors import strip_runtime_frames
 from ips_flows.core.results.attempts import PendingRetry
@@ -119,11 +120,6 @@ def human_bytes(count: float | None) -> str:
 def counts(by_name: Mapping[str, int]) -> str:
     """Format counts by name: `Cordoned ×2, NotReady ×1`."""
     return ", ".join(f"{escape(name)} ×{count}" for name, count in sorted(by_name.items()) if count)
-
-
-def several(count: int, word: str) -> str:
-    """Format a count and its noun: `1 node`, `2 nodes`."""
-    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def shown_status(task: Task) -> str:

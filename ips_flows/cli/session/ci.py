@@ -54,7 +54,7 @@ def write_junit(file: Path | None, suites: Iterable[JUnitSuite]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(junit_report(suites), encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--junit {file}: cannot be written: {error.strerror}") from error
+        raise UsageError(f"--junit {file}: can't be written: {error.strerror}") from error
 
 
 class SignalGuard:

@@ -191,7 +191,7 @@ def follow_one(
 ) -> Task:
     """Show one task until it has ended, in `view` or the default view. Return the ended task.
 
-    Raises StoppedFollowing if the task continues, and IpsFlowError if it cannot be followed.
+    Raises StoppedFollowing if the task continues, and IpsFlowError if it can't be followed.
     """
     got = follow_all(
         [Followed(kube, namespace, name)], view or display(f"task {name}"), timeout=timeout, grace=grace

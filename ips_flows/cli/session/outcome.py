@@ -18,7 +18,7 @@ _COMPLETED = "completed"
 _WORST_FIRST = (
     "failed",
     "not submitted",
-    "not followed until its end",
+    "not followed until it ended",
     "cancelled",
     "not ended",
     _COMPLETED,
@@ -57,7 +57,7 @@ class Outcome:
         """The outcome in words, as in `_WORST_FIRST`."""
         match self.end:
             case IpsFlowError():
-                return "not followed until its end" if self.submission else "not submitted"
+                return "not followed until it ended" if self.submission else "not submitted"
             case Task() as ended:
                 return ended.status
         return "cancelled" if self.cancelled else "not ended"

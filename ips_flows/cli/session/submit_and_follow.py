@@ -181,7 +181,7 @@ def _cancel_all(outcomes: Sequence[Outcome]) -> None:
     for outcome, end in zip(outcomes, got.ends, strict=True):
         about = f"{outcome.target.mark}task {outcome.name}"
         if isinstance(end, IpsFlowError) and outcome.cancelled:
-            say(f"{about} is cancelled; its end cannot be followed: {end.message}")
+            say(f"{about} is cancelled; its end can't be followed: {end.message}")
         elif end is not None:
             outcome.end = end
         elif outcome.cancelled:
@@ -204,7 +204,7 @@ def _cancelled(outcome: Outcome, narrate: Callable[[str], None]) -> None:
 
 
 def _workflow_goes_on(connected: ConnectedTarget, workflow: str) -> bool:
-    """Report whether a Workflow was neither stopped nor deleted, so that only this pod of it ends."""
+    """Return whether a Workflow was neither stopped nor deleted, so that only this pod of it ends."""
     from ips_flows.core.task.workflow_status import is_stopped  # noqa: PLC0415
     from ips_flows.kube.client import workflows  # noqa: PLC0415
 

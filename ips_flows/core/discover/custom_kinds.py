@@ -35,7 +35,7 @@ def custom_kinds(definitions: Iterable[Mapping[str, Any]]) -> Iterator[CustomKin
 
 
 def makes_pods(schema: Mapping[str, Any]) -> bool:
-    """Report whether an OpenAPI schema has a list of containers with an image."""
+    """Return whether an OpenAPI schema has a list of containers with an image."""
     waiting = [schema]
     while waiting:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""Collect the images of many objects, without those that the owner of an object has too, and without ignored ones."""
+"""Collect the images of many objects, without images that the owner of an object has too, and ignored images."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ObjectImages:
     left_out: str | None = None
     secrets: tuple[str, ...] | None = None  # pull Secrets, if the object is a ServiceAccount
     ignored: int = 0  # number of ignored images
-    names: frozenset[str] = frozenset()  # all images, including ignored ones
+    names: frozenset[str] = frozenset()  # all images, including ignored images
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +321,7 @@ def _left_out(content: Mapping[str, Any], *, owned: bool) -> str | None:
 
 
 def _is_ours(one: Mapping[str, Any]) -> bool:
-    """Report whether an object or a pod template belongs to IPS Flow."""
+    """Return whether an object or a pod template belongs to IPS Flow."""
     labels = mapping(mapping(one.get("metadata")).get("labels"))
     return labels.get(_PART_OF) == "ips-flow" or any(label in labels for label in _OUR_LABELS)
 
@@ -351,7 +351,7 @@ def _owner(content: Mapping[str, Any], namespace: str) -> Owner | None:
 
 
 def _is_over(content: Mapping[str, Any], *, owned: bool) -> bool:
-    """Report whether an object creates no more pods."""
+    """Return whether an object creates no more pods."""
     kind, status = content.get("kind"), mapping(content.get("status"))
     if kind in ("Pod", "Workflow"):
         return status.get("phase") in _OVER

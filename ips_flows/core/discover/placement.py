@@ -46,7 +46,7 @@ class Tolerated(NamedTuple):
         return (self.key or "*") + value + (f":{self.effect}" if self.effect else "")
 
     def covers(self, other: Tolerated) -> bool:
-        """Report whether this toleration tolerates all taints that the other one tolerates."""
+        """Return whether this toleration tolerates all taints that the other one tolerates."""
         if self.effect not in ("", other.effect):
             return False
         if not self.key:
@@ -69,7 +69,7 @@ class Placement:
     tolerations: frozenset[Tolerated] | None = frozenset()
 
     def covers(self, other: Placement) -> bool:
-        """Report whether every node of the other placement is in this one too, for any labels of nodes."""
+        """Return whether every node of the other placement is in this one too, for any labels of nodes."""
         return (
             self.labels <= other.labels
             and self.requirements <= other.requirements

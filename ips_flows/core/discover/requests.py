@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ips_flows.core.counts import several
 from ips_flows.core.discover.finder import Findings
 from ips_flows.core.discover.image_uses import EACH_NODE, ImageUse, Pods, SourceLocation
 from ips_flows.core.discover.placement import Placement, joined
@@ -185,7 +186,7 @@ def _use_json(use: ImageUse, numbers: Mapping[Placement, int]) -> dict[str, Any]
 
 
 def _asks(image: UsedImage) -> bool:
-    """Report whether nodes must check the registry at each pull. A digest's content can't change, so it needs no check."""
+    """Return whether nodes must check the registry at each pull. A digest's content can't change, so it needs no check."""
     return image.policy == "Always" and not image.uses[0].reference.pinned
 
 
@@ -250,7 +251,7 @@ def _comments(image: UsedImage) -> Iterator[str]:
 def _counted(pods: Pods) -> str:
     if pods is None:
         return ""
-    return "on each node" if pods == EACH_NODE else "1 pod" if pods == 1 else f"{pods} pods"
+    return "on each node" if pods == EACH_NODE else several(pods, "pod")
 
 
 def _scalar(text: str) -> str:

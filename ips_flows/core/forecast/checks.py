@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from ips_flows.core.counts import several
 from ips_flows.core.forecast import duration, forecast
 from ips_flows.core.forecast.disk import GROWTH, overflows, triggers_garbage_collection
 from ips_flows.core.forecast.forecast import Forecast, ForecastInputs, NodeForecast
@@ -52,7 +53,7 @@ def forecast_of(inputs: ForecastInputs) -> Forecast:
 
 
 def would_fail(plan: Plan, lost: Iterable[str]) -> bool:
-    """Report whether a task fails if these nodes fail."""
+    """Return whether a task fails if these nodes fail."""
     gone = frozenset(lost)
     at = plan.summary.planned_at
     outcomes = {True: Result.FAILED, False: Result.PULLED}
@@ -256,9 +257,12 @@ def _of_time(
     if all(node.whole for node in waiting) and pulling > fed:
         message = (
             f"a window of {window} is larger than Kubernetes' controllers can fill with default settings: they create"
-            f" about {duration.PODS_A_SECOND} pods per second, which keeps about {fed} nodes pulling at the same time"
+            f" about {duration.PODS_A_SECOND} pods per second, which keeps about {several(fed, 'node')} pulling at the same"
+            " time"
         )
-        yield _about(IssueKind.WINDOW, message, (), hint="A smaller --batch-size takes no longer.")
+        yield _about(
+            IssueKind.WINDOW, message, (), hint="Use a smaller --batch-size; the task takes no longer."
+        )
 
 
 def _architecture(inputs: ForecastInputs, node: str) -> str:

@@ -38,11 +38,11 @@ def read_disk(summary: Mapping[str, Any], configuration: Mapping[str, Any]) -> D
 
 
 def overflows(disk: Disk, compressed: int) -> bool:
-    """Report whether the compressed bytes alone exceed the free space."""
+    """Return whether the compressed bytes alone exceed the free space."""
     return compressed > disk.free
 
 
 def triggers_garbage_collection(disk: Disk, compressed: int) -> bool:
-    """Report whether the kubelet would start to remove images. At a threshold of 100 percent it never does."""
+    """Return whether the kubelet would start to remove images. At a threshold of 100 percent it never does."""
     used = disk.capacity - disk.free + GROWTH * compressed
     return disk.high < 100 and used * 100 > disk.high * disk.capacity

@@ -188,5 +188,5 @@ def to_do(nodes: Sequence[NodeForecast]) -> Iterator[NodeForecast]:
 
 
 def _same(resolution: Resolved | Unresolved | None, node_info: NodeInfo, index: int) -> bool:
-    """Report whether a node has the image that the registry has."""
+    """Return whether a node has the image that the registry has."""
     return isinstance(resolution, Resolved) and node_info.digests[index] == resolution.digest

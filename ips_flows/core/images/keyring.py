@@ -64,7 +64,7 @@ def read_secret(secret: Mapping[str, Any]) -> list[Credential]:
 
 
 def has_provider(registry: str) -> bool:
-    """Report whether kubelets often have a credential provider for a registry."""
+    """Return whether kubelets often have a credential provider for a registry."""
     return any(fnmatch.fnmatchcase(registry, pattern) for pattern in _CLOUDS)
 
 

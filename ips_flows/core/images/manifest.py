@@ -59,7 +59,7 @@ class ImageManifest:
 
     @property
     def runs(self) -> bool:
-        """Report whether this is a container image, and not another artifact such as a Helm chart."""
+        """Return whether this is a container image, and not another artifact such as a Helm chart."""
         return self.config.media_type in _CONFIGS
 
 

@@ -46,7 +46,7 @@ class Reference:
 
     @property
     def pinned(self) -> bool:
-        """Report whether a digest fixes the content of the image."""
+        """Return whether a digest fixes the content of the image."""
         return self.digest is not None
 
     def names(self) -> tuple[str, ...]:

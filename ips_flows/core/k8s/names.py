@@ -11,21 +11,21 @@ _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
 def is_dns_label(text: str, longest: int = 63) -> bool:
-    """Report whether a text is a DNS label (RFC 1123): lower-case letters, digits and '-'."""
+    """Return whether a text is a DNS label (RFC 1123): lower-case letters, digits and '-'."""
     return len(text) <= longest and _DNS_LABEL.fullmatch(text) is not None
 
 
 def is_dns_name(text: str) -> bool:
-    """Report whether a text is a DNS subdomain (RFC 1123), the syntax for names of nodes and Secrets."""
+    """Return whether a text is a DNS subdomain (RFC 1123), the syntax for names of nodes and Secrets."""
     return len(text) <= 253 and _DNS_NAME.fullmatch(text) is not None
 
 
 def is_label_key(text: str) -> bool:
-    """Report whether a text is a label key: `[prefix/]name`."""
+    """Return whether a text is a label key: `[prefix/]name`."""
     prefix, slash, name = text.rpartition("/")
     return (not slash or is_dns_name(prefix)) and len(name) <= 63 and _QUALIFIED.fullmatch(name) is not None
 
 
 def is_label_value(text: str) -> bool:
-    """Report whether a text is a label value. The empty text is one."""
+    """Return whether a text is a label value. The empty text is one."""
     return not text or (len(text) <= 63 and _QUALIFIED.fullmatch(text) is not None)

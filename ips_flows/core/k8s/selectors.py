@@ -24,7 +24,7 @@ class Requirement:
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Report whether labels meet the requirement. `notin` is also met if the key is missing."""
+        """Return whether labels meet the requirement. `notin` is also met if the key is missing."""
         match self.operator:
             case "exists":
                 return self.key in labels
@@ -43,7 +43,7 @@ class Selector:
     requirements: tuple[Requirement, ...]
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Report whether labels meet all requirements."""
+        """Return whether labels meet all requirements."""
         return all(requirement.matches(labels) for requirement in self.requirements)
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_NOTICE, ANNOTATION_VERDICT, ANNOTATION_WEBHOOK
+from ips_flows.core.counts import several
 from ips_flows.core.errors import NewerFormatError
 from ips_flows.core.request.choices import WebhookFormat
 from ips_flows.core.results.records import Record, StoredRecord
@@ -75,7 +76,7 @@ class Notice(StoredRecord):
     def summary(self) -> str:
         """`undelivered to https://hooks.example after 4 tries`."""
         to = f" to {self.target}" if self.target else ""
-        return f"{self.outcome}{to} after {self.tries} {'try' if self.tries == 1 else 'tries'}"
+        return f"{self.outcome}{to} after {several(self.tries, 'try', 'tries')}"
 
 
 def event_name(status: str) -> str:

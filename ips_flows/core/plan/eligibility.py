@@ -75,7 +75,7 @@ def pod_tolerations(request: PrewarmRequest) -> list[dict[str, Any]]:
 
 
 def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, str]) -> bool:
-    """Report whether a toleration covers a taint, by the rules of the scheduler."""
+    """Return whether a toleration covers a taint, by the rules of the scheduler."""
     if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
         return False
     if not toleration.get("key"):
@@ -88,7 +88,7 @@ def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, str]) -> bool:
 
 
 def is_virtual(node: Node) -> bool:
-    """Report whether the node has no kubelet with an image store (virtual-kubelet, Fargate)."""
+    """Return whether the node has no kubelet with an image store (virtual-kubelet, Fargate)."""
     return (
         node.labels.get("type") == "virtual-kubelet"
         or node.labels.get("eks.amazonaws.com/compute-type") == "fargate"

@@ -56,7 +56,7 @@ def read_node(node: Mapping[str, Any]) -> Node:
 
 
 def is_ready(node: Mapping[str, Any]) -> bool:
-    """Report whether the node's Ready condition is True."""
+    """Return whether the node's Ready condition is True."""
     return true_condition(node, "Ready") is not None
 
 

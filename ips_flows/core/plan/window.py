@@ -30,7 +30,7 @@ class WindowState:
 
 
 def breaker_open(state: WindowState) -> bool:
-    """Report whether a whole first window has ended without an image on any node. A typo then costs only one window."""
+    """Return whether a whole first window has ended without an image on any node. A typo then costs only one window."""
     return state.ended >= state.window > 0 and state.reached == 0
 
 

@@ -16,7 +16,7 @@ PERMANENT = (
     FailureReason.INVALID_IMAGE,
 )
 
-# The first pattern that matches decides, so specific patterns come before general ones.
+# The first pattern that matches decides, so specific patterns come before general patterns.
 PATTERNS: Sequence[tuple[FailureReason, re.Pattern[str]]] = [
     (failure, re.compile(pattern, re.IGNORECASE))
     for failure, pattern in (

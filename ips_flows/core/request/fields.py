@@ -84,7 +84,7 @@ class RequestField:
 
     @property
     def several(self) -> bool:
-        """Report whether the field has several items, so that its flag can be repeated."""
+        """Return whether the field has several items, so that its flag can be repeated."""
         return self.syntax in _SEVERAL
 
 

@@ -53,7 +53,7 @@ class RequestErrors:
 
     @property
     def found(self) -> bool:
-        """Report whether the text or its values have a problem."""
+        """Return whether the text or its values have a problem."""
         return bool(self._found or self._document.problems)
 
     def error(self) -> BadRequestError:

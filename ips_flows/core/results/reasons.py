@@ -53,7 +53,7 @@ class FailureReason(DocumentedEnum):
     NOT_FOUND = "NotFound", "the registry has no such image or tag", FailureCategory.IMAGE
     UNAUTHORIZED = (
         "Unauthorized",
-        "the registry requires credentials, or rejects the ones it received",
+        "the registry requires credentials, or rejects the credentials that it received",
         FailureCategory.REGISTRY,
     )
     RATE_LIMITED = "RateLimited", "the registry limits requests (HTTP 429)", FailureCategory.REGISTRY

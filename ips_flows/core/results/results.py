@@ -33,7 +33,7 @@ class ImageResult:
 
     @property
     def ok(self) -> bool:
-        """Report whether the image is on the node."""
+        """Return whether the image is on the node."""
         return self.result in (Result.PULLED, Result.PRESENT)
 
 
@@ -46,12 +46,12 @@ class NodeResult:
 
     @property
     def ok(self) -> bool:
-        """Report whether every image is on the node."""
+        """Return whether every image is on the node."""
         return all(image.ok for image in self.images)
 
     @property
     def skipped(self) -> bool:
-        """Report whether every image was skipped."""
+        """Return whether every image was skipped."""
         return all(image.result is Result.SKIPPED for image in self.images)
 
 

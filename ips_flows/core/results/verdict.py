@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from ips_flows.core import clock
+from ips_flows.core.counts import several
 from ips_flows.core.results.reasons import PLANNED_SKIPS, FailureReason, Result
 from ips_flows.core.results.records import AttemptSummary, FinalStatus, PlanSummary, Summary, Verdict
 from ips_flows.core.results.results import ImageResult, NodeResult
@@ -102,7 +103,7 @@ def loss_violation(
     if not lost:
         return None
     if len(lost) > allowed:
-        return f"{len(lost)} nodes lost, {allowed} allowed"
+        return f"{several(len(lost), 'node')} lost, {allowed} allowed"
     if any(name not in results or results[name].skipped for name in lost):
         return "some nodes were never started"
     if any(clock.parse(results[name].at) >= clock.parse(deadline) for name in lost):
@@ -124,7 +125,7 @@ def digest_drift(images: Sequence[str], results: Mapping[str, NodeResult]) -> di
 
 
 def is_left_out(node: NodeResult) -> bool:
-    """Report whether the plan skipped a node. A node that was never started does not count as skipped by the plan."""
+    """Return whether the plan skipped a node. A node that was never started does not count as skipped by the plan."""
     return node.skipped and node.images[0].reason in PLANNED_SKIPS
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ips_flows.core import clock
 from ips_flows.core.constants import ANNOTATION_COLUMNS, ANNOTATION_DESCRIPTION, CONFIG_MAP, LIMIT_KEY
+from ips_flows.core.counts import several
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task.task import priority_of, status_of
 from ips_flows.core.task.workflow_status import phase_of
@@ -91,7 +92,7 @@ def waits_for(queue: Queue, entry: QueueEntry) -> str:
     names = ", ".join(queue.running[:_NAMES_SHOWN])
     more = len(queue.running) - _NAMES_SHOWN
     names += f" and {more} more" if more > 0 else ""
-    behind = f", behind {ahead} {'task' if ahead == 1 else 'tasks'}" if ahead else ""
+    behind = f", behind {several(ahead, 'task')}" if ahead else ""
     return "a free slot" + behind + (f" (running: {names})" if names else "")
 
 

@@ -234,7 +234,7 @@ def _apply(kube: Kube, path: str, wanted: Json) -> Json:
         return kube.patch(path, wanted, kind="apply", force=True)
     except ForbiddenError as error:
         if path.startswith(_POLICIES):
-            error.hint = "Ask for this right, or run `ips-flow install --without-priority-policy`."
+            error.hint = "Request this permission, or run `ips-flow install --without-priority-policy`."
         raise
 
 

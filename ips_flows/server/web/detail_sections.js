@@ -128,7 +128,14 @@ export function failures(task) {
           ),
         ),
         one.messages.length > MOST_MESSAGES &&
-          h("p", { class: "hint" }, t("failures.more", { n: number(one.messages.length - MOST_MESSAGES) })),
+          h(
+            "p",
+            { class: "hint" },
+            t("failures.more", {
+              n: one.messages.length - MOST_MESSAGES,
+              count: number(one.messages.length - MOST_MESSAGES),
+            }),
+          ),
       ),
     ),
   );

@@ -30,7 +30,10 @@ export function statusTiles(element, task) {
     task.summary && [
       "bytes",
       bytes(task.summary.bytes),
-      t("figure.images", { n: number(task.summary.images.pulled ?? 0) }),
+      t("figure.images", {
+        n: task.summary.images.pulled ?? 0,
+        count: number(task.summary.images.pulled ?? 0),
+      }),
     ],
     task.summary && task.summary.warm > 0 && ["warm", number(task.summary.warm)],
     ["duration", duration(between(task.startedAt, task.finishedAt))],

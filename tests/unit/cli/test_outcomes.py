@@ -106,9 +106,7 @@ def nothing(_: ApiServer) -> None:
 
 
 NOT_HERE = "hint:  `ips-flow list -n warm` shows the tasks, -A those of all namespaces.\n"
-LACKS_RIGHTS = (
-    "hint:  Get these permissions, or use another --context; `ips-flow doctor` lists the missing ones.\n"
-)
+LACKS_RIGHTS = "hint:  Request these permissions, or use another --context; `ips-flow doctor` lists missing permissions.\n"
 MENDS_LIMIT = (
     "hint:  kubectl -n warm patch configmap ips-config --type merge "
     """-p '{"data":{"max-concurrent-tasks":"3"}}'\n"""
@@ -282,7 +280,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
     ("no tasks", nothing, "list", 0, "", "no tasks in namespace warm\n"),
     ("no tasks anywhere", nothing, "list -A", 0, "", "no tasks in any namespace\n"),
     ("no tasks as JSON", nothing, "list -o json", 0, '{\n  "tasks": [],\n  "total": 0\n}\n', ""),
-    ("no such task", nothing, "get a", 1, "", "error: there is no task a in namespace warm\n" + NOT_HERE),
+    ("no such task", nothing, "get a", 1, "", "error: task a does not exist in namespace warm\n" + NOT_HERE),
     (
         "a Workflow that is not a task",
         lambda server: server.put("workflows", {"metadata": {"name": "a"}}),
@@ -393,7 +391,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         submitted,
         "scale a --batch-size 50%",
         0,
-        "task a pulls on at most 50% nodes at the same time\n",
+        "task a pulls on at most 50% of its eligible nodes at the same time\n",
         "",
     ),
     ("pause", submitted, "scale a --batch-size 0", 0, "task a paused\n", ""),
@@ -504,7 +502,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         "error: task a in namespace warm has already ended: completed\n"
         "hint:  `ips-flow get a -n warm` shows its result.\n"
-        "error: there is no task b in namespace warm\n" + NOT_HERE,
+        "error: task b does not exist in namespace warm\n" + NOT_HERE,
     ),
     ("delete what has ended", completed, "delete a", 0, "task a deleted\n", ""),
     ("delete immediately", submitted, "delete a --now", 0, "task a deleted\n", ""),
@@ -514,7 +512,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "delete a",
         1,
         "",
-        "error: there is no task a in namespace warm\n" + NOT_HERE,
+        "error: task a does not exist in namespace warm\n" + NOT_HERE,
     ),
     ("no logs yet", submitted, "logs a", 0, "", "task a has no step pods yet; -f waits for them\n"),
     (

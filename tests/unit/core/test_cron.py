@@ -29,9 +29,9 @@ def test_valid_expressions(text: str, expression: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "got 1 fields, expected 5"),
-        ("* * * *", "got 4 fields, expected 5"),
-        ("0 0 2 * * *", "got 6 fields, expected 5"),
+        ("", "expected 5 fields, got 1"),
+        ("* * * *", "expected 5 fields, got 4"),
+        ("0 0 2 * * *", "expected 5 fields, got 6"),
         ("60 * * * *", "bad minute"),
         ("* 24 * * *", "bad hour"),
         ("* * 0 * *", "bad day-of-month"),
@@ -46,7 +46,7 @@ def test_valid_expressions(text: str, expression: str) -> None:
         ("0 2 30 2 *", "bad day-of-month"),
         ("0 2 31 2,4 *", "bad day-of-month"),
         ("@every 1h", "expected one of @annually"),
-        ("TZ=UTC 0 2 * * *", "got 6 fields"),
+        ("TZ=UTC 0 2 * * *", "expected 5 fields, got 6"),
         ("{{x}} * * * *", "minute is '{{x}}'"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_node_dies_in_the_middle(stage: Stage, cluster: Cluster, whose: str) -
                 lost.wait()
             die()
             assert stage.drive(me="driver-2") == 1
-    assert_lost(stage, cluster, "node n1 is not ready: its kubelet is silent")
+    assert_lost(stage, cluster, "node n1 is not ready: its kubelet stopped reporting")
 
 
 @pytest.mark.parametrize("pod", ["left", "collected"])
@@ -93,7 +93,7 @@ def test_a_node_is_deleted(stage: Stage, cluster: Cluster, pod: str) -> None:
     with cluster, stage.meanwhile(leave):
         assert stage.drive() == 1
     if pod == "left":
-        assert_lost(stage, cluster, "node n1 is gone")
+        assert_lost(stage, cluster, "node n1 was deleted")
     else:
         assert {one.reason for one in stage.results()["n1"].images} == {FailureReason.NODE_LOST}
         assert stage.results()["n2"].ok

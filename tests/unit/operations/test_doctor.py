@@ -83,7 +83,7 @@ def test_no_faults(server: ApiServer, kube: Kube) -> None:
         ("ok", "argo version", "v4.0.7 (quay.io/argoproj/workflow-controller:v4.0.7)"),
         ("ok", "namespace", "warm exists"),
         ("ok", "template", "ips-prewarm 0.1.0"),
-        ("ok", "settings", "at most 3 tasks run at the same time, worker image busybox:1.37-musl"),
+        ("ok", "settings", "at most 3 tasks at the same time, worker image busybox:1.37-musl"),
         ("ok", "priority policy", "every task gets its priority, within 1-10"),
         ("ok", "priority class", "ips-flow-pull, value -10, never preempts"),
         (
@@ -91,10 +91,10 @@ def test_no_faults(server: ApiServer, kube: Kube) -> None:
             "service accounts",
             "ips-flow-drive, ips-flow-filter, ips-flow-finish, ips-flow-pull, ips-flow-submit",
         ),
-        ("ok", "your rights", "you may run every command of ips-flow"),
-        ("ok", "steps' rights", "all steps have the rights they need"),
+        ("ok", "your permissions", "you may run every command of ips-flow"),
+        ("ok", "steps' permissions", "all steps have the permissions that they need"),
         ("ok", "keeper", "server-1 holds the Lease"),
-        ("ok", "nodes", "all 2 nodes mount image volumes"),
+        ("ok", "nodes", "every node mounts image volumes (2 nodes)"),
         ("ok", "image lists", "every node lists all its images"),
     ]
 
@@ -110,7 +110,7 @@ def test_the_servers_rights_are_checked_if_it_is_installed(server: ApiServer, ku
     may_not(resource="tokenreviews", user="system:serviceaccount:warm:ips-flow-server")(server)
     assert {finding.level for finding in examine(kube, "warm")} == {"ok"}
     server.put("deployments", {"metadata": {"name": "ips-flow-server"}})
-    (found,) = [one for one in examine(kube, "warm") if one.subject == "steps' rights"]
+    (found,) = [one for one in examine(kube, "warm") if one.subject == "steps' permissions"]
     assert (found.level, found.message) == ("fail", "ips-flow-server may not create tokenreviews")
 
 
@@ -261,7 +261,7 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
         (
             may_not(verb="patch", resource="workflows"),
             "warn",
-            "your rights",
+            "your permissions",
             "you may not patch workflows",
         ),
         (
@@ -272,19 +272,19 @@ FIFTY = [held(f"registry.example/app{number}:1") for number in range(50)]
                 user="system:serviceaccount:warm:ips-flow-drive",
             ),
             "fail",
-            "steps' rights",
+            "steps' permissions",
             "ips-flow-drive may not patch pods/status",
         ),
         (
             may_not(resource="nodes", user="system:serviceaccount:warm:ips-flow-filter"),
             "fail",
-            "steps' rights",
+            "steps' permissions",
             "ips-flow-filter may not get nodes, ips-flow-filter may not list nodes",
         ),
         (
             may_not(resource="endpointslices", namespace="default", name="kubernetes", user=FINISH),
             "fail",
-            "steps' rights",
+            "steps' permissions",
             "ips-flow-finish may not get endpointslices",
         ),
         (
@@ -348,7 +348,7 @@ def test_a_check_that_is_forbidden_is_a_warning(server: ApiServer, kube: Kube) -
     found = findings(kube)
     assert found["image volumes"].level == "warn"
     assert "not checked: " in found["image volumes"].message
-    assert found["steps' rights"].level == "ok"
+    assert found["steps' permissions"].level == "ok"
 
 
 def test_the_doctor_changes_nothing(server: ApiServer, kube: Kube) -> None:

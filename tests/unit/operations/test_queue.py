@@ -81,7 +81,7 @@ def test_only_a_task_that_waits_can_be_moved(server: ApiServer, kube: Kube) -> N
         with pytest.raises(kind, match=message):
             reprioritize(kube, "warm", name, 9)
         assert server.get("workflows", name)["spec"]["priority"] == 5
-    with pytest.raises(errors.NotFoundError, match="there is no task nobody"):
+    with pytest.raises(errors.NotFoundError, match="task nobody does not exist"):
         reprioritize(kube, "warm", "nobody", 9)
 
 
@@ -131,7 +131,7 @@ def test_the_verbs(server: ApiServer, kube: Kube, capsys: pytest.CaptureFixture[
     assert main.run(["queue"]) == 0
     assert capsys.readouterr() == (
         "",
-        "no tasks are waiting in namespace warm\n0 of at most 3 tasks are running\n",
+        "no tasks are waiting in namespace warm\nrunning tasks: 0 of at most 3\n",
     )
     submit(kube, "a", 9)
     submit(kube, "b")

@@ -58,7 +58,7 @@ def test_the_life_cycle_of_a_schedule(server: ApiServer, capsys: pytest.CaptureF
     assert flow(capsys, "schedule", "delete", "nightly")[1] == "schedule nightly deleted\n"
     code, _, err = flow(capsys, "schedule", "delete", "nightly")
     assert code == 1
-    assert "there is no schedule nightly" in err
+    assert "schedule nightly does not exist" in err
 
 
 @on_a_server
@@ -169,4 +169,4 @@ def test_a_failed_suspend_does_not_stop_the_others(
     flow(capsys, *CREATE)
     code, out, err = flow(capsys, "schedule", "suspend", "missing", "nightly")
     assert (code, out) == (1, "schedule nightly suspended\n")
-    assert "there is no schedule missing" in err
+    assert "schedule missing does not exist" in err

@@ -230,7 +230,7 @@ def test_a_followed_task_that_is_deleted_is_not_found(server: ApiServer, kube: K
     states = follow.follow(kube, "warm", "a")
     next(one for one in states if one)
     server.remove("workflows", "a")
-    with pytest.raises(errors.NotFoundError, match="there is no task a in namespace warm"):
+    with pytest.raises(errors.NotFoundError, match="task a does not exist in namespace warm"):
         list(states)
 
 

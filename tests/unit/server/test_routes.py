@@ -188,7 +188,9 @@ def test_cancel(rest: Rest, server: ApiServer, kube: Kube) -> None:
     found = rest.call("DELETE", f"{ROOT}/a")
     assert (found.status, found.json["status"]) == (200, "cancelled")
     assert rest.call("DELETE", f"{ROOT}/a").status == 200
-    assert rest.call("DELETE", f"{ROOT}/nobody").json["error"] == "there is no task nobody in namespace warm"
+    assert (
+        rest.call("DELETE", f"{ROOT}/nobody").json["error"] == "task nobody does not exist in namespace warm"
+    )
     ended(server, "b")
     late = rest.call("DELETE", f"{ROOT}/b")
     assert (late.status, late.json["status"]) == (409, "completed")

@@ -83,7 +83,7 @@ def test_a_task_that_is_deleted(rest: Rest, server: ApiServer, kube: Kube) -> No
 def test_no_such_task(rest: Rest) -> None:
     """404, as for any other read."""
     found = rest.get(f"{ROOT}/nobody/events")
-    assert (found.status, found.json["error"]) == (404, "there is no task nobody in namespace warm")
+    assert (found.status, found.json["error"]) == (404, "task nobody does not exist in namespace warm")
 
 
 def test_a_quiet_stream_sends_heartbeats(server: ApiServer, kube: Kube) -> None:

@@ -88,7 +88,7 @@ def test_the_plan_is_written(stage: Stage, capsys: pytest.CaptureFixture[str]) -
         "ended": "no",
     }
     assert (
-        "2 eligible nodes: 0 warm, 2 to do\n1 nodes skipped: Cordoned\nmode volume" in capsys.readouterr().out
+        "2 eligible nodes: 0 warm, 2 to do\n1 node skipped: Cordoned\nmode volume" in capsys.readouterr().out
     )
 
 

@@ -111,7 +111,7 @@ export default {
   "figure.paused": "paused",
   "figure.batch": "Batch",
   "figure.bytes": "Pulled",
-  "figure.images": ({ n }) => `${n} image pulls`,
+  "figure.images": ({ n, count }) => `${count} ${s(n, "image pull", "image pulls")}`,
   "figure.warm": "Already warm",
   "figure.duration": "Duration",
   "figure.left": "Expected end",
@@ -202,7 +202,8 @@ export default {
     `${count} ${s(n, "failure", "failures")} on ${nodes} ${s(Number(nodes), "node", "nodes")}`,
   "failures.images": ({ n, count }) => `${count} ${s(n, "failure", "failures")}`,
   "failures.on": ({ n, count }) => `on ${count} ${s(n, "node", "nodes")}: `,
-  "failures.more": ({ n }) => `and ${n} more messages; ips-flow get TASK -o json prints all`,
+  "failures.more": ({ n, count }) =>
+    `and ${count} more ${s(n, "message", "messages")}; ips-flow get TASK -o json prints all`,
 
   "waves.title": "Waves",
   "waves.name": "Wave",

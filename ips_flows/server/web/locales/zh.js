@@ -106,7 +106,7 @@ export default {
   "figure.paused": "已暂停",
   "figure.batch": "批次",
   "figure.bytes": "拉取量",
-  "figure.images": ({ n }) => `${n} 次拉取`,
+  "figure.images": ({ count }) => `${count} 次拉取`,
   "figure.warm": "原已就绪",
   "figure.duration": "耗时",
   "figure.left": "预计结束",
@@ -191,7 +191,7 @@ export default {
   "failures.count": ({ count, nodes }) => `${nodes} 个节点，${count} 次失败`,
   "failures.images": ({ count }) => `${count} 次失败`,
   "failures.on": ({ count }) => `涉及 ${count} 个节点：`,
-  "failures.more": ({ n }) => `另有 ${n} 条消息；用 ips-flow get TASK -o json 可查看全部`,
+  "failures.more": ({ count }) => `另有 ${count} 条消息；用 ips-flow get TASK -o json 可查看全部`,
 
   "waves.title": "波次",
   "waves.name": "波次",

@@ -183,7 +183,7 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
     assert run(["images", "many.json", "--split", "many"]) == 0
     assert capsys.readouterr().out == "many/images-1.yaml\nmany/images-2.yaml\n"
     assert run(["images", "both.yaml", "--split", "both.yaml/x"]) == 2
-    assert "error: both.yaml/x: cannot be written: Not a directory" in capsys.readouterr().err
+    assert "error: both.yaml/x: can't be written: Not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
             "images empty",
             (
                 "error: empty: contains no manifest and no kustomization\n"
-                "hint:  Expected kustomization.yaml, or files that end in .yaml, .yml, .json.\n"
+                "hint:  Give a folder with kustomization.yaml, or with files that end in .yaml, .yml, .json.\n"
             ),
         ),
         (
@@ -235,11 +235,11 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
         ("images latin.yaml", "error: latin.yaml:1:4: got the byte 0xe9; allowed: text in UTF-8\n"),
         (
             "run --manifest web.yaml web.yaml",
-            "error: --manifest cannot be combined with FILE, --request or --image\n",
+            "error: --manifest can't be combined with FILE, --request or --image\n",
         ),
         (
             "run --manifest web.yaml --image a",
-            "error: --manifest cannot be combined with FILE, --request or --image\n",
+            "error: --manifest can't be combined with FILE, --request or --image\n",
         ),
         (
             "run --manifest nothing.yaml",
@@ -248,7 +248,7 @@ def test_requests_for_each_set_of_nodes(folder: Path, capsys: pytest.CaptureFixt
         (
             "run --manifest broken.yaml",
             (
-                "error: some images of the manifests cannot be determined:\n"
+                "error: some images of the manifests can't be determined:\n"
                 "       Pod/odd, container c (broken.yaml:15): "
                 'image "{{ .Values.image }}" is a template that was not rendered\n'
                 "hint:  Fix the manifests, ignore the images with annotation ips-flow.io/ignore-images, or run only the"

@@ -77,7 +77,7 @@ def test_a_report_of_a_followed_task(
     assert run(["wait", "b", "--junit", str(file)]) == 0
     capsys.readouterr()
     assert run(["wait", "b", "--junit", "/proc/nowhere/x.xml"]) == 2
-    assert "--junit /proc/nowhere/x.xml: cannot be written" in capsys.readouterr().err
+    assert "--junit /proc/nowhere/x.xml: can't be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", [("--junit", "x.xml"), ("--cancel-on-exit",), ("--cancel-with", "w")])
@@ -87,7 +87,7 @@ def test_detach_excludes_options_of_following(
     """The error is printed before anything is submitted."""
     assert run([*RUN, "--detach", *flag]) == 2
     assert (
-        f"--detach does not follow the task; it cannot be combined with {flag[0]}" in capsys.readouterr().err
+        f"--detach does not follow the task; it can't be combined with {flag[0]}" in capsys.readouterr().err
     )
 
 

@@ -69,7 +69,7 @@ def test_verdict_line() -> None:
                 outcome(COMPLETED, "h"),
             ]
         )
-        == "2 of 8 clusters completed: a, h; failed: b; not submitted: c; not followed until its end: d; "
+        == "2 of 8 clusters completed: a, h; failed: b; not submitted: c; not followed until it ended: d; "
         "cancelled: e, f; not ended: g"
     )
     several = [

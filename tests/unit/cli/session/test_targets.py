@@ -169,12 +169,12 @@ def test_a_task_that_can_not_be_followed_any_longer(east: ApiServer, west: ApiSe
     """If a task is deleted by another user, this is printed immediately, and the other task is followed until its end."""
     with process(*RUN, until="in the queue", times=2) as one:
         west.remove("workflows", "a")
-        await_line(one, "[west] task a is no longer followed: there is no task a in namespace warm")
+        await_line(one, "[west] task a is no longer followed: task a does not exist in namespace warm")
         completes(Argo(east, "a"))
         out, err = one.communicate(timeout=60)
     assert one.returncode == 1
-    assert "error: [west] there is no task a in namespace warm\nhint: " in err
-    assert out == f"[east] {DONE}1 of 2 clusters completed: east; not followed until its end: west\n"
+    assert "error: [west] task a does not exist in namespace warm\nhint: " in err
+    assert out == f"[east] {DONE}1 of 2 clusters completed: east; not followed until it ended: west\n"
 
 
 # -- errors of usage
@@ -336,7 +336,7 @@ def test_a_cluster_that_can_not_cancel(east: ApiServer, west: ApiServer) -> None
     assert waited == [True]
     assert one.returncode == 1, err
     assert "error: [east] no\n" in err
-    assert out.endswith("0 of 2 clusters completed; not followed until its end: east; cancelled: west\n")
+    assert out.endswith("0 of 2 clusters completed; not followed until it ended: east; cancelled: west\n")
 
 
 def test_a_cluster_that_does_not_answer_a_cancel(
@@ -366,7 +366,7 @@ def test_a_cluster_that_does_not_answer_a_cancel(
     answer.set()
     got = capsys.readouterr()
     assert "error: [east] task a was not cancelled: its cluster did not respond in time\n" in got.err
-    assert got.out.endswith("0 of 2 clusters completed; not followed until its end: east; cancelled: west\n")
+    assert got.out.endswith("0 of 2 clusters completed; not followed until it ended: east; cancelled: west\n")
 
 
 def test_threads_end_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ def eligible(placement: Placement, at: Node) -> bool:
 
 
 def fits(spec: Mapping[str, Any], at: Node) -> bool:
-    """Report whether the scheduler would place a pod on the node, by an independent copy of its rules."""
+    """Return whether the scheduler would place a pod on the node, by an independent copy of its rules."""
     if any(at.labels.get(key) != value for key, value in spec.get("nodeSelector", {}).items()):
         return False
     if "affinity" in spec:

@@ -106,6 +106,6 @@ def test_suggestions_of_a_cluster(server: ApiServer, capsys: pytest.CaptureFixtu
     )
     assert run(["images", "x.yaml", "--suggest"]) == 2
     assert (
-        "error: --suggest requires --workloads or -A, and cannot be combined with --split"
+        "error: --suggest requires --workloads or -A, and can't be combined with --split"
         in capsys.readouterr().err
     )

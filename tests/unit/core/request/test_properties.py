@@ -209,7 +209,7 @@ def reference_oracle(text: str) -> Parts | None:
 
 
 def stricter(text: str) -> bool:
-    """Report whether IPS Flow rejects a text that distribution accepts: an invalid port, or an image ID with a tag."""
+    """Return whether IPS Flow rejects a text that distribution accepts: an invalid port, or an image ID with a tag."""
     host = text.partition("/")[0]
     port = re.search(r":([0-9]+)$", host) if "/" in text else None
     return bool(port and not 1 <= int(port[1]) <= 65535) or bool(re.match(r"[a-f0-9]{64}[:@]", text))
@@ -295,7 +295,7 @@ _CLAUSES = {
 
 
 def selector_oracle(text: str, labels: Mapping[str, str]) -> bool | None:
-    """Report whether labels match a selector, by regular expressions on clauses; None if it is invalid."""
+    """Return whether labels match a selector, by regular expressions on clauses; None if it is invalid."""
     if not text.strip():
         return True
     verdicts = [_clause(clause, labels) for clause in re.split(r",(?![^(]*\))", text)]

@@ -66,7 +66,7 @@ def test_all_good(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(stage.results()) == {"n1", "n2", "n3"}
     assert {node.images for node in stage.results().values()} == {(PULLED, ImageResult(Result.PRESENT))}
     said = capsys.readouterr().out
-    assert f"Job {job_name(stage)}: 3 nodes, at most 10 at once" in said
+    assert f"Job {job_name(stage)}: 3 nodes, at most 10 at the same time" in said
     assert said.endswith("wave-1: 3 nodes done, 0 failed\n")
 
 
@@ -230,7 +230,7 @@ def test_a_silent_kubelet(stage: Stage) -> None:
     (image,) = stage.results()["n1"].images
     assert (image.reason, image.message) == (
         FailureReason.NODE_LOST,
-        "node n1 is not ready: its kubelet is silent",
+        "node n1 is not ready: its kubelet stopped reporting",
     )
     assert stage.results()["n2"].ok
 
@@ -243,8 +243,8 @@ def test_a_node_that_has_just_become_unready_is_given_time(stage: Stage) -> None
     cluster.node_lost("n1", since=clock.stamp(clock.now()))
     assert reader.silence_reason("n1") is None
     cluster.node_lost("n1")
-    assert reader.silence_reason("n1") == "node n1 is not ready: its kubelet is silent"
-    assert reader.silence_reason("n9") == "node n9 is gone"
+    assert reader.silence_reason("n1") == "node n1 is not ready: its kubelet stopped reporting"
+    assert reader.silence_reason("n9") == "node n9 was deleted"
 
 
 def test_a_node_takes_too_long(stage: Stage) -> None:
@@ -463,7 +463,7 @@ def test_a_job_that_another_client_deletes(stage: Stage) -> None:
         stage.server.remove("jobs", job_name(stage))
 
     with Cluster(stage.server, nodes, on={("n2", GOOD): Play.NEVER}) as cluster:
-        with stage.meanwhile(delete), pytest.raises(ReplacePodError, match="is gone"):
+        with stage.meanwhile(delete), pytest.raises(ReplacePodError, match="was deleted"):
             stage.drive()
         assert set(stage.results()) == {"n1"}
         cluster.ended.clear()
