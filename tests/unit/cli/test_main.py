@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from ips_flows.core.request.fields import flag_of
 from ips_flows.core.request.model import PrewarmRequest
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo, pulled
+from tests.support.forks import Fork
 from tests.support.paths import ROOT
 
 THERE = [verb for verb in VERBS if (ROOT / "ips_flows" / "cli" / "commands" / f"{verb}.py").exists()]
@@ -36,28 +38,15 @@ def program(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def process(*arguments: str, until: str, times: int = 1) -> Iterator[subprocess.Popen[str]]:
+def process(*arguments: str, until: str, times: int = 1) -> Iterator[Fork]:
     """Start the command in its own process; continue when a text has appeared in `times` lines of stderr."""
-    one = subprocess.Popen(
-        program(*arguments),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts background jobs with SIGINT ignored, and that is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    try:
+    with contextlib.closing(Fork(*arguments)) as one:
         await_line(one, until, times)
         yield one
-    finally:
-        one.kill()
-        one.wait(60)
 
 
-def await_line(one: subprocess.Popen[str], text: str, times: int = 1) -> None:
+def await_line(one: Fork, text: str, times: int = 1) -> None:
     """Read stderr until a text has appeared in `times` lines."""
-    assert one.stderr
     left = times
     for line in one.stderr:
         left -= text in line

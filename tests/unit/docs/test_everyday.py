@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from ips_flows.core.results.results import ImageResult, NodeResult
 from tests.fakes import token_registry as fake
 from tests.fakes.apiserver import ApiServer
 from tests.fakes.argo import AT, Argo
+from tests.support.forks import Fork
 from tests.support.kube_objects import held, node
-from tests.support.paths import README, ROOT
+from tests.support.paths import README
 
 REGISTRY = "reg.example.com"  # as long as the address of a registry on this machine, so that tables keep their widths
 WEB, MODEL = "shop/web:4.2.0", "ml/model:24.11"
@@ -63,7 +63,6 @@ def shop(server: ApiServer, tmp_path: Path) -> Iterator[tuple[fake.Hub, dict[str
             **os.environ,
             "KUBECONFIG": str(server.kubeconfig(tmp_path)),
             "IPS_FLOW_NAMESPACE": "warm",
-            "PYTHONPATH": str(ROOT),
         }
         yield hub, environment
 
@@ -81,15 +80,9 @@ def printed_by(
     words = command.split()
     assert words[0] == "ips-flow"
     ahead = list(moves)
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "ips_flows.cli.main", *words[1:]],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    with contextlib.closing(
+        Fork(*words[1:], folder=folder, environment=environment, together=True)
     ) as process:
-        assert process.stdout
         lines = []
         for line in process.stdout:
             lines.append(line)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -24,13 +23,13 @@ from fastapi import FastAPI
 from ips_flows.cli.main import run
 from ips_flows.server.app import create_app
 from tests.fakes.apiserver import ApiServer, running
-from tests.support.paths import ROOT
+from tests.support.forks import Fork
 
 
 class Served:
     """A server process and its log lines so far."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Fork) -> None:
         self.process = process
         self.lines: list[dict[str, object]] = []
         self._told = threading.Condition()
@@ -38,7 +37,6 @@ class Served:
         self.port = self.await_line("listening")["port"]
 
     def _read(self) -> None:
-        assert self.process.stderr
         for line in self.process.stderr:
             with self._told:
                 self.lines.append(json.loads(line))
@@ -85,18 +83,8 @@ def serving(server: ApiServer, folder: Path, *flags: str) -> Iterator[Served]:
         "K8S_NAMESPACE": "warm",
         "SERVER_PORT": "0",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ips_flows.cli.main", "serve", *flags],
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    with contextlib.closing(Fork("serve", *flags, environment=environment)) as process:
         yield Served(process)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_it_serves_and_drains(server: ApiServer, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from ips_flows.cli.main import run
 from ips_flows.cli.session import ci
 from tests.fakes.apiserver import ApiServer, Fault
 from tests.fakes.argo import Argo, completes, fails, on_submit
+from tests.support.forks import Fork
 from tests.support.rbac import EXECUTOR, granted, needed
 from tests.unit.cli.test_main import process
 
@@ -158,7 +158,7 @@ def test_the_role_of_submit_grants_what_it_does_and_no_more(
 
 
 @contextmanager
-def following(*flags: str) -> Iterator[subprocess.Popen[str]]:
+def following(*flags: str) -> Iterator[Fork]:
     """Run `run` in its own process, which follows a waiting task."""
     with process(*RUN, *flags, until="in the queue") as one:
         yield one
