@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -161,7 +162,7 @@ def test_uninstall(server: ApiServer, kube: Kube) -> None:
 def test_open_tasks_forbid_an_uninstall(server: ApiServer, kube: Kube) -> None:
     """Tasks that have not ended block an uninstall, since they need their steps; ended tasks and other Workflows do not."""
     put(kube)
-    ended = {"ips-flow.io/task": "true", "ips-flow.io/verdict": "completed"}
+    ended = {"ips-flow.io/task": "true", "workflows.argoproj.io/phase": "Failed"}
     over = {"ips-flow.io/task": "true", "workflows.argoproj.io/completed": "true"}
     server.put("workflows", {"metadata": {"name": "ended", "labels": ended}})
     server.put("workflows", {"metadata": {"name": "over", "labels": over}})
@@ -194,6 +195,7 @@ def test_an_uninstall_that_cancels(server: ApiServer, kube: Kube) -> None:
         running.wait_for(lambda found: found["spec"].get("shutdown") == "Stop")
         assert server.get("workflowtemplates", "ips-prewarm")
         running.verdict({}, stopped=True)
+        running.phase("Failed")
 
     player = threading.Thread(target=play)
     player.start()
@@ -206,6 +208,48 @@ def test_an_uninstall_that_cancels(server: ApiServer, kube: Kube) -> None:
         "task b-waiting cancelled",
     ]
     assert {key[0] for key in server.store.objects} == {"namespaces", "workflows"}
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize("verdict_first", [False, True])
+def test_an_uninstall_waits_for_the_exit_handler(
+    server: ApiServer, kube: Kube, *, verdict_first: bool, deleted: bool
+) -> None:
+    """With a verdict, the exit handler may still run: uninstall waits until the Workflow has ended or is deleted."""
+    put(kube)
+    running = submitted(server, "a-running", "Running")
+    if verdict_first:
+        running.verdict({}, stopped=True)
+    kept: list[bool] = []
+
+    def play() -> None:
+        if not verdict_first:
+            running.wait_for(lambda found: found["spec"].get("shutdown") == "Stop")
+            running.verdict({}, stopped=True)
+        time.sleep(0.5)
+        kept.append(("rolebindings", "warm", "ips-flow-finish") in server.store.objects)
+        if deleted:
+            kube.delete("/apis/argoproj.io/v1alpha1/namespaces/warm/workflows/a-running")
+        else:
+            running.phase("Failed")
+
+    player = threading.Thread(target=play)
+    player.start()
+    said = remove(kube, cancel=True, timeout=30)
+    player.join()
+    assert kept == [True]
+    assert "task a-running cancelled" in said
+    assert "workflowtemplates" not in {key[0] for key in server.store.objects}
+
+
+def test_a_timeout_limits_the_wait_for_the_exit_handler(server: ApiServer, kube: Kube) -> None:
+    """If a Workflow with a verdict does not end in time, nothing is deleted, with and without --cancel."""
+    put(kube)
+    submitted(server, "stuck", "Running").verdict({}, stopped=True)
+    for cancel in (False, True):
+        with pytest.raises(TasksRunError, match=r"^1 task in namespace warm has not ended: stuck$"):
+            remove(kube, cancel=cancel, timeout=0.1)
+    assert server.get("workflowtemplates", "ips-prewarm")
 
 
 def test_an_uninstall_has_a_timeout(server: ApiServer, kube: Kube) -> None:
