@@ -316,6 +316,25 @@ def test_the_node_map(tab: Tab, submit: Submit) -> None:
     expect(tab.page.get_by_role("grid")).to_be_focused()
 
 
+def test_the_node_map_counts_images_on_the_node(tab: Tab, submit: Submit) -> None:
+    """Only pulled and present images count as on the node; an image without a result does not."""
+    images = ("busybox:1", "busybox:2", "busybox:3")
+    argo = submit("half", *images)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 30}, images=images)
+    good = ImageResult(Result.PULLED, seconds=1.0, bytes=1000, digest=DIGEST)
+    there, missing = ImageResult(Result.PRESENT), ImageResult(Result.FAILED, reason="NotFound")
+    nodes = [(good,), (good, there), (good, there, missing), (good, there, good)]
+    argo.results({f"n{n}": NodeResult(images, AT) for n, images in enumerate(nodes)})
+    argo.progress(done=4)
+    tab.open("tasks/half")
+    tab.page.get_by_role("img", name=re.compile("Node map")).focus()
+    tip = tab.page.locator(".tip")
+    for n, text in enumerate(("pulled, 1", "pulled, 2", "failed (not found), 2", "pulled, 3")):
+        expect(tip).to_have_text(f"n{n}: {text} of 3 images on the node")
+        tab.page.keyboard.press("ArrowRight")
+
+
 def test_failures_show_before_results_are_stored(tab: Tab, submit: Submit) -> None:
     """A failure is explained as soon as the driver reports it."""
     argo = submit("early")

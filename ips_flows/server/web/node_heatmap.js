@@ -172,7 +172,7 @@ export function nodeHeatmap(onChoose) {
 function described({ node, cells, worst }) {
   const bad = cells.filter((cell) => cell.result === "failed" || cell.result === "skipped");
   const why = [...new Set(bad.map((cell) => known("reason", cell.reason ?? "Unknown")))].join(t("comma"));
-  const good = cells.length - bad.length;
+  const good = cells.filter((cell) => cell.result === "pulled" || cell.result === "present").length;
   const word = t(`result.${kindOf(worst)}`);
   const said = why ? `${word} (${why})` : word;
   return t("heatmap.node", { node, result: said, good: number(good), all: number(cells.length) });
