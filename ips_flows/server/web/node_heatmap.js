@@ -24,7 +24,8 @@ export function nodeHeatmap(onChoose) {
   });
   const tip = h("div", { class: "tip", role: "status", hidden: true });
   const legend = h("ul", { class: "legend" });
-  const element = h("div", { class: "heatmap" }, h("div", { class: "frame" }, canvas, tip), legend);
+  const caption = h("p", { class: "hint" }, t("heatmap.caption"));
+  const element = h("div", { class: "heatmap" }, caption, h("div", { class: "frame" }, canvas, tip), legend);
   let tiles = [];
   let at = -1;
   let shape = { columns: 1, size: 16, pitch: 18 };
