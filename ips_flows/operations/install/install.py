@@ -213,13 +213,25 @@ def _open_tasks(kube: Kube, namespace: str) -> list[str]:
 def _cancel_all(kube: Kube, namespace: str, names: list[str], *, say: Say, timeout: float | None) -> None:
     """Cancel tasks and wait until their Workflows end. Pending tasks are cancelled first, so that none of them starts."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    waiting = {name for name in names if task.status_of(tasks.workflow(kube, namespace, name)) == "pending"}
+    waiting = {name for name in names if _is_pending(kube, namespace, name)}
     for name in sorted(names, key=lambda name: name not in waiting):
         try:
             cancel_task(kube, namespace, name)
-        except TaskEndedError:  # it ended in the meantime
+        except (TaskEndedError, NotFoundError):  # it ended or was deleted in the meantime
             continue
         say(f"task {name} is being cancelled")
+    _await_end(kube, namespace, names, say=say, deadline=deadline)
+
+
+def _is_pending(kube: Kube, namespace: str, name: str) -> bool:
+    try:
+        return task.status_of(tasks.workflow(kube, namespace, name)) == "pending"
+    except NotFoundError:  # deleted meanwhile
+        return False
+
+
+def _await_end(kube: Kube, namespace: str, names: list[str], *, say: Say, deadline: float | None) -> None:
+    """Report the end of each task, then wait until no Workflow runs. Return early at the deadline."""
     for name in names:
         try:
             with closing(follow(kube, namespace, name, tick=_TICK_SECONDS)) as states:

@@ -11,6 +11,8 @@ import pytest
 
 from ips_flows.core.errors import ForbiddenError, NotInstalledError, TasksRunError
 from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
+from ips_flows.operations.install import install as operation
 from ips_flows.operations.install.install import install, uninstall
 from ips_flows.operations.install.manifests import PRIORITY, SERVER_NAME, load_manifests
 from tests.fakes.apiserver import ApiServer
@@ -240,6 +242,25 @@ def test_an_uninstall_waits_for_the_exit_handler(
     assert kept == [True]
     assert "task a-running cancelled" in said
     assert "workflowtemplates" not in {key[0] for key in server.store.objects}
+
+
+@pytest.mark.parametrize("step", ["workflow", "cancel"])
+def test_a_task_that_is_deleted_before_its_cancellation(
+    server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A task that another client deletes after uninstall has listed it does not stop the uninstall."""
+    put(kube)
+    submitted(server, "gone", "Running")
+    module: Any = tasks if step == "workflow" else operation
+    name = "workflow" if step == "workflow" else "cancel_task"
+    call = getattr(module, name)
+
+    def deleted_first(*given: Any) -> Any:
+        server.store.objects.pop(("workflows", "warm", "gone"), None)
+        return call(*given)
+
+    monkeypatch.setattr(module, name, deleted_first)
+    assert "workflowtemplate/ips-prewarm deleted" in remove(kube, cancel=True, timeout=30)
 
 
 def test_a_timeout_limits_the_wait_for_the_exit_handler(server: ApiServer, kube: Kube) -> None:
