@@ -19,15 +19,22 @@ from ips_flows.operations import tasks
 _ANY = 100  # a number of nodes, only to check the syntax of a percentage
 
 
+def canonical_size(size: str) -> str:
+    """Return a window without leading zeros: `0` pauses a task. Raises UsageError if it is invalid."""
+    window = parse_window(size, _ANY)
+    if window is None:
+        raise UsageError(
+            f'batch size {size!r}: expected a number from {BATCH_SIZE}, a percentage such as "10%", or 0 to pause'
+        )
+    return size if size.endswith("%") else str(window)
+
+
 def scale_task(kube: Kube, namespace: str, name: str, size: str) -> Task:
     """Change a task's window: a number of nodes, a percentage of its eligible nodes, or 0 to pause.
 
     Raises TaskEndedError if the task has ended or is being cancelled.
     """
-    if parse_window(size, _ANY) is None:
-        raise UsageError(
-            f'batch size {size!r}: expected a number from {BATCH_SIZE}, a percentage such as "10%", or 0 to pause'
-        )
+    size = canonical_size(size)
 
     def rescale(_: Json, seen: Task) -> Json:
         if seen.ended or seen.shutdown:

@@ -316,6 +316,63 @@ def test_the_node_map(tab: Tab, submit: Submit) -> None:
     expect(tab.page.get_by_role("grid")).to_be_focused()
 
 
+def test_the_node_map_counts_images_on_the_node(tab: Tab, submit: Submit) -> None:
+    """Only pulled and present images count as on the node; an image without a result does not."""
+    images = ("busybox:1", "busybox:2", "busybox:3")
+    argo = submit("half", *images)
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 30}, images=images)
+    good = ImageResult(Result.PULLED, seconds=1.0, bytes=1000, digest=DIGEST)
+    there, missing = ImageResult(Result.PRESENT), ImageResult(Result.FAILED, reason="NotFound")
+    nodes = [(good,), (good, there), (good, there, missing), (good, there, good)]
+    argo.results({f"n{n}": NodeResult(images, AT) for n, images in enumerate(nodes)})
+    argo.progress(done=4)
+    tab.open("tasks/half")
+    tab.page.get_by_role("img", name=re.compile("Node map")).focus()
+    tip = tab.page.locator(".tip")
+    for n, text in enumerate(("pulled, 1", "pulled, 2", "failed (not found), 2", "pulled, 3")):
+        expect(tip).to_have_text(f"n{n}: {text} of 3 images on the node")
+        tab.page.keyboard.press("ArrowRight")
+
+
+def test_the_node_map_has_a_caption(tab: Tab, submit: Submit) -> None:
+    """A visible caption above the tiles explains them; it is hidden with the node map of a task with few nodes."""
+    for name, nodes in (("few", 3), ("many", 30)):
+        argo = submit(name)
+        argo.phase("Running")
+        argo.planned(waves={"wave-1": nodes})
+        argo.progress(done=1)
+    caption = tab.page.get_by_text("Node map: one tile per node, coloured by its worst result.", exact=True)
+    tab.open("tasks/many")
+    expect(caption).to_be_visible()
+    tab.open("tasks/few")
+    expect(tab.page.locator(".lead")).to_contain_text("1 of 3 nodes")
+    expect(caption).to_be_hidden()
+
+
+def test_nodes_that_were_not_started_are_explained(tab: Tab, submit: Submit) -> None:
+    """Each reason why a node was not started has an explanation."""
+    argo = submit("stopped")
+    argo.phase("Running")
+    argo.planned(waves={"wave-1": 3})
+    skipped = {
+        node: NodeResult((ImageResult(Result.SKIPPED, reason=reason),), AT)
+        for node, reason in (("n2", "BreakerOpen"), ("n3", "NotReached"))
+    }
+    argo.ends({"n1": failed()} | skipped)
+    tab.open("tasks/stopped")
+    said = tab.page.locator(".inspector")
+    tab.page.get_by_role("row", name="n2").locator(".cell").last.click()
+    expect(said).to_have_text(
+        "n2 × busybox:1 · skipped: first window failed"
+        " · No node of the first window got an image, so these nodes were not started."
+    )
+    tab.page.get_by_role("row", name="n3").locator(".cell").last.click()
+    expect(said).to_have_text(
+        "n3 × busybox:1 · skipped: not reached · The task ended before these nodes were started."
+    )
+
+
 def test_failures_show_before_results_are_stored(tab: Tab, submit: Submit) -> None:
     """A failure is explained as soon as the driver reports it."""
     argo = submit("early")

@@ -29,8 +29,9 @@ def scale_command(*, target: Target, name: str, size: str) -> None:
     Nodes that are pulling are not interrupted. With a smaller window, no node starts until fewer nodes are pulling.
     In a paused task no node starts, and the task's `timeout` keeps running. A new window ends the pause.
     """
-    from ips_flows.operations.scale import scale_task  # noqa: PLC0415
+    from ips_flows.operations.scale import canonical_size, scale_task  # noqa: PLC0415
 
+    size = canonical_size(size)
     kube, namespace = target.connect()
     scale_task(kube, namespace, name, size)
     nodes = several(int(size), "node") if size.isdecimal() else f"{size} of its eligible nodes"

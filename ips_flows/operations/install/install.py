@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
-from ips_flows.core.constants import CONFIG_MAP, LABEL_TASK, LABEL_VERDICT
+from ips_flows.core.constants import CONFIG_MAP, LABEL_TASK
 from ips_flows.core.errors import (
     ConflictError,
     ForbiddenError,
@@ -18,6 +18,7 @@ from ips_flows.core.errors import (
 )
 from ips_flows.core.k8s.objects import Json
 from ips_flows.core.task import task
+from ips_flows.core.task.workflow_status import is_finished
 from ips_flows.kube.client import Kube, workflows
 from ips_flows.kube.lease import NAME as LEASE
 from ips_flows.kube.lease import lease_path
@@ -116,8 +117,8 @@ def knows_policies(kube: Kube) -> bool:
 def uninstall(kube: Kube, namespace: str, *, cancel: bool, say: Say, timeout: float | None = None) -> None:
     """Delete the objects that `install` creates. Ended tasks stay.
 
-    Raises TasksRunError if tasks have not ended, since they need the templates. `cancel` first cancels them and
-    waits for their verdicts, for at most `timeout` seconds.
+    Raises TasksRunError if the Workflow of a task has not ended, since its steps need the templates and the roles.
+    `cancel` first cancels these tasks and waits until their Workflows end, for at most `timeout` seconds.
     """
     open_tasks = _open_tasks(kube, namespace)
     if open_tasks and cancel:
@@ -197,26 +198,40 @@ def _used_elsewhere(kube: Kube, namespace: str) -> dict[str, list[Json]]:
 
 
 def _open_tasks(kube: Kube, namespace: str) -> list[str]:
-    labels = f"{LABEL_TASK}=true,!{LABEL_VERDICT},workflows.argoproj.io/completed!=true"
+    """Return the tasks whose Workflow has not ended. The exit handler still runs after it has written the verdict."""
+    labels = f"{LABEL_TASK}=true,workflows.argoproj.io/completed!=true"
     try:
         return [
             item["metadata"]["name"]
             for item in kube.list(workflows(namespace), labels=labels, metadata_only=True)
+            if not is_finished(item)
         ]
     except NotFoundError:  # without Argo there are no tasks
         return []
 
 
 def _cancel_all(kube: Kube, namespace: str, names: list[str], *, say: Say, timeout: float | None) -> None:
-    """Cancel tasks and wait until they end. Pending tasks are cancelled first, so that none of them starts."""
+    """Cancel tasks and wait until their Workflows end. Pending tasks are cancelled first, so that none of them starts."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    waiting = {name for name in names if task.status_of(tasks.workflow(kube, namespace, name)) == "pending"}
+    waiting = {name for name in names if _is_pending(kube, namespace, name)}
     for name in sorted(names, key=lambda name: name not in waiting):
         try:
             cancel_task(kube, namespace, name)
-        except TaskEndedError:  # it ended in the meantime
+        except (TaskEndedError, NotFoundError):  # it ended or was deleted in the meantime
             continue
         say(f"task {name} is being cancelled")
+    _await_end(kube, namespace, names, say=say, deadline=deadline)
+
+
+def _is_pending(kube: Kube, namespace: str, name: str) -> bool:
+    try:
+        return task.status_of(tasks.workflow(kube, namespace, name)) == "pending"
+    except NotFoundError:  # deleted meanwhile
+        return False
+
+
+def _await_end(kube: Kube, namespace: str, names: list[str], *, say: Say, deadline: float | None) -> None:
+    """Report the end of each task, then wait until no Workflow runs. Return early at the deadline."""
     for name in names:
         try:
             with closing(follow(kube, namespace, name, tick=_TICK_SECONDS)) as states:
@@ -227,6 +242,10 @@ def _cancel_all(kube: Kube, namespace: str, names: list[str], *, say: Say, timeo
                         return
         except NotFoundError:  # deleted meanwhile
             continue
+    while not set(names).isdisjoint(_open_tasks(kube, namespace)):
+        if deadline is not None and time.monotonic() >= deadline:
+            return
+        time.sleep(_TICK_SECONDS)
 
 
 def _apply(kube: Kube, path: str, wanted: Json) -> Json:

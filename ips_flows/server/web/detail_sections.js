@@ -58,8 +58,8 @@ function reasons(counts) {
   );
 }
 
-/** The explanation of a left-out reason, if there is a text for it. */
-function leftOut(reason) {
+/** The explanation why nodes were left out or not started; '' if there is no text for the reason. */
+export function leftOut(reason) {
   const key = [`left.${reason}`, `advice.${reason}`].find(has);
   return key ? t(key) : "";
 }

@@ -1,6 +1,7 @@
 /** The node × image grid: one row per node, one column per image. Only visible rows are in the DOM. */
 
 import { pullingNodes } from "./components.js";
+import { leftOut } from "./detail_sections.js";
 import { fresh, h, keyed, mark, say } from "./dom.js";
 import { bytes, number, seconds, shortDigest, shortImage } from "./format.js";
 import { known, t } from "./i18n.js";
@@ -266,7 +267,8 @@ function described(node, image, cell) {
   if (cell.result === "failed" || cell.result === "skipped")
     parts.push(`${t(`result.${cell.result}`)}${t("colon")}${known("reason", cell.reason ?? "Unknown")}`);
   else parts.push(t(`result.${kindOf(cell.result)}`));
-  if (cell.message) parts.push(cell.message);
+  const why = cell.message || (cell.result === "skipped" && leftOut(cell.reason));
+  if (why) parts.push(why);
   if (cell.result === "pulled")
     parts.push(t("grid.took", { time: seconds(cell.seconds), size: bytes(cell.bytes) }));
   if (cell.digest) parts.push(shortDigest(cell.digest));

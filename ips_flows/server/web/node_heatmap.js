@@ -24,7 +24,8 @@ export function nodeHeatmap(onChoose) {
   });
   const tip = h("div", { class: "tip", role: "status", hidden: true });
   const legend = h("ul", { class: "legend" });
-  const element = h("div", { class: "heatmap" }, h("div", { class: "frame" }, canvas, tip), legend);
+  const caption = h("p", { class: "hint" }, t("heatmap.caption"));
+  const element = h("div", { class: "heatmap" }, caption, h("div", { class: "frame" }, canvas, tip), legend);
   let tiles = [];
   let at = -1;
   let shape = { columns: 1, size: 16, pitch: 18 };
@@ -172,7 +173,7 @@ export function nodeHeatmap(onChoose) {
 function described({ node, cells, worst }) {
   const bad = cells.filter((cell) => cell.result === "failed" || cell.result === "skipped");
   const why = [...new Set(bad.map((cell) => known("reason", cell.reason ?? "Unknown")))].join(t("comma"));
-  const good = cells.length - bad.length;
+  const good = cells.filter((cell) => cell.result === "pulled" || cell.result === "present").length;
   const word = t(`result.${kindOf(worst)}`);
   const said = why ? `${word} (${why})` : word;
   return t("heatmap.node", { node, result: said, good: number(good), all: number(cells.length) });

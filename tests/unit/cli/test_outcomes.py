@@ -406,6 +406,15 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
             "hint:  `ips-flow get a -n warm` shows its result.\n"
         ),
     ),
+    ("pause with several zeros", submitted, "scale a --batch-size 000", 0, "task a paused\n", ""),
+    (
+        "scale with leading zeros",
+        submitted,
+        "scale a --batch-size 001",
+        0,
+        "task a pulls on at most 1 node at the same time\n",
+        "",
+    ),
     (
         "scale to no size",
         submitted,

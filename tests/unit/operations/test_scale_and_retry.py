@@ -133,6 +133,9 @@ def test_a_new_window_is_an_annotation(server: ApiServer, kube: Kube) -> None:
     assert server.get("workflows", "a")["metadata"]["annotations"]["ips-flow.io/batch-size"] == "10%"
     assert task_json(tasks.get_task(kube, "warm", "a"), clock.now())["window"] == 5
     assert scale_task(kube, "warm", "a", "0").window == 0
+    for size, stored in (("000", "0"), ("007", "7")):
+        scale_task(kube, "warm", "a", size)
+        assert server.get("workflows", "a")["metadata"]["annotations"]["ips-flow.io/batch-size"] == stored
 
 
 def test_a_scale_that_races_with_the_end(server: ApiServer, kube: Kube) -> None:

@@ -132,6 +132,7 @@ export default {
   "grid.never": "No node was processed.",
   "grid.took": ({ time, size }) => `${time}, ${size}`,
 
+  "heatmap.caption": "Node map: one tile per node, coloured by its worst result.",
   "heatmap.label": ({ all }) =>
     `Node map, one tile per node, coloured by its worst result: ${all}. Use the arrow keys to move, Enter to show the node in the table.`,
   "heatmap.node": ({ node, result, good, all }) => `${node}: ${result}, ${good} of ${all} images on the node`,
@@ -195,6 +196,8 @@ export default {
   "advice.NotSelected": "The nodes, nodeSelector or selector of the request don't match these nodes.",
   "advice.Excluded": "The request lists these nodes in excludeNodes.",
   "advice.Virtual": "These nodes have no image store (virtual-kubelet, Fargate).",
+  "advice.BreakerOpen": "No node of the first window got an image, so these nodes were not started.",
+  "advice.NotReached": "The task ended before these nodes were started.",
   "left.WrongPlatform": "These nodes don't run Linux.",
 
   "failures.title": "Failures",

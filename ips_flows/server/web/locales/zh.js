@@ -127,6 +127,7 @@ export default {
   "grid.never": "没有处理任何节点。",
   "grid.took": ({ time, size }) => `${time}，${size}`,
 
+  "heatmap.caption": "节点总览：每格一个节点，颜色表示该节点最差的结果。",
   "heatmap.label": ({ all }) =>
     `节点总览，每格一个节点，颜色表示该节点最差的结果：${all}。用方向键移动，按 Enter 键在表格中查看节点。`,
   "heatmap.node": ({ node, result, good, all }) => `${node}：${result}，${all} 个镜像中已有 ${good} 个在节点上`,
@@ -185,6 +186,8 @@ export default {
   "advice.NotSelected": "请求中的 nodes、nodeSelector 或 selector 与这些节点不匹配。",
   "advice.Excluded": "请求在 excludeNodes 中列出了这些节点。",
   "advice.Virtual": "这些节点没有镜像存储（virtual-kubelet、Fargate）。",
+  "advice.BreakerOpen": "首批节点都没有得到镜像，因此未启动这些节点。",
+  "advice.NotReached": "任务在启动这些节点之前已经结束。",
   "left.WrongPlatform": "这些节点运行的不是 Linux。",
 
   "failures.title": "失败原因",

@@ -135,6 +135,8 @@ def test_a_pause_starts_nothing() -> None:
         ("1%", 1),
         ("100%", 25),
         ("1001", None),
+        ("00", 0),
+        ("007", 7),
         ("0%", None),
         ("-1", None),
         ("", None),

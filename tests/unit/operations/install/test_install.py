@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from ips_flows.core.errors import ForbiddenError, NotInstalledError, TasksRunError
 from ips_flows.kube.client import Kube
+from ips_flows.operations import tasks
+from ips_flows.operations.install import install as operation
 from ips_flows.operations.install.install import install, uninstall
 from ips_flows.operations.install.manifests import PRIORITY, SERVER_NAME, load_manifests
 from tests.fakes.apiserver import ApiServer
@@ -161,7 +164,7 @@ def test_uninstall(server: ApiServer, kube: Kube) -> None:
 def test_open_tasks_forbid_an_uninstall(server: ApiServer, kube: Kube) -> None:
     """Tasks that have not ended block an uninstall, since they need their steps; ended tasks and other Workflows do not."""
     put(kube)
-    ended = {"ips-flow.io/task": "true", "ips-flow.io/verdict": "completed"}
+    ended = {"ips-flow.io/task": "true", "workflows.argoproj.io/phase": "Failed"}
     over = {"ips-flow.io/task": "true", "workflows.argoproj.io/completed": "true"}
     server.put("workflows", {"metadata": {"name": "ended", "labels": ended}})
     server.put("workflows", {"metadata": {"name": "over", "labels": over}})
@@ -194,6 +197,7 @@ def test_an_uninstall_that_cancels(server: ApiServer, kube: Kube) -> None:
         running.wait_for(lambda found: found["spec"].get("shutdown") == "Stop")
         assert server.get("workflowtemplates", "ips-prewarm")
         running.verdict({}, stopped=True)
+        running.phase("Failed")
 
     player = threading.Thread(target=play)
     player.start()
@@ -206,6 +210,67 @@ def test_an_uninstall_that_cancels(server: ApiServer, kube: Kube) -> None:
         "task b-waiting cancelled",
     ]
     assert {key[0] for key in server.store.objects} == {"namespaces", "workflows"}
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize("verdict_first", [False, True])
+def test_an_uninstall_waits_for_the_exit_handler(
+    server: ApiServer, kube: Kube, *, verdict_first: bool, deleted: bool
+) -> None:
+    """With a verdict, the exit handler may still run: uninstall waits until the Workflow has ended or is deleted."""
+    put(kube)
+    running = submitted(server, "a-running", "Running")
+    if verdict_first:
+        running.verdict({}, stopped=True)
+    kept: list[bool] = []
+
+    def play() -> None:
+        if not verdict_first:
+            running.wait_for(lambda found: found["spec"].get("shutdown") == "Stop")
+            running.verdict({}, stopped=True)
+        time.sleep(0.5)
+        kept.append(("rolebindings", "warm", "ips-flow-finish") in server.store.objects)
+        if deleted:
+            kube.delete("/apis/argoproj.io/v1alpha1/namespaces/warm/workflows/a-running")
+        else:
+            running.phase("Failed")
+
+    player = threading.Thread(target=play)
+    player.start()
+    said = remove(kube, cancel=True, timeout=30)
+    player.join()
+    assert kept == [True]
+    assert "task a-running cancelled" in said
+    assert "workflowtemplates" not in {key[0] for key in server.store.objects}
+
+
+@pytest.mark.parametrize("step", ["workflow", "cancel"])
+def test_a_task_that_is_deleted_before_its_cancellation(
+    server: ApiServer, kube: Kube, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A task that another client deletes after uninstall has listed it does not stop the uninstall."""
+    put(kube)
+    submitted(server, "gone", "Running")
+    module: Any = tasks if step == "workflow" else operation
+    name = "workflow" if step == "workflow" else "cancel_task"
+    call = getattr(module, name)
+
+    def deleted_first(*given: Any) -> Any:
+        server.store.objects.pop(("workflows", "warm", "gone"), None)
+        return call(*given)
+
+    monkeypatch.setattr(module, name, deleted_first)
+    assert "workflowtemplate/ips-prewarm deleted" in remove(kube, cancel=True, timeout=30)
+
+
+def test_a_timeout_limits_the_wait_for_the_exit_handler(server: ApiServer, kube: Kube) -> None:
+    """If a Workflow with a verdict does not end in time, nothing is deleted, with and without --cancel."""
+    put(kube)
+    submitted(server, "stuck", "Running").verdict({}, stopped=True)
+    for cancel in (False, True):
+        with pytest.raises(TasksRunError, match=r"^1 task in namespace warm has not ended: stuck$"):
+            remove(kube, cancel=cancel, timeout=0.1)
+    assert server.get("workflowtemplates", "ips-prewarm")
 
 
 def test_an_uninstall_has_a_timeout(server: ApiServer, kube: Kube) -> None:
