@@ -218,7 +218,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         (
             "error: ConfigMap ips-config is missing in namespace warm, so no task can start\n"
-            "hint:  Run `ips-flow install -n warm`.\n"
+            "hint:  Run `ips-flow install -n warm --image IMAGE`.\n"
         ),
     ),
     (
