@@ -44,7 +44,7 @@ def check_namespace(kube: Kube, namespace: str) -> None:
     except NotFoundError as error:
         raise NotFoundError(
             f"namespace {namespace} does not exist",
-            hint=f"Select another with -n, or create it: `ips-flow install --create-namespace -n {namespace}`.",
+            hint=f"Select another with -n, or create it: `ips-flow install -n {namespace} --create-namespace --image IMAGE`.",
             status=error.status,
             reason=error.reason,
         ) from error

@@ -117,7 +117,7 @@ NO_ARGO = (
 )
 NO_NAMESPACE = (
     "error: namespace warm does not exist\n"
-    "hint:  Select another with -n, or create it: `ips-flow install --create-namespace -n warm`.\n"
+    "hint:  Select another with -n, or create it: `ips-flow install -n warm --create-namespace --image IMAGE`.\n"
 )
 
 OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
