@@ -160,7 +160,7 @@ def image(argv: list[str]) -> int:
         "--registry",
         default=layout.REGISTRY,
         metavar="HOST:PORT",
-        help=f"registry to push to: {layout.REGISTRY} or {layout.PRIVATE_REGISTRY}, which needs a pull Secret"
+        help=f"registry to push to, such as {layout.PRIVATE_REGISTRY}, which needs a pull Secret"
         f" (default: {layout.REGISTRY})",
     )
     options = parser.parse_args(argv)
