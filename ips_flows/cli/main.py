@@ -101,8 +101,8 @@ class Verbs(click.Group):
 def cli() -> None:
     """Put container images on Kubernetes nodes before pods need them.
 
-    Exit codes: 0 completed, 1 failed, 2 wrong usage or invalid request, 3 cancelled, 124 timed out, 130 interrupted,
-    143 terminated while the Workflow of --cancel-with continues.
+    Exit codes: 0 completed, 1 failed, 2 wrong usage or invalid request, 3 cancelled, 124 timed out (the task
+    continues), 130 interrupted, 143 terminated while the Workflow of --cancel-with continues.
     """
 
 

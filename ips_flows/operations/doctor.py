@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -35,6 +35,7 @@ from ips_flows.operations.settings import read_settings
 
 Level = Literal["ok", "warn", "fail"]
 
+_INSTALL = "ips-flow install"
 _OLDEST_ARGO = (4, 0)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+-]*")
 # The permissions that a user needs for all commands: (API group, resource, verbs)
@@ -89,7 +90,7 @@ def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
             "fail",
             "namespace",
             f"{namespace} does not exist",
-            f"ips-flow install -n {namespace} --create-namespace --image IMAGE",
+            f"{_INSTALL} -n {namespace} --create-namespace --image IMAGE",
         )
         return
     yield Finding("ok", "namespace", f"{namespace} exists")
@@ -105,9 +106,14 @@ def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
         _image_volumes,
         _image_lists,
     )
+    install = ""
     for check in checks:
         try:
-            yield check(kube, namespace)
+            finding = check(kube, namespace)
+            if check is _template and finding.level == "fail":
+                install = finding.hint
+            # If IPS Flow is not installed, one command fixes all that is missing: every finding suggests the same.
+            yield replace(finding, hint=install) if install and finding.hint.startswith(_INSTALL) else finding
         except ForbiddenError as error:
             subject = check.__name__.strip("_").replace("_", " ")
             hint = "Run `ips-flow doctor` as a user with this permission."
@@ -178,11 +184,13 @@ def _executor_image(kube: Kube, namespace: str) -> str:
 
 
 def _template(kube: Kube, namespace: str) -> Finding:
-    hint = f"ips-flow install -n {namespace} --image IMAGE"
+    hint = f"{_INSTALL} -n {namespace} --image IMAGE"
     try:
         found = kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"))
     except NotFoundError:
-        return Finding("fail", "template", f"WorkflowTemplate {TEMPLATE_PREWARM} is missing", hint)
+        return Finding(
+            "fail", "template", f"WorkflowTemplate {TEMPLATE_PREWARM} is missing", f"{hint} --with-server"
+        )
     version = objects.annotations(found).get(ANNOTATION_VERSION, "unknown")
     if version != __version__:
         message = f"version of {TEMPLATE_PREWARM} is {version}, version of ips-flow is {__version__}"
@@ -191,7 +199,7 @@ def _template(kube: Kube, namespace: str) -> Finding:
 
 
 def _settings(kube: Kube, namespace: str) -> Finding:
-    hint = f"ips-flow install -n {namespace} --max-concurrent-tasks 3 --worker-image IMAGE"
+    hint = f"{_INSTALL} -n {namespace} --image IMAGE"
     try:
         settings = read_settings(kube, namespace)
     except NotFoundError:
@@ -200,9 +208,11 @@ def _settings(kube: Kube, namespace: str) -> Finding:
     if limit is None:
         got = settings.task_limit_found
         message = f"{LIMIT_KEY} of {CONFIG_MAP} {got}, expected a number from 1"
-        return Finding("fail", "settings", message, hint)
+        return Finding("fail", "settings", message, f"{hint} --max-concurrent-tasks 3")
     if settings.worker_image is None:
-        return Finding("fail", "settings", f"worker-image of {CONFIG_MAP} is missing", hint)
+        return Finding(
+            "fail", "settings", f"worker-image of {CONFIG_MAP} is missing", f"{hint} --worker-image REF"
+        )
     unknown = parse_networks(settings.webhook_networks)[1]
     if unknown:
         message = f"{NETWORKS_KEY} of {CONFIG_MAP}: {unknown[0]!r} is not a network and is ignored"
@@ -230,13 +240,13 @@ def _priority_policy(kube: Kube, namespace: str) -> Finding:
             except NotFoundError:
                 missing.append(f"{wanted['kind']} {name}")
     if missing:
-        hint = f"ips-flow install -n {namespace} --image IMAGE"
+        hint = f"{_INSTALL} -n {namespace} --image IMAGE"
         return Finding("warn", "priority policy", f"missing: {', '.join(missing)}; so {lost}", hint)
     return Finding("ok", "priority policy", "every task gets its priority, within 1-10")
 
 
 def _priority_class(kube: Kube, namespace: str) -> Finding:
-    hint = f"ips-flow install -n {namespace} --image IMAGE"
+    hint = f"{_INSTALL} -n {namespace} --image IMAGE"
     try:
         found = kube.get(object_path("PriorityClass", namespace, PRIORITY_CLASS))
     except NotFoundError:
@@ -256,7 +266,7 @@ def _service_accounts(kube: Kube, namespace: str) -> Finding:
     }
     missing = sorted(wanted - there)
     if missing:
-        hint = f"ips-flow install -n {namespace} --image IMAGE"
+        hint = f"{_INSTALL} -n {namespace} --image IMAGE"
         return Finding("fail", "service accounts", f"missing: {', '.join(missing)}", hint)
     return Finding("ok", "service accounts", ", ".join(sorted(wanted)))
 
@@ -289,7 +299,7 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
     ]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        hint = f"ips-flow install -n {namespace} --image IMAGE"
+        hint = f"{_INSTALL} -n {namespace} --image IMAGE"
         return Finding("fail", "steps' permissions", ", ".join(missing[:3]) + more, hint)
     also = " and the server" if server else ""
     return Finding("ok", "steps' permissions", f"all steps{also} have the permissions that they need")
@@ -324,7 +334,7 @@ def _is_there(kube: Kube, path: str) -> bool:
 def _keeper(kube: Kube, namespace: str) -> Finding:
     """Check that a keeper holds the Lease and has renewed it recently."""
     lost = "tasks whose exit handler fails get no verdict"
-    hint = f"ips-flow install -n {namespace} --image IMAGE --with-server"
+    hint = f"{_INSTALL} -n {namespace} --image IMAGE --with-server"
     try:
         lease = kube.get(lease_path(namespace))
     except NotFoundError:

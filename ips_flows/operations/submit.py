@@ -91,7 +91,7 @@ def check_installed(kube: Kube, namespace: str) -> None:
     except NotFoundError as error:
         raise NotInstalledError(
             f"ConfigMap {CONFIG_MAP} is missing in namespace {namespace}, so no task can start",
-            hint=f"Run `ips-flow install -n {namespace}`.",
+            hint=f"Run `ips-flow install -n {namespace} --image IMAGE`.",
         ) from error
     except ForbiddenError:
         return

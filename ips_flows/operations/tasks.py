@@ -44,7 +44,7 @@ def check_namespace(kube: Kube, namespace: str) -> None:
     except NotFoundError as error:
         raise NotFoundError(
             f"namespace {namespace} does not exist",
-            hint=f"Select another with -n, or create it: `ips-flow install --create-namespace -n {namespace}`.",
+            hint=f"Select another with -n, or create it: `ips-flow install -n {namespace} --create-namespace --image IMAGE`.",
             status=error.status,
             reason=error.reason,
         ) from error
@@ -203,7 +203,7 @@ def argo_errors(namespace: str) -> Iterator[None]:
             if "namespaces " in error.message:
                 raise NotFoundError(
                     f"namespace {namespace} does not exist",
-                    hint=f"Select another with -n, or run `ips-flow install -n {namespace}`.",
+                    hint=f"Select another with -n, or run `ips-flow install -n {namespace} --create-namespace --image IMAGE`.",
                     status=404,
                     reason=error.reason,
                 ) from error

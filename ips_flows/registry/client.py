@@ -265,7 +265,7 @@ class Repository:
 
 
 def is_plain(host: str, insecure: Collection[str]) -> bool:
-    """Return whether to use plain HTTP: for a registry on a port of this machine, as containerd does, or in `insecure`."""
+    """Return whether to use plain HTTP: for a loopback address with a port, as containerd does, or if in `insecure`."""
     parts = urlsplit(f"//{host}")
     name = parts.hostname or ""
     if host in insecure or name in insecure:

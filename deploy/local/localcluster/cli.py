@@ -156,7 +156,13 @@ def image(argv: list[str]) -> int:
     )
     parser.add_argument("--layers", type=_count(1, 100), default=1, help="number of layers (default: 1)")
     parser.add_argument("--runnable", action="store_true", help="add busybox")
-    parser.add_argument("--registry", default=layout.REGISTRY, metavar="HOST:PORT")
+    parser.add_argument(
+        "--registry",
+        default=layout.REGISTRY,
+        metavar="HOST:PORT",
+        help=f"registry to push to, such as {layout.PRIVATE_REGISTRY}, which needs a pull Secret"
+        f" (default: {layout.REGISTRY})",
+    )
     options = parser.parse_args(argv)
     repository, _, tag = options.name.partition(":")
     made = images.fresh(options.size, options.layers, runnable=options.runnable)

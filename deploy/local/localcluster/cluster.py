@@ -169,7 +169,7 @@ def _sweep(current: Cluster | None) -> None:
             # Kill without SIGTERM: no process has state that outlives the cluster, and the API server alone would
             # take many seconds to drain.
             found = processes.records()
-            here.says(f"{cgroups.kill()} killed")
+            here.says(f"{cgroups.kill()} ended")
             processes.stop(found)
         with step("remove mounts, namespaces, links, cgroups"):
             _unmount()

@@ -38,8 +38,11 @@ def main(argv: Sequence[str]) -> int:
     if code == 0 and missing:
         raise LocalClusterError(f"the task is completed, but containerd does not list {', '.join(missing)}")
     say(
-        f'\nNext steps:  eval "$({cluster.short(layout.LOCAL / "env")})";  ips-flow list;  ips-flow get TASK -o json'
+        f'\nNext steps:  eval "$({cluster.short(layout.LOCAL / "env")})";  ips-flow list;  ips-flow get TASK -o json;'
+        "  ips-flow serve --auth none"
     )
+    push = f"{cluster.short(layout.LOCAL / 'image')} push"
+    say(f"More images: {push} NAME:TAG; the nodes pull only from registries of this machine")
     return code
 
 

@@ -34,7 +34,11 @@ _COLOURS = {"error": "red", "warning": "yellow"}
 )
 @click.argument("file", required=False)
 @request_options
-@option("--pin", is_flag=True, help="Replace tags by their current digests, and print both.")
+@option(
+    "--pin",
+    is_flag=True,
+    help="Replace tags by their current digests, and print both. Pods must then use the digests too.",
+)
 @option(
     "--check-disk",
     is_flag=True,

@@ -54,11 +54,19 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="Text of the request, instead of FILE; also from IPS_FLOW_REQUEST.",
 )
-@option("--name-from", metavar="TEXT", help="Derive the task name from TEXT (idempotent).")
+@option(
+    "--name-from",
+    metavar="TEXT",
+    help="Derive the task name from TEXT, such as the ID of a pipeline run: the same TEXT finds the task again.",
+)
 @option(
     "--plan", is_flag=True, help="Check the request first, as `plan` does; submit nothing if it would fail."
 )
-@option("--pin", is_flag=True, help="Replace tags by their current digests.")
+@option(
+    "--pin",
+    is_flag=True,
+    help="Replace tags by their current digests. Pods must then use the digests too.",
+)
 @insecure_option
 @follow_options
 @targets_options

@@ -92,9 +92,10 @@ def create_command(
     output: str,
     **fields: Any,
 ) -> None:
-    """Create a schedule for the request in FILE (YAML or JSON; - is stdin).
+    """Create a schedule.
 
-    Each run is a new task, named SCHEDULE-<time>. It also warms the nodes that joined since the previous run.
+    FILE is the request (YAML or JSON; - is stdin). Each run is a new task, named SCHEDULE-<time>. It also warms the
+    nodes that joined since the previous run.
     """
     from ips_flows.core import cron  # noqa: PLC0415
     from ips_flows.core.request.model import merge_overrides  # noqa: PLC0415
@@ -127,7 +128,10 @@ def create_command(
 @output_option()
 @target_options
 def list_command(*, target: Target, all_namespaces: bool, output: str) -> None:
-    """List the schedules with their next run and the status of their last task."""
+    """List the schedules.
+
+    The list has their next run and the status of their last task.
+    """
     from ips_flows.cli.output.documents import put_document  # noqa: PLC0415
     from ips_flows.cli.output.schedule_tables import schedule_table  # noqa: PLC0415
     from ips_flows.core import clock  # noqa: PLC0415
@@ -155,7 +159,10 @@ def list_command(*, target: Target, all_namespaces: bool, output: str) -> None:
 @output_option("table", "json", "yaml", "name")
 @target_options
 def history_command(*, target: Target, name: str, output: str) -> None:
-    """Show the runs of a schedule, newest first: the tasks, and the reasons for missed runs."""
+    """Show the runs of a schedule.
+
+    The newest run is first, with its task or the reason why it was missed.
+    """
     from ips_flows.cli.output.schedule_tables import history_table  # noqa: PLC0415
     from ips_flows.core import clock  # noqa: PLC0415
     from ips_flows.operations import schedules  # noqa: PLC0415

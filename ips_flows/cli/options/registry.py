@@ -63,8 +63,8 @@ def insecure_option(command: F) -> F:
         type=RegistryType(),
         multiple=True,
         metavar="HOST[:PORT]",
-        help="Use plain HTTP for this registry; repeatable.",
-        default_text="localhost only",
+        help="Use plain HTTP for this registry in this command's own requests, not in the nodes' pulls; repeatable.",
+        default_text="loopback addresses only",
     )(command)
 
 

@@ -44,16 +44,19 @@ def estimate(forecast: Forecast) -> str:
     if forecast.seconds is None:
         return "nothing to pull"
     busy = list(to_do(forecast.nodes))
+    if not forecast.whole and not forecast.bytes:
+        return f"unknown for {several(len(busy), 'node')}: no registry returned the size of a missing image"
     least = "" if forecast.whole else "at least "
-    each = max(node.bytes for node in busy)
+    most = human_bytes(max(node.bytes for node in busy))
+    each = f"at most {most} per node" if forecast.whole else f"at least {most} on one node"
     saved = max(node.saved for node in busy)
     shared = f" ({human_bytes(saved)} less because of shared layers)" if saved else ""
     rate = f"{human_bytes(forecast.bandwidth.node)}/s per node"
     if forecast.bandwidth.registry is not None:
         rate += f" and {human_bytes(forecast.bandwidth.registry)}/s in total"
     return (
-        f"{least}{human_bytes(forecast.bytes)} on {several(len(busy), 'node')}, at most {human_bytes(each)}"
-        f" per node{shared}; {least or 'about '}{human_seconds(forecast.seconds)} at {rate}"
+        f"{least}{human_bytes(forecast.bytes)} on {several(len(busy), 'node')}, {each}{shared};"
+        f" {least or 'about '}{human_seconds(forecast.seconds)} at {rate}"
     )
 
 

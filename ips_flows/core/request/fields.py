@@ -192,7 +192,12 @@ batchSize: "10%" # nodes that pull at the same time: {BATCH_SIZE}, or a percenta
         section="pace",
         syntax="sizes",
         meaning="Cumulative numbers or percentages of nodes. A wave starts when the previous wave has succeeded.",
-        flag=Flag(18, "--waves", 'Cumulative sizes of waves, such as "1,10%,100%".', "SIZES"),
+        flag=Flag(
+            18,
+            "--waves",
+            'Cumulative sizes of waves. "1,10%,100%": first 1 node, then up to 10% of the nodes, then all.',
+            "SIZES",
+        ),
         form=FormParameter(
             11, "waves", "Cumulative sizes of waves, such as 1, 10%, 100%; empty: all nodes in one wave"
         ),
@@ -228,7 +233,12 @@ waves: [1, "10%", "100%"]
         section="where",
         syntax="pairs",
         meaning="Labels that a node must have.",
-        flag=Flag(4, "--node-selector", "Label that a node must have; repeatable.", "KEY=VALUE"),
+        flag=Flag(
+            4,
+            "--node-selector",
+            "Label that a node must have, in addition to --selector; repeatable.",
+            "KEY=VALUE",
+        ),
         form=FormParameter(4, "node-selector", "Labels that a node must have, such as disk=ssd,zone=a"),
         example="""\
 nodeSelector:
@@ -241,7 +251,12 @@ nodeSelector:
         section="where",
         syntax="text",
         meaning="Set-based label selector that a node must match, in the syntax of `kubectl -l`.",
-        flag=Flag(6, "--selector", "Set-based label selector that a node must match.", "LABELS"),
+        flag=Flag(
+            6,
+            "--selector",
+            "Set-based label selector that a node must match, in addition to --node-selector.",
+            "LABELS",
+        ),
         form=FormParameter(
             5, "selector", "Set-based label selector that a node must match, such as zone in (a,b),!gpu"
         ),

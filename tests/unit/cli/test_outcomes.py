@@ -117,7 +117,7 @@ NO_ARGO = (
 )
 NO_NAMESPACE = (
     "error: namespace warm does not exist\n"
-    "hint:  Select another with -n, or create it: `ips-flow install --create-namespace -n warm`.\n"
+    "hint:  Select another with -n, or create it: `ips-flow install -n warm --create-namespace --image IMAGE`.\n"
 )
 
 OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
@@ -218,7 +218,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         (
             "error: ConfigMap ips-config is missing in namespace warm, so no task can start\n"
-            "hint:  Run `ips-flow install -n warm`.\n"
+            "hint:  Run `ips-flow install -n warm --image IMAGE`.\n"
         ),
     ),
     (

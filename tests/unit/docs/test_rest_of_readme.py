@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 
 from ips_flows.core.rest.openapi import document
 from ips_flows.kube.client import Kube
+from ips_flows.server.auth import Verb
 from tests.fakes.apiserver import ApiServer
 from tests.support.paths import ROOT
 from tests.support.rest_harness import TOKEN, Rest, serving
@@ -48,6 +50,21 @@ def test_the_commands_do_what_is_shown(rest: Rest) -> None:
         assert done.stdout == shown if shown else done.stdout.startswith('{"taskId":"nightly"'), command
         if not shown:
             rest.await_list(lambda one: one["total"] == 1)
+
+
+def test_the_commands_of_access_grant_what_the_server_checks() -> None:
+    """The Role has exactly the verbs that the server checks, and the account gets it and the token."""
+    access = section()[section().index("### Access") :]
+    account, role, binding, token = re.findall(r"```console\n(.*?)```", access, re.DOTALL)[0].splitlines()
+    name = account.removeprefix("$ kubectl create serviceaccount ").removesuffix(" -n ips-flow")
+    verbs = re.findall(r"--verb=(\S+)", role)[0].split(",")
+    assert sorted(verbs) == sorted(get_args(Verb))
+    assert role.endswith(" --resource=workflows.argoproj.io")
+    assert f" --role={role.split()[4]} " in binding
+    assert binding.endswith(f" --serviceaccount=ips-flow:{name}")
+    assert token == f"$ kubectl create token {name} -n ips-flow"
+    (first, _), *_ = transcript()
+    assert first == f"TOKEN=$({token.removeprefix('$ ')})"
 
 
 def test_every_route_is_documented() -> None:

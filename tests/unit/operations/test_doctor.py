@@ -325,6 +325,17 @@ def test_what_is_wrong_is_found(
     assert [one.subject for one in found.values() if one.level != "ok"] == [subject]
 
 
+def test_a_missing_installation_has_one_hint(server: ApiServer, kube: Kube) -> None:
+    """If the template is missing, every finding that an installation fixes suggests the same command."""
+    server.remove("workflowtemplates", "ips-prewarm")
+    server.remove("configmaps", "ips-config")
+    server.remove("leases", "ips-keeper")
+    server.remove("priorityclasses", "ips-flow-pull", "")
+    hints = {one.subject: one.hint for one in findings(kube).values() if one.level != "ok"}
+    command = "ips-flow install -n warm --image IMAGE --with-server"
+    assert hints == dict.fromkeys(("template", "settings", "priority class", "keeper"), command)
+
+
 def test_the_doctor_stops_without_argo_or_the_namespace(server: ApiServer, kube: Kube) -> None:
     """The doctor stops if Argo or the namespace is missing, since the later checks depend on it."""
     server.remove("namespaces", "warm", "")

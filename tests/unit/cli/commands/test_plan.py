@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -223,6 +224,17 @@ def test_problems_by_severity(world: World, flow: Shell) -> None:
     )
 
 
+def test_an_estimate_with_unknown_sizes(world: World, flow: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the size of only some missing images is known, every number of the estimate is a lower bound."""
+    monkeypatch.setattr("ips_flows.registry.client._PAUSES", (0.0, 0.0, 0.0))
+    said = flow("plan", "--image", world.app, "--image", "127.0.0.1:1/app:1", "--nodes", "node3")
+    line = next(line for line in said.out.splitlines() if line.startswith("ESTIMATE"))
+    assert re.fullmatch(
+        r"ESTIMATE   at least (\S+ MB) on 1 node, at least \1 on one node; at least \S+ s at 100 MB/s per node",
+        line,
+    ), line
+
+
 def test_the_rows_of_what_is_not_there(world: World, flow: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The failure class replaces the digest, with a question mark if nodes may succeed."""
     monkeypatch.setattr("ips_flows.registry.client._PAUSES", (0.0, 0.0, 0.0))
@@ -230,7 +242,7 @@ def test_the_rows_of_what_is_not_there(world: World, flow: Shell, monkeypatch: p
     said = flow("plan", "--image", f"{world.hub.address}/none:1", "--image", closed, "--nodes", "node3")
     rows = [line.split() for line in said.out.split("\n\n")[1].splitlines()]
     assert [row[-1] for row in rows] == ["DIGEST", "NotFound", "RegistryUnavailable?"]
-    assert "ESTIMATE   at least 0 B on 1 node" in said.out
+    assert "ESTIMATE   unknown for 1 node: no registry returned the size of a missing image\n" in said.out
     assert (
         "Unverified on node3: 127.0.0.1:1/app:1: RegistryUnavailable when checked from this host: 127.0.0.1:1 can't be"
         in said.out
