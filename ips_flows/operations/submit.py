@@ -82,7 +82,7 @@ def check_installed(kube: Kube, namespace: str) -> None:
         check_namespace(kube, namespace)
         raise NotInstalledError(
             f"IPS Flow is not installed in namespace {namespace}: WorkflowTemplate {TEMPLATE_PREWARM} is missing",
-            hint=f"Run `ips-flow install -n {namespace}`, or select the namespace of an installation with -n.",
+            hint=f"Run `ips-flow install -n {namespace} --image IMAGE`, or select the namespace of an installation with -n.",
         ) from error
     except ForbiddenError:
         return

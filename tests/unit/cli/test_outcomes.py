@@ -207,7 +207,7 @@ OUTCOMES: list[tuple[str, Prepare, str, int, str, str]] = [
         "",
         (
             "error: IPS Flow is not installed in namespace warm: WorkflowTemplate ips-prewarm is missing\n"
-            "hint:  Run `ips-flow install -n warm`, or select the namespace of an installation with -n.\n"
+            "hint:  Run `ips-flow install -n warm --image IMAGE`, or select the namespace of an installation with -n.\n"
         ),
     ),
     (

@@ -137,7 +137,7 @@ def test_a_cluster_that_refuses(east: ApiServer, west: ApiServer, capsys: pytest
     got = capsys.readouterr()
     assert (
         "error: [west] IPS Flow is not installed in namespace warm: WorkflowTemplate ips-prewarm is missing\n"
-        "hint:  Run `ips-flow install -n warm`, or select the namespace of an installation with -n.\n"
+        "hint:  Run `ips-flow install -n warm --image IMAGE`, or select the namespace of an installation with -n.\n"
     ) in got.err
     assert got.out.endswith("0 of 2 clusters completed; failed: east; not submitted: west\n")
 
