@@ -27,11 +27,12 @@ Auth = Literal["none", "basic", "token"]
 
 @dataclass(frozen=True)
 class Ware:
-    """A blob or manifest with the parts that it references."""
+    """A blob or manifest with the parts that it references. `claimed` is a size that differs from that of the body."""
 
     media_type: str
     body: bytes
     parts: Sequence[Ware] = ()
+    claimed: int | None = None
 
     @property
     def digest(self) -> str:
@@ -40,17 +41,27 @@ class Ware:
 
     def descriptor(self, **more: Any) -> dict[str, Any]:
         """Return its descriptor in a manifest."""
-        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.body), **more}
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size, **more}
+
+    @property
+    def size(self) -> int:
+        """Return its size in bytes in manifests."""
+        return len(self.body) if self.claimed is None else self.claimed
 
     @property
     def weight(self) -> int:
         """Return the size of an image's config and layers in bytes."""
-        return sum(len(part.body) for part in self.parts)
+        return sum(part.size for part in self.parts)
 
 
 def layer(size: int, seed: str = "", media_type: str = LAYER) -> Ware:
     """Return a layer of this size in bytes; the same seed gives the same layer."""
     return Ware(media_type, (hashlib.sha256(seed.encode()).digest() * (size // 32 + 1))[:size])
+
+
+def claimed_layer(size: int, seed: str) -> Ware:
+    """Return a layer that claims this size in bytes, for tests that read no layer."""
+    return Ware(LAYER, seed.encode(), claimed=size)
 
 
 def image(

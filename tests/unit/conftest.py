@@ -36,6 +36,11 @@ settings.load_profile("fixed")
 gc.disable()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that wait first, so that the last ones use all processors."""
+    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
+
+
 def pytest_collection_finish() -> None:
     """Take what collection created out of garbage collection."""
     gc.collect()

@@ -11,7 +11,6 @@ from typing import Any
 import click
 import pytest
 import yaml
-from hera.events.models import EventSource, Sensor, WebhookContext
 
 from ips_flows.argo.submit import submit_template
 from ips_flows.cli.main import cli
@@ -106,6 +105,9 @@ def test_argo_events_know_each_field() -> None:
 
     They allow any resource in a trigger; the fields of a webhook are those of its context, inlined.
     """
+    # Slow to load, and only needed here.
+    from hera.events.models import EventSource, Sensor, WebhookContext  # noqa: PLC0415
+
     source, sensor = documents("argo-events.yaml")[:2]
     (push,) = source["spec"].pop("webhook").values()
     template = sensor["spec"]["triggers"][0]["template"]["k8s"]["source"]

@@ -48,8 +48,8 @@ def transcript() -> list[tuple[str, str]]:
 def shop(server: ApiServer, tmp_path: Path) -> Iterator[tuple[fake.Hub, dict[str, str]]]:
     """A registry with two images and a cluster of five nodes, one of which is cordoned."""
     with fake.hub("none") as hub:
-        hub.put("shop/web", "4.2.0", fake.image(fake.layer(42_000_000, "web"), author="shop"))
-        hub.put("ml/model", "24.11", fake.image(fake.layer(150_000_000, "model"), author="ml"))
+        hub.put("shop/web", "4.2.0", fake.image(fake.claimed_layer(42_000_000, "web"), author="shop"))
+        hub.put("ml/model", "24.11", fake.image(fake.claimed_layer(150_000_000, "model"), author="ml"))
         worker = hub.put("ips/worker", "1", fake.image(fake.layer(10, "worker")))
         settings = {"worker-image": worker, "max-concurrent-tasks": "3"}
         server.change("configmaps", "ips-config", {"data": settings})

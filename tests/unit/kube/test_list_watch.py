@@ -14,6 +14,8 @@ from ips_flows.kube.client import Kube, core
 from ips_flows.kube.list_watch import Event, Informer, ListWatch, Replaced, Synced, Updated, reflect
 from tests.fakes.apiserver import ApiServer
 
+pytestmark = pytest.mark.waits
+
 MAPS = core("warm", "configmaps")
 
 

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from ips_flows.core.rest.task_store import COLLECTIONS, DONE
 from ips_flows.kube.client import Kube
 from ips_flows.kube.list_watch import Replaced, Updated
@@ -16,6 +18,8 @@ from ips_flows.server.metrics import Metrics
 from tests.support.prometheus import prometheus
 from tests.support.watch_events import counts, done
 from tests.unit.deploy.test_monitoring import rules
+
+pytestmark = pytest.mark.waits
 
 JOB = "ips-flow-server"
 

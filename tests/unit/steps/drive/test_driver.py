@@ -35,6 +35,8 @@ from tests.support.kube_objects import GOOD, OTHER, WORKER
 from tests.support.rbac import EXECUTOR, granted, needed
 from tests.support.step_harness import TASK, Stage, terminate
 
+pytestmark = pytest.mark.waits
+
 PULLED = ImageResult(Result.PULLED, seconds=0.07, bytes=4196390)
 
 
