@@ -1,6 +1,7 @@
 """The two pictures of README.md: `python -m tests.browser.pictures` takes them from the test site.
 
-One task over the fake API server is shown twice: its page in Chromium, and the live view of `ips-flow run`.
+One task over the fake API server is shown twice: its page in Chromium, and the live view of `ips-flow run`. The page's
+language switch needs a font with Chinese characters, such as Debian's package fonts-wqy-zenhei.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ def take() -> None:
 def _play(server: ApiServer, kube: Kube) -> None:
     """A task in its second wave: some nodes are done, one failed, some pull."""
     overrides = {"images": list(_IMAGES), "name": _TASK, "batchSize": 6, "waves": [2, "100%"], "priority": 8}
-    with _earlier(seconds=290):
-        submit_request(kube, _NAMESPACE, merge_overrides(None, "flags", overrides))
+    submit_request(kube, _NAMESPACE, merge_overrides(None, "flags", overrides))
+    submitted = clock.stamp(clock.now() - timedelta(seconds=290))
+    server.change("workflows", _TASK, {"metadata": {"creationTimestamp": submitted}}, _NAMESPACE)
     with _earlier(seconds=280):
         argo = Argo(server, _TASK, started=clock.stamp(clock.now()))
         argo.phase("Running")
@@ -95,7 +97,7 @@ def _play(server: ApiServer, kube: Kube) -> None:
 
 @contextlib.contextmanager
 def _earlier(*, seconds: float) -> Iterator[None]:
-    """Set the product's clock, and the fake API server's, back."""
+    """Set the product's clock back."""
     past = clock.now() - timedelta(seconds=seconds)
     with mock.patch.object(clock, "now", return_value=past):
         yield
