@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
+from tests.support.forks import Fork
 from tests.support.paths import ROOT
 
 WEB = ROOT / "ips_flows" / "server" / "web"
@@ -34,20 +33,13 @@ class Site:
 
     def start(self) -> None:
         """Start the server; a restart uses the same port."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ips_flows.cli.main", "serve", *self.options],
-            cwd=ROOT,
-            env=self.environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._process = Fork("serve", *self.options, environment=self.environment)
         listening = threading.Event()
         threading.Thread(target=self._read, args=(self._process, listening), daemon=True).start()
         assert listening.wait(_READY_SECONDS), self.lines
         self.environment["SERVER_PORT"] = str(self.port)
 
-    def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
-        assert process.stderr
+    def _read(self, process: Fork, listening: threading.Event) -> None:
         for line in process.stderr:
             self.lines.append(json.loads(line) if line.startswith("{") else line)
             if isinstance(self.lines[-1], dict) and self.lines[-1]["message"] == "listening":

@@ -276,21 +276,20 @@ def test_thousands_of_cells(tab: Tab, submit: Submit) -> None:
     tab.one("searchbox", "Search nodes").fill("node-299")
     expect(grid).to_have_attribute("aria-rowcount", "12")
     assert tab.page.locator(".cells .cell").count() < 200
-    # The slowest frame of a fast scroll through all rows: 16 ms if it is smooth, seconds if the page freezes.
+    # A scroll through all rows draws only those in view, so the page stays smooth.
     tab.one("searchbox", "Search nodes").fill("")
-    slowest = grid.evaluate(
+    most = grid.evaluate(
         """async (grid) => {
-            let worst = 0;
+            let most = 0;
             for (let step = 0; step <= 60; step += 1) {
-                const begun = performance.now();
                 grid.scrollTop = (grid.scrollHeight * step) / 60;
                 await new Promise((next) => requestAnimationFrame(() => setTimeout(next)));
-                worst = Math.max(worst, performance.now() - begun);
+                most = Math.max(most, grid.querySelectorAll(".cells .cell").length);
             }
-            return worst;
+            return most;
         }"""
     )
-    assert slowest < 500, slowest
+    assert 0 < most < 200, most
 
 
 def test_the_node_map(tab: Tab, submit: Submit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -29,6 +30,7 @@ from tests.cluster import processes
 from tests.cluster.task_watch import TaskWatch
 from tests.fakes.faulty_registry import FaultyRegistry, faulty_registry
 from tests.fakes.silent_server import Tarpit
+from tests.support.forks import Fork
 from tests.support.paths import DEPLOY
 
 LOCAL = DEPLOY / "local"
@@ -98,16 +100,10 @@ class Cluster:
 
     def flow(self, *arguments: str, text: str = "", seconds: float = TASK_SECONDS) -> Outcome:
         """Run `ips-flow` as a user does."""
-        done = subprocess.run(
-            ["ips-flow", *arguments],
-            env=self.environment,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        fork = Fork(*arguments, folder=Path.cwd(), environment=self.environment, text=text)
+        with contextlib.closing(fork):
+            out, err = fork.communicate(seconds)
+            return Outcome(fork.wait(0), out, err)
 
     def start_flow(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `ips-flow` in the background, in its own process group."""

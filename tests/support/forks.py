@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from tests.support.paths import ROOT
 class Fork:
     """A process of `ips-flow` with the interface of subprocess.Popen: stdout and stderr are pipes with text.
 
-    With `together` both are the pipe `stdout`.
+    It reads `text` from stdin. With `together`, stdout and stderr are the pipe `stdout`.
     """
 
     def __init__(
@@ -31,19 +32,22 @@ class Fork:
         *arguments: str,
         folder: Path = ROOT,
         environment: Mapping[str, str] | None = None,
+        text: str = "",
         together: bool = False,
     ) -> None:
         out, err = os.pipe(), os.pipe()
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        theirs = [nothing, out[1], err[1]]
-        streams = [nothing, out[1], out[1] if together else err[1]]
+        theirs = [out[1], err[1]]
         request = {
             "arguments": arguments,
             "folder": str(folder),
             "environment": dict(os.environ if environment is None else environment),
         }
         try:
-            self.pid = _zygote().start(json.dumps(request).encode(), streams)
+            with tempfile.TemporaryFile() as stdin:
+                stdin.write(text.encode())
+                stdin.seek(0)
+                streams = [stdin.fileno(), out[1], out[1] if together else err[1]]
+                self.pid = _zygote().start(json.dumps(request).encode(), streams)
         finally:
             for number in theirs:
                 os.close(number)
@@ -63,7 +67,7 @@ class Fork:
         return code
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """Read the rest of stdout and stderr, and wait for the end."""
+        """Read the rest of stdout and stderr, and wait for the end. Kills the process after `timeout` seconds."""
         said = {"out": "", "err": ""}
 
         def read() -> None:
@@ -71,9 +75,20 @@ class Fork:
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self.kill()
+
+        timer = threading.Timer(timeout, end)
+        timer.start()
         said["out"] = self.stdout.read()
-        reader.join(timeout)
-        self.wait(timeout)
+        reader.join()
+        self.wait(60)
+        timer.cancel()
+        if late.is_set():
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout, said["out"], said["err"])
         return said["out"], said["err"]
 
     def send_signal(self, number: int) -> None:
