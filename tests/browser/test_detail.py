@@ -327,6 +327,7 @@ def test_the_node_map_counts_images_on_the_node(tab: Tab, submit: Submit) -> Non
     argo.results({f"n{n}": NodeResult(images, AT) for n, images in enumerate(nodes)})
     argo.progress(done=4)
     tab.open("tasks/half")
+    expect(tab.page.get_by_role("grid").get_by_role("row")).to_have_count(5)  # the results have come
     tab.page.get_by_role("img", name=re.compile("Node map")).focus()
     tip = tab.page.locator(".tip")
     for n, text in enumerate(("pulled, 1", "pulled, 2", "failed (not found), 2", "pulled, 3")):
