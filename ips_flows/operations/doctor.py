@@ -120,6 +120,11 @@ def examine(kube: Kube, namespace: str) -> Iterator[Finding]:
             yield Finding("warn", subject, f"not checked: {error.message}", hint)
 
 
+def _install(namespace: str, *flags: str) -> str:
+    """Return the command that installs or upgrades what is missing."""
+    return " ".join((_INSTALL, "-n", namespace, "--image IMAGE", *flags))
+
+
 def _argo_kinds(kube: Kube) -> Finding:
     try:
         found = kube.get("/apis/argoproj.io/v1alpha1")
@@ -184,34 +189,38 @@ def _executor_image(kube: Kube, namespace: str) -> str:
 
 
 def _template(kube: Kube, namespace: str) -> Finding:
-    hint = f"{_INSTALL} -n {namespace} --image IMAGE"
     try:
         found = kube.get(workflows(namespace, TEMPLATE_PREWARM, "workflowtemplates"))
     except NotFoundError:
         return Finding(
-            "fail", "template", f"WorkflowTemplate {TEMPLATE_PREWARM} is missing", f"{hint} --with-server"
+            "fail",
+            "template",
+            f"WorkflowTemplate {TEMPLATE_PREWARM} is missing",
+            _install(namespace, "--with-server"),
         )
     version = objects.annotations(found).get(ANNOTATION_VERSION, "unknown")
     if version != __version__:
         message = f"version of {TEMPLATE_PREWARM} is {version}, version of ips-flow is {__version__}"
-        return Finding("warn", "template", message, hint)
+        return Finding("warn", "template", message, _install(namespace))
     return Finding("ok", "template", f"{TEMPLATE_PREWARM} {version}")
 
 
 def _settings(kube: Kube, namespace: str) -> Finding:
-    hint = f"{_INSTALL} -n {namespace} --image IMAGE"
     try:
         settings = read_settings(kube, namespace)
     except NotFoundError:
-        return Finding("fail", "settings", f"ConfigMap {CONFIG_MAP} is missing", hint)
+        return Finding("fail", "settings", f"ConfigMap {CONFIG_MAP} is missing", _install(namespace))
     limit = settings.task_limit
     if limit is None:
         got = settings.task_limit_found
         message = f"{LIMIT_KEY} of {CONFIG_MAP} {got}, expected a number from 1"
-        return Finding("fail", "settings", message, f"{hint} --max-concurrent-tasks 3")
+        return Finding("fail", "settings", message, _install(namespace, "--max-concurrent-tasks 3"))
     if settings.worker_image is None:
         return Finding(
-            "fail", "settings", f"worker-image of {CONFIG_MAP} is missing", f"{hint} --worker-image REF"
+            "fail",
+            "settings",
+            f"worker-image of {CONFIG_MAP} is missing",
+            _install(namespace, "--worker-image REF"),
         )
     unknown = parse_networks(settings.webhook_networks)[1]
     if unknown:
@@ -240,13 +249,13 @@ def _priority_policy(kube: Kube, namespace: str) -> Finding:
             except NotFoundError:
                 missing.append(f"{wanted['kind']} {name}")
     if missing:
-        hint = f"{_INSTALL} -n {namespace} --image IMAGE"
+        hint = _install(namespace)
         return Finding("warn", "priority policy", f"missing: {', '.join(missing)}; so {lost}", hint)
     return Finding("ok", "priority policy", "every task gets its priority, within 1-10")
 
 
 def _priority_class(kube: Kube, namespace: str) -> Finding:
-    hint = f"{_INSTALL} -n {namespace} --image IMAGE"
+    hint = _install(namespace)
     try:
         found = kube.get(object_path("PriorityClass", namespace, PRIORITY_CLASS))
     except NotFoundError:
@@ -266,7 +275,7 @@ def _service_accounts(kube: Kube, namespace: str) -> Finding:
     }
     missing = sorted(wanted - there)
     if missing:
-        hint = f"{_INSTALL} -n {namespace} --image IMAGE"
+        hint = _install(namespace)
         return Finding("fail", "service accounts", f"missing: {', '.join(missing)}", hint)
     return Finding("ok", "service accounts", ", ".join(sorted(wanted)))
 
@@ -299,7 +308,7 @@ def _step_rights(kube: Kube, namespace: str) -> Finding:
     ]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        hint = f"{_INSTALL} -n {namespace} --image IMAGE"
+        hint = _install(namespace)
         return Finding("fail", "steps' permissions", ", ".join(missing[:3]) + more, hint)
     also = " and the server" if server else ""
     return Finding("ok", "steps' permissions", f"all steps{also} have the permissions that they need")
@@ -334,7 +343,7 @@ def _is_there(kube: Kube, path: str) -> bool:
 def _keeper(kube: Kube, namespace: str) -> Finding:
     """Check that a keeper holds the Lease and has renewed it recently."""
     lost = "tasks whose exit handler fails get no verdict"
-    hint = f"{_INSTALL} -n {namespace} --image IMAGE --with-server"
+    hint = _install(namespace, "--with-server")
     try:
         lease = kube.get(lease_path(namespace))
     except NotFoundError:

@@ -99,7 +99,7 @@ class Cluster:
         )
 
     def flow(self, *arguments: str, text: str = "", seconds: float = TASK_SECONDS) -> Outcome:
-        """Run `ips-flow` as a user does."""
+        """Run `ips-flow` with these arguments, in a fork that has loaded its modules."""
         fork = Fork(*arguments, folder=Path.cwd(), environment=self.environment, text=text)
         with contextlib.closing(fork):
             out, err = fork.communicate(seconds)

@@ -94,7 +94,7 @@ class Fork:
     def send_signal(self, number: int) -> None:
         """Send a signal, unless the process has ended."""
         if self.poll() is None:
-            # The zygote may have collected the process already, and its message be on the way.
+            # The process may have ended, with the message of the zygote not read yet.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
@@ -120,7 +120,7 @@ class Fork:
 
 
 class _Zygote:
-    """A connection to the process of tests/support/zygote.py. Its messages have borders: the socket is SEQPACKET."""
+    """A connection to the process of tests/support/zygote.py. The socket keeps message boundaries."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -2,8 +2,8 @@
 
 Loading them takes a second of processor time, which each of the many processes of the tests would need again. It has one
 thread, so a fork is safe. It reads requests from the socket FD: JSON with arguments, folder and environment, and three
-file descriptors for stdin, stdout and stderr. It answers with the process ID, and later sends each process ID with its
-exit code.
+file descriptors for stdin, stdout and stderr. It returns the process ID, and sends the exit code when
+the process ends.
 """
 
 from __future__ import annotations

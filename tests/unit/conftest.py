@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take what collection created out of garbage collection."""
+    """Exclude the objects that collection created from garbage collection."""
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -30,7 +30,7 @@ export function known(prefix, word) {
   return `${prefix}.${word}` in WORDS.en ? t(`${prefix}.${word}`) : word;
 }
 
-/** Whether a key has a text. */
+/** Returns whether a key has a text. */
 export const has = (key) => key in WORDS.en;
 
 /** `en` or `zh`. */

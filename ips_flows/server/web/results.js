@@ -85,6 +85,6 @@ export function failuresOf(task) {
 /** Remove the node name from a message, so that the same error on many nodes is one group. */
 const generic = (message, node) => (message ?? "").replaceAll(node, "");
 
-/** Whether a task has ended. A cancelled task runs until it has `finishedAt`. */
+/** Returns whether a task has ended. A cancelled task runs until it has `finishedAt`. */
 export const isOver = (task) =>
   ["completed", "failed", "cancelled"].includes(task.status) && Boolean(task.finishedAt);

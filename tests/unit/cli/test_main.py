@@ -55,15 +55,19 @@ def await_line(one: Fork, text: str, times: int = 1) -> None:
     raise AssertionError(f"{text!r} did not come {times} times")
 
 
-def test_help_loads_nothing_heavy() -> None:
-    """`--help` is fast because it imports little more than click."""
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(["--help"], "Put container images on Kubernetes nodes"), (["run", "--help"], "--batch-size")],
+)
+def test_help_loads_nothing_heavy(words: list[str], shown: str) -> None:
+    """`--help` is fast because it imports little more than click; `run --help` shows defaults without the model."""
     code = (
-        "import sys; from ips_flows.cli.main import run; run(['--help']); "
+        f"import sys; from ips_flows.cli.main import run; run({words}); "
         "heavy = {'hera', 'kubernetes', 'pydantic', 'rich', 'yaml'} & set(sys.modules); sys.exit(bool(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Put container images on Kubernetes nodes" in done.stdout
+    assert shown in done.stdout
 
 
 @pytest.mark.parametrize("verb", THERE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +13,6 @@ from ips_flows.cli.options.option import Option
 from ips_flows.core.request.fields import FIELDS
 from ips_flows.core.request.model import PrewarmRequest, default_text
 from tests.contracts.verbs import commands
-from tests.support.paths import ROOT
 
 # The help texts of fields without a default in the model: what applies without them.
 _WITHOUT_DEFAULT = {
@@ -83,14 +80,3 @@ def test_request_fields_show_the_defaults_of_the_model() -> None:
     }
     assert {name for name, text in model.items() if not text} == set(_WITHOUT_DEFAULT)
     assert len(model) == len(PrewarmRequest.model_fields)
-
-
-def test_the_help_of_run_loads_nothing_heavy() -> None:
-    """`run --help` shows the defaults of request fields without the model."""
-    code = (
-        "import sys; from ips_flows.cli.main import run; run(['run', '--help']); "
-        "heavy = {'hera', 'kubernetes', 'pydantic', 'rich', 'yaml'} & set(sys.modules); sys.exit(bool(heavy))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--batch-size" in done.stdout

@@ -1,4 +1,4 @@
-"""What coverage measures of the core's tests: those with examples of their own, not those with generated examples."""
+"""Coverage of the core: measured in tests with fixed examples, not in those with generated ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coverage import Coverage
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
-    """Stop coverage during tests with generated examples, which run code many times that other tests reach, too."""
+    """Stop coverage during tests with generated examples: they run the same code many times."""
     measured = Coverage.current()
     generated = isinstance(item, pytest.Function) and getattr(item.obj, "is_hypothesis_test", False)
     if measured is None or not generated:

@@ -318,7 +318,7 @@ def test_an_alert_has_all_texts_and_a_valid_query(rule: Any) -> None:
 
 
 def test_a_runbook_quotes_commands_and_log_messages_that_exist() -> None:
-    """What a runbook shows as code is a command, or part of a message that the server logs."""
+    """Code in a runbook is a command, or part of a message that the server logs."""
     files = [*(ROOT / "ips_flows" / "server").glob("*.py"), *(ROOT / "ips_flows" / "controller").glob("*.py")]
     logged = [
         message

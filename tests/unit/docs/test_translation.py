@@ -67,6 +67,6 @@ def test_it_links_to_the_same_places() -> None:
 
 
 def test_each_links_to_the_other_in_its_first_line() -> None:
-    """A reader of the wrong language finds the other page at once."""
+    """A reader of the wrong language finds the other page immediately."""
     assert list(links(both(README).partition("\n")[0])) == [".github/README.zh.md"]
     assert list(links(both(CHINESE).partition("\n")[0])) == ["../README.md"]

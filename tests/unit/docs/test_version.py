@@ -1,4 +1,4 @@
-"""The version stands in several files, which must agree."""
+"""Several files name the version; they must agree."""
 
 from __future__ import annotations
 

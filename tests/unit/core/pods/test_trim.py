@@ -267,7 +267,7 @@ SEARCH = settings(
 )
 
 
-FOUND: list[Sample] = []  # samples that showed a field to be read; most show another one, too
+FOUND: list[Sample] = []  # samples that show that a field is read; most show it for other fields too
 
 
 def assert_some_sample_differs(pod: Shape, event: Shape) -> None:
