@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -91,6 +91,15 @@ class Fork:
             raise subprocess.TimeoutExpired(f"process {self.pid}", timeout, said["out"], said["err"])
         return said["out"], said["err"]
 
+    def await_line(self, text: str, times: int = 1) -> None:
+        """Read stderr until a text has appeared in `times` lines."""
+        left = times
+        for line in self.stderr:
+            left -= text in line
+            if not left:
+                return
+        raise AssertionError(f"{text!r} did not come {times} times")
+
     def send_signal(self, number: int) -> None:
         """Send a signal, unless the process has ended."""
         if self.poll() is None:
@@ -117,6 +126,14 @@ class Fork:
         if self.returncode is None:
             self.returncode = _zygote().exit_code(self.pid, timeout)
         return self.returncode
+
+
+@contextlib.contextmanager
+def running_command(*arguments: str, until: str, times: int = 1) -> Iterator[Fork]:
+    """Start `ips-flow`; continue when a text has appeared in `times` lines of its stderr. Kill it at the end."""
+    with contextlib.closing(Fork(*arguments)) as one:
+        one.await_line(until, times)
+        yield one
 
 
 class _Zygote:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from ips_flows.core.request.fields import flag_of
 from ips_flows.core.request.model import PrewarmRequest
 from tests.fakes.apiserver import ApiServer, running
 from tests.fakes.argo import Argo, pulled
-from tests.support.forks import Fork
 from tests.support.paths import ROOT
 
 THERE = [verb for verb in VERBS if (ROOT / "ips_flows" / "cli" / "commands" / f"{verb}.py").exists()]
@@ -35,24 +32,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
 
 def program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "ips_flows.cli.main", *arguments]
-
-
-@contextmanager
-def process(*arguments: str, until: str, times: int = 1) -> Iterator[Fork]:
-    """Start the command in its own process; continue when a text has appeared in `times` lines of stderr."""
-    with contextlib.closing(Fork(*arguments)) as one:
-        await_line(one, until, times)
-        yield one
-
-
-def await_line(one: Fork, text: str, times: int = 1) -> None:
-    """Read stderr until a text has appeared in `times` lines."""
-    left = times
-    for line in one.stderr:
-        left -= text in line
-        if not left:
-            return
-    raise AssertionError(f"{text!r} did not come {times} times")
 
 
 @pytest.mark.parametrize(

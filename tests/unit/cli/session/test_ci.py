@@ -17,9 +17,8 @@ from ips_flows.cli.main import run
 from ips_flows.cli.session import ci
 from tests.fakes.apiserver import ApiServer, Fault
 from tests.fakes.argo import Argo, completes, fails, on_submit
-from tests.support.forks import Fork
+from tests.support.forks import Fork, running_command
 from tests.support.rbac import EXECUTOR, granted, needed
-from tests.unit.cli.test_main import process
 
 pytestmark = pytest.mark.usefixtures("shell")
 RUN = ("run", "--image", "busybox:1", "--name", "a")
@@ -148,7 +147,7 @@ def test_the_role_of_submit_grants_what_it_does_and_no_more(
     assert run(command) == 0
     assert run(command) == 0
     monkeypatch.setenv("IPS_FLOW_REQUEST", '{"images": ["busybox:2"]}')
-    with process(*command[:-1], "another", until="in the queue") as one:
+    with running_command(*command[:-1], "another", until="in the queue") as one:
         one.terminate()
         server.await_call("PATCH .*/workflows/from-")
     assert needed(server.calls) | EXECUTOR == granted("ips-flow-submit")
@@ -160,7 +159,7 @@ def test_the_role_of_submit_grants_what_it_does_and_no_more(
 @contextmanager
 def following(*flags: str) -> Iterator[Fork]:
     """Run `run` in its own process, which follows a waiting task."""
-    with process(*RUN, *flags, until="in the queue") as one:
+    with running_command(*RUN, *flags, until="in the queue") as one:
         yield one
 
 

@@ -19,8 +19,8 @@ from ips_flows.cli.main import run
 from ips_flows.cli.session import follow
 from tests.fakes.apiserver import ApiServer, Fault, running
 from tests.fakes.argo import Argo, completes, fails, on_submit
+from tests.support.forks import running_command
 from tests.unit.cli.commands.test_images import AGENT, CHART
-from tests.unit.cli.test_main import await_line, process
 
 BOTH = ("--context", "east", "--context", "west")
 RUN = ("run", "--image", "busybox:1", "--name", "a", *BOTH)
@@ -167,9 +167,9 @@ def test_no_cluster_accepts_the_task(capsys: pytest.CaptureFixture[str], east: A
 
 def test_a_task_that_can_not_be_followed_any_longer(east: ApiServer, west: ApiServer) -> None:
     """If a task is deleted by another user, this is printed immediately, and the other task is followed until its end."""
-    with process(*RUN, until="in the queue", times=2) as one:
+    with running_command(*RUN, until="in the queue", times=2) as one:
         west.remove("workflows", "a")
-        await_line(one, "[west] task a is no longer followed: task a does not exist in namespace warm")
+        one.await_line("[west] task a is no longer followed: task a does not exist in namespace warm")
         completes(Argo(east, "a"))
         out, err = one.communicate(timeout=60)
     assert one.returncode == 1
@@ -280,7 +280,7 @@ def test_timeout(east: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_ctrl_c_does_not_change_the_tasks(east: ApiServer, west: ApiServer) -> None:
     """Ctrl-C gives exit code 130 and a hint for each cluster."""
-    with process(*RUN, until="in the queue", times=2) as one:
+    with running_command(*RUN, until="in the queue", times=2) as one:
         one.send_signal(signal.SIGINT)
         out, err = one.communicate(timeout=60)
     assert one.returncode == 130
@@ -305,7 +305,7 @@ def stop(server: ApiServer) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_cancels_all_tasks(east: ApiServer, west: ApiServer, number: signal.Signals) -> None:
     """With --cancel-on-exit every task is cancelled before the command waits for any end; the exit code is 3."""
-    with process(*RUN, "--cancel-on-exit", until="in the queue", times=2) as one:
+    with running_command(*RUN, "--cancel-on-exit", until="in the queue", times=2) as one:
         one.send_signal(number)
         stop(west)  # while the task of the first cluster still runs: the command does not wait for it
         stop(east)
@@ -327,7 +327,7 @@ def test_a_cluster_that_can_not_cancel(east: ApiServer, west: ApiServer) -> None
         return True
 
     refusal = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "no", "code": 403}
-    with process(*RUN, "--cancel-on-exit", until="in the queue", times=2) as one:
+    with running_command(*RUN, "--cancel-on-exit", until="in the queue", times=2) as one:
         east.faults.append(Fault(slow, 403, refusal, 1))
         one.send_signal(signal.SIGTERM)
         stop(west)
