@@ -85,11 +85,7 @@ def daemons(*, simulated: bool, stock_limits: bool) -> list[processes.Daemon]:
         ("controller-manager", controller_manager, "kubernetes"),
         ("scheduler", scheduler, "kubernetes"),
     ]
-    # The machine has enough memory but few processors: less frequent garbage collection saves a tenth of the CPU time.
-    return [
-        processes.Daemon(name, argv, env={"GOGC": "400"}, inputs=[layout.recipe(recipe)])
-        for name, argv, recipe in programs
-    ]
+    return [processes.Daemon(name, argv, inputs=[layout.recipe(recipe)]) for name, argv, recipe in programs]
 
 
 def responds(url: str) -> bool:

@@ -16,6 +16,10 @@ from pathlib import Path
 from . import cgroups, layout
 from .errors import LocalClusterError
 
+# The machine has enough memory but few processors. All daemons are Go programs: less frequent garbage collection saves
+# a tenth of their CPU time. containerd passes the variable on to its shims and to runc.
+_LESS_GARBAGE_COLLECTION = {"GOGC": "400"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Daemon:
@@ -122,7 +126,7 @@ def ensure(daemon: Daemon) -> bool:
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env={**os.environ, **daemon.env},
+            env={**os.environ, **_LESS_GARBAGE_COLLECTION, **daemon.env},
             cwd="/",
             start_new_session=True,
         )
