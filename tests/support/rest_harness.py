@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -133,6 +134,27 @@ def parsed(lines: Any) -> Iterator[tuple[str, Any]]:
             yield kind, json.loads(line[6:])
 
 
+class _Server(uvicorn.Server):
+    """uvicorn's server without its pauses of 0.1 s, for which most tests would wait longer than for all else."""
+
+    async def main_loop(self) -> None:
+        """Serve until `should_exit`."""
+        while not await self.on_tick(0):  # noqa: ASYNC110 - uvicorn's interface is a flag
+            await asyncio.sleep(0.01)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listeners, and the connections when their responses are complete."""
+        for listener in self.servers:
+            listener.close()
+        for bound in sockets or ():
+            bound.close()
+        async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+            while connections := list(self.server_state.connections):
+                for connection in connections:
+                    connection.shutdown()
+                await asyncio.sleep(0.01)
+
+
 class Counting(EventHandler, RequestCounter, Protocol):
     """Observer that counts events of the task cache and responses."""
 
@@ -163,7 +185,7 @@ def serving(
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
     )
-    web = uvicorn.Server(config)
+    web = _Server(config)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, daemon=True)
     rest = Rest(server, kube, task_cache, state, streams)
     rest.port = listener.getsockname()[1]

@@ -5,6 +5,8 @@ They are read from the files in `deploy/base`, in `templates` and in the selecte
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -88,7 +90,13 @@ def _files(components: Sequence[str]) -> Iterator[Json]:
     for folder in _folders(components):
         for file in sorted(folder.glob("*.yaml")):
             if file.name not in _NOT_OBJECTS:
-                yield yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe loader)
+                yield copy.deepcopy(_parsed(file))
+
+
+@functools.cache  # uninstall and doctor need the objects several times
+def _parsed(file: Path) -> Json:
+    found: Json = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe loader)
+    return found
 
 
 def _folders(components: Sequence[str]) -> list[Path]:
