@@ -25,7 +25,7 @@ from ips_flows.core import clock
 from ips_flows.core.request.model import merge_overrides
 from ips_flows.core.results.reasons import Result
 from ips_flows.core.results.records import FailureLine
-from ips_flows.core.results.results import ImageResult, NodeResult
+from ips_flows.core.results.results import FILTER_GROUP, ImageResult, NodeResult
 from ips_flows.core.task.task import Task
 from ips_flows.kube.client import Kube
 from ips_flows.operations.submit import submit_request
@@ -48,7 +48,8 @@ _IMAGES = (
 )
 _BYTES = (210_000_000, 95_000_000, 7_400_000_000)
 _NODES = 18
-_MISSING = "manifest unknown"
+_WARM = 3
+_NO_SPACE = "write /var/lib/containerd/io.containerd.content.v1.content/ingest: no space left on device"
 
 
 def take() -> None:
@@ -81,16 +82,19 @@ def _play(server: ApiServer, kube: Kube) -> None:
         argo.planned(
             waves={"wave-1": 2, "wave-2": _NODES - 2},
             images=_IMAGES,
-            warm=3,
+            warm=_WARM,
             skipped={"Cordoned": 1, "NotReady": 1},
             window=6,
         )
+    present = ImageResult(Result.PRESENT, digest="sha256:1" + "a" * 63)
+    warm = NodeResult((present,) * len(_IMAGES), clock.stamp(clock.now()))
+    argo.results({f"node{_NODES + at}": warm for at in range(1, _WARM + 1)}, FILTER_GROUP)
     argo.results({f"node{at:02}": _node(at) for at in (1, 2)}, group=0)
     argo.progress(0, done=2)
     done = {f"node{at:02}": _node(at) for at in range(3, 12)}
     argo.results(done, group=1)
     failure = FailureLine(
-        node="node07", image=_IMAGES[1], reason="NotFound", message=_MISSING, at=clock.stamp(clock.now())
+        node="node07", image=_IMAGES[2], reason="NoSpace", message=_NO_SPACE, at=clock.stamp(clock.now())
     )
     argo.progress(1, done=len(done) - 1, failed=1, pulling=6, failures=(failure,))
 
@@ -104,7 +108,7 @@ def _earlier(*, seconds: float) -> Iterator[None]:
 
 
 def _node(at: int) -> NodeResult:
-    """A node's results: its images are of different sizes, and one node lacks one."""
+    """A node's results: its images are of different sizes, and one node has no space for one."""
     images = [
         ImageResult(
             Result.PULLED,
@@ -117,7 +121,7 @@ def _node(at: int) -> NodeResult:
     if at % 4 == 1:
         images[1] = ImageResult(Result.PRESENT, digest="sha256:1" + "a" * 63)
     if at == 7:
-        images[1] = ImageResult(Result.FAILED, reason="NotFound", message=_MISSING, tries=2)
+        images[2] = ImageResult(Result.FAILED, reason="NoSpace", message=_NO_SPACE, tries=2)
     return NodeResult(tuple(images), clock.stamp(clock.now()))
 
 
@@ -139,7 +143,7 @@ def _photograph(site: Site) -> None:
         looking(browser, site.url, viewport={"width": 1180, "height": 900}, color_scheme="light") as tab,
     ):
         tab.open(f"tasks/{_TASK}")
-        expect(tab.page.get_by_role("grid").get_by_role("row")).to_have_count(12)
+        expect(tab.page.get_by_role("grid").get_by_role("row")).to_have_count(15)
         tab.page.screenshot(path=PAGE, full_page=True, animations="disabled")
 
 

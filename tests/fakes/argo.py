@@ -157,7 +157,14 @@ class Argo:
             self.namespace,
         )
 
-    def verdict(self, nodes: Mapping[str, NodeResult], *, stopped: bool = False, error: str = "") -> Verdict:
+    def verdict(
+        self,
+        nodes: Mapping[str, NodeResult],
+        *,
+        stopped: bool = False,
+        error: str = "",
+        seconds: float = 12.0,
+    ) -> Verdict:
         """Write the verdict and delete the Jobs, as finish does."""
         said = decide_verdict(
             self.plan,
@@ -167,7 +174,7 @@ class Argo:
             uid=self.uid,
             started_at=AT,
             at=clock.stamp(clock.now()),
-            seconds=12.0,
+            seconds=seconds,
         )
         self._change(
             {

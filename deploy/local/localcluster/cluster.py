@@ -131,7 +131,7 @@ def up(
     kubenode.await_ready(numbers)
     if with_product:
         product.ensure()
-        say(f"server: {product.server_address()}")
+        say(f"server, which requires a token: {product.server_address()}")
     say(f'up after {time.monotonic() - began:.1f} s; use it with: eval "$({short(layout.LOCAL / "env")})"')
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
 from . import cluster, images, layout, product
@@ -20,6 +22,7 @@ def main(argv: Sequence[str]) -> int:
         epilog="example: deploy/local/demo",
     )
     parser.parse_args(argv)
+    os.dup2(sys.stdout.fileno(), sys.stderr.fileno())  # one stream: a log has all lines, in their order
     with cluster.exclusive():
         cluster.up(nodes=None, fake_nodes=None, take_over=False, with_product=True)
     numbers = list(range(1, cluster.running().nodes + 1))
@@ -37,12 +40,15 @@ def main(argv: Sequence[str]) -> int:
     missing = [f"{image} on node{number}" for (number, image), there in after.items() if not there]
     if code == 0 and missing:
         raise LocalClusterError(f"the task is completed, but containerd does not list {', '.join(missing)}")
+    own = f"{layout.REGISTRY}/team/app:1"
     say(
-        f'\nNext steps:  eval "$({cluster.short(layout.LOCAL / "env")})";  ips-flow list;  ips-flow get TASK -o json;'
-        "  ips-flow serve --auth none"
+        f"""
+Next steps, with an image of your own in a registry of this machine, which is all that the nodes reach:
+  eval "$({cluster.short(layout.LOCAL / "env")})"; {cluster.short(layout.LOCAL / "image")} push team/app:1 --size 50MiB
+  ips-flow plan --image {own} --insecure-registry {layout.REGISTRY}
+  ips-flow run --image {own}
+  {cluster.short(layout.LOCAL / "down")}     # removes the cluster"""
     )
-    push = f"{cluster.short(layout.LOCAL / 'image')} push"
-    say(f"More images: {push} NAME:TAG; the nodes pull only from registries of this machine")
     return code
 
 

@@ -74,6 +74,9 @@ def recipe(upstream: str) -> Path:
     return cache() / "upstream" / upstream / "key"
 
 
+HASH_CHARACTERS = 64  # of a hash as text
+
+
 def tree_hash(*paths: Path) -> str:
     """Return a hash of names and contents of files and directories, in a fixed order."""
     digest = hashlib.sha256()

@@ -33,7 +33,7 @@ def changed_lines(before: Task | None, now: Task) -> list[str]:
     elif before and before.window != now.window and not now.ended:
         lines.append(window_words(now))
     known = set(before.failures) if before else set()
-    lines += [f"failed: {failure_line(line)}" for line in now.failures if line not in known]
+    lines += [f"image failed: {failure_line(line)}" for line in now.failures if line not in known]
     old = {wave.name: wave for wave in before.waves} if before else {}
     lines += [
         wave_line(wave)

@@ -143,7 +143,7 @@ def story(server: ApiServer, hub: fake.Hub) -> list[tuple[str, Callable[[], None
     def end() -> None:
         nodes = {f"node{at}": _result(hub, at) for at in range(1, 5)}
         argo[0].results(nodes)
-        argo[0].verdict(nodes)
+        argo[0].verdict(nodes, seconds=44.0)  # two waves of pulls, and the pods of Argo's steps
         argo[0].phase("Succeeded")
 
     return [

@@ -174,7 +174,7 @@ def test_lines_tell_each_change_once() -> None:
     assert changed_lines(PENDING, RUNNING) == [
         "nightly: running",
         "nightly: planned 30 nodes in 2 waves, at most 10 at the same time, mode volume, 3 warm already, skipped Cordoned ×1",
-        "nightly: failed: NotFound on node7: busybox:1: manifest unknown",
+        "nightly: image failed: NotFound on node7: busybox:1: manifest unknown",
         "nightly: wave-1: 1 of 1 nodes done",
         "nightly: wave-2: 13 of 29 nodes done, 10 pulling, 1 failed",
     ]
