@@ -65,10 +65,10 @@ def ensure_venv() -> None:
             hint="the installation needs access to a Python package index",
         )
         key.write_text(wanted)
-        _remove_abandoned_venvs()
+        remove_abandoned_venvs()
 
 
-def _remove_abandoned_venvs() -> None:
+def remove_abandoned_venvs() -> None:
     """Remove the virtual environments of checkouts that no longer exist; each takes half a gigabyte."""
     for key in layout.cache().glob("venv-*/key"):
         checkout = Path(key.read_text()[layout.HASH_CHARACTERS :])

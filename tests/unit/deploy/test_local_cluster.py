@@ -1,4 +1,4 @@
-"""Stopping the local cluster works even if the kernel removes a part of it at the same time."""
+"""The local cluster: it stops even if the kernel removes a part of it at the same time; its caches stay bounded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from localcluster import cgroups, layout, network
+from localcluster import cgroups, layout, network, product
 from localcluster.errors import LocalClusterError
 
 # A fake `ip`. Links are files next to it; the commands in a file run just before its link is deleted.
@@ -70,3 +70,17 @@ def test_a_pods_group_that_is_deleted_while_it_is_read(
 
     monkeypatch.setattr(Path, "read_text", vanishing)
     assert cgroups.members() == {12}
+
+
+def test_virtual_environments_of_deleted_checkouts_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment stays as long as its checkout exists, and while it is being made (then it has no key)."""
+    monkeypatch.setattr(layout, "cache", lambda: tmp_path)
+    key = layout.tree_hash(Path(__file__))
+    for name, checkout in (("venv-1", tmp_path), ("venv-2", tmp_path / "gone")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "key").write_text(f"{key}{checkout}")
+    (tmp_path / "venv-3").mkdir()
+    product.remove_abandoned_venvs()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["venv-1", "venv-3"]
