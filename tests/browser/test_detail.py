@@ -30,7 +30,7 @@ def test_a_task_is_watched_to_its_end(tab: Tab, submit: Submit) -> None:
     expect(lead.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "33")
     expect(lead).to_contain_text("1 of 3 nodes")
     expect(tab.page.get_by_text("live", exact=True)).to_be_visible()
-    expect(tab.page.get_by_role("region", name="Nodes left out")).to_contain_text("2cordonedCordoned")
+    expect(tab.page.get_by_role("region", name="Skipped nodes")).to_contain_text("2cordonedCordoned")
     argo.results({"n1": pulled(seconds=2.5)})
     argo.progress(done=2, pulling=1)
     grid = tab.page.get_by_role("grid")

@@ -249,7 +249,7 @@ export default {
   "mode.volume": "image volumes",
   "mode.container": "containers",
 
-  "skipped.title": "Nodes left out",
+  "skipped.title": "Skipped nodes",
 
   "notice.title": "Webhook",
   "notice.delivered": "delivered",

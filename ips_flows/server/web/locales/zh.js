@@ -237,7 +237,7 @@ export default {
   "mode.volume": "镜像卷",
   "mode.container": "容器",
 
-  "skipped.title": "未纳入的节点",
+  "skipped.title": "跳过的节点",
 
   "notice.title": "Webhook",
   "notice.delivered": "已送达",
